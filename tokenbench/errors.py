@@ -1,0 +1,55 @@
+"""The errors a person may see, with their exit codes.
+
+TokenBenchError
+├── UsageError         2   a wrong command, spec, name or plug-in
+├── EnvironmentError_  4   this machine cannot do it: a missing download, an unwritable folder, broken weights
+└── StrategyError      3   a strategy broke the contract while it ran
+
+All else is a bug and comes with a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["EnvironmentError_", "StrategyError", "TokenBenchError", "UsageError", "unknown"]
+
+
+class TokenBenchError(Exception):
+    """An expected error: one line that says what, where and how to mend it; `hint` is printed below it."""
+
+    exit_code = 70
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(TokenBenchError):
+    """What was asked for is wrong or unknown."""
+
+    exit_code = 2
+
+
+class StrategyError(TokenBenchError):
+    """A strategy returned something the engine cannot use."""
+
+    exit_code = 3
+
+
+class EnvironmentError_(TokenBenchError):  # noqa: N801  # the plain name is a builtin's
+    """What was asked for is fine, but not on this machine as it is."""
+
+    exit_code = 4
+
+
+def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UsageError:
+    """The error for a name nobody registered: with the nearest names, or all of them."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        suggestion = "did you mean " + " or ".join(near) + "?"
+    else:
+        suggestion = f"known: {', '.join(names)}" if names else f"no {kind} is registered"
+    return UsageError(f"unknown {kind} '{name}': {suggestion}", hint)
