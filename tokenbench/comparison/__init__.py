@@ -1,0 +1,99 @@
+"""Compare the cells of a run: scores and retention with intervals, and every pair with a verdict.
+
+Families (tests are adjusted within one, per model):
+
+* ``F1`` every strategy and budget against vanilla, on retention over all tasks: max-T, simultaneous intervals;
+* ``F2`` every pair of strategies at the same budget, on retention over all tasks: max-T, simultaneous intervals;
+* ``F3`` every comparison on a single task: exploratory, false discovery rate, pointwise intervals.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from tokenbench.comparison.measures import measure
+from tokenbench.comparison.pairs import PAIR_COLUMNS, pair_rows
+from tokenbench.comparison.panel import Panel, panels
+from tokenbench.comparison.summary import MEAN, Row, summary_rows
+from tokenbench.comparison.warnings import reader_warnings
+
+__all__ = ["ALPHA", "MEAN", "Comparison", "compare"]
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a report shows.
+
+    Attributes:
+        summary: one row per model, strategy, budget and task, and one with task ``mean`` (unweighted mean over the
+            tasks). ``score`` and ``retention`` are per cent, with pointwise 95 % intervals; ``n`` counts samples, not
+            samples times seeds; ``deff`` is the design effect of the clusters.
+        pairs: one row per comparison ``a`` minus ``b``. ``difference``, ``low`` and ``high`` are percentage points of
+            score for a single task and points of *retention* for task ``mean``. ``p`` is adjusted within ``family``,
+            ``p_unadjusted`` is not. ``mde`` is the smallest difference this comparison would have found (power 0.8);
+            ``discordant`` counts clusters scored differently, ``a_better`` and ``b_better`` samples.
+            ``p_noninferior`` (one-sided, adjusted, to be held against alpha / 2) and ``samples_needed`` (to decide
+            the margin, roughly) exist against vanilla only. ``cost_ratio`` is realised tokens of a over those of b.
+        models: names.
+        tasks: names, without ``mean``.
+        samples: number of samples over all tasks (the largest over models).
+        clusters: number of distinct clusters among them.
+        alpha: error of each family.
+        margin: points of retention, for the words "within" and "more than".
+        resamples: random sign vectors per family; ten times as many where a p value comes close to alpha.
+        seed: of those.
+        warnings: sentences for the reader.
+    """
+
+    summary: pd.DataFrame
+    pairs: pd.DataFrame
+    models: tuple[str, ...]
+    tasks: tuple[str, ...]
+    samples: int
+    clusters: int
+    alpha: float
+    margin: float
+    resamples: int
+    seed: int
+    warnings: tuple[str, ...]
+
+
+def compare(samples: pd.DataFrame, *, margin: float = 1.0, resamples: int = 9999, seed: int = 0) -> Comparison:
+    """Compare all cells of a run on the samples that every cell of a model has scored.
+
+    Args:
+        samples: one row per cell and sample, with columns model, strategy, budget, seed, task, sample, cluster,
+            score (in [0, 1]), kept, visual_tokens, realised_tokens and evidence_recall. The order of the rows does
+            not matter.
+        margin: loss in points of retention that is declared, before the run, to be of no importance.
+        resamples: random sign vectors per family.
+        seed: of those; the same seed gives the same numbers.
+
+    Raises:
+        ValueError: the samples cannot be compared (see ``panels``).
+    """
+    summary: list[Row] = []
+    pairs: list[Row] = []
+    warnings: list[str] = []
+    found: list[Panel] = []
+    for panel in panels(samples):
+        measures = measure(panel, ALPHA)
+        found.append(panel)
+        summary += summary_rows(measures)
+        pairs += pair_rows(measures, margin=margin, resamples=resamples, seed=seed)
+        warnings += reader_warnings(measures)
+    return Comparison(
+        summary=pd.DataFrame(summary),
+        pairs=pd.DataFrame(pairs, columns=PAIR_COLUMNS),
+        models=tuple(panel.model for panel in found),
+        tasks=tuple(sorted({task.name for panel in found for task in panel.tasks})),
+        samples=max(panel.samples for panel in found),
+        clusters=max(len(panel.clusters) for panel in found),
+        alpha=ALPHA,
+        margin=margin,
+        resamples=resamples,
+        seed=seed,
+        warnings=tuple(warnings),
+    )

@@ -1,0 +1,154 @@
+"""The samples of one model as arrays: every cell on the same samples, in an order that does not depend on the rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tokenbench.statistics.clusters import Floats, Ints, cluster_sums
+from tokenbench.statistics.retention import TaskSums
+from tokenbench.statistics.seeds import averaging
+
+VANILLA = "vanilla"
+COST = ["kept", "visual_tokens", "realised_tokens", "evidence_recall"]
+_COLUMN = ["strategy", "budget", "seed"]
+
+
+class Cell(NamedTuple):
+    """A strategy at a budget."""
+
+    strategy: str
+    budget: str
+
+
+class TaskScores(NamedTuple):
+    """Scores of one task.
+
+    Attributes:
+        name: of the task.
+        scores: ``[N, M]`` one column per cell and seed.
+        codes: ``[N]`` cluster of each sample, counted over all tasks of the model.
+    """
+
+    name: str
+    scores: Floats
+    codes: Ints
+
+    @property
+    def sums(self) -> TaskSums:
+        """The same by cluster."""
+        index, local = np.unique(self.codes, return_inverse=True)
+        sizes = np.bincount(local).astype(np.float64)
+        return TaskSums(index, sizes, cluster_sums(self.scores, local, len(index)))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All samples of one model that every cell has scored.
+
+    Attributes:
+        model: its name.
+        cells: K cells, vanilla first.
+        cell: ``[M]`` cell of each column of the scores (a cell has one column per seed).
+        tasks: by name; tasks without a common sample are left out.
+        clusters: names of the clusters, in the order of the codes.
+        cost: mean of ``COST`` by strategy, budget and task.
+        warnings: what a reader has to know about the selection.
+    """
+
+    model: str
+    cells: list[Cell]
+    cell: Ints
+    tasks: list[TaskScores]
+    clusters: list[str]
+    cost: pd.DataFrame
+    warnings: list[str]
+
+    @cached_property
+    def averages(self) -> list[Floats]:
+        """``[N, K]`` seed-averaged scores of each task."""
+        return [task.scores @ averaging(self.cell) for task in self.tasks]
+
+    @property
+    def samples(self) -> int:
+        """Number of samples over all tasks."""
+        return sum(len(task.codes) for task in self.tasks)
+
+
+def panels(samples: pd.DataFrame) -> Iterator[Panel]:
+    """Split a run's samples by model.
+
+    Raises:
+        ValueError: a score outside [0, 1], a sample twice in a cell or in two clusters, no vanilla cell, or no sample
+            that all cells of a model have scored.
+    """
+    frame = samples.astype({name: str for name in ("model", "strategy", "budget", "task", "sample", "cluster")})
+    if not frame["score"].dropna().between(0, 1).all():
+        raise ValueError("scores must lie in [0, 1]")
+    frame = frame.sort_values(["model", "task", "sample", *_COLUMN], kind="stable")
+    for model, rows in frame.groupby("model", sort=True):
+        yield _panel(str(model), rows)
+
+
+def _panel(model: str, rows: pd.DataFrame) -> Panel:
+    columns = pd.MultiIndex.from_frame(rows[_COLUMN].drop_duplicates())
+    columns = columns[sorted(range(len(columns)), key=lambda at: _order(*columns[at]))]
+    if columns[0][0] != VANILLA:
+        raise ValueError(f"{model}: no vanilla cell to compare with; every run must include it")
+    cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))
+    cell = np.array([cells.index(Cell(strategy, budget)) for strategy, budget, _ in columns])
+    warnings: list[str] = []
+    wide = {}
+    for task, group in rows.groupby("task", sort=True):
+        complete = _complete(f"{model}, {task}", group, columns, warnings)
+        if len(complete):
+            wide[str(task)] = complete
+    if not wide:
+        raise ValueError(f"{model}: no sample has been scored by every cell")
+    sample_cluster = rows.groupby(["task", "sample"])["cluster"].agg(["first", "nunique"])
+    if (sample_cluster["nunique"] > 1).any():
+        raise ValueError(f"{model}: a sample belongs to two clusters")
+    names = {task: sample_cluster["first"].loc[task].reindex(table.index) for task, table in wide.items()}
+    clusters, codes = np.unique(np.concatenate([names[task].to_numpy(dtype=str) for task in wide]), return_inverse=True)
+    splits = np.split(codes, np.cumsum([len(table) for table in wide.values()])[:-1])
+    tasks = [
+        TaskScores(task, table.to_numpy(dtype=np.float64), split)
+        for (task, table), split in zip(wide.items(), splits, strict=True)
+    ]
+    used = pd.MultiIndex.from_tuples([(task, name) for task, table in wide.items() for name in table.index])
+    kept = rows[pd.MultiIndex.from_frame(rows[["task", "sample"]]).isin(used)]
+    cost = kept.groupby(["strategy", "budget", "task"])[COST].mean()
+    return Panel(model, cells, cell, tasks, clusters.tolist(), cost, warnings)
+
+
+def _complete(where: str, group: pd.DataFrame, columns: pd.MultiIndex, warnings: list[str]) -> pd.DataFrame:
+    """One row per sample and one column per cell and seed; samples that any cell lacks are left out."""
+    if group.duplicated(["sample", *_COLUMN]).any():
+        raise ValueError(f"{where}: a sample occurs twice in one cell")
+    table = group.pivot(index="sample", columns=_COLUMN, values="score").reindex(columns=columns)
+    complete = table.dropna()
+    if len(complete) < len(table):
+        missing = len(table) - len(complete)
+        warnings.append(
+            f"{where}: {missing} of {len(table)} samples were not scored in every cell and are left out of all cells"
+        )
+    return complete
+
+
+def _order(strategy: str, budget: str, seed: int) -> tuple[bool, str, float, str, int]:
+    """Vanilla first, then by name; within a strategy from the largest budget to the smallest."""
+    return strategy != VANILLA, strategy, -budget_size(budget), budget, seed
+
+
+def budget_size(budget: str) -> float:
+    """A number to sort budgets by: shares by size, counts by number, ``all`` above both."""
+    try:
+        if budget.endswith("%"):
+            return float(budget[:-1]) / 100
+        share, _, whole = budget.partition("/")
+        return float(share) / float(whole) if whole else float(budget)
+    except ValueError:
+        return float("inf")

@@ -1,0 +1,58 @@
+"""From samples to clusters: the unit of every interval and test is the image, not the question.
+
+An image with six questions is one draw from the population of images, so all that follows works on sums per cluster.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Interval(NamedTuple):
+    """A lower and an upper limit; NaN where the data allow none."""
+
+    low: float
+    high: float
+
+
+UNKNOWN = Interval(float("nan"), float("nan"))
+
+
+def cluster_sums(values: ArrayLike, codes: Ints, clusters: int) -> Floats:
+    """Sum values by cluster.
+
+    Args:
+        values: ``[N]`` or ``[N, K]``, one row per sample.
+        codes: ``[N]`` integers in ``0 .. clusters - 1``.
+        clusters: number of clusters G.
+
+    Returns:
+        ``[G]`` or ``[G, K]``.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    sums = np.zeros((clusters, *values.shape[1:]))
+    np.add.at(sums, codes, values)
+    return sums
+
+
+def influence(sums: Floats, sizes: Floats) -> Floats:
+    """Influence of each cluster on a mean over samples: ``(S_g - n_g m) / N``.
+
+    Args:
+        sums: ``[G, K]`` sums of the scores.
+        sizes: ``[G]`` samples per cluster.
+
+    Returns:
+        ``[G, K]``; each column sums to zero.
+    """
+    total = sizes.sum()
+    return np.asarray((sums - np.outer(sizes, sums.sum(axis=0) / total)) / total)
+
+
+def correction(clusters: int) -> float:
+    """The CR1 factor ``G / (G - 1)``, NaN for a single cluster, of which no variance is known."""
+    return clusters / (clusters - 1) if clusters > 1 else float("nan")
