@@ -1,0 +1,22 @@
+"""The two tables of a comparison as files for other programs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, TextIO
+
+from tokenbench.comparison import Comparison
+from tokenbench.report import Report, write_text
+
+
+class CsvReport(Report):
+    """``summary.csv`` and ``pairs.csv``, unrounded."""
+
+    name: ClassVar[str] = "csv"
+    description: ClassVar[str] = "summary.csv and pairs.csv, every number unrounded"
+
+    def write(self, comparison: Comparison, run: Mapping[str, object], folder: Path, out: TextIO) -> list[Path]:
+        """Write both tables."""
+        tables = {"summary.csv": comparison.summary, "pairs.csv": comparison.pairs}
+        return [
+            write_text(folder / name, table.to_csv(index=False, lineterminator="\n")) for name, table in tables.items()
+        ]

@@ -1,0 +1,227 @@
+"""What the text reports say, before it is laid out: a label, a verdict in words, tables and notes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tokenbench.comparison import MEAN, Comparison
+from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
+from tokenbench_reports.wording import NOTHING, counted, interval, listed, number, p_value, range_of
+
+MARK = "≠"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        title: says what the numbers are.
+        headers: names of the columns; the first ``keys`` identify a row.
+        rows: cells; a row without cells separates groups.
+        keys: number of identifying columns, set to the left; the last column is a verdict or also text.
+        strong: positions of the rows to stand out.
+    """
+
+    title: str
+    headers: list[str]
+    rows: list[list[str]]
+    keys: int = 1
+    strong: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Section:
+    """One model: what may be concluded, and the tables it rests on."""
+
+    model: str
+    verdict: list[str]
+    tables: list[Table]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report; ``label`` is a warning that must not be overlooked, empty if there is none."""
+
+    title: str
+    label: str
+    sections: list[Section]
+    warnings: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+def document(comparison: Comparison, run: Mapping[str, object]) -> Document:
+    """Put a comparison into words and tables."""
+    sections = [_section(comparison, model) for model in comparison.models]
+    title = "Visual-token pruning compared on " + listed(comparison.models)
+    return Document(title, _label(run), sections, _warnings(comparison, run), _notes(comparison, run))
+
+
+def _label(run: Mapping[str, object]) -> str:
+    spec = run.get("spec")
+    limit = spec.get("limit") if isinstance(spec, Mapping) else None
+    return f"{counted(int(limit), 'sample')} a task: not a result" if limit else ""
+
+
+def _warnings(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
+    notes = run.get("notes")
+    extra = [str(note) for note in notes] if isinstance(notes, list | tuple) else []
+    return [*extra, *comparison.warnings]
+
+
+def _section(comparison: Comparison, model: str) -> Section:
+    standing = standings(comparison, model)
+    tables = [_cells(comparison, model, standing)]
+    if any(len(group.strategies) > 1 for group in standing):
+        tables.append(_pairs(comparison, model))
+    tables.append(_tasks(comparison, model))
+    return Section(model, _verdict(comparison, model, standing), tables)
+
+
+def _verdict(comparison: Comparison, model: str, standing: list[Standing]) -> list[str]:
+    """The conclusions in the fixed words: against vanilla, then between the strategies."""
+    rows = comparison.pairs
+    rows = rows[(rows["model"] == model) & (rows["family"] == "F1")]
+    sentences = []
+    for verdict, group in rows.groupby("verdict", sort=False):
+        by_strategy = group.groupby("a", sort=False)["budget"].agg(list)
+        names = [f"{name} at {listed(budgets)}" for name, budgets in by_strategy.items()]
+        sentences.append(f"Against vanilla, {verdict}: {'; '.join(names)}.")
+    return sentences + [_between(group) for group in standing if len(group.strategies) > 1]
+
+
+def _between(standing: Standing) -> str:
+    at, top = f"Between strategies at {standing.budget}", standing.top
+    cost = f" Their realised tokens differ ({MARK} below)." if standing.unequal else ""
+    behind = [name for name in standing.strategies if name not in top]
+    if standing.winner:
+        return f"{at}, {standing.winner} is better than every other ({listed(behind)}).{cost}"
+    if not behind:
+        return f"{at}, {listed(top)} are not distinguishable from the highest, {top[0]}: no best can be named.{cost}"
+    worse = f"{listed(behind)} {'is' if len(behind) == 1 else 'are'} worse than {top[0]}"
+    return f"{at}, the top group is {listed(top)}: no best can be named; {worse}.{cost}"
+
+
+def _cells(comparison: Comparison, model: str, standing: list[Standing]) -> Table:
+    """Every cell, grouped by budget, vanilla first."""
+    summary = comparison.summary
+    cells = summary[(summary["model"] == model) & (summary["task"] == MEAN)].set_index(["strategy", "budget"])
+    pairs = comparison.pairs
+    verdicts = pairs[(pairs["model"] == model) & (pairs["family"] == "F1")].set_index(["a", "budget"])["verdict"]
+    ranked = any(len(group.strategies) > 1 for group in standing)
+    rows, strong = [_cell("vanilla", "all", cells.loc[("vanilla", "all")], "", NOTHING, ranked)], set()
+    for group in standing:
+        rows.append([])
+        for name in group.strategies:
+            if name in group.top and len(group.strategies) > 1:
+                strong.add(len(rows))
+            key = (name, group.budget)
+            rank = range_of(*group.ranks(name))
+            rows.append(_cell(*key, cells.loc[key], rank, str(verdicts[key]), ranked))
+    headers = [
+        "strategy",
+        "budget",
+        "score % [95 % CI]",
+        "retention % [95 % CI]",
+        "visual tokens",
+        "of all",
+        "evidence",
+    ]
+    headers += ["rank", "against vanilla"] if ranked else ["against vanilla"]
+    return Table(f"Mean over {counted(len(comparison.tasks), 'task')}", headers, rows, 2, frozenset(strong))
+
+
+def _cell(strategy: str, budget: str, cell: Mapping[str, float], rank: str, verdict: str, ranked: bool) -> list[str]:
+    score = interval(cell["score"], cell["score_low"], cell["score_high"])
+    kept = interval(cell["retention"], cell["retention_low"], cell["retention_high"])
+    if strategy == "vanilla":
+        kept = number(cell["retention"])
+    tokens, share = cell["realised_tokens"], 100 * cell["realised_tokens"] / cell["visual_tokens"]
+    recall = number(100 * cell["evidence_recall"], 0)
+    recall = recall if recall == NOTHING else f"{recall} %"
+    row = [strategy, budget, score, kept, number(tokens), f"{number(share)} %", recall]
+    return [*row, rank, verdict] if ranked else [*row, verdict]
+
+
+def _pairs(comparison: Comparison, model: str) -> Table:
+    """Every pair of strategies on retention, with the detectable difference where nothing was detected."""
+    pairs = comparison.pairs
+    pairs = pairs[(pairs["model"] == model) & (pairs["family"] == "F2")]
+    rows: list[list[str]] = []
+    for budget in dict.fromkeys(pairs["budget"]):
+        rows += [[]] if rows else []
+        for row in pairs[pairs["budget"] == budget].to_dict("records"):
+            verdict = str(row["verdict"])
+            if verdict == "not distinguishable" and row["mde"] == row["mde"]:
+                verdict += f" (would have shown {number(row['mde'])})"
+            cost = f"{MARK} {row['cost_ratio']:.2f}×" if abs(row["cost_ratio"] - 1) > UNEQUAL_COST else "equal"
+            difference = interval(row["difference"], row["low"], row["high"], signed=True)
+            rows.append([str(budget), str(row["a"]), str(row["b"]), difference, p_value(row["p"]), cost, verdict])
+    headers = ["budget", "a", "b", "a − b, points of retention [95 % CI]", "p", "tokens", "a is"]
+    return Table("Between the strategies", headers, rows, 3)
+
+
+def _tasks(comparison: Comparison, model: str) -> Table:
+    """Score of every cell on every task."""
+    summary = comparison.summary
+    cells = summary[(summary["model"] == model) & (summary["task"] != MEAN)]
+    tasks = list(dict.fromkeys(cells["task"]))
+    rows: list[list[str]] = []
+    for budget in dict.fromkeys(cells["budget"]):
+        rows += [[]] if rows else []
+        here = cells[cells["budget"] == budget]
+        for strategy in dict.fromkeys(here["strategy"]):
+            scores = here[here["strategy"] == strategy].set_index("task")
+            rows.append([str(strategy), str(budget), *(_plus_minus(scores.loc[task]) for task in tasks)])
+    return Table("Score % by task (± half the 95 % interval)", ["strategy", "budget", *tasks], rows, 2)
+
+
+def _plus_minus(cell: Mapping[str, float]) -> str:
+    half = (cell["score_high"] - cell["score_low"]) / 2
+    return f"{number(cell['score'])} ± {number(half)}"
+
+
+def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
+    margin, alpha = f"{comparison.margin:g}", f"{100 * comparison.alpha:g} %"
+    questions, images = counted(comparison.samples, "question"), counted(comparison.clusters, "image")
+    notes = [
+        f"Unit: {questions} on {images}; intervals and tests count images, an image in several tasks once.",
+        "Retention is 100 × score / vanilla's score, averaged over the tasks; its interval knows that both were "
+        "measured on the same images. Budget is what was asked for; visual tokens are what ran, the mean over the "
+        "decoder layers.",
+        f"Against vanilla: family F1 per model, max-T over all strategies and budgets, error {alpha}. Margin "
+        f"{margin} (points of retention; non-inferiority one-sided at {100 * comparison.alpha / 2:g} %), to be fixed "
+        'before a run. "Not decided" means that neither a loss nor its absence was shown.',
+        f"Between strategies: family F2 per model, max-T over all pairs at equal budget, error {alpha}, simultaneous "
+        "intervals. p is adjusted within its family and step-down: near the limit it can decide where the interval "
+        "still touches 0. Bold and rank follow these verdicts.",
+        f"{MARK} marks pairs whose realised tokens differ by more than {100 * UNEQUAL_COST:g} %: no comparison at "
+        "equal cost.",
+        '"Would have shown" is the smallest true difference that this comparison detects with power 80 %. What is '
+        "not distinguishable has not been shown to be the same.",
+        "Tests on single tasks are exploratory (family F3, false discovery rate); they are in pairs.csv.",
+        "These intervals cover image sampling (and seeds, where a strategy ran with several). They do not cover other "
+        "tasks, other models, prompts, the choice of budget or data contamination.",
+        f"Random signs: {comparison.resamples:,} per family, seed {comparison.seed}.",
+    ]
+    if hard := _margin_power(comparison):
+        notes.insert(3, hard)
+    return notes + [text for text in (_facts(run, "versions"), _facts(run, "hardware")) if text]
+
+
+def _margin_power(comparison: Comparison) -> str:
+    """How far the data are from being able to show a loss within the margin at all."""
+    pairs = comparison.pairs
+    needed = pairs["samples_needed"].dropna()
+    if needed.empty:
+        return ""
+    return (
+        f"A margin of {comparison.margin:g} is hard to show, even for a strategy without any loss: to decide what is "
+        f"not decided here would take about {needed.min():,.0f} to {needed.max():,.0f} samples."
+    )
+
+
+def _facts(run: Mapping[str, object], key: str) -> str:
+    facts = run.get(key)
+    if isinstance(facts, Mapping):
+        return f"{key.capitalize()}: " + ", ".join(f"{name} {value}" for name, value in facts.items()) + "."
+    return f"{key.capitalize()}: {facts}." if facts else ""

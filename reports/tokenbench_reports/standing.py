@@ -1,0 +1,64 @@
+"""Who is ahead of whom at a budget, from the verdicts alone."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from tokenbench.comparison import MEAN, Comparison
+
+UNEQUAL_COST = 0.01
+"""Realised costs that differ by more than this share are marked."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The strategies of one model at one budget.
+
+    Attributes:
+        budget: as given by the user.
+        strategies: by retention, highest first.
+        beats: the pairs (a, b) in which a is significantly better.
+        unequal: whether any two differ in realised cost.
+    """
+
+    budget: str
+    strategies: list[str]
+    beats: frozenset[tuple[str, str]]
+    unequal: bool
+
+    @property
+    def top(self) -> list[str]:
+        """The highest retention and all that are not distinguishable from it."""
+        first = self.strategies[0]
+        return [name for name in self.strategies if (first, name) not in self.beats]
+
+    def ranks(self, strategy: str) -> tuple[int, int]:
+        """Lowest and highest rank that the verdicts leave open."""
+        better = sum((other, strategy) in self.beats for other in self.strategies)
+        worse = sum((strategy, other) in self.beats for other in self.strategies)
+        return 1 + better, len(self.strategies) - worse
+
+    @property
+    def winner(self) -> str | None:
+        """The strategy that is better than every other one, if there is one."""
+        first, *others = self.strategies
+        return first if others and all((first, other) in self.beats for other in others) else None
+
+
+def standings(comparison: Comparison, model: str) -> list[Standing]:
+    """One standing per budget, in the order of the summary."""
+    cells = comparison.summary
+    cells = cells[(cells["model"] == model) & (cells["task"] == MEAN) & (cells["strategy"] != "vanilla")]
+    pairs = comparison.pairs
+    pairs = pairs[(pairs["model"] == model) & (pairs["family"] == "F2")]
+    return [_standing(budget, cells, pairs) for budget in dict.fromkeys(cells["budget"])]
+
+
+def _standing(budget: str, cells: pd.DataFrame, pairs: pd.DataFrame) -> Standing:
+    here = cells[cells["budget"] == budget].sort_values("retention", ascending=False, kind="stable")
+    pairs = pairs[pairs["budget"] == budget]
+    triples = list(zip(pairs["a"], pairs["b"], pairs["verdict"], strict=True))
+    beats = {(a, b) for a, b, verdict in triples if verdict == "better"}
+    beats |= {(b, a) for a, b, verdict in triples if verdict == "worse"}
+    unequal = bool(((pairs["cost_ratio"] - 1).abs() > UNEQUAL_COST).any())
+    return Standing(budget, list(here["strategy"]), frozenset(beats), unequal)
