@@ -1,0 +1,75 @@
+"""TokenBench: compare visual-token pruning strategies of multimodal LLMs.
+
+Names are imported on first use, so that the command line starts without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenbench.backbone import Backbone
+    from tokenbench.budget import Budget
+    from tokenbench.errors import MachineError, TokenBenchError, UsageError
+    from tokenbench.hookspecs import Register, hookimpl
+    from tokenbench.pruning import pruned
+    from tokenbench.report import Report
+    from tokenbench.run import Run
+    from tokenbench.strategy import Attn, Grid, Selection, Stage, Strategy, View
+    from tokenbench.suite import Box, Sample, Suite, Task
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Attn": "strategy",
+    "Backbone": "backbone",
+    "Box": "suite",
+    "Budget": "budget",
+    "Grid": "strategy",
+    "MachineError": "errors",
+    "Register": "hookspecs",
+    "Report": "report",
+    "Run": "run",
+    "Sample": "suite",
+    "Selection": "strategy",
+    "Stage": "strategy",
+    "Strategy": "strategy",
+    "Suite": "suite",
+    "Task": "suite",
+    "TokenBenchError": "errors",
+    "UsageError": "errors",
+    "View": "strategy",
+    "hookimpl": "hookspecs",
+    "pruned": "pruning",
+}
+
+__all__ = [
+    "Attn",
+    "Backbone",
+    "Box",
+    "Budget",
+    "Grid",
+    "MachineError",
+    "Register",
+    "Report",
+    "Run",
+    "Sample",
+    "Selection",
+    "Stage",
+    "Strategy",
+    "Suite",
+    "Task",
+    "TokenBenchError",
+    "UsageError",
+    "View",
+    "hookimpl",
+    "pruned",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tokenbench' has no attribute '{name}'")
+    value = globals()[name] = getattr(import_module(f"tokenbench.{_HOME[name]}"), name)
+    return value

@@ -1,9 +1,9 @@
 """The errors a person may see, with their exit codes.
 
 TokenBenchError
-├── UsageError         2   a wrong command, spec, name or plug-in
-├── EnvironmentError_  4   this machine cannot do it: a missing download, an unwritable folder, broken weights
-└── StrategyError      3   a strategy broke the contract while it ran
+├── UsageError     2   a wrong command, spec, name or plug-in
+├── StrategyError  3   a strategy broke the contract while it ran
+└── MachineError   4   this machine cannot do it: a missing download, an unwritable folder, broken weights
 
 All else is a bug and comes with a traceback.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["EnvironmentError_", "StrategyError", "TokenBenchError", "UsageError", "unknown"]
+__all__ = ["MachineError", "StrategyError", "TokenBenchError", "UsageError", "unknown"]
 
 
 class TokenBenchError(Exception):
@@ -38,7 +38,7 @@ class StrategyError(TokenBenchError):
     exit_code = 3
 
 
-class EnvironmentError_(TokenBenchError):  # noqa: N801  # the plain name is a builtin's
+class MachineError(TokenBenchError):
     """What was asked for is fine, but not on this machine as it is."""
 
     exit_code = 4

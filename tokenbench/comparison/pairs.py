@@ -5,13 +5,13 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from tokenbench.comparison import verdicts
 from tokenbench.comparison.measures import Measures, noise_of
 from tokenbench.comparison.summary import MEAN, NAN, Row
 from tokenbench.statistics import Estimates, Family, detectable, family, pair
 from tokenbench.statistics.clusters import Floats
+from tokenbench.statistics.quantiles import false_discovery
 
 PAIR_COLUMNS = [
     "model", "budget", "task", "a", "b", "difference", "low", "high", "p", "p_unadjusted", "verdict", "family",
@@ -112,7 +112,7 @@ def _exploratory(measures: Measures, pairings: list[Pairing], settings: Settings
     rows = [_single(measures, pairing, at, settings) for pairing in pairings for at in range(len(measures.tasks))]
     if not rows:
         return []
-    adjusted = stats.false_discovery_control([row["p_unadjusted"] for row in rows])
+    adjusted = false_discovery([row["p_unadjusted"] for row in rows])
     rows = [row | {"p": float(p)} for row, p in zip(rows, adjusted, strict=True)]
     return [row | {"verdict": _direction(row, measures.alpha)} for row in rows]
 

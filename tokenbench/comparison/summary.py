@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from tokenbench.comparison.measures import Measures
 from tokenbench.comparison.panel import COST
 from tokenbench.statistics import Estimates, Interval, bounded_interval
 from tokenbench.statistics.clusters import UNKNOWN
+from tokenbench.statistics.quantiles import student_critical
 
 MEAN = "mean"
 Row = dict[str, Any]
@@ -72,6 +72,6 @@ def _retention(measures: Measures, estimates: Estimates | None, at: int, positio
         return dict.fromkeys(names, 100.0)
     value = float(estimates.value[at])
     se = float(np.sqrt(estimates.se[at] ** 2 + measures.floor(at, 0, positions)))
-    half = float(stats.t.isf(measures.alpha / 2, estimates.df[at])) * se
+    half = float(student_critical(measures.alpha / 2, estimates.df[at])) * se
     interval = Interval(max(0.0, value - half), value + half) if np.isfinite(half) else UNKNOWN
     return dict(zip(names, (value, *interval), strict=True))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tokenbench.statistics.clusters import UNKNOWN, Floats, Interval, Ints, cluster_sums, correction, influence
+from tokenbench.statistics.quantiles import student_critical
 
 FEW = 10
 """Fewer expected successes or errors than this call for the exact form of an interval."""
@@ -27,8 +28,8 @@ def wilson(mean: float, n: float, critical: float) -> Interval:
 def clopper_pearson(mean: float, n: float, alpha: float = 0.05) -> Interval:
     """Clopper and Pearson's interval for a proportion; ``n`` may be any positive real."""
     successes, errors = mean * n, (1 - mean) * n
-    low = float(stats.beta.ppf(alpha / 2, successes, errors + 1)) if successes > 0 else 0.0
-    high = float(stats.beta.isf(alpha / 2, successes + 1, errors)) if errors > 0 else 1.0
+    low = float(special.betaincinv(successes, errors + 1, alpha / 2)) if successes > 0 else 0.0
+    high = float(special.betaincinv(successes + 1, errors, 1 - alpha / 2)) if errors > 0 else 1.0
     return Interval(low, high)
 
 
@@ -42,7 +43,7 @@ def bounded_interval(mean: float, se: float, df: float, n: int, clusters: int, a
         return UNKNOWN
     spread = mean * (1 - mean)
     n_eff = spread / se**2 * n / (n - 1) if se > 0 and spread > 0 else float(clusters)
-    critical, naive = (float(stats.t.isf(alpha / 2, d)) for d in (df, n - 1))
+    critical, naive = student_critical(alpha / 2, [df, n - 1]).tolist()
     if min(mean, 1 - mean) * n_eff < FEW:
         return clopper_pearson(mean, n_eff * (naive / critical) ** 2 if np.isfinite(df) else n_eff, alpha)
     return wilson(mean, n_eff, critical)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tokenbench.statistics.clusters import Floats
 from tokenbench.statistics.estimates import Estimates
 from tokenbench.statistics.intervals import score_interval
+from tokenbench.statistics.quantiles import normal_critical, student_critical, student_tail
 
 _CHUNK = 1000
 _TIE = 1e-5
@@ -87,7 +88,7 @@ def family(
     own = 0 if exact else 1
     rank = ceil((1 - (alpha if two_sided else alpha / 2)) * (len(drawn) + own))
     bound = float(highest[min(rank, len(highest)) - 1]) + 2 * _TIE
-    bounds = np.where(extra > 0, max(bound, float(stats.norm.isf(alpha / 2))), bound)
+    bounds = np.where(extra > 0, max(bound, normal_critical(alpha / 2)), bound)
     critical = _normal_to_student(bounds, freedom)
     low, high = score_interval(estimates.value, psi, shift, critical, estimates.noise_variance + extra)
     return Family(
@@ -149,9 +150,10 @@ def _noise_df(estimates: Estimates, sampling: Floats) -> Floats:
 
 def _student_to_normal(statistic: Floats, df: Floats) -> Floats:
     """The normal quantile with the same tail as Student's on ``df``."""
-    tail = np.where(np.isfinite(df), stats.t.sf(np.abs(statistic), df), 0.5)
-    return np.where(np.isfinite(df), np.copysign(stats.norm.isf(tail), statistic), statistic)
+    limited = np.isfinite(df)
+    tail = student_tail(np.abs(statistic), np.where(limited, df, 1.0))
+    return np.where(limited, np.copysign(-special.ndtri(tail), statistic), statistic)
 
 
 def _normal_to_student(critical: Floats, df: Floats) -> Floats:
-    return np.where(np.isfinite(df), stats.t.isf(stats.norm.sf(critical), df), critical)
+    return np.where(np.isfinite(df), student_critical(special.ndtr(-critical), df), critical)

@@ -3,9 +3,9 @@
 from math import sqrt
 
 import numpy as np
-from scipy import optimize, stats
 
 from tokenbench.statistics.clusters import UNKNOWN, Floats, Interval
+from tokenbench.statistics.quantiles import normal_critical, student_critical
 
 
 def score_interval(
@@ -61,18 +61,22 @@ def tango_interval(b: float, c: float, n: float, critical: float) -> Interval:
     """
     if not (n > 0 and np.isfinite(critical)):
         return UNKNOWN
-    estimate = (b - c) / n
+    return Interval(_tango_limit(-1.0, b, c, n, critical), _tango_limit(1.0, b, c, n, critical))
 
-    def limit(end: float, sign: float) -> float:
-        def excess(x: float) -> float:
-            # Any finite excess will do for the sign; brentq cannot work with infinities.
-            return float(np.clip(sign * tango_statistic(x, b, c, n) - critical, -1e6, 1e6))
 
-        if abs(estimate - end) < 1e-12 or excess(end) <= 0:
-            return end
-        return float(optimize.brentq(excess, estimate, end, xtol=1e-10))
+def _tango_limit(end: float, b: float, c: float, n: float, critical: float) -> float:
+    """Bisect between the estimate, which is never rejected, and one end of the range."""
 
-    return Interval(limit(-1.0, 1.0), limit(1.0, -1.0))
+    def rejected(x: float) -> bool:
+        return abs(tango_statistic(x, b, c, n)) > critical
+
+    if not rejected(end):
+        return end
+    inside, outside = (b - c) / n, end
+    for _ in range(50):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if rejected(middle) else (middle, outside)
+    return inside
 
 
 def detectable(se: Floats, critical: Floats, df: Floats, power: float = 0.8) -> Floats:
@@ -80,7 +84,7 @@ def detectable(se: Floats, critical: Floats, df: Floats, power: float = 0.8) -> 
 
     It uses the standard error of the comparison, never its observed difference ("observed power" says nothing new).
     """
-    return np.asarray((critical + stats.t.ppf(power, df)) * se)
+    return np.asarray((critical + student_critical(1 - power, df)) * se)
 
 
 def samples_needed(
@@ -96,4 +100,4 @@ def samples_needed(
         alpha: two-sided level.
         power: wanted power.
     """
-    return float((stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) ** 2 * variance * deff / difference**2)
+    return float((normal_critical(alpha / 2) + normal_critical(1 - power)) ** 2 * variance * deff / difference**2)

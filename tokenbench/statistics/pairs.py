@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from tokenbench.statistics.cells import FEW
 from tokenbench.statistics.clusters import UNKNOWN, Floats, Interval, Ints, cluster_sums, correction
 from tokenbench.statistics.intervals import detectable, score_interval, tango_interval
+from tokenbench.statistics.quantiles import normal_critical, student_critical, student_tail
 from tokenbench.statistics.signflip import sign_flip
 
 
@@ -77,11 +77,11 @@ def pair(
     if noise > 0 and clusters > 1:
         df = variance**2 / (sampling**2 / df + noise**2 / noise_df)
     se = float(np.sqrt(variance))
-    critical = float(stats.t.isf(alpha / 2, df)) if df > 0 else float("nan")
+    critical = float(student_critical(alpha / 2, df))
     flip = sign_flip(sums, resamples=resamples, seed=seed)
     p, mid_p = flip.p, flip.mid_p
     if noise > 0:
-        p_seeds = float(2 * stats.t.sf(abs(estimate) / se, df))
+        p_seeds = float(2 * student_tail(abs(estimate) / se, df))
         p, mid_p = max(p, p_seeds), max(mid_p, p_seeds)
     discordant = int((cluster_sums(d != 0, local, clusters) > 0).sum())
     interval, width = UNKNOWN, se
@@ -89,7 +89,7 @@ def pair(
         interval = _few_discordant(d, variance, clusters, critical)
         width = max(se, 2 / clusters)
     elif clusters > 1:
-        z = np.array([stats.norm.isf(alpha / 2) if noise == 0 else critical])
+        z = np.array([normal_critical(alpha / 2) if noise == 0 else critical])
         low, high = score_interval(np.array([estimate]), psi[:, None], (sizes / n)[:, None], z, noise)
         interval = Interval(float(low[0]), float(high[0]))
     mde = float(detectable(np.array(width), np.array(critical), np.array(df)))

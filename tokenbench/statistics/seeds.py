@@ -8,7 +8,7 @@ cluster x seed interaction explains (two-way variance; Owen and Eckles 2012).
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tokenbench.statistics.clusters import Floats, Ints
 from tokenbench.statistics.estimates import Estimates
@@ -51,7 +51,7 @@ def seed_effect(columns: Estimates, cell: Ints) -> SeedEffect:
     residual = columns.contrast(np.eye(len(cell)) - weights @ same.T)
     between = (residual.value**2) @ same / freedom
     within = residual.sampling_variance @ same / freedom
-    limit = stats.chi2.isf(0.01, freedom) / freedom
+    limit = special.chdtri(freedom, 0.01) / freedom
     variance = np.where(seeds > 1, np.maximum(0.0, between - within) / seeds, 0.0)
     return SeedEffect(variance, seeds - 1, (seeds > 1) & (between > limit * within + 1e-18))
 

@@ -6,7 +6,7 @@ With one 0/1 question per image this is McNemar's exact test; with more it is it
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tokenbench.statistics.clusters import Floats, Ints
 
@@ -45,12 +45,18 @@ def flip_distribution(sizes: Ints) -> Floats:
     probability = np.ones(1)
     # Clusters with the same size act together: their part is a binomial, shifted in steps of the size.
     for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
-        weights = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        weights = _fair_binomial(int(count))
         longer = np.zeros(len(probability) + size * count)
         for step, weight in enumerate(weights):
             longer[step * size : step * size + len(probability)] += weight * probability
         probability = longer
     return probability
+
+
+def _fair_binomial(count: int) -> Floats:
+    heads = np.arange(count + 1)
+    ways = special.gammaln(count + 1) - special.gammaln(heads + 1) - special.gammaln(count - heads + 1)
+    return np.exp(ways - count * np.log(2))
 
 
 def sign_flip(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> SignFlip:

@@ -1,0 +1,12 @@
+"""The built-in report formats."""
+
+from __future__ import annotations
+
+from tokenbench import Register, hookimpl
+
+
+@hookimpl
+def tokenbench_register_reports(register: Register) -> None:
+    register("csv", "tokenbench_reports.csv_tables:CsvReport")
+    register("markdown", "tokenbench_reports.markdown:MarkdownReport")
+    register("terminal", "tokenbench_reports.terminal:TerminalReport")

@@ -1,0 +1,29 @@
+"""Last-token attention on CLSE's schedule: what CLSE is without its spectral term."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from tokenbench import Budget, Stage, Strategy, View
+from tokenbench_strategies.clse import three_stages
+
+__all__ = ["Attention"]
+
+
+class Attention(Strategy):
+    """The ablation inside CLSE's released code: CLSE's three stages, scored by attention alone.
+
+    Score: attention of the last prompt token at the layer before the stage, mean over heads, float32.
+    """
+
+    trim: ClassVar[bool] = True
+
+    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        return three_stages(depth, budget)
+
+    def score(self, view: View) -> Tensor:
+        (request,) = view.stage.attention
+        return view.attention[request][:, 0].mean(0)

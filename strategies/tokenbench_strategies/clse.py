@@ -1,0 +1,121 @@
+"""CLSE: how a token's high-frequency energy evolves between two depths, times the attention it receives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tokenbench import Attn, Budget, Grid, Stage, Strategy, View
+
+__all__ = ["CLSE", "three_stages"]
+
+_LAYERS = {32: (1, 11, 21), 28: (1, 10, 19), 36: (1, 13, 24)}
+_TOKENS = {192: (330, 210, 62), 128: (220, 140, 41), 64: (110, 70, 20)}
+_SHARES = {"0.334": ("0.57", "0.36", "0.098"), "0.223": ("0.38", "0.24", "0.066"), "0.112": ("0.19", "0.12", "0.034")}
+_FACTORS = ("1.72", "1.09", "0.32")
+
+
+def stage_layers(depth: int) -> tuple[int, ...]:
+    """CLSE's prune layers: published for 28, 32 and 36 decoder layers, at the same relative depths elsewhere."""
+    layers = _LAYERS.get(depth, (1, round(0.36 * depth), round(0.67 * depth)))
+    return tuple(sorted({min(max(layer, 1), depth - 1) for layer in layers}))
+
+
+def stage_keeps(budget: Budget) -> Sequence[int | Fraction]:
+    """Tokens kept at the three stages: the published schedules, or the budget times (1.72, 1.09, 0.32)."""
+    if budget.tokens in _TOKENS:
+        return _TOKENS[budget.tokens]
+    if budget.share is not None and (published := _SHARES.get(f"{float(budget.share):.3f}")):
+        return [Fraction(share) for share in published]
+    return [budget.scaled(factor) for factor in _FACTORS]
+
+
+def three_stages(depth: int, budget: Budget, layers: Sequence[int] = (), hidden: Sequence[int] = ()) -> list[Stage]:
+    """CLSE's schedule; every stage asks for the last prompt token's attention one layer earlier.
+
+    hidden: depths that the first stage reads.
+    """
+    at = tuple(layers) or stage_layers(depth)
+    return [
+        Stage(layer, keep, hidden=tuple(hidden) if j == 0 else (), attention=(Attn(layer - 1),))
+        for j, (layer, keep) in enumerate(zip(at, stage_keeps(budget), strict=False))
+    ]
+
+
+class CLSE(Strategy):
+    """CLSE (Cross-Layer Spectral Evolution), as its released LLaVA code runs it.
+
+    S_l: mean over channels of |IFFT(M * FFT(X_l))| on the h x w lattice, M = 1 - exp(-r^2 / 2 s^2) a Gaussian high-pass
+    with s = cutoff * min(h//2, w//2). Evolution I = min(1, |S_K - S_ref| / (mean S_ref + S_ref + 1e-6)), K the first
+    stage's layer. Score of the first stage: sigmoid(z(I) / temp) * A, A the last prompt token's attention at layer K-1,
+    mean over heads; later stages: A alone. Tokens dropped also leave the KV cache of earlier layers.
+
+    Schedule: before layers 1, 11, 21 of 32, keeping 330/210/62 tokens at "192" (which is a mean of 208.1 tokens a layer).
+    The paper describes one stage and the evolution alone; the released code, followed here, ships three stages and the
+    product. Its budgets are 192, 128 and 64 only; others scale the schedule by (1.72, 1.09, 0.32).
+    score=evolution ranks by I alone: the gate saturates at 1 for many tokens, so that I decides where the gate ties.
+    Scores are computed in float32.
+    """
+
+    trim: ClassVar[bool] = True
+
+    score_by: Literal["product", "evolution"] = Field(
+        "product", alias="score", description="product = gate x attention"
+    )
+    temp: float = Field(0.1, gt=0, description="temperature of the gate")
+    cutoff: float = Field(0.1, gt=0, description="width of the high-pass, as a share of half the lattice")
+    ref: int = Field(0, ge=0, description="depth of the reference state")
+    layers: tuple[int, ...] = Field((), description="prune before these decoder layers; default 1/11/21 of 32")
+
+    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        first = (self.layers or stage_layers(depth))[0]
+        return three_stages(depth, budget, self.layers, hidden=(self.ref, first))
+
+    def score(self, view: View) -> Tensor:
+        (request,) = view.stage.attention
+        attention = view.attention[request][:, 0].mean(0)
+        if view.index > 0:
+            return attention
+        evolution = self.evolution(view)
+        return evolution if self.score_by == "evolution" else gate(evolution, self.temp) * attention
+
+    def evolution(self, view: View) -> Tensor:
+        """[n] I of every candidate, lattice by lattice."""
+        before, after = view.hidden[self.ref].float(), view.hidden[view.stage.layer].float()
+        return torch.cat([self._item(before[at], after[at], grid) for grid, at in view.items()])
+
+    def _item(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
+        s_ref, s_now = (high_frequency(x, grid, self.cutoff) for x in (before, after))
+        return ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
+
+
+def gate(evolution: Tensor, temp: float) -> Tensor:
+    """[n] sigmoid of the z-scored evolution over temp; 1 where it does not vary."""
+    spread = evolution.std() if len(evolution) > 1 else evolution.new_zeros(())
+    if not spread > 0:
+        return torch.ones_like(evolution)
+    return ((evolution - evolution.mean()) / spread / temp).sigmoid()
+
+
+def high_frequency(states: Tensor, grid: Grid, cutoff: float) -> Tensor:
+    """states [t*h*w, C] -> [t*h*w] mean over channels of the magnitude that a high-pass on each frame lets through."""
+    frames = states.unflatten(0, (grid.t, grid.h, grid.w))
+    spectrum = torch.fft.fftshift(torch.fft.fft2(frames, dim=(1, 2)), dim=(1, 2))
+    mask = high_pass(grid.h, grid.w, cutoff).to(states.device).unsqueeze(-1)
+    passed = torch.fft.ifft2(torch.fft.ifftshift(spectrum * mask, dim=(1, 2)), dim=(1, 2))
+    return passed.abs().mean(-1).flatten()
+
+
+@lru_cache(maxsize=64)
+def high_pass(h: int, w: int, cutoff: float) -> Tensor:
+    """[h, w] 1 - exp(-r^2 / 2 s^2) around the shifted zero frequency."""
+    sigma = cutoff * min(h // 2, w // 2)
+    y = torch.arange(h, dtype=torch.float32) - h // 2
+    x = torch.arange(w, dtype=torch.float32) - w // 2
+    return 1 - torch.exp(-(y.unsqueeze(1) ** 2 + x**2) / (2 * sigma**2))

@@ -1,0 +1,33 @@
+"""Random tokens: the floor that every method has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tokenbench import Budget, Stage, Strategy, View
+from tokenbench_strategies.fastv import fastv_layer
+
+__all__ = ["Random"]
+
+
+class Random(Strategy):
+    """Tokens drawn uniformly without replacement, at FastV's stage.
+
+    Every sample has a stream of its own, seeded by the run's seed and the sample's key: the draw depends neither on the
+    batch nor on what ran before, and seeds vary by sample rather than all together.
+    """
+
+    stochastic: ClassVar[bool] = True
+
+    layer: int | None = Field(None, ge=0, description="decoder layer before which tokens go; default 2 of 32, as FastV")
+
+    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        return [Stage(fastv_layer(depth) if self.layer is None else self.layer, budget.keep)]
+
+    def score(self, view: View) -> Tensor:
+        return torch.rand(view.n, generator=view.generator).to(view.alive.device)

@@ -1,0 +1,10 @@
+"""The built-in suites."""
+
+from __future__ import annotations
+
+from tokenbench import Register, hookimpl
+
+
+@hookimpl
+def tokenbench_register_suites(register: Register) -> None:
+    register("image", "tokenbench_suites.image:suite")

@@ -1,0 +1,5 @@
+"""`python -m tokenbench` is `tokenbench`."""
+
+from tokenbench.cli import main
+
+main()

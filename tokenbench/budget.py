@@ -1,0 +1,78 @@
+"""What a strategy may retain: the only arithmetic on token counts."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Rational
+
+from tokenbench.errors import UsageError
+
+__all__ = ["Budget", "count"]
+
+_NUMBER = re.compile(r"\d{1,9}|\d{1,9}/\d{1,9}|(\d{0,9}\.\d{1,9}|\d{1,9})%?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A nominal budget, as a method's paper counts it: a number of visual tokens or a share of them.
+
+    Exactly one of `tokens` and `share` is set; `text` is how the user wrote it.
+    """
+
+    text: str
+    tokens: int | None = None
+    share: Fraction | None = None
+
+    @classmethod
+    def parse(cls, value: str | float) -> Budget:
+        """Read `192` (tokens), or `1/3`, `33.3%`, `0.334` (shares of the visual tokens; shares lie between 0 and 1).
+
+        Raises UsageError for anything else. A share of 1 is refused: that is the strategy `vanilla`.
+        """
+        text = str(value).strip()
+        hint = "write tokens (192) or a share between 0 and 1 (1/3, 33.3%, 0.334)"
+        if not _NUMBER.fullmatch(text) or re.search("/0+$", text):
+            raise UsageError(f"budget '{text}' is neither a number of tokens nor a share", hint)
+        number = Fraction(text[:-1]) / 100 if text.endswith("%") else Fraction(text)
+        if number <= 0:
+            raise UsageError(f"budget '{text}' keeps nothing: it must be above 0", hint)
+        if text.isdigit():
+            return cls(text, tokens=int(text))
+        if number >= 1:
+            raise UsageError(
+                f"budget '{text}' is a share of {float(number):g}: a share must be below 1",
+                "to keep every token run the strategy 'vanilla'",
+            )
+        return cls(text, share=number)
+
+    @classmethod
+    def everything(cls) -> Budget:
+        """The budget of vanilla, which no user can write: all tokens."""
+        return cls("all", share=Fraction(1))
+
+    @property
+    def keep(self) -> int | Fraction:
+        """The budget as `Stage.keep` takes it."""
+        keep = self.tokens if self.tokens is not None else self.share
+        assert keep is not None
+        return keep
+
+    def scaled(self, factor: str) -> int | Fraction:
+        """The budget times a published decimal factor (`"1.72"`), exactly; token counts are floored."""
+        scaled = Fraction(self.keep) * Fraction(factor)
+        return scaled if self.share is not None else max(1, math.floor(scaled))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def count(keep: int | float | Rational, original: int, alive: int) -> int:
+    """How many tokens a stage keeps: `keep` tokens, or that share of the `original` count, floored.
+
+    At least 1 and never above the `alive` tokens that are left.
+    """
+    tokens = keep if isinstance(keep, int) else math.floor(Fraction(keep) * original + Fraction(1, 10**6))
+    return max(1, min(int(tokens), alive))

@@ -1,0 +1,239 @@
+"""The command line: parse, call one function, print. Imports nothing heavy before a command runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from tokenbench import __version__
+from tokenbench.errors import MachineError, TokenBenchError, UsageError
+
+if TYPE_CHECKING:
+    from tokenbench.plugins import Registry
+    from tokenbench.spec import Spec
+
+__all__ = ["cli", "main"]
+
+INTERNAL, INTERRUPTED, TERMINATED = 70, 130, 143
+
+
+class Names(click.ParamType[Any]):
+    """A comma list; the option may be repeated as well."""
+
+    name = "A,B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _flat(values: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """All names once, in the order they were given."""
+    return tuple(dict.fromkeys(name for part in values for name in part))
+
+
+def _list_option(*names: str, help: str, default: str | None = None) -> Any:
+    return click.option(
+        *names,
+        type=Names(),
+        multiple=True,
+        default=[default] if default else (),
+        show_default=default or False,
+        help=help,
+    )
+
+
+plugin_option = click.option(
+    "--plugin", "plugin_files", multiple=True, metavar="FILE", help="Load a plug-in from one Python file."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="tokenbench %(version)s")
+def cli() -> None:
+    """Compare visual-token pruning strategies of multimodal LLMs.
+
+    Exit codes: 0 done, 2 wrong usage, 3 a strategy failed, 4 this machine cannot do it, 70 a bug,
+    130/143 interrupted (the same command goes on).
+    """
+
+
+@cli.command()
+@click.option("--suite", default="image", show_default=True, help="The suite of tasks.")
+@_list_option("--tasks", help="Only these tasks of the suite.")
+@_list_option("--strategies", help="Strategies, with parameters after colons: clse:temp=0.2,fastv.")
+@_list_option("--budgets", default="1/3,2/9,1/9", help="What to retain: tokens (192) or shares (1/3, 33%, 0.334).")
+@_list_option("--models", default="toy-llava", help="Models by name, or folders with their weights.")
+@_list_option("--seeds", default="0,1,2", help="Seeds of strategies that draw at random.")
+@click.option("--floors/--no-floors", default=True, show_default=True, help="Run the strategy 'random' as a floor.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Questions a batch.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run directory.  [default: runs/SUITE-HASH]")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the cells, run nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@plugin_option
+def run(plugin_files: tuple[str, ...], output: Path | None, dry_run: bool, quiet: bool, **options: Any) -> None:
+    """Run every strategy x budget x model cell of a suite and compare them.
+
+    Run again to go on where an interrupted run stopped.
+    """
+    from tokenbench.plugins import Registry
+
+    known = Registry(plugin_files)
+    spec = _spec(options, known)
+    folder = output or Path("runs") / f"{spec.suite}-{spec.digest}"
+    if dry_run:
+        _show_cells(spec, known)
+        return
+    _guarded(spec, folder, known, quiet)
+    click.echo(f"run: {folder}", err=True)
+    _report(folder, ("markdown", "csv", "terminal"), known)
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@_list_option("--format", "formats", default="terminal,markdown,csv", help="Report formats.")
+@plugin_option
+def report(folder: Path, formats: Sequence[Sequence[str]], plugin_files: tuple[str, ...]) -> None:
+    """Write the reports of a run again."""
+    from tokenbench.plugins import Registry
+
+    _report(folder, _flat(formats), Registry(plugin_files))
+
+
+@cli.command("list")
+@click.argument("kind", type=click.Choice(["strategies", "backbones", "suites", "tasks", "reports", "plugins"]))
+@plugin_option
+def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
+    """List what is installed."""
+    from tokenbench.plugins import Registry
+
+    known = Registry(plugin_files)
+    if kind == "plugins":
+        for plugin in known.plugins:
+            brings = [f"{k}: {', '.join(sorted(names))}" for k, names in plugin.registered.items() if names]
+            state = f"FAILED: {plugin.error}" if plugin.error else "; ".join(brings)
+            click.echo(f"{plugin.name}  ({plugin.origin})  {state}")
+    elif kind == "tasks":
+        for name in known.names("suites"):
+            for task in known.get("suites", name)().tasks:
+                click.echo(f"{name}  {task.name}  {task.description}")
+    else:
+        for name in known.names(kind):
+            click.echo(name)
+
+
+def main() -> NoReturn:
+    """The entry point: every error a person can mend is one line and its exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        cli(standalone_mode=False)
+    except TokenBenchError as error:
+        _fail(str(error), error.hint, error.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "tokenbench"
+        _fail(error.format_message(), f"see {command} --help", UsageError.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), "", error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", "the same command goes on where it stopped", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _fail(message: str, hint: str, code: int) -> NoReturn:
+    click.echo(f"error: {message}" + (f" ({hint})" if hint else ""), err=True)
+    sys.exit(code)
+
+
+def _spec(options: dict[str, Any], known: Registry) -> Spec:
+    """The resolved spec; every name and number is checked here."""
+    from tokenbench.budget import Budget
+    from tokenbench.naming import parse_strategy
+    from tokenbench.spec import FLOORS, VANILLA, Spec, resolve_suite
+
+    named = _flat(options["strategies"])
+    if not named:
+        raise UsageError("no strategy named", f"--strategies takes any of {', '.join(known.names('strategies'))}")
+    strategies = tuple(dict.fromkeys(parse_strategy(text, known).name for text in named))
+    strategies = tuple(name for name in strategies if name != VANILLA)
+    budgets = _flat(options["budgets"])
+    models = _flat(options["models"])
+    seeds = _flat(options["seeds"])
+    for name, values in (("budgets", budgets), ("models", models), ("seeds", seeds)):
+        if not values:
+            raise UsageError(f"--{name} is empty")
+    if not all(seed.isdigit() for seed in seeds):
+        raise UsageError(f"--seeds takes whole numbers, not {','.join(seeds)}")
+    _, tasks = resolve_suite(options["suite"], _flat(options["tasks"]), known)
+    return Spec(
+        suite=options["suite"],
+        tasks=tuple(task.name for task in tasks),
+        models=models,
+        strategies=strategies,
+        floors=tuple(name for name in FLOORS if options["floors"] and name not in strategies),
+        budgets=tuple(str(Budget.parse(budget)) for budget in budgets),
+        seeds=tuple(int(seed) for seed in seeds),
+        limit=options["limit"],
+        batch_size=options["batch_size"],
+        device=options["device"],
+        dtype=options["dtype"],
+    )
+
+
+def _show_cells(spec: Spec, known: Registry) -> None:
+    from tokenbench.spec import arms, resolve_suite
+
+    _, tasks = resolve_suite(spec.suite, spec.tasks, known)
+    chosen = arms(spec, known)
+    samples = sum(len(task.samples()[: spec.limit]) for task in tasks)
+    for model in spec.models:
+        for arm in chosen:
+            seed = f"seed {arm.seed}" if arm.named.strategy.stochastic else ""
+            click.echo(f"{model}  {arm.named.name}  {arm.budget}  {seed}".rstrip())
+    cells = len(spec.models) * len(chosen) * len(tasks)
+    click.echo(
+        f"{cells} cells of {len(tasks)} tasks, {samples * len(spec.models) * len(chosen)} answers; nothing was run"
+    )
+
+
+def _guarded(spec: Spec, folder: Path, known: Registry, quiet: bool) -> None:
+    """Run; an unexpected error leaves its traceback in the run's logs."""
+    from tokenbench.progress import progress
+    from tokenbench.runner import execute
+
+    try:
+        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet))
+    except TokenBenchError:
+        raise
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or folder}: {error.strerror or error}", "mend it and run again to go on"
+        ) from error
+    except Exception as error:
+        log = folder / "logs" / "traceback.txt"
+        if not log.parent.is_dir():
+            raise
+        log.write_text(traceback.format_exc())
+        _fail(f"internal error: {type(error).__name__}: {error}", f"traceback in {log}", INTERNAL)
+
+
+def _report(folder: Path, formats: Sequence[str], known: Registry) -> None:
+    from tokenbench.run import Run
+
+    writers = [known.get("reports", name)() for name in formats]
+    finished = Run.open(folder)
+    comparison = finished.compare()
+    target = folder / "report"
+    target.mkdir(exist_ok=True)
+    for writer in writers:
+        writer.write(comparison, finished.manifest, target, sys.stdout)

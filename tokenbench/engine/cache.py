@@ -1,0 +1,103 @@
+"""A KV cache layer that stores n tokens and answers N.
+
+generate(), position ids and stock masks read the cache's length. They keep on counting the original prompt, whatever was
+dropped, and every layer may hold a different number of tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from tokenbench.engine.segment import Segment, pack
+from tokenbench.errors import UsageError
+
+__all__ = ["PrunedLayer", "install"]
+
+
+class PrunedLayer(DynamicLayer):
+    """Keys and values of one decoder layer after pruning.
+
+    valid: [B, n] which of the prompt's n stored tokens are real, not padding. shift: [B] of the segment.
+    dropped: how many tokens the layer claims to hold beyond those it stores. padded: some row is padded.
+    compact: some row's later positions are shifted. full: it holds the whole prompt, as a stock cache would.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.valid: Tensor | None = None
+        self.shift: Tensor | None = None
+        self.dropped = 0
+        self.padded = False
+        self.compact = False
+        self.full = True
+
+    def describe(self, segment: Segment, prompt: int) -> None:
+        """The layer is about to store the tokens of `segment`, out of a prompt of `prompt` columns."""
+        self.valid, self.shift = segment.valid, segment.shift
+        self.dropped = prompt - segment.valid.shape[1]
+        self.padded, self.full = segment.padded, segment.full
+        self.compact = segment.compact
+
+    def trim(self, keep: Tensor) -> None:
+        """Forget the stored tokens that keep [B, n] does not name."""
+        assert self.valid is not None and self.keys is not None and self.values is not None
+        index, valid = pack(keep & self.valid)
+        if valid.shape == self.valid.shape and bool((valid == self.valid).all()):
+            return
+        at = index[:, None, :, None].to(self.keys.device)
+        self.dropped += self.keys.shape[2] - index.shape[1]
+        self.keys = self.keys.gather(2, at.expand(-1, self.keys.shape[1], -1, self.keys.shape[3]))
+        self.values = self.values.gather(2, at.expand(-1, self.values.shape[1], -1, self.values.shape[3]))
+        self.valid, self.padded, self.full = valid, not bool(valid.all()), False
+
+    def seen(self, queries: int) -> Tensor:
+        """[B, stored + queries] validity of the keys that `queries` further tokens will meet."""
+        assert self.valid is not None and self.keys is not None
+        later = self.keys.shape[2] - self.valid.shape[1] + queries
+        return torch.nn.functional.pad(self.valid, (0, later), value=True)
+
+    def get_seq_length(self) -> int:
+        stored: int = super().get_seq_length()
+        return stored + self.dropped if stored else 0
+
+    def reset(self) -> None:
+        super().reset()
+        self.__init__()  # type: ignore[misc]
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        super().reorder_cache(beam_idx)
+        self._rows(lambda rows: rows.index_select(0, beam_idx.to(rows.device)))
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        super().batch_repeat_interleave(repeats)
+        self._rows(lambda rows: rows.repeat_interleave(repeats, dim=0))
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        super().batch_select_indices(indices)
+        self._rows(lambda rows: rows[indices.to(rows.device)])
+
+    def _rows(self, change: Any) -> None:
+        if self.valid is not None and self.shift is not None:
+            self.valid, self.shift = change(self.valid), change(self.shift)
+
+
+def install(cache: Cache | None, depth: int) -> list[PrunedLayer] | None:
+    """Give an empty cache pruned layers, one a decoder layer. None stays None (use_cache=False).
+
+    Raises UsageError for a cache of another kind (static, sliding, quantized).
+    """
+    if cache is None:
+        return None
+    plain = all(type(layer) in (DynamicLayer, PrunedLayer) for layer in cache.layers)
+    if not isinstance(cache, DynamicCache) or not plain:
+        raise UsageError(
+            f"pruning needs the default dynamic KV cache, not {type(cache).__name__}",
+            "leave out cache_implementation and past_key_values",
+        )
+    layers = [PrunedLayer() for _ in range(depth)]
+    cache.layers[:] = layers
+    return layers

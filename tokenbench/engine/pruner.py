@@ -1,0 +1,165 @@
+"""Hooks on a stock decoder: the one place that removes visual tokens.
+
+The model's own forward does all the work. Before every decoder layer a hook swaps hidden states, mask and position
+embeddings for those of the tokens that are left. The generation's state lives in its KV cache (cache.py), so that
+nothing is left to do between prefill and decode, and nothing stays behind when the hooks go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tokenbench.engine.cache import PrunedLayer, install
+from tokenbench.engine.plan import Plan
+from tokenbench.engine.prefill import Layout, Prefill
+from tokenbench.engine.probe import Probe
+from tokenbench.engine.segment import causal_mask
+from tokenbench.engine.trace import RowTrace
+from tokenbench.errors import UsageError
+
+__all__ = ["Pruner"]
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Pruner:
+    """Prunes the prompts that run through `decoder` (a stock decoder with `layers` and `rotary_emb`) inside the context.
+
+    plans: one for all rows, or one a row of the batch (repeated for beams); may be replaced between generations.
+    layout: set it before a prompt runs: where its visual tokens are. A forward without one is a decode step.
+    prefills: the trace of every prompt that ran, one RowTrace a row.
+    """
+
+    def __init__(self, decoder: nn.Module, plans: Sequence[Plan]) -> None:
+        self.decoder: Any = decoder
+        self.plans = list(plans)
+        self.layout: Layout | None = None
+        self.prefills: list[list[RowTrace]] = []
+        self._probe = Probe(decoder)
+        self._prefill: Prefill | None = None
+        self._masks: dict[tuple[int, int], Tensor | None] = {}
+        self._hooks = ExitStack()
+        kinds = set(getattr(decoder.config, "layer_types", None) or ["full_attention"])
+        if kinds != {"full_attention"}:
+            raise UsageError(f"pruning needs full attention in every decoder layer; this model has {sorted(kinds)}")
+
+    @property
+    def depth(self) -> int:
+        """Decoder layers."""
+        return len(self.decoder.layers)
+
+    @property
+    def rows(self) -> list[RowTrace]:
+        """The trace of the last prompt."""
+        return self.prefills[-1]
+
+    def __enter__(self) -> Pruner:
+        with ExitStack() as hooks:
+            hooks.enter_context(self._probe)
+            add = hooks.callback
+            add(self.decoder.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
+            add(self.decoder.register_forward_hook(self._finish).remove)
+            for i, layer in enumerate(self.decoder.layers):
+                add(layer.register_forward_pre_hook(partial(self._before, i), with_kwargs=True).remove)
+            self._hooks = hooks.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hooks.close()
+        self._prefill = self.layout = None
+
+    def _begin(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._prefill, self._masks = None, {}
+        layout, self.layout = self.layout, None
+        if layout is None:
+            return
+        batch = len(layout.visual)
+        mask = kwargs.get("attention_mask")
+        if mask is not None and mask.ndim != 2:
+            raise UsageError("pruning needs a 2-d attention mask (padding only)")
+        valid = torch.ones_like(layout.visual) if mask is None else mask.bool()
+        if not bool(valid[:, -1].all()):
+            raise UsageError(
+                "pruning needs prompts padded on the left", "set processor.tokenizer.padding_side = 'left'"
+            )
+        if batch % len(self.plans):
+            raise UsageError(f"{len(self.plans)} plans do not fit a batch of {batch} rows")
+        each = batch // len(self.plans)
+        plans = [plan for plan in self.plans for _ in range(each)]
+        self._prefill = Prefill(plans, layout, valid, self.depth, self._probe.attention)
+
+    def _before(self, i: int, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        hidden, *rest = args
+        if self._prefill is None:
+            changed = self._decode_arguments(i, hidden, kwargs)
+        else:
+            hidden, changed = self._prefill_arguments(i, layer, hidden, kwargs)
+        return (hidden, *rest), changed
+
+    def _prefill_arguments(
+        self, i: int, layer: Any, hidden: Tensor, kwargs: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        prefill = self._prefill
+        assert prefill is not None
+        if i == 0:
+            prefill.caches = install(kwargs.get("past_key_values"), self.depth)
+            prefill.rope = kwargs["position_embeddings"]
+        prefill.remember(i, hidden)
+        if prefill.due(i):
+            self._peek(i, layer, hidden, kwargs)
+            hidden = prefill.reduce(i, hidden)
+        prefill.store(i)
+        self._probe.listen(layer.self_attn, prefill.wanted(i))
+        return hidden, prefill.arguments(kwargs, hidden.dtype)
+
+    def _peek(self, i: int, layer: Any, hidden: Tensor, kwargs: dict[str, Any]) -> None:
+        """Run the attention of a layer on the candidates of its stage, for its softmax rows alone."""
+        prefill = self._prefill
+        assert prefill is not None
+        listener = prefill.peeked(i)
+        if listener is None:
+            return
+        self._probe.listen(layer.self_attn, listener)
+        arguments = prefill.arguments(kwargs, hidden.dtype)
+        with torch.no_grad():
+            layer.self_attn(hidden_states=layer.input_layernorm(hidden), **{**arguments, "past_key_values": None})
+
+    def _finish(self, decoder: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if self._prefill is not None:
+            for layer in self.decoder.layers:
+                self._probe.listen(layer.self_attn, None)
+            self._prefill.finish()
+            self.prefills.append(self._prefill.rows)
+            self._prefill = None
+
+    def _decode_arguments(self, i: int, hidden: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        cache = kwargs.get("past_key_values")
+        stored = cache.layers[i] if cache is not None and i < len(cache.layers) else None
+        if not isinstance(stored, PrunedLayer) or stored.full or stored.valid is None:
+            return kwargs
+        changed = {"attention_mask": self._decode_mask(stored, hidden), "position_ids": None}
+        assert stored.shift is not None
+        if stored.compact:
+            positions = kwargs["position_ids"] - stored.shift.unsqueeze(1)
+            changed["position_embeddings"] = self.decoder.rotary_emb(hidden, position_ids=positions)
+        return {**kwargs, **changed}
+
+    def _decode_mask(self, stored: PrunedLayer, hidden: Tensor) -> Tensor | None:
+        """One mask a segment and step: layers of one segment share it."""
+        valid, queries = stored.seen(hidden.shape[1]), hidden.shape[1]
+        assert stored.valid is not None
+        key = (id(stored.valid), valid.shape[1])
+        if key not in self._masks:
+            self._masks[key] = causal_mask(
+                valid, queries, padded=stored.padded, attention=self._probe.attention, dtype=hidden.dtype
+            )
+        return self._masks[key]

@@ -1,0 +1,93 @@
+"""Which columns of the prompt are still in the decoder, row by row, and what attention needs to know of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Segment", "causal_mask", "pack", "take"]
+
+
+def pack(keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Right-align what is kept. keep [B, n] -> index [B, m], valid [B, m]; m = the longest row's count.
+
+    Shorter rows are padded on the left with indices of things not kept, where valid is False.
+    """
+    m = int(keep.sum(1).max())
+    index = keep.byte().argsort(dim=1, stable=True)[:, keep.shape[1] - m :]
+    return index, keep.gather(1, index)
+
+
+def take(states: Tensor, index: Tensor) -> Tensor:
+    """states [B or 1, n, C] at index [B, m] -> [B, m, C]."""
+    index = index.to(states.device)
+    return states.expand(len(index), -1, -1).gather(1, index.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The tokens between two stages.
+
+    columns: [B, n] columns of the prompt, ascending and right-aligned. valid: [B, n], False where a row is padded.
+    positions: [B, n] columns whose position embeddings the tokens use: their own, or compacted ones.
+    shift: [B] by how much later tokens' positions move to the left (0 for original positions).
+    padded: some row is padded. compact: some shift is not 0.
+    full: nothing was dropped yet, so that stock masks and positions hold.
+    """
+
+    columns: Tensor
+    valid: Tensor
+    positions: Tensor
+    shift: Tensor
+    padded: bool
+    compact: bool
+    full: bool
+
+    @classmethod
+    def whole(cls, valid: Tensor) -> Segment:
+        """The unpruned prompt; valid [B, S] is the attention mask."""
+        columns = torch.arange(valid.shape[1], device=valid.device).expand_as(valid)
+        shift = columns.new_zeros(len(valid))
+        return cls(columns, valid, columns, shift, padded=not bool(valid.all()), compact=False, full=True)
+
+    def find(self, b: int, columns: Tensor) -> Tensor:
+        """Where [m] the tokens of the prompt's columns [m] stand in row b; they must be there."""
+        return torch.searchsorted(torch.where(self.valid[b], self.columns[b], -1), columns)
+
+    def narrow(self, keep: Tensor, compact: Tensor, prompt: Tensor) -> tuple[Segment, Tensor]:
+        """Drop what `keep` [B, n] does not name. Returns the new segment and the index [B, m] into this one's tokens.
+
+        compact: [B] rows that renumber positions. prompt: [B, S] attention mask of the whole prompt.
+        """
+        index, valid = pack(keep & self.valid)
+        columns = self.columns.gather(1, index)
+        length = prompt.sum(1)
+        rank = (valid.cumsum(1) - 1).clamp(min=0)
+        compacted = (prompt.shape[1] - length).unsqueeze(1) + rank
+        positions = torch.where(compact.unsqueeze(1), compacted, columns)
+        shift = torch.where(compact, length - valid.sum(1), self.shift)
+        padded = not bool(valid.all())
+        segment = Segment(columns, valid, positions, shift, padded=padded, compact=bool(shift.any()), full=False)
+        return segment, index
+
+
+def causal_mask(valid: Tensor, queries: int, *, padded: bool, attention: str, dtype: torch.dtype) -> Tensor | None:
+    """The mask that `attention` (an implementation's name) expects for the last `queries` of the keys valid [B, kv].
+
+    None where the implementation's own causal rule says the same and is faster.
+    """
+    if "flash" in attention:
+        return valid if padded else None
+    keys = valid.shape[1]
+    if not padded and attention != "eager" and queries in (1, keys):
+        return None
+    column = torch.arange(keys, device=valid.device)
+    query = column[keys - queries :].unsqueeze(1)
+    # A padding query sees itself, so that its row of the softmax stays finite.
+    seen = (valid.unsqueeze(1) & (column <= query)) | (column == query)
+    seen = seen.unsqueeze(1)
+    if attention != "eager":
+        return seen
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)

@@ -1,0 +1,166 @@
+"""Finds plug-ins, keeps what they register, refuses clashes. Nothing else touches pluggy.
+
+A plug-in that fails is remembered with its reason and stops only a command that asks for what it would have brought.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from tokenbench import hookspecs
+from tokenbench.errors import UsageError, unknown
+from tokenbench.hookspecs import KINDS
+
+__all__ = ["Plugin", "Registry", "registry"]
+
+_SINGULAR = {"strategies": "strategy", "backbones": "model", "suites": "suite", "reports": "report format"}
+
+
+@dataclass
+class Plugin:
+    """One plug-in: where it comes from, what it registered (kind -> names), and why it failed, if it did."""
+
+    name: str
+    origin: str
+    registered: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    target: Any
+    plugin: Plugin
+
+
+class Registry:
+    """Every strategy, backbone, suite and report format by name.
+
+    files: plug-ins given as single Python files; one that fails is an error at once, since it was asked for.
+    """
+
+    def __init__(self, files: Iterable[str | Path] = ()) -> None:
+        self.plugins: list[Plugin] = []
+        self._entries: dict[str, dict[str, list[_Entry]]] = {kind: {} for kind in KINDS}
+        self._manager = pluggy.PluginManager("tokenbench")
+        self._manager.add_hookspecs(hookspecs)
+        for point in sorted(entry_points(group="tokenbench"), key=lambda point: point.name):
+            self._add_entry_point(point)
+        for file in files:
+            self._add_file(Path(file))
+
+    def names(self, kind: str) -> list[str]:
+        """All names of a kind, sorted."""
+        return sorted(self._entries[kind])
+
+    def get(self, kind: str, name: str) -> Any:
+        """The object registered under a name. Raises UsageError if there is none, more than one, or a broken one."""
+        entries = self._entries[kind].get(name, [])
+        singular = _SINGULAR[kind]
+        if not entries:
+            failed = "; ".join(f"plug-in {p.name} failed to load ({p.error})" for p in self.plugins if p.error)
+            raise unknown(singular, name, self.names(kind), failed)
+        if len(entries) > 1:
+            origins = " and ".join(f"{entry.plugin.name} ({entry.plugin.origin})" for entry in entries)
+            raise UsageError(f"the {singular} name '{name}' is registered by {origins}", "uninstall one of them")
+        (entry,) = entries
+        return _checked(kind, name, _resolved(entry.target, name, entry.plugin), entry.plugin)
+
+    def _add_entry_point(self, point: EntryPoint) -> None:
+        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
+        plugin = Plugin(point.name, origin)
+        self.plugins.append(plugin)
+        try:
+            self._register(plugin, point.load())
+        except Exception as error:  # whatever a third party raises must not stop the others
+            plugin.error = _one_line(error)
+
+    def _add_file(self, path: Path) -> None:
+        plugin = Plugin(path.name, str(path))
+        self.plugins.append(plugin)
+        try:
+            self._register(plugin, _load_file(path))
+        except Exception as error:
+            raise UsageError(f"plug-in {path} failed to load: {_one_line(error)}") from error
+        for kind, names in plugin.registered.items():
+            for name in names:
+                self.get(kind, name)
+
+    def _register(self, plugin: Plugin, module: Any) -> None:
+        self._manager.register(module, name=f"{plugin.name} ({plugin.origin})")
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError:
+            self._manager.unregister(module)
+            raise
+        found: list[tuple[str, str, Any]] = []
+        for kind in KINDS:
+            hook = getattr(self._manager.hook, f"tokenbench_register_{kind}")
+            for implementation in hook.get_hookimpls():
+                if implementation.plugin is module:
+                    implementation.function(lambda name, target, kind=kind: found.append((kind, name, target)))
+        if not found:
+            raise UsageError("it registers nothing: implement a tokenbench_register_… hook, marked with hookimpl")
+        for kind, name, target in found:
+            plugin.registered[kind].append(name)
+            self._entries[kind].setdefault(name, []).append(_Entry(target, plugin))
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    """The registry of everything installed."""
+    return Registry()
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError("no such file")
+    name = f"tokenbench_plugin_{path.stem.replace('-', '_')}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("a plug-in file must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickles look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _resolved(target: Any, name: str, plugin: Plugin) -> Any:
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except Exception as error:
+        raise UsageError(
+            f"plug-in {plugin.name} ({plugin.origin}) cannot provide '{name}': {_one_line(error)}"
+        ) from error
+
+
+def _checked(kind: str, name: str, value: Any, plugin: Plugin) -> Any:
+    """The value if it keeps the contract of its kind."""
+    if kind == "suites":
+        right, wanted = callable(value), "a function that returns a tokenbench.Suite"
+    else:
+        base = getattr(
+            import_module("tokenbench"), {"strategies": "Strategy", "backbones": "Backbone"}.get(kind, "Report")
+        )
+        right, wanted = isinstance(value, type) and issubclass(value, base), f"a subclass of tokenbench.{base.__name__}"
+    if not right:
+        raise UsageError(f"plug-in {plugin.name} ({plugin.origin}): '{name}' must be {wanted}, not {value!r}")
+    return value
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

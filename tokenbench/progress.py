@@ -1,0 +1,67 @@
+"""How far a run is: a bar with the time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+__all__ = ["Progress", "progress"]
+
+INTERVAL = 30.0
+
+
+class Progress(Protocol):
+    """Told of every step."""
+
+    def advance(self, answers: int, what: str) -> None:
+        """So many answers more; `what` is running."""
+
+
+@contextmanager
+def progress(total: int, out: TextIO, quiet: bool = False) -> Iterator[Progress]:
+    """Progress over `total` answers, on `out`."""
+    if quiet:
+        yield _Silent()
+    elif out.isatty():
+        yield from _bar(total, out)
+    else:
+        yield _Lines(total, out)
+
+
+class _Silent:
+    def advance(self, answers: int, what: str) -> None:
+        pass
+
+
+class _Lines:
+    def __init__(self, total: int, out: TextIO) -> None:
+        self._total, self._out, self._done = total, out, 0
+        self._start = self._last = time.monotonic()
+
+    def advance(self, answers: int, what: str) -> None:
+        self._done += answers
+        now = time.monotonic()
+        if now - self._last < INTERVAL and self._done < self._total:
+            return
+        self._last = now
+        left = (now - self._start) / self._done * (self._total - self._done)
+        self._out.write(f"{self._done}/{self._total} answers, {what}, {left:.0f} s left\n")
+        self._out.flush()
+
+
+def _bar(total: int, out: TextIO) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with RichProgress(*columns, console=Console(file=out), transient=True) as bar:
+        task = bar.add_task("answers", total=total)
+
+        class _Bar:
+            def advance(self, answers: int, what: str) -> None:
+                bar.update(task, advance=answers, description=what)
+
+        yield _Bar()

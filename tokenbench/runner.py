@@ -1,0 +1,207 @@
+"""Runs the missing cells, sample-major: every batch is rendered and encoded once for all of them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tokenbench
+from tokenbench import engine
+from tokenbench.engine import Plan, Pruner, RowTrace
+from tokenbench.errors import UsageError
+from tokenbench.evidence import evidence_tokens, recall
+from tokenbench.model import Batch, Model, resolve
+from tokenbench.plugins import Registry
+from tokenbench.progress import Progress
+from tokenbench.spec import Arm, Cell, Spec, arms, resolve_suite, source_hash
+from tokenbench.store import SCHEMA_VERSION, Store
+from tokenbench.strategy import Grid
+from tokenbench.suite import Sample, Task
+
+__all__ = ["execute"]
+
+Question = tuple[Task, Sample]
+ProgressFactory = Callable[[int], AbstractContextManager[Progress]]
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One model's share of a run: what is asked, in which batches, under which arms, into which cells."""
+
+    model: Model
+    arms: Sequence[Arm]
+    batches: Sequence[Sequence[Question]]
+    cells: dict[tuple[int, str], Cell]  # (number of the arm, task) -> cell
+
+    def cells_of(self, arm: int, questions: Sequence[Question]) -> list[Cell]:
+        """The cell that each question's answer goes to."""
+        return [self.cells[arm, task.name] for task, _ in questions]
+
+
+def execute(spec: Spec, folder: Path, known: Registry, progress: ProgressFactory) -> None:
+    """Run every cell of `spec` that `folder` does not hold yet.
+
+    Everything that can be wrong with the spec is found before the folder is touched.
+    """
+    store = Store(folder)
+    store.check(spec.to_json())
+    _, tasks = resolve_suite(spec.suite, spec.tasks, known)
+    batches = list(_batches(_questions(tasks, spec.limit), spec.batch_size))
+    works = [_work(spec, name, tasks, batches, known) for name in spec.models]
+    for work in works:
+        _check_budgets(work)
+    store.start(_manifest(spec, works, known))
+    total = sum(len(batch) * len(work.arms) for work in works for batch in work.batches)
+    with progress(total) as bar:
+        for work in works:
+            _run(work, store, bar)
+
+
+def _questions(tasks: Sequence[Task], limit: int | None) -> list[Question]:
+    """The questions of all tasks, those on the same images side by side."""
+    chosen = [(task, sample) for task in tasks for sample in task.samples()[:limit]]
+    place = {cluster: i for i, cluster in enumerate(dict.fromkeys(sample.cluster for _, sample in chosen))}
+    return sorted(chosen, key=lambda question: place[question[1].cluster])
+
+
+def _batches(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
+    """The same batches however much of a run is done already, so that a resumed run computes the same numbers."""
+    for start in range(0, len(questions), size):
+        yield questions[start : start + size]
+
+
+def _work(spec: Spec, name: str, tasks: Sequence[Task], batches: Sequence[Sequence[Question]], known: Registry) -> Work:
+    backbone, source = resolve(name, known)
+    model = Model(name, backbone, source, spec.device, spec.dtype)
+    chosen = arms(spec, known)
+    for arm in chosen:
+        Plan.make(arm.named.strategy, arm.budget, model.depth)
+    cells = {(i, task.name): _cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
+    return Work(model, chosen, batches, cells)
+
+
+def _cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
+    identity = {
+        "model": [model.name, model.fingerprint, source_hash(model.backbone)],
+        "strategy": [arm.named.name, source_hash(arm.named.strategy)],
+        "budget": str(arm.budget),
+        "seed": arm.seed,
+        "task": [spec.suite, task.name, source_hash(task)],
+        "numerics": [spec.dtype, model.device, spec.batch_size, model.attention],
+        "engine": [tokenbench.__version__, *(source_hash(part) for part in (engine.Pruner, engine.Plan, Model))],
+        "libraries": {library: version(library) for library in LIBRARIES},
+    }
+    digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+    return Cell(digest, model.name, arm.named.name, str(arm.budget), arm.seed, task.name)
+
+
+def _check_budgets(work: Work) -> None:
+    """Refuse budgets above the number of visual tokens that the first samples have."""
+    largest = max((arm.budget.tokens or 0 for arm in work.arms), default=0)
+    if not largest or not work.batches:
+        return
+    batch = work.model.prepare([sample for _, sample in work.batches[0]])
+    tokens = max(sum(grid.tokens for grid in grids) for grids in batch.grids)
+    if largest > tokens:
+        raise UsageError(
+            f"budget '{largest}' is more than the {tokens} visual tokens {work.model.name} has for a sample"
+        )
+
+
+def _run(work: Work, store: Store, bar: Progress) -> None:
+    done = {cell.id: store.done(cell.id) for cell in work.cells.values()}
+    with work.model.pruner() as pruner:
+        for questions in work.batches:
+            batch: Batch | None = None
+            for i, arm in enumerate(work.arms):
+                cells = work.cells_of(i, questions)
+                new = [sample.key not in done[cell.id] for cell, (_, sample) in zip(cells, questions, strict=True)]
+                if any(new):
+                    batch = batch or work.model.prepare([sample for _, sample in questions])
+                    records = _answer(work.model, pruner, arm, questions, batch)
+                    store.append(
+                        (cell.id, record) for cell, record, is_new in zip(cells, records, new, strict=True) if is_new
+                    )
+                bar.advance(len(questions), f"{work.model.name} {arm.named.name} {arm.budget}")
+    for cell in work.cells.values():
+        if not store.is_done(cell.id):
+            samples = [sample.key for batch in work.batches for task, sample in batch if task.name == cell.task]
+            store.finish(cell.id, samples, asdict(cell))
+
+
+def _answer(
+    model: Model, pruner: Pruner, arm: Arm, questions: Sequence[Question], batch: Batch
+) -> list[dict[str, Any]]:
+    """The records of one batch under one arm. Always the whole batch: a row's numbers depend on its company."""
+    plans = [_plan(arm, model.depth, *question) for question in questions]
+    start = time.perf_counter()
+    answers, rows = model.generate(batch, pruner, plans, [task.max_new_tokens for task, _ in questions])
+    seconds = (time.perf_counter() - start) / len(questions)
+    return [
+        _record(question, answer, row, grids, seconds)
+        for question, answer, row, grids in zip(questions, answers, rows, batch.grids, strict=True)
+    ]
+
+
+def _plan(arm: Arm, depth: int, task: Task, sample: Sample) -> Plan:
+    return Plan.make(arm.named.strategy, arm.budget, depth, arm.seed, f"{task.name}/{sample.key}")
+
+
+def _record(question: Question, answer: str, row: RowTrace, grids: tuple[Grid, ...], seconds: float) -> dict[str, Any]:
+    task, sample = question
+    evidence = evidence_tokens(sample.evidence, grids[0]) if grids else set()
+    kept = row.kept
+    return {
+        "sample": sample.key,
+        "cluster": sample.cluster,
+        "answer": answer,
+        "target": sample.target,
+        "score": float(task.score(answer, sample)),
+        "kept": kept,
+        "visual_tokens": row.visual,
+        "tokens_per_layer": row.tokens_per_layer,
+        "realised_tokens": row.mean_tokens,
+        "evidence_recall": recall(kept, evidence),
+        "seconds": seconds,
+    }
+
+
+def _manifest(spec: Spec, works: Sequence[Work], known: Registry) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "spec": spec.to_json(),
+        "cells": [asdict(cell) for work in works for cell in work.cells.values()],
+        "models": {
+            work.model.name: {
+                "fingerprint": work.model.fingerprint,
+                "attention": work.model.attention,
+                "decoder_layers": work.model.depth,
+                "decoding": "greedy",
+            }
+            for work in works
+        },
+        "versions": {
+            "tokenbench": tokenbench.__version__,
+            "python": platform.python_version(),
+            **{library: version(library) for library in LIBRARIES},
+        },
+        "hardware": {
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+        "plugins": [{"name": p.name, "origin": p.origin, "error": p.error} for p in known.plugins],
+        "notes": list(dict.fromkeys(note for work in works for note in work.model.backbone.notes)),
+    }

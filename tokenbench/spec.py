@@ -1,0 +1,119 @@
+"""What a run is: its resolved settings, and the cells that follow from them."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tokenbench.budget import Budget
+from tokenbench.errors import UsageError, unknown
+from tokenbench.naming import NamedStrategy, parse_strategy
+from tokenbench.plugins import Registry
+from tokenbench.suite import Suite, Task
+
+__all__ = ["VANILLA", "Arm", "Cell", "Spec", "arms", "resolve_suite", "source_hash"]
+
+VANILLA = "vanilla"
+FLOORS = ("random",)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything a user may set, resolved. Two commands with the same spec are the same run."""
+
+    suite: str
+    tasks: tuple[str, ...]
+    models: tuple[str, ...]
+    strategies: tuple[str, ...]
+    floors: tuple[str, ...]
+    budgets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    limit: int | None
+    batch_size: int
+    device: str
+    dtype: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits that tell specs apart."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One strategy at one budget and seed: what a whole batch runs at once."""
+
+    named: NamedStrategy
+    budget: Budget
+    seed: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Model x strategy x budget x seed x task; `id` is a hash of all that can change its answers."""
+
+    id: str
+    model: str
+    strategy: str
+    budget: str
+    seed: int
+    task: str
+
+
+def resolve_suite(name: str, tasks: Sequence[str], known: Registry) -> tuple[Suite, tuple[Task, ...]]:
+    """The suite and its chosen tasks; no choice means all."""
+    suite = known.get("suites", name)()
+    if not isinstance(suite, Suite):
+        raise UsageError(f"suite '{name}' is a {type(suite).__name__}, not a tokenbench.Suite")
+    by_name = {task.name: task for task in suite.tasks}
+    for task in tasks:
+        if task not in by_name:
+            raise unknown(f"task of suite '{name}'", task, by_name)
+    return suite, tuple(by_name[task] for task in dict.fromkeys(tasks)) or suite.tasks
+
+
+def arms(spec: Spec, known: Registry) -> list[Arm]:
+    """Vanilla first, then every strategy and floor at every budget, the stochastic ones once a seed."""
+    result = [Arm(parse_strategy(VANILLA, known), Budget.everything(), spec.seeds[0])]
+    for text, budget in product((*spec.strategies, *spec.floors), spec.budgets):
+        named = parse_strategy(text, known)
+        seeds = spec.seeds if named.strategy.stochastic else spec.seeds[:1]
+        result += [Arm(named, Budget.parse(budget), seed) for seed in seeds]
+    return result
+
+
+def source_hash(obj: Any) -> str:
+    """A hash of the source of an object's class and of what it uses from its own package."""
+    cls = obj if isinstance(obj, type) else type(obj)
+    files: set[str] = set()
+    for base in cls.__mro__:
+        _collect(sys.modules[base.__module__], files)
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(Path(file).name.encode() + Path(file).read_bytes())
+    return digest.hexdigest()
+
+
+def _collect(module: ModuleType, files: set[str]) -> None:
+    """Add the module's file and those of the modules of its package that it imports from."""
+    file = getattr(module, "__file__", None)
+    package = module.__name__.partition(".")[0]
+    if file is None or file in files or package in sys.stdlib_module_names or package in ("pydantic", "torch"):
+        return
+    files.add(file)
+    for value in vars(module).values():
+        used = value if inspect.ismodule(value) else sys.modules.get(getattr(value, "__module__", None) or "")
+        if used is not None and used.__name__.partition(".")[0] == package:
+            _collect(used, files)

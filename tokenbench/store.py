@@ -1,0 +1,178 @@
+"""The run directory: what is computed is never lost and never counted twice.
+
+    RUN/run.json                          resolved spec, cells, versions, hardware
+    RUN/cells/<cell id>.parquet, .json    final records of a cell, published at once; and its summary
+    RUN/journal/<cell id>.<host>.<pid>.jsonl   records while the cell runs
+    RUN/logs/  RUN/report/
+
+A record goes to the journal as soon as it exists. A complete cell is written to one Parquet file, moved into place by an
+atomic rename, and only then loses its journals. A torn last line of a journal is as if it had never been written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterable, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tokenbench.errors import MachineError, UsageError
+
+__all__ = ["SCHEMA_VERSION", "Store", "publish"]
+
+SCHEMA_VERSION = 1
+
+RECORD = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("cluster", pa.string()),
+        ("answer", pa.string()),
+        ("target", pa.string()),
+        ("score", pa.float64()),
+        ("kept", pa.list_(pa.int32())),
+        ("visual_tokens", pa.int32()),
+        ("tokens_per_layer", pa.list_(pa.int32())),
+        ("realised_tokens", pa.float64()),
+        ("evidence_recall", pa.float64()),
+        ("seconds", pa.float64()),
+    ]
+)
+
+
+def publish(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all, also after a crash."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class Store:
+    """One run directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._cells = folder / "cells"
+        self._journal = folder / "journal"
+        self._writer = f"{socket.gethostname()}.{os.getpid()}"
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """An existing run. Raises UsageError if there is none."""
+        if not (folder / "run.json").is_file():
+            raise UsageError(f"{folder} is not a run directory: it holds no run.json")
+        return cls(folder)
+
+    def start(self, manifest: dict[str, Any]) -> None:
+        """Make the directory, or take up the one that is there; it must be of the same spec.
+
+        Raises UsageError if the directory holds another run or something else, MachineError if it cannot be written.
+        """
+        self.check(manifest["spec"])
+        try:
+            for folder in (self._cells, self._journal, self.folder / "logs", self.folder / "report"):
+                folder.mkdir(parents=True, exist_ok=True)
+            publish(self.folder / "run.json", json.dumps(manifest, indent=2).encode())
+        except OSError as error:
+            raise MachineError(f"cannot write the run to {self.folder}: {error.strerror or error}") from None
+
+    def check(self, spec: dict[str, Any]) -> None:
+        """Raise unless a run of this spec may start or go on here. Writes nothing."""
+        if not self.folder.exists():
+            return
+        if not self.folder.is_dir():
+            raise UsageError(f"the output {self.folder} is a file", "name a new folder with -o")
+        if not (self.folder / "run.json").exists():
+            if any(self.folder.iterdir()):
+                raise UsageError(f"the output {self.folder} is not empty and holds no run", "name a new folder with -o")
+            return
+        there = self.manifest()["spec"]
+        if there != spec:
+            changes = [
+                f"{k}: {there.get(k)} -> {spec.get(k)}" for k in sorted({*there, *spec}) if there.get(k) != spec.get(k)
+            ]
+            raise UsageError(
+                f"{self.folder} holds a run with other settings ({'; '.join(changes)})",
+                "name another folder with -o, or repeat that run's settings",
+            )
+
+    def manifest(self) -> dict[str, Any]:
+        """The content of run.json."""
+        path = self.folder / "run.json"
+        try:
+            manifest: dict[str, Any] = json.loads(path.read_text())
+            version = manifest["schema_version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MachineError(f"{path} cannot be read: {error}", "restore it, or start a new run elsewhere") from None
+        if version > SCHEMA_VERSION:
+            raise UsageError(f"{path} was written by a newer TokenBench (schema {version})", "upgrade tokenbench")
+        return manifest
+
+    def is_done(self, cell: str) -> bool:
+        """Whether a cell is complete and published."""
+        return (self._cells / f"{cell}.parquet").exists()
+
+    def journaled(self, cell: str) -> dict[str, dict[str, Any]]:
+        """The records of an unfinished cell by sample, whoever wrote them; the first one counts."""
+        records: dict[str, dict[str, Any]] = {}
+        for path in sorted(self._journal.glob(f"{cell}.*.jsonl")):
+            for line in path.read_bytes().split(b"\n"):
+                try:
+                    record = json.loads(line)
+                    records.setdefault(record["sample"], record)
+                except (ValueError, KeyError, TypeError):
+                    continue  # torn by a crash: the sample is done again
+        return records
+
+    def done(self, cell: str) -> Set[str]:
+        """The samples of a cell that need not be run: journaled ones, or all of a published cell."""
+        if self.is_done(cell):
+            return set(self.records(cell)["sample"].to_pylist())
+        return self.journaled(cell).keys()
+
+    def append(self, records: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Add (cell, record) pairs to the cells' journals; the lines of one cell in one write."""
+        lines: dict[str, list[str]] = {}
+        for cell, record in records:
+            lines.setdefault(cell, []).append(json.dumps(record))
+        for cell, cell_lines in lines.items():
+            with (self._journal / f"{cell}.{self._writer}.jsonl").open("ab") as file:
+                file.write(("\n".join(cell_lines) + "\n").encode())
+
+    def finish(self, cell: str, samples: Sequence[str], about: dict[str, Any]) -> None:
+        """Publish a complete cell: exactly one record a sample, in the order of `samples`."""
+        journal = self.journaled(cell)
+        table = pa.Table.from_pylist([journal[sample] for sample in samples], schema=RECORD)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        summary = {**about, "samples": len(samples), "score": sum(table["score"].to_pylist()) / len(samples)}
+        publish(self._cells / f"{cell}.json", json.dumps(summary, indent=2).encode())
+        publish(self._cells / f"{cell}.parquet", sink.getvalue().to_pybytes())
+        for path in self._journal.glob(f"{cell}.*.jsonl"):
+            path.unlink(missing_ok=True)
+
+    def records(self, cell: str) -> pa.Table:
+        """The published records of a cell."""
+        path = self._cells / f"{cell}.parquet"
+        try:
+            return pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise MachineError(f"{path} cannot be read: {error}", "delete it and run again") from None

@@ -1,0 +1,166 @@
+"""The one interface of a pruning or merging method. Knows no model.
+
+A strategy says at which decoder layers it drops visual tokens and what it wants to see there (`stages`), and gives every
+candidate a score (`score`). It never sees the model, the batch or the cache: the engine does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_origin
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from tokenbench.budget import Budget
+
+__all__ = ["Attn", "Grid", "Selection", "Stage", "Strategy", "View"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The lattice of one image or video: `t` frames of `lead` extra tokens ([CLS]) followed by `h` x `w` patches."""
+
+    t: int
+    h: int
+    w: int
+    lead: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Visual tokens of the item."""
+        return self.t * (self.lead + self.h * self.w)
+
+
+Rows = Literal["last", "null", "question", "question[:-1]"]
+
+
+@dataclass(frozen=True)
+class Attn:
+    """A request for softmax rows of decoder layer `layer`.
+
+    rows: which queries: `last` prompt token, `null` (the first token after the visual tokens), `question` (all tokens
+        after them), or the question without its last token.
+    peek: ask the layer before it runs, on the candidates of a stage that lies before it.
+    """
+
+    layer: int
+    rows: Rows = "last"
+    peek: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One place where visual tokens are dropped or merged: before decoder layer `layer` (0 = before the LLM).
+
+    keep: tokens to keep (int), or a share of the tokens the sample began with; None = the method decides.
+    hidden, text: depths at which `select` reads hidden states of the candidates and of the question (depth l = input of
+        decoder layer l).
+    attention: softmax rows it reads.
+    """
+
+    layer: int
+    keep: int | float | Fraction | None
+    hidden: tuple[int, ...] = ()
+    text: tuple[int, ...] = ()
+    attention: tuple[Attn, ...] = ()
+
+
+@dataclass
+class View:
+    """What one stage sees of ONE sample: the n candidates that are still there, and what the stage asked for.
+
+    n0: visual tokens the sample began with.
+    alive: [n] their ordinals among these, ascending.
+    grids: the lattice of every image or video of the sample, in order; their tokens add up to n0.
+    stage, index: the stage, and its number in the schedule. k: how many tokens to keep.
+    hidden: {depth: [n, C]}. text: {depth: [m, C]}, the m tokens after the visual ones.
+    attention: {request: [heads, rows, n]}, float32, softmaxed over everything the query may see.
+    generator: random numbers of this sample alone. memo: carries what the method wants from stage to stage.
+    """
+
+    n0: int
+    alive: Tensor
+    grids: tuple[Grid, ...]
+    stage: Stage
+    index: int
+    k: int
+    hidden: dict[int, Tensor]
+    text: dict[int, Tensor]
+    attention: dict[Attn, Tensor]
+    generator: torch.Generator
+    memo: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Number of candidates."""
+        return len(self.alive)
+
+    def items(self) -> Iterator[tuple[Grid, slice]]:
+        """Every image or video with its slice of the candidates; valid while nothing has been dropped."""
+        if self.n != self.n0:
+            raise ValueError("the lattice is broken once tokens were dropped: use items() in the first stage only")
+        start = 0
+        for grid in self.grids:
+            yield grid, slice(start, start + grid.tokens)
+            start += grid.tokens
+
+
+@dataclass
+class Selection:
+    """What a stage keeps: `keep` [k], ascending indices into the candidates; `values` [k, C], new hidden states of the
+    kept tokens (a merge), or None to leave them as they are."""
+
+    keep: Tensor
+    values: Tensor | None = None
+
+
+class Strategy(BaseModel):
+    """A method that chooses which visual tokens remain. Its parameters are its pydantic fields, frozen and checked.
+
+    A subclass writes `stages` and either `score` (the higher-scored candidates are kept) or `select`.
+    An instance holds no state: one instance serves all rows of all batches.
+
+    trim: the tokens dropped are also removed from the KV cache of earlier layers.
+    positions: position ids of what follows a stage: "original", or "compact" (renumbered without gaps).
+    stochastic: its answers depend on the seed, so that it runs once for every seed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trim: ClassVar[bool] = False
+    positions: ClassVar[Literal["original", "compact"]] = "original"
+    stochastic: ClassVar[bool] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: Any) -> Any:
+        """Command lines write lists with slashes: `layers=1/11/21`."""
+        if not isinstance(values, dict):
+            return values
+        lists = {
+            field.alias or name for name, field in cls.model_fields.items() if get_origin(field.annotation) is tuple
+        }
+        return {k: v.split("/") if k in lists and isinstance(v, str) else v for k, v in values.items()}
+
+    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        """The schedule for a decoder of `depth` layers, in ascending order of layers."""
+        raise NotImplementedError(f"{type(self).__name__} has no stages()")
+
+    def score(self, view: View) -> Tensor:
+        """[n] scores of the candidates; the `view.k` highest are kept, ties by position."""
+        raise NotImplementedError(f"{type(self).__name__} has neither score() nor select()")
+
+    def select(self, view: View) -> Selection:
+        """What to keep of the candidates; by default the top `view.k` of `score`."""
+        return Selection(top(self.score(view), view.k))
+
+
+def top(score: Tensor, k: int) -> Tensor:
+    """[k] ascending indices of the k highest scores [n]; equal scores are taken in order of position."""
+    return score.argsort(descending=True, stable=True)[:k].sort().values
