@@ -7,7 +7,6 @@ from typing import ClassVar, TextIO
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
-from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -57,7 +56,7 @@ def _section(section: Section, width: int, prose: int) -> list[RenderableType]:
     blocks += [_bullet(text, "›", "", prose) for text in section.verdict]
     for table in section.tables:
         blocks.append(Text(f"\n{table.title}", "bold"))
-        blocks.append(_wide(table) if _width(table) <= width else _stacked(table))
+        blocks.append(_wide(table) if _width(table) <= width else _stacked(table, width))
     return blocks
 
 
@@ -80,17 +79,24 @@ def _wide(table: Table) -> RichTable:
     return rich
 
 
-def _stacked(table: Table) -> RenderableType:
+def _stacked(table: Table, width: int) -> RenderableType:
     """A block per row, for terminals narrower than the table: nothing is cut or folded into a column."""
-    blocks: list[RenderableType] = []
+    lines: list[Text] = []
     for at, row in enumerate(table.rows):
         if not row:
+            lines.append(Text())
             continue
         cells = _styled(table, at, row)
-        blocks.append(Text(" ").join(cells[: table.keys]))
-        values = zip(table.headers[table.keys :], cells[table.keys :], strict=True)
-        blocks += [Padding(Text(f"{header}: ", "dim") + cell, (0, 0, 0, 2)) for header, cell in values if cell.plain]
-    return Group(*blocks)
+        lines.append(Text("  ").join(cells[: table.keys]))
+        line = Text()
+        for header, cell in zip(table.headers[table.keys :], cells[table.keys :], strict=True):
+            item = Text.assemble("  ", (f"{header} ", "dim"), cell)
+            if line and line.cell_len + item.cell_len > width:
+                lines.append(line)
+                line = Text()
+            line += item if cell else ""
+        lines.append(line)
+    return Group(*lines)
 
 
 def _styled(table: Table, at: int, cells: list[str]) -> list[Text]:
