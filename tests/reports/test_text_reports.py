@@ -1,0 +1,137 @@
+"""What the terminal, Markdown and CSV reports show."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tokenbench.comparison import compare
+from tokenbench.report import write_text
+from tokenbench_reports.csv_tables import CsvReport
+from tokenbench_reports.markdown import MarkdownReport
+from tokenbench_reports.terminal import TerminalReport
+from tokenbench_reports.wording import interval, listed, number, p_value
+
+RUN = {"spec": {"limit": None}, "versions": {"tokenbench": "0.1.0"}}
+TASKS = ("attribute_of_an_object", "colour", "count", "ocr", "relation")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    rng, rows = np.random.default_rng(0), []
+    cells = {("vanilla", "all"): 0, ("clse", "1/3"): 0.02, ("fastv:layer=2", "1/3"): 0.03, ("random", "1/3"): 0.5}
+    for task in TASKS:
+        right = rng.uniform(size=80) < 0.8
+        for (strategy, budget), spoils in cells.items():
+            tokens = {"all": 64.0, "1/3": 25.6 if "fastv" in strategy else 21.3}[budget]
+            for at, score in enumerate(right & (rng.uniform(size=80) >= spoils)):
+                identity = ("toy_model", strategy, budget, 0, task, f"{task}{at}", f"image{at // 2}")
+                recall = 1.0 if strategy == "vanilla" else float("nan")
+                rows.append((*identity, "a", "b", float(score), int(tokens), 64, tokens, recall))
+    names = "model strategy budget seed task sample cluster answer target score kept visual_tokens"
+    return compare(pd.DataFrame(rows, columns=[*names.split(), "realised_tokens", "evidence_recall"]), resamples=199)
+
+
+def printed(comparison, run=RUN, out=None):
+    out = out or io.StringIO()
+    assert TerminalReport().write(comparison, run, Path("."), out) == []
+    return out.getvalue()
+
+
+def test_the_verdict_comes_before_the_tables(comparison):
+    text = printed(comparison)
+    assert text.index("Against vanilla, loses more than 1: random at 1/3.") < text.index("score %")
+    assert "top group is" in text or "no best can be named" in text
+
+
+def test_tables_in_a_file_are_never_cut(comparison):
+    text = printed(comparison)
+    assert "…" not in text
+    header = next(line for line in text.splitlines() if "attribute_of_an_object" in line)
+    assert all(task in header for task in TASKS)
+    assert "\x1b" not in text
+
+
+def test_a_narrow_terminal_gets_the_compact_layout_with_every_number(comparison, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    text = printed(comparison, out=Terminal())
+    assert "…" not in text
+    assert max(len(line) for line in text.splitlines()) <= 60
+    mean = comparison.summary[comparison.summary["task"] == "mean"]
+    for cell in mean.itertuples():
+        assert interval(cell.score, cell.score_low, cell.score_high) in text
+
+
+def test_no_color_is_honoured(comparison, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[31m" in printed(comparison, out=Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[31m" not in printed(comparison, out=Terminal())
+
+
+def test_a_limited_run_is_labelled_and_notes_are_shown(comparison, tmp_path):
+    run = {**RUN, "spec": {"limit": 8}, "notes": ["a toy model stands in for a real one"]}
+    MarkdownReport().write(comparison, run, tmp_path, io.StringIO())
+    for text in (printed(comparison, run), (tmp_path / "summary.md").read_text()):
+        assert "8 samples a task: not a result" in text
+        assert "a toy model stands in for a real one" in text
+        assert text.index("not a result") < text.index("Against vanilla")
+    assert "not a result" not in printed(comparison)
+
+
+def test_unequal_cost_is_marked(comparison):
+    lines = [line for line in printed(comparison).splitlines() if "clse" in line and "distinguishable" in line]
+    assert any("fastv:layer=2" in line and "≠ 0.83×" in line for line in lines)
+
+
+def test_what_was_not_shown_is_never_called_equal(comparison, tmp_path):
+    MarkdownReport().write(comparison, RUN, tmp_path, io.StringIO())
+    text = (tmp_path / "summary.md").read_text()
+    for word in ("no loss", "lossless", "comparable", "identical"):
+        assert word not in text.lower()
+    assert "would have shown" in text
+
+
+def test_markdown_tables_are_well_formed(comparison, tmp_path):
+    [path] = MarkdownReport().write(comparison, RUN, tmp_path, io.StringIO())
+    assert path.name == "summary.md"
+    blocks = [block.splitlines() for block in path.read_text().split("\n\n") if block.startswith("|")]
+    assert len(blocks) == 3
+    for block in blocks:
+        assert len({line.count(" |") for line in block}) == 1
+    assert "toy\\_model" in path.read_text()
+
+
+def test_csv_files_hold_the_tables_unrounded(comparison, tmp_path):
+    paths = CsvReport().write(comparison, RUN, tmp_path, io.StringIO())
+    for path, table in zip(paths, (comparison.summary, comparison.pairs), strict=True):
+        pd.testing.assert_frame_equal(pd.read_csv(path, dtype={"budget": str}), table, check_dtype=False)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "summary.md"
+    write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "new \ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_numbers_are_written_as_readers_expect():
+    assert number(-0.04, signed=True) == "0.0"
+    assert number(-1.25, 2) == "−1.25"
+    assert number(float("nan")) == "–"
+    assert interval(1.0, float("nan"), float("nan")) == "1.0"
+    assert [p_value(p) for p in (0.0001, 0.00042, 0.0421, 1.0)] == ["<0.0001", "0.0004", "0.042", "1.000"]
+    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

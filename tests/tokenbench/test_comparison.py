@@ -1,0 +1,213 @@
+"""From the samples of a run to verdicts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tokenbench.comparison import MEAN, compare
+
+COLUMNS = "model strategy budget seed task sample cluster answer target score kept visual_tokens realised_tokens evidence_recall"
+WORDS = {
+    "better",
+    "worse",
+    "not distinguishable",
+    "not decided",
+    "non-inferior within 1",
+    "equivalent within 1",
+    "loses more than 1",
+    "worse, but non-inferior within 1",
+}
+
+
+def run(cells, tasks=("ocr", "count"), images=60, per=2, seed=0, share=0.8):
+    """Samples of one model; ``cells`` maps (strategy, budget, seed) to the share of right answers that it spoils."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for task in tasks:
+        n = images * per
+        right = rng.uniform(size=n) < share
+        for (strategy, budget, number), spoils in {("vanilla", "all", 0): 0.0, **cells}.items():
+            scores = right & (rng.uniform(size=n) >= spoils)
+            for at, score in enumerate(scores):
+                sample, image = f"{task}-{at}", f"image-{at // per}"
+                cost = (64, 64, 64.0, 1.0) if strategy == "vanilla" else (21, 64, 21.3, 0.5)
+                rows.append(("toy", strategy, budget, number, task, sample, image, "x", "x", float(score), *cost))
+    return pd.DataFrame(rows, columns=COLUMNS.split())
+
+
+def row(table, **values):
+    for name, value in values.items():
+        table = table[table[name] == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return {("good", "1/3", 0): 0.0, ("bad", "1/3", 0): 0.4, ("good", "1/9", 0): 0.05, ("bad", "1/9", 0): 0.6}
+
+
+@pytest.fixture(scope="module")
+def samples(cells):
+    return run(cells)
+
+
+@pytest.fixture(scope="module")
+def comparison(samples):
+    return compare(samples, resamples=499)
+
+
+def test_summary_has_every_cell_on_every_task_and_the_mean(comparison):
+    assert len(comparison.summary) == 5 * 3
+    vanilla = row(comparison.summary, strategy="vanilla", task=MEAN)
+    assert (vanilla["retention"], vanilla["retention_low"], vanilla["retention_high"]) == (100, 100, 100)
+    assert (vanilla["n"], vanilla["clusters"]) == (240, 60)
+    assert (comparison.samples, comparison.clusters, comparison.tasks) == (240, 60, ("count", "ocr"))
+
+
+def test_scores_and_retention_are_per_cent_inside_their_intervals(samples, comparison):
+    expected = 100 * samples.groupby(["strategy", "budget", "task"])["score"].mean()
+    for cell in comparison.summary[comparison.summary["task"] != MEAN].itertuples():
+        assert cell.score == pytest.approx(expected[cell.strategy, cell.budget, cell.task])
+        assert cell.score_low < cell.score < cell.score_high
+        assert cell.retention == pytest.approx(100 * cell.score / expected["vanilla", "all", cell.task])
+        assert cell.retention_low <= cell.retention <= cell.retention_high
+
+
+def test_mean_retention_is_the_mean_of_the_ratios(comparison):
+    table = comparison.summary[(comparison.summary["strategy"] == "bad") & (comparison.summary["budget"] == "1/3")]
+    by_task = table[table["task"] != MEAN]["retention"]
+    assert row(table, task=MEAN)["retention"] == pytest.approx(by_task.mean())
+
+
+def test_every_comparison_is_there_once(comparison):
+    counts = comparison.pairs["family"].value_counts()
+    assert (counts["F1"], counts["F2"], counts["F3"]) == (4, 2, 2 * (4 + 2))
+    assert not comparison.pairs.duplicated(["model", "budget", "task", "a", "b"]).any()
+    assert set(comparison.pairs.loc[comparison.pairs["family"] == "F1", "b"]) == {"vanilla"}
+
+
+def test_verdicts_come_from_the_fixed_vocabulary(comparison):
+    assert set(comparison.pairs["verdict"]) <= WORDS
+    assert row(comparison.pairs, a="bad", b="vanilla", budget="1/3", task=MEAN)["verdict"] == "loses more than 1"
+    assert row(comparison.pairs, a="bad", b="good", budget="1/3", task=MEAN)["verdict"] == "worse"
+
+
+def test_adjusted_p_is_never_below_the_raw_one(comparison):
+    assert (comparison.pairs["p"] >= comparison.pairs["p_unadjusted"] - 1e-12).all()
+    assert (comparison.pairs["p"] > comparison.pairs["p_unadjusted"]).any()
+
+
+def test_single_tasks_are_in_points_of_score(comparison):
+    table = comparison.summary
+    a, b = (row(table, strategy=s, budget="1/3", task="ocr")["score"] for s in ("bad", "good"))
+    found = row(comparison.pairs, a="bad", b="good", budget="1/3", task="ocr")
+    assert found["difference"] == pytest.approx(a - b)
+    assert found["low"] < found["difference"] < found["high"]
+
+
+def test_the_order_of_the_rows_does_not_matter(samples, comparison):
+    shuffled = compare(samples.sample(frac=1, random_state=1), resamples=499)
+    pd.testing.assert_frame_equal(shuffled.summary, comparison.summary)
+    pd.testing.assert_frame_equal(shuffled.pairs, comparison.pairs)
+
+
+def test_identical_answers_are_equivalent_only_when_there_are_enough():
+    many = compare(run({("same", "1/3", 0): 0.0}, images=400, per=1), resamples=499)
+    few = compare(run({("same", "1/3", 0): 0.0}, images=8, per=1), resamples=499)
+    for found, verdict in ((many, "equivalent within 1"), (few, "not decided")):
+        mean = row(found.pairs, task=MEAN)
+        assert (mean["p"], mean["p_unadjusted"], mean["difference"]) == (1, 1, 0)
+        assert mean["low"] < 0 < mean["high"]
+        assert mean["verdict"] == verdict
+        assert np.isfinite(found.pairs.loc[found.pairs["family"] == "F3", ["low", "high", "p"]]).all(axis=None)
+    assert row(few.pairs, task=MEAN)["samples_needed"] > 16
+    assert any("fewer than 20 images" in text for text in few.warnings)
+    assert not many.warnings
+
+
+def test_an_image_in_two_tasks_is_one_cluster(cells):
+    shared = run(cells)
+    apart = shared.assign(cluster=shared["task"] + shared["cluster"])
+    assert compare(shared, resamples=99).clusters == 60
+    assert compare(apart, resamples=99).clusters == 120
+
+
+def test_seeds_are_averaged_and_not_counted_as_samples():
+    stochastic = {("random", "1/3", seed): 0.2 for seed in range(3)}
+    samples = run(stochastic)
+    found = row(compare(samples, resamples=99).summary, strategy="random", task="ocr")
+    mean = samples[(samples["strategy"] == "random") & (samples["task"] == "ocr")]["score"].mean()
+    assert (found["n"], found["seeds"], found["score"]) == (120, 3, pytest.approx(100 * mean))
+
+
+def test_a_seed_that_shifts_everything_is_reported_and_widens_the_interval():
+    uneven = run({("random", "1/3", 0): 0.0, ("random", "1/3", 1): 0.5})
+    even = run({("random", "1/3", 0): 0.25, ("random", "1/3", 1): 0.25})
+    width = {}
+    for name, samples in (("uneven", uneven), ("even", even)):
+        found = compare(samples, resamples=99)
+        width[name] = np.ptp(row(found.summary, strategy="random", task=MEAN)[["retention_low", "retention_high"]])
+        assert any("seeds of random" in text for text in found.warnings) == (name == "uneven")
+    assert width["uneven"] > 2 * width["even"]
+
+
+def test_cells_on_different_samples_are_compared_on_the_common_ones(samples):
+    missing = samples[~((samples["strategy"] == "bad") & samples["sample"].isin(["ocr-0", "ocr-7"]))]
+    found = compare(missing, resamples=99)
+    assert set(found.summary.loc[found.summary["task"] == "ocr", "n"]) == {118}
+    assert any("2 of 120 samples" in text for text in found.warnings)
+    same = compare(samples[~samples["sample"].isin(["ocr-0", "ocr-7"])], resamples=99)
+    pd.testing.assert_frame_equal(found.pairs, same.pairs)
+
+
+def test_models_are_compared_apart(samples):
+    both = pd.concat([samples, samples.assign(model="other")])
+    found = compare(both, resamples=99)
+    assert found.models == ("other", "toy")
+    first, second = (found.pairs[found.pairs["model"] == name].drop(columns="model") for name in found.models)
+    pd.testing.assert_frame_equal(first.reset_index(drop=True), second.reset_index(drop=True))
+
+
+def test_a_vanilla_near_zero_has_no_retention():
+    samples = run({("good", "1/3", 0): 0.0})
+    samples.loc[samples["task"] == "ocr", "score"] = 0.0
+    found = compare(samples, resamples=99)
+    assert np.isnan(row(found.summary, strategy="good", task="ocr")["retention"])
+    count, mean = (row(found.summary, strategy="good", task=task)["retention"] for task in ("count", MEAN))
+    assert mean == count
+    assert any("no retention on ocr" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize(("images", "per", "share"), [(1, 1, 1.0), (1, 5, 0.6), (2, 1, 1.0), (3, 1, 0.0)])
+def test_tiny_runs_do_not_crash_and_claim_nothing(images, per, share):
+    cells = {("a", "1/3", 0): 0.0, ("b", "1/3", 0): 0.5, ("r", "1/3", 0): 0.5, ("r", "1/3", 1): 0.5}
+    found = compare(run(cells, tasks=("only",), images=images, per=per, share=share), resamples=99)
+    assert found.warnings
+    assert set(found.pairs["verdict"]) <= {"not distinguishable", "not decided"}
+
+
+def test_vanilla_alone_is_a_summary_without_pairs():
+    found = compare(run({}), resamples=99)
+    assert len(found.summary) == 3
+    assert found.pairs.empty
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda s: s[s["strategy"] != "vanilla"], "no vanilla cell"),
+        (lambda s: pd.concat([s, s.iloc[:1]]), "twice"),
+        (lambda s: s.assign(score=2.0), r"\[0, 1\]"),
+        (lambda s: s.assign(cluster=s["cluster"].where(s["strategy"] == "bad", "x")), "two clusters"),
+        (lambda s: s[(s["strategy"] == "bad") == (s["task"] == "ocr")], "scored by every cell"),
+    ],
+)
+def test_samples_that_cannot_be_compared_are_refused(samples, spoil, message):
+    with pytest.raises(ValueError, match=message):
+        compare(spoil(samples))
+
+
+def test_budgets_run_from_the_largest_to_the_smallest(comparison):
+    budgets = comparison.summary[comparison.summary["task"] == MEAN][["strategy", "budget"]].to_numpy().tolist()
+    assert budgets == [["vanilla", "all"], ["bad", "1/3"], ["bad", "1/9"], ["good", "1/3"], ["good", "1/9"]]
