@@ -1,0 +1,142 @@
+"""Heads to begin with, written by hand, which training then changes: without them most of its time goes into finding them.
+
+Layer 0, head 0: every text row gathers the content words before it.
+Layer 3, heads 0 and 1: a row attends to visual tokens that show the color and shape it has gathered, and copies
+what they show. The tower's first two layers: heads look at the neighbours of a patch.
+The decoder's heads match by content, so they use the slow half of the rotary dimensions only.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaModel
+
+from tokenbench_suites.scenes import COLORS, SHAPES
+from training.labels import MARKS, Codes
+
+FUNCTION_WORDS = {
+    "a",
+    "the",
+    "is",
+    "in",
+    "or",
+    "of",
+    "are",
+    "there",
+    "things",
+    "thing",
+    "left",
+    "right",
+    "top",
+    "bottom",
+}
+ROLES = {"USER", "ASSISTANT"}
+ASKED = (
+    "What",
+    "color",
+    "shape",
+    "How",
+    "many",
+    "number",
+    "on",
+    "at",
+    "above",
+    "below",
+    "Is",
+    "A",
+    "B",
+    "C",
+    "D",
+    "shown",
+)
+GATHERING = (0,)
+MATCHING = ((3, 0), (3, 1))
+NEAR = 4.0  # strength of the neighbour heads: sharp enough to tell a patch from the next
+SLOW = [*range(8, 16), *range(24, 32)]  # rotary dimensions of a 32-wide head that turn slowly
+
+
+def add_word_marks(embeddings: Tensor, vocabulary: dict[str, int]) -> None:
+    """In place: all words share one direction, and content words a second one, which visual tokens lack."""
+    text, content = _directions()
+    for word, index in vocabulary.items():
+        if word == "<image>":
+            continue
+        embeddings[index] += 0.7 * text
+        if word.isalnum() and word not in FUNCTION_WORDS | ROLES:
+            embeddings[index] += 0.7 * content
+
+
+def init_heads(decoder: LlamaModel, vocabulary: dict[str, int]) -> None:
+    codes, words = Codes().vectors, decoder.embed_tokens.weight
+    text, content = _directions()
+    things = torch.stack([torch.from_numpy(codes[name]) for name in (*COLORS, *SHAPES)])
+    gathered = torch.cat([things, torch.stack([_bare(words[vocabulary[word]]) for word in ASKED])])
+    for layer in GATHERING:
+        attention = decoder.layers[layer].self_attn
+        _set(attention, 0, text[None], content[None], 1.2)
+        _copy(attention, 0, gathered, 0.7)
+    shown = [*COLORS, *SHAPES, *"0123456789", "x", "y", *MARKS[1:]]
+    copied = torch.stack([torch.from_numpy(codes[name]) for name in shown])
+    asks = torch.cat([things, 2 * text[None], _bare(words[vocabulary["number"]])[None]])
+    offers = torch.cat([things, -2 * text[None], torch.from_numpy(codes["first digit"])[None]])
+    for layer, head in MATCHING:
+        attention = decoder.layers[layer].self_attn
+        _set(attention, head, asks, offers, 1.2)
+        _copy(attention, head, copied, 0.4)
+
+
+def _directions() -> tuple[Tensor, Tensor]:
+    """Two unit vectors orthogonal to all codes: what all words share, and what content words share."""
+    rest = torch.from_numpy(Codes().spare[:2])
+    return rest[0], rest[1]
+
+
+def _bare(word: Tensor) -> Tensor:
+    """A word's embedding without what it shares with other words."""
+    for shared in _directions():
+        word = word - (word @ shared) * shared
+    return nn.functional.normalize(word, dim=0)
+
+
+def _set(attention: nn.Module, head: int, asks: Tensor, offers: Tensor, scale: float) -> None:
+    """Query row i of the head answers to key row i: asks and offers [n, w], n at most len(SLOW)."""
+    for linear, rows in ((attention.q_proj, asks), (attention.k_proj, offers)):
+        weight = torch.zeros(32, rows.shape[1])
+        weight[SLOW[: len(rows)]] = rows * scale
+        linear.weight[32 * head : 32 * head + 32] = weight
+
+
+def _copy(attention: nn.Module, head: int, basis: Tensor, scale: float) -> None:
+    """Values are coordinates in the basis [n, w], n at most 32, and are written back along it."""
+    weight = torch.zeros(32, basis.shape[1])
+    weight[: len(basis)] = basis * scale
+    attention.v_proj.weight[32 * head : 32 * head + 32] = weight
+    attention.o_proj.weight[:, 32 * head : 32 * head + 32] = weight.T
+
+
+def init_neighbours(tower: nn.Module, waves: Tensor) -> None:
+    """Heads of the tower's first two layers begin by looking at the eight neighbours of a patch.
+
+    waves [32]: frequencies of the position embedding, whose dimensions are sines and cosines of the row, then the column.
+    """
+    steps = (((0, -1), (0, 1), (-1, 0), (1, 0)), ((-1, -1), (-1, 1), (1, -1), (1, 1)))
+    for layer, shifts in zip(tower.encoder.layers, steps, strict=False):
+        attention = layer.self_attn
+        nn.init.normal_(attention.v_proj.weight, std=0.08)
+        nn.init.normal_(attention.out_proj.weight, std=0.06)
+        for head, shift in enumerate(shifts):
+            rows = slice(32 * head, 32 * head + 32)
+            attention.k_proj.weight[rows] = NEAR * _turned(waves, (0, 0))
+            attention.q_proj.weight[rows] = NEAR * _turned(waves, shift)
+
+
+def _turned(waves: Tensor, shift: tuple[int, int]) -> Tensor:
+    """[32, w]: picks eight waves of row and column, as they are `shift` patches further on."""
+    count = len(waves)
+    weight = torch.zeros(32, 4 * count)
+    for axis, by in enumerate(shift):
+        for i in range(8):
+            sine, cosine = 2 * count * axis + i, 2 * count * axis + count + i
+            turn = waves[i] * by
+            weight[16 * axis + i, sine], weight[16 * axis + i, cosine] = turn.cos(), turn.sin()
+            weight[16 * axis + 8 + i, cosine], weight[16 * axis + 8 + i, sine] = turn.cos(), -turn.sin()
+    return weight
