@@ -22,7 +22,7 @@ class TaskSums(NamedTuple):
         sums: ``[G_t, M]`` sums of scores of M columns (a cell, or one seed of it).
     """
 
-    index: Ints
+    index: Ints  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     sizes: Floats
     sums: Floats
 

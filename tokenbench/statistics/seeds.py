@@ -32,7 +32,7 @@ def averaging(cell: Ints) -> Floats:
     """``[M, K]`` weights that average M columns (one per cell and seed) to K cells."""
     weights = np.zeros((len(cell), int(cell.max()) + 1))
     weights[np.arange(len(cell)), cell] = 1.0
-    return weights / weights.sum(axis=0)
+    return np.asarray(weights / weights.sum(axis=0), dtype=np.float64)
 
 
 def seed_effect(columns: Estimates, cell: Ints) -> SeedEffect:
