@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from training.optim import Optimizer, average_gradients
 
-SAVE_EVERY = 100
+SAVE_EVERY = 20
 LOG_EVERY = 10
 
 
