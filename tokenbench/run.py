@@ -58,4 +58,5 @@ class Run:
         """The run's cells compared: intervals, retention, paired verdicts."""
         from tokenbench.comparison import compare
 
-        return compare(self.samples())
+        samples = self.samples()
+        return compare(samples.assign(kept=samples["kept"].map(len)))

@@ -60,7 +60,8 @@ class CLSE(Strategy):
     The paper describes one stage and the evolution alone; the released code, followed here, ships three stages and the
     product. Its budgets are 192, 128 and 64 only; others scale the schedule by (1.72, 1.09, 0.32).
     score=evolution ranks by I alone: the gate saturates at 1 for many tokens, so that I decides where the gate ties.
-    Scores are computed in float32.
+    Attention is read in float32; the spectral term is computed in float64, since the gate's slope of 1 / temp multiplies
+    its rounding.
     """
 
     trim: ClassVar[bool] = True
@@ -87,7 +88,7 @@ class CLSE(Strategy):
 
     def evolution(self, view: View) -> Tensor:
         """[n] I of every candidate, lattice by lattice."""
-        before, after = view.hidden[self.ref].float(), view.hidden[view.stage.layer].float()
+        before, after = view.hidden[self.ref].double(), view.hidden[view.stage.layer].double()
         return torch.cat([self._item(before[at], after[at], grid) for grid, at in view.items()])
 
     def _item(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
@@ -107,7 +108,7 @@ def high_frequency(states: Tensor, grid: Grid, cutoff: float) -> Tensor:
     """states [t*h*w, C] -> [t*h*w] mean over channels of the magnitude that a high-pass on each frame lets through."""
     frames = states.unflatten(0, (grid.t, grid.h, grid.w))
     spectrum = torch.fft.fftshift(torch.fft.fft2(frames, dim=(1, 2)), dim=(1, 2))
-    mask = high_pass(grid.h, grid.w, cutoff).to(states.device).unsqueeze(-1)
+    mask = high_pass(grid.h, grid.w, cutoff).to(states).unsqueeze(-1)
     passed = torch.fft.ifft2(torch.fft.ifftshift(spectrum * mask, dim=(1, 2)), dim=(1, 2))
     return passed.abs().mean(-1).flatten()
 
@@ -116,6 +117,6 @@ def high_frequency(states: Tensor, grid: Grid, cutoff: float) -> Tensor:
 def high_pass(h: int, w: int, cutoff: float) -> Tensor:
     """[h, w] 1 - exp(-r^2 / 2 s^2) around the shifted zero frequency."""
     sigma = cutoff * min(h // 2, w // 2)
-    y = torch.arange(h, dtype=torch.float32) - h // 2
-    x = torch.arange(w, dtype=torch.float32) - w // 2
+    y = torch.arange(h, dtype=torch.float64) - h // 2
+    x = torch.arange(w, dtype=torch.float64) - w // 2
     return 1 - torch.exp(-(y.unsqueeze(1) ** 2 + x**2) / (2 * sigma**2))

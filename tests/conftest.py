@@ -1,0 +1,42 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads() -> Iterator[None]:
+    """Two threads on tiny tensors only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def llava() -> Any:
+    """A tiny random LLaVA on stock SDPA."""
+    from tests.tiny import tiny_llava
+
+    return tiny_llava()
+
+
+@pytest.fixture(scope="session")
+def eager_llava() -> Any:
+    """The same weights on eager attention."""
+    from tests.tiny import tiny_llava
+
+    return tiny_llava("eager")

@@ -1,0 +1,95 @@
+"""The strategies' own arithmetic: schedules, the spectral score, merging."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenbench import Budget, Grid
+from tokenbench_strategies.clse import CLSE, gate, high_frequency, high_pass, stage_keeps, stage_layers
+from tokenbench_strategies.clse_m import merge
+from tokenbench_strategies.fastv import FastV
+
+
+@pytest.mark.parametrize(
+    ("budget", "kept"),
+    [("192", [330, 210, 62]), ("128", [220, 140, 41]), ("64", [110, 70, 20]), ("100", [172, 109, 32])],
+)
+def test_clse_keeps_its_published_schedule_and_scales_it_elsewhere(budget: str, kept: list[int]) -> None:
+    assert list(stage_keeps(Budget.parse(budget))) == kept
+
+
+@pytest.mark.parametrize(
+    ("share", "first"), [("0.334", "0.57"), ("0.223", "0.38"), ("0.112", "0.19"), ("1/3", "0.5733")]
+)
+def test_clse_shares(share: str, first: str) -> None:
+    assert float(stage_keeps(Budget.parse(share))[0]) == pytest.approx(float(first), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("depth", "layers"), [(32, (1, 11, 21)), (28, (1, 10, 19)), (36, (1, 13, 24)), (12, (1, 4, 8)), (2, (1,))]
+)
+def test_clse_stages_by_depth(depth: int, layers: tuple[int, ...]) -> None:
+    assert stage_layers(depth) == layers
+
+
+@pytest.mark.parametrize(("depth", "layer"), [(32, 2), (28, 2), (12, 1), (4, 1), (80, 5)])
+def test_fastv_scales_its_layer(depth: int, layer: int) -> None:
+    (stage,) = FastV().stages(depth, Budget.parse("1/3"))
+    assert (stage.layer, stage.attention[0].layer) == (layer, layer - 1)
+
+
+def test_clse_mean_at_192_is_208_tokens_a_layer() -> None:
+    tokens = [576] * 32
+    for stage in CLSE().stages(32, Budget.parse("192")):
+        tokens[stage.layer :] = [int(stage.keep or 0)] * (32 - stage.layer)
+    assert sum(tokens) / 32 == pytest.approx(208.06, abs=0.01)
+
+
+def test_a_constant_image_has_no_high_frequency() -> None:
+    assert high_frequency(torch.ones(64, 5), Grid(1, 8, 8), 0.1).abs().max() < 1e-5
+
+
+def test_the_high_pass_is_the_direct_formula() -> None:
+    mask = high_pass(6, 8, 0.1)
+    for y in range(6):
+        for x in range(8):
+            r2 = (y - 3) ** 2 + (x - 4) ** 2
+            assert mask[y, x] == pytest.approx(1 - 2.718281828459045 ** (-r2 / (2 * (0.1 * 3) ** 2)), abs=1e-6)
+
+
+def test_frames_are_filtered_one_by_one() -> None:
+    states = torch.randn(2 * 16, 3)
+    both = high_frequency(states, Grid(2, 4, 4), 0.1)
+    single = [high_frequency(states[i * 16 : (i + 1) * 16], Grid(1, 4, 4), 0.1) for i in range(2)]
+    torch.testing.assert_close(both, torch.cat(single))
+
+
+@pytest.mark.parametrize("grid", [Grid(1, 1, 9), Grid(1, 9, 1), Grid(1, 1, 1)])
+def test_a_lattice_one_token_wide_gives_finite_scores(grid: Grid) -> None:
+    clse = CLSE()
+    scores = clse._item(torch.randn(grid.tokens, 4), torch.randn(grid.tokens, 4), grid)
+    assert gate(scores, 0.1).isfinite().all()
+
+
+@given(st.integers(2, 20), st.data())
+def test_merging_preserves_the_weighted_sum(n: int, data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, n))
+    generator = torch.Generator().manual_seed(n * 31 + k)
+    states = torch.randn(n, 3, generator=generator)
+    sizes = torch.randint(1, 5, (n,), generator=generator).float()
+    keep = torch.randperm(n, generator=generator)[:k].sort().values
+    values, merged = merge(states, sizes, keep)
+    torch.testing.assert_close(merged.sum(), sizes.sum())
+    torch.testing.assert_close(
+        (values * merged[:, None]).sum(0), (states * sizes[:, None]).sum(0), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_dropped_token_joins_its_most_similar_kept_one() -> None:
+    states = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+    values, sizes = merge(states, torch.ones(3), torch.tensor([0, 1]))
+    assert sizes.tolist() == [1, 2]
+    assert values.tolist() == [[1, 0], [0, 2]]

@@ -1,0 +1,54 @@
+"""Who imports whom: the core knows no plug-in, and the command line starts light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tokenbench
+
+ROOT = Path(__file__).parents[1]
+PLUGINS = ("strategies", "backbones", "suites", "reports")
+
+
+def imported(folder: Path) -> set[str]:
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names.add(node.module.partition(".")[0])
+    return {name for name in names if name.startswith("tokenbench")}
+
+
+def test_the_core_imports_no_plugin_package() -> None:
+    assert imported(ROOT / "tokenbench") == {"tokenbench"}
+
+
+def test_the_core_names_no_plugin_package() -> None:
+    for path in (ROOT / "tokenbench").rglob("*.py"):
+        assert not [name for name in PLUGINS if f"tokenbench_{name}" in path.read_text()], path
+
+
+@pytest.mark.parametrize("folder", PLUGINS)
+def test_a_plugin_package_imports_the_core_and_itself_only(folder: str) -> None:
+    assert imported(ROOT / folder) <= {"tokenbench", f"tokenbench_{folder}"}
+
+
+def test_the_command_line_starts_without_heavy_libraries() -> None:
+    code = (
+        "import sys, tokenbench.cli, tokenbench.plugins; tokenbench.plugins.Registry();"
+        "print([m for m in ('torch', 'transformers', 'pandas', 'scipy', 'pyarrow', 'pydantic') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+def test_public_names_are_sorted_and_importable() -> None:
+    assert tokenbench.__all__ == sorted(tokenbench.__all__)
+    assert all(getattr(tokenbench, name) is not None for name in tokenbench.__all__)

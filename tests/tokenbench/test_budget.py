@@ -1,0 +1,75 @@
+"""Budgets as users write them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenbench import Budget, UsageError
+from tokenbench.budget import count
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("1/3", Fraction(1, 3)), ("33.3%", Fraction(333, 1000)), ("0.334", Fraction(334, 1000)), (".5", Fraction(1, 2))],
+)
+def test_shares(text: str, share: Fraction) -> None:
+    budget = Budget.parse(text)
+    assert (budget.share, budget.tokens, str(budget)) == (share, None, text)
+
+
+def test_an_integer_is_tokens() -> None:
+    assert Budget.parse("192").tokens == 192
+    assert Budget.parse(192).tokens == 192
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "0%",
+        "0.0",
+        "0/5",
+        "1.0",
+        "100%",
+        "3/3",
+        "4/3",
+        "150%",
+        "-5",
+        "-1/3",
+        "",
+        "many",
+        "1/0",
+        "1/00",
+        "nan",
+        "inf",
+        "1e9",
+        "192.5",
+        "1/3/4",
+        "²",
+    ],
+)
+def test_everything_else_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(UsageError, match="budget") as error:
+        Budget.parse(text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("share", "tokens"), [("1/3", 192), ("2/9", 128), ("1/9", 64)])
+def test_the_default_budgets_are_the_fields_192_128_64(share: str, tokens: int) -> None:
+    assert count(Budget.parse(share).keep, 576, 576) == tokens
+
+
+@given(st.fractions(0, 1), st.integers(1, 5000), st.integers(1, 5000))
+def test_a_stage_keeps_between_one_and_what_is_left(share: Fraction, original: int, alive: int) -> None:
+    assert 1 <= count(share, original, alive) <= alive
+    assert count(share, original, original) <= max(1, share * original + 1)
+
+
+@given(st.integers(1, 1000), st.integers(1, 1000))
+def test_a_decimal_share_keeps_what_the_fraction_keeps(tokens: int, original: int) -> None:
+    if tokens <= original:
+        assert count(tokens / original, original, original) == tokens

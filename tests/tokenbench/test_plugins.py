@@ -1,0 +1,142 @@
+"""The plug-in door: names, clashes, failures, single files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tokenbench import UsageError
+from tokenbench.naming import parse_strategy
+from tokenbench.plugins import Registry, registry
+
+GOOD = '''
+import tokenbench
+from tokenbench import Attn, Stage, Strategy
+
+class Mine(Strategy):
+    """Keeps what the question looks at."""
+    layer: int = 1
+    def stages(self, depth, budget):
+        return [Stage(self.layer, budget.keep, attention=(Attn(self.layer - 1, "question"),))]
+    def score(self, view):
+        return view.attention[view.stage.attention[0]].mean((0, 1))
+
+@tokenbench.hookimpl
+def tokenbench_register_strategies(register):
+    register("mine", Mine)
+'''
+
+
+def plugin(folder: Path, text: str) -> Path:
+    path = folder / "plug.py"
+    path.write_text(text)
+    return path
+
+
+def test_the_built_ins_come_through_the_entry_points() -> None:
+    assert {p.name for p in registry().plugins} >= {
+        f"tokenbench-{k}" for k in ("strategies", "backbones", "suites", "reports")
+    }
+    assert not [p.error for p in registry().plugins if p.error]
+
+
+def test_a_file_brings_a_strategy(tmp_path: Path) -> None:
+    known = Registry([plugin(tmp_path, GOOD)])
+    assert parse_strategy("mine:layer=2", known).name == "mine:layer=2"
+    assert parse_strategy("mine:layer=1", known).name == "mine"
+
+
+def test_an_unknown_name_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown strategy 'fastvv': did you mean fastv"):
+        parse_strategy("fastvv", registry())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clse:tmp=1", "did you mean temp"),
+        ("clse:temp=-1", "greater than 0"),
+        ("clse:temp=warm", "valid number"),
+        ("clse:temp", "no value"),
+        ("clse:score=magic", "'product' or 'evolution'"),
+        ("fastv:layer=0", "greater than or equal to 1"),
+    ],
+)
+def test_a_bad_parameter_is_named(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_strategy(text, registry())
+
+
+def test_lists_are_written_with_slashes() -> None:
+    named = parse_strategy("clse:layers=2/5/9:temp=0.2", registry())
+    assert named.strategy.layers == (2, 5, 9)  # type: ignore[attr-defined]
+    assert named.name == "clse:temp=0.2:layers=2/5/9"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError"),
+        ("x = 1", "registers nothing"),
+        (
+            GOOD.replace("def tokenbench_register_strategies(register)", "def tokenbench_register_strategy(register)"),
+            "unknown hook",
+        ),
+        (GOOD.replace("(register):", "(register, more):"), "more"),
+        (GOOD.replace('"mine", Mine', '"mine", 5'), "must be a subclass of tokenbench.Strategy"),
+        (GOOD.replace('"mine", Mine', '"mine", "no.such:Thing"'), "cannot provide 'mine'"),
+        ("def (", "SyntaxError"),
+    ],
+)
+def test_a_broken_file_is_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = plugin(tmp_path, text)
+    with pytest.raises(UsageError, match=message) as error:
+        Registry([path])
+    assert "\n" not in str(error.value)
+    assert "plug" in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        Registry([tmp_path / "none.py"])
+
+
+def test_a_clash_names_both_plug_ins(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'fastv' is registered by .*tokenbench-strategies.* and .*plug.py"):
+        Registry([plugin(tmp_path, GOOD.replace('"mine"', '"fastv"'))])
+
+
+def installed(site: Path, name: str, code: str) -> None:
+    """A distribution with one module and one entry point, as pip leaves it."""
+    (site / f"{name}.py").write_text(code)
+    info = site / f"{name}-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text(f"[tokenbench]\n{name} = {name}\n")
+
+
+def test_a_broken_distribution_stops_only_who_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, "tb_broken", "raise RuntimeError('no luck')")
+    installed(tmp_path, "tb_good", GOOD)
+    monkeypatch.syspath_prepend(tmp_path)
+    known = Registry()
+    (broken,) = (p for p in known.plugins if p.error)
+    assert (broken.name, broken.origin, broken.error) == ("tb_broken", "tb_broken 2.0", "RuntimeError: no luck")
+    assert known.get("strategies", "mine").__name__ == "Mine"
+    with pytest.raises(UsageError) as error:
+        known.get("strategies", "theirs")
+    assert "tb_broken" in error.value.hint
+
+
+def test_two_distributions_with_one_name_clash_only_for_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, "tb_rival", GOOD.replace('"mine"', '"clse"'))
+    monkeypatch.syspath_prepend(tmp_path)
+    known = Registry()
+    assert known.get("strategies", "fastv")
+    with pytest.raises(
+        UsageError, match=r"tb_rival \(tb_rival 2\.0\) and tokenbench-strategies \(tokenbench 0\.1\.0\)"
+    ):
+        known.get("strategies", "clse")
