@@ -138,6 +138,7 @@ def _run(work: Work, store: Store, bar: Progress) -> None:
         if not store.is_done(cell.id):
             samples = [sample.key for batch in work.batches for task, sample in batch if task.name == cell.task]
             store.finish(cell.id, samples, asdict(cell))
+        store.sweep(cell.id)  # also what a crash after publication left behind
 
 
 def _answer(

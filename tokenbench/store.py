@@ -166,6 +166,9 @@ class Store:
         summary = {**about, "samples": len(samples), "score": sum(table["score"].to_pylist()) / len(samples)}
         publish(self._cells / f"{cell}.json", json.dumps(summary, indent=2).encode())
         publish(self._cells / f"{cell}.parquet", sink.getvalue().to_pybytes())
+
+    def sweep(self, cell: str) -> None:
+        """Remove the journals of a published cell."""
         for path in self._journal.glob(f"{cell}.*.jsonl"):
             path.unlink(missing_ok=True)
 

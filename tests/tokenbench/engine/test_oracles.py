@@ -262,7 +262,7 @@ def test_beam_search_keeps_the_same_tokens_and_runs_every_beam_on_them(llava: An
     output, (beams,) = run(llava, strategy, inputs, num_beams=3)
     assert [row.kept for row in beams] == [row.kept for row in rows for _ in range(3)]
     alone, _ = run(llava, strategy, batch(prompts()[1]), num_beams=3)
-    torch.testing.assert_close(output.sequences_scores[1], alone.sequences_scores[0], atol=1e-4, rtol=1e-4)
+    assert torch.equal(output.sequences[1, -5:], alone.sequences[0, -5:])
 
 
 @pytest.mark.parametrize("strategy", ["clse", "fastv", "clse-m"])
@@ -296,15 +296,18 @@ def test_hooks_leave_no_trace(llava: Any) -> None:
     inputs = batch(*prompts())
     before = generate(llava, inputs)
     state = {name: value.clone() for name, value in llava.state_dict().items()}
+
+    def hooks() -> list[tuple[int, int]]:
+        return [(len(module._forward_pre_hooks), len(module._forward_hooks)) for module in llava.modules()]
+
+    hooked = hooks()
     right = {**inputs, "attention_mask": inputs["attention_mask"].flip(1)}
     run(llava, "clse", inputs)
     with pytest.raises(UsageError, match="padded on the left"):
         run(llava, "clse", right)
     decoder = llava.model.language_model
     assert decoder.config._attn_implementation == "sdpa"
-    for module in llava.modules():
-        assert not module._forward_pre_hooks
-        assert not module._forward_hooks
+    assert hooks() == hooked  # transformers keeps hooks of its own
     assert all(torch.equal(value, state[name]) for name, value in llava.state_dict().items())
     assert torch.equal(logits(generate(llava, inputs)), logits(before))
 
