@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main"]
 
+F = TypeVar("F", bound=Callable[..., Any])
 INTERNAL, INTERRUPTED, TERMINATED = 70, 130, 143
 
 
@@ -37,7 +38,7 @@ def _flat(values: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in values for name in part))
 
 
-def _list_option(*names: str, help: str, default: str | None = None) -> Any:
+def _list_option(*names: str, help: str, default: str | None = None) -> Callable[[F], F]:
     return click.option(
         *names,
         type=Names(),

@@ -17,7 +17,7 @@ from tokenbench.backbone import Backbone
 from tokenbench.engine import Plan, Pruner, RowTrace
 from tokenbench.errors import MachineError, UsageError, unknown
 from tokenbench.plugins import Registry
-from tokenbench.pruning import attached
+from tokenbench.pruning import attached, backbone_of
 from tokenbench.strategy import Grid
 from tokenbench.suite import Sample
 
@@ -58,11 +58,7 @@ def resolve(name: str, known: Registry) -> tuple[Backbone, str]:
         model_type = json.loads(config.read_text())["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MachineError(f"{config} cannot be read: {error}") from None
-    for entry in known.names("backbones"):
-        backbone = known.get("backbones", entry)()
-        if model_type in backbone.model_types:
-            return backbone, name
-    raise UsageError(f"{name}: no backbone serves models of type '{model_type}'")
+    return backbone_of(model_type, known), name
 
 
 class Model:
@@ -86,7 +82,7 @@ class Model:
             self._model: Any = AutoModelForImageTextToText.from_pretrained(
                 source, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True
             )
-            self._model.to(self.device).eval()
+            self._model.eval().to(self.device)
         except Exception as error:  # transformers raises anything for a broken folder
             reason = " ".join(str(error).split())[:200]
             raise MachineError(f"model '{name}' cannot be loaded from {source}: {reason}") from error
@@ -138,7 +134,7 @@ class Model:
 
         pruner.plans = list(plans)
         pruner.prefills.clear()
-        features = [image for row in batch.features for image in row]
+        features: Any = [image for row in batch.features for image in row]
         ids = self._model.generate(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,

@@ -16,7 +16,7 @@ from tokenbench.naming import parse_strategy
 from tokenbench.plugins import Registry, registry
 from tokenbench.strategy import Strategy
 
-__all__ = ["attached", "backbone_for", "pruned"]
+__all__ = ["attached", "backbone_for", "backbone_of", "pruned"]
 
 
 @contextmanager
@@ -45,7 +45,8 @@ def pruned(
     method = parse_strategy(strategy, registry()).strategy if isinstance(strategy, str) else strategy
     allowed = budget if isinstance(budget, Budget) else Budget.parse(budget)
     depth = len(backbone.decoder(model).layers)  # type: ignore[arg-type]
-    plans = [Plan.make(method, allowed, depth, seed, key) for key in (keys if keys is not None else [""])]
+    plan = Plan.make(method, allowed, depth, seed)
+    plans = [plan] if keys is None else [plan.of(key) for key in keys]
     with attached(model, backbone, plans) as pruner:
         yield pruner
 
@@ -86,7 +87,14 @@ def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[
 
 def backbone_for(model: Any, known: Registry) -> Backbone:
     """The registered backbone that serves the model's architecture."""
-    model_type = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+    return backbone_of(getattr(getattr(model, "config", None), "model_type", type(model).__name__), known)
+
+
+def backbone_of(model_type: str, known: Registry) -> Backbone:
+    """The registered backbone that serves an architecture, by the name that configurations give it.
+
+    Raises UsageError if there is none.
+    """
     served: list[str] = []
     for name in known.names("backbones"):
         backbone = known.get("backbones", name)

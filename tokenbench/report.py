@@ -1,13 +1,12 @@
 """The contract of a report format: it is handed a finished comparison and shows it; it computes no statistics."""
 
-import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
+from tokenbench.files import publish
 
 
 class Report(ABC):
@@ -39,13 +38,5 @@ class Report(ABC):
 
 def write_text(path: Path, text: str) -> Path:
     """Write a file so that a reader sees the old content or the new one, never a part."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(name, 0o644)  # mkstemp's own mode would hide the file from everybody else
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    publish(path, text.encode())
     return path

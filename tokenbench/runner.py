@@ -41,6 +41,7 @@ class Work:
 
     model: Model
     arms: Sequence[Arm]
+    plans: Sequence[Plan]  # one an arm
     batches: Sequence[Sequence[Question]]
     cells: dict[tuple[int, str], Cell]  # (number of the arm, task) -> cell
 
@@ -85,10 +86,9 @@ def _work(spec: Spec, name: str, tasks: Sequence[Task], batches: Sequence[Sequen
     backbone, source = resolve(name, known)
     model = Model(name, backbone, source, spec.device, spec.dtype)
     chosen = arms(spec, known)
-    for arm in chosen:
-        Plan.make(arm.named.strategy, arm.budget, model.depth)
+    plans = [Plan.make(arm.named.strategy, arm.budget, model.depth, arm.seed) for arm in chosen]
     cells = {(i, task.name): _cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
-    return Work(model, chosen, batches, cells)
+    return Work(model, chosen, plans, batches, cells)
 
 
 def _cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
@@ -129,7 +129,7 @@ def _run(work: Work, store: Store, bar: Progress) -> None:
                 new = [sample.key not in done[cell.id] for cell, (_, sample) in zip(cells, questions, strict=True)]
                 if any(new):
                     batch = batch or work.model.prepare([sample for _, sample in questions])
-                    records = _answer(work.model, pruner, arm, questions, batch)
+                    records = _answer(work.model, pruner, work.plans[i], questions, batch)
                     store.append(
                         (cell.id, record) for cell, record, is_new in zip(cells, records, new, strict=True) if is_new
                     )
@@ -142,10 +142,10 @@ def _run(work: Work, store: Store, bar: Progress) -> None:
 
 
 def _answer(
-    model: Model, pruner: Pruner, arm: Arm, questions: Sequence[Question], batch: Batch
+    model: Model, pruner: Pruner, plan: Plan, questions: Sequence[Question], batch: Batch
 ) -> list[dict[str, Any]]:
     """The records of one batch under one arm. Always the whole batch: a row's numbers depend on its company."""
-    plans = [_plan(arm, model.depth, *question) for question in questions]
+    plans = [plan.of(f"{task.name}/{sample.key}") for task, sample in questions]
     start = time.perf_counter()
     answers, rows = model.generate(batch, pruner, plans, [task.max_new_tokens for task, _ in questions])
     seconds = (time.perf_counter() - start) / len(questions)
@@ -153,10 +153,6 @@ def _answer(
         _record(question, answer, row, grids, seconds)
         for question, answer, row, grids in zip(questions, answers, rows, batch.grids, strict=True)
     ]
-
-
-def _plan(arm: Arm, depth: int, task: Task, sample: Sample) -> Plan:
-    return Plan.make(arm.named.strategy, arm.budget, depth, arm.seed, f"{task.name}/{sample.key}")
 
 
 def _record(question: Question, answer: str, row: RowTrace, grids: tuple[Grid, ...], seconds: float) -> dict[str, Any]:

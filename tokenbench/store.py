@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import tempfile
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tokenbench.errors import MachineError, UsageError
+from tokenbench.files import publish
 
-__all__ = ["SCHEMA_VERSION", "Store", "publish"]
+__all__ = ["SCHEMA_VERSION", "Store"]
 
 SCHEMA_VERSION = 1
 
@@ -43,26 +43,6 @@ RECORD = pa.schema(
         ("seconds", pa.float64()),
     ]
 )
-
-
-def publish(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all, also after a crash."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 class Store:

@@ -8,7 +8,7 @@ from transformers import LlavaForConditionalGeneration
 
 from tokenbench_suites.scenes import Scene, Style, make_scene, scene_rng
 from training.decoder import decode
-from training.labels import INKS, KINDS, WIDTH, Codes, Dense, dense_labels
+from training.labels import INKS, KINDS, SCALE, WIDTH, Codes, Dense, dense_labels
 from training.packing import VOCABULARY, WEIGHTS, Pack, choose_patches, pack
 
 SCENE_STYLE = Style(things=(3, 9), radius=(5, 8), digits=(2, 3), number_share=0.8)
@@ -71,7 +71,7 @@ class Symbols:
             shown = np.stack([getattr(labels, name)[row] for labels, row in zip(dense, at, strict=True)])
             wrong = (rng.random(shown.shape) < LABEL_NOISE) & (shown > 0)
             tokens += table[np.where(wrong, rng.integers(0, len(table), shown.shape), shown)]
-        return torch.from_numpy(tokens)
+        return SCALE * torch.from_numpy(tokens)
 
 
 def symbol_loss(

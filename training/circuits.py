@@ -1,9 +1,10 @@
 """Heads to begin with, written by hand, which training then changes: without them most of its time goes into finding them.
 
-Layer 0, head 0: every text row gathers the content words before it.
+Layer 0, head 0: every text row gathers the content words before it; head 1: an option's word learns its letter.
 Layer 3, heads 0 and 1: a row attends to visual tokens that show the color and shape it has gathered, and copies
-what they show. The tower's first two layers: heads look at the neighbours of a patch.
-The decoder's heads match by content, so they use the slow half of the rotary dimensions only.
+what they show; head 2: to their centres, for counting. Layer 5, head 0: a row that has found a color or shape copies
+the letter of the option that names it. The tower's first two layers: heads look at the neighbours of a patch.
+Heads that match by content use the slow half of the rotary dimensions only.
 """
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from transformers import LlamaModel
 
 from tokenbench_suites.scenes import COLORS, SHAPES
+from tokenbench_suites.scenes.questions import LETTERS
 from training.labels import MARKS, Codes
 
 FUNCTION_WORDS = {
@@ -50,6 +52,8 @@ ASKED = (
 )
 GATHERING = (0,)
 MATCHING = ((3, 0), (3, 1))
+COUNTING = (3, 2)
+LETTERING, CHOOSING = (0, 1), (5, 0)
 NEAR = 4.0  # strength of the neighbour heads: sharp enough to tell a patch from the next
 SLOW = [*range(8, 16), *range(24, 32)]  # rotary dimensions of a 32-wide head that turn slowly
 
@@ -73,7 +77,7 @@ def init_heads(decoder: LlamaModel, vocabulary: dict[str, int]) -> None:
     for layer in GATHERING:
         attention = decoder.layers[layer].self_attn
         _set(attention, 0, text[None], content[None], 1.2)
-        _copy(attention, 0, gathered, 0.7)
+        _copy(attention, 0, gathered, 1.2)
     shown = [*COLORS, *SHAPES, *"0123456789", "x", "y", *MARKS[1:]]
     copied = torch.stack([torch.from_numpy(codes[name]) for name in shown])
     asks = torch.cat([things, 2 * text[None], _bare(words[vocabulary["number"]])[None]])
@@ -81,7 +85,18 @@ def init_heads(decoder: LlamaModel, vocabulary: dict[str, int]) -> None:
     for layer, head in MATCHING:
         attention = decoder.layers[layer].self_attn
         _set(attention, head, asks, offers, 1.2)
-        _copy(attention, head, copied, 0.4)
+        _copy(attention, head, copied, 1.0)
+    centres = torch.cat([things, (2 * torch.from_numpy(codes["centre"]) - 2 * text)[None]])
+    attention = decoder.layers[COUNTING[0]].self_attn
+    _set(attention, COUNTING[1], torch.cat([things, text[None]]), centres, 1.2)
+    letters = torch.stack([_bare(words[vocabulary[letter]]) for letter in LETTERS])
+    attention = decoder.layers[LETTERING[0]].self_attn
+    _look_back(attention, LETTERING[1], text, decoder.rotary_emb.inv_freq)
+    _copy(attention, LETTERING[1], letters, 1.2)
+    attention = decoder.layers[CHOOSING[0]].self_attn
+    options = torch.cat([things, 2 * content[None]])
+    _set(attention, CHOOSING[1], torch.cat([things, text[None]]), options, 1.2)
+    _copy(attention, CHOOSING[1], letters, 1.2)
 
 
 def _directions() -> tuple[Tensor, Tensor]:
@@ -103,6 +118,15 @@ def _set(attention: nn.Module, head: int, asks: Tensor, offers: Tensor, scale: f
         weight = torch.zeros(32, rows.shape[1])
         weight[SLOW[: len(rows)]] = rows * scale
         linear.weight[32 * head : 32 * head + 32] = weight
+
+
+def _look_back(attention: nn.Module, head: int, mark: Tensor, frequencies: Tensor, scale: float = 1.4) -> None:
+    """The head attends to the row before, among rows that hold the mark [w]: queries begin turned back by one place."""
+    asks, offers = torch.zeros(32, len(mark)), torch.zeros(32, len(mark))
+    for i, turn in enumerate(frequencies[:3]):
+        asks[i], asks[16 + i], offers[i] = scale * turn.cos() * mark, -scale * turn.sin() * mark, scale * mark
+    attention.q_proj.weight[32 * head : 32 * head + 32] = asks
+    attention.k_proj.weight[32 * head : 32 * head + 32] = offers
 
 
 def _copy(attention: nn.Module, head: int, basis: Tensor, scale: float) -> None:

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 from tokenbench_suites.scenes import make_scene, scene_rng
 from training.answers import SCENE_STYLE, Mind, gist_of
-from training.labels import PATCHES, dense_labels
+from training.labels import PATCHES, SCALE, dense_labels
 from training.loop import load_stage
 from training.packing import choose_patches, pack
 from training.tower import Eye, pixels_of, stack_labels
@@ -30,6 +31,10 @@ class Joint(nn.Module):
         for name, half in (("tower", self.eye), ("symbols", self.mind)):
             if (folder / f"{name}.pt").exists():
                 load_stage(half, folder, name)
+        last = self.model.model.multi_modal_projector.linear_2
+        with torch.no_grad():
+            last.weight.mul_(SCALE)
+            last.bias.mul_(SCALE)
 
     def loss(self, step: int, batch: int, rank: int, workers: int) -> tuple[Tensor, dict[str, float]]:
         """One step on scenes of its own; all visual tokens every fourth step, few of them else."""
@@ -41,5 +46,5 @@ class Joint(nn.Module):
         projected, features, _ = self.eye(pixels_of(scenes))
         visual = projected.gather(1, patches[..., None].expand(-1, -1, projected.shape[-1]))
         answers, figures = self.mind.loss(visual, patches, pack(scenes, dense, rng), gist_of(scenes, dense), 0.0)
-        shown, seen = self.eye.dense_loss(projected, features, stack_labels(dense))
+        shown, seen = self.eye.dense_loss(projected / SCALE, features, stack_labels(dense))
         return answers + DENSE_WEIGHT * shown, figures | {"kind": seen["kind"]}

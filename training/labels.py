@@ -12,6 +12,7 @@ from tokenbench_suites.scenes.world import CELL, SIZE, Rect, Thing
 SIDE = SIZE // CELL
 PATCHES = SIDE * SIDE
 WIDTH = 128
+SCALE = 8.0  # of embeddings against unit codes: what a layer adds must not drown what came in, as in real models
 KINDS = ("nothing", *SHAPES, *"0123456789")
 INKS = ("nothing", *COLORS)
 MARKS = ("nothing", "centre", "first digit", "second digit", "third digit")

@@ -7,7 +7,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from tokenbench_suites.scenes.world import CELL, SIZE
 from training.circuits import add_word_marks, init_heads, init_neighbours
-from training.labels import SIDE, WIDTH, Codes
+from training.labels import SCALE, SIDE, WIDTH, Codes
 from training.vocabulary import build_tokenizer
 
 DECODER_LAYERS = 8
@@ -59,6 +59,8 @@ def build_model(seed: int = 0) -> LlavaForConditionalGeneration:
         vocabulary = build_tokenizer().get_vocab()
         add_word_marks(model.model.language_model.embed_tokens.weight, vocabulary)
         init_heads(model.model.language_model, vocabulary)
+        model.model.language_model.embed_tokens.weight.mul_(SCALE)
+        model.model.language_model.norm.weight.div_(SCALE)
     return model.float()
 
 

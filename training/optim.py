@@ -1,11 +1,13 @@
 """Muon for matrices (momentum whose singular values are all made alike) and AdamW for the rest, on one schedule."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+DECAY = float(os.environ.get("DECAY", "0.1"))
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # Newton-Schulz step that Muon's authors propose
 
 
@@ -42,7 +44,7 @@ class Optimizer:
         momentum = self.momenta[shape].lerp_(gradient, 0.05)
         update = orthogonalise(gradient.lerp(momentum, 0.95)) * (0.2 * max(shape) ** 0.5)  # the size of AdamW's steps
         for p, u in zip(ps, update, strict=True):
-            p.mul_(1 - 0.02 * rate).sub_(u, alpha=rate)
+            p.mul_(1 - DECAY * rate).sub_(u, alpha=rate)
 
     def state(self) -> dict[str, object]:
         return {"adam": self.adam.state_dict(), "momenta": self.momenta, "done": self.done}

@@ -13,7 +13,7 @@ from training.vocabulary import build_tokenizer
 
 PREFIX = "USER:"
 ROWS = 120  # text rows a scene
-WEIGHTS = {"existence": 1.0, "attribute": 2.0, "position": 2.0, "counting": 1.5, "reading": 1.2, "choice": 1.5}
+WEIGHTS = {"existence": 1.0, "attribute": 2.0, "position": 2.0, "counting": 2.5, "reading": 1.2, "choice": 2.5}
 VOCABULARY = build_tokenizer().get_vocab()
 WORD = re.compile(r"\d|[^\W\d]+|[^\w\s]|\n")
 

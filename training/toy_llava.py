@@ -21,7 +21,7 @@ from training.model import build_model
 from training.tower import Eye, tower_loss
 
 WEIGHTS_FOLDER = Path("backbones/tokenbench_backbones/toy_llava_weights")
-STEPS = {"symbols": 1500, "tower": 2000, "joint": 1500}
+STEPS = {"symbols": 2000, "tower": 2000, "joint": 1500}
 MUON, ADAM = 4e-3, 2e-3
 WORKERS = 2
 

@@ -9,10 +9,10 @@ from tokenbench.report import Report, write_text
 
 
 class CsvReport(Report):
-    """``summary.csv`` and ``pairs.csv``, unrounded."""
+    """``summary.csv`` and ``pairs.csv``, unrounded, scores and retention as fractions."""
 
     name: ClassVar[str] = "csv"
-    description: ClassVar[str] = "summary.csv and pairs.csv, every number unrounded"
+    description: ClassVar[str] = "summary.csv and pairs.csv, unrounded; scores and retention as fractions"
 
     def write(self, comparison: Comparison, run: Mapping[str, object], folder: Path, out: TextIO) -> list[Path]:
         """Write both tables."""

@@ -1,11 +1,11 @@
 """What the text reports say, before it is laid out: a label, a verdict in words, tables and notes."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
-from tokenbench_reports.wording import NOTHING, counted, interval, listed, number, p_value, range_of
+from tokenbench_reports.wording import NOTHING, counted, interval, listed, number, p_value, percent, range_of
 
 MARK = "≠"
 
@@ -104,11 +104,12 @@ def _between(standing: Standing) -> str:
 def _cells(comparison: Comparison, model: str, standing: list[Standing]) -> Table:
     """Every cell, grouped by budget, vanilla first."""
     summary = comparison.summary
-    cells = summary[(summary["model"] == model) & (summary["task"] == MEAN)].set_index(["strategy", "budget"])
+    chosen = summary[(summary["model"] == model) & (summary["task"] == MEAN)]
+    cells = {(row["strategy"], row["budget"]): row for row in chosen.to_dict("records")}
     pairs = comparison.pairs
     verdicts = pairs[(pairs["model"] == model) & (pairs["family"] == "F1")].set_index(["a", "budget"])["verdict"]
     ranked = any(len(group.strategies) > 1 for group in standing)
-    rows, strong = [_cell("vanilla", "all", cells.loc[("vanilla", "all")], "", NOTHING, ranked)], set()
+    rows, strong = [_cell("vanilla", "all", cells["vanilla", "all"], "", NOTHING, ranked)], set()
     for group in standing:
         rows.append([])
         for name in group.strategies:
@@ -116,7 +117,7 @@ def _cells(comparison: Comparison, model: str, standing: list[Standing]) -> Tabl
                 strong.add(len(rows))
             key = (name, group.budget)
             rank = range_of(*group.ranks(name))
-            rows.append(_cell(*key, cells.loc[key], rank, str(verdicts[key]), ranked))
+            rows.append(_cell(*key, cells[key], rank, str(verdicts[key]), ranked))
     headers = [
         "strategy",
         "budget",
@@ -130,15 +131,17 @@ def _cells(comparison: Comparison, model: str, standing: list[Standing]) -> Tabl
     return Table(f"Mean over {counted(len(comparison.tasks), 'task')}", headers, rows, 2, frozenset(strong))
 
 
-def _cell(strategy: str, budget: str, cell: Mapping[str, float], rank: str, verdict: str, ranked: bool) -> list[str]:
+def _cell(
+    strategy: str, budget: str, cell: Mapping[Hashable, float], rank: str, verdict: str, ranked: bool
+) -> list[str]:
     score = interval(cell["score"], cell["score_low"], cell["score_high"])
     kept = interval(cell["retention"], cell["retention_low"], cell["retention_high"])
     if strategy == "vanilla":
-        kept = number(cell["retention"])
-    tokens, share = cell["realised_tokens"], 100 * cell["realised_tokens"] / cell["visual_tokens"]
-    recall = number(100 * cell["evidence_recall"], 0)
+        kept = percent(cell["retention"])
+    tokens, share = cell["realised_tokens"], cell["realised_tokens"] / cell["visual_tokens"]
+    recall = percent(cell["evidence_recall"], 0)
     recall = recall if recall == NOTHING else f"{recall} %"
-    row = [strategy, budget, score, kept, number(tokens), f"{number(share)} %", recall]
+    row = [strategy, budget, score, kept, number(tokens), f"{percent(share)} %", recall]
     return [*row, rank, verdict] if ranked else [*row, verdict]
 
 
@@ -152,7 +155,7 @@ def _pairs(comparison: Comparison, model: str) -> Table:
         for row in pairs[pairs["budget"] == budget].to_dict("records"):
             verdict = str(row["verdict"])
             if verdict == "not distinguishable" and row["mde"] == row["mde"]:
-                verdict += f" (would have shown {number(row['mde'])})"
+                verdict += f" (would have shown {percent(row['mde'])})"
             cost = f"{MARK} {row['cost_ratio']:.2f}×" if abs(row["cost_ratio"] - 1) > UNEQUAL_COST else "equal"
             difference = interval(row["difference"], row["low"], row["high"], signed=True)
             rows.append([str(budget), str(row["a"]), str(row["b"]), difference, p_value(row["p"]), cost, verdict])
@@ -177,7 +180,7 @@ def _tasks(comparison: Comparison, model: str) -> Table:
 
 def _plus_minus(cell: Mapping[str, float]) -> str:
     half = (cell["score_high"] - cell["score_low"]) / 2
-    return f"{number(cell['score'])} ± {number(half)}"
+    return f"{percent(cell['score'])} ± {percent(half)}"
 
 
 def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:

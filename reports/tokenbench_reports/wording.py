@@ -17,11 +17,16 @@ def number(value: float, digits: int = 1, *, signed: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
+def percent(fraction: float, digits: int = 1, *, signed: bool = False) -> str:
+    """A fraction as a number of per cent, without the sign %."""
+    return number(100 * fraction, digits, signed=signed)
+
+
 def interval(value: float, low: float, high: float, *, signed: bool = False) -> str:
-    """``95.8 [94.4, 97.2]``; without an interval where none is known."""
+    """``95.8 [94.4, 97.2]`` from fractions; without an interval where none is known."""
     if isnan(value) or isnan(low):
-        return number(value, signed=signed)
-    return f"{number(value, signed=signed)} [{number(low, signed=signed)}, {number(high, signed=signed)}]"
+        return percent(value, signed=signed)
+    return f"{percent(value, signed=signed)} [{percent(low, signed=signed)}, {percent(high, signed=signed)}]"
 
 
 def p_value(p: float) -> str:

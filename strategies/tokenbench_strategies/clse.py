@@ -106,11 +106,12 @@ def gate(evolution: Tensor, temp: float) -> Tensor:
 
 def high_frequency(states: Tensor, grid: Grid, cutoff: float) -> Tensor:
     """states [t*h*w, C] -> [t*h*w] mean over channels of the magnitude that a high-pass on each frame lets through."""
-    frames = states.unflatten(0, (grid.t, grid.h, grid.w))
+    frames = states.reshape(grid.t, grid.h, grid.w, -1)
     spectrum = torch.fft.fftshift(torch.fft.fft2(frames, dim=(1, 2)), dim=(1, 2))
     mask = high_pass(grid.h, grid.w, cutoff).to(states).unsqueeze(-1)
     passed = torch.fft.ifft2(torch.fft.ifftshift(spectrum * mask, dim=(1, 2)), dim=(1, 2))
-    return passed.abs().mean(-1).flatten()
+    strength: Tensor = passed.abs().mean(-1)
+    return strength.flatten()
 
 
 @lru_cache(maxsize=64)

@@ -133,6 +133,6 @@ def test_numbers_are_written_as_readers_expect():
     assert number(-0.04, signed=True) == "0.0"
     assert number(-1.25, 2) == "−1.25"
     assert number(float("nan")) == "–"
-    assert interval(1.0, float("nan"), float("nan")) == "1.0"
+    assert interval(0.01, float("nan"), float("nan")) == "1.0"
     assert [p_value(p) for p in (0.0001, 0.00042, 0.0421, 1.0)] == ["<0.0001", "0.0004", "0.042", "1.000"]
     assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

@@ -60,17 +60,17 @@ def comparison(samples):
 def test_summary_has_every_cell_on_every_task_and_the_mean(comparison):
     assert len(comparison.summary) == 5 * 3
     vanilla = row(comparison.summary, strategy="vanilla", task=MEAN)
-    assert (vanilla["retention"], vanilla["retention_low"], vanilla["retention_high"]) == (100, 100, 100)
+    assert (vanilla["retention"], vanilla["retention_low"], vanilla["retention_high"]) == (1, 1, 1)
     assert (vanilla["n"], vanilla["clusters"]) == (240, 60)
     assert (comparison.samples, comparison.clusters, comparison.tasks) == (240, 60, ("count", "ocr"))
 
 
-def test_scores_and_retention_are_per_cent_inside_their_intervals(samples, comparison):
-    expected = 100 * samples.groupby(["strategy", "budget", "task"])["score"].mean()
+def test_scores_and_retention_are_fractions_inside_their_intervals(samples, comparison):
+    expected = samples.groupby(["strategy", "budget", "task"])["score"].mean()
     for cell in comparison.summary[comparison.summary["task"] != MEAN].itertuples():
         assert cell.score == pytest.approx(expected[cell.strategy, cell.budget, cell.task])
         assert cell.score_low < cell.score < cell.score_high
-        assert cell.retention == pytest.approx(100 * cell.score / expected["vanilla", "all", cell.task])
+        assert cell.retention == pytest.approx(cell.score / expected["vanilla", "all", cell.task])
         assert cell.retention_low <= cell.retention <= cell.retention_high
 
 
@@ -98,7 +98,7 @@ def test_adjusted_p_is_never_below_the_raw_one(comparison):
     assert (comparison.pairs["p"] > comparison.pairs["p_unadjusted"]).any()
 
 
-def test_single_tasks_are_in_points_of_score(comparison):
+def test_single_tasks_compare_scores(comparison):
     table = comparison.summary
     a, b = (row(table, strategy=s, budget="1/3", task="ocr")["score"] for s in ("bad", "good"))
     found = row(comparison.pairs, a="bad", b="good", budget="1/3", task="ocr")
@@ -138,7 +138,7 @@ def test_seeds_are_averaged_and_not_counted_as_samples():
     samples = run(stochastic)
     found = row(compare(samples, resamples=99).summary, strategy="random", task="ocr")
     mean = samples[(samples["strategy"] == "random") & (samples["task"] == "ocr")]["score"].mean()
-    assert (found["n"], found["seeds"], found["score"]) == (120, 3, pytest.approx(100 * mean))
+    assert (found["n"], found["seeds"], found["score"]) == (120, 3, pytest.approx(mean))
 
 
 def test_a_seed_that_shifts_everything_is_reported_and_widens_the_interval():

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import tokenbench
-from tokenbench import cli, store
+from tokenbench import cli, files
 from tokenbench.evidence import evidence_tokens, recall
 from tokenbench.plugins import registry
 from tokenbench.store import Store
@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(finished: Path, tmp_p
     arguments = ("run", *SMALL, "-o", str(folder), "-q")
 
     def change() -> None:
-        append, replace, finish = Store.append, os.replace, Store.finish
+        append, finish = Store.append, Store.finish
         calls = iter(range(10**6))
 
         def appended(self: Store, records: Any) -> None:
@@ -143,7 +143,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(finished: Path, tmp_p
 
         def finishing(self: Store, *args: Any) -> None:
             if moment == "publish":
-                store.os.replace = lambda *a: die()  # type: ignore[assignment]
+                files.os.replace = lambda *a: die()  # type: ignore[assignment]
             if moment == "journals":
                 Path.unlink = die  # type: ignore[method-assign, assignment]
             finish(self, *args)
@@ -151,7 +151,6 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(finished: Path, tmp_p
                 die()
 
         Store.append, Store.finish = appended, finishing  # type: ignore[method-assign, assignment]
-        del replace
 
     killed(change, *arguments)
     assert call(*arguments) == 0

@@ -28,10 +28,10 @@ class Comparison:
 
     Attributes:
         summary: one row per model, strategy, budget and task, and one with task ``mean`` (unweighted mean over the
-            tasks). ``score`` and ``retention`` are per cent, with pointwise 95 % intervals; ``n`` counts samples, not
+            tasks). ``score`` and ``retention`` (1 is vanilla's) are fractions, with pointwise 95 % intervals; ``n`` counts samples, not
             samples times seeds; ``deff`` is the design effect of the clusters.
-        pairs: one row per comparison ``a`` minus ``b``. ``difference``, ``low`` and ``high`` are percentage points of
-            score for a single task and points of *retention* for task ``mean``. ``p`` is adjusted within ``family``,
+        pairs: one row per comparison ``a`` minus ``b``. ``difference``, ``low`` and ``high`` are differences of
+            score for a single task and of *retention* for task ``mean``, fractions as well. ``p`` is adjusted within ``family``,
             ``p_unadjusted`` is not. ``mde`` is the smallest difference this comparison would have found (power 0.8);
             ``discordant`` counts clusters scored differently, ``a_better`` and ``b_better`` samples.
             ``p_noninferior`` (one-sided, adjusted, to be held against alpha / 2) and ``samples_needed`` (to decide

@@ -53,11 +53,17 @@ def _headline(measures: Measures, pairings: list[Pairing], name: str, settings: 
     tested = _family(estimates, floor, measures.alpha, settings)
     rows = [row | _tested(estimates, tested, floor, at) for at, row in enumerate(rows)]
     if name == "F2":
-        return [row | {"verdict": _direction(row, measures.alpha)} for row in rows]
+        return [_fractions(row | {"verdict": _direction(row, measures.alpha)}) for row in rows]
     lossless = _family(estimates, floor, measures.alpha, settings, null=-settings.margin, two_sided=False).p
     return [
-        row | _against_vanilla(row, float(p), measures, settings.margin) for row, p in zip(rows, lossless, strict=True)
+        _fractions(row | _against_vanilla(row, float(p), measures, settings.margin))
+        for row, p in zip(rows, lossless, strict=True)
     ]
+
+
+def _fractions(row: Row) -> Row:
+    """Points of retention, which the families and the margin are stated in, as the fractions that all tables hold."""
+    return row | {name: row[name] / 100 for name in ("difference", "low", "high", "mde")}
 
 
 def _family(
@@ -134,11 +140,11 @@ def _single(measures: Measures, pairing: Pairing, position: int, settings: Setti
     )
     return {
         **_described(measures, pairing, task.name, "F3", [position]),
-        "difference": 100 * found.difference,
-        "low": 100 * found.interval.low,
-        "high": 100 * found.interval.high,
+        "difference": found.difference,
+        "low": found.interval.low,
+        "high": found.interval.high,
         "p_unadjusted": found.p,
-        "mde": 100 * found.mde,
+        "mde": found.mde,
     }
 
 

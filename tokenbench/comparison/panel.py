@@ -95,7 +95,8 @@ def panels(samples: pd.DataFrame) -> Iterator[Panel]:
 
 def _panel(model: str, rows: pd.DataFrame) -> Panel:
     columns = pd.MultiIndex.from_frame(rows[_COLUMN].drop_duplicates())
-    columns = columns[sorted(range(len(columns)), key=lambda at: _order(*columns[at]))]
+    order = sorted(range(len(columns)), key=lambda at: _order(*columns[at]))  # type: ignore[arg-type]
+    columns = columns[order]
     if columns[0][0] != VANILLA:
         raise ValueError(f"{model}: no vanilla cell to compare with; every run must include it")
     cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))

@@ -27,7 +27,7 @@ def summary_rows(measures: Measures) -> Iterator[Row]:
 def _task_row(measures: Measures, at: int, position: int) -> Row:
     task = measures.tasks[position]
     cell = task.means[at]
-    cost = measures.panel.cost.loc[(*measures.panel.cells[at], task.name)]
+    cost: Any = measures.panel.cost.loc[(*measures.panel.cells[at], task.name), :]
     return {
         **_identity(measures, at, task.name),
         **{"n": cell.n, "clusters": cell.clusters, "deff": cell.deff},
@@ -43,7 +43,7 @@ def _mean_row(measures: Measures, at: int) -> Row:
     # As in a single task: without clustering the unit is the sample, and the normal critical value is the right one.
     df = float(score.df[at]) if clusters < n or score.noise_variance[at] > 0 else np.inf
     mean = float(score.value[at])
-    costs = panel.cost.loc[panel.cells[at]]
+    costs: Any = panel.cost.loc[panel.cells[at], :]
     return {
         **_identity(measures, at, MEAN),
         **{"n": n, "clusters": clusters, "deff": NAN},
@@ -60,7 +60,7 @@ def _identity(measures: Measures, at: int, task: str) -> Row:
 
 
 def _score(mean: float, interval: Interval) -> Row:
-    return {"score": 100 * mean, "score_low": 100 * interval.low, "score_high": 100 * interval.high}
+    return {"score": mean, "score_low": interval.low, "score_high": interval.high}
 
 
 def _retention(measures: Measures, estimates: Estimates | None, at: int, positions: Sequence[int]) -> Row:
@@ -69,9 +69,9 @@ def _retention(measures: Measures, estimates: Estimates | None, at: int, positio
     if estimates is None:
         return dict.fromkeys(names, NAN)
     if at == 0:
-        return dict.fromkeys(names, 100.0)
-    value = float(estimates.value[at])
-    se = float(np.sqrt(estimates.se[at] ** 2 + measures.floor(at, 0, positions)))
+        return dict.fromkeys(names, 1.0)
+    value = float(estimates.value[at]) / 100
+    se = float(np.sqrt(estimates.se[at] ** 2 + measures.floor(at, 0, positions))) / 100
     half = float(student_critical(measures.alpha / 2, estimates.df[at])) * se
     interval = Interval(max(0.0, value - half), value + half) if np.isfinite(half) else UNKNOWN
     return dict(zip(names, (value, *interval), strict=True))

@@ -24,4 +24,4 @@ def reader_warnings(measures: Measures) -> Iterator[str]:
         yield f"{model}: questions on one image go together strongly (design effect above 3) in {', '.join(large)}"
     for at in measures.marked:
         strategy, budget = measures.panel.cells[at]
-        yield f"{model}: the seeds of {strategy} at {budget} differ by more than chance; its intervals allow for it"
+        yield f"{model}: the seeds of {strategy} at {budget} differ by more than chance; with few seeds intervals are too narrow"

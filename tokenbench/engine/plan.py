@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -38,6 +38,10 @@ class Plan:
             last = stage.layer
             _check_requests(name, stage)
         return cls(strategy, stages, seed, key)
+
+    def of(self, key: str) -> Plan:
+        """The same plan for another sample."""
+        return replace(self, key=key)
 
     def generator(self) -> torch.Generator:
         """A stream of random numbers (on the CPU) that depends on the seed and the sample alone."""

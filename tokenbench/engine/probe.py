@@ -32,11 +32,13 @@ def _softmax_rows(query: Tensor, key: Tensor, scaling: float | None) -> Rows:
 
     def rows(b: int, queries: Tensor, valid: Tensor) -> Tensor:
         kv_heads = key.shape[1]
-        chosen = query[b][:, queries].float().unflatten(0, (kv_heads, -1))  # grouped heads share their key
+        # Grouped heads share their key.
+        chosen = query[b][:, queries].float().reshape(kv_heads, -1, len(queries), query.shape[-1])
         logits = chosen @ key[b].float().unsqueeze(1).transpose(-1, -2) * scale
         column = torch.arange(key.shape[2], device=key.device)
         seen = valid & (column <= queries.unsqueeze(1))
-        return logits.masked_fill(~seen, -torch.inf).softmax(-1).flatten(0, 1)
+        weights: Tensor = logits.masked_fill(~seen, -torch.inf).softmax(-1)
+        return weights.flatten(0, 1)
 
     return rows
 
@@ -64,7 +66,8 @@ class Probe:
 
     def __init__(self, decoder: nn.Module) -> None:
         self._decoder: Any = decoder
-        self._stock: str = decoder.config._attn_implementation.removeprefix(_PREFIX)
+        config: Any = decoder.config
+        self._stock: str = config._attn_implementation.removeprefix(_PREFIX)
         self._undo = ExitStack()
 
     @property

@@ -14,15 +14,15 @@ def normal_critical(tail: float) -> float:
 
 def student_critical(tail: ArrayLike, df: ArrayLike) -> Floats:
     """The value that Student's t exceeds with probability ``tail``; normal where ``df`` is infinite, NaN below zero."""
-    df = np.asarray(df, dtype=np.float64)
+    tail, df = np.asarray(tail, dtype=np.float64), np.asarray(df, dtype=np.float64)
     finite = np.where(np.isfinite(df) & (df > 0), df, 1.0)
     values = np.where(np.isinf(df), -special.ndtri(tail), -special.stdtrit(finite, tail))
-    return np.where(df > 0, values, np.nan)
+    return np.asarray(np.where(df > 0, values, np.nan))
 
 
 def student_tail(value: ArrayLike, df: ArrayLike) -> Floats:
     """The probability that Student's t exceeds ``value``; ``df`` is finite and positive."""
-    return np.asarray(special.stdtr(df, -np.asarray(value, dtype=np.float64)))
+    return np.asarray(special.stdtr(np.asarray(df, dtype=np.float64), -np.asarray(value, dtype=np.float64)))
 
 
 def false_discovery(p: ArrayLike) -> Floats:

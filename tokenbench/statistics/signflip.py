@@ -56,7 +56,7 @@ def flip_distribution(sizes: Ints) -> Floats:
 def _fair_binomial(count: int) -> Floats:
     heads = np.arange(count + 1)
     ways = special.gammaln(count + 1) - special.gammaln(heads + 1) - special.gammaln(count - heads + 1)
-    return np.exp(ways - count * np.log(2))
+    return np.asarray(np.exp(ways - count * np.log(2)))
 
 
 def sign_flip(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> SignFlip:

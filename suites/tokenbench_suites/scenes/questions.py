@@ -20,11 +20,9 @@ MAX_COUNT = 4
 CLEAR_SIDE = 10  # pixels by which a thing must be off the middle line to be called left, right, top or bottom
 CLEAR_APART = 14  # pixels by which two things must differ along an axis to be compared
 PLURALS = {"cross": "crosses"} | {shape: f"{shape}s" for shape in SHAPES if shape != "cross"}
-# (axis, answer if smaller, answer if larger, wording for one thing, wording for two things)
-AXES = (
-    (0, ("left", "right"), "on the left or right", ("left", "right"), "left or right of"),
-    (1, ("top", "bottom"), "at the top or bottom", ("above", "below"), "above or below"),
-)
+# Horizontal, then vertical: answers and wording for one thing, answers and wording for two things.
+HALVES = ((("left", "right"), "on the left or right"), (("top", "bottom"), "at the top or bottom"))
+SIDES = ((("left", "right"), "left or right of"), (("above", "below"), "above or below"))
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,14 @@ def attribute(scene: Scene, rng: np.random.Generator, turn: int) -> Question | N
 
 def position(scene: Scene, rng: np.random.Generator, turn: int) -> Question | None:
     """The half of the image that a thing is in; every third turn, where it is relative to another."""
-    axis, *wording = AXES[turn // 2 % 2]
+    axis = turn // 2 % 2
     if turn // 4 % 3 == 2:
-        return _relation(scene, rng, axis, wording[2], wording[3], turn % 2)
-    halves: tuple[str, str] = wording[0]
+        return _relation(scene, rng, axis, *SIDES[axis], turn % 2)
+    halves, wording = HALVES[axis]
     sides = [[t for t in scene.things if _at(t, axis) < SIZE / 2 - CLEAR_SIDE]]
     sides.append([t for t in scene.things if _at(t, axis) > SIZE / 2 + CLEAR_SIDE])
     thing = _pick(sides[turn % 2], rng)
-    return Question(f"Is the {thing.name} {wording[1]}?", halves[turn % 2], (thing.rect,)) if thing else None
+    return Question(f"Is the {thing.name} {wording}?", halves[turn % 2], (thing.rect,)) if thing else None
 
 
 def counting(scene: Scene, rng: np.random.Generator, turn: int) -> Question | None:

@@ -39,7 +39,8 @@ def stamp(shape: str, radius: int) -> Floats:
     axis = (np.arange(fine) + 0.5) / fine * 2 - 1
     inside = _inside(shape, axis[None, :], axis[:, None])
     side = 2 * radius + 1
-    return inside.reshape(side, SUPERSAMPLE, side, SUPERSAMPLE).mean((1, 3), dtype=np.float32)
+    coverage: Floats = inside.reshape(side, SUPERSAMPLE, side, SUPERSAMPLE).mean((1, 3), dtype=np.float32)
+    return coverage
 
 
 def digit_cells(number: Number) -> list[tuple[int, int]]:
@@ -113,4 +114,5 @@ def _smooth(rng: np.random.Generator, size: int, period: int) -> Floats:
     part = (at - low)[:, None, None]
     rows = knots[low] * (1 - part) + knots[low + 1] * part
     part = part.reshape(1, size, 1)
-    return (rows[:, low] * (1 - part) + rows[:, low + 1] * part).astype(np.float32)
+    smooth: Floats = (rows[:, low] * (1 - part) + rows[:, low + 1] * part).astype(np.float32)
+    return smooth
