@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -10,7 +9,7 @@ if TYPE_CHECKING:
 
     from tokenbench.strategy import Grid
 
-__all__ = ["Backbone"]
+__all__ = ["Backbone", "runs"]
 
 
 class Backbone:
@@ -33,13 +32,46 @@ class Backbone:
     def visual(self, model: Any, input_ids: Tensor) -> Tensor:
         """[B, S] -> [B, S] True at the columns that hold visual tokens."""
         visual: Tensor = input_ids == model.config.image_token_id
-        return visual
+        video = getattr(model.config, "video_token_id", None)
+        return visual if video is None else visual | (input_ids == video)
 
-    def grids(self, model: Any, counts: Sequence[int]) -> list[tuple[Grid, ...]]:
-        """Of every row with `counts` visual tokens: the lattice of each of its images, in the order of the prompt."""
+    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+        """Of every row [B, S]: the lattice of each of its images and videos, in the order of the prompt.
+
+        positions: the decoder's position ids, [B or 1, S] or (M-RoPE) [3, B, S]; None before they are known.
+        Raises UsageError for a number of visual tokens that no lattice of this model has.
+        """
         raise NotImplementedError
 
     def encode(self, model: Any, inputs: Any) -> list[Tensor]:
-        """[tokens, C] features, projected to the decoder's width, of every image that `inputs` of the processor hold."""
-        outputs = model.base_model.get_image_features(**inputs, return_dict=True)
+        """[tokens, C'] features of every image or video in `inputs`, as the image or the video processor made them.
+
+        What they hold beyond the decoder's C channels is this adapter's own.
+        """
+        kind = "video" if "pixel_values_videos" in inputs else "image"
+        outputs = getattr(model.base_model, f"get_{kind}_features")(**inputs, return_dict=True)
         return list(outputs.pooler_output)
+
+    def encoded(self, model: Any, features: list[Tensor]) -> Any:
+        """The output that stock `encode` would have had for these images or videos: what the model's forward takes."""
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        pooled: Any = features
+        return BaseModelOutputWithPooling(pooler_output=pooled)
+
+    def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        """A small random model and unlike prompts (its inputs for one row each), for the checks of tokenbench.testing."""
+        raise NotImplementedError
+
+
+def runs(row: Tensor, visual: Tensor) -> list[tuple[int, int]]:
+    """(first column, length) of every stretch of equal ids [S] within the columns where visual [S] is True."""
+    columns = visual.nonzero().flatten().tolist()
+    found: list[tuple[int, int]] = []
+    for column in columns:
+        start, length = found[-1] if found else (-1, 0)
+        if start + length == column and row[column] == row[start]:
+            found[-1] = (start, length + 1)
+        else:
+            found.append((column, 1))
+    return found

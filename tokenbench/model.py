@@ -18,7 +18,6 @@ from tokenbench.engine import Plan, Pruner, RowTrace
 from tokenbench.errors import MachineError, UsageError, unknown
 from tokenbench.plugins import Registry
 from tokenbench.pruning import attached, backbone_of
-from tokenbench.strategy import Grid
 from tokenbench.suite import Sample
 
 if TYPE_CHECKING:
@@ -31,13 +30,15 @@ __all__ = ["Batch", "Model", "resolve"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples ready to run: token ids [B, S], attention mask [B, S], image features a row, lattices a row."""
+    """Samples ready to run.
+
+    inputs: what the processor made of the prompts (`input_ids` [B, S] and what goes with them), but for the pixels.
+    features: of every image, in the order of the rows.
+    """
 
     samples: Sequence[Sample]
-    input_ids: Tensor
-    attention_mask: Tensor
-    features: list[list[Tensor]]
-    grids: list[tuple[Grid, ...]]
+    inputs: dict[str, Tensor]
+    features: list[Tensor]
 
 
 def resolve(name: str, known: Registry) -> tuple[Backbone, str]:
@@ -116,33 +117,31 @@ class Model:
         inputs = self._processor(
             text=prompts, images=[images[s.cluster] for s in samples], padding=True, return_tensors="pt"
         ).to(self._model.device)
-        counts = self.backbone.visual(self._model, inputs["input_ids"]).sum(1).tolist()
         return Batch(
             samples=samples,
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            features=[features[sample.cluster] for sample in samples],
-            grids=self.backbone.grids(self._model, counts),
+            inputs={name: value for name, value in inputs.items() if not name.startswith("pixel_values")},
+            features=[feature for sample in samples for feature in features[sample.cluster]],
         )
+
+    def visual_tokens(self, batch: Batch) -> list[int]:
+        """Visual tokens of every row."""
+        counts: list[int] = self.backbone.visual(self._model, batch.inputs["input_ids"]).sum(1).tolist()
+        return counts
 
     @torch.inference_mode()
     def generate(
         self, batch: Batch, pruner: Pruner, plans: Sequence[Plan], limits: Sequence[int]
     ) -> tuple[list[str], list[RowTrace]]:
         """Greedy answers of a batch, one plan a row, each cut off after its own limit of new tokens; and the trace."""
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
         pruner.plans = list(plans)
         pruner.prefills.clear()
-        features: Any = [image for row in batch.features for image in row]
         ids = self._model.generate(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=features)},
+            **batch.inputs,
+            mm_encoder_outputs={"image": self.backbone.encoded(self._model, batch.features)},
             do_sample=False,
             max_new_tokens=max(limits),
         )
-        new = ids[:, batch.input_ids.shape[1] :].tolist()
+        new = ids[:, batch.inputs["input_ids"].shape[1] :].tolist()
         answers = [
             self._processor.tokenizer.decode(row[:limit], skip_special_tokens=True).strip()
             for row, limit in zip(new, limits, strict=True)

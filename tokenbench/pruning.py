@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -69,14 +70,13 @@ def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[
             if started and ids.shape[1] == 1:
                 return
             visual = backbone.visual(model, ids)
-            counts = visual.sum(1).tolist()
-            if not any(counts):
+            if not bool(visual.any()):
                 return
             if started:
                 raise UsageError(
                     "images cannot be added to a conversation whose KV cache was pruned", "start a new cache"
                 )
-            pruner.layout = Layout(visual, backbone.grids(model, counts))
+            pruner.layout = Layout(visual, partial(backbone.grids, model, ids))
 
         hook = model.base_model.register_forward_pre_hook(find_visual_tokens, with_kwargs=True)
         try:

@@ -25,7 +25,6 @@ from tokenbench.plugins import Registry
 from tokenbench.progress import Progress
 from tokenbench.spec import Arm, Cell, Spec, arms, resolve_suite, source_hash
 from tokenbench.store import SCHEMA_VERSION, Store
-from tokenbench.strategy import Grid
 from tokenbench.suite import Sample, Task
 
 __all__ = ["execute"]
@@ -112,7 +111,7 @@ def _check_budgets(work: Work) -> None:
     if not largest or not work.batches:
         return
     batch = work.model.prepare([sample for _, sample in work.batches[0]])
-    tokens = max(sum(grid.tokens for grid in grids) for grids in batch.grids)
+    tokens = max(work.model.visual_tokens(batch))
     if largest > tokens:
         raise UsageError(
             f"budget '{largest}' is more than the {tokens} visual tokens {work.model.name} has for a sample"
@@ -150,14 +149,13 @@ def _answer(
     answers, rows = model.generate(batch, pruner, plans, [task.max_new_tokens for task, _ in questions])
     seconds = (time.perf_counter() - start) / len(questions)
     return [
-        _record(question, answer, row, grids, seconds)
-        for question, answer, row, grids in zip(questions, answers, rows, batch.grids, strict=True)
+        _record(question, answer, row, seconds) for question, answer, row in zip(questions, answers, rows, strict=True)
     ]
 
 
-def _record(question: Question, answer: str, row: RowTrace, grids: tuple[Grid, ...], seconds: float) -> dict[str, Any]:
+def _record(question: Question, answer: str, row: RowTrace, seconds: float) -> dict[str, Any]:
     task, sample = question
-    evidence = evidence_tokens(sample.evidence, grids[0]) if grids else set()
+    evidence = evidence_tokens(sample.evidence, row.grids[0]) if row.grids else set()
     kept = row.kept
     return {
         "sample": sample.key,

@@ -1,13 +1,12 @@
 """Muon for matrices (momentum whose singular values are all made alike) and AdamW for the rest, on one schedule."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-DECAY = float(os.environ.get("DECAY", "0.1"))
+DECAY = 0.4  # of matrices, times the rate: keeps what a layer adds from outgrowing what came in
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # Newton-Schulz step that Muon's authors propose
 
 

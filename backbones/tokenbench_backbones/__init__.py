@@ -7,5 +7,10 @@ from tokenbench import Register, hookimpl
 
 @hookimpl
 def tokenbench_register_backbones(register: Register) -> None:
+    register("internvl", "tokenbench_backbones.internvl:InternVL")
     register("llava", "tokenbench_backbones.llava:Llava")
+    register("qwen2-vl", "tokenbench_backbones.qwen_vl:Qwen2VL")
+    register("qwen2.5-vl", "tokenbench_backbones.qwen_vl:Qwen25VL")
+    register("qwen3-vl", "tokenbench_backbones.qwen_vl:Qwen3VL")
+    register("video-llava", "tokenbench_backbones.video_llava:VideoLlava")
     register("toy-llava", "tokenbench_backbones.toy_llava:ToyLlava")

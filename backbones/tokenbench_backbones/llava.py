@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from tokenbench import Backbone, Grid, UsageError
+from torch import Tensor
 
-__all__ = ["Llava"]
+from tokenbench import Backbone, Grid, UsageError
+from tokenbench_backbones import tiny
+
+__all__ = ["Llava", "equal_grids"]
 
 
 class Llava(Backbone):
@@ -15,11 +17,20 @@ class Llava(Backbone):
 
     model_types: ClassVar[tuple[str, ...]] = ("llava",)
 
-    def grids(self, model: Any, counts: Sequence[int]) -> list[tuple[Grid, ...]]:
+    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
         vision = model.config.vision_config
         side = vision.image_size // vision.patch_size
         lead = 0 if model.config.vision_feature_select_strategy == "default" else 1
-        grid = Grid(1, side, side, lead)
-        if any(count % grid.tokens for count in counts):
-            raise UsageError(f"this LLaVA has {grid.tokens} visual tokens an image, but a prompt holds {max(counts)}")
-        return [(grid,) * (count // grid.tokens) for count in counts]
+        return equal_grids(self.visual(model, input_ids), Grid(1, side, side, lead), "image")
+
+    def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        return tiny.llava(attention)
+
+
+def equal_grids(visual: Tensor, grid: Grid, what: str) -> list[tuple[Grid, ...]]:
+    """Of every row [B, S]: as many of the same lattice as its visual tokens fill. `what` it holds is for the error."""
+    counts = visual.sum(1).tolist()
+    for count in counts:
+        if count % grid.tokens:
+            raise UsageError(f"this model has {grid.tokens} visual tokens an {what}, but a prompt holds {count}")
+    return [(grid,) * (count // grid.tokens) for count in counts]

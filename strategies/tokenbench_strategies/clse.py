@@ -39,12 +39,13 @@ def stage_keeps(budget: Budget) -> Sequence[int | Fraction]:
 def three_stages(depth: int, budget: Budget, layers: Sequence[int] = (), hidden: Sequence[int] = ()) -> list[Stage]:
     """CLSE's schedule; every stage asks for the last prompt token's attention one layer earlier.
 
-    hidden: depths that the first stage reads.
+    hidden: depths that the first stage reads. A single layer keeps the budget itself.
     """
     at = tuple(layers) or stage_layers(depth)
+    keeps = [budget.keep] if len(at) == 1 else stage_keeps(budget)
     return [
         Stage(layer, keep, hidden=tuple(hidden) if j == 0 else (), attention=(Attn(layer - 1),))
-        for j, (layer, keep) in enumerate(zip(at, stage_keeps(budget), strict=False))
+        for j, (layer, keep) in enumerate(zip(at, keeps, strict=False))
     ]
 
 
@@ -60,6 +61,9 @@ class CLSE(Strategy):
     The paper describes one stage and the evolution alone; the released code, followed here, ships three stages and the
     product. Its budgets are 192, 128 and 64 only; others scale the schedule by (1.72, 1.09, 0.32).
     score=evolution ranks by I alone: the gate saturates at 1 for many tokens, so that I decides where the gate ties.
+    Several images, tiles or clips: each has its own lattice and statistics, then one ranking over all. A clip is
+    transformed frame by frame; a frame's [CLS] has no place in the lattice and gets the clip's mean evolution.
+    Video-LLaVA's released schedule is one stage before layer 3 that keeps the budget: clse:layers=3:ref=2.
     Attention is read in float32; the spectral term is computed in float64, since the gate's slope of 1 / temp multiplies
     its rounding.
     """
@@ -83,17 +87,21 @@ class CLSE(Strategy):
         attention = view.attention[request][:, 0].mean(0)
         if view.index > 0:
             return attention
-        evolution = self.evolution(view)
-        return evolution if self.score_by == "evolution" else gate(evolution, self.temp) * attention
+        evolutions = self.evolutions(view)
+        if self.score_by == "evolution":
+            return torch.cat(evolutions)
+        return torch.cat([gate(evolution, self.temp) for evolution in evolutions]) * attention
 
-    def evolution(self, view: View) -> Tensor:
-        """[n] I of every candidate, lattice by lattice."""
+    def evolutions(self, view: View) -> list[Tensor]:
+        """[tokens] I of every image or video."""
         before, after = view.hidden[self.ref].double(), view.hidden[view.stage.layer].double()
-        return torch.cat([self._item(before[at], after[at], grid) for grid, at in view.items()])
+        return [self._item(before[at], after[at], grid) for grid, at in view.items()]
 
     def _item(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
-        s_ref, s_now = (high_frequency(x, grid, self.cutoff) for x in (before, after))
-        return ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
+        s_ref, s_now = (high_frequency(patches(x, grid), self.cutoff) for x in (before, after))
+        evolution = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
+        led = evolution.mean().expand(grid.t, grid.lead)
+        return torch.cat([led, evolution.flatten(1)], 1).flatten()
 
 
 def gate(evolution: Tensor, temp: float) -> Tensor:
@@ -104,20 +112,27 @@ def gate(evolution: Tensor, temp: float) -> Tensor:
     return ((evolution - evolution.mean()) / spread / temp).sigmoid()
 
 
-def high_frequency(states: Tensor, grid: Grid, cutoff: float) -> Tensor:
-    """states [t*h*w, C] -> [t*h*w] mean over channels of the magnitude that a high-pass on each frame lets through."""
-    frames = states.reshape(grid.t, grid.h, grid.w, -1)
+def patches(states: Tensor, grid: Grid) -> Tensor:
+    """States [tokens, C] of an item -> [t, h, w, C] of its patches, without the tokens that lead a frame."""
+    frames = states.reshape(grid.t, grid.lead + grid.h * grid.w, -1)[:, grid.lead :]
+    return frames.reshape(grid.t, grid.h, grid.w, -1)
+
+
+def high_frequency(frames: Tensor, cutoff: float) -> Tensor:
+    """frames [t, h, w, C] -> [t, h, w] mean over channels of the magnitude that a high-pass on each frame lets through."""
     spectrum = torch.fft.fftshift(torch.fft.fft2(frames, dim=(1, 2)), dim=(1, 2))
-    mask = high_pass(grid.h, grid.w, cutoff).to(states).unsqueeze(-1)
+    mask = high_pass(frames.shape[1], frames.shape[2], cutoff).to(frames).unsqueeze(-1)
     passed = torch.fft.ifft2(torch.fft.ifftshift(spectrum * mask, dim=(1, 2)), dim=(1, 2))
     strength: Tensor = passed.abs().mean(-1)
-    return strength.flatten()
+    return strength
 
 
 @lru_cache(maxsize=64)
 def high_pass(h: int, w: int, cutoff: float) -> Tensor:
-    """[h, w] 1 - exp(-r^2 / 2 s^2) around the shifted zero frequency."""
+    """[h, w] 1 - exp(-r^2 / 2 s^2) around the shifted zero frequency; a lattice one patch wide has no such filter: zeros."""
     sigma = cutoff * min(h // 2, w // 2)
+    if sigma == 0:
+        return torch.zeros(h, w, dtype=torch.float64)
     y = torch.arange(h, dtype=torch.float64) - h // 2
     x = torch.arange(w, dtype=torch.float64) - w // 2
     return 1 - torch.exp(-(y.unsqueeze(1) ** 2 + x**2) / (2 * sigma**2))

@@ -42,7 +42,7 @@ def run(decoder: LlamaModel, strategy: Strategy, embeds: Tensor, budget: str) ->
     cache = DynamicCache()
     plan = Plan.make(strategy, Budget.parse(budget), depth=32)
     with torch.no_grad(), Pruner(decoder, [plan]) as pruner:
-        pruner.layout = Layout(visual, [(Grid(1, 24, 24),)])
+        pruner.layout = Layout(visual, lambda positions: [(Grid(1, 24, 24),)])
         hidden = decoder(inputs_embeds=embeds, past_key_values=cache).last_hidden_state
     return pruner, hidden[0, -1], cache
 

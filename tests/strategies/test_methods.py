@@ -49,7 +49,7 @@ def test_clse_mean_at_192_is_208_tokens_a_layer() -> None:
 
 
 def test_a_constant_image_has_no_high_frequency() -> None:
-    assert high_frequency(torch.ones(64, 5), Grid(1, 8, 8), 0.1).abs().max() < 1e-5
+    assert high_frequency(torch.ones(1, 8, 8, 5), 0.1).abs().max() < 1e-5
 
 
 def test_the_high_pass_is_the_direct_formula() -> None:
@@ -61,9 +61,9 @@ def test_the_high_pass_is_the_direct_formula() -> None:
 
 
 def test_frames_are_filtered_one_by_one() -> None:
-    states = torch.randn(2 * 16, 3)
-    both = high_frequency(states, Grid(2, 4, 4), 0.1)
-    single = [high_frequency(states[i * 16 : (i + 1) * 16], Grid(1, 4, 4), 0.1) for i in range(2)]
+    frames = torch.randn(2, 4, 4, 3)
+    both = high_frequency(frames, 0.1)
+    single = [high_frequency(frames[i : i + 1], 0.1) for i in range(2)]
     torch.testing.assert_close(both, torch.cat(single))
 
 

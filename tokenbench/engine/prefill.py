@@ -25,24 +25,37 @@ __all__ = ["Layout", "Prefill"]
 class Layout:
     """Where the visual tokens of a batch are.
 
-    visual: [B, S] True at the columns of visual tokens, in the order of the grids' cells. grids: per row, one an image.
+    visual: [B, S] True at the columns of visual tokens, in the order of the lattices' cells.
+    grids: from the prompt's position ids ([..., B, S], or None where the model makes none) to the lattices of every row.
     """
 
     visual: Tensor
-    grids: Sequence[tuple[Grid, ...]]
+    grids: Callable[[Tensor | None], Sequence[tuple[Grid, ...]]]
 
 
 class Prefill:
     """State of one prefill. Rows may differ in visual tokens, padding, budget and strategy.
 
     plans: one a row. valid: [B, S] attention mask. attention: name of the stock attention implementation.
+    added: [B, S, C] states that the model adds after its first layers, one a layer (Qwen3-VL's deepstack).
     """
 
-    def __init__(self, plans: Sequence[Plan], layout: Layout, valid: Tensor, depth: int, attention: str) -> None:
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        layout: Layout,
+        valid: Tensor,
+        depth: int,
+        attention: str,
+        added: Sequence[Tensor] = (),
+    ) -> None:
         self.plans = plans
         self.layout = layout
         self.prompt = valid
         self.attention = attention
+        self.grids: Sequence[tuple[Grid, ...]] = ()
+        self._added = added
+        self._flat = True
         self.segment = Segment.whole(valid)
         self.ordinals = layout.visual.cumsum(1) - 1
         self.caches: list[PrunedLayer] | None = None
@@ -63,6 +76,13 @@ class Prefill:
         ]
         last = layout.visual.int() * torch.arange(valid.shape[1], device=valid.device)
         self._after = (last.argmax(1) + 1).tolist()  # first column after the visual tokens
+
+    def place(self, positions: Tensor | None) -> None:
+        """Learn the prompt's position ids [B or 1, S], or [parts, B, S]."""
+        self.grids = self.layout.grids(positions)
+        self._flat = positions is None or positions.ndim == 2
+        for row, grids in zip(self.rows, self.grids, strict=True):
+            row.grids = grids
 
     def remember(self, depth: int, hidden: Tensor) -> None:
         """Keep the hidden states [B, n, C] of this depth if some stage will read them."""
@@ -92,14 +112,24 @@ class Prefill:
             self.rows[b].stages.append((layer, view.alive[selection.keep]))
             if selection.values is not None:
                 merged = hidden.clone() if merged is None else merged
+                self.rows[b].merged = True
                 merged[b, kept] = selection.values.to(hidden.dtype)
         hidden = hidden if merged is None else merged
         if bool((keep == self.segment.valid).all()):
             return hidden
-        compact = torch.tensor([plan.strategy.positions == "compact" for plan in self.plans], device=keep.device)
+        # Positions of several parts (M-RoPE) are places in the image: there is no gap in them to close.
+        compact = torch.tensor(
+            [self._flat and plan.strategy.positions == "compact" for plan in self.plans], device=keep.device
+        )
         self.segment, packed = self.segment.narrow(keep, compact, self.prompt)
         self._changed = {}
         return take(hidden, packed)
+
+    def add(self, layer: int, hidden: Tensor) -> Tensor:
+        """Output [B, n, C] of a layer with what the model adds to the tokens that are left."""
+        if layer >= len(self._added):
+            return hidden
+        return hidden + take(self._added[layer], self.segment.columns)
 
     def due(self, layer: int) -> bool:
         """Whether some row has a stage before decoder layer `layer`."""
@@ -175,7 +205,7 @@ class Prefill:
         view = View(
             n0=n0,
             alive=self.ordinals[b][candidates],
-            grids=tuple(self.layout.grids[b]),
+            grids=self.grids[b],
             stage=stage,
             index=index,
             k=len(at) if stage.keep is None else count(stage.keep, n0, len(at)),

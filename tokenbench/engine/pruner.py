@@ -44,6 +44,7 @@ class Pruner:
         self.prefills: list[list[RowTrace]] = []
         self._probe = Probe(decoder)
         self._prefill: Prefill | None = None
+        self._positions: Tensor | None = None  # position ids of the forward that runs
         self._masks: dict[tuple[int, int], Tensor | None] = {}
         self._hooks = ExitStack()
         kinds = set(getattr(decoder.config, "layer_types", None) or ["full_attention"])
@@ -66,8 +67,10 @@ class Pruner:
             add = hooks.callback
             add(self.decoder.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
             add(self.decoder.register_forward_hook(self._finish).remove)
+            add(self.decoder.rotary_emb.register_forward_pre_hook(self._place, with_kwargs=True).remove)
             for i, layer in enumerate(self.decoder.layers):
                 add(layer.register_forward_pre_hook(partial(self._before, i), with_kwargs=True).remove)
+                add(layer.register_forward_hook(partial(self._after, i)).remove)
             self._hooks = hooks.pop_all()
         return self
 
@@ -77,11 +80,11 @@ class Pruner:
         self._hooks.close()
         self._prefill = self.layout = None
 
-    def _begin(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._prefill, self._masks = None, {}
+    def _begin(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        self._prefill, self._positions, self._masks = None, None, {}
         layout, self.layout = self.layout, None
         if layout is None:
-            return
+            return None
         batch = len(layout.visual)
         mask = kwargs.get("attention_mask")
         if mask is not None and mask.ndim != 2:
@@ -95,7 +98,15 @@ class Pruner:
             raise UsageError(f"{len(self.plans)} plans do not fit a batch of {batch} rows")
         each = batch // len(self.plans)
         plans = [plan for plan in self.plans for _ in range(each)]
-        self._prefill = Prefill(plans, layout, valid, self.depth, self._probe.attention)
+        added, kwargs = _taken_away(kwargs)
+        self._prefill = Prefill(plans, layout, valid, self.depth, self._probe.attention, added)
+        return args, kwargs
+
+    def _place(self, rotary: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Learn the position ids [B or 1, n], with one more leading dimension where positions have several parts."""
+        self._positions = kwargs["position_ids"] if "position_ids" in kwargs else args[1]
+        if self._prefill is not None:
+            self._prefill.place(self._positions)
 
     def _before(self, i: int, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
         hidden, *rest = args
@@ -104,6 +115,9 @@ class Pruner:
         else:
             hidden, changed = self._prefill_arguments(i, layer, hidden, kwargs)
         return (hidden, *rest), changed
+
+    def _after(self, i: int, layer: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return None if self._prefill is None else self._prefill.add(i, output)
 
     def _prefill_arguments(
         self, i: int, layer: Any, hidden: Tensor, kwargs: dict[str, Any]
@@ -149,8 +163,10 @@ class Pruner:
         changed = {"attention_mask": self._decode_mask(stored, hidden), "position_ids": None}
         assert stored.shift is not None
         if stored.compact:
-            positions = kwargs["position_ids"] - stored.shift.unsqueeze(1)
-            changed["position_embeddings"] = self.decoder.rotary_emb(hidden, position_ids=positions)
+            assert self._positions is not None
+            positions = self._positions - stored.shift.unsqueeze(1)
+            # Not called as a module: `_place` listens there.
+            changed["position_embeddings"] = self.decoder.rotary_emb.forward(hidden, positions)
         return {**kwargs, **changed}
 
     def _decode_mask(self, stored: PrunedLayer, hidden: Tensor) -> Tensor | None:
@@ -163,3 +179,13 @@ class Pruner:
                 valid, queries, padded=stored.padded, attention=self._probe.attention, dtype=hidden.dtype
             )
         return self._masks[key]
+
+
+def _taken_away(kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:
+    """Deepstack states, made [B, S, C], and the decoder's arguments without them: it would add them by the whole prompt."""
+    states = kwargs.get("deepstack_visual_embeds")
+    if states is None:
+        return [], kwargs
+    embeds, visual = kwargs["inputs_embeds"], kwargs["visual_pos_masks"]
+    dense = [torch.zeros_like(embeds).masked_scatter(visual.unsqueeze(-1), state.to(embeds)) for state in states]
+    return dense, {**kwargs, "deepstack_visual_embeds": None, "visual_pos_masks": None}

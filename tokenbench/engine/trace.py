@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from tokenbench.strategy import Grid
+
 __all__ = ["RowTrace"]
 
 
@@ -14,7 +16,9 @@ class RowTrace:
     """The decisions for one row of one prefill.
 
     visual: visual tokens the row began with; text: its other tokens. depth: decoder layers.
+    grids: the lattices of its visual tokens.
     stages: (layer, [k] kept ordinals of the visual tokens, ascending) of every stage, in order.
+    merged: some kept tokens took in others.
     trim: the dropped tokens left the KV cache of earlier layers, too.
     """
 
@@ -22,6 +26,8 @@ class RowTrace:
     text: int
     depth: int
     trim: bool = False
+    grids: tuple[Grid, ...] = ()
+    merged: bool = False
     stages: list[tuple[int, Tensor]] = field(default_factory=list)
 
     @property

@@ -1,0 +1,59 @@
+"""Video-LLaVA: eight frames of one clip, each with its [CLS] in the sequence; and images."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from tokenbench import Backbone, Grid, UsageError
+from tokenbench.backbone import runs
+from tokenbench_backbones import tiny
+
+__all__ = ["VideoLlava"]
+
+
+class VideoLlava(Backbone):
+    """VideoLlavaForConditionalGeneration: a clip is 8 x (1 + 256) = 2,056 tokens, an image 256.
+
+    The [CLS] of a frame leads its 16 x 16 lattice. Published ports count 8 x 256 = 2,048 tokens, which moves the lattice
+    by one more token with every frame; here it is where the model has it.
+    """
+
+    model_types: ClassVar[tuple[str, ...]] = ("video_llava",)
+
+    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+        visual = self.visual(model, input_ids)
+        return [
+            tuple(grid for start, count in runs(row, mask) for grid in _lattices(model.config, int(row[start]), count))
+            for row, mask in zip(input_ids, visual, strict=True)
+        ]
+
+    def encode(self, model: Any, inputs: Any) -> list[Tensor]:
+        features = super().encode(model, inputs)
+        if "pixel_values_videos" not in inputs:
+            return features
+        frames = inputs["pixel_values_videos"].shape[1]
+        return [torch.cat(features[at : at + frames]) for at in range(0, len(features), frames)]
+
+    def encoded(self, model: Any, features: list[Tensor]) -> Any:
+        together: Any = torch.cat(features).unsqueeze(0)  # the model flattens images, frames and tokens
+        return BaseModelOutputWithPooling(pooler_output=together)
+
+    def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        return tiny.video_llava(attention)
+
+
+def _lattices(config: Any, token: int, count: int) -> list[Grid]:
+    """Of `count` tokens of one kind in a row."""
+    side = config.vision_config.image_size // config.vision_config.patch_size
+    video = token == config.video_token_id
+    lead = int(video or config.vision_feature_select_strategy != "default")
+    one = Grid(1, side, side, lead)
+    if count % one.tokens:
+        what = "a frame" if video else "an image"
+        raise UsageError(f"this model has {one.tokens} visual tokens {what}, but a prompt holds {count} in a row")
+    each = count // one.tokens
+    return [Grid(each, side, side, lead)] if video else [one] * each
