@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -24,19 +23,3 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def llava() -> Any:
-    """A tiny random LLaVA on stock SDPA."""
-    from tests.tiny import tiny_llava
-
-    return tiny_llava()
-
-
-@pytest.fixture(scope="session")
-def eager_llava() -> Any:
-    """The same weights on eager attention."""
-    from tests.tiny import tiny_llava
-
-    return tiny_llava("eager")

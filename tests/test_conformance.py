@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import pytest
 
+from tests.tiny import BACKBONES, STRATEGIES, tiny
 from tokenbench import testing
 from tokenbench.plugins import registry
-
-BACKBONES = [name for name in registry().names("backbones") if registry().get("backbones", name).source is None]
-STRATEGIES = [name for name in registry().names("strategies") if name != "vanilla"]
-
-
-@lru_cache
-def tiny(backbone: str) -> Any:
-    return registry().get("backbones", backbone)().tiny()
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -21,7 +21,7 @@ from training.model import build_model
 from training.tower import Eye, tower_loss
 
 WEIGHTS_FOLDER = Path("backbones/tokenbench_backbones/toy_llava_weights")
-STEPS = {"symbols": 2000, "tower": 2000, "joint": 1500}
+STEPS = {"symbols": 2000, "tower": 2000, "joint": 700}
 MUON, ADAM = 4e-3, 2e-3
 WORKERS = 2
 
@@ -47,7 +47,7 @@ def train_joint(rank: int, folder: Path, steps: int, batch: int = 8, workers: in
     joint = Joint(build_model())
     joint.load_halves(folder)
     loss = partial(joint.loss, batch=batch, rank=rank, workers=workers)
-    run_stage(Stage("joint", joint, steps, MUON / 3, ADAM / 3, loss), folder, rank, workers)
+    run_stage(Stage("joint", joint, steps, MUON / 6, ADAM / 6, loss), folder, rank, workers)
     torch.distributed.destroy_process_group()
 
 
