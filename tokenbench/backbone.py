@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tokenbench.errors import MachineError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -58,6 +60,12 @@ class Backbone:
 
         pooled: Any = features
         return BaseModelOutputWithPooling(pooler_output=pooled)
+
+    def prompt(self, processor: Any, question: str, images: int) -> str:
+        """The prompt of a model whose processor has no chat template. Raises MachineError if the model needs one."""
+        raise MachineError(
+            "the model's processor has no chat template", "fetch the model again, with chat_template.jinja"
+        )
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         """A small random model and unlike prompts (its inputs for one row each), for the checks of tokenbench.testing."""

@@ -76,6 +76,7 @@ def cli() -> None:
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Questions a batch.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
+@click.option("--attention", default="sdpa", show_default=True, help="Attention: sdpa, eager, flash_attention_2.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run directory.  [default: runs/SUITE-HASH]")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the cells, run nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -188,6 +189,7 @@ def _spec(options: dict[str, Any], known: Registry) -> Spec:
         batch_size=options["batch_size"],
         device=options["device"],
         dtype=options["dtype"],
+        attention=options["attention"],
     )
 
 

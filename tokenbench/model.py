@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from tokenbench.backbone import Backbone
 from tokenbench.engine import Plan, Pruner, RowTrace
-from tokenbench.errors import MachineError, UsageError, unknown
-from tokenbench.plugins import Registry
-from tokenbench.pruning import attached, backbone_of
+from tokenbench.errors import MachineError
+from tokenbench.pruning import attached
+from tokenbench.source import Source
 from tokenbench.suite import Sample
 
 if TYPE_CHECKING:
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-__all__ = ["Batch", "Model", "resolve"]
+__all__ = ["Batch", "Model"]
 
 
 @dataclass(frozen=True)
@@ -41,52 +38,43 @@ class Batch:
     features: list[Tensor]
 
 
-def resolve(name: str, known: Registry) -> tuple[Backbone, str]:
-    """The backbone and the source of the weights for a model's name or folder.
-
-    Raises UsageError for a name nobody knows or an architecture nobody serves, MachineError for a broken folder.
-    """
-    if name in known.names("backbones"):
-        backbone = known.get("backbones", name)()
-        if backbone.source is None:
-            raise UsageError(f"'{name}' is an architecture, not a model", "name a model, or a folder with its weights")
-        return backbone, backbone.source
-    config = Path(name) / "config.json"
-    if not config.is_file():
-        models = [n for n in known.names("backbones") if known.get("backbones", n).source is not None]
-        raise unknown("model", name, models, "a folder with config.json and safetensors weights will do as well")
-    try:
-        model_type = json.loads(config.read_text())["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MachineError(f"{config} cannot be read: {error}") from None
-    return backbone_of(model_type, known), name
-
-
 class Model:
     """Weights, processor and adapter of one backbone.
 
-    name: as the user wrote it. device: where it runs. fingerprint: a hash of weights and configuration.
+    name: as the user wrote it. device: where it runs, "auto" being the GPUs there are (several share its layers) or the
+    CPU. dtype: a name torch knows. attention: an attention implementation transformers knows. prompt: what the chat is
+    written with.
+
+    Raises MachineError if it cannot be loaded.
     """
 
-    def __init__(self, name: str, backbone: Backbone, source: str, device: str, dtype: str) -> None:
+    def __init__(
+        self, name: str, source: Source, device: str = "auto", dtype: str = "float32", attention: str = "sdpa"
+    ):
         from transformers import AutoModelForImageTextToText, AutoProcessor
         from transformers.utils import logging
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         self.name = name
-        self.backbone = backbone
-        self.fingerprint = fingerprint(Path(source))
+        self.backbone = source.backbone
+        self.identity = source.identity
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        shared = device == "auto" and torch.cuda.device_count() > 1
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(source)
+            self._processor: Any = AutoProcessor.from_pretrained(source.folder)
             self._model: Any = AutoModelForImageTextToText.from_pretrained(
-                source, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True
-            )
-            self._model.eval().to(self.device)
+                source.folder,
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                use_safetensors=True,
+                device_map="auto" if shared else None,
+            ).eval()
+            if not shared:
+                self._model.to(self.device)
         except Exception as error:  # transformers raises anything for a broken folder
             reason = " ".join(str(error).split())[:200]
-            raise MachineError(f"model '{name}' cannot be loaded from {source}: {reason}") from error
+            raise MachineError(f"model '{name}' cannot be loaded from {source.folder}: {reason}") from error
         self._processor.tokenizer.padding_side = "left"
 
     @property
@@ -155,17 +143,17 @@ class Model:
         features = iter(self.backbone.encode(self._model, inputs))
         return {cluster: [next(features) for _ in group] for cluster, group in images.items()}
 
+    @property
+    def prompt(self) -> str:
+        """Name and hash of what writes the prompts."""
+        template = getattr(self._processor, "chat_template", None)
+        if template is None:
+            return f"adapter {type(self.backbone).__name__}"
+        return f"chat template {sha256(str(template).encode()).hexdigest()[:12]}"
+
     def _prompt(self, question: str, images: int) -> str:
+        if getattr(self._processor, "chat_template", None) is None:
+            return self.backbone.prompt(self._processor, question, images)
         content = [{"type": "image"}] * images + [{"type": "text", "text": question}]
         chat = [{"role": "user", "content": content}]
         return str(self._processor.apply_chat_template(chat, add_generation_prompt=True))
-
-
-def fingerprint(folder: Path) -> str:
-    """A hash of every file of a model folder."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

@@ -20,9 +20,10 @@ from tokenbench import engine
 from tokenbench.engine import Plan, Pruner, RowTrace
 from tokenbench.errors import UsageError
 from tokenbench.evidence import evidence_tokens, recall
-from tokenbench.model import Batch, Model, resolve
+from tokenbench.model import Batch, Model
 from tokenbench.plugins import Registry
 from tokenbench.progress import Progress
+from tokenbench.source import locate
 from tokenbench.spec import Arm, Cell, Spec, arms, resolve_suite, source_hash
 from tokenbench.store import SCHEMA_VERSION, Store
 from tokenbench.suite import Sample, Task
@@ -82,8 +83,7 @@ def _batches(questions: Sequence[Question], size: int) -> Iterator[Sequence[Ques
 
 
 def _work(spec: Spec, name: str, tasks: Sequence[Task], batches: Sequence[Sequence[Question]], known: Registry) -> Work:
-    backbone, source = resolve(name, known)
-    model = Model(name, backbone, source, spec.device, spec.dtype)
+    model = Model(name, locate(name, known), spec.device, spec.dtype, spec.attention)
     chosen = arms(spec, known)
     plans = [Plan.make(arm.named.strategy, arm.budget, model.depth, arm.seed) for arm in chosen]
     cells = {(i, task.name): _cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
@@ -92,7 +92,7 @@ def _work(spec: Spec, name: str, tasks: Sequence[Task], batches: Sequence[Sequen
 
 def _cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
     identity = {
-        "model": [model.name, model.fingerprint, source_hash(model.backbone)],
+        "model": [model.name, model.identity, source_hash(model.backbone), model.prompt],
         "strategy": [arm.named.name, source_hash(arm.named.strategy)],
         "budget": str(arm.budget),
         "seed": arm.seed,
@@ -179,7 +179,8 @@ def _manifest(spec: Spec, works: Sequence[Work], known: Registry) -> dict[str, A
         "cells": [asdict(cell) for work in works for cell in work.cells.values()],
         "models": {
             work.model.name: {
-                "fingerprint": work.model.fingerprint,
+                "identity": work.model.identity,
+                "prompt": work.model.prompt,
                 "attention": work.model.attention,
                 "decoder_layers": work.model.depth,
                 "decoding": "greedy",

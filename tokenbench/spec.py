@@ -40,6 +40,7 @@ class Spec:
     batch_size: int
     device: str
     dtype: str
+    attention: str
 
     def to_json(self) -> dict[str, Any]:
         """As run.json holds it."""

@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tokenbench import Backbone, Grid
-from tokenbench_backbones import tiny
 from tokenbench_backbones.llava import equal_grids
 
 __all__ = ["InternVL"]
@@ -40,4 +39,6 @@ class InternVL(Backbone):
         return BaseModelOutputWithPooling(pooler_output=tiles)
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        from tokenbench_backbones import tiny
+
         return tiny.internvl(attention)

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from tokenbench import Backbone, Grid, UsageError
-from tokenbench_backbones import tiny
 
 __all__ = ["Llava", "equal_grids"]
 
@@ -23,7 +22,13 @@ class Llava(Backbone):
         lead = 0 if model.config.vision_feature_select_strategy == "default" else 1
         return equal_grids(self.visual(model, input_ids), Grid(1, side, side, lead), "image")
 
+    def prompt(self, processor: Any, question: str, images: int) -> str:
+        shown = f"{processor.image_token}\n" * images
+        return f"USER: {shown}{question} ASSISTANT:"
+
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        from tokenbench_backbones import tiny
+
         return tiny.llava(attention)
 
 

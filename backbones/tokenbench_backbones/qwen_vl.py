@@ -10,7 +10,6 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tokenbench import Backbone, Grid, UsageError
 from tokenbench.backbone import runs
-from tokenbench_backbones import tiny
 
 __all__ = ["Qwen2VL", "Qwen3VL", "Qwen25VL"]
 
@@ -33,6 +32,8 @@ class Qwen2VL(Backbone):
         ]
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        from tokenbench_backbones import tiny
+
         return tiny.qwen2_vl(attention)
 
 
@@ -42,6 +43,8 @@ class Qwen25VL(Qwen2VL):
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_5_vl",)
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        from tokenbench_backbones import tiny
+
         return tiny.qwen2_5_vl(attention)
 
 
@@ -67,6 +70,8 @@ class Qwen3VL(Qwen2VL):
         return output
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        from tokenbench_backbones import tiny
+
         return tiny.qwen3_vl(attention)
 
 

@@ -10,7 +10,6 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tokenbench import Backbone, Grid, UsageError
 from tokenbench.backbone import runs
-from tokenbench_backbones import tiny
 
 __all__ = ["VideoLlava"]
 
@@ -42,7 +41,13 @@ class VideoLlava(Backbone):
         together: Any = torch.cat(features).unsqueeze(0)  # the model flattens images, frames and tokens
         return BaseModelOutputWithPooling(pooler_output=together)
 
+    def prompt(self, processor: Any, question: str, images: int) -> str:
+        shown = f"{processor.image_token}\n" * images
+        return f"USER: {shown}{question} ASSISTANT:"
+
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        from tokenbench_backbones import tiny
+
         return tiny.video_llava(attention)
 
 

@@ -1,0 +1,54 @@
+"""Published models by short names. Any other checkpoint of a supported architecture is named by its Hugging Face id."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tokenbench_backbones.internvl import InternVL
+from tokenbench_backbones.llava import Llava
+from tokenbench_backbones.qwen_vl import Qwen2VL, Qwen3VL, Qwen25VL
+from tokenbench_backbones.video_llava import VideoLlava
+
+__all__ = ["InternVL8B", "Llava7B", "Llava13B", "Qwen2VL7B", "Qwen3VL8B", "Qwen25VL7B", "VideoLlava7B"]
+
+
+class Llava7B(Llava):
+    """LLaVA-1.5 7B."""
+
+    source: ClassVar[str] = "llava-hf/llava-1.5-7b-hf"
+
+
+class Llava13B(Llava):
+    """LLaVA-1.5 13B."""
+
+    source: ClassVar[str] = "llava-hf/llava-1.5-13b-hf"
+
+
+class Qwen2VL7B(Qwen2VL):
+    """Qwen2-VL 7B Instruct."""
+
+    source: ClassVar[str] = "Qwen/Qwen2-VL-7B-Instruct"
+
+
+class Qwen25VL7B(Qwen25VL):
+    """Qwen2.5-VL 7B Instruct."""
+
+    source: ClassVar[str] = "Qwen/Qwen2.5-VL-7B-Instruct"
+
+
+class Qwen3VL8B(Qwen3VL):
+    """Qwen3-VL 8B Instruct."""
+
+    source: ClassVar[str] = "Qwen/Qwen3-VL-8B-Instruct"
+
+
+class InternVL8B(InternVL):
+    """InternVL2.5 8B, the MPO checkpoint: the one whose weights were published for the transformers classes."""
+
+    source: ClassVar[str] = "OpenGVLab/InternVL2_5-8B-MPO-hf"
+
+
+class VideoLlava7B(VideoLlava):
+    """Video-LLaVA 7B."""
+
+    source: ClassVar[str] = "LanguageBind/Video-LLaVA-7B-hf"

@@ -1,0 +1,87 @@
+"""Where a model's weights are: a registered name, a folder, or a Hugging Face id, each with its adapter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenbench.backbone import Backbone
+from tokenbench.errors import MachineError, UsageError, unknown
+from tokenbench.plugins import Registry
+from tokenbench.pruning import backbone_of
+
+__all__ = ["Source", "fingerprint", "locate"]
+
+FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # nothing that is executed or unpickled
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Source:
+    """folder: configuration, safetensors weights and processor. identity: changes whenever one of them does."""
+
+    backbone: Backbone
+    folder: Path
+    identity: str
+
+
+def locate(name: str, known: Registry) -> Source:
+    """Find the adapter and the weights of `NAME`, `FOLDER`, `ORG/MODEL` or `ORG/MODEL@REVISION`; fetch what is missing.
+
+    Raises UsageError for a name nobody knows or an architecture nobody serves, MachineError for a broken folder or
+    weights that cannot be fetched.
+    """
+    given, _, revision = name.partition("@")
+    backbone = known.get("backbones", given)() if given in known.names("backbones") else None
+    if backbone is not None and backbone.source is None:
+        raise UsageError(f"'{given}' is an architecture, not a model", "name a model, or a folder with its weights")
+    source = backbone.source if backbone is not None else given
+    if (Path(source) / "config.json").is_file():
+        if revision:
+            raise UsageError(f"'{name}': a folder has no revisions", "leave out the part from @ on")
+        folder = Path(source)
+        return Source(backbone or backbone_of(_model_type(folder / "config.json"), known), folder, fingerprint(folder))
+    if not HUB_ID.fullmatch(source) or Path(source).exists():
+        models = [n for n in known.names("backbones") if known.get("backbones", n).source is not None]
+        raise unknown("model", name, models, "a Hugging Face id, or a folder with config.json and safetensors, will do")
+    backbone = backbone or backbone_of(_model_type(_fetched(source, revision, "config.json")), known)
+    folder = _fetched(source, revision)
+    return Source(backbone, folder, f"{source}@{folder.name}")  # the hub's folder is named by its commit
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of every file of a model folder."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _model_type(config: Path) -> str:
+    try:
+        return str(json.loads(config.read_text())["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MachineError(f"{config} cannot be read: {error}") from None
+
+
+def _fetched(repo: str, revision: str, file: str = "") -> Path:
+    """A file, or the whole snapshot, from the local cache or the hub."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    at = revision or None
+    try:
+        if file:
+            return Path(hf_hub_download(repo, file, revision=at))
+        return Path(snapshot_download(repo, revision=at, allow_patterns=list(FILES)))
+    except Exception as error:  # the hub raises anything, from HTTP errors to its own
+        reason = " ".join(str(error).split())[:120]
+        command = f"hf download {repo}" + (f" --revision {revision}" if revision else "")
+        raise MachineError(
+            f"model '{repo}' is neither a folder nor in the local cache, and it could not be fetched ({reason})",
+            f"where there is a network: {command}",
+        ) from error
