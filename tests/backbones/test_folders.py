@@ -1,0 +1,96 @@
+"""A folder with a model of any supported architecture runs the whole path, images and generation included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import tokenbench
+from tests.folders import save
+from tests.tiny import BACKBONES
+from tests.tokenbench.test_run import call
+
+RUN = ("run", "--suite", "image", "--strategies", "clse,fastv", "--budgets", "1/3", "--tasks", "attribute,counting")
+
+
+def run(backbone: str, tmp_path: Path, *options: str) -> pd.DataFrame:
+    folder = save(backbone, tmp_path / "model")
+    assert (
+        call(*RUN, "--limit", "4", "--seeds", "0", "--models", str(folder), "-o", str(tmp_path / "run"), *options) == 0
+    )
+    return tokenbench.Run.open(tmp_path / "run").samples()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_folder_runs_the_suite(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = run(backbone, tmp_path)
+    assert len(table) == 4 * 2 * 4
+    pruned = table[table["strategy"] != "vanilla"]
+    assert (pruned["realised_tokens"] < pruned["visual_tokens"]).all()
+    assert table[table["strategy"] == "vanilla"]["evidence_recall"].eq(1).all()
+
+
+UNLIKE = """
+import numpy as np
+from PIL import Image
+import tokenbench
+from tokenbench import Sample, Suite, Task
+
+class Unlike(Task):
+    name = "unlike"
+    max_new_tokens = 3
+
+    def samples(self):
+        return [
+            Sample(str(i), str(i), "word " * (i + 1), "x", lambda i=i: [picture(i + j) for j in range(1 + i % 2)])
+            for i in range(8)
+        ]
+
+    def score(self, answer, sample):
+        return 0.5
+
+def picture(seed):
+    height, width = 16 + 8 * (seed % 3), 32 - 4 * (seed % 4)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+@tokenbench.hookimpl
+def tokenbench_register_suites(register):
+    register("unlike", lambda: Suite("unlike", "", (Unlike(),)))
+"""
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_eight_unlike_images_in_a_batch_equal_eight_single_runs(backbone: str, tmp_path: Path) -> None:
+    """Images of other sizes, one or two a prompt, prompts of other lengths."""
+    folder = save(backbone, tmp_path / "model")
+    (tmp_path / "unlike.py").write_text(UNLIKE)
+    tables = []
+    for size in ("8", "1"):
+        arguments = (
+            "run",
+            "--suite",
+            "unlike",
+            "--plugin",
+            str(tmp_path / "unlike.py"),
+            "--strategies",
+            "clse,fastv,clse-m",
+        )
+        arguments += (
+            "--models",
+            str(folder),
+            "--budgets",
+            "1/3",
+            "--batch-size",
+            size,
+            "-o",
+            str(tmp_path / size),
+            "-q",
+        )
+        assert call(*arguments) == 0
+        table = tokenbench.Run.open(tmp_path / size).samples()
+        table["kept"] = table["kept"].map(list)
+        tables.append(table[["strategy", "seed", "sample", "answer", "kept", "visual_tokens"]])
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[0]["visual_tokens"].nunique() > 1
