@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -23,3 +25,30 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The matrix of strategies and backbones, with the number of checks each pair passed."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            found = re.search(r"test_conformance.py::test_strategy\[([^-]+)-(.+)\]", report.nodeid)
+            if found and report.when == "call":
+                backbone = next(name for name in _backbones() if found[2].endswith(f"-{name}"))
+                count = counts.setdefault((found[2].removesuffix(f"-{backbone}"), backbone), [0, 0])
+                count[0] += outcome == "passed"
+                count[1] += 1
+    if counts:
+        columns = sorted({backbone for _, backbone in counts})
+        terminalreporter.section("checks passed: strategies x backbones")
+        terminalreporter.line(" " * 16 + "".join(f"{name:>14}" for name in columns))
+        for strategy in sorted({strategy for strategy, _ in counts}):
+            cells = [counts.get((strategy, backbone), [0, 0]) for backbone in columns]
+            terminalreporter.line(f"{strategy:16}" + "".join(f"{f'{passed}/{all_}':>14}" for passed, all_ in cells))
+
+
+def _backbones() -> list[str]:
+    """Longest first: one name may end with another."""
+    from tests.tiny import BACKBONES
+
+    return sorted(BACKBONES, key=len, reverse=True)

@@ -69,14 +69,20 @@ def cli() -> None:
 @_list_option("--tasks", help="Only these tasks of the suite.")
 @_list_option("--strategies", help="Strategies, with parameters after colons: clse:temp=0.2,fastv.")
 @_list_option("--budgets", default="1/3,2/9,1/9", help="What to retain: tokens (192) or shares (1/3, 33%, 0.334).")
-@_list_option("--models", default="toy-llava", help="Models by name, or folders with their weights.")
+@_list_option("--models", default="toy-llava", help="Names, folders with weights, or Hugging Face ids (ID@REVISION).")
 @_list_option("--seeds", default="0,1,2", help="Seeds of strategies that draw at random.")
 @click.option("--floors/--no-floors", default=True, show_default=True, help="Run the strategy 'random' as a floor.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Questions a batch.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
-@click.option("--attention", default="sdpa", show_default=True, help="Attention: sdpa, eager, flash_attention_2.")
+@click.option(
+    "--attention",
+    type=click.Choice(["sdpa", "eager", "flash_attention_2"]),
+    default="sdpa",
+    show_default=True,
+    help="Attention of the decoder.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run directory.  [default: runs/SUITE-HASH]")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the cells, run nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -127,6 +133,11 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
         for name in known.names("suites"):
             for task in known.get("suites", name)().tasks:
                 click.echo(f"{name}  {task.name}  {task.description}")
+    elif kind == "backbones":
+        for name in known.names(kind):
+            backbone = known.get(kind, name)
+            click.echo(f"{name}  {backbone.source or 'any model of type ' + ', '.join(backbone.model_types)}")
+        click.echo(f"every strategy runs on every backbone: {', '.join(known.names('strategies'))}")
     else:
         for name in known.names(kind):
             click.echo(name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from tokenbench import Budget, Stage, Strategy, View
@@ -19,10 +20,15 @@ class Attention(Strategy):
     Score: attention of the last prompt token at the layer before the stage, mean over heads, float32.
     """
 
-    trim: ClassVar[bool] = True
+    layers: tuple[int, ...] = Field((), description="prune before these decoder layers; default 1/11/21 of 32")
+    kv: Literal["trim", "keep"] = Field("trim", description="dropped tokens in the KV cache of earlier layers")
+
+    @property
+    def trim(self) -> bool:  # type: ignore[override]
+        return self.kv == "trim"
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        return three_stages(depth, budget)
+        return three_stages(depth, budget, self.layers)
 
     def score(self, view: View) -> Tensor:
         (request,) = view.stage.attention

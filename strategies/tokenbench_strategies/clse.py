@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -63,12 +64,13 @@ class CLSE(Strategy):
     score=evolution ranks by I alone: the gate saturates at 1 for many tokens, so that I decides where the gate ties.
     Several images, tiles or clips: each has its own lattice and statistics, then one ranking over all. A clip is
     transformed frame by frame; a frame's [CLS] has no place in the lattice and gets the clip's mean evolution.
-    Video-LLaVA's released schedule is one stage before layer 3 that keeps the budget: clse:layers=3:ref=2.
+    The released Video-LLaVA code runs one stage before layer 3 that keeps the budget and leaves the caches of earlier
+    layers as they are: clse:layers=3:ref=2:kv=keep. It also takes the first t*h*w tokens for the lattice, although every
+    frame has a [CLS] in front: the lattice slips by a token a frame, and the last t tokens are always kept.
+    lattice=shifted does the same, those t tokens counted in the budget.
     Attention is read in float32; the spectral term is computed in float64, since the gate's slope of 1 / temp multiplies
     its rounding.
     """
-
-    trim: ClassVar[bool] = True
 
     score_by: Literal["product", "evolution"] = Field(
         "product", alias="score", description="product = gate x attention"
@@ -77,6 +79,12 @@ class CLSE(Strategy):
     cutoff: float = Field(0.1, gt=0, description="width of the high-pass, as a share of half the lattice")
     ref: int = Field(0, ge=0, description="depth of the reference state")
     layers: tuple[int, ...] = Field((), description="prune before these decoder layers; default 1/11/21 of 32")
+    kv: Literal["trim", "keep"] = Field("trim", description="dropped tokens in the KV cache of earlier layers")
+    lattice: Literal["own", "shifted"] = Field("own", description="shifted = [CLS] tokens counted as patches")
+
+    @property
+    def trim(self) -> bool:  # type: ignore[override]
+        return self.kv == "trim"
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
         first = (self.layers or stage_layers(depth))[0]
@@ -87,17 +95,29 @@ class CLSE(Strategy):
         attention = view.attention[request][:, 0].mean(0)
         if view.index > 0:
             return attention
-        evolutions = self.evolutions(view)
-        if self.score_by == "evolution":
-            return torch.cat(evolutions)
-        return torch.cat([gate(evolution, self.temp) for evolution in evolutions]) * attention
+        evolution = self.evolution(view)
+        scores = evolution
+        if self.score_by == "product":
+            gates = [gate(evolution[at], self.temp) for _, at in view.items()]
+            scores = torch.cat(gates) * attention
+        if self.lattice == "shifted":
+            for grid, at in view.items():
+                scores[at][grid.t * grid.h * grid.w :] = torch.inf
+        return scores
 
-    def evolutions(self, view: View) -> list[Tensor]:
-        """[tokens] I of every image or video."""
+    def evolution(self, view: View) -> Tensor:
+        """[n] I of every candidate, item by item."""
         before, after = view.hidden[self.ref].double(), view.hidden[view.stage.layer].double()
-        return [self._item(before[at], after[at], grid) for grid, at in view.items()]
+        return torch.cat([self._item(before[at], after[at], grid) for grid, at in view.items()])
 
     def _item(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
+        if self.lattice == "shifted":
+            count = grid.t * grid.h * grid.w
+            shifted = self._item_of(before[:count], after[:count], replace(grid, lead=0))
+            return torch.cat([shifted, shifted.mean().expand(len(before) - count)])
+        return self._item_of(before, after, grid)
+
+    def _item_of(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
         s_ref, s_now = (high_frequency(patches(x, grid), self.cutoff) for x in (before, after))
         evolution = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
         led = evolution.mean().expand(grid.t, grid.lead)

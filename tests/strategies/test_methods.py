@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenbench import Budget, Grid
+from tokenbench import Attn, Budget, Grid, Stage, View
 from tokenbench_strategies.clse import CLSE, gate, high_frequency, high_pass, stage_keeps, stage_layers
 from tokenbench_strategies.clse_m import merge
 from tokenbench_strategies.fastv import FastV
@@ -93,3 +93,17 @@ def test_a_dropped_token_joins_its_most_similar_kept_one() -> None:
     values, sizes = merge(states, torch.ones(3), torch.tensor([0, 1]))
     assert sizes.tolist() == [1, 2]
     assert values.tolist() == [[1, 0], [0, 2]]
+
+
+def test_the_shifted_lattice_counts_cls_tokens_as_patches_and_keeps_the_last_ones() -> None:
+    grid, before, after = Grid(2, 3, 3, lead=1), torch.randn(20, 4), torch.randn(20, 4)
+    own, shifted = CLSE()._item(before, after, grid), CLSE(lattice="shifted")._item(before, after, grid)
+    assert own[0] == own[10] == pytest.approx(own[[*range(1, 10), *range(11, 20)]].mean())
+    torch.testing.assert_close(shifted[:18], CLSE()._item(before[:18], after[:18], Grid(2, 3, 3)))
+    assert not torch.allclose(own[1:10], shifted[1:10])
+    stage = Stage(1, 5, hidden=(0, 1), attention=(Attn(0),))
+    view = View(
+        n0=20, alive=torch.arange(20), grids=(grid,), stage=stage, index=0, k=5, hidden={0: before, 1: after}, text={},
+        attention={Attn(0): torch.rand(2, 1, 20)}, generator=torch.Generator(),
+    )  # fmt: skip
+    assert {18, 19} <= set(CLSE(lattice="shifted").select(view).keep.tolist())
