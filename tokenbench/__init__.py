@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tokenbench.report import Report
     from tokenbench.run import Run
     from tokenbench.strategy import Attn, Grid, Selection, Stage, Strategy, View
-    from tokenbench.suite import Box, Sample, Suite, Task
+    from tokenbench.suite import Box, Sample, Suite, Task, Video
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,7 @@ _HOME = {
     "Task": "suite",
     "TokenBenchError": "errors",
     "UsageError": "errors",
+    "Video": "suite",
     "View": "strategy",
     "hookimpl": "hookspecs",
     "pruned": "pruning",
@@ -62,6 +63,7 @@ __all__ = [
     "Task",
     "TokenBenchError",
     "UsageError",
+    "Video",
     "View",
     "hookimpl",
     "pruned",

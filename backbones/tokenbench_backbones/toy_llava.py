@@ -16,7 +16,6 @@ class ToyLlava(Llava):
     model_types: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str] = str(Path(__file__).with_name("toy_llava_weights"))
     notes: ClassVar[tuple[str, ...]] = (
-        "The toy-llava weights of this version are UNTRAINED: its answers, and every comparison of them, are noise.",
-        "toy-llava is a demonstration: a tiny model trained on synthetic scenes. "
-        "Nothing about real models may be concluded from it.",
+        "toy-llava is a demonstration: a tiny model trained on synthetic scenes, in a way that favors methods which rank "
+        "by the attention of its first layer or of layers 3 and 4. Nothing about real models may be concluded from it.",
     )

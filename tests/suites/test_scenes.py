@@ -36,7 +36,7 @@ def test_a_known_scene() -> None:
     assert (len(first.things), first.things[0].name, first.number.text if first.number else "") == KNOWN
 
 
-KNOWN = (5, "cyan square", "67")
+KNOWN = (9, "cyan square", "67")
 
 
 def test_splits_share_no_stream_and_no_scene() -> None:
