@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tokenbench.errors import MachineError
@@ -20,11 +21,13 @@ class Backbone:
     model_types: the `config.model_type` values it serves.
     source: for a backbone that is one particular model: its weights (a folder or a Hugging Face id).
     notes: sentences a reader of this model's numbers must see.
+    tiled: an image may be several lattices, its tiles.
     """
 
     model_types: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str | None] = None
     notes: ClassVar[tuple[str, ...]] = ()
+    tiled: ClassVar[bool] = False
 
     def decoder(self, model: Any) -> nn.Module:
         """The module that holds the decoder `layers` and `rotary_emb`."""
@@ -54,15 +57,23 @@ class Backbone:
         outputs = getattr(model.base_model, f"get_{kind}_features")(**inputs, return_dict=True)
         return list(outputs.pooler_output)
 
-    def encoded(self, model: Any, features: list[Tensor]) -> Any:
-        """The output that stock `encode` would have had for these images or videos: what the model's forward takes."""
+    def encoded(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
+        """The model's `mm_encoder_outputs` for the features of all that a batch shows, each with its kind, row by row."""
+        kinds = dict.fromkeys(kind for kind, _ in features)
+        return {kind: self.output(model, [item for k, item in features if k == kind]) for kind in kinds}
+
+    def output(self, model: Any, features: list[Tensor]) -> Any:
+        """What the stock encoder would have returned for these images or videos."""
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         pooled: Any = features
         return BaseModelOutputWithPooling(pooler_output=pooled)
 
-    def prompt(self, processor: Any, question: str, images: int) -> str:
-        """The prompt of a model whose processor has no chat template. Raises MachineError if the model needs one."""
+    def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
+        """The prompt of a model whose processor has no chat template, showing an "image" or "video" for each kind.
+
+        Raises MachineError if the model needs one.
+        """
         raise MachineError(
             "the model's processor has no chat template", "fetch the model again, with chat_template.jinja"
         )

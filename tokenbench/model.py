@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tokenbench.engine import Plan, Pruner, RowTrace
-from tokenbench.errors import MachineError
+from tokenbench.errors import MachineError, UsageError
 from tokenbench.pruning import attached
 from tokenbench.source import Source
-from tokenbench.suite import Sample
+from tokenbench.suite import Sample, Video
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +31,14 @@ class Batch:
     """Samples ready to run.
 
     inputs: what the processor made of the prompts (`input_ids` [B, S] and what goes with them), but for the pixels.
-    features: of every image, in the order of the rows.
+    features: kind ("image" or "video") and features of everything shown, in the order of the rows.
+    clips: whether a row shows a clip first.
     """
 
     samples: Sequence[Sample]
     inputs: dict[str, Tensor]
-    features: list[Tensor]
+    features: list[tuple[str, Tensor]]
+    clips: list[bool]
 
 
 class Model:
@@ -95,20 +98,25 @@ class Model:
 
     @torch.inference_mode()
     def prepare(self, samples: Sequence[Sample]) -> Batch:
-        """Render, tokenize and encode; samples of one cluster share their images and the encoder's work on them."""
-        images: dict[str, list[Image]] = {}
+        """Render, tokenize and encode; samples of one cluster share what they show and the encoder's work on it."""
+        shown: dict[str, Sequence[Image | Video]] = {}
         for sample in samples:
-            if sample.cluster not in images:
-                images[sample.cluster] = sample.load()
-        features = self._encode(images)
-        prompts = [self._prompt(sample.question, len(images[sample.cluster])) for sample in samples]
-        inputs = self._processor(
-            text=prompts, images=[images[s.cluster] for s in samples], padding=True, return_tensors="pt"
-        ).to(self._model.device)
+            if sample.cluster not in shown:
+                shown[sample.cluster] = sample.load()
+        features = self._encode(shown)
+        rows = [shown[sample.cluster] for sample in samples]
+        prompts = [self._prompt(sample.question, row) for sample, row in zip(samples, rows, strict=True)]
+        media = {
+            kind: items for kind in ("image", "video") if (items := [x for row in rows for x in of_kind(row, kind)])
+        }
+        inputs = self._processor(text=prompts, **self._arguments(media), padding=True, return_tensors="pt").to(
+            self._model.device
+        )
         return Batch(
             samples=samples,
             inputs={name: value for name, value in inputs.items() if not name.startswith("pixel_values")},
             features=[feature for sample in samples for feature in features[sample.cluster]],
+            clips=[isinstance(row[0], Video) for row in rows],
         )
 
     def visual_tokens(self, batch: Batch) -> list[int]:
@@ -125,7 +133,7 @@ class Model:
         pruner.prefills.clear()
         ids = self._model.generate(
             **batch.inputs,
-            mm_encoder_outputs={"image": self.backbone.encoded(self._model, batch.features)},
+            mm_encoder_outputs=self.backbone.encoded(self._model, batch.features),
             do_sample=False,
             max_new_tokens=max(limits),
         )
@@ -136,12 +144,35 @@ class Model:
         ]
         return answers, pruner.rows
 
-    def _encode(self, images: dict[str, list[Image]]) -> dict[str, list[Tensor]]:
-        inputs = self._processor.image_processor(
-            images=[image for group in images.values() for image in group], return_tensors="pt"
-        ).to(self._model.device, self._model.dtype)
-        features = iter(self.backbone.encode(self._model, inputs))
-        return {cluster: [next(features) for _ in group] for cluster, group in images.items()}
+    def _encode(self, shown: dict[str, Sequence[Image | Video]]) -> dict[str, list[tuple[str, Tensor]]]:
+        features: dict[str, Iterator[Tensor]] = {}
+        for kind in ("image", "video"):
+            if items := [item for group in shown.values() for item in of_kind(group, kind)]:
+                processor = getattr(self._processor, f"{kind}_processor", None)
+                if processor is None:
+                    raise UsageError(
+                        f"model '{self.name}' takes no {kind}s", "name a model that does, or another suite"
+                    )
+                inputs = processor(**self._arguments({kind: items}), return_tensors="pt")
+                inputs = inputs.to(self._model.device, self._model.dtype)
+                features[kind] = iter(self.backbone.encode(self._model, inputs))
+        return {
+            cluster: [(kind, next(features[kind])) for kind in map(kind_of, group)] for cluster, group in shown.items()
+        }
+
+    def _arguments(self, media: dict[str, list[Any]]) -> dict[str, Any]:
+        """What a processor takes for images and clips; a clip's frames are all seen."""
+        arguments: dict[str, Any] = {}
+        if "image" in media:
+            arguments["images"] = media["image"]
+        if "video" in media:
+            arguments["videos"] = [[np.asarray(frame) for frame in video.frames] for video in media["video"]]
+            arguments["video_metadata"] = [
+                {"fps": v.fps, "total_num_frames": len(v.frames), "frames_indices": list(range(len(v.frames)))}
+                for v in media["video"]
+            ]
+            arguments["do_sample_frames"] = False
+        return arguments
 
     @property
     def prompt(self) -> str:
@@ -151,9 +182,20 @@ class Model:
             return f"adapter {type(self.backbone).__name__}"
         return f"chat template {sha256(str(template).encode()).hexdigest()[:12]}"
 
-    def _prompt(self, question: str, images: int) -> str:
+    def _prompt(self, question: str, shown: Sequence[Image | Video]) -> str:
+        kinds = [kind_of(item) for item in shown]
         if getattr(self._processor, "chat_template", None) is None:
-            return self.backbone.prompt(self._processor, question, images)
-        content = [{"type": "image"}] * images + [{"type": "text", "text": question}]
+            return self.backbone.prompt(self._processor, question, kinds)
+        content = [*({"type": kind} for kind in kinds), {"type": "text", "text": question}]
         chat = [{"role": "user", "content": content}]
         return str(self._processor.apply_chat_template(chat, add_generation_prompt=True))
+
+
+def kind_of(item: Image | Video) -> str:
+    """What processors call it."""
+    return "video" if isinstance(item, Video) else "image"
+
+
+def of_kind(items: Sequence[Image | Video], kind: str) -> list[Image | Video]:
+    """Those of one kind."""
+    return [item for item in items if kind_of(item) == kind]

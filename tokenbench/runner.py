@@ -19,13 +19,14 @@ import tokenbench
 from tokenbench import engine
 from tokenbench.engine import Plan, Pruner, RowTrace
 from tokenbench.errors import UsageError
-from tokenbench.evidence import evidence_tokens, recall
+from tokenbench.evidence import evidence_tokens, lattice_of_first, recall
 from tokenbench.model import Batch, Model
 from tokenbench.plugins import Registry
 from tokenbench.progress import Progress
 from tokenbench.source import locate
 from tokenbench.spec import Arm, Cell, Spec, arms, resolve_suite, source_hash
 from tokenbench.store import SCHEMA_VERSION, Store
+from tokenbench.strategy import Grid
 from tokenbench.suite import Sample, Task
 
 __all__ = ["execute"]
@@ -148,14 +149,16 @@ def _answer(
     start = time.perf_counter()
     answers, rows = model.generate(batch, pruner, plans, [task.max_new_tokens for task, _ in questions])
     seconds = (time.perf_counter() - start) / len(questions)
+    grids = [lattice_of_first(r.grids, clip, model.backbone.tiled) for r, clip in zip(rows, batch.clips, strict=True)]
     return [
-        _record(question, answer, row, seconds) for question, answer, row in zip(questions, answers, rows, strict=True)
+        _record(question, answer, row, grid, seconds)
+        for question, answer, row, grid in zip(questions, answers, rows, grids, strict=True)
     ]
 
 
-def _record(question: Question, answer: str, row: RowTrace, seconds: float) -> dict[str, Any]:
+def _record(question: Question, answer: str, row: RowTrace, grid: Grid | None, seconds: float) -> dict[str, Any]:
     task, sample = question
-    evidence = evidence_tokens(sample.evidence, row.grids[0]) if row.grids else set()
+    evidence = evidence_tokens(sample.evidence, grid) if grid else set()
     kept = row.kept
     return {
         "sample": sample.key,

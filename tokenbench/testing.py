@@ -117,15 +117,18 @@ def lattices_add_up(backbone: Backbone, model: Any, prompt: Prompt) -> None:
 def features_go_round(backbone: Backbone, model: Any, prompt: Prompt) -> None:
     """Features that were encoded apart and put together again give the stock model's logits."""
     text = {name: value for name, value in prompt.items() if not name.startswith("pixel_values")}
-    media: dict[str, Any] = {}
+    features: list[tuple[str, Tensor]] = []
     for kind in ("image", "video"):
         suffix = "_videos" if kind == "video" else ""
         inputs = {name: prompt[name] for name in (f"pixel_values{suffix}", f"{kind}_grid_thw") if name in prompt}
         if f"pixel_values{suffix}" in inputs:
             with torch.no_grad():
-                media[kind] = backbone.encoded(model, backbone.encode(model, inputs))
+                features += [(kind, item) for item in backbone.encode(model, inputs)]
     with torch.no_grad():
-        apart, stock = model(**text, mm_encoder_outputs=media).logits, model(**prompt).logits
+        apart, stock = (
+            model(**text, mm_encoder_outputs=backbone.encoded(model, features)).logits,
+            model(**prompt).logits,
+        )
     torch.testing.assert_close(apart, stock, msg=lambda text: f"encode and encoded are not inverse: {text}", **CLOSE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isqrt
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ class InternVL(Backbone):
     """InternVLForConditionalGeneration: every tile, thumbnail or video frame is one square lattice after pixel shuffle."""
 
     model_types: ClassVar[tuple[str, ...]] = ("internvl",)
+    tiled: ClassVar[bool] = True
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
         side = isqrt(model.config.image_seq_length)
@@ -34,7 +36,11 @@ class InternVL(Backbone):
         features: Tensor = model.base_model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
         return [item.flatten(0, 1) for item in features.split(tiles)]
 
-    def encoded(self, model: Any, features: list[Tensor]) -> Any:
+    def encoded(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
+        """Clips go in as images."""
+        return {"image": self.output(model, [item for _, item in features])}
+
+    def output(self, model: Any, features: list[Tensor]) -> Any:
         tiles: Any = torch.cat(features).unflatten(0, (-1, model.config.image_seq_length))
         return BaseModelOutputWithPooling(pooler_output=tiles)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -22,8 +23,8 @@ class Llava(Backbone):
         lead = 0 if model.config.vision_feature_select_strategy == "default" else 1
         return equal_grids(self.visual(model, input_ids), Grid(1, side, side, lead), "image")
 
-    def prompt(self, processor: Any, question: str, images: int) -> str:
-        shown = f"{processor.image_token}\n" * images
+    def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
+        shown = "".join(f"{getattr(processor, f'{kind}_token')}\n" for kind in kinds)
         return f"USER: {shown}{question} ASSISTANT:"
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:

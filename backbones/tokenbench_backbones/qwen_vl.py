@@ -62,7 +62,7 @@ class Qwen3VL(Qwen2VL):
         depths = zip(outputs.pooler_output, *outputs.deepstack_features, strict=True)
         return [torch.cat(features, -1) for features in depths]
 
-    def encoded(self, model: Any, features: list[Tensor]) -> Any:
+    def output(self, model: Any, features: list[Tensor]) -> Any:
         width = model.config.text_config.hidden_size
         depths = [list(depth) for depth in zip(*(item.split(width, -1) for item in features), strict=True)]
         output: Any = BaseModelOutputWithPooling()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -37,12 +38,12 @@ class VideoLlava(Backbone):
         frames = inputs["pixel_values_videos"].shape[1]
         return [torch.cat(features[at : at + frames]) for at in range(0, len(features), frames)]
 
-    def encoded(self, model: Any, features: list[Tensor]) -> Any:
+    def output(self, model: Any, features: list[Tensor]) -> Any:
         together: Any = torch.cat(features).unsqueeze(0)  # the model flattens images, frames and tokens
         return BaseModelOutputWithPooling(pooler_output=together)
 
-    def prompt(self, processor: Any, question: str, images: int) -> str:
-        shown = f"{processor.image_token}\n" * images
+    def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
+        shown = "".join(f"{getattr(processor, f'{kind}_token')}\n" for kind in kinds)
         return f"USER: {shown}{question} ASSISTANT:"
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,22 +105,50 @@ def test_batch_size_does_not_change_what_is_kept(finished: Path, tmp_path: Path)
     pd.testing.assert_frame_equal(table(tmp_path / "one")[columns], table(finished)[columns])
 
 
-def killed(change: Callable[[], None], *arguments: str) -> None:
-    """Run in a forked process that kills itself (SIGKILL) where `change` says."""
-    child = os.fork()
-    if child == 0:
-        try:
-            change()
-            call(*arguments)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
-    assert os.WTERMSIG(status) == signal.SIGKILL
-
-
 def die(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_at(moment: int | str) -> None:
+    """Patch the store so that this process dies (SIGKILL) at a moment of its first run."""
+    append, finish = Store.append, Store.finish
+    calls = iter(range(10**6))
+
+    def appended(self: Store, records: Any) -> None:
+        n = next(calls)
+        if n == moment:
+            die()
+        append(self, records)
+        if moment == "torn" and n == 3:
+            path = max((self.folder / "journal").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+            os.truncate(path, path.stat().st_size - 20)
+            die()
+
+    def finishing(self: Store, *args: Any) -> None:
+        if moment == "publish":
+            files.os.replace = lambda *a: die()  # type: ignore[assignment]
+        if moment == "journals":
+            Path.unlink = die  # type: ignore[method-assign, assignment]
+        finish(self, *args)
+        if moment == "published":
+            die()
+
+    Store.append, Store.finish = appended, finishing  # type: ignore[method-assign, assignment]
+
+
+def victim(moment: int | str, arguments: Sequence[str]) -> None:
+    kill_at(moment)
+    call(*arguments)
+
+
+def killed(moment: int | str, arguments: Sequence[str]) -> None:
+    """Run in another process until it kills itself. Its parent never ran a model: torch's threads do not survive a fork."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tokenbench.runner", "transformers.models.llava", "tests.tokenbench.test_run"])
+    process = context.Process(target=victim, args=(moment, arguments))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("moment", [0, 1, 7, "torn", "publish", "published", "journals"])
@@ -127,32 +156,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(finished: Path, tmp_p
     folder = tmp_path / "run"
     arguments = ("run", *SMALL, "-o", str(folder), "-q")
 
-    def change() -> None:
-        append, finish = Store.append, Store.finish
-        calls = iter(range(10**6))
-
-        def appended(self: Store, records: Any) -> None:
-            n = next(calls)
-            if n == moment:
-                die()
-            append(self, records)
-            if moment == "torn" and n == 3:
-                path = max((self.folder / "journal").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-                os.truncate(path, path.stat().st_size - 20)
-                die()
-
-        def finishing(self: Store, *args: Any) -> None:
-            if moment == "publish":
-                files.os.replace = lambda *a: die()  # type: ignore[assignment]
-            if moment == "journals":
-                Path.unlink = die  # type: ignore[method-assign, assignment]
-            finish(self, *args)
-            if moment == "published":
-                die()
-
-        Store.append, Store.finish = appended, finishing  # type: ignore[method-assign, assignment]
-
-    killed(change, *arguments)
+    killed(moment, arguments)
     assert call(*arguments) == 0
     pd.testing.assert_frame_equal(table(folder), table(finished))
     assert not list((folder / "journal").iterdir())
