@@ -29,8 +29,11 @@ from tokenbench_backbones.tiny import END, IMAGE, PAD, START, VIDEO, VOCAB
 HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}"
-    "{% else %}SHOWN{% endif %}{% endfor %}{% endfor %} ASSISTANT:"
+    "{% elif part['type'] == 'image' %}IMAGE{% else %}VIDEO{% endif %}{% endfor %}{% endfor %} ASSISTANT:"
 )
+
+
+_MARKED = "<|vision_start|><|{}_pad|><|vision_end|>"
 
 
 def save(backbone: str, folder: Path) -> Path:
@@ -61,7 +64,7 @@ def _tokenizer(image: str, video: str, start: str = "<start>", end: str = "<end>
 def _llava() -> Any:
     images = CLIPImageProcessor(size={"height": 16, "width": 16}, do_center_crop=False, **HALF)
     tokens = _tokenizer("<image>", "<video>")
-    template = TEMPLATE.replace("SHOWN", "<image>")
+    template = TEMPLATE.replace("IMAGE", "<image>")
     return LlavaProcessor(
         images, tokens, patch_size=4, vision_feature_select_strategy="default", num_additional_image_tokens=1,
         chat_template=template,
@@ -91,7 +94,7 @@ def _internvl() -> Any:
         tokenizer=tokens,
         video_processor=InternVLVideoProcessor(**size),
         image_seq_length=9,
-        chat_template=TEMPLATE.replace("SHOWN", "<IMG_CONTEXT>"),
+        chat_template=TEMPLATE.replace("IMAGE", "<IMG_CONTEXT>").replace("VIDEO", "<video>"),
     )
 
 
@@ -101,8 +104,8 @@ def _qwen(processor: Any, videos: Any) -> Any:
     return processor(
         image_processor=Qwen2VLImageProcessor(**size, **limits),
         tokenizer=_tokenizer("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"),
-        video_processor=videos(**size),
-        chat_template=TEMPLATE.replace("SHOWN", "<|vision_start|><|image_pad|><|vision_end|>"),
+        video_processor=videos(**size, **limits),
+        chat_template=TEMPLATE.replace("IMAGE", _MARKED.format("image")).replace("VIDEO", _MARKED.format("video")),
     )
 
 

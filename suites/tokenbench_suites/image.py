@@ -16,7 +16,8 @@ from tokenbench_suites.scenes import ASKERS, SIZE, Question, Scene, Style, make_
 
 __all__ = ["EVAL_STYLE", "SceneTask", "eval_scene", "normalise", "suite"]
 
-EVAL_STYLE = Style(things=(9, 13), radius=(4, 6), digits=(2, 3), number_share=1.0)  # more and smaller things than in training
+# More and smaller things than in training, so that there is something left to lose.
+EVAL_STYLE = Style(things=(9, 13), radius=(4, 6), digits=(2, 3), number_share=1.0)
 QUESTIONS = 300  # a task
 ATTEMPTS = 4
 DESCRIPTIONS = {

@@ -94,3 +94,50 @@ def test_eight_unlike_images_in_a_batch_equal_eight_single_runs(backbone: str, t
         tables.append(table[["strategy", "seed", "sample", "answer", "kept", "visual_tokens"]])
     pd.testing.assert_frame_equal(*tables)
     assert tables[0]["visual_tokens"].nunique() > 1
+
+
+CLIPS = """
+import numpy as np
+from PIL import Image
+import tokenbench
+from tokenbench import Box, Sample, Suite, Task, Video
+
+class Clips(Task):
+    name = "clips"
+    max_new_tokens = 3
+
+    def samples(self):
+        early = (Box(0, 0, 1, 1, 0, 0.5),)
+        return [Sample(str(i), str(i // 2), "word " * (i + 1), "x", lambda i=i: [clip(i // 2)], early) for i in range(4)]
+
+    def score(self, answer, sample):
+        return 0.5
+
+def clip(seed):
+    frames = np.random.default_rng(seed).integers(0, 256, (4, 16, 24, 3), dtype=np.uint8)
+    return Video([Image.fromarray(frame) for frame in frames], fps=2.0)
+
+@tokenbench.hookimpl
+def tokenbench_register_suites(register):
+    register("clips", lambda: Suite("clips", "", (Clips(),)))
+"""
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_clips(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every model that takes clips runs them, and knows which tokens are early; the others say so."""
+    folder = save(backbone, tmp_path / "model")
+    (tmp_path / "clips.py").write_text(CLIPS)
+    arguments = ("run", "--suite", "clips", "--plugin", str(tmp_path / "clips.py"), "--strategies", "clse,fastv")
+    arguments += ("--models", str(folder), "--budgets", "1/3", "--seeds", "0", "-o", str(tmp_path / "run"), "-q")
+    code = call(*arguments)
+    if backbone == "llava":
+        assert code == 2
+        assert "takes no videos" in capsys.readouterr().err
+        return
+    assert code == 0
+    table = tokenbench.Run.open(tmp_path / "run").samples()
+    vanilla, random = (table[table["strategy"] == name] for name in ("vanilla", "random"))
+    assert vanilla["evidence_recall"].eq(1).all()
+    assert random["evidence_recall"].between(0, 1, inclusive="left").all()
+    assert (random["realised_tokens"] < random["visual_tokens"]).all()

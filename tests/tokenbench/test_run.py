@@ -17,11 +17,8 @@ import pytest
 
 import tokenbench
 from tokenbench import cli, files
-from tokenbench.evidence import evidence_tokens, recall
 from tokenbench.plugins import registry
 from tokenbench.store import Store
-from tokenbench.strategy import Grid
-from tokenbench.suite import Box
 
 TOY = Path(registry().get("backbones", "toy-llava").source)
 SMALL = [
@@ -251,11 +248,3 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(tmp_path: Path, capsys: py
 def test_the_identity_of_a_cell_follows_what_changes_answers(finished: Path) -> None:
     cells = json.loads((finished / "run.json").read_text())["cells"]
     assert len({cell["id"] for cell in cells}) == len(cells) == 10
-
-
-def test_evidence_is_the_patches_a_box_touches() -> None:
-    grid = Grid(1, 4, 4)
-    assert evidence_tokens([Box(0, 0, 0.25, 0.25)], grid) == {0}
-    assert evidence_tokens([Box(0.2, 0.2, 0.3, 0.3)], grid) == {0, 1, 4, 5}
-    assert evidence_tokens([Box(0.5, 0, 1, 0.25)], Grid(2, 4, 4, lead=1)) == {3, 4, 20, 21}
-    assert recall([0, 1, 9], {0, 1, 4, 5}) == 0.5
