@@ -1,10 +1,13 @@
 """The conformance kit: stock transformers as the oracle for strategies and backbones, built-in or not.
 
-    check_strategy(MyStrategy(), model, prompts)
-    check_backbone(MyBackbone(), model, prompts)
+    def test_my_strategy():
+        check_strategy(MyStrategy())  # on a tiny model of every registered architecture
 
-model: a small random model. prompts: three or more of its inputs, one row each, unlike in length and in images; a
-registered backbone's `tiny()` gives both. Every check raises AssertionError with what differs.
+    def test_my_backbone():
+        check_backbone(*MyBackbone().tiny())
+
+A model comes with prompts: its inputs for one row each, three or more, unlike in length and in images; `Backbone.tiny()`
+gives both. Every check raises AssertionError with what differs.
 """
 
 from __future__ import annotations
@@ -68,10 +71,11 @@ class Replay(Strategy):
         return Selection(torch.searchsorted(view.alive, self.row.stages[view.index][1]))
 
 
-def check_strategy(strategy: Strategy, model: Any, prompts: Sequence[Prompt], budget: str = BUDGET) -> None:
-    """Run every check that applies to the strategy."""
-    for check in strategy_checks():
-        check(strategy, model, prompts, budget)
+def check_strategy(strategy: Strategy, *models: tuple[Any, Sequence[Prompt]], budget: str = BUDGET) -> None:
+    """Run every check on the models, each with its prompts; without any, on those of every registered architecture."""
+    for model, prompts in models or _architectures():
+        for check in strategy_checks():
+            check(strategy, model, prompts, budget)
 
 
 def check_backbone(model: Any, prompts: Sequence[Prompt]) -> None:
@@ -245,6 +249,13 @@ def masked(model: Any, output: Any, prompt: Prompt, b: int, row: RowTrace) -> Te
     with _hidden(model, _masks(row, visual, end, ids.shape[1])), torch.no_grad():
         stock: Tensor = model(**longer, use_cache=False).logits[0]
     return stock[end - 1 :]
+
+
+def _architectures() -> Iterator[tuple[Any, Sequence[Prompt]]]:
+    for name in registry().names("backbones"):
+        backbone = registry().get("backbones", name)()
+        if backbone.source is None:
+            yield backbone.tiny()
 
 
 def _run(

@@ -55,7 +55,7 @@ def close(a: Tensor, b: Tensor, atol: float = 2e-5, rtol: float = 1e-4) -> None:
 
 @ALL
 def test_a_strategy_may_peek_at_the_layer_it_prunes_before(backbone: str) -> None:
-    check_strategy(Peek(), *tiny(backbone))
+    check_strategy(Peek(), tiny(backbone))
 
 
 @ALL
