@@ -118,9 +118,9 @@ class Prefill:
         if bool((keep == self.segment.valid).all()):
             return hidden
         # Positions of several parts (M-RoPE) are places in the image: there is no gap in them to close.
-        compact = torch.tensor(
-            [self._flat and plan.strategy.positions == "compact" for plan in self.plans], device=keep.device
-        )
+        for row, plan in zip(self.rows, self.plans, strict=True):
+            row.compact = self._flat and plan.strategy.positions == "compact"
+        compact = torch.tensor([row.compact for row in self.rows], device=keep.device)
         self.segment, packed = self.segment.narrow(keep, compact, self.prompt)
         self._changed = {}
         return take(hidden, packed)

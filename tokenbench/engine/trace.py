@@ -18,7 +18,7 @@ class RowTrace:
     visual: visual tokens the row began with; text: its other tokens. depth: decoder layers.
     grids: the lattices of its visual tokens.
     stages: (layer, [k] kept ordinals of the visual tokens, ascending) of every stage, in order.
-    merged: some kept tokens took in others.
+    merged: some kept tokens took in others. compact: positions were renumbered without gaps.
     trim: the dropped tokens left the KV cache of earlier layers, too.
     """
 
@@ -28,6 +28,7 @@ class RowTrace:
     trim: bool = False
     grids: tuple[Grid, ...] = ()
     merged: bool = False
+    compact: bool = False
     stages: list[tuple[int, Tensor]] = field(default_factory=list)
 
     @property

@@ -1,0 +1,45 @@
+"""DivPrune: the subset of tokens that are least alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from tokenbench import Budget, Selection, Stage, Strategy, View
+
+__all__ = ["DivPrune", "most_diverse"]
+
+
+class DivPrune(Strategy):
+    """DivPrune (Alvar et al., CVPR 2025, arXiv 2503.02175): max-min diversity before the decoder.
+
+    On the projected tokens, with cosine distance: first the token whose nearest neighbour is farthest, then, one by one, the
+    token farthest from all that are chosen. Positions are renumbered. Neither the question nor attention plays a part.
+    """
+
+    positions: ClassVar[Literal["original", "compact"]] = "compact"
+
+    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        return [Stage(0, budget.keep, hidden=(0,))]
+
+    def select(self, view: View) -> Selection:
+        return Selection(most_diverse(view.hidden[0], view.k))
+
+
+def most_diverse(states: Tensor, k: int) -> Tensor:
+    """[k] ascending indices of a greedy max-min subset of states [n, C] under cosine distance."""
+    directions = normalize(states.float(), dim=-1)
+    distance = 1 - directions @ directions.T
+    apart = distance.clone().fill_diagonal_(torch.inf)
+    chosen = torch.empty(k, dtype=torch.long, device=states.device)
+    chosen[0] = apart.min(1).values.argmax() if len(states) > 1 else 0
+    nearest = distance[chosen[0]].clone()
+    for i in range(1, k):
+        nearest[chosen[i - 1]] = -torch.inf
+        chosen[i] = nearest.argmax()
+        nearest = torch.minimum(nearest, distance[chosen[i]])
+    return chosen.sort().values

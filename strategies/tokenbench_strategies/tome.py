@@ -1,0 +1,47 @@
+"""ToMe before the decoder: similar tokens are merged until the budget is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from tokenbench import Budget, Selection, Stage, Strategy, View
+
+__all__ = ["ToMe", "merge_until"]
+
+
+class ToMe(Strategy):
+    """Token merging (Bolya et al., ICLR 2023, arXiv 2210.09461), on the projected tokens before decoder layer 0.
+
+    Bipartite soft matching: every other token proposes its most similar one among the rest (cosine); the most similar pairs
+    are merged into size-weighted means, in rounds of at most half the tokens, until the budget is left. The original merges
+    inside every layer of the vision encoder by its keys; the placement here is ours, so that it runs on every backbone.
+    """
+
+    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        return [Stage(0, budget.keep, hidden=(0,))]
+
+    def select(self, view: View) -> Selection:
+        return Selection(*merge_until(view.hidden[0], view.k))
+
+
+def merge_until(states: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Merge states [n, C] to k of them: their slots [k], ascending, and means [k, C], float32."""
+    states = states.float()
+    slots = torch.arange(len(states), device=states.device)
+    sizes = torch.ones(len(states), device=states.device)
+    while len(states) > k:
+        directions = normalize(states, dim=-1)
+        similarity, home = (directions[::2] @ directions[1::2].T).max(1)
+        count = min(len(states) - k, len(similarity))
+        gone = 2 * similarity.argsort(descending=True, stable=True)[:count]
+        into = 2 * home[gone // 2] + 1
+        total = (states * sizes[:, None]).index_add(0, into, states[gone] * sizes[gone, None])
+        sizes = sizes.index_add(0, into, sizes[gone])
+        left = torch.ones(len(states), dtype=torch.bool, device=states.device)
+        left[gone] = False
+        states, sizes, slots = (total / sizes[:, None])[left], sizes[left], slots[left]
+    return slots, states
