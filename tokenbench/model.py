@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ class Model:
     """Weights, processor and adapter of one backbone.
 
     name: as the user wrote it. device: where it runs, "auto" being the GPUs there are (several share its layers) or the
-    CPU. dtype: a name torch knows. attention: an attention implementation transformers knows. prompt: what the chat is
-    written with.
+    CPU. dtype: a name torch knows. attention: an attention implementation transformers knows; of the decoder, once it is
+    loaded. depth: decoder layers. prompt: what the chat is written with.
 
     Raises MachineError if it cannot be loaded.
     """
@@ -54,41 +55,50 @@ class Model:
     def __init__(
         self, name: str, source: Source, device: str = "auto", dtype: str = "float32", attention: str = "sdpa"
     ):
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
         self.name = name
         self.backbone = source.backbone
         self.identity = source.identity
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        shared = device == "auto" and torch.cuda.device_count() > 1
+        self.attention = attention
+        self._shared = device == "auto" and torch.cuda.device_count() > 1
+        self._folder, self._dtype = source.folder, getattr(torch, dtype)
+        self._model: Any = None
+        self.load()
+        decoder: Any = self.backbone.decoder(self._model)
+        self.depth = len(decoder.layers)
+        self.attention = str(decoder.config._attn_implementation)
+
+    def load(self) -> None:
+        """Take the weights into memory, unless they are there."""
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers.utils import logging
+
+        if self._model is not None:
+            return
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(source.folder)
-            self._model: Any = AutoModelForImageTextToText.from_pretrained(
-                source.folder,
-                dtype=getattr(torch, dtype),
-                attn_implementation=attention,
+            self._processor: Any = AutoProcessor.from_pretrained(self._folder)
+            self._model = AutoModelForImageTextToText.from_pretrained(
+                self._folder,
+                dtype=self._dtype,
+                attn_implementation=self.attention,
                 use_safetensors=True,
-                device_map="auto" if shared else None,
+                device_map="auto" if self._shared else None,
             ).eval()
-            if not shared:
+            if not self._shared:
                 self._model.to(self.device)
         except Exception as error:  # transformers raises anything for a broken folder
             reason = " ".join(str(error).split())[:200]
-            raise MachineError(f"model '{name}' cannot be loaded from {source.folder}: {reason}") from error
+            raise MachineError(f"model '{self.name}' cannot be loaded from {self._folder}: {reason}") from error
         self._processor.tokenizer.padding_side = "left"
 
-    @property
-    def depth(self) -> int:
-        """Decoder layers."""
-        return len(self.backbone.decoder(self._model).layers)  # type: ignore[arg-type]
-
-    @property
-    def attention(self) -> str:
-        """Attention implementation of the decoder."""
-        return str(self.backbone.decoder(self._model).config._attn_implementation)  # type: ignore[union-attr]
+    def release(self) -> None:
+        """Let the weights go, so that another model fits; `load` brings them back."""
+        self._model = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     @contextmanager
     def pruner(self) -> Iterator[Pruner]:

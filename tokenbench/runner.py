@@ -23,7 +23,7 @@ from tokenbench.evidence import evidence_tokens, lattice_of_first, recall
 from tokenbench.model import Batch, Model
 from tokenbench.plugins import Registry
 from tokenbench.progress import Progress
-from tokenbench.source import locate
+from tokenbench.source import Source, locate
 from tokenbench.spec import Arm, Cell, Spec, arms, resolve_suite, source_hash
 from tokenbench.store import SCHEMA_VERSION, Store
 from tokenbench.strategy import Grid
@@ -60,14 +60,20 @@ def execute(spec: Spec, folder: Path, known: Registry, progress: ProgressFactory
     store.check(spec.to_json())
     _, tasks = resolve_suite(spec.suite, spec.tasks, known)
     batches = list(_batches(_questions(tasks, spec.limit), spec.batch_size))
-    works = [_work(spec, name, tasks, batches, known) for name in spec.models]
-    for work in works:
-        _check_budgets(work)
+    sources = {name: locate(name, known) for name in spec.models}
+    works = []
+    for name, source in sources.items():
+        works.append(_work(spec, name, source, tasks, batches, known))
+        _check_budgets(works[-1])
+        if len(sources) > 1:  # one model at a time in memory
+            works[-1].model.release()
     store.start(_manifest(spec, works, known))
     total = sum(len(batch) * len(work.arms) for work in works for batch in work.batches)
     with progress(total) as bar:
         for work in works:
+            work.model.load()
             _run(work, store, bar)
+            work.model.release()
 
 
 def _questions(tasks: Sequence[Task], limit: int | None) -> list[Question]:
@@ -83,8 +89,15 @@ def _batches(questions: Sequence[Question], size: int) -> Iterator[Sequence[Ques
         yield questions[start : start + size]
 
 
-def _work(spec: Spec, name: str, tasks: Sequence[Task], batches: Sequence[Sequence[Question]], known: Registry) -> Work:
-    model = Model(name, locate(name, known), spec.device, spec.dtype, spec.attention)
+def _work(
+    spec: Spec,
+    name: str,
+    source: Source,
+    tasks: Sequence[Task],
+    batches: Sequence[Sequence[Question]],
+    known: Registry,
+) -> Work:
+    model = Model(name, source, spec.device, spec.dtype, spec.attention)
     chosen = arms(spec, known)
     plans = [Plan.make(arm.named.strategy, arm.budget, model.depth, arm.seed) for arm in chosen]
     cells = {(i, task.name): _cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}

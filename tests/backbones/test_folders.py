@@ -11,6 +11,7 @@ import tokenbench
 from tests.folders import save
 from tests.tiny import BACKBONES
 from tests.tokenbench.test_run import call
+from tokenbench.model import Model
 
 RUN = ("run", "--suite", "image", "--strategies", "clse,fastv", "--budgets", "1/3", "--tasks", "attribute,counting")
 
@@ -141,3 +142,21 @@ def test_clips(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert vanilla["evidence_recall"].eq(1).all()
     assert random["evidence_recall"].between(0, 1, inclusive="left").all()
     assert (random["realised_tokens"] < random["visual_tokens"]).all()
+
+
+def test_two_models_in_one_run_are_in_memory_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load, release = Model.load, Model.release
+    monkeypatch.setattr(Model, "load", lambda self: (loaded.append(self.name), load(self)))
+    monkeypatch.setattr(Model, "release", lambda self: (loaded.remove(self.name), release(self)))
+    names = [str(save(name, tmp_path / name)) for name in ("llava", "qwen3-vl")]
+    held: list[int] = []
+    generate = Model.generate
+    monkeypatch.setattr(Model, "generate", lambda self, *a: (held.append(len(set(loaded))), generate(self, *a))[1])
+    assert (
+        call(*RUN, "--limit", "2", "--seeds", "0", "--models", ",".join(names), "-o", str(tmp_path / "run"), "-q") == 0
+    )
+    assert set(held) == {1}
+    table = tokenbench.Run.open(tmp_path / "run").samples()
+    assert sorted(table["model"].unique()) == sorted(names)
+    assert len(table) == 2 * 2 * 4 * 2
