@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import sys
 import traceback
@@ -141,6 +142,22 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
     else:
         for name in known.names(kind):
             click.echo(name)
+
+
+@cli.command()
+@click.argument("name")
+@plugin_option
+def show(name: str, plugin_files: tuple[str, ...]) -> None:
+    """Describe a strategy and its parameters: tokenbench show clse."""
+    from tokenbench.plugins import Registry
+
+    strategy = Registry(plugin_files).get("strategies", name)
+    click.echo(f"{name}\n\n{inspect.getdoc(strategy)}\n\nparameters, written {name}:NAME=VALUE (lists with slashes):")
+    for field_name, field in strategy.model_fields.items():
+        default = "/".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        click.echo(f"  {field.alias or field_name} = {default}  {field.description or ''}".rstrip())
+    if not strategy.model_fields:
+        click.echo("  none")
 
 
 def main() -> NoReturn:

@@ -161,6 +161,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(finished: Path, tmp_p
     pd.testing.assert_frame_equal(ours, theirs)
 
 
+def test_show_describes_a_strategy_and_its_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("show", "clse") == 0
+    out = capsys.readouterr().out
+    assert "Cross-Layer Spectral Evolution" in out
+    assert "score = product" in out
+    assert call("show", "clsee") == 2
+
+
 def test_a_finished_run_computes_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tokenbench.model import Model
 
