@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from tokenbench.errors import StrategyError
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -157,8 +159,19 @@ class Strategy(BaseModel):
         raise NotImplementedError(f"{type(self).__name__} has neither score() nor select()")
 
     def select(self, view: View) -> Selection:
-        """What to keep of the candidates; by default the top `view.k` of `score`."""
-        return Selection(top(self.score(view), view.k))
+        """What to keep of the candidates; by default the top `view.k` of `score`.
+
+        Raises StrategyError for scores of another shape than [n], or NaN.
+        """
+        score = self.score(view)
+        problem = ""
+        if score.shape != (view.n,):
+            problem = f"score must be [{view.n}], not {list(score.shape)}"
+        elif bool(score.isnan().any()):
+            problem = f"{int(score.isnan().sum())} of {view.n} scores are NaN"
+        if problem:
+            raise StrategyError(f"strategy {type(self).__name__}, stage before layer {view.stage.layer}: {problem}")
+        return Selection(top(score, view.k))
 
 
 def top(score: Tensor, k: int) -> Tensor:
