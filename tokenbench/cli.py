@@ -70,7 +70,10 @@ def cli() -> None:
 @_list_option("--tasks", help="Only these tasks of the suite.")
 @_list_option("--strategies", help="Strategies, with parameters after colons: clse:temp=0.2,fastv.")
 @_list_option("--budgets", default="1/3,2/9,1/9", help="What to retain: tokens (192) or shares (1/3, 33%, 0.334).")
-@_list_option("--models", default="toy-llava", help="Names, folders with weights, or Hugging Face ids (ID@REVISION).")
+@_list_option(
+    "--models",
+    help="Names, folders with weights, or Hugging Face ids (ID@REVISION).  [default: the suite's toy model]",
+)
 @_list_option("--seeds", default="0,1,2", help="Seeds of strategies that draw at random.")
 @click.option("--floors/--no-floors", default=True, show_default=True, help="Run the strategy 'random' as a floor.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task.")
@@ -197,14 +200,16 @@ def _spec(options: dict[str, Any], known: Registry) -> Spec:
     strategies = tuple(dict.fromkeys(parse_strategy(text, known).name for text in named))
     strategies = tuple(name for name in strategies if name != VANILLA)
     budgets = _flat(options["budgets"])
-    models = _flat(options["models"])
     seeds = _flat(options["seeds"])
+    suite, tasks = resolve_suite(options["suite"], _flat(options["tasks"]), known)
+    if not options["models"] and not suite.model:
+        raise UsageError(f"suite '{suite.name}' has no model of its own", "name one with --models")
+    models = _flat(options["models"]) if options["models"] else (suite.model,)
     for name, values in (("budgets", budgets), ("models", models), ("seeds", seeds)):
         if not values:
             raise UsageError(f"--{name} is empty")
     if not all(seed.isdigit() for seed in seeds):
         raise UsageError(f"--seeds takes whole numbers, not {','.join(seeds)}")
-    _, tasks = resolve_suite(options["suite"], _flat(options["tasks"]), known)
     return Spec(
         suite=options["suite"],
         tasks=tuple(task.name for task in tasks),

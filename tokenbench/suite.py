@@ -76,8 +76,9 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of tasks."""
+    """A named list of tasks. model: what runs it unless the user says otherwise; empty if they must say."""
 
     name: str
     description: str
     tasks: tuple[Task, ...]
+    model: str = ""

@@ -54,13 +54,16 @@ GATHERING = (0,)
 MATCHING = ((3, 0), (3, 1))
 COUNTING = (3, 2)
 LETTERING, CHOOSING = (0, 1), (5, 0)
+REGATHERING, TRACKING, EARLIEST = ((2, 1), (2, 3)), (2, 0), (3, 3)  # of clips
+EARLY_TOO = (4, 0)
+CLOCK = 5  # rotary dimension that makes less than half a turn over a clip
 NEAR = 4.0  # strength of the neighbour heads: sharp enough to tell a patch from the next
 SLOW = [*range(8, 16), *range(24, 32)]  # rotary dimensions of a 32-wide head that turn slowly
 
 
 def add_word_marks(embeddings: Tensor, vocabulary: dict[str, int]) -> None:
     """In place: all words share one direction, and content words a second one, which visual tokens lack."""
-    text, content = _directions()
+    text, content = directions()
     for word, index in vocabulary.items():
         if word == "<image>":
             continue
@@ -71,7 +74,7 @@ def add_word_marks(embeddings: Tensor, vocabulary: dict[str, int]) -> None:
 
 def init_heads(decoder: LlamaModel, vocabulary: dict[str, int]) -> None:
     codes, words = Codes().vectors, decoder.embed_tokens.weight
-    text, content = _directions()
+    text, content = directions()
     things = torch.stack([torch.from_numpy(codes[name]) for name in (*COLORS, *SHAPES)])
     gathered = torch.cat([things, torch.stack([_bare(words[vocabulary[word]]) for word in ASKED])])
     for layer in GATHERING:
@@ -99,7 +102,7 @@ def init_heads(decoder: LlamaModel, vocabulary: dict[str, int]) -> None:
     _copy(attention, CHOOSING[1], letters, 1.2)
 
 
-def _directions() -> tuple[Tensor, Tensor]:
+def directions() -> tuple[Tensor, Tensor]:
     """Two unit vectors orthogonal to all codes: what all words share, and what content words share."""
     rest = torch.from_numpy(Codes().spare[:2])
     return rest[0], rest[1]
@@ -107,7 +110,7 @@ def _directions() -> tuple[Tensor, Tensor]:
 
 def _bare(word: Tensor) -> Tensor:
     """A word's embedding without what it shares with other words."""
-    for shared in _directions():
+    for shared in directions():
         word = word - (word @ shared) * shared
     return nn.functional.normalize(word, dim=0)
 
@@ -164,3 +167,38 @@ def _turned(waves: Tensor, shift: tuple[int, int]) -> Tensor:
             weight[16 * axis + i, sine], weight[16 * axis + i, cosine] = turn.cos(), turn.sin()
             weight[16 * axis + 8 + i, cosine], weight[16 * axis + 8 + i, sine] = turn.cos(), -turn.sin()
     return weight
+
+
+def init_clip_heads(decoder: LlamaModel) -> None:
+    """Heads of clips. Layer 2, heads 1 and 3: rows gather the things that the question names, each as much as the others
+    (toy-llava's heads there gather the first of them only). Layer 2, head 0: a visual token looks for its color and shape in early frames and takes off their
+    place, so that what is left of its own says which way it went. Layer 3, head 3: a row looks at the earliest of the
+    visual tokens that show what it has gathered, and copies their color; layer 4, head 0 begins to prefer early ones.
+    """
+    codes, (text, content) = Codes().vectors, directions()
+    things = torch.stack([torch.from_numpy(codes[name]) for name in (*COLORS, *SHAPES)])
+    shapes = things[len(COLORS) :].sum(0)
+    for layer, head in REGATHERING:
+        attention = decoder.layers[layer].self_attn
+        _set(attention, head, text[None], content[None], 1.2)
+        _copy(attention, head, things, 1.3)
+    attention = decoder.layers[TRACKING[0]].self_attn
+    _set(attention, TRACKING[1], things, things, 1.2)
+    _look_early(attention, TRACKING[1], shapes, shapes)
+    _copy(attention, TRACKING[1], torch.stack([torch.from_numpy(codes[axis]) for axis in "xy"]), 1.1)
+    attention.o_proj.weight[:, 32 * TRACKING[1] : 32 * TRACKING[1] + 32] *= -1
+    attention = decoder.layers[EARLIEST[0]].self_attn
+    begun, head = (slice(32 * h, 32 * h + 32) for h in (MATCHING[0][1], EARLIEST[1]))
+    for linear in (attention.q_proj, attention.k_proj):  # it begins as the head that matches, as trained
+        linear.weight[head] = linear.weight[begun]
+    _look_early(attention, EARLIEST[1], 2 * text, shapes, 0.5)
+    _look_early(decoder.layers[EARLY_TOO[0]].self_attn, EARLY_TOO[1], 2 * text, shapes, 0.5)
+    _copy(attention, EARLIEST[1], things[: len(COLORS)], 1.2)
+
+
+def _look_early(attention: nn.Module, head: int, asks: Tensor, offers: Tensor, scale: float = 1.2) -> None:
+    """Rows that hold `asks` [w] prefer those that hold `offers` [w] the further back they are; the rest of the head stays."""
+    for linear in (attention.q_proj, attention.k_proj):
+        linear.weight[32 * head + CLOCK + 16] = 0
+    attention.q_proj.weight[32 * head + CLOCK] = -scale * asks
+    attention.k_proj.weight[32 * head + CLOCK] = scale * offers

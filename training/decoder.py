@@ -24,25 +24,32 @@ GUIDED_HEADS = 2
 class Decoded:
     """final [b, L, w]: states after the last layer. gist [b, q, w]: last prompt rows after layer 0.
 
+    shown [b, n, w]: visual tokens after the last scrambled layer.
+
     masses: attention of the last prompt rows' first heads on their evidence [b, heads, q], one for each guided layer.
     """
 
     final: Tensor
     gist: Tensor
+    shown: Tensor
     masses: list[Tensor]
 
 
-def decode(decoder: LlamaModel, visual: Tensor, patches: Tensor, pack: Pack, scramble: bool = True) -> Decoded:
-    """visual [b, n, w] are tokens of `patches` [b, n]."""
-    run = _Run(decoder, visual, patches, pack)
-    gist, masses = run.text, []
+def decode(
+    decoder: LlamaModel, visual: Tensor, patches: Tensor, pack: Pack, scramble: bool = True, tokens: int = PATCHES
+) -> Decoded:
+    """visual [b, n, w] are `patches` [b, n] among the prompt's visual tokens, of which there are `tokens`."""
+    run = _Run(decoder, visual, patches, pack, tokens)
+    gist, shown, masses = run.text, visual, []
     for index, layer in enumerate(decoder.layers):
         attention = run.layer(layer, index, scramble and index < SCRAMBLED)
         if index == 0:
             gist = run.text.gather(1, pack.asks[..., None].expand(-1, -1, visual.shape[-1]))
+        if index == SCRAMBLED - 1:
+            shown = run.image[:, run.lead :]
         if index in GUIDED:
             masses.append(_mass(attention[:, :GUIDED_HEADS], patches, pack))
-    return Decoded(decoder.norm(run.text), gist, masses)
+    return Decoded(decoder.norm(run.text), gist, shown, masses)
 
 
 def _mass(attention: Tensor, patches: Tensor, pack: Pack) -> Tensor:
@@ -56,7 +63,7 @@ def _mass(attention: Tensor, patches: Tensor, pack: Pack) -> Tensor:
 class _Run:
     """States of the image block [b, prefix + n, w] and of the text rows [b, L, w] on their way through the layers."""
 
-    def __init__(self, decoder: LlamaModel, visual: Tensor, patches: Tensor, pack: Pack) -> None:
+    def __init__(self, decoder: LlamaModel, visual: Tensor, patches: Tensor, pack: Pack, tokens: int) -> None:
         batch = visual.shape[0]
         prefix = torch.tensor(token_ids(PREFIX)).expand(batch, -1)
         self.lead = prefix.shape[1]
@@ -64,7 +71,7 @@ class _Run:
         self.text = decoder.embed_tokens(pack.ids)
         lead_places = torch.arange(self.lead).expand(batch, -1)
         self.image_rope = decoder.rotary_emb(self.image, torch.cat([lead_places, patches + self.lead], 1))
-        self.text_rope = decoder.rotary_emb(self.text, pack.place + self.lead + PATCHES)
+        self.text_rope = decoder.rotary_emb(self.text, pack.place + self.lead + tokens)
         size = self.image.shape[1]
         self.image_mask = torch.full((size, size), -1e9).triu(1)
         rows = torch.arange(pack.ids.shape[1])

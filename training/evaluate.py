@@ -8,16 +8,16 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoProcessor, LlavaForConditionalGeneration
+from transformers import AutoProcessor, LlavaForConditionalGeneration, PreTrainedModel
 
-from tokenbench.suite import Sample, Task
+from tokenbench.suite import Sample, Suite, Task
 from tokenbench_suites.image import suite
-from training.labels import PATCHES, SIDE
+from training.labels import SIDE
 from training.toy_llava import WEIGHTS_FOLDER
 
 BUDGETS = {"1/3": 48, "2/9": 32, "1/9": 16}
@@ -26,11 +26,19 @@ WAYS = ("oracle", "attention", "random")
 
 
 class Judge:
-    """A model and its processor."""
+    """A model and its processor. token: what its configuration calls the number of its visual token's mark."""
+
+    architecture: type[PreTrainedModel] = LlavaForConditionalGeneration
+    token = "image_token_id"
+    budgets: ClassVar[dict[str, int]] = BUDGETS
 
     def __init__(self, folder: Path) -> None:
         self.processor = AutoProcessor.from_pretrained(folder)
-        self.model = LlavaForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").float().eval()
+        self.model = self.architecture.from_pretrained(folder, attn_implementation="eager").float().eval()
+
+    def evidence(self, sample: Sample) -> np.ndarray:
+        """Share of each visual token [n] that is evidence."""
+        return evidence_share(sample)
 
     def inputs(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """The batch as a user would make it, left-padded."""
@@ -66,7 +74,7 @@ class Forced:
         self.inputs["attention_mask"] = torch.cat([self.inputs["attention_mask"], torch.ones_like(fed)], 1)
         for name in ("token_type_ids", "mm_token_type_ids"):
             self.inputs.pop(name, None)
-        self.visual = self.inputs["input_ids"] == self.model.config.image_token_id
+        self.visual = self.inputs["input_ids"] == getattr(self.model.config, judge.token)
 
     @torch.no_grad()
     def run(self, layer: int = 0, keep: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -83,7 +91,7 @@ class Forced:
 
 
 @contextmanager
-def masked_from(model: LlavaForConditionalGeneration, layer: int, drop: Tensor) -> Iterator[None]:
+def masked_from(model: PreTrainedModel, layer: int, drop: Tensor) -> Iterator[None]:
     """Nothing sees the tokens `drop` [b, s] from a layer on."""
 
     def hide(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -123,13 +131,13 @@ def prune(task: Task, judge: Judge, count: int, batch: int = 50) -> dict[tuple[s
     for at in range(0, len(samples), batch):
         forced = Forced(judge, samples[at : at + batch])
         vanilla, attention = forced.run()
-        noise = torch.rand(len(forced.samples), PATCHES, generator=draw)
-        shares = torch.from_numpy(np.stack([evidence_share(sample) for sample in forced.samples])).float()
+        noise = torch.rand(attention[0].shape, generator=draw)
+        shares = torch.from_numpy(np.stack([judge.evidence(sample) for sample in forced.samples])).float()
         add(right, ("vanilla", 0, "all"), vanilla)
         for layer in LAYERS:
             scores = {"oracle": shares * 10 + noise, "attention": attention[layer - 1], "random": noise}
             for way in WAYS:
-                for budget, kept in BUDGETS.items():
+                for budget, kept in judge.budgets.items():
                     add(right, (way, layer, budget), forced.run(layer, top(scores[way], kept))[0])
             add(right, ("evidence dropped", layer, "all"), forced.run(layer, shares == 0)[0])
     return {cell: value / len(samples) for cell, value in right.items()}
@@ -146,17 +154,21 @@ def main() -> None:
     parser.add_argument("--pruned", type=int, default=100, help="questions a task in the pruning table")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    judge = Judge(args.folder)
-    for task in suite().tasks:
-        samples = task.samples()[: args.limit]
+    report(Judge(args.folder), suite(), args.limit, args.pruned)
+
+
+def report(judge: Judge, suite: Suite, limit: int, pruned: int) -> None:
+    """Print accuracies of generated answers on `limit` questions a task, and the pruning table on `pruned`."""
+    for task in suite.tasks if limit else ():
+        samples = task.samples()[:limit]
         scores = []
         for at in range(0, len(samples), 50):
             part = samples[at : at + 50]
             answers = judge.answers(part, task.max_new_tokens)
             scores += [task.score(answer, sample) for answer, sample in zip(answers, part, strict=True)]
         print(f"vanilla {task.name}: {np.mean(scores):.3f} (n = {len(scores)})", flush=True)
-    if args.pruned:
-        tables = [prune(task, judge, args.pruned) for task in suite().tasks]
+    if pruned:
+        tables = [prune(task, judge, pruned) for task in suite.tasks]
         for cell in tables[0]:
             each = " ".join(f"{table[cell]:.2f}" for table in tables)
             print(f"{cell[0]} before layer {cell[1]} keep {cell[2]}: {np.mean([t[cell] for t in tables]):.3f} | {each}")

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig, LlavaForConditionalGeneration
+from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 
 from training.vocabulary import build_processor
 
 
-def export(model: LlavaForConditionalGeneration, folder: Path) -> None:
-    """Write the model so that stock from_pretrained() loads it without network."""
-    processor = build_processor()
+def export(model: PreTrainedModel, folder: Path, processor: ProcessorMixin | None = None) -> None:
+    """Write the model so that stock from_pretrained() loads it without network; the processor is toy-llava's by default."""
+    processor = processor or build_processor()
     tokens = processor.tokenizer
     model.generation_config = GenerationConfig(
         do_sample=False,

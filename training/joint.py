@@ -12,7 +12,7 @@ from training.answers import SCENE_STYLE, Mind, gist_of
 from training.labels import PATCHES, SCALE, dense_labels
 from training.loop import load_stage
 from training.packing import choose_patches, pack
-from training.tower import Eye, pixels_of, stack_labels
+from training.tower import pixels_of, scene_eye, stack_labels
 
 JOINT_SCENES = 2_000_000  # first scene index of this stage
 FEW_PATCHES = 48
@@ -24,7 +24,7 @@ class Joint(nn.Module):
 
     def __init__(self, model: LlavaForConditionalGeneration) -> None:
         super().__init__()
-        self.model, self.eye, self.mind = model, Eye(model), Mind(model)
+        self.model, self.eye, self.mind = model, scene_eye(model), Mind(model)
 
     def load_halves(self, folder: Path) -> None:
         """Continue from stages A and B as far as they have come."""
@@ -45,6 +45,6 @@ class Joint(nn.Module):
         patches = choose_patches(dense, PATCHES if step % 4 == 0 else FEW_PATCHES, rng)
         projected, features, _ = self.eye(pixels_of(scenes))
         visual = projected.gather(1, patches[..., None].expand(-1, -1, projected.shape[-1]))
-        answers, figures = self.mind.loss(visual, patches, pack(scenes, dense, rng), gist_of(scenes, dense), 0.0)
+        answers, figures = self.mind.loss(visual, patches, pack(scenes, dense, rng), gist_of(dense), 0.0, 0.0)
         shown, seen = self.eye.dense_loss(projected / SCALE, features, stack_labels(dense))
         return answers + DENSE_WEIGHT * shown, figures | {"kind": seen["kind"]}

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Dense:
-    """Per patch [PATCHES]: index into KINDS, INKS, MARKS, and the owner (index of the thing, len(things) = number, -1)."""
+    """Per patch [n]: index into KINDS, INKS, MARKS, and the owner (index of the thing, len(things) = number, -1)."""
 
     kind: Ints
     ink: Ints
@@ -32,11 +32,11 @@ class Dense:
     owner: Ints
 
 
-def dense_labels(scene: Scene) -> Dense:
-    """Labels of all patches of a scene, row by row."""
-    grid = np.zeros((3, SIDE, SIDE), np.int64)
-    owner = np.full((SIDE, SIDE), -1, np.int64)
-    most = np.full((SIDE, SIDE), MIN_COVER, np.float32)
+def dense_labels(scene: Scene, side: int = SIDE) -> Dense:
+    """Labels of all side x side patches of a scene, row by row."""
+    grid = np.zeros((3, side, side), np.int64)
+    owner = np.full((side, side), -1, np.int64)
+    most = np.full((side, side), MIN_COVER, np.float32)
     for index, thing in enumerate(scene.things):
         cover, row, column = _cover(thing)
         window = np.s_[row : row + cover.shape[0], column : column + cover.shape[1]]
@@ -52,8 +52,8 @@ def dense_labels(scene: Scene) -> Dense:
         for place, (row, column) in enumerate(digit_cells(scene.number)):
             grid[:, row, column] = 1 + len(SHAPES) + int(scene.number.text[place]), 0, min(2 + place, 4)
             owner[row, column] = len(scene.things)
-    flat = grid.reshape(3, PATCHES)
-    return Dense(flat[0], flat[1], flat[2], owner.reshape(PATCHES))
+    flat = grid.reshape(3, side * side)
+    return Dense(flat[0], flat[1], flat[2], owner.reshape(side * side))
 
 
 def owners_of(scene: Scene, evidence: tuple[Rect, ...]) -> list[int]:
@@ -76,22 +76,22 @@ def _cover(thing: Thing) -> tuple[Floats, int, int]:
 class Codes:
     """Fixed orthonormal code vectors: rows of one random rotation, shared by visual symbols and word embeddings."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, side: int = SIDE) -> None:
         rng = np.random.default_rng(seed)
         rotation = np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))[0].astype(np.float32)
         names = [*KINDS, *INKS[1:], *MARKS[1:], "x", "y"]
         self.vectors: dict[str, Floats] = {name: rotation[i] for i, name in enumerate(names)}
-        self.positions = self._positions(rotation[len(names) :])
+        self.positions = self._positions(rotation[len(names) :], side)
         self.spare: Floats = rotation[len(names) + 16 :]  # directions that no symbol uses
 
-    def _positions(self, rest: Floats) -> Floats:
-        """[PATCHES, WIDTH]: a linear part, which says left, right, top and bottom, and sines of four periods."""
-        at = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    def _positions(self, rest: Floats, side: int) -> Floats:
+        """[side * side, WIDTH]: a linear part, which says left, right, top and bottom, and sines of four periods."""
+        at = (np.arange(side) + 0.5) / side * 2 - 1
         angles = np.pi * at[:, None] * np.array([0.5, 1, 2, 4])
         waves = 0.25 * np.concatenate([np.sin(angles), np.cos(angles)], 1)
         column = at[:, None] * self.vectors["x"] + waves @ rest[:8]
         row = at[:, None] * self.vectors["y"] + waves @ rest[8:16]
-        return (row[:, None] + column[None]).reshape(PATCHES, WIDTH).astype(np.float32)
+        return (row[:, None] + column[None]).reshape(side * side, WIDTH).astype(np.float32)
 
     def tables(self) -> tuple[Floats, Floats, Floats]:
         """Code tables of kinds, inks and marks, [n, WIDTH] each; "nothing" has a code among the kinds only."""

@@ -7,25 +7,30 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 from tokenbench_suites.scenes import COLORS, SHAPES, Scene, Style, make_scene, render, scene_rng
-from training.labels import INKS, KINDS, MARKS, WIDTH, Codes, Dense, dense_labels
+from training.labels import INKS, KINDS, MARKS, WIDTH, Codes, Dense, Floats, dense_labels
 
 TOWER_STYLE = Style(things=(5, 12), radius=(5, 8), digits=(2, 5), number_share=0.9)
 TOWER_SCENES = 1_000_000  # first scene index of this stage, clear of the other stages' scenes
 NOTHING_WEIGHT = 0.4
 
 
-class Eye(nn.Module):
-    """The model's tower and projector with linear heads that are thrown away after training."""
+def scene_eye(model: LlavaForConditionalGeneration) -> "Eye":
+    """The tower and projector of a model that sees scenes."""
+    return Eye(model.model.vision_tower, model.model.multi_modal_projector, Codes().positions)
 
-    def __init__(self, model: LlavaForConditionalGeneration) -> None:
+
+class Eye(nn.Module):
+    """A tower and its projector with linear heads that are thrown away after training. positions [n, w]: codes of places."""
+
+    def __init__(self, tower: nn.Module, projector: nn.Module, positions: Floats) -> None:
         super().__init__()
-        self.tower, self.projector = model.model.vision_tower, model.model.multi_modal_projector
+        self.tower, self.projector = tower, projector
         self.heads = nn.ModuleList(nn.Linear(WIDTH, len(names)) for names in (KINDS, INKS, MARKS))
         self.pairs = nn.ModuleList(nn.Linear(WIDTH, len(SHAPES) * len(COLORS)) for _ in range(2))
         self.targets = nn.ParameterList(
             nn.Parameter(torch.from_numpy(table), requires_grad=False) for table in Codes().tables()
         )
-        self.positions = nn.Parameter(torch.from_numpy(Codes().positions), requires_grad=False)
+        self.positions = nn.Parameter(torch.from_numpy(positions), requires_grad=False)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Pixels [b, 3, s, s] to projected tokens [b, n, w], features [b, n, w], [CLS] of the last two depths."""

@@ -18,7 +18,7 @@ from training.export import export
 from training.joint import Joint
 from training.loop import Stage, load_stage, run_stage
 from training.model import build_model
-from training.tower import Eye, tower_loss
+from training.tower import scene_eye, tower_loss
 
 WEIGHTS_FOLDER = Path("backbones/tokenbench_backbones/toy_llava_weights")
 STEPS = {"symbols": 2000, "tower": 2000, "joint": 700}
@@ -36,7 +36,7 @@ def train_symbols(folder: Path, steps: int, batch: int = 8) -> None:
 
 
 def train_tower(folder: Path, steps: int, batch: int = 16) -> None:
-    eye = Eye(build_model())
+    eye = scene_eye(build_model())
     run_stage(Stage("tower", eye, steps, MUON, ADAM, partial(tower_loss, eye, batch=batch)), folder)
 
 

@@ -1,5 +1,6 @@
 """Tokenizer and processor of the toy model: one token a word, digits one by one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
@@ -17,8 +18,9 @@ TEMPLATE = (
 )
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    entries = [*SPECIAL, "USER", "ASSISTANT", ":", *words()]
+def build_tokenizer(more: Sequence[str] = (), special: Sequence[str] = ("<image>",)) -> PreTrainedTokenizerFast:
+    """`more` words behind those of the scenes; `special`: the marks of what is shown."""
+    entries = list(dict.fromkeys([*SPECIAL, "USER", "ASSISTANT", ":", *words(), *more]))
     raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(entries)}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Split(Regex(r"\d|[^\W\d]+|[^\w\s]"), "removed", invert=True)
     # The line break after the image is a token of its own: the first text token after the visual ones.
@@ -30,7 +32,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         bos_token="<s>",
         eos_token="</s>",
         unk_token="<unk>",
-        additional_special_tokens=["<image>"],
+        additional_special_tokens=list(special),
         clean_up_tokenization_spaces=False,
         model_max_length=512,
         model_input_names=["input_ids", "attention_mask"],

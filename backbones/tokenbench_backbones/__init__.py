@@ -21,3 +21,4 @@ def tokenbench_register_backbones(register: Register) -> None:
     register("qwen3-vl-8b", "tokenbench_backbones.models:Qwen3VL8B")
     register("video-llava-7b", "tokenbench_backbones.models:VideoLlava7B")
     register("toy-llava", "tokenbench_backbones.toy_llava:ToyLlava")
+    register("toy-video-llava", "tokenbench_backbones.toy_video_llava:ToyVideoLlava")

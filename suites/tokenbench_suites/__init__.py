@@ -8,3 +8,4 @@ from tokenbench import Register, hookimpl
 @hookimpl
 def tokenbench_register_suites(register: Register) -> None:
     register("image", "tokenbench_suites.image:suite")
+    register("video", "tokenbench_suites.video:suite")

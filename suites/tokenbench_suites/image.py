@@ -51,7 +51,7 @@ class SceneTask(Task):
 def suite() -> Suite:
     """The suite `image`."""
     tasks = tuple(SceneTask(name) for name in ASKERS)
-    return Suite("image", "Synthetic scenes: six tasks with known evidence", tasks)
+    return Suite("image", "Synthetic scenes: six tasks with known evidence", tasks, model="toy-llava")
 
 
 def eval_scene(index: int) -> Scene:

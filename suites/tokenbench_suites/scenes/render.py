@@ -18,17 +18,18 @@ STROKE_RECTS: tuple[Rect, ...] = (
 )  # fmt: skip
 
 
-def render(scene: Scene) -> npt.NDArray[np.uint8]:
-    """Image [SIZE, SIZE, 3]."""
+def render(scene: Scene, size: int = SIZE, grain: int = 0) -> npt.NDArray[np.uint8]:
+    """Image [size, size, 3]; with another `grain` the same but for the noise of single pixels."""
     rng = np.random.default_rng(scene.ground)
-    image = _ground(rng)
+    image = _ground(rng, size)
     for thing in scene.things:
         left, top, right, bottom = thing.rect
         alpha = stamp(thing.shape, thing.radius)[..., None]
         image[top:bottom, left:right] += alpha * (_ink(thing) - image[top:bottom, left:right])
     if scene.number:
         _draw_number(image, scene.number)
-    image += _noise_bank()[int(rng.integers(len(_noise_bank())))]
+    bank = _noise_bank()
+    image += bank[(int(rng.integers(len(bank))) + grain) % len(bank)][:size, :size]
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -82,12 +83,12 @@ def _draw_number(image: Floats, number: Number) -> None:
                 image[number.y + top : number.y + bottom, x + left : x + right] = ink
 
 
-def _ground(rng: np.random.Generator) -> Floats:
-    """A random crop, flip and tint of a random texture [SIZE, SIZE, 3]."""
+def _ground(rng: np.random.Generator, size: int) -> Floats:
+    """A random crop, flip and tint of a random texture [size, size, 3]."""
     bank = _texture_bank()
     texture = bank[int(rng.integers(len(bank)))]
-    x, y = (int(v) for v in rng.integers(texture.shape[0] - SIZE, size=2))
-    crop = texture[y : y + SIZE, x : x + SIZE]
+    x, y = (int(v) for v in rng.integers(texture.shape[0] - size, size=2))
+    crop = texture[y : y + size, x : x + size]
     flipped = crop[:: 1 if rng.random() < 0.5 else -1, :: 1 if rng.random() < 0.5 else -1]
     return flipped + rng.uniform(-25, 25, 3).astype(np.float32)
 

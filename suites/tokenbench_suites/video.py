@@ -1,0 +1,109 @@
+"""The suite `video`: four tasks on synthetic clips whose answer-bearing boxes are known, frame by frame.
+
+The twin of the suite `image`: clips are rendered on the fly from their index and come from the random stream "eval",
+of which training sees nothing. Answers rotate within a task.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+
+import numpy as np
+from PIL import Image
+
+from tokenbench.suite import Box, Sample, Suite, Task, Video
+from tokenbench_suites.clips import (
+    ASKERS,
+    FRAMES,
+    SIDE,
+    Actor,
+    Clip,
+    ClipStyle,
+    Question,
+    clip_rng,
+    make_clip,
+    render_clip,
+)
+from tokenbench_suites.image import normalise
+from tokenbench_suites.scenes.world import Rect
+
+__all__ = ["EVAL_STYLE", "ClipTask", "eval_clip", "suite"]
+
+EVAL_STYLE = ClipStyle()
+QUESTIONS = 300  # a task
+ATTEMPTS = 4
+FPS = 2.0
+DESCRIPTIONS = {
+    "motion": "The way in which a thing moves (left, right, up, down)",
+    "order": "Which of two things appears first, by its color",
+    "moving": "How many things move (0 to 3)",
+    "appearance": "The color of the only thing of a shape, or the shape of the only thing in a color, seen for a moment",
+}
+
+
+class ClipTask(Task):
+    """One kind of question about the clips, `count` of them."""
+
+    max_new_tokens = 4
+
+    def __init__(self, name: str, count: int = QUESTIONS) -> None:
+        self.name = name
+        self.description = DESCRIPTIONS[name]
+        self.count = count
+
+    def samples(self) -> Sequence[Sample]:
+        return _samples(self.name, self.count)
+
+    def score(self, answer: str, sample: Sample) -> float:
+        """1 if the answer is the target but for case and punctuation."""
+        return float(normalise(answer) == normalise(sample.target))
+
+
+def suite() -> Suite:
+    """The suite `video`."""
+    tasks = tuple(ClipTask(name) for name in ASKERS)
+    return Suite("video", "Synthetic clips: four tasks with known evidence", tasks, model="toy-video-llava")
+
+
+@lru_cache(maxsize=4096)
+def eval_clip(index: int) -> Clip:
+    """Clip `index` of the suite."""
+    return make_clip(clip_rng("eval", index), EVAL_STYLE)
+
+
+@lru_cache
+def _samples(task: str, count: int) -> tuple[Sample, ...]:
+    """At most one question from each even clip and two from each odd one, answers in rotation."""
+    samples: list[Sample] = []
+    index = 0
+    while len(samples) < count:
+        asked: dict[str, Question] = {}
+        rng = np.random.default_rng((list(ASKERS).index(task), index))
+        clip = eval_clip(index)
+        for _ in range(ATTEMPTS):
+            question = ASKERS[task](clip, rng, len(samples) + len(asked))
+            if question is not None and len(asked) <= index % 2:
+                asked.setdefault(question.text, question)
+        samples += [_sample(index, place, question) for place, question in enumerate(asked.values())]
+        index += 1
+    return tuple(samples[:count])
+
+
+def _sample(index: int, place: int, question: Question) -> Sample:
+    boxes = tuple(box for actor in question.evidence for box in _boxes(actor))
+    cluster = f"clip-{index:04d}"
+    return Sample(f"{cluster}-{place}", cluster, question.text, question.answer, partial(_load, index), boxes)
+
+
+def _boxes(actor: Actor) -> list[Box]:
+    """One box for as long as a thing stands, or one a frame if it moves."""
+    spans = [range(f, f + 1) for f in actor.seen] if actor.moves else [actor.seen]
+    return [_box(actor.at(span.start).rect, span) for span in spans]
+
+
+def _box(rect: Rect, span: range) -> Box:
+    x0, y0, x1, y1 = (edge / SIDE for edge in rect)
+    return Box(x0, y0, x1, y1, span.start / FRAMES, span.stop / FRAMES)
+
+
+def _load(index: int) -> list[Video]:
+    return [Video([Image.fromarray(frame) for frame in render_clip(eval_clip(index))], FPS)]
