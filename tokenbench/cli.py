@@ -140,7 +140,8 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
     elif kind == "backbones":
         for name in known.names(kind):
             backbone = known.get(kind, name)
-            click.echo(f"{name}  {backbone.source or 'any model of type ' + ', '.join(backbone.model_types)}")
+            source = "embedded" if backbone.source and Path(backbone.source).is_dir() else backbone.source
+            click.echo(f"{name}  {source or 'any model of type ' + ', '.join(backbone.model_types)}")
         click.echo(f"every strategy runs on every backbone: {', '.join(known.names('strategies'))}")
     else:
         for name in known.names(kind):
