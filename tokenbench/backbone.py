@@ -53,9 +53,12 @@ class Backbone:
 
         What they hold beyond the decoder's C channels is this adapter's own.
         """
+        return list(self.stock_output(model, inputs).pooler_output)
+
+    def stock_output(self, model: Any, inputs: Any) -> Any:
+        """What the stock encoder returns for `inputs`."""
         kind = "video" if "pixel_values_videos" in inputs else "image"
-        outputs = getattr(model.base_model, f"get_{kind}_features")(**inputs, return_dict=True)
-        return list(outputs.pooler_output)
+        return getattr(model.base_model, f"get_{kind}_features")(**inputs, return_dict=True)
 
     def encoded(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
         """The model's `mm_encoder_outputs` for the features of all that a batch shows, each with its kind, row by row."""

@@ -57,8 +57,7 @@ class Qwen3VL(Qwen2VL):
     model_types: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
 
     def encode(self, model: Any, inputs: Any) -> list[Tensor]:
-        kind = "video" if "pixel_values_videos" in inputs else "image"
-        outputs = getattr(model.base_model, f"get_{kind}_features")(**inputs, return_dict=True)
+        outputs = self.stock_output(model, inputs)
         depths = zip(outputs.pooler_output, *outputs.deepstack_features, strict=True)
         return [torch.cat(features, -1) for features in depths]
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from tokenbench import Backbone, Grid, UsageError
+from tokenbench import Grid, UsageError
 from tokenbench.backbone import runs
+from tokenbench_backbones.llava import Llava
 
 __all__ = ["VideoLlava"]
 
 
-class VideoLlava(Backbone):
+class VideoLlava(Llava):
     """VideoLlavaForConditionalGeneration: a clip is 8 x (1 + 256) = 2,056 tokens, an image 256.
 
     The [CLS] of a frame leads its 16 x 16 lattice. Published ports count 8 x 256 = 2,048 tokens, which moves the lattice
@@ -41,10 +41,6 @@ class VideoLlava(Backbone):
     def output(self, model: Any, features: list[Tensor]) -> Any:
         together: Any = torch.cat(features).unsqueeze(0)  # the model flattens images, frames and tokens
         return BaseModelOutputWithPooling(pooler_output=together)
-
-    def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
-        shown = "".join(f"{getattr(processor, f'{kind}_token')}\n" for kind in kinds)
-        return f"USER: {shown}{question} ASSISTANT:"
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

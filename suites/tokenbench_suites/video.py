@@ -4,13 +4,11 @@ The twin of the suite `image`: clips are rendered on the fly from their index an
 of which training sees nothing. Answers rotate within a task.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache, partial
 
-import numpy as np
 from PIL import Image
 
-from tokenbench.suite import Box, Sample, Suite, Task, Video
+from tokenbench.suite import Box, Sample, Suite, Video
 from tokenbench_suites.clips import (
     ASKERS,
     FRAMES,
@@ -23,14 +21,12 @@ from tokenbench_suites.clips import (
     make_clip,
     render_clip,
 )
-from tokenbench_suites.image import normalise
+from tokenbench_suites.rendered import RenderedTask
 from tokenbench_suites.scenes.world import Rect
 
 __all__ = ["EVAL_STYLE", "ClipTask", "eval_clip", "suite"]
 
 EVAL_STYLE = ClipStyle()
-QUESTIONS = 300  # a task
-ATTEMPTS = 4
 FPS = 2.0
 DESCRIPTIONS = {
     "motion": "The way in which a thing moves (left, right, up, down)",
@@ -40,22 +36,19 @@ DESCRIPTIONS = {
 }
 
 
-class ClipTask(Task):
-    """One kind of question about the clips, `count` of them."""
+class ClipTask(RenderedTask):
+    """One kind of question about the clips."""
 
-    max_new_tokens = 4
+    descriptions = DESCRIPTIONS
+    askers = ASKERS
 
-    def __init__(self, name: str, count: int = QUESTIONS) -> None:
-        self.name = name
-        self.description = DESCRIPTIONS[name]
-        self.count = count
+    def world(self, index: int) -> Clip:
+        return eval_clip(index)
 
-    def samples(self) -> Sequence[Sample]:
-        return _samples(self.name, self.count)
-
-    def score(self, answer: str, sample: Sample) -> float:
-        """1 if the answer is the target but for case and punctuation."""
-        return float(normalise(answer) == normalise(sample.target))
+    def sample(self, index: int, place: int, question: Question) -> Sample:
+        boxes = tuple(box for actor in question.evidence for box in _boxes(actor))
+        cluster = f"clip-{index:04d}"
+        return Sample(f"{cluster}-{place}", cluster, question.text, question.answer, partial(_load, index), boxes)
 
 
 def suite() -> Suite:
@@ -68,30 +61,6 @@ def suite() -> Suite:
 def eval_clip(index: int) -> Clip:
     """Clip `index` of the suite."""
     return make_clip(clip_rng("eval", index), EVAL_STYLE)
-
-
-@lru_cache
-def _samples(task: str, count: int) -> tuple[Sample, ...]:
-    """At most one question from each even clip and two from each odd one, answers in rotation."""
-    samples: list[Sample] = []
-    index = 0
-    while len(samples) < count:
-        asked: dict[str, Question] = {}
-        rng = np.random.default_rng((list(ASKERS).index(task), index))
-        clip = eval_clip(index)
-        for _ in range(ATTEMPTS):
-            question = ASKERS[task](clip, rng, len(samples) + len(asked))
-            if question is not None and len(asked) <= index % 2:
-                asked.setdefault(question.text, question)
-        samples += [_sample(index, place, question) for place, question in enumerate(asked.values())]
-        index += 1
-    return tuple(samples[:count])
-
-
-def _sample(index: int, place: int, question: Question) -> Sample:
-    boxes = tuple(box for actor in question.evidence for box in _boxes(actor))
-    cluster = f"clip-{index:04d}"
-    return Sample(f"{cluster}-{place}", cluster, question.text, question.answer, partial(_load, index), boxes)
 
 
 def _boxes(actor: Actor) -> list[Box]:

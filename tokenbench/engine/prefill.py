@@ -55,7 +55,6 @@ class Prefill:
         self.attention = attention
         self.grids: Sequence[tuple[Grid, ...]] = ()
         self._added = added
-        self._flat = True
         self.segment = Segment.whole(valid)
         self.ordinals = layout.visual.cumsum(1) - 1
         self.caches: list[PrunedLayer] | None = None
@@ -80,9 +79,11 @@ class Prefill:
     def place(self, positions: Tensor | None) -> None:
         """Learn the prompt's position ids [B or 1, S], or [parts, B, S]."""
         self.grids = self.layout.grids(positions)
-        self._flat = positions is None or positions.ndim == 2
-        for row, grids in zip(self.rows, self.grids, strict=True):
+        # Positions of several parts (M-RoPE) are places in the image: there is no gap in them to close.
+        flat = positions is None or positions.ndim == 2
+        for row, grids, plan in zip(self.rows, self.grids, self.plans, strict=True):
             row.grids = grids
+            row.compact = flat and plan.strategy.positions == "compact"
 
     def remember(self, depth: int, hidden: Tensor) -> None:
         """Keep the hidden states [B, n, C] of this depth if some stage will read them."""
@@ -117,9 +118,6 @@ class Prefill:
         hidden = hidden if merged is None else merged
         if bool((keep == self.segment.valid).all()):
             return hidden
-        # Positions of several parts (M-RoPE) are places in the image: there is no gap in them to close.
-        for row, plan in zip(self.rows, self.plans, strict=True):
-            row.compact = self._flat and plan.strategy.positions == "compact"
         compact = torch.tensor([row.compact for row in self.rows], device=keep.device)
         self.segment, packed = self.segment.narrow(keep, compact, self.prompt)
         self._changed = {}
