@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenbench.pruning import pruned
     from tokenbench.report import Report
     from tokenbench.run import Run
-    from tokenbench.strategy import Attn, Grid, Selection, Stage, Strategy, View
+    from tokenbench.strategy import Attn, Grid, Keep, Merger, Selection, Signal, Stage, Strategy, View
     from tokenbench.suite import Box, Sample, Suite, Task, Video
 
 __version__ = "0.1.0"
@@ -27,12 +27,15 @@ _HOME = {
     "Box": "suite",
     "Budget": "budget",
     "Grid": "strategy",
+    "Keep": "strategy",
     "MachineError": "errors",
+    "Merger": "strategy",
     "Register": "hookspecs",
     "Report": "report",
     "Run": "run",
     "Sample": "suite",
     "Selection": "strategy",
+    "Signal": "strategy",
     "Stage": "strategy",
     "Strategy": "strategy",
     "Suite": "suite",
@@ -51,12 +54,15 @@ __all__ = [
     "Box",
     "Budget",
     "Grid",
+    "Keep",
     "MachineError",
+    "Merger",
     "Register",
     "Report",
     "Run",
     "Sample",
     "Selection",
+    "Signal",
     "Stage",
     "Strategy",
     "Suite",

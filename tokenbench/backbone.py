@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tokenbench.errors import MachineError
@@ -12,7 +13,43 @@ if TYPE_CHECKING:
 
     from tokenbench.strategy import Grid
 
-__all__ = ["Backbone", "runs"]
+__all__ = ["Backbone", "Encoder", "FrameLayout", "runs"]
+
+
+@dataclass(frozen=True)
+class FrameLayout:
+    """Where the visual tokens of one image, tile or frame are among the rows the encoder gives it.
+
+    rows: how many these are. tokens: [n, patches] the rows of every visual token, in the order of the prompt.
+    pixels: what the encoder was given for this frame, as `Encoder.shrunk` takes it.
+    """
+
+    rows: int
+    tokens: Tensor
+    pixels: Any
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A stock vision encoder, as strategies that look into it need it described.
+
+    tower: the model whose forward takes pixels. layers, attentions: its layers, and the attention module of each.
+    depth: the layers that run before the projector. cls: the first row of a frame is a [CLS].
+    batched: its layers take [frames, rows, C]; otherwise [rows of all frames, C].
+    layouts: from the arguments of the tower's forward to the layout of every frame.
+    project: [m, patches, C] output states of whole tokens -> [m, C of the decoder].
+    shrunk: (pixels, h, w) -> [tokens, C of the decoder] of the frame, shown as a picture of h x w tokens.
+    """
+
+    tower: nn.Module
+    layers: Sequence[nn.Module]
+    attentions: Sequence[nn.Module]
+    depth: int
+    cls: bool
+    batched: bool
+    layouts: Callable[..., list[FrameLayout]]
+    project: Callable[[Tensor], Tensor]
+    shrunk: Callable[[Any, int, int], Tensor]
 
 
 class Backbone:
@@ -54,6 +91,10 @@ class Backbone:
         What they hold beyond the decoder's C channels is this adapter's own.
         """
         return list(self.stock_output(model, inputs).pooler_output)
+
+    def encoders(self, model: Any) -> Sequence[Encoder]:
+        """Its vision encoders: one for all it takes, or (Video-LLaVA) one for images and one for clips."""
+        raise NotImplementedError
 
     def stock_output(self, model: Any, inputs: Any) -> Any:
         """What the stock encoder returns for `inputs`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from numbers import Rational
 
@@ -19,12 +19,14 @@ _NUMBER = re.compile(r"\d{1,9}|\d{1,9}/\d{1,9}|(\d{0,9}\.\d{1,9}|\d{1,9})%?", re
 class Budget:
     """A nominal budget, as a method's paper counts it: a number of visual tokens or a share of them.
 
-    Exactly one of `tokens` and `share` is set; `text` is how the user wrote it.
+    Exactly one of `tokens` and `share` is set; `text` is how the user wrote it. visual: how many visual tokens the sample
+    has that it is spent on, once that is known.
     """
 
     text: str
     tokens: int | None = None
     share: Fraction | None = None
+    visual: int = 0
 
     @classmethod
     def parse(cls, value: str | float) -> Budget:
@@ -53,6 +55,20 @@ class Budget:
         """The budget of vanilla, which no user can write: all tokens."""
         return cls("all", share=Fraction(1))
 
+    @classmethod
+    def none(cls) -> Budget:
+        """The budget of a strategy that takes none."""
+        return cls("none", tokens=0)
+
+    def of(self, visual: int) -> Budget:
+        """The same budget for a sample of so many visual tokens."""
+        return replace(self, visual=visual)
+
+    @property
+    def fraction(self) -> float:
+        """Its share of the sample's visual tokens, at most 1."""
+        return float(self.share) if self.share is not None else min(1.0, (self.tokens or 0) / self.visual)
+
     @property
     def keep(self) -> int | Fraction:
         """The budget as `Stage.keep` takes it."""
@@ -72,7 +88,9 @@ class Budget:
 def count(keep: int | float | Rational, original: int, alive: int) -> int:
     """How many tokens a stage keeps: `keep` tokens, or that share of the `original` count, floored.
 
-    At least 1 and never above the `alive` tokens that are left.
+    At least 1, unless `keep` is the number 0, and never above the `alive` tokens that are left.
     """
+    if isinstance(keep, int) and keep == 0:
+        return 0
     tokens = keep if isinstance(keep, int) else math.floor(Fraction(keep) * original + Fraction(1, 10**6))
     return max(1, min(int(tokens), alive))

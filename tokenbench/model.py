@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tokenbench.engine import Plan, Pruner, RowTrace
+from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.pruning import attached
 from tokenbench.source import Source
@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Model"]
 
 
+NOTHING = Wish()
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoder made of one image or clip: its kind, its features [tokens, C'] and, if wished for, its frames."""
+
+    kind: str
+    features: Tensor
+    frames: Sequence[Frame]
+
+
 @dataclass(frozen=True)
 class Batch:
     """Samples ready to run.
@@ -34,12 +46,14 @@ class Batch:
     inputs: what the processor made of the prompts (`input_ids` [B, S] and what goes with them), but for the pixels.
     features: kind ("image" or "video") and features of everything shown, in the order of the rows.
     clips: whether a row shows a clip first.
+    frames: what the encoder saw of every row, as far as it was wished for.
     """
 
     samples: Sequence[Sample]
     inputs: dict[str, Tensor]
     features: list[tuple[str, Tensor]]
     clips: list[bool]
+    frames: list[list[Frame]]
 
 
 class Model:
@@ -107,13 +121,16 @@ class Model:
             yield pruner
 
     @torch.inference_mode()
-    def prepare(self, samples: Sequence[Sample]) -> Batch:
-        """Render, tokenize and encode; samples of one cluster share what they show and the encoder's work on it."""
+    def prepare(self, samples: Sequence[Sample], wish: Wish = NOTHING) -> Batch:
+        """Render, tokenize and encode; samples of one cluster share what they show and the encoder's work on it.
+
+        wish: what strategies want to know of the encoder.
+        """
         shown: dict[str, Sequence[Image | Video]] = {}
         for sample in samples:
             if sample.cluster not in shown:
                 shown[sample.cluster] = sample.load()
-        features = self._encode(shown)
+        encoded = self._encode(shown, wish)
         rows = [shown[sample.cluster] for sample in samples]
         prompts = [self._prompt(sample.question, row) for sample, row in zip(samples, rows, strict=True)]
         media = {
@@ -125,8 +142,9 @@ class Model:
         return Batch(
             samples=samples,
             inputs={name: value for name, value in inputs.items() if not name.startswith("pixel_values")},
-            features=[feature for sample in samples for feature in features[sample.cluster]],
+            features=[(e.kind, e.features) for sample in samples for e in encoded[sample.cluster]],
             clips=[isinstance(row[0], Video) for row in rows],
+            frames=[[frame for e in encoded[sample.cluster] for frame in e.frames] for sample in samples],
         )
 
     def visual_tokens(self, batch: Batch) -> list[int]:
@@ -141,6 +159,7 @@ class Model:
         """Greedy answers of a batch, one plan a row, each cut off after its own limit of new tokens; and the trace."""
         pruner.plans = list(plans)
         pruner.prefills.clear()
+        pruner.frames = batch.frames
         ids = self._model.generate(
             **batch.inputs,
             mm_encoder_outputs=self.backbone.encoded(self._model, batch.features),
@@ -154,8 +173,8 @@ class Model:
         ]
         return answers, pruner.rows
 
-    def _encode(self, shown: dict[str, Sequence[Image | Video]]) -> dict[str, list[tuple[str, Tensor]]]:
-        features: dict[str, Iterator[Tensor]] = {}
+    def _encode(self, shown: dict[str, Sequence[Image | Video]], wish: Wish) -> dict[str, list[Encoded]]:
+        found: dict[str, Iterator[Encoded]] = {}
         for kind in ("image", "video"):
             if items := [item for group in shown.values() for item in of_kind(group, kind)]:
                 processor = getattr(self._processor, f"{kind}_processor", None)
@@ -165,10 +184,12 @@ class Model:
                     )
                 inputs = processor(**self._arguments({kind: items}), return_tensors="pt")
                 inputs = inputs.to(self._model.device, self._model.dtype)
-                features[kind] = iter(self.backbone.encode(self._model, inputs))
-        return {
-            cluster: [(kind, next(features[kind])) for kind in map(kind_of, group)] for cluster, group in shown.items()
-        }
+                with Watch(self.backbone.encoders(self._model) if wish.anything else (), wish) as watch:
+                    features = self.backbone.encode(self._model, inputs)
+                seen = [frame for call in watch.calls for frame in call]
+                frames = dealt(seen, map(len, features)) if wish.anything else [[] for _ in features]
+                found[kind] = iter([Encoded(kind, f, own) for f, own in zip(features, frames, strict=True)])
+        return {cluster: [next(found[kind]) for kind in map(kind_of, group)] for cluster, group in shown.items()}
 
     def _arguments(self, media: dict[str, list[Any]]) -> dict[str, Any]:
         """What a processor takes for images and clips; a clip's frames are all seen."""

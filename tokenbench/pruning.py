@@ -11,7 +11,7 @@ from torch import nn
 
 from tokenbench.backbone import Backbone
 from tokenbench.budget import Budget
-from tokenbench.engine import Layout, Plan, Pruner
+from tokenbench.engine import Layout, Plan, Pruner, Watch, Wish
 from tokenbench.errors import UsageError
 from tokenbench.naming import parse_strategy
 from tokenbench.plugins import Registry, registry
@@ -54,8 +54,13 @@ def pruned(
 
 @contextmanager
 def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[Pruner]:
-    """A pruner on the model's decoder that learns from every prompt where its visual tokens are."""
-    with Pruner(backbone.decoder(model), plans) as pruner:
+    """A pruner on the model's decoder that learns from every prompt where its visual tokens are.
+
+    It listens to the vision encoder if the plans want to know of it; later plans are served by frames handed to the pruner.
+    """
+    wish = Wish.of(stage for plan in plans for stage in plan.typical)
+    encoders = backbone.encoders(model) if wish.anything else []
+    with Pruner(backbone.decoder(model), plans) as pruner, Watch(encoders, wish) as watch:
 
         def find_visual_tokens(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             ids = kwargs.get("input_ids", args[0] if args else None)
@@ -76,7 +81,10 @@ def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[
                 raise UsageError(
                     "images cannot be added to a conversation whose KV cache was pruned", "start a new cache"
                 )
-            pruner.layout = Layout(visual, partial(backbone.grids, model, ids))
+            encoded = partial(watch.rows, ids, visual, model.config.image_token_id) if pruner.frames is None else None
+            pruner.layout = Layout(
+                visual, partial(backbone.grids, model, ids), encoded or (lambda: pruner.frames or ())
+            )
 
         hook = model.base_model.register_forward_pre_hook(find_visual_tokens, with_kwargs=True)
         try:

@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tokenbench import Backbone, Grid
-from tokenbench_backbones.llava import equal_grids
+from tokenbench.backbone import Encoder, FrameLayout
+from tokenbench_backbones.llava import equal_grids, resized
 
 __all__ = ["InternVL"]
 
@@ -35,6 +36,48 @@ class InternVL(Backbone):
             tiles = torch.as_tensor(inputs["num_patches"]).tolist() if "num_patches" in inputs else [1] * len(pixels)
         features: Tensor = model.base_model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
         return [item.flatten(0, 1) for item in features.split(tiles)]
+
+    def encoders(self, model: Any) -> Sequence[Encoder]:
+        base, tower = model.base_model, model.base_model.vision_tower
+        layers, patch = list(tower.encoder.layer), model.config.vision_config.patch_size
+        feature_layer, ratio = model.config.vision_feature_layer, model.config.downsample_ratio
+        last = feature_layer == -1
+
+        def tokens(h: int, w: int) -> Tensor:
+            """[tokens, patches] rows of h x w patches behind the [CLS], as pixel shuffle puts them together."""
+            numbers = torch.arange(1.0, h * w + 1).reshape(1, h, w, 1)
+            shuffled: Tensor = base.pixel_shuffle(numbers, ratio)
+            return shuffled.reshape(-1, shuffled.shape[-1]).long()
+
+        def layouts(pixel_values: Tensor, **options: Any) -> list[FrameLayout]:
+            h, w = (size // side for size, side in zip(pixel_values.shape[2:], patch, strict=True))
+            return [FrameLayout(1 + h * w, tokens(h, w), frame) for frame in pixel_values.split(1)]
+
+        def project(states: Tensor) -> Tensor:
+            normed = tower.layernorm(states) if last else states
+            projected: Tensor = base.multi_modal_projector(normed.flatten(1))
+            return projected
+
+        def shrunk(pixels: Tensor, h: int, w: int) -> Tensor:
+            side = round(1 / ratio)
+            smaller = resized(pixels, h * side * patch[0], w * side * patch[1])
+            # Not called as a module: whoever listens to the tower is not meant.
+            hidden = tower.forward(smaller, output_hidden_states=True).hidden_states[feature_layer]
+            return project(hidden[0][tokens(h * side, w * side).to(hidden.device)])
+
+        return [
+            Encoder(
+                tower=tower,
+                layers=layers,
+                attentions=[layer.attention for layer in layers],
+                depth=range(len(layers) + 1)[feature_layer],
+                cls=True,
+                batched=True,
+                layouts=layouts,
+                project=project,
+                shrunk=shrunk,
+            )
+        ]
 
     def encoded(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
         """Clips go in as images."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from tokenbench import Backbone, Grid, UsageError
+from tokenbench.backbone import Encoder, FrameLayout
 
-__all__ = ["Llava", "equal_grids"]
+__all__ = ["Llava", "clip_encoder", "equal_grids", "resized"]
 
 
 class Llava(Backbone):
@@ -22,6 +24,10 @@ class Llava(Backbone):
         side = vision.image_size // vision.patch_size
         lead = 0 if model.config.vision_feature_select_strategy == "default" else 1
         return equal_grids(self.visual(model, input_ids), Grid(1, side, side, lead), "image")
+
+    def encoders(self, model: Any) -> Sequence[Encoder]:
+        full = model.config.vision_feature_select_strategy != "default"
+        return [clip_encoder(model, model.base_model.vision_tower, full)]
 
     def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
         shown = "".join(f"{getattr(processor, f'{kind}_token')}\n" for kind in kinds)
@@ -40,3 +46,46 @@ def equal_grids(visual: Tensor, grid: Grid, what: str) -> list[tuple[Grid, ...]]
         if count % grid.tokens:
             raise UsageError(f"this model has {grid.tokens} visual tokens an {what}, but a prompt holds {count}")
     return [(grid,) * (count // grid.tokens) for count in counts]
+
+
+def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:
+    """A CLIP tower in front of the model's projector. full: a frame's [CLS] is a visual token, too."""
+    clip: Any = tower
+    layers, patch, first = list(clip.encoder.layers), clip.config.patch_size, int(not full)
+    feature_layer = model.config.vision_feature_layer
+    if not isinstance(feature_layer, int):
+        raise UsageError(f"features of several encoder layers {feature_layer} are not supported")
+
+    def layouts(pixel_values: Tensor, **options: Any) -> list[FrameLayout]:
+        rows = 1 + (pixel_values.shape[2] // patch) * (pixel_values.shape[3] // patch)
+        tokens = torch.arange(first, rows).unsqueeze(1)
+        return [FrameLayout(rows, tokens, frame) for frame in pixel_values.split(1)]
+
+    def project(states: Tensor) -> Tensor:
+        projected: Tensor = model.base_model.multi_modal_projector(states[:, 0])
+        return projected
+
+    def shrunk(pixels: Tensor, h: int, w: int) -> Tensor:
+        # Not called as a module: whoever listens to the tower is not meant.
+        smaller = resized(pixels, h * patch, w * patch)
+        output = clip.forward(smaller, interpolate_pos_encoding=True, output_hidden_states=True)
+        return project(output.hidden_states[feature_layer][0, first:, None])
+
+    return Encoder(
+        tower=tower,
+        layers=layers,
+        attentions=[layer.self_attn for layer in layers],
+        depth=range(len(layers) + 1)[feature_layer],
+        cls=True,
+        batched=True,
+        layouts=layouts,
+        project=project,
+        shrunk=shrunk,
+    )
+
+
+def resized(pictures: Tensor, height: int, width: int) -> Tensor:
+    """[B, 3, H, W] -> [B, 3, height, width], smoothed where it shrinks."""
+    shape = (height, width)
+    smaller = nn.functional.interpolate(pictures.float(), shape, mode="bicubic", antialias=True, align_corners=False)
+    return smaller.to(pictures.dtype)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.vision_utils import get_vision_window_index
 
 from tokenbench import Backbone, Grid, UsageError
-from tokenbench.backbone import runs
+from tokenbench.backbone import Encoder, FrameLayout, runs
+from tokenbench_backbones.llava import resized
 
 __all__ = ["Qwen2VL", "Qwen3VL", "Qwen25VL"]
 
@@ -31,6 +34,57 @@ class Qwen2VL(Backbone):
             for row, mask, places in zip(input_ids, visual, positions.transpose(0, 1), strict=True)
         ]
 
+    def encoders(self, model: Any) -> Sequence[Encoder]:
+        tower = model.base_model.visual
+        layers, side, patch = list(tower.blocks), tower.spatial_merge_size, tower.config.patch_size
+
+        def layouts(hidden_states: Tensor, grid_thw: Tensor, **options: Any) -> list[FrameLayout]:
+            at = self.places(model, grid_thw)
+            found, start = [], 0
+            for t, h, w in grid_thw.tolist():
+                for _ in range(t):
+                    tokens = at[start : start + h * w // side**2, None] * side**2 + torch.arange(side**2)
+                    first = start * side**2
+                    pixels = hidden_states[first : first + h * w].reshape(
+                        h // side, w // side, side, side, 3, -1, patch, patch
+                    )
+                    found.append(FrameLayout(h * w, tokens - first, pixels))
+                    start += len(tokens)
+            return found
+
+        def project(states: Tensor) -> Tensor:
+            projected: Tensor = tower.merger(states.flatten(0, 1))
+            return projected
+
+        def shrunk(pixels: Tensor, h: int, w: int) -> Tensor:
+            # rows, columns, and the patch's own: (h, w, y, x, channel, time, py, px) <-> (time, channel, h y py, w x px)
+            pictures = pixels.permute(5, 4, 0, 2, 6, 1, 3, 7).flatten(5).flatten(2, 4)
+            smaller = resized(pictures, h * side * patch, w * side * patch)
+            cut = smaller.unflatten(2, (h, side, patch)).unflatten(5, (w, side, patch))
+            rows = cut.permute(2, 5, 3, 6, 1, 0, 4, 7).flatten(4).flatten(0, 3)
+            grid = torch.tensor([[1, h * side, w * side]], device=rows.device)
+            # Not called as a module: whoever listens to the tower is not meant.
+            projected: Tensor = tower.forward(rows, grid_thw=grid).pooler_output
+            return projected
+
+        return [
+            Encoder(
+                tower=tower,
+                layers=layers,
+                attentions=[layer.attn for layer in layers],
+                depth=len(layers),
+                cls=False,
+                batched=False,
+                layouts=layouts,
+                project=project,
+                shrunk=shrunk,
+            )
+        ]
+
+    def places(self, model: Any, grid_thw: Tensor) -> Tensor:
+        """[tokens] where the encoder's layers have every visual token, counted in tokens, in the order of the prompt."""
+        return torch.arange(int(grid_thw.prod(-1).sum()) // model.base_model.visual.spatial_merge_size**2)
+
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny
 
@@ -38,9 +92,15 @@ class Qwen2VL(Backbone):
 
 
 class Qwen25VL(Qwen2VL):
-    """Qwen2_5_VLForConditionalGeneration: windows in the encoder; nothing else that matters here."""
+    """Qwen2_5_VLForConditionalGeneration: the encoder's layers have tokens window by window."""
 
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_5_vl",)
+
+    def places(self, model: Any, grid_thw: Tensor) -> Tensor:
+        config = model.base_model.visual.config
+        order, _ = get_vision_window_index(grid_thw, config.spatial_merge_size, config.window_size, config.patch_size)
+        places: Tensor = order.argsort().cpu()
+        return places
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

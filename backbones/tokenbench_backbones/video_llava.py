@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tokenbench import Grid, UsageError
-from tokenbench.backbone import runs
-from tokenbench_backbones.llava import Llava
+from tokenbench.backbone import Encoder, runs
+from tokenbench_backbones.llava import Llava, clip_encoder
 
 __all__ = ["VideoLlava"]
 
@@ -37,6 +38,11 @@ class VideoLlava(Llava):
             return features
         frames = inputs["pixel_values_videos"].shape[1]
         return [torch.cat(features[at : at + frames]) for at in range(0, len(features), frames)]
+
+    def encoders(self, model: Any) -> Sequence[Encoder]:
+        full = model.config.vision_feature_select_strategy != "default"
+        towers = model.base_model.image_tower, model.base_model.video_tower
+        return [clip_encoder(model, tower, kept) for tower, kept in zip(towers, (full, True), strict=True)]
 
     def output(self, model: Any, features: list[Tensor]) -> Any:
         together: Any = torch.cat(features).unsqueeze(0)  # the model flattens images, frames and tokens

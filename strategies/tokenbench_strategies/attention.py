@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from tokenbench import Budget, Stage, Strategy, View
+from tokenbench import Attn, Budget, Keep, Stage, Strategy, View
 from tokenbench_strategies.clse import three_stages
 
 __all__ = ["Attention"]
@@ -27,8 +27,11 @@ class Attention(Strategy):
     def trim(self) -> bool:  # type: ignore[override]
         return self.kv == "trim"
 
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         return three_stages(depth, budget, self.layers)
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        return Stage(layer, keep, attention=(Attn(layer - 1),))
 
     def score(self, view: View) -> Tensor:
         (request,) = view.stage.attention

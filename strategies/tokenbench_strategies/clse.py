@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tokenbench import Attn, Budget, Grid, Stage, Strategy, View
+from tokenbench import Attn, Budget, Grid, Keep, Stage, Strategy, View
 
 __all__ = ["CLSE", "three_stages"]
 
@@ -37,17 +37,11 @@ def stage_keeps(budget: Budget) -> Sequence[int | Fraction]:
     return [budget.scaled(factor) for factor in _FACTORS]
 
 
-def three_stages(depth: int, budget: Budget, layers: Sequence[int] = (), hidden: Sequence[int] = ()) -> list[Stage]:
-    """CLSE's schedule; every stage asks for the last prompt token's attention one layer earlier.
-
-    hidden: depths that the first stage reads. A single layer keeps the budget itself.
-    """
+def three_stages(depth: int, budget: Budget, layers: Sequence[int] = ()) -> list[tuple[int, Keep]]:
+    """CLSE's schedule: (layer, keep) of every stage. A single layer keeps the budget itself."""
     at = tuple(layers) or stage_layers(depth)
     keeps = [budget.keep] if len(at) == 1 else stage_keeps(budget)
-    return [
-        Stage(layer, keep, hidden=tuple(hidden) if j == 0 else (), attention=(Attn(layer - 1),))
-        for j, (layer, keep) in enumerate(zip(at, keeps, strict=False))
-    ]
+    return list(zip(at, keeps, strict=False))
 
 
 class CLSE(Strategy):
@@ -86,9 +80,12 @@ class CLSE(Strategy):
     def trim(self) -> bool:  # type: ignore[override]
         return self.kv == "trim"
 
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        first = (self.layers or stage_layers(depth))[0]
-        return three_stages(depth, budget, self.layers, hidden=(self.ref, first))
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return three_stages(depth, budget, self.layers)
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        hidden = (self.ref, layer) if index == 0 else ()
+        return Stage(layer, keep, hidden=hidden, attention=(Attn(layer - 1),))
 
     def score(self, view: View) -> Tensor:
         (request,) = view.stage.attention

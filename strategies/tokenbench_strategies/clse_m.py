@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tokenbench import Budget, Selection, Stage, View
+from tokenbench import Keep, Selection, Stage, View
 from tokenbench_strategies.clse import CLSE
 
 __all__ = ["CLSEM", "merge"]
@@ -39,11 +39,11 @@ class CLSEM(CLSE):
     does. The paper's own CLSE-M, which recycles by density-peak clusters, is another method.
     """
 
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        return [
-            replace(stage, hidden=tuple(sorted({*stage.hidden, stage.layer})))
-            for stage in super().stages(depth, budget)
-        ]
+    merges: ClassVar[bool] = True
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        own = super().stage(layer, keep, index)
+        return replace(own, hidden=tuple(sorted({*own.hidden, layer})))
 
     def select(self, view: View) -> Selection:
         keep = super().select(view).keep

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tokenbench import Budget, Selection, Stage, Strategy, View
+from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
 
 __all__ = ["DivPrune", "most_diverse"]
 
@@ -23,11 +23,14 @@ class DivPrune(Strategy):
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
 
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        return [Stage(0, budget.keep, hidden=(0,))]
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(0, budget.keep)]
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        return Stage(layer, keep, hidden=(layer,))
 
     def select(self, view: View) -> Selection:
-        return Selection(most_diverse(view.hidden[0], view.k))
+        return Selection(most_diverse(view.hidden[view.stage.layer], view.k))
 
 
 def most_diverse(states: Tensor, k: int) -> Tensor:

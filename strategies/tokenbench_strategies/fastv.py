@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 from torch import Tensor
 
-from tokenbench import Attn, Budget, Stage, Strategy, View
+from tokenbench import Attn, Budget, Keep, Stage, Strategy, View
 
 __all__ = ["FastV", "fastv_layer"]
 
@@ -27,9 +27,11 @@ class FastV(Strategy):
 
     layer: int | None = Field(None, ge=1, description="K, the decoder layer before which tokens go; default 2 of 32")
 
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        layer = self.layer or fastv_layer(depth)
-        return [Stage(layer, budget.keep, attention=(Attn(layer - 1),))]
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(self.layer or fastv_layer(depth), budget.keep)]
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        return Stage(layer, keep, attention=(Attn(layer - 1),))
 
     def score(self, view: View) -> Tensor:
         (request,) = view.stage.attention

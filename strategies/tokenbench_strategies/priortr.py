@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from tokenbench import Attn, Budget, Stage, Strategy, View
+from tokenbench import Attn, Budget, Keep, Stage, Strategy, View
 
 __all__ = ["PriorTR"]
 
@@ -22,18 +22,22 @@ class PriorTR(Strategy):
     the image, which has read nothing of the question. Both are normalised over the visual tokens, in float32.
     Score: P log(P / Q). One stage before layer K (3 of 32, at the same relative depth elsewhere); dropped tokens also
     leave the KV cache of earlier layers. Its ports for Qwen and for video leave the last prompt token out of P:
-    rows=question[:-1].
+    last=no.
     """
 
     trim: ClassVar[bool] = True
 
     layer: int | None = Field(None, ge=1, description="K, the decoder layer before which tokens go; default 3 of 32")
-    rows: str = Field("question", pattern=r"^question(\[:-1\])?$", description="the tokens that P is the mean over")
+    last: bool = Field(
+        True, description="whether the last prompt token counts among the tokens that P is the mean over"
+    )
 
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        layer = self.layer or max(1, round(3 * depth / 32))
-        posterior = Attn(layer - 1, "question[:-1]" if self.rows.endswith("]") else "question")
-        return [Stage(layer, budget.keep, attention=(posterior, Attn(layer - 1, "null")))]
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(self.layer or max(1, round(3 * depth / 32)), budget.keep)]
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        posterior = Attn(layer - 1, "question" if self.last else "question[:-1]")
+        return Stage(layer, keep, attention=(posterior, Attn(layer - 1, "null")))
 
     def score(self, view: View) -> Tensor:
         p, q = (_over_tokens(view.attention[request]) for request in view.stage.attention)

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tokenbench import Budget, Stage, Strategy, View
+from tokenbench import Budget, Keep, Strategy, View
 from tokenbench_strategies.fastv import fastv_layer
 
 __all__ = ["Random"]
@@ -26,8 +26,8 @@ class Random(Strategy):
 
     layer: int | None = Field(None, ge=0, description="decoder layer before which tokens go; default 2 of 32, as FastV")
 
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        return [Stage(fastv_layer(depth) if self.layer is None else self.layer, budget.keep)]
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(fastv_layer(depth) if self.layer is None else self.layer, budget.keep)]
 
     def score(self, view: View) -> Tensor:
         return torch.rand(view.n, generator=view.generator).to(view.alive.device)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tokenbench import Budget, Selection, Stage, Strategy, View
+from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
 
 __all__ = ["ToMe", "merge_until"]
 
@@ -21,11 +22,16 @@ class ToMe(Strategy):
     inside every layer of the vision encoder by its keys; the placement here is ours, so that it runs on every backbone.
     """
 
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        return [Stage(0, budget.keep, hidden=(0,))]
+    merges: ClassVar[bool] = True
+
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(0, budget.keep)]
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        return Stage(layer, keep, hidden=(layer,))
 
     def select(self, view: View) -> Selection:
-        return Selection(*merge_until(view.hidden[0], view.k))
+        return Selection(*merge_until(view.hidden[view.stage.layer], view.k))
 
 
 def merge_until(states: Tensor, k: int) -> tuple[Tensor, Tensor]:

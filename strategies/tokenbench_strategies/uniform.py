@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from pydantic import Field
 
-from tokenbench import Budget, Selection, Stage, Strategy, View
+from tokenbench import Budget, Keep, Selection, Strategy, View
 from tokenbench_strategies.fastv import fastv_layer
 
 __all__ = ["Uniform"]
@@ -18,8 +18,8 @@ class Uniform(Strategy):
 
     layer: int | None = Field(None, ge=0, description="decoder layer before which tokens go; default 2 of 32, as FastV")
 
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        return [Stage(fastv_layer(depth) if self.layer is None else self.layer, budget.keep)]
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(fastv_layer(depth) if self.layer is None else self.layer, budget.keep)]
 
     def select(self, view: View) -> Selection:
         steps = torch.arange(view.k, device=view.alive.device)

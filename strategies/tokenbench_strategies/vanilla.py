@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
-from tokenbench import Budget, Stage, Strategy
+from tokenbench import Budget, Keep, Strategy
 
 __all__ = ["Vanilla"]
 
@@ -12,5 +13,7 @@ __all__ = ["Vanilla"]
 class Vanilla(Strategy):
     """No pruning. Every comparison is made against it, so that every run includes it; it takes no budget."""
 
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+    budgeted: ClassVar[bool] = False
+
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         return []

@@ -1,8 +1,10 @@
-"""The pruning engine: hooks on stock transformers decoders. Knows neither architectures nor strategies by name."""
+"""The pruning engine: hooks on stock transformers models. Knows neither architectures nor strategies by name."""
 
-from tokenbench.engine.plan import Plan
+from tokenbench.engine.frame import Frame
+from tokenbench.engine.plan import Fit, Plan
 from tokenbench.engine.prefill import Layout
 from tokenbench.engine.pruner import Pruner
 from tokenbench.engine.trace import RowTrace
+from tokenbench.engine.watch import Watch, Wish, dealt
 
-__all__ = ["Layout", "Plan", "Pruner", "RowTrace"]
+__all__ = ["Fit", "Frame", "Layout", "Plan", "Pruner", "RowTrace", "Watch", "Wish", "dealt"]

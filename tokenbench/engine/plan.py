@@ -3,58 +3,82 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from tokenbench.budget import Budget
 from tokenbench.errors import UsageError
-from tokenbench.strategy import Attn, Stage, Strategy
+from tokenbench.strategy import Stage, Strategy
 
-__all__ = ["Plan"]
+__all__ = ["Fit", "Plan"]
+
+# (stages, visual tokens, text tokens) -> the same stages with other counts: see matching.py.
+Fit = Callable[[Sequence[Stage], int, int], Sequence[Stage]]
+_TYPICAL = 576
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one row of a batch runs. `seed` and `key` (the sample's) seed its random numbers."""
+    """What one row of a batch runs on a decoder of `depth` layers.
+
+    fit: changes the schedule's counts, so that strategies can be compared at equal work. seed and key (the sample's) seed
+    its random numbers.
+    """
 
     strategy: Strategy
-    stages: tuple[Stage, ...]
+    budget: Budget
+    depth: int
     seed: int = 0
     key: str = ""
+    fit: Fit | None = None
+    _known: dict[tuple[int, int], tuple[Stage, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def make(cls, strategy: Strategy, budget: Budget, depth: int, seed: int = 0, key: str = "") -> Plan:
-        """Ask the strategy for its schedule. Raises UsageError if a decoder of `depth` layers cannot run it."""
-        stages = tuple(strategy.stages(depth, budget))
-        name = type(strategy).__name__
-        last = -1
-        for stage in stages:
-            if not last < stage.layer < depth:
-                raise UsageError(
-                    f"strategy {name}: a stage before layer {stage.layer} cannot run on a decoder of {depth} layers"
-                    + (f" after one before layer {last}" if last >= 0 else "")
-                )
-            last = stage.layer
-            _check_requests(name, stage)
-        return cls(strategy, stages, seed, key)
+    def make(
+        cls, strategy: Strategy, budget: Budget, depth: int, seed: int = 0, key: str = "", fit: Fit | None = None
+    ) -> Plan:
+        """A plan whose schedule was tried on a typical sample. Raises UsageError if the decoder cannot run it."""
+        plan = cls(strategy, budget, depth, seed, key, fit)
+        _ = plan.typical
+        return plan
 
     def of(self, key: str) -> Plan:
         """The same plan for another sample."""
         return replace(self, key=key)
 
+    @property
+    def typical(self) -> tuple[Stage, ...]:
+        """The strategy's own stages for a typical sample, checked: layers and requests, if not counts, hold for all."""
+        return self.checked(max(_TYPICAL, self.budget.tokens or 0))
+
+    def stages(self, visual: int, text: int = 0) -> tuple[Stage, ...]:
+        """The stages for a sample of so many tokens. Raises UsageError if the decoder cannot run them."""
+        if (visual, text) not in self._known:
+            stages = self.checked(visual)
+            self._known[visual, text] = tuple(self.fit(stages, visual, text)) if self.fit else stages
+        return self._known[visual, text]
+
+    def checked(self, visual: int) -> tuple[Stage, ...]:
+        """The strategy's own stages, checked."""
+        stages = tuple(self.strategy.stages(self.depth, self.budget.of(visual)))
+        name = type(self.strategy).__name__
+        last = -1
+        for stage in stages:
+            if not last < stage.layer < self.depth:
+                raise UsageError(
+                    f"strategy {name}: a stage before layer {stage.layer} cannot run on a decoder of {self.depth} layers"
+                    + (f" after one before layer {last}" if last >= 0 else "")
+                )
+            last = stage.layer
+            _check_requests(name, stage)
+        return stages
+
     def generator(self) -> torch.Generator:
         """A stream of random numbers (on the CPU) that depends on the seed and the sample alone."""
         digest = hashlib.sha256(f"{self.seed}:{self.key}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-    def hidden_depths(self) -> set[int]:
-        """Depths whose hidden states some stage reads."""
-        return {depth for stage in self.stages for depth in (*stage.hidden, *stage.text)}
-
-    def requests(self, layer: int) -> set[Attn]:
-        """Attention rows to record when decoder layer `layer` runs."""
-        return {a for stage in self.stages for a in stage.attention if a.layer == layer and not a.peek}
 
 
 def _check_requests(name: str, stage: Stage) -> None:
@@ -62,6 +86,9 @@ def _check_requests(name: str, stage: Stage) -> None:
     for depth in (*stage.hidden, *stage.text):
         if not 0 <= depth <= stage.layer:
             raise UsageError(f"{where}: hidden states of depth {depth} are not known there")
+    for layer in stage.keys:
+        if not 0 <= layer < stage.layer:
+            raise UsageError(f"{where}: keys of layer {layer} are not known there")
     for request in stage.attention:
         known = request.layer == stage.layer if request.peek else 0 <= request.layer < stage.layer
         if not known:

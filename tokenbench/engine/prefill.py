@@ -11,12 +11,14 @@ from torch import Tensor
 
 from tokenbench.budget import count
 from tokenbench.engine.cache import PrunedLayer
+from tokenbench.engine.frame import Frame
 from tokenbench.engine.plan import Plan
-from tokenbench.engine.probe import Rows
+from tokenbench.engine.prior import Prior
+from tokenbench.engine.probe import Attended, Listener, Probe
 from tokenbench.engine.segment import Segment, causal_mask, take
+from tokenbench.engine.selection import checked_selection
 from tokenbench.engine.trace import RowTrace
-from tokenbench.errors import StrategyError
-from tokenbench.strategy import Attn, Grid, Selection, Stage, View
+from tokenbench.strategy import Attn, Grid, Stage, View
 
 __all__ = ["Layout", "Prefill"]
 
@@ -27,16 +29,18 @@ class Layout:
 
     visual: [B, S] True at the columns of visual tokens, in the order of the lattices' cells.
     grids: from the prompt's position ids ([..., B, S], or None where the model makes none) to the lattices of every row.
+    frames: what the encoder saw of every row; called when a stage asks for it.
     """
 
     visual: Tensor
     grids: Callable[[Tensor | None], Sequence[tuple[Grid, ...]]]
+    frames: Callable[[], Sequence[Sequence[Frame]]]
 
 
 class Prefill:
     """State of one prefill. Rows may differ in visual tokens, padding, budget and strategy.
 
-    plans: one a row. valid: [B, S] attention mask. attention: name of the stock attention implementation.
+    plans: one a row. valid: [B, S] attention mask. decoder: the stock decoder. attention: name of its attention implementation.
     added: [B, S, C] states that the model adds after its first layers, one a layer (Qwen3-VL's deepstack).
     """
 
@@ -45,7 +49,7 @@ class Prefill:
         plans: Sequence[Plan],
         layout: Layout,
         valid: Tensor,
-        depth: int,
+        decoder: Any,
         attention: str,
         added: Sequence[Tensor] = (),
     ) -> None:
@@ -53,6 +57,7 @@ class Prefill:
         self.layout = layout
         self.prompt = valid
         self.attention = attention
+        self._decoder = decoder
         self.grids: Sequence[tuple[Grid, ...]] = ()
         self._added = added
         self.segment = Segment.whole(valid)
@@ -63,16 +68,24 @@ class Prefill:
         self._changed: dict[str, Any] = {}  # layer arguments that replace the stock ones in this segment
         self._hidden: dict[int, tuple[Tensor, Segment]] = {}
         self._rows: dict[tuple[int, Attn], tuple[Tensor, Segment]] = {}
+        self._keys: dict[int, tuple[Tensor, Segment]] = {}
+        self._prior: Prior | None = None
+        self._encoded: Sequence[Sequence[Frame]] | None = None
         self._generators = [plan.generator() for plan in plans]
         self._memos: list[dict[str, Any]] = [{} for _ in plans]
-        self._stages = [{stage.layer: j for j, stage in enumerate(plan.stages)} for plan in plans]
-        self._depths = set().union(*(plan.hidden_depths() for plan in plans))
         visual = layout.visual.sum(1).tolist()
         length = valid.sum(1).tolist()
         self.rows = [
-            RowTrace(visual=n, text=total - n, depth=depth, trim=plan.strategy.trim)
+            RowTrace(visual=n, text=total - n, depth=len(decoder.layers), trim=plan.strategy.trim)
             for n, total, plan in zip(visual, length, plans, strict=True)
         ]
+        # Rows without visual tokens have no stages.
+        self._stages = [
+            plan.stages(row.visual, row.text) if row.visual else () for plan, row in zip(plans, self.rows, strict=True)
+        ]
+        stages = [stage for stages in self._stages for stage in stages]
+        self._depths = {depth for stage in stages for depth in (*stage.hidden, *stage.text)}
+        self._key_layers = {layer for stage in stages for layer in stage.keys}
         last = layout.visual.int() * torch.arange(valid.shape[1], device=valid.device)
         self._after = (last.argmax(1) + 1).tolist()  # first column after the visual tokens
 
@@ -90,15 +103,23 @@ class Prefill:
         if depth in self._depths:
             self._hidden[depth] = (hidden, self.segment)
 
-    def wanted(self, layer: int) -> Callable[[Rows], None] | None:
+    def wanted(self, layer: int) -> Listener | None:
         """The listener for the attention of decoder layer `layer`, or None if nobody asked."""
-        requests = [(b, request) for b, plan in enumerate(self.plans) for request in plan.requests(layer)]
-        return self._listener(requests) if requests else None
+        requests = self._requests(lambda a: a.layer == layer and not a.peek and a.rows != "prior")
+        keys = layer if layer in self._key_layers else None
+        return self._listener(requests, keys) if requests or keys is not None else None
 
-    def peeked(self, layer: int) -> Callable[[Rows], None] | None:
+    def peeked(self, layer: int) -> Listener | None:
         """The listener for a dry run of layer `layer` before its stage, or None if nobody asked."""
         requests = [(b, request) for b, stage, _ in self._due(layer) for request in stage.attention if request.peek]
-        return self._listener(requests) if requests else None
+        return self._listener(requests, None) if requests else None
+
+    def run_prior(self, layer: int, module: Any, hidden: Tensor, stock: dict[str, Any], probe: Probe) -> None:
+        """Run the second forward through decoder layer `layer`, if somebody asked for one."""
+        if layer == 0 and (requests := self._requests(lambda a: a.rows == "prior")):
+            self._prior = Prior(requests, self.prompt, self._after)
+        if self._prior is not None:
+            self._prior.run(layer, module, hidden, stock, probe, dict(enumerate(self._added)).get(layer))
 
     def reduce(self, layer: int, hidden: Tensor) -> Tensor:
         """Run the stages before decoder layer `layer`: hidden [B, n, C] -> [B, m, C], and a new segment."""
@@ -106,7 +127,7 @@ class Prefill:
         merged = None
         for b, stage, index in self._due(layer):
             view, at = self._view(b, stage, index)
-            selection = _checked(self.plans[b], stage, view, hidden)
+            selection = checked_selection(self.plans[b].strategy, view, hidden.shape[-1])
             kept = at[selection.keep]
             keep[b, at] = False
             keep[b, kept] = True
@@ -131,7 +152,7 @@ class Prefill:
 
     def due(self, layer: int) -> bool:
         """Whether some row has a stage before decoder layer `layer`."""
-        return any(layer in stages for stages in self._stages)
+        return any(stage.layer == layer for stages in self._stages for stage in stages)
 
     def arguments(self, stock: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
         """The keyword arguments of a decoder layer: the stock ones, with mask and positions of this segment."""
@@ -164,20 +185,36 @@ class Prefill:
             cache.trim(alive.gather(1, segment.columns) | ~trim.unsqueeze(1))
 
     def _due(self, layer: int) -> list[tuple[int, Stage, int]]:
-        """(row, stage, its number) of the stages before this layer; rows without visual tokens have none."""
+        """(row, stage, its number) of the stages before this layer."""
         return [
-            (b, self.plans[b].stages[stages[layer]], stages[layer])
+            (b, stage, index)
             for b, stages in enumerate(self._stages)
-            if layer in stages and self.rows[b].visual
+            for index, stage in enumerate(stages)
+            if stage.layer == layer
         ]
 
-    def _listener(self, requests: list[tuple[int, Attn]]) -> Callable[[Rows], None]:
+    def _requests(self, wanted: Callable[[Attn], bool]) -> list[tuple[int, Attn]]:
+        """(row, request), each once."""
+        return list(
+            dict.fromkeys(
+                (b, request)
+                for b, stages in enumerate(self._stages)
+                for stage in stages
+                for request in stage.attention
+                if wanted(request)
+            )
+        )
+
+    def _listener(self, requests: Sequence[tuple[int, Attn]], keys: int | None) -> Listener:
+        """Keeps what was asked for; keys: the layer, if its keys are wanted."""
         segment = self.segment
 
-        def listen(rows: Rows) -> None:
+        def listen(attended: Attended) -> None:
             for b, request in requests:
                 queries = segment.find(b, self._queries(b, request.rows))
-                self._rows[b, request] = (rows(b, queries, segment.valid[b]), segment)
+                self._rows[b, request] = (attended.rows(b, queries, segment.valid[b]), segment)
+            if keys is not None:
+                self._keys[keys] = (attended.key.transpose(1, 2).flatten(2), segment)
 
         return listen
 
@@ -199,45 +236,41 @@ class Prefill:
         at = (segment.valid[b] & self.layout.visual[b][columns]).nonzero().flatten()
         candidates = columns[at]
         question = torch.arange(self._after[b], self.prompt.shape[1], device=columns.device)
-        n0 = self.rows[b].visual
+        n0, alive = self.rows[b].visual, self.ordinals[b][candidates]
+        frames = self._frames(b) if stage.signals or stage.pixels or stage.rerun is not None else ()
         view = View(
             n0=n0,
-            alive=self.ordinals[b][candidates],
+            alive=alive,
             grids=self.grids[b],
             stage=stage,
             index=index,
             k=len(at) if stage.keep is None else count(stage.keep, n0, len(at)),
-            hidden={depth: self._states(b, depth, candidates) for depth in stage.hidden},
-            text={depth: self._states(b, depth, question) for depth in stage.text},
+            hidden={depth: self._states(self._hidden[depth], b, candidates) for depth in stage.hidden},
+            text={depth: self._states(self._hidden[depth], b, question) for depth in stage.text},
+            keys={layer: self._states(self._keys[layer], b, candidates) for layer in stage.keys},
+            text_keys={layer: self._states(self._keys[layer], b, question) for layer in stage.keys},
             attention={request: self._attention(b, request, candidates) for request in stage.attention},
+            signals={asked: torch.cat([f.signal(asked) for f in frames])[alive] for asked in stage.signals},
+            frames=frames,
+            norm=self._decoder.norm,
             generator=self._generators[b],
             memo=self._memos[b],
         )
         return view, at
 
-    def _states(self, b: int, depth: int, columns: Tensor) -> Tensor:
-        hidden, segment = self._hidden[depth]
-        return hidden[b][segment.find(b, columns).to(hidden.device)]
+    def _frames(self, b: int) -> Sequence[Frame]:
+        """What the encoder saw of row b."""
+        if self._encoded is None:
+            self._encoded = self.layout.frames()
+        return self._encoded[b]
+
+    def _states(self, recorded: tuple[Tensor, Segment], b: int, columns: Tensor) -> Tensor:
+        states, segment = recorded
+        return states[b][segment.find(b, columns).to(states.device)]
 
     def _attention(self, b: int, request: Attn, columns: Tensor) -> Tensor:
+        if request.rows == "prior":
+            assert self._prior is not None
+            return self._prior.rows[b, request][..., columns]
         rows, segment = self._rows[b, request]
         return rows[..., segment.find(b, columns).to(rows.device)]
-
-
-def _checked(plan: Plan, stage: Stage, view: View, hidden: Tensor) -> Selection:
-    """The strategy's selection, or a StrategyError that says how it breaks the contract."""
-    with torch.no_grad():
-        selection = plan.strategy.select(view)
-    keep = selection.keep
-    problem = ""
-    if keep.dtype != torch.long or keep.ndim != 1:
-        problem = f"keep must be a 1-d tensor of indices, not {keep.dtype} {list(keep.shape)}"
-    elif stage.keep is not None and len(keep) != view.k:
-        problem = f"{len(keep)} tokens kept where {view.k} were to be kept"
-    elif len(keep) == 0 or int(keep[0]) < 0 or int(keep[-1]) >= view.n or not bool((keep[1:] > keep[:-1]).all()):
-        problem = f"keep must hold ascending indices below {view.n}, at least one"
-    elif selection.values is not None and selection.values.shape != (len(keep), hidden.shape[-1]):
-        problem = f"values must be {[len(keep), hidden.shape[-1]]}, not {list(selection.values.shape)}"
-    if problem:
-        raise StrategyError(f"strategy {type(plan.strategy).__name__}, stage before layer {stage.layer}: {problem}")
-    return selection

@@ -1,13 +1,15 @@
-"""Softmax rows of a few queries, from the very q and k an attention layer uses, while the stock kernel does the work.
+"""Queries and keys of an attention layer, read inside the attention interface while the stock kernel does the work.
 
-The rows are read inside the attention interface: after q/k norm and position embeddings, before grouped keys are
-repeated, so that no architecture needs code of its own. Eager attention hands out its weights itself.
+They are read after q/k norm and position embeddings and before grouped keys are repeated, so that no architecture needs
+code of its own. Softmax rows are computed for the few queries that somebody asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,39 +20,58 @@ from transformers import AttentionInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-__all__ = ["Probe", "Rows"]
+__all__ = ["Attended", "Listener", "Probe"]
 
-# rows(b, queries [r], valid [n]) -> [heads, r, n] softmax rows of row b of the batch.
-Rows = Callable[[int, Tensor, Tensor], Tensor]
-_LISTENERS: WeakKeyDictionary[nn.Module, Callable[[Rows], None]] = WeakKeyDictionary()
 _PREFIX = "tokenbench_"
 
 
-def _softmax_rows(query: Tensor, key: Tensor, scaling: float | None) -> Rows:
-    """query [B, H, q, D], key [B, H_kv, n, D] with q == n."""
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+@dataclass(frozen=True)
+class Attended:
+    """What one attention layer worked on: query [B, H, n, D], key [B, H_kv, n, D], and the factor of their products."""
 
-    def rows(b: int, queries: Tensor, valid: Tensor) -> Tensor:
-        kv_heads = key.shape[1]
-        # Grouped heads share their key.
-        chosen = query[b][:, queries].float().reshape(kv_heads, -1, len(queries), query.shape[-1])
-        logits = chosen @ key[b].float().unsqueeze(1).transpose(-1, -2) * scale
-        column = torch.arange(key.shape[2], device=key.device)
+    query: Tensor
+    key: Tensor
+    scaling: float
+
+    def rows(self, b: int, queries: Tensor, valid: Tensor) -> Tensor:
+        """[heads, r, n] causal softmax rows of row b for queries [r]; valid [n] excludes padding. float32."""
+        column = torch.arange(self.key.shape[2], device=self.key.device)
         seen = valid & (column <= queries.unsqueeze(1))
-        weights: Tensor = logits.masked_fill(~seen, -torch.inf).softmax(-1)
-        return weights.flatten(0, 1)
+        return self.products(b, queries).masked_fill(~seen, -torch.inf).softmax(-1)
 
-    return rows
+    def products(self, b: int, queries: Tensor | slice) -> Tensor:
+        """[heads, r, n] scaled products of row b's queries with all keys, float32."""
+        key = self.key[b].float()
+        chosen = self.query[b][:, queries].float()
+        # Grouped heads share their key.
+        grouped = chosen.reshape(len(key), -1, *chosen.shape[1:])
+        return (grouped @ key.unsqueeze(1).transpose(-1, -2) * self.scaling).flatten(0, 1)
+
+
+Listener = Callable[[Attended], None]
+_LISTENERS: WeakKeyDictionary[nn.Module, Listener] = WeakKeyDictionary()
 
 
 def _probed(stock: str) -> Callable[..., Any]:
-    def attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> Any:
+    def attention(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
+    ) -> Any:
         listener = _LISTENERS.get(module)
         if listener is not None:
-            listener(_softmax_rows(query, key, kwargs.get("scaling")))
-        return ALL_ATTENTION_FUNCTIONS[stock](module, query, key, value, mask, **kwargs)
+            scaling = kwargs.get("scaling")
+            listener(Attended(query, key, query.shape[-1] ** -0.5 if scaling is None else scaling))
+        return _stock(stock, module)(module, query, key, value, attention_mask, **kwargs)
 
     return attention
+
+
+def _stock(name: str, module: nn.Module) -> Callable[..., Any]:
+    if name != "eager":
+        stock: Callable[..., Any] = ALL_ATTENTION_FUNCTIONS[name]
+        return stock
+    # Eager attention is no entry of the interface: every modeling file brings its own.
+    own: Callable[..., Any] = sys.modules[type(module).__module__].eager_attention_forward
+    return own
 
 
 def _register(stock: str) -> str:
@@ -62,12 +83,12 @@ def _register(stock: str) -> str:
 
 
 class Probe:
-    """Makes a decoder's attention layers readable for as long as the context lasts."""
+    """Makes the attention layers of a stock model (`attentions`, its modules) readable for as long as the context lasts."""
 
-    def __init__(self, decoder: nn.Module) -> None:
-        self._decoder: Any = decoder
-        config: Any = decoder.config
-        self._stock: str = config._attn_implementation.removeprefix(_PREFIX)
+    def __init__(self, model: nn.Module, attentions: Iterable[nn.Module]) -> None:
+        self._model: Any = model
+        self._attentions = list(attentions)
+        self._stock: str = self._model.config._attn_implementation.removeprefix(_PREFIX)
         self._undo = ExitStack()
 
     @property
@@ -76,31 +97,20 @@ class Probe:
         return self._stock
 
     def __enter__(self) -> Probe:
-        if self._stock == "eager":
-            for layer in self._decoder.layers:
-                self._undo.callback(layer.self_attn.register_forward_hook(self._eager).remove)
-        else:
-            self._undo.callback(self._decoder.set_attn_implementation, self._decoder.config._attn_implementation)
-            self._decoder.set_attn_implementation(_register(self._stock))
+        self._undo.callback(self._model.set_attn_implementation, self._model.config._attn_implementation)
+        self._model.set_attn_implementation(_register(self._stock))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for layer in self._decoder.layers:
-            _LISTENERS.pop(layer.self_attn, None)
+        for attention in self._attentions:
+            _LISTENERS.pop(attention, None)
         self._undo.close()
 
-    def listen(self, attention: nn.Module, listener: Callable[[Rows], None] | None) -> None:
-        """Call `listener` when `attention` runs next; None = stop listening."""
+    def listen(self, attention: nn.Module, listener: Listener | None) -> None:
+        """Call `listener` whenever `attention` runs; None = stop listening."""
         if listener is None:
             _LISTENERS.pop(attention, None)
         else:
             _LISTENERS[attention] = listener
-
-    @staticmethod
-    def _eager(module: nn.Module, args: Any, output: Any) -> None:
-        listener = _LISTENERS.get(module)
-        if listener is not None:
-            weights = output[1]
-            listener(lambda b, queries, valid: weights[b][:, queries].float())

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tokenbench.engine.cache import PrunedLayer, install
+from tokenbench.engine.frame import Frame
 from tokenbench.engine.plan import Plan
 from tokenbench.engine.prefill import Layout, Prefill
 from tokenbench.engine.probe import Probe
@@ -34,6 +35,7 @@ class Pruner:
 
     plans: one for all rows, or one a row of the batch (repeated for beams); may be replaced between generations.
     layout: set it before a prompt runs: where its visual tokens are. A forward without one is a decode step.
+    frames: what the encoder saw of every row of the next prompt, where the encoder ran apart from it.
     prefills: the trace of every prompt that ran, one RowTrace a row.
     """
 
@@ -41,8 +43,9 @@ class Pruner:
         self.decoder: Any = decoder
         self.plans = list(plans)
         self.layout: Layout | None = None
+        self.frames: Sequence[Sequence[Frame]] | None = None
         self.prefills: list[list[RowTrace]] = []
-        self._probe = Probe(decoder)
+        self._probe = Probe(decoder, [layer.self_attn for layer in self.decoder.layers])
         self._prefill: Prefill | None = None
         self._positions: Tensor | None = None  # position ids of the forward that runs
         self._masks: dict[tuple[int, int], Tensor | None] = {}
@@ -99,7 +102,7 @@ class Pruner:
         each = batch // len(self.plans)
         plans = [plan for plan in self.plans for _ in range(each)]
         added, kwargs = _taken_away(kwargs)
-        self._prefill = Prefill(plans, layout, valid, self.depth, self._probe.attention, added)
+        self._prefill = Prefill(plans, layout, valid, self.decoder, self._probe.attention, added)
         return args, kwargs
 
     def _place(self, rotary: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -127,6 +130,7 @@ class Pruner:
         if i == 0:
             prefill.caches = install(kwargs.get("past_key_values"), self.depth)
             prefill.rope = kwargs["position_embeddings"]
+        prefill.run_prior(i, layer, hidden, kwargs, self._probe)
         prefill.remember(i, hidden)
         if prefill.due(i):
             self._peek(i, layer, hidden, kwargs)
