@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tokenbench.errors import MachineError
@@ -11,6 +12,7 @@ from tokenbench.errors import MachineError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from tokenbench.cost import ModelSize
     from tokenbench.strategy import Grid
 
 __all__ = ["Backbone", "Encoder", "FrameLayout", "runs"]
@@ -59,12 +61,14 @@ class Backbone:
     source: for a backbone that is one particular model: its weights (a folder or a Hugging Face id).
     notes: sentences a reader of this model's numbers must see.
     tiled: an image may be several lattices, its tiles.
+    published: the sizes that the `config.json` of `source` states, where they are to be known without a download.
     """
 
     model_types: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str | None] = None
     notes: ClassVar[tuple[str, ...]] = ()
     tiled: ClassVar[bool] = False
+    published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     def decoder(self, model: Any) -> nn.Module:
         """The module that holds the decoder `layers` and `rotary_emb`."""
@@ -121,6 +125,17 @@ class Backbone:
         raise MachineError(
             "the model's processor has no chat template", "fetch the model again, with chat_template.jinja"
         )
+
+    def size(self, config: Any) -> ModelSize:
+        """Sizes of decoder and encoder, from the model's stock configuration alone.
+
+        Raises UsageError if the cost of one of them is not known.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no size()")
+
+    def typical(self, config: Any) -> tuple[Grid, ...]:
+        """The lattices of one common input, for a cost that is no sample's."""
+        raise NotImplementedError(f"{type(self).__name__} has no typical()")
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         """A small random model and unlike prompts (its inputs for one row each), for the checks of tokenbench.testing."""

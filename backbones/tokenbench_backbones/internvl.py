@@ -12,6 +12,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tokenbench import Backbone, Grid
 from tokenbench.backbone import Encoder, FrameLayout
+from tokenbench.cost import ModelSize
+from tokenbench_backbones import sizes
 from tokenbench_backbones.llava import equal_grids, resized
 
 __all__ = ["InternVL"]
@@ -24,8 +26,7 @@ class InternVL(Backbone):
     tiled: ClassVar[bool] = True
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
-        side = isqrt(model.config.image_seq_length)
-        return equal_grids(self.visual(model, input_ids), Grid(1, side, side), "image tile")
+        return equal_grids(self.visual(model, input_ids), _tile(model.config), "image tile")
 
     def encode(self, model: Any, inputs: Any) -> list[Tensor]:
         pixels = inputs.get("pixel_values_videos", inputs.get("pixel_values"))
@@ -87,7 +88,19 @@ class InternVL(Backbone):
         tiles: Any = torch.cat(features).unflatten(0, (-1, model.config.image_seq_length))
         return BaseModelOutputWithPooling(pooler_output=tiles)
 
+    def size(self, config: Any) -> ModelSize:
+        return sizes.internvl(config)
+
+    def typical(self, config: Any) -> tuple[Grid, ...]:
+        """One tile."""
+        return (_tile(config),)
+
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny
 
         return tiny.internvl(attention)
+
+
+def _tile(config: Any) -> Grid:
+    side = isqrt(config.image_seq_length)
+    return Grid(1, side, side)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from tokenbench import Backbone, Grid, UsageError
 from tokenbench.backbone import Encoder, FrameLayout
+from tokenbench.cost import ModelSize
+from tokenbench_backbones import sizes
 
 __all__ = ["Llava", "clip_encoder", "equal_grids", "resized"]
 
@@ -20,10 +22,7 @@ class Llava(Backbone):
     model_types: ClassVar[tuple[str, ...]] = ("llava",)
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
-        vision = model.config.vision_config
-        side = vision.image_size // vision.patch_size
-        lead = 0 if model.config.vision_feature_select_strategy == "default" else 1
-        return equal_grids(self.visual(model, input_ids), Grid(1, side, side, lead), "image")
+        return equal_grids(self.visual(model, input_ids), _lattice(model.config), "image")
 
     def encoders(self, model: Any) -> Sequence[Encoder]:
         full = model.config.vision_feature_select_strategy != "default"
@@ -32,6 +31,13 @@ class Llava(Backbone):
     def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
         shown = "".join(f"{getattr(processor, f'{kind}_token')}\n" for kind in kinds)
         return f"USER: {shown}{question} ASSISTANT:"
+
+    def size(self, config: Any) -> ModelSize:
+        return sizes.llava(config)
+
+    def typical(self, config: Any) -> tuple[Grid, ...]:
+        """One image."""
+        return (_lattice(config),)
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny
@@ -89,3 +95,9 @@ def resized(pictures: Tensor, height: int, width: int) -> Tensor:
     shape = (height, width)
     smaller = nn.functional.interpolate(pictures.float(), shape, mode="bicubic", antialias=True, align_corners=False)
     return smaller.to(pictures.dtype)
+
+
+def _lattice(config: Any) -> Grid:
+    """Of one image."""
+    side = config.vision_config.image_size // config.vision_config.patch_size
+    return Grid(1, side, side, lead=0 if config.vision_feature_select_strategy == "default" else 1)

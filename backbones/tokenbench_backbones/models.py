@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from tokenbench_backbones import published
 from tokenbench_backbones.internvl import InternVL
 from tokenbench_backbones.llava import Llava
 from tokenbench_backbones.qwen_vl import Qwen2VL, Qwen3VL, Qwen25VL
@@ -16,39 +18,46 @@ class Llava7B(Llava):
     """LLaVA-1.5 7B."""
 
     source: ClassVar[str] = "llava-hf/llava-1.5-7b-hf"
+    published: ClassVar[Mapping[str, Any]] = published.LLAVA_1_5_7B
 
 
 class Llava13B(Llava):
     """LLaVA-1.5 13B."""
 
     source: ClassVar[str] = "llava-hf/llava-1.5-13b-hf"
+    published: ClassVar[Mapping[str, Any]] = published.LLAVA_1_5_13B
 
 
 class Qwen2VL7B(Qwen2VL):
     """Qwen2-VL 7B Instruct."""
 
     source: ClassVar[str] = "Qwen/Qwen2-VL-7B-Instruct"
+    published: ClassVar[Mapping[str, Any]] = published.QWEN2_VL_7B
 
 
 class Qwen25VL7B(Qwen25VL):
     """Qwen2.5-VL 7B Instruct."""
 
     source: ClassVar[str] = "Qwen/Qwen2.5-VL-7B-Instruct"
+    published: ClassVar[Mapping[str, Any]] = published.QWEN2_5_VL_7B
 
 
 class Qwen3VL8B(Qwen3VL):
     """Qwen3-VL 8B Instruct."""
 
     source: ClassVar[str] = "Qwen/Qwen3-VL-8B-Instruct"
+    published: ClassVar[Mapping[str, Any]] = published.QWEN3_VL_8B
 
 
 class InternVL8B(InternVL):
     """InternVL2.5 8B, the MPO checkpoint: the one whose weights were published for the transformers classes."""
 
     source: ClassVar[str] = "OpenGVLab/InternVL2_5-8B-MPO-hf"
+    published: ClassVar[Mapping[str, Any]] = published.INTERNVL2_5_8B
 
 
 class VideoLlava7B(VideoLlava):
     """Video-LLaVA 7B."""
 
     source: ClassVar[str] = "LanguageBind/Video-LLaVA-7B-hf"
+    published: ClassVar[Mapping[str, Any]] = published.VIDEO_LLAVA_7B

@@ -12,9 +12,13 @@ from transformers.vision_utils import get_vision_window_index
 
 from tokenbench import Backbone, Grid, UsageError
 from tokenbench.backbone import Encoder, FrameLayout, runs
+from tokenbench.cost import ModelSize
+from tokenbench_backbones import sizes
 from tokenbench_backbones.llava import resized
 
 __all__ = ["Qwen2VL", "Qwen3VL", "Qwen25VL"]
+
+TYPICAL = 1024  # pixels a side
 
 
 class Qwen2VL(Backbone):
@@ -85,6 +89,14 @@ class Qwen2VL(Backbone):
         """[tokens] where the encoder's layers have every visual token, counted in tokens, in the order of the prompt."""
         return torch.arange(int(grid_thw.prod(-1).sum()) // model.base_model.visual.spatial_merge_size**2)
 
+    def size(self, config: Any) -> ModelSize:
+        return sizes.qwen2_vl(config)
+
+    def typical(self, config: Any) -> tuple[Grid, ...]:
+        """An image of 1,024 x 1,024 pixels, whose sides the processor rounds to whole tokens."""
+        side = round(TYPICAL / (config.vision_config.patch_size * config.vision_config.spatial_merge_size))
+        return (Grid(1, side, side),)
+
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny
 
@@ -101,6 +113,9 @@ class Qwen25VL(Qwen2VL):
         order, _ = get_vision_window_index(grid_thw, config.spatial_merge_size, config.window_size, config.patch_size)
         places: Tensor = order.argsort().cpu()
         return places
+
+    def size(self, config: Any) -> ModelSize:
+        return sizes.qwen2_5_vl(config)
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny
@@ -127,6 +142,9 @@ class Qwen3VL(Qwen2VL):
         output: Any = BaseModelOutputWithPooling()
         output.pooler_output, output.deepstack_features = depths[0], depths[1:]
         return output
+
+    def size(self, config: Any) -> ModelSize:
+        return sizes.qwen3_vl(config)
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

@@ -48,6 +48,11 @@ class VideoLlava(Llava):
         together: Any = torch.cat(features).unsqueeze(0)  # the model flattens images, frames and tokens
         return BaseModelOutputWithPooling(pooler_output=together)
 
+    def typical(self, config: Any) -> tuple[Grid, ...]:
+        """One clip of eight frames."""
+        side = _side(config)
+        return (Grid(8, side, side, lead=1),)
+
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny
 
@@ -56,7 +61,7 @@ class VideoLlava(Llava):
 
 def _lattices(config: Any, token: int, count: int) -> list[Grid]:
     """Of `count` tokens of one kind in a row."""
-    side = config.vision_config.image_size // config.vision_config.patch_size
+    side = _side(config)
     video = token == config.video_token_id
     lead = int(video or config.vision_feature_select_strategy != "default")
     one = Grid(1, side, side, lead)
@@ -65,3 +70,9 @@ def _lattices(config: Any, token: int, count: int) -> list[Grid]:
         raise UsageError(f"this model has {one.tokens} visual tokens {what}, but a prompt holds {count} in a row")
     each = count // one.tokens
     return [Grid(each, side, side, lead)] if video else [one] * each
+
+
+def _side(config: Any) -> int:
+    """Patches along a side of a frame."""
+    side: int = config.vision_config.image_size // config.vision_config.patch_size
+    return side
