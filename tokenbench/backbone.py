@@ -53,6 +53,10 @@ class Encoder:
     project: Callable[[Tensor], Tensor]
     shrunk: Callable[[Any, int, int], Tensor]
 
+    def after(self, share: float) -> int:
+        """The layer that follows that share of all layers; the last one before the projector at the latest."""
+        return min(int(share * len(self.layers)), self.depth - 1)
+
 
 class Backbone:
     """Adapter of one architecture to stock transformers.

@@ -1,4 +1,4 @@
-"""The four hooks by which plug-ins, the built-in ones included, register what they bring."""
+"""The hooks by which plug-ins, the built-in ones included, register what they bring."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ Register = Callable[[str, Any], None]
 hookspec = pluggy.HookspecMarker("tokenbench")
 hookimpl = pluggy.HookimplMarker("tokenbench")
 
-KINDS = ("strategies", "backbones", "suites", "reports")
+KINDS = ("strategies", "mergers", "backbones", "suites", "reports")
 
 
 @hookspec
 def tokenbench_register_strategies(register: Register) -> None:
     """Register strategies: subclasses of `tokenbench.Strategy`."""
+
+
+@hookspec
+def tokenbench_register_mergers(register: Register) -> None:
+    """Register mergers: subclasses of `tokenbench.Merger`."""
 
 
 @hookspec

@@ -24,7 +24,14 @@ from tokenbench.hookspecs import KINDS
 
 __all__ = ["Plugin", "Registry", "registry"]
 
-_SINGULAR = {"strategies": "strategy", "backbones": "model", "suites": "suite", "reports": "report format"}
+_SINGULAR = {
+    "strategies": "strategy",
+    "mergers": "merger",
+    "backbones": "model",
+    "suites": "suite",
+    "reports": "report format",
+}
+_BASES = {"strategies": "Strategy", "mergers": "Merger", "backbones": "Backbone", "reports": "Report"}
 
 
 @dataclass
@@ -152,9 +159,7 @@ def _checked(kind: str, name: str, value: Any, plugin: Plugin) -> Any:
     if kind == "suites":
         right, wanted = callable(value), "a function that returns a tokenbench.Suite"
     else:
-        base = getattr(
-            import_module("tokenbench"), {"strategies": "Strategy", "backbones": "Backbone"}.get(kind, "Report")
-        )
+        base = getattr(import_module("tokenbench"), _BASES[kind])
         right, wanted = isinstance(value, type) and issubclass(value, base), f"a subclass of tokenbench.{base.__name__}"
     if not right:
         raise UsageError(f"plug-in {plugin.name} ({plugin.origin}): '{name}' must be {wanted}, not {value!r}")

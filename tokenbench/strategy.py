@@ -85,8 +85,8 @@ class Stage:
     hidden, text: depths at which `select` reads hidden states of the candidates and of the question (depth l = input of
         decoder layer l).
     keys: decoder layers whose keys it reads. attention: softmax rows it reads. signals: what it reads of the encoder.
-    rerun: encoder layer from which on it runs the vision encoder once more, on fewer tokens. pixels: it encodes a smaller
-        image.
+    rerun: share of the vision encoder's layers after which it runs the rest once more, on fewer tokens. pixels: it encodes
+        a smaller image.
     """
 
     layer: int
@@ -96,7 +96,7 @@ class Stage:
     keys: tuple[int, ...] = ()
     attention: tuple[Attn, ...] = ()
     signals: tuple[Signal, ...] = ()
-    rerun: int | None = None
+    rerun: float | None = None
     pixels: bool = False
     at_most: bool = False
 

@@ -62,7 +62,7 @@ class KeepAll(Strategy):
                 keys=(layer - 1,),
                 attention=rows,
                 signals=signals if layer == 1 else (),
-                rerun=1 if layer == 1 else None,
+                rerun=0.5 if layer == 1 else None,
             )
             for layer, rows in asks
         ]

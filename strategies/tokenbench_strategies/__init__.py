@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from tokenbench import Register, hookimpl
 
+STRATEGIES = {
+    "attention": "attention:Attention",
+    "blind": "blind:Blind",
+    "clse": "clse:CLSE",
+    "clse-m": "clse_m:CLSEM",
+    "clse-m-paper": "clse_m_paper:CLSEMPaper",
+    "dart": "dart:DART",
+    "divprune": "divprune:DivPrune",
+    "downsample": "downsample:Downsample",
+    "fastv": "fastv:FastV",
+    "ficoco-v": "ficoco_v:FiCoCoV",
+    "hired": "hired:HiRED",
+    "pdrop": "pdrop:PDrop",
+    "pooling": "pooling:Pooling",
+    "priortr": "priortr:PriorTR",
+    "priortr-2f": "priortr:PriorTR2F",
+    "prumerge": "prumerge:PruMerge",
+    "random": "random:Random",
+    "sparsevlm": "sparsevlm:SparseVLM",
+    "tome": "tome:ToMe",
+    "uniform": "uniform:Uniform",
+    "vanilla": "vanilla:Vanilla",
+    "visionzip": "visionzip:VisionZip",
+    "vispruner": "vispruner:VisPruner",
+}
+
 
 @hookimpl
 def tokenbench_register_strategies(register: Register) -> None:
-    register("attention", "tokenbench_strategies.attention:Attention")
-    register("clse", "tokenbench_strategies.clse:CLSE")
-    register("clse-m", "tokenbench_strategies.clse_m:CLSEM")
-    register("divprune", "tokenbench_strategies.divprune:DivPrune")
-    register("fastv", "tokenbench_strategies.fastv:FastV")
-    register("priortr", "tokenbench_strategies.priortr:PriorTR")
-    register("random", "tokenbench_strategies.random:Random")
-    register("tome", "tokenbench_strategies.tome:ToMe")
-    register("uniform", "tokenbench_strategies.uniform:Uniform")
-    register("vanilla", "tokenbench_strategies.vanilla:Vanilla")
+    for name, target in STRATEGIES.items():
+        register(name, f"tokenbench_strategies.{target}")
+
+
+@hookimpl
+def tokenbench_register_mergers(register: Register) -> None:
+    register("merge", "tokenbench_strategies.merge:Matching")
+    register("tome", "tokenbench_strategies.merge:Matching")

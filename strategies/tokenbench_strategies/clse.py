@@ -62,6 +62,8 @@ class CLSE(Strategy):
     layers as they are: clse:layers=3:ref=2:kv=keep. It also takes the first t*h*w tokens for the lattice, although every
     frame has a [CLS] in front: the lattice slips by a token a frame, and the last t tokens are always kept.
     lattice=shifted does the same, those t tokens counted in the budget.
+    fft=3d takes a clip as one volume: r over the three shifted axes, s = cutoff * (min(t, h, w)//2); an image is a clip of one
+    frame, whose s is 0, and keeps the transform by rows and columns.
     Attention is read in float32; the spectral term is computed in float64, since the gate's slope of 1 / temp multiplies
     its rounding.
     """
@@ -75,6 +77,7 @@ class CLSE(Strategy):
     layers: tuple[int, ...] = Field((), description="prune before these decoder layers; default 1/11/21 of 32")
     kv: Literal["trim", "keep"] = Field("trim", description="dropped tokens in the KV cache of earlier layers")
     lattice: Literal["own", "shifted"] = Field("own", description="shifted = [CLS] tokens counted as patches")
+    fft: Literal["2d", "3d"] = Field("2d", description="3d = one transform over time, rows and columns of a clip")
 
     @property
     def trim(self) -> bool:  # type: ignore[override]
@@ -115,7 +118,8 @@ class CLSE(Strategy):
         return self._item_of(before, after, grid)
 
     def _item_of(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
-        s_ref, s_now = (high_frequency(patches(x, grid), self.cutoff) for x in (before, after))
+        volume = self.fft == "3d" and grid.t > 1
+        s_ref, s_now = (high_frequency(patches(x, grid), self.cutoff, volume) for x in (before, after))
         evolution = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
         led = evolution.mean().expand(grid.t, grid.lead)
         return torch.cat([led, evolution.flatten(1)], 1).flatten()
@@ -135,21 +139,25 @@ def patches(states: Tensor, grid: Grid) -> Tensor:
     return frames.reshape(grid.t, grid.h, grid.w, -1)
 
 
-def high_frequency(frames: Tensor, cutoff: float) -> Tensor:
-    """frames [t, h, w, C] -> [t, h, w] mean over channels of the magnitude that a high-pass on each frame lets through."""
-    spectrum = torch.fft.fftshift(torch.fft.fft2(frames, dim=(1, 2)), dim=(1, 2))
-    mask = high_pass(frames.shape[1], frames.shape[2], cutoff).to(frames).unsqueeze(-1)
-    passed = torch.fft.ifft2(torch.fft.ifftshift(spectrum * mask, dim=(1, 2)), dim=(1, 2))
+def high_frequency(frames: Tensor, cutoff: float, volume: bool = False) -> Tensor:
+    """frames [t, h, w, C] -> [t, h, w] mean over channels of the magnitude that a high-pass on each frame lets through.
+
+    volume: on all frames at once, as one volume.
+    """
+    axes = (0, 1, 2) if volume else (1, 2)
+    spectrum = torch.fft.fftshift(torch.fft.fftn(frames, dim=axes), dim=axes)
+    mask = high_pass(tuple(frames.shape[axis] for axis in axes), cutoff).to(frames).unsqueeze(-1)
+    passed = torch.fft.ifftn(torch.fft.ifftshift(spectrum * mask, dim=axes), dim=axes)
     strength: Tensor = passed.abs().mean(-1)
     return strength
 
 
 @lru_cache(maxsize=64)
-def high_pass(h: int, w: int, cutoff: float) -> Tensor:
-    """[h, w] 1 - exp(-r^2 / 2 s^2) around the shifted zero frequency; a lattice one patch wide has no such filter: zeros."""
-    sigma = cutoff * min(h // 2, w // 2)
+def high_pass(shape: tuple[int, ...], cutoff: float) -> Tensor:
+    """[*shape] 1 - exp(-r^2 / 2 s^2) around the shifted zero frequency; a lattice one patch wide has no such filter: zeros."""
+    sigma = cutoff * (min(shape) // 2)
     if sigma == 0:
-        return torch.zeros(h, w, dtype=torch.float64)
-    y = torch.arange(h, dtype=torch.float64) - h // 2
-    x = torch.arange(w, dtype=torch.float64) - w // 2
-    return 1 - torch.exp(-(y.unsqueeze(1) ** 2 + x**2) / (2 * sigma**2))
+        return torch.zeros(shape, dtype=torch.float64)
+    axes = [torch.arange(size, dtype=torch.float64) - size // 2 for size in shape]
+    squares = sum(axis**2 for axis in torch.meshgrid(*axes, indexing="ij"))
+    return 1 - torch.exp(-torch.as_tensor(squares) / (2 * sigma**2))

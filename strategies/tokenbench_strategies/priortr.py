@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from tokenbench import Attn, Budget, Keep, Stage, Strategy, View
 
-__all__ = ["PriorTR"]
+__all__ = ["PriorTR", "PriorTR2F"]
 
 EPSILON = 1e-10
 
@@ -42,6 +43,19 @@ class PriorTR(Strategy):
     def score(self, view: View) -> Tensor:
         p, q = (_over_tokens(view.attention[request]) for request in view.stage.attention)
         return p * ((p + EPSILON) / (q + EPSILON)).log()
+
+
+class PriorTR2F(PriorTR):
+    """PriorTR, its two-forward form: the prior comes from a second forward without the question.
+
+    Q: attention of the last prompt token at layer K-1 in a forward that ends right after the image with that token. P, score and stage as in
+    priortr. The second forward runs K layers, which the realised cost counts. The video port compares P of layer K-1 with Q of layer K,
+    which is not followed here.
+    """
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        own = super().stage(layer, keep, index)
+        return replace(own, attention=(own.attention[0], Attn(layer - 1, "prior")))
 
 
 def _over_tokens(attention: Tensor) -> Tensor:

@@ -103,9 +103,9 @@ class Frame:
         with torch.no_grad():
             return self.call.encoder.shrunk(self.layout.pixels, h, w)
 
-    def rerun(self, layer: int) -> Rerun:
-        """The frame before encoder layer `layer`, for running the rest again."""
-        return Rerun(self, layer)
+    def rerun(self, share: float) -> Rerun:
+        """The frame after that share of the encoder's layers, for running the rest again."""
+        return Rerun(self, self.call.encoder.after(share))
 
 
 class Rerun:
@@ -126,9 +126,9 @@ class Rerun:
         self._others = inputs[self._other_rows]
 
     @property
-    def done(self) -> bool:
-        """Whether all layers before the projector ran."""
-        return self.layer >= self._call.encoder.depth
+    def remaining(self) -> int:
+        """Layers left to run before the projector."""
+        return self._call.encoder.depth - self.layer
 
     def step(self) -> Tensor:
         """Run the next layer. Returns [1 + m, m] the products of its queries and keys that attention is the softmax of,

@@ -85,8 +85,8 @@ def _register(stock: str) -> str:
 class Probe:
     """Makes the attention layers of a stock model (`attentions`, its modules) readable for as long as the context lasts."""
 
-    def __init__(self, model: nn.Module, attentions: Iterable[nn.Module]) -> None:
-        self._model: Any = model
+    def __init__(self, model: Any, attentions: Iterable[nn.Module]) -> None:
+        self._model = model
         self._attentions = list(attentions)
         self._stock: str = self._model.config._attn_implementation.removeprefix(_PREFIX)
         self._undo = ExitStack()

@@ -39,13 +39,13 @@ class Pruner:
     prefills: the trace of every prompt that ran, one RowTrace a row.
     """
 
-    def __init__(self, decoder: nn.Module, plans: Sequence[Plan]) -> None:
-        self.decoder: Any = decoder
+    def __init__(self, decoder: Any, plans: Sequence[Plan]) -> None:
+        self.decoder = decoder
         self.plans = list(plans)
         self.layout: Layout | None = None
         self.frames: Sequence[Sequence[Frame]] | None = None
         self.prefills: list[list[RowTrace]] = []
-        self._probe = Probe(decoder, [layer.self_attn for layer in self.decoder.layers])
+        self._probe = Probe(self.decoder, [layer.self_attn for layer in self.decoder.layers])
         self._prefill: Prefill | None = None
         self._positions: Tensor | None = None  # position ids of the forward that runs
         self._masks: dict[tuple[int, int], Tensor | None] = {}

@@ -23,12 +23,12 @@ __all__ = ["Watch", "Wish", "dealt"]
 class Wish:
     """What the strategies of a run want to know of the encoder.
 
-    attention: layers (negative ones count from the last) whose queries and keys are kept. reruns: layers from which on
-    the encoder may run again. anything: whether frames are wanted at all.
+    attention: layers (negative ones count from the last) whose queries and keys are kept. reruns: shares of the layers after
+    which the rest may run again. anything: whether frames are wanted at all.
     """
 
     attention: frozenset[int] = frozenset()
-    reruns: frozenset[int] = frozenset()
+    reruns: frozenset[float] = frozenset()
     anything: bool = False
 
     @classmethod
@@ -89,7 +89,7 @@ class Watch:
     def _listen(self, encoder: Encoder, undo: ExitStack) -> None:
         count = len(encoder.layers)
         asked = {range(count)[layer] for layer in self._wish.attention}
-        starts = {range(count)[layer] for layer in self._wish.reruns}
+        starts = {encoder.after(share) for share in self._wish.reruns}
         probe = undo.enter_context(Probe(encoder.tower, encoder.attentions))
         undo.callback(
             encoder.tower.register_forward_pre_hook(

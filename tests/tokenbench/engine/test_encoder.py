@@ -27,7 +27,7 @@ class Look(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         asks = (Attn(0), Attn(0, "prior"))
-        return Stage(layer, keep, hidden=(0,), keys=(0,), attention=asks, signals=SIGNALS, rerun=1, pixels=True)
+        return Stage(layer, keep, hidden=(0,), keys=(0,), attention=asks, signals=SIGNALS, rerun=0.5, pixels=True)
 
     def select(self, view: View) -> Selection:
         self.see(view)
@@ -53,8 +53,8 @@ def test_running_the_encoder_again_without_merging_changes_nothing(name: str) ->
     for view in views(name)[2]:
         found = []
         for frame in view.frames:
-            rerun = frame.rerun(1)
-            while not rerun.done:
+            rerun = frame.rerun(0.5)
+            while rerun.remaining:
                 products = rerun.step()
                 assert products.shape == (1 + frame.tokens, frame.tokens)
             found.append(rerun.features())
@@ -81,7 +81,7 @@ def test_a_batch_sees_what_its_rows_see_alone(name: str) -> None:
 
 
 def test_attention_of_cls_is_eager_attention() -> None:
-    model, prompts, seen = views("llava")
+    _, prompts, seen = views("llava")
     eager, _ = tiny("llava", "eager")
     with torch.no_grad():
         vision = eager.base_model.vision_tower
@@ -102,7 +102,7 @@ def test_without_a_cls_attention_received_stands_in(name: str) -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_beams_share_what_the_encoder_saw(name: str) -> None:
-    model, prompts, seen = views(name, slice(0, 2), num_beams=2)
+    _, _, seen = views(name, slice(0, 2), num_beams=2)
     alone = views(name, slice(0, 2))[2]
     for view, other in zip(seen, [one for one in alone for _ in range(2)], strict=True):
         torch.testing.assert_close(view.signals[Signal("cls")], other.signals[Signal("cls")], **CLOSE)

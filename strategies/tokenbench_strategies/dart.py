@@ -1,0 +1,61 @@
+"""DART: tokens that duplicate a few pivots go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
+from tokenbench_strategies.fastv import fastv_layer
+
+__all__ = ["DART", "least_duplicated"]
+
+
+class DART(Strategy):
+    """DART (Wen et al., EMNLP 2025, arXiv 2502.11494): duplication matters more than importance.
+
+    Pivots: the 4 visual and 4 question tokens of largest key (L1 norm over all heads, at layer K-1). The visual pivots stay; then every pivot in
+    turn keeps its share of the tokens least like it (cosine of the final-normed states that enter layer K). One stage before layer K, 2 of 32;
+    original positions; the caches of earlier layers stay.
+    The released code collects the choices in a Python set, whose order and overlaps decide how many remain; here a token chosen before
+    is passed over, visual pivots first, so that exactly the budget remains.
+    """
+
+    layer: int | None = Field(None, ge=1, description="K, the decoder layer before which tokens go; default 2 of 32")
+    pivots: int = Field(4, ge=1, description="pivots among visual tokens, and as many among the question's")
+
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(self.layer or fastv_layer(depth), budget.keep)]
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        return Stage(layer, keep, hidden=(layer,), text=(layer,), keys=(layer - 1,))
+
+    def select(self, view: View) -> Selection:
+        layer = view.stage.layer
+        visual, text = _largest(view.keys[layer - 1], self.pivots), _largest(view.text_keys[layer - 1], self.pivots)
+        states, words = (normalize(view.norm(s).float(), dim=-1) for s in (view.hidden[layer], view.text[layer]))
+        pivots = torch.cat([states[visual], words[text]])
+        return Selection(least_duplicated(states @ pivots.T, visual[: view.k], view.k))
+
+
+def least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
+    """[k] ascending indices: those of `first`, then, pivot by pivot, the least similar of what is left.
+
+    similarity: [n, p] of every token to every pivot. Each pivot takes an equal share, the first ones one more if need be.
+    """
+    free = torch.ones(len(similarity), dtype=torch.bool, device=similarity.device)
+    free[first] = False
+    share, rest = divmod(k - len(first), similarity.shape[1])
+    for p in range(similarity.shape[1]):
+        ranked = similarity[:, p].masked_fill(~free, torch.inf).argsort(stable=True)
+        free[ranked[: share + (p < rest)]] = False
+    return (~free).nonzero().flatten()
+
+
+def _largest(keys: Tensor, count: int) -> Tensor:
+    """Indices of the keys [n, D] of largest L1 norm."""
+    return keys.float().abs().sum(1).argsort(descending=True, stable=True)[:count]

@@ -1,0 +1,72 @@
+"""Density-peak clusters: how SparseVLM and CLSE-M recycle tokens that are about to be dropped."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tokenbench import Selection
+from tokenbench.strategy import top
+
+__all__ = ["cluster_count", "clusters", "keep_and_recycle", "split"]
+
+_NEIGHBOURS = 5
+RECYCLED = 0.3
+
+
+def split(total: int, n: int) -> tuple[int, int]:
+    """(kept, clusters) that make `total` tokens of n.
+
+    The reference recycles the best int(0.3 d) + 1 of the d tokens it drops into int(m / 10) + 1 clusters, m being how
+    many it recycles; here the sum is given and the kept ones follow.
+    """
+    kept = total
+    while kept > 1 and kept + cluster_count(n - kept) > total:
+        kept -= 1
+    return kept, total - kept
+
+
+def cluster_count(dropped: int) -> int:
+    """Clusters that so many dropped tokens make."""
+    return (int(RECYCLED * dropped) + 1) // 10 + 1 if dropped else 0
+
+
+def clusters(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Density-peak clustering (Rodriguez and Laio, Science 2014) of states [m, C]: centres [count] and, [m], whose each is.
+
+    Density: exp(-mean squared distance to the 5 nearest), distances over sqrt(C). A centre is dense and far from anything
+    denser. Ties go to the first, where the reference adds noise.
+    """
+    states = states.float()
+    distance = torch.cdist(states, states) / states.shape[1] ** 0.5
+    nearest = distance.topk(min(_NEIGHBOURS, len(states)), largest=False).values
+    density = (-nearest.square().mean(1)).exp()
+    # Of equally dense tokens the earlier counts as denser.
+    rank = density.argsort(descending=True, stable=True).argsort()
+    denser = rank.unsqueeze(0) < rank.unsqueeze(1)
+    apart = distance.masked_fill(~denser, distance.max()).min(1).values
+    centres = (density * apart).argsort(descending=True, stable=True)[:count].sort().values
+    home = distance[:, centres].argmin(1)
+    home[centres] = torch.arange(len(centres), device=home.device)
+    return centres, home
+
+
+def keep_and_recycle(states: Tensor, score: Tensor, total: int) -> Selection:
+    """The best tokens as they are, and the best of the rest as cluster means where the clusters' centres stood.
+
+    states: [n, C]. score: [n]. total: how many tokens that makes.
+    """
+    kept, count = split(total, len(states))
+    keep = top(score, kept)
+    if not count:
+        return Selection(keep)
+    left = torch.ones(len(states), dtype=torch.bool, device=states.device)
+    left[keep] = False
+    dropped = left.nonzero().flatten()
+    best = score[dropped].argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
+    pool = dropped[best.sort().values]
+    centres, home = clusters(states[pool], count)
+    sums = torch.zeros(count, states.shape[1], device=states.device).index_add(0, home, states[pool].float())
+    means = sums / home.bincount(minlength=count).unsqueeze(1)
+    order = torch.cat([keep, pool[centres]]).sort()
+    return Selection(order.values, torch.cat([states[keep].float(), means])[order.indices])

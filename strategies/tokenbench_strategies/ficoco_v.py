@@ -1,0 +1,105 @@
+"""FiCoCo-V: redundant patches are merged layer by layer inside the vision encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, View
+from tokenbench_strategies.shares import shared_out
+
+if TYPE_CHECKING:
+    from tokenbench.engine import Frame
+
+__all__ = ["FiCoCoV"]
+
+
+class FiCoCoV(Strategy):
+    """FiCoCo-V (Han et al., AAAI 2026, arXiv 2411.17686): filter, correlate, compress.
+
+    In every encoder layer from the middle on r tokens are merged into others. Filter: score = .35 c - .65 p, c the product of the frame's
+    [CLS] query with a patch's key and p the mean product of the patch's query with all keys, both before the softmax, mean over heads, each of
+    length 1 over the patches; in every 2 x 2 window the lowest score is doubled if negative, halved if positive; the r lowest
+    go. Correlate: a token that goes is added to those of its row above the .998 quantile, at least one, with softmax weights.
+    Compress: means weighted by how many tokens each stands for. Positions are renumbered.
+    r follows from the budget, equal in all layers; several images or frames have budgets in proportion to their tokens. The paper merges 42 in each of 12
+    layers of CLIP ViT-L (72 tokens), but LLaVA reads the last but one layer, which only 11 merges reach (114). The original merges between
+    attention and MLP, here a layer is finished first; the released code keeps scores of earlier images in a module variable, which
+    is left out. A frame's [CLS] that is a visual token itself (Video-LLaVA) is never merged. Encoders without [CLS] (Qwen-VL): c is
+    the mean product with all patches' queries. The engine runs the upper layers a second time, since other strategies share the
+    first run; what the method saves is what it would save alone.
+    """
+
+    positions: ClassVar[Literal["original", "compact"]] = "compact"
+    merges: ClassVar[bool] = True
+
+    start: float = Field(0.5, ge=0, lt=1, description="share of the encoder's layers before the first merge")
+    beta: float = Field(0.35, ge=0, le=1, description="weight of the [CLS] term")
+
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(0, budget.keep)]
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        return Stage(layer, keep, rerun=self.start)
+
+    def select(self, view: View) -> Selection:
+        lattices = list(view.lattices())
+        sizes = [frame.tokens for frame in view.frames]
+        counts = shared_out(view.k, sizes, sizes)
+        keep, values = [], []
+        for frame, (grid, at), count in zip(view.frames, lattices, counts, strict=True):
+            if count:
+                alive, features = self._compressed(frame, grid, count)
+                keep.append(at.start + alive)
+                values.append(view.project(features))
+        return Selection(torch.cat(keep), torch.cat(values).float())
+
+    def _compressed(self, frame: Frame, grid: Grid, count: int) -> tuple[Tensor, Tensor]:
+        """Ordinals [count] of the frame's tokens that are left, and their features."""
+        rerun = frame.rerun(self.start)
+        sizes = torch.ones(frame.tokens, device=rerun.alive.device)
+        layers = rerun.remaining
+        for i in range(layers):
+            left = frame.tokens - (frame.tokens - count) * (i + 1) // layers
+            products = rerun.step()
+            gone = len(sizes) - left
+            if gone:
+                score = self._score(products, rerun.alive - grid.lead, grid)
+                score[rerun.alive < grid.lead] = torch.inf
+                order = score.argsort(stable=True)
+                states, sizes = compressed(rerun.states, sizes, products[1:], order[:gone], order[gone:].sort().values)
+                rerun.keep(order[gone:].sort().values, states)
+        return rerun.alive, rerun.features()
+
+    def _score(self, products: Tensor, patch: Tensor, grid: Grid) -> Tensor:
+        """[m] low = redundant. patch: [m] numbers of the patches in the lattice."""
+        cls, rows = products[0], products[1:]
+        finite = rows.isfinite()
+        mean = rows.masked_fill(~finite, 0).sum(1) / finite.sum(1)
+        score = self.beta * normalize(cls, dim=0) - (1 - self.beta) * normalize(mean, dim=0)
+        window = (patch // grid.w // 2) * grid.w + patch % grid.w // 2
+        lowest = torch.full((grid.h * grid.w + 1,), torch.inf, device=score.device)
+        lowest = lowest.scatter_reduce(0, window.clamp(min=0), score, "amin")
+        is_lowest = score == lowest[window.clamp(min=0)]
+        return torch.where(is_lowest, torch.where(score > 0, score / 2, score * 2), score)
+
+
+def compressed(states: Tensor, sizes: Tensor, rows: Tensor, gone: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Add the tokens `gone` to those of `kept` they look at most.
+
+    states: [m, patches, C]. sizes: [m]. rows: [m, m] products of every token's query with all keys.
+    Returns states [k, patches, C] and sizes [k] of the kept.
+    """
+    products = rows[gone][:, kept]
+    limit = products.quantile(0.998, dim=1, keepdim=True)
+    targets = (products > limit) | (products == products.max(1, keepdim=True).values)
+    weights = products.masked_fill(~targets, -torch.inf).softmax(1) * sizes[gone].unsqueeze(1)
+    flat = states.float().flatten(1)
+    totals = sizes[kept] + weights.sum(0)
+    merged = (flat[kept] * sizes[kept].unsqueeze(1) + weights.T @ flat[gone]) / totals.unsqueeze(1)
+    return merged.unflatten(1, states.shape[1:]), totals

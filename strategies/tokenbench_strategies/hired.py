@@ -1,0 +1,43 @@
+"""HiRED: a budget for every crop, and the encoder's attention within it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+
+from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench.strategy import top
+from tokenbench_strategies.shares import shared_out
+
+__all__ = ["HiRED"]
+
+_EARLY, _LATE = Signal("cls", 0), Signal("cls", -2)
+
+
+class HiRED(Strategy):
+    """HiRED (Arif et al., AAAI 2025, arXiv 2408.10945), before the decoder.
+
+    Score: [CLS] attention of a late encoder layer (the last but one), heads together. With several crops (tiles, images, frames) the budget is first shared
+    out by the [CLS] attention mass that each crop's patches have in the first layer. Positions are renumbered.
+    In the paper the full image's early attention over the regions of the crops shares the budget out, half of it being the full
+    image's own; where a tile lies is not known on every backbone, so that every crop's own mass counts here.
+    Encoders without [CLS] (Qwen-VL): the mean attention a token receives.
+    """
+
+    positions: ClassVar[Literal["original", "compact"]] = "compact"
+
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(0, budget.keep)]
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        return Stage(layer, keep, signals=(_EARLY, _LATE))
+
+    def select(self, view: View) -> Selection:
+        crops = [at for _, at in view.lattices()]
+        mass = [float(view.signals[_EARLY][at].sum()) for at in crops]
+        counts = shared_out(view.k, mass, [at.stop - at.start for at in crops])
+        late = view.signals[_LATE]
+        kept = [at.start + top(late[at], count) for at, count in zip(crops, counts, strict=True)]
+        return Selection(torch.cat(kept))

@@ -1,0 +1,72 @@
+"""SparseVLM: the words of the question that look at the image decide, and what they drop is recycled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
+from tokenbench_strategies.density import cluster_count, keep_and_recycle
+
+__all__ = ["SparseVLM"]
+
+_KEPT = {192: (300, 200, 110), 128: (303, 110, 36), 64: (66, 30, 17)}
+_OF = 576
+_FACTORS = (300 / 192, 200 / 192, 110 / 192)
+
+
+class SparseVLM(Strategy):
+    """SparseVLM (Zhang et al., ICML 2025, arXiv 2410.04417), version 1.0 of its code.
+
+    Raters: words after the image whose share of the image's attention is above average, at the embeddings: the mean over
+    visual tokens of softmax over words of <word, token>. Score: attention of the raters at the layer before the stage, mean
+    over raters and heads. Recycling: the best 30 % of what is dropped becomes density-peak cluster means.
+    Stages after layers 2, 6 and 15 of 32 (at the same relative depths elsewhere), keeping 300/200/110 tokens at "192",
+    303/110/36 at "128", 66/30/17 at "64" of 576, and the clusters on top, as released: a mean of 206.5 at "192". Other
+    budgets keep these shares of 192 in proportion. Positions are renumbered; the caches of earlier layers stay.
+    The code chooses how many tokens go by the rank of the attention matrix when no budget is set, which is left out here. A cluster
+    stands where its centre stood; in the reference clusters follow the kept tokens. SparseVLM+ (version 1.5) is another method.
+    """
+
+    positions: ClassVar[Literal["original", "compact"]] = "compact"
+    merges: ClassVar[bool] = True
+
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        layers = sorted({min(max(round((after + 1) * depth / 32), 1), depth - 1) for after in (2, 6, 15)})
+        n, stages = budget.visual, []
+        for layer, kept in zip(layers, _kept(budget)[-len(layers) :], strict=True):
+            total = min(n, kept + cluster_count(n - kept)) if kept < n else n
+            stages.append((layer, total))
+            n = total
+        return stages
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        asks = (Attn(layer - 1, "question"),)
+        return Stage(layer, keep, hidden=tuple(sorted({0, layer})), text=(0,), attention=asks)
+
+    def select(self, view: View) -> Selection:
+        return keep_and_recycle(view.hidden[view.stage.layer], self.score(view), view.k)
+
+    def score(self, view: View) -> Tensor:
+        (request,) = view.stage.attention
+        if "raters" not in view.memo:
+            view.memo["raters"] = raters(view.hidden[0], view.text[0])
+        return view.attention[request][:, view.memo["raters"]].mean((0, 1))
+
+
+def raters(visual: Tensor, words: Tensor) -> Tensor:
+    """Indices of the words [m, C] that attract more than the mean share of the visual tokens [n, C]."""
+    share = (visual.float() @ words.float().T).softmax(1).mean(0)
+    chosen = (share > share.mean()).nonzero().flatten()
+    return chosen if len(chosen) else torch.arange(len(words), device=words.device)
+
+
+def _kept(budget: Budget) -> Sequence[int]:
+    """Tokens kept at the three stages, without the clusters."""
+    published = budget.tokens if budget.tokens else round(budget.fraction * _OF)
+    keeps = _KEPT.get(published, [factor * published for factor in _FACTORS])
+    scale = 1.0 if budget.tokens else budget.visual / _OF
+    return [max(1, min(budget.visual, int(keep * scale))) for keep in keeps]
