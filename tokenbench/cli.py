@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from tokenbench import __version__
-from tokenbench.errors import MachineError, TokenBenchError, UsageError
+from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -75,7 +76,19 @@ def cli() -> None:
     help="Names, folders with weights, or Hugging Face ids (ID@REVISION).  [default: the suite's toy model]",
 )
 @_list_option("--seeds", default="0,1,2", help="Seeds of strategies that draw at random.")
-@click.option("--floors/--no-floors", default=True, show_default=True, help="Run the strategy 'random' as a floor.")
+@click.option(
+    "--floors/--no-floors",
+    default=True,
+    show_default=True,
+    help="Run the strategies 'random' and 'downsample' as floors.",
+)
+@click.option(
+    "--match",
+    type=click.Choice(["nominal", "tokens", "flops"]),
+    default="nominal",
+    show_default=True,
+    help="A budget as each method's paper counts it, or schedules scaled to equal mean tokens or FLOPs.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Questions a batch.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
@@ -87,11 +100,27 @@ def cli() -> None:
     show_default=True,
     help="Attention of the decoder.",
 )
+@click.option(
+    "--spec",
+    "spec_file",
+    type=click.Path(path_type=Path),
+    help="A TOML file with any of these options; the command line wins.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run directory.  [default: runs/SUITE-HASH]")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the cells, run nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @plugin_option
-def run(plugin_files: tuple[str, ...], output: Path | None, dry_run: bool, quiet: bool, **options: Any) -> None:
+@click.pass_context
+def run(
+    context: click.Context,
+    /,
+    plugin_files: tuple[str, ...],
+    spec_file: Path | None,
+    output: Path | None,
+    dry_run: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
     """Run every strategy x budget x model cell of a suite and compare them.
 
     Run again to go on where an interrupted run stopped.
@@ -99,6 +128,11 @@ def run(plugin_files: tuple[str, ...], output: Path | None, dry_run: bool, quiet
     from tokenbench.plugins import Registry
 
     known = Registry(plugin_files)
+    if spec_file:
+        from tokenbench.specfile import read_spec
+
+        given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        options |= {name: value for name, value in read_spec(spec_file, known).items() if name not in given}
     spec = _spec(options, known)
     folder = output or Path("runs") / f"{spec.suite}-{spec.digest}"
     if dry_run:
@@ -107,6 +141,7 @@ def run(plugin_files: tuple[str, ...], output: Path | None, dry_run: bool, quiet
     _guarded(spec, folder, known, quiet)
     click.echo(f"run: {folder}", err=True)
     _report(folder, ("markdown", "csv", "terminal"), known)
+    _tell_failures(folder)
 
 
 @cli.command()
@@ -121,7 +156,9 @@ def report(folder: Path, formats: Sequence[Sequence[str]], plugin_files: tuple[s
 
 
 @cli.command("list")
-@click.argument("kind", type=click.Choice(["strategies", "backbones", "suites", "tasks", "reports", "plugins"]))
+@click.argument(
+    "kind", type=click.Choice(["strategies", "mergers", "backbones", "suites", "tasks", "reports", "plugins"])
+)
 @plugin_option
 def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
     """List what is installed."""
@@ -217,6 +254,7 @@ def _spec(options: dict[str, Any], known: Registry) -> Spec:
         models=models,
         strategies=strategies,
         floors=tuple(name for name in FLOORS if options["floors"] and name not in strategies),
+        match=options["match"],
         budgets=tuple(str(Budget.parse(budget)) for budget in budgets),
         seeds=tuple(int(seed) for seed in seeds),
         limit=options["limit"],
@@ -272,5 +310,16 @@ def _report(folder: Path, formats: Sequence[str], known: Registry) -> None:
     comparison = finished.compare()
     target = folder / "report"
     target.mkdir(exist_ok=True)
+    about = {**finished.manifest, "failures": finished.failures()}
     for writer in writers:
-        writer.write(comparison, finished.manifest, target, sys.stdout)
+        writer.write(comparison, about, target, sys.stdout)
+
+
+def _tell_failures(folder: Path) -> None:
+    """One line for every strategy that broke the contract; the run is done, but not whole."""
+    from tokenbench.run import Run
+
+    broken = {f["reason"]: f["strategy"] for f in Run.open(folder).failures() if f["kind"] == "failed"}
+    if broken:
+        reasons = "; ".join(f"{strategy}: {reason}" for reason, strategy in broken.items())
+        raise StrategyError(f"cells without numbers: {reasons}", "mend the strategy and give the same command again")

@@ -3,6 +3,7 @@
 TokenBenchError
 ├── UsageError     2   a wrong command, spec, name or plug-in
 ├── StrategyError  3   a strategy broke the contract while it ran
+├── InfeasibleError 2  no schedule does what was asked for
 └── MachineError   4   this machine cannot do it: a missing download, an unwritable folder, broken weights
 
 All else is a bug and comes with a traceback.
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["MachineError", "StrategyError", "TokenBenchError", "UsageError", "unknown"]
+__all__ = ["InfeasibleError", "MachineError", "StrategyError", "TokenBenchError", "UsageError", "unknown"]
 
 
 class TokenBenchError(Exception):
@@ -36,6 +37,12 @@ class StrategyError(TokenBenchError):
     """A strategy returned something the engine cannot use."""
 
     exit_code = 3
+
+
+class InfeasibleError(TokenBenchError):
+    """A strategy has no schedule of the cost that was asked for."""
+
+    exit_code = 2
 
 
 class MachineError(TokenBenchError):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tokenbench.cost import ModelSize
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.pruning import attached
@@ -106,6 +107,20 @@ class Model:
             reason = " ".join(str(error).split())[:200]
             raise MachineError(f"model '{self.name}' cannot be loaded from {self._folder}: {reason}") from error
         self._processor.tokenizer.padding_side = "left"
+
+    @property
+    def size(self) -> ModelSize | None:
+        """Sizes for the cost model; None for a backbone that does not know them."""
+        try:
+            return self.backbone.size(self._model.config)
+        except NotImplementedError:
+            return None
+
+    @property
+    def number_bytes(self) -> int:
+        """Bytes of a number in the KV cache."""
+        itemsize: int = self._dtype.itemsize
+        return itemsize
 
     def release(self) -> None:
         """Let the weights go, so that another model fits; `load` brings them back."""

@@ -12,7 +12,7 @@ from tokenbench.errors import UsageError, unknown
 from tokenbench.plugins import Registry
 from tokenbench.strategy import Merger, Strategy
 
-__all__ = ["NamedStrategy", "parse_strategy", "parsed"]
+__all__ = ["NamedStrategy", "canonical", "parse_strategy", "parsed"]
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -53,7 +53,7 @@ def _parse(text: str, kind: type[Part], kinds: str, known: Registry) -> tuple[st
             raise UsageError(f"'{text}': parameter '{key}' has no value", f"write {name}:{key}=VALUE")
         values[key] = value
     part = parsed(name, cls, values)
-    return _canonical(name, part), part
+    return canonical(name, part), part
 
 
 def parsed(name: str, cls: type[Part], values: dict[str, Any]) -> Part:
@@ -74,7 +74,8 @@ def parameters(cls: type[BaseModel]) -> dict[str, Any]:
     return {field.alias or key: field for key, field in cls.model_fields.items()}
 
 
-def _canonical(name: str, part: BaseModel) -> str:
+def canonical(name: str, part: BaseModel) -> str:
+    """The name with the parameters that differ from the default."""
     parts = [name]
     for key, field in type(part).model_fields.items():
         value = getattr(part, key)

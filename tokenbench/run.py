@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.errors import UsageError
 from tokenbench.store import Store
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Run:
 
         Columns: model, strategy, budget, seed, task, sample, cluster, answer, target, score (0 to 1), kept (ordinals of
         the visual tokens there to the end), visual_tokens (how many the sample began with), tokens_per_layer,
-        realised_tokens (their mean over decoder layers), evidence_recall (share of the answer's visual tokens that are
+        realised_tokens (their mean over decoder layers), text_tokens, flops (of encoding and prefill), cache_bytes (of the KV
+        cache after prefill), evidence_recall (share of the answer's visual tokens that are
         kept; NaN if unknown), seconds (the sample's share of its batch's generation).
         """
         import pandas as pd
@@ -54,9 +56,22 @@ class Run:
                 frames.append(frame)
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(IDENTITY))
 
+    def failures(self) -> list[dict[str, Any]]:
+        """The cells that cannot be finished: model, strategy, budget, seed, task, kind (failed or infeasible) and reason."""
+        found = (self._store.failure(cell["id"]) for cell in self.manifest["cells"])
+        return [failure for failure in found if failure]
+
     def compare(self) -> Comparison:
-        """The run's cells compared: intervals, retention, paired verdicts."""
+        """The run's cells compared: intervals, retention, paired verdicts. What failed on any task is left out.
+
+        Raises UsageError if nothing is left to compare.
+        """
         from tokenbench.comparison import compare
 
         samples = self.samples()
+        arm = ["model", "strategy", "budget"]
+        for lost in {tuple(failure[name] for name in arm) for failure in self.failures()}:
+            samples = samples[(samples[arm] != lost).any(axis=1)]
+        if not len(samples):
+            raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
         return compare(samples.assign(kept=samples["kept"].map(len)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,18 +12,21 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 import tokenbench
 from tokenbench import engine
-from tokenbench.engine import Plan, Pruner, RowTrace
-from tokenbench.errors import UsageError
+from tokenbench.cost import ModelSize
+from tokenbench.engine import Plan, Pruner, RowTrace, Wish
+from tokenbench.errors import InfeasibleError, StrategyError, UsageError
 from tokenbench.evidence import evidence_tokens, lattice_of_first, recall
+from tokenbench.matching import Match, Mode
 from tokenbench.model import Batch, Model
 from tokenbench.plugins import Registry
 from tokenbench.progress import Progress
+from tokenbench.realised import realised_bytes, realised_flops
 from tokenbench.source import Source, locate
 from tokenbench.spec import Arm, Cell, Spec, arms, resolve_suite, source_hash
 from tokenbench.store import SCHEMA_VERSION, Store
@@ -43,6 +47,8 @@ class Work:
     model: Model
     arms: Sequence[Arm]
     plans: Sequence[Plan]  # one an arm
+    wish: Wish
+    size: ModelSize | None
     batches: Sequence[Sequence[Question]]
     cells: dict[tuple[int, str], Cell]  # (number of the arm, task) -> cell
 
@@ -54,7 +60,8 @@ class Work:
 def execute(spec: Spec, folder: Path, known: Registry, progress: ProgressFactory) -> None:
     """Run every cell of `spec` that `folder` does not hold yet.
 
-    Everything that can be wrong with the spec is found before the folder is touched.
+    Everything that can be wrong with the spec is found before the folder is touched. A strategy that fails while it runs, or
+    has no schedule of the cost asked for, loses its own cells, with the reason in the folder; all others finish.
     """
     store = Store(folder)
     store.check(spec.to_json())
@@ -99,16 +106,32 @@ def _work(
 ) -> Work:
     model = Model(name, source, spec.device, spec.dtype, spec.attention)
     chosen = arms(spec, known)
-    plans = [Plan.make(arm.named.strategy, arm.budget, model.depth, arm.seed) for arm in chosen]
+    size = model.size
+    plans = [
+        Plan.make(
+            arm.named.strategy, arm.budget, model.depth, arm.seed, _fit(spec, arm, model.depth, size), arm.named.name
+        )
+        for arm in chosen
+    ]
+    wish = Wish.of(stage for plan in plans for stage in plan.typical)
     cells = {(i, task.name): _cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
-    return Work(model, chosen, plans, batches, cells)
+    return Work(model, chosen, plans, wish, size, batches, cells)
+
+
+def _fit(spec: Spec, arm: Arm, depth: int, size: ModelSize | None) -> Match | None:
+    """What makes the arm's work equal to that of others at its budget."""
+    if spec.match == "nominal" or not arm.named.strategy.budgeted:
+        return None
+    if spec.match == "flops" and size is None:
+        raise UsageError("--match flops needs a backbone that knows its sizes", "match tokens instead")
+    return Match(cast("Mode", spec.match), arm.budget, depth, size.decoder if size else None)
 
 
 def _cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
     identity = {
         "model": [model.name, model.identity, source_hash(model.backbone), model.prompt],
         "strategy": [arm.named.name, source_hash(arm.named.strategy)],
-        "budget": str(arm.budget),
+        "budget": [str(arm.budget), spec.match],
         "seed": arm.seed,
         "task": [spec.suite, task.name, source_hash(task)],
         "numerics": [spec.dtype, model.device, spec.batch_size, model.attention],
@@ -134,20 +157,31 @@ def _check_budgets(work: Work) -> None:
 
 def _run(work: Work, store: Store, bar: Progress) -> None:
     done = {cell.id: store.done(cell.id) for cell in work.cells.values()}
+    failed: dict[int, StrategyError | InfeasibleError] = {}
     with work.model.pruner() as pruner:
         for questions in work.batches:
             batch: Batch | None = None
             for i, arm in enumerate(work.arms):
                 cells = work.cells_of(i, questions)
                 new = [sample.key not in done[cell.id] for cell, (_, sample) in zip(cells, questions, strict=True)]
-                if any(new):
-                    batch = batch or work.model.prepare([sample for _, sample in questions])
-                    records = _answer(work.model, pruner, work.plans[i], questions, batch)
-                    store.append(
-                        (cell.id, record) for cell, record, is_new in zip(cells, records, new, strict=True) if is_new
-                    )
+                if any(new) and i not in failed:
+                    batch = batch or work.model.prepare([sample for _, sample in questions], work.wish)
+                    try:
+                        records = _answer(work, pruner, work.plans[i], questions, batch)
+                    except (StrategyError, InfeasibleError) as error:
+                        failed[i] = error
+                    else:
+                        store.append(
+                            (cell.id, record)
+                            for cell, record, is_new in zip(cells, records, new, strict=True)
+                            if is_new
+                        )
                 bar.advance(len(questions), f"{work.model.name} {arm.named.name} {arm.budget}")
-    for cell in work.cells.values():
+    for (i, _), cell in work.cells.items():
+        if i in failed:
+            kind = "infeasible" if isinstance(failed[i], InfeasibleError) else "failed"
+            store.fail(cell.id, {**asdict(cell), "kind": kind, "reason": str(failed[i])})
+            continue
         if not store.is_done(cell.id):
             samples = [sample.key for batch in work.batches for task, sample in batch if task.name == cell.task]
             store.finish(cell.id, samples, asdict(cell))
@@ -155,21 +189,22 @@ def _run(work: Work, store: Store, bar: Progress) -> None:
 
 
 def _answer(
-    model: Model, pruner: Pruner, plan: Plan, questions: Sequence[Question], batch: Batch
+    work: Work, pruner: Pruner, plan: Plan, questions: Sequence[Question], batch: Batch
 ) -> list[dict[str, Any]]:
     """The records of one batch under one arm. Always the whole batch: a row's numbers depend on its company."""
+    model = work.model
     plans = [plan.of(f"{task.name}/{sample.key}") for task, sample in questions]
     start = time.perf_counter()
     answers, rows = model.generate(batch, pruner, plans, [task.max_new_tokens for task, _ in questions])
     seconds = (time.perf_counter() - start) / len(questions)
     grids = [lattice_of_first(r.grids, clip, model.backbone.tiled) for r, clip in zip(rows, batch.clips, strict=True)]
     return [
-        _record(question, answer, row, grid, seconds)
+        {**_record(question, answer, row, grid), **_cost(work, row), "seconds": seconds}
         for question, answer, row, grid in zip(questions, answers, rows, grids, strict=True)
     ]
 
 
-def _record(question: Question, answer: str, row: RowTrace, grid: Grid | None, seconds: float) -> dict[str, Any]:
+def _record(question: Question, answer: str, row: RowTrace, grid: Grid | None) -> dict[str, Any]:
     task, sample = question
     evidence = evidence_tokens(sample.evidence, grid) if grid else set()
     kept = row.kept
@@ -180,11 +215,20 @@ def _record(question: Question, answer: str, row: RowTrace, grid: Grid | None, s
         "target": sample.target,
         "score": float(task.score(answer, sample)),
         "kept": kept,
+        "evidence_recall": recall(kept, evidence),
+    }
+
+
+def _cost(work: Work, row: RowTrace) -> dict[str, Any]:
+    """The realised budget."""
+    size = work.size
+    return {
         "visual_tokens": row.visual,
+        "text_tokens": row.text,
         "tokens_per_layer": row.tokens_per_layer,
         "realised_tokens": row.mean_tokens,
-        "evidence_recall": recall(kept, evidence),
-        "seconds": seconds,
+        "flops": realised_flops(row, size) if size else math.nan,
+        "cache_bytes": realised_bytes(row, size, work.model.number_bytes) if size else math.nan,
     }
 
 

@@ -22,7 +22,7 @@ from tokenbench.suite import Suite, Task
 __all__ = ["VANILLA", "Arm", "Cell", "Spec", "arms", "resolve_suite", "source_hash"]
 
 VANILLA = "vanilla"
-FLOORS = ("random",)
+FLOORS = ("random", "downsample")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Spec:
     device: str
     dtype: str
     attention: str
+    match: str = "nominal"
 
     def to_json(self) -> dict[str, Any]:
         """As run.json holds it."""
@@ -86,10 +87,13 @@ def resolve_suite(name: str, tasks: Sequence[str], known: Registry) -> tuple[Sui
 
 
 def arms(spec: Spec, known: Registry) -> list[Arm]:
-    """Vanilla first, then every strategy and floor at every budget, the stochastic ones once a seed."""
+    """Vanilla first, then what takes no budget, then every strategy and floor at every budget, the stochastic ones once a seed."""
     result = [Arm(parse_strategy(VANILLA, known), Budget.everything(), spec.seeds[0])]
-    for text, budget in product((*spec.strategies, *spec.floors), spec.budgets):
-        named = parse_strategy(text, known)
+    named_all = [parse_strategy(text, known) for text in (*spec.strategies, *spec.floors)]
+    result += [Arm(named, Budget.none(), spec.seeds[0]) for named in named_all if not named.strategy.budgeted]
+    for named, budget in product(named_all, spec.budgets):
+        if not named.strategy.budgeted:
+            continue
         seeds = spec.seeds if named.strategy.stochastic else spec.seeds[:1]
         result += [Arm(named, Budget.parse(budget), seed) for seed in seeds]
     return result

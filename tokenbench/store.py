@@ -2,6 +2,7 @@
 
     RUN/run.json                          resolved spec, cells, versions, hardware
     RUN/cells/<cell id>.parquet, .json    final records of a cell, published at once; and its summary
+    RUN/cells/<cell id>.failed.json       why a cell has none
     RUN/journal/<cell id>.<host>.<pid>.jsonl   records while the cell runs
     RUN/logs/  RUN/report/
 
@@ -26,7 +27,7 @@ from tokenbench.files import publish
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 RECORD = pa.schema(
     [
@@ -39,6 +40,9 @@ RECORD = pa.schema(
         ("visual_tokens", pa.int32()),
         ("tokens_per_layer", pa.list_(pa.int32())),
         ("realised_tokens", pa.float64()),
+        ("text_tokens", pa.int32()),
+        ("flops", pa.float64()),
+        ("cache_bytes", pa.float64()),
         ("evidence_recall", pa.float64()),
         ("seconds", pa.float64()),
     ]
@@ -104,6 +108,8 @@ class Store:
             raise MachineError(f"{path} cannot be read: {error}", "restore it, or start a new run elsewhere") from None
         if version > SCHEMA_VERSION:
             raise UsageError(f"{path} was written by a newer TokenBench (schema {version})", "upgrade tokenbench")
+        if version < SCHEMA_VERSION:
+            raise UsageError(f"{path} was written by an older TokenBench (schema {version})", "run it again elsewhere")
         return manifest
 
     def is_done(self, cell: str) -> bool:
@@ -147,9 +153,21 @@ class Store:
         publish(self._cells / f"{cell}.json", json.dumps(summary, indent=2).encode())
         publish(self._cells / f"{cell}.parquet", sink.getvalue().to_pybytes())
 
+    def fail(self, cell: str, about: dict[str, Any]) -> None:
+        """Remember why a cell cannot be finished; it is tried again when the run goes on."""
+        publish(self._cells / f"{cell}.failed.json", json.dumps(about, indent=2).encode())
+
+    def failure(self, cell: str) -> dict[str, Any] | None:
+        """What `fail` remembered of a cell that is not done."""
+        path = self._cells / f"{cell}.failed.json"
+        if self.is_done(cell) or not path.exists():
+            return None
+        about: dict[str, Any] = json.loads(path.read_text())
+        return about
+
     def sweep(self, cell: str) -> None:
         """Remove the journals of a published cell."""
-        for path in self._journal.glob(f"{cell}.*.jsonl"):
+        for path in (*self._journal.glob(f"{cell}.*.jsonl"), self._cells / f"{cell}.failed.json"):
             path.unlink(missing_ok=True)
 
     def records(self, cell: str) -> pa.Table:

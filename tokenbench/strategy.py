@@ -233,7 +233,7 @@ class Strategy(BaseModel):
         elif bool(score.isnan().any()):
             problem = f"{int(score.isnan().sum())} of {view.n} scores are NaN"
         if problem:
-            raise StrategyError(f"strategy {type(self).__name__}, stage before layer {view.stage.layer}: {problem}")
+            raise StrategyError(problem)
         return Selection(top(score, view.k))
 
 

@@ -1,6 +1,6 @@
 """What the text reports say, before it is laid out: a label, a verdict in words, tables and notes."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tokenbench.comparison import MEAN, Comparison
@@ -65,7 +65,19 @@ def _label(run: Mapping[str, object]) -> str:
 def _warnings(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     notes = run.get("notes")
     extra = [str(note) for note in notes] if isinstance(notes, list | tuple) else []
-    return [*extra, *comparison.warnings]
+    return [*extra, *_failures(run), *comparison.warnings]
+
+
+def _failures(run: Mapping[str, object]) -> list[str]:
+    """A sentence for every strategy and budget that has no numbers."""
+    failures = run.get("failures")
+    if not isinstance(failures, list):
+        return []
+    found = {(f["model"], f["strategy"], f["budget"]): (f["kind"], f["reason"]) for f in failures}
+    return [
+        f"{model}: {strategy} at {budget} {'is infeasible' if kind == 'infeasible' else 'failed'} and has no numbers: {reason}"
+        for (model, strategy, budget), (kind, reason) in found.items()
+    ]
 
 
 def _section(comparison: Comparison, model: str) -> Section:
@@ -109,7 +121,9 @@ def _cells(comparison: Comparison, model: str, standing: list[Standing]) -> Tabl
     pairs = comparison.pairs
     verdicts = pairs[(pairs["model"] == model) & (pairs["family"] == "F1")].set_index(["a", "budget"])["verdict"]
     ranked = any(len(group.strategies) > 1 for group in standing)
-    rows, strong = [_cell("vanilla", "all", cells["vanilla", "all"], "", NOTHING, ranked)], set()
+    vanilla = cells["vanilla", "all"]
+    skills = [column for column in summary.columns if str(column).startswith("skill_")]
+    rows, strong = [_cell("vanilla", "all", vanilla, vanilla, skills, ["", NOTHING][not ranked :])], set()
     for group in standing:
         rows.append([])
         for name in group.strategies:
@@ -117,32 +131,43 @@ def _cells(comparison: Comparison, model: str, standing: list[Standing]) -> Tabl
                 strong.add(len(rows))
             key = (name, group.budget)
             rank = range_of(*group.ranks(name))
-            rows.append(_cell(*key, cells[key], rank, str(verdicts[key]), ranked))
+            rows.append(_cell(*key, cells[key], vanilla, skills, [rank, str(verdicts[key])][not ranked :]))
     headers = [
         "strategy",
         "budget",
         "score % [95 % CI]",
         "retention % [95 % CI]",
         "visual tokens",
-        "of all",
+        "FLOPs",
+        "KV",
         "evidence",
+        *(f"skill: {str(column).removeprefix('skill_')}" for column in skills),
     ]
     headers += ["rank", "against vanilla"] if ranked else ["against vanilla"]
     return Table(f"Mean over {counted(len(comparison.tasks), 'task')}", headers, rows, 2, frozenset(strong))
 
 
 def _cell(
-    strategy: str, budget: str, cell: Mapping[Hashable, float], rank: str, verdict: str, ranked: bool
+    strategy: str,
+    budget: str,
+    cell: Mapping[Hashable, float],
+    vanilla: Mapping[Hashable, float],
+    skills: Sequence[Hashable],
+    closing: list[str],
 ) -> list[str]:
     score = interval(cell["score"], cell["score_low"], cell["score_high"])
     kept = interval(cell["retention"], cell["retention_low"], cell["retention_high"])
     if strategy == "vanilla":
         kept = percent(cell["retention"])
-    tokens, share = cell["realised_tokens"], cell["realised_tokens"] / cell["visual_tokens"]
-    recall = percent(cell["evidence_recall"], 0)
-    recall = recall if recall == NOTHING else f"{recall} %"
-    row = [strategy, budget, score, kept, number(tokens), f"{percent(share)} %", recall]
-    return [*row, rank, verdict] if ranked else [*row, verdict]
+    costs = [_share(cell[name] / vanilla[name]) for name in ("flops", "cache_bytes")]
+    skill = [_share(cell[name]) if strategy != "vanilla" else NOTHING for name in skills]
+    tokens, recall = number(cell["realised_tokens"]), _share(cell["evidence_recall"])
+    return [strategy, budget, score, kept, tokens, *costs, recall, *skill, *closing]
+
+
+def _share(value: float) -> str:
+    text = percent(value, 0)
+    return text if text == NOTHING else f"{text} %"
 
 
 def _pairs(comparison: Comparison, model: str) -> Table:
@@ -190,7 +215,10 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
         f"Unit: {questions} on {images}; intervals and tests count images, an image in several tasks once.",
         "Retention is 100 × score / vanilla's score, averaged over the tasks; its interval knows that both were "
         "measured on the same images. Budget is what was asked for; visual tokens are what ran, the mean over the "
-        "decoder layers.",
+        "decoder layers. FLOPs (encoder and prefill) and KV cache are shares of vanilla's, by count; FLOPs are not latency.",
+        *_budgets(run),
+        "Skill is how much of the way from a floor (0 %) to vanilla (100 %) a strategy goes, at the same budget: random tokens, "
+        "or the image shrunk to as many. Below 0 the floor is better.",
         f"Against vanilla: family F1 per model, max-T over all strategies and budgets, error {alpha}. Margin "
         f"{margin} (points of retention; non-inferiority one-sided at {100 * comparison.alpha / 2:g} %), to be fixed "
         'before a run. "Not decided" means that neither a loss nor its absence was shown.',
@@ -209,6 +237,16 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     if hard := _margin_power(comparison):
         notes.insert(3, hard)
     return notes + [text for text in (_facts(run, "versions"), _facts(run, "hardware")) if text]
+
+
+def _budgets(run: Mapping[str, object]) -> list[str]:
+    """How budgets were counted, unless as each paper does."""
+    spec = run.get("spec")
+    mode = spec.get("match", "nominal") if isinstance(spec, Mapping) else "nominal"
+    if mode == "nominal":
+        return []
+    what = "mean visual tokens over the decoder layers" if mode == "tokens" else "FLOPs of the decoder"
+    return [f"Budgets are matched: every schedule is scaled to the same {what}."]
 
 
 def _margin_power(comparison: Comparison) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from tokenbench.comparison.measures import measure
 from tokenbench.comparison.pairs import PAIR_COLUMNS, pair_rows
 from tokenbench.comparison.panel import Panel, panels
+from tokenbench.comparison.skill import with_skill
 from tokenbench.comparison.summary import MEAN, Row, summary_rows
 from tokenbench.comparison.warnings import reader_warnings
 
@@ -29,7 +30,8 @@ class Comparison:
     Attributes:
         summary: one row per model, strategy, budget and task, and one with task ``mean`` (unweighted mean over the
             tasks). ``score`` and ``retention`` (1 is vanilla's) are fractions, with pointwise 95 % intervals; ``n`` counts samples, not
-            samples times seeds; ``deff`` is the design effect of the clusters.
+            samples times seeds; ``deff`` is the design effect of the clusters. ``skill_random`` and ``skill_downsample`` say
+            how much of the way from that floor to vanilla a cell goes.
         pairs: one row per comparison ``a`` minus ``b``. ``difference``, ``low`` and ``high`` are differences of
             score for a single task and of *retention* for task ``mean``, fractions as well. ``p`` is adjusted within ``family``,
             ``p_unadjusted`` is not. ``mde`` is the smallest difference this comparison would have found (power 0.8);
@@ -65,8 +67,8 @@ def compare(samples: pd.DataFrame, *, margin: float = 1.0, resamples: int = 9999
 
     Args:
         samples: one row per cell and sample, with columns model, strategy, budget, seed, task, sample, cluster,
-            score (in [0, 1]), kept, visual_tokens, realised_tokens and evidence_recall. The order of the rows does
-            not matter.
+            score (in [0, 1]), kept, visual_tokens, realised_tokens, flops, cache_bytes and evidence_recall. The order of
+            the rows does not matter.
         margin: loss in points of retention that is declared, before the run, to be of no importance.
         resamples: random sign vectors per family.
         seed: of those; the same seed gives the same numbers.
@@ -85,7 +87,7 @@ def compare(samples: pd.DataFrame, *, margin: float = 1.0, resamples: int = 9999
         pairs += pair_rows(measures, margin=margin, resamples=resamples, seed=seed)
         warnings += reader_warnings(measures)
     return Comparison(
-        summary=pd.DataFrame(summary),
+        summary=with_skill(pd.DataFrame(summary)),
         pairs=pd.DataFrame(pairs, columns=PAIR_COLUMNS),
         models=tuple(panel.model for panel in found),
         tasks=tuple(sorted({task.name for panel in found for task in panel.tasks})),

@@ -13,7 +13,7 @@ from tokenbench.statistics.retention import TaskSums
 from tokenbench.statistics.seeds import averaging
 
 VANILLA = "vanilla"
-COST = ["kept", "visual_tokens", "realised_tokens", "evidence_recall"]
+COST = ["kept", "visual_tokens", "realised_tokens", "flops", "cache_bytes", "evidence_recall"]
 _COLUMN = ["strategy", "budget", "seed"]
 
 

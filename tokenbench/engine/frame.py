@@ -57,13 +57,15 @@ class Call:
 class Frame:
     """One image, tile or frame of a clip: a stretch of the encoder's rows that holds whole visual tokens.
 
-    start: its first row. layout: where its tokens are among its rows.
+    start: its first row. layout: where its tokens are among its rows. ran: the rows that every layer computed when a method last
+    ran the encoder on fewer.
     """
 
     def __init__(self, call: Call, start: int, layout: FrameLayout) -> None:
         self.call = call
         self.start = start
         self.layout = layout
+        self.ran: list[int] = []
 
     @property
     def tokens(self) -> int:
@@ -101,7 +103,10 @@ class Frame:
     def shrunk(self, h: int, w: int) -> Tensor:
         """[lead + h * w, C] projected tokens of the same frame, encoded from a smaller picture of h x w tokens."""
         with torch.no_grad():
-            return self.call.encoder.shrunk(self.layout.pixels, h, w)
+            tokens = self.call.encoder.shrunk(self.layout.pixels, h, w)
+        fewer = (self.tokens - len(tokens)) * self.layout.tokens.shape[1]
+        self.ran = [self.layout.rows - fewer] * len(self.call.encoder.layers)
+        return tokens
 
     def rerun(self, share: float) -> Rerun:
         """The frame after that share of the encoder's layers, for running the rest again."""
@@ -117,6 +122,7 @@ class Rerun:
     def __init__(self, frame: Frame, layer: int) -> None:
         self.frame, self.layer = frame, layer
         self._call = frame.call
+        frame.ran = [frame.layout.rows] * len(self._call.encoder.layers)
         inputs = self._call.states[layer][frame.start : frame.start + frame.layout.rows]
         self.alive = torch.arange(frame.tokens, device=inputs.device)
         self.states = inputs[frame.layout.tokens.to(inputs.device)]
@@ -137,6 +143,7 @@ class Rerun:
         at = self.frame.layout.tokens.to(self.alive.device)[self.alive]
         rows, order = torch.cat([self._other_rows, at.flatten()]).sort()
         states = torch.cat([self._others, self.states.flatten(0, 1)])[order]
+        self.frame.ran[self.layer :] = [len(rows)] * len(self.frame.ran[self.layer :])
         output, products = self._run(states, rows)
         back = output[order.argsort()]
         count = len(self._others)

@@ -23,7 +23,7 @@ _TYPICAL = 576
 class Plan:
     """What one row of a batch runs on a decoder of `depth` layers.
 
-    fit: changes the schedule's counts, so that strategies can be compared at equal work. seed and key (the sample's) seed
+    fit: changes the schedule's counts, so that strategies can be compared at equal work. name: for errors. seed and key (the sample's) seed
     its random numbers.
     """
 
@@ -33,14 +33,15 @@ class Plan:
     seed: int = 0
     key: str = ""
     fit: Fit | None = None
+    name: str = ""
     _known: dict[tuple[int, int], tuple[Stage, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def make(
-        cls, strategy: Strategy, budget: Budget, depth: int, seed: int = 0, key: str = "", fit: Fit | None = None
+        cls, strategy: Strategy, budget: Budget, depth: int, seed: int = 0, fit: Fit | None = None, name: str = ""
     ) -> Plan:
         """A plan whose schedule was tried on a typical sample. Raises UsageError if the decoder cannot run it."""
-        plan = cls(strategy, budget, depth, seed, key, fit)
+        plan = cls(strategy, budget, depth, seed, "", fit, name or type(strategy).__name__)
         _ = plan.typical
         return plan
 
@@ -63,7 +64,7 @@ class Plan:
     def checked(self, visual: int) -> tuple[Stage, ...]:
         """The strategy's own stages, checked."""
         stages = tuple(self.strategy.stages(self.depth, self.budget.of(visual)))
-        name = type(self.strategy).__name__
+        name = self.name or type(self.strategy).__name__
         last = -1
         for stage in stages:
             if not last < stage.layer < self.depth:

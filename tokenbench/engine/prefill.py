@@ -118,6 +118,10 @@ class Prefill:
         """Run the second forward through decoder layer `layer`, if somebody asked for one."""
         if layer == 0 and (requests := self._requests(lambda a: a.rows == "prior")):
             self._prior = Prior(requests, self.prompt, self._after)
+            for b, request in requests:
+                row = self.rows[b]
+                row.prior_layers = max(row.prior_layers, request.layer + 1)
+                row.prior_tokens = int(self.prompt[b, : self._after[b]].sum()) + 1
         if self._prior is not None:
             self._prior.run(layer, module, hidden, stock, probe, dict(enumerate(self._added)).get(layer))
 
@@ -127,14 +131,21 @@ class Prefill:
         merged = None
         for b, stage, index in self._due(layer):
             view, at = self._view(b, stage, index)
-            selection = checked_selection(self.plans[b].strategy, view, hidden.shape[-1])
+            for frame in view.frames:
+                frame.ran = []
+            selection = checked_selection(self.plans[b].strategy, self.plans[b].name, view, hidden.shape[-1])
             kept = at[selection.keep]
             keep[b, at] = False
             keep[b, kept] = True
-            self.rows[b].stages.append((layer, view.alive[selection.keep]))
+            row = self.rows[b]
+            row.stages.append((layer, view.alive[selection.keep]))
+            row.peeked += [view.n + row.text] * any(request.peek for request in stage.attention)
+            if any(frame.ran for frame in view.frames):
+                # A frame that was not run again was not needed at all.
+                row.encoder_rows = [(f.layout.rows, f.ran or [0] * len(f.call.encoder.layers)) for f in view.frames]
             if selection.values is not None:
                 merged = hidden.clone() if merged is None else merged
-                self.rows[b].merged = True
+                row.merged = True
                 merged[b, kept] = selection.values.to(hidden.dtype)
         hidden = hidden if merged is None else merged
         if bool((keep == self.segment.valid).all()):

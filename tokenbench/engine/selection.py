@@ -11,15 +11,17 @@ from tokenbench.strategy import Selection, Strategy, View
 __all__ = ["checked_selection"]
 
 
-def checked_selection(strategy: Strategy, view: View, width: int) -> Selection:
-    """The strategy's selection of the candidates; `width` is that of the decoder's hidden states.
+def checked_selection(strategy: Strategy, name: str, view: View, width: int) -> Selection:
+    """The strategy's selection of the candidates; `width` is that of the decoder's hidden states, `name` is for errors.
 
     Raises StrategyError that says how the contract is broken, or what the strategy's own code raised.
     """
-    where = f"strategy {type(strategy).__name__}, stage before layer {view.stage.layer}"
+    where = f"strategy {name}, stage before layer {view.stage.layer}"
     try:
         with torch.no_grad():
             selection = strategy.select(view)
+    except StrategyError as error:
+        raise StrategyError(f"{where}: {error}") from None
     except (TokenBenchError, torch.OutOfMemoryError):
         raise
     except Exception as error:

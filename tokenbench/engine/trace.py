@@ -20,6 +20,9 @@ class RowTrace:
     stages: (layer, [k] kept ordinals of the visual tokens, ascending) of every stage, in order.
     merged: some kept tokens took in others. compact: positions were renumbered without gaps.
     trim: the dropped tokens left the KV cache of earlier layers, too.
+    peeked: tokens in every attention layer that was asked before it ran. prior_layers, prior_tokens: of a second forward.
+    encoder_rows: of every frame, the rows the encoder gives it, and those that each layer computes where the method runs it on
+        fewer; empty where it does not.
     """
 
     visual: int
@@ -30,6 +33,10 @@ class RowTrace:
     merged: bool = False
     compact: bool = False
     stages: list[tuple[int, Tensor]] = field(default_factory=list)
+    peeked: list[int] = field(default_factory=list)
+    prior_layers: int = 0
+    prior_tokens: int = 0
+    encoder_rows: list[tuple[int, list[int]]] = field(default_factory=list)
 
     @property
     def kept(self) -> list[int]:

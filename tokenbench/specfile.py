@@ -1,0 +1,85 @@
+"""Run specs as TOML files: the options of `tokenbench run`, with strategies as names or as tables.
+
+suite = "image"
+budgets = ["1/3", 64]
+
+[[strategies]]
+name = "clse"
+temp = 0.2
+layers = [1, 11, 21]
+merger = "tome"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from tokenbench.errors import UsageError
+from tokenbench.matching import Mode
+from tokenbench.naming import canonical, parsed
+from tokenbench.plugins import Registry
+from tokenbench.strategy import Strategy
+
+__all__ = ["read_spec"]
+
+Texts = Annotated[
+    list[str], BeforeValidator(lambda value: [str(v) for v in value] if isinstance(value, list) else value)
+]
+
+
+class _File(BaseModel):
+    """What a file may say; each entry is the option of the same name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    suite: str | None = None
+    tasks: Texts | None = None
+    strategies: list[str | dict[str, Any]] | None = None
+    budgets: Texts | None = None
+    models: Texts | None = None
+    seeds: Texts | None = None
+    floors: bool | None = None
+    match: Mode | None = None
+    limit: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+    device: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    attention: Literal["sdpa", "eager", "flash_attention_2"] | None = None
+
+
+def read_spec(path: Path, known: Registry) -> dict[str, Any]:
+    """The options a file sets, as the command line gives them. Raises UsageError that says where it is wrong."""
+    try:
+        content = _File(**tomllib.loads(path.read_text()))
+    except OSError as error:
+        raise UsageError(f"run spec {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"run spec {path} is not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        known_names = f"known: {', '.join(_File.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise UsageError(f"run spec {path}: {where}: {first['msg']}", known_names) from None
+    options = content.model_dump(exclude_none=True)
+    if content.strategies is not None:
+        options["strategies"] = [_text(entry, path, known) for entry in content.strategies]
+    lists = ("tasks", "strategies", "budgets", "models", "seeds")
+    return {name: [value] if name in lists else value for name, value in options.items()}
+
+
+def _text(entry: str | dict[str, Any], path: Path, known: Registry) -> str:
+    """A strategy's table as the command line writes it."""
+    if isinstance(entry, str):
+        return entry
+    values = dict(entry)
+    name, schedule, merger = (values.pop(key, None) for key in ("name", "schedule", "merger"))
+    if not isinstance(name, str):
+        raise UsageError(f"run spec {path}: a table of strategies has no name", 'write name = "clse"')
+    cls: type[Strategy] = known.get("strategies", name)
+    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    text = canonical(name, parsed(name, cls, lists))
+    return text + (f"@{schedule}" if schedule else "") + (f"+{merger}" if merger else "")
