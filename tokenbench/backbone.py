@@ -137,8 +137,11 @@ class Backbone:
         """
         raise NotImplementedError(f"{type(self).__name__} has no size()")
 
-    def typical(self, config: Any) -> tuple[Grid, ...]:
-        """The lattices of one common input, for a cost that is no sample's."""
+    def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
+        """The lattices of a common input, or of one with so many visual tokens, for a cost that is no sample's.
+
+        Raises UsageError for a number of visual tokens that no input has.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no typical()")
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import signal
 import sys
 import traceback
@@ -199,6 +200,32 @@ def show(name: str, plugin_files: tuple[str, ...]) -> None:
         click.echo(f"  {field.alias or field_name} = {default}  {field.description or ''}".rstrip())
     if not strategy.model_fields:
         click.echo("  none")
+
+
+@cli.command()
+@click.option("--model", required=True, help="Name, folder, or Hugging Face id (ID@REVISION); no weights are needed.")
+@_list_option("--strategies", help="Strategies, with parameters after colons: clse,fastv:layer=3.")
+@_list_option("--budgets", default="1/3,2/9,1/9", help="What to retain: tokens (192) or shares (1/3, 33%, 0.334).")
+@click.option("--visual-tokens", type=click.IntRange(min=1), help="Of the prompt.  [default: those of a common input]")
+@click.option("--text-tokens", type=click.IntRange(min=1), default=50, show_default=True, help="Of the prompt.")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float16", show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@plugin_option
+def cost(model: str, form: str, plugin_files: tuple[str, ...], **options: Any) -> None:
+    """Count visual tokens, FLOPs and KV cache of strategies on a model, without running it."""
+    from tokenbench.cost_table import costs
+    from tokenbench.plugins import Registry
+
+    table = costs(
+        model,
+        _flat(options["strategies"]),
+        _flat(options["budgets"]),
+        Registry(plugin_files),
+        options["visual_tokens"],
+        options["text_tokens"],
+        options["dtype"],
+    )
+    click.echo(json.dumps(table.to_json(), indent=2) if form == "json" else str(table))
 
 
 def main() -> NoReturn:

@@ -1,4 +1,4 @@
-"""Where a model's weights are: a registered name, a folder, or a Hugging Face id, each with its adapter."""
+"""Where a model is: a registered name, a folder, or a Hugging Face id, each with its adapter."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenbench.backbone import Backbone
 from tokenbench.errors import MachineError, UsageError, unknown
 from tokenbench.plugins import Registry
 from tokenbench.pruning import backbone_of
 
-__all__ = ["Source", "fingerprint", "locate"]
+__all__ = ["Source", "configuration", "fingerprint", "locate"]
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # nothing that is executed or unpickled
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -34,22 +35,33 @@ def locate(name: str, known: Registry) -> Source:
     Raises UsageError for a name nobody knows or an architecture nobody serves, MachineError for a broken folder or
     weights that cannot be fetched.
     """
-    given, _, revision = name.partition("@")
-    backbone = known.get("backbones", given)() if given in known.names("backbones") else None
-    if backbone is not None and backbone.source is None:
-        raise UsageError(f"'{given}' is an architecture, not a model", "name a model, or a folder with its weights")
-    source = backbone.source if backbone is not None else given
-    if (Path(source) / "config.json").is_file():
-        if revision:
-            raise UsageError(f"'{name}': a folder has no revisions", "leave out the part from @ on")
+    backbone, source, revision = _named(name, known)
+    if _is_folder(source):
         folder = Path(source)
         return Source(backbone or backbone_of(_model_type(folder / "config.json"), known), folder, fingerprint(folder))
-    if not HUB_ID.fullmatch(source) or Path(source).exists():
-        models = [n for n in known.names("backbones") if known.get("backbones", n).source is not None]
-        raise unknown("model", name, models, "a Hugging Face id, or a folder with config.json and safetensors, will do")
     backbone = backbone or backbone_of(_model_type(_fetched(source, revision, "config.json")), known)
     folder = _fetched(source, revision)
     return Source(backbone, folder, f"{source}@{folder.name}")  # the hub's folder is named by its commit
+
+
+def configuration(name: str, known: Registry) -> tuple[Backbone, Any]:
+    """The adapter and the stock configuration of a model, named as for `locate`. No weights are fetched.
+
+    A registered model whose sizes are published needs no file at all: its configuration is right in these. Raises as
+    `locate` does.
+    """
+    from transformers import AutoConfig
+
+    backbone, source, revision = _named(name, known)
+    if backbone is not None and backbone.published and not revision:
+        return backbone, AutoConfig.for_model(backbone.model_types[0], **backbone.published)
+    folder = Path(source)
+    file = folder / "config.json" if _is_folder(source) else _fetched(source, revision, "config.json", alone=True)
+    backbone = backbone or backbone_of(_model_type(file), known)
+    try:
+        return backbone, AutoConfig.from_pretrained(file)
+    except Exception as error:  # transformers raises anything for a broken file
+        raise MachineError(f"{file} cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def fingerprint(folder: Path) -> str:
@@ -62,6 +74,26 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _named(name: str, known: Registry) -> tuple[Backbone | None, str, str]:
+    """The adapter, if the name is a registered one; the folder or Hugging Face id; and the revision of it."""
+    given, _, revision = name.partition("@")
+    backbone = known.get("backbones", given)() if given in known.names("backbones") else None
+    if backbone is not None and backbone.source is None:
+        raise UsageError(f"'{given}' is an architecture, not a model", "name a model, or a folder with its weights")
+    source = backbone.source if backbone is not None else given
+    if _is_folder(source):
+        if revision:
+            raise UsageError(f"'{name}': a folder has no revisions", "leave out the part from @ on")
+    elif not HUB_ID.fullmatch(source) or Path(source).exists():
+        models = [n for n in known.names("backbones") if known.get("backbones", n).source is not None]
+        raise unknown("model", name, models, "a Hugging Face id, or a folder with config.json and safetensors, will do")
+    return backbone, source, revision
+
+
+def _is_folder(source: str) -> bool:
+    return (Path(source) / "config.json").is_file()
+
+
 def _model_type(config: Path) -> str:
     try:
         return str(json.loads(config.read_text())["model_type"])
@@ -69,8 +101,8 @@ def _model_type(config: Path) -> str:
         raise MachineError(f"{config} cannot be read: {error}") from None
 
 
-def _fetched(repo: str, revision: str, file: str = "") -> Path:
-    """A file, or the whole snapshot, from the local cache or the hub."""
+def _fetched(repo: str, revision: str, file: str = "", alone: bool = False) -> Path:
+    """A file, or the whole snapshot, from the local cache or the hub. alone: nothing but the file is needed."""
     from huggingface_hub import hf_hub_download, snapshot_download
 
     at = revision or None
@@ -80,7 +112,9 @@ def _fetched(repo: str, revision: str, file: str = "") -> Path:
         return Path(snapshot_download(repo, revision=at, allow_patterns=list(FILES)))
     except Exception as error:  # the hub raises anything, from HTTP errors to its own
         reason = " ".join(str(error).split())[:120]
-        command = f"hf download {repo}" + (f" --revision {revision}" if revision else "")
+        command = (
+            f"hf download {repo}" + (f" {file}" if alone else "") + (f" --revision {revision}" if revision else "")
+        )
         raise MachineError(
             f"model '{repo}' is neither a folder nor in the local cache, and it could not be fetched ({reason})",
             f"where there is a network: {command}",

@@ -14,7 +14,7 @@ from tokenbench import Backbone, Grid
 from tokenbench.backbone import Encoder, FrameLayout
 from tokenbench.cost import ModelSize
 from tokenbench_backbones import sizes
-from tokenbench_backbones.llava import equal_grids, resized
+from tokenbench_backbones.llava import equal_grids, filled, resized
 
 __all__ = ["InternVL"]
 
@@ -91,9 +91,10 @@ class InternVL(Backbone):
     def size(self, config: Any) -> ModelSize:
         return sizes.internvl(config)
 
-    def typical(self, config: Any) -> tuple[Grid, ...]:
+    def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
         """One tile."""
-        return (_tile(config),)
+        tile = _tile(config)
+        return filled(tile, tokens or tile.tokens, "image tile")
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

@@ -13,7 +13,7 @@ from tokenbench.backbone import Encoder, FrameLayout
 from tokenbench.cost import ModelSize
 from tokenbench_backbones import sizes
 
-__all__ = ["Llava", "clip_encoder", "equal_grids", "resized"]
+__all__ = ["Llava", "clip_encoder", "equal_grids", "filled", "resized"]
 
 
 class Llava(Backbone):
@@ -35,9 +35,10 @@ class Llava(Backbone):
     def size(self, config: Any) -> ModelSize:
         return sizes.llava(config)
 
-    def typical(self, config: Any) -> tuple[Grid, ...]:
+    def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
         """One image."""
-        return (_lattice(config),)
+        grid = _lattice(config)
+        return filled(grid, tokens or grid.tokens, "image")
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny
@@ -47,11 +48,14 @@ class Llava(Backbone):
 
 def equal_grids(visual: Tensor, grid: Grid, what: str) -> list[tuple[Grid, ...]]:
     """Of every row [B, S]: as many of the same lattice as its visual tokens fill. `what` it holds is for the error."""
-    counts = visual.sum(1).tolist()
-    for count in counts:
-        if count % grid.tokens:
-            raise UsageError(f"this model has {grid.tokens} visual tokens an {what}, but a prompt holds {count}")
-    return [(grid,) * (count // grid.tokens) for count in counts]
+    return [filled(grid, count, what) for count in visual.sum(1).tolist()]
+
+
+def filled(grid: Grid, count: int, what: str) -> tuple[Grid, ...]:
+    """As many of the same lattice as `count` visual tokens fill."""
+    if count % grid.tokens:
+        raise UsageError(f"this model has {grid.tokens} visual tokens an {what}, but a prompt holds {count}")
+    return (grid,) * (count // grid.tokens)
 
 
 def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:

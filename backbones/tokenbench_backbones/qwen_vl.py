@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isqrt
 from typing import Any, ClassVar
 
 import torch
@@ -92,10 +93,12 @@ class Qwen2VL(Backbone):
     def size(self, config: Any) -> ModelSize:
         return sizes.qwen2_vl(config)
 
-    def typical(self, config: Any) -> tuple[Grid, ...]:
-        """An image of 1,024 x 1,024 pixels, whose sides the processor rounds to whole tokens."""
+    def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
+        """An image of 1,024 x 1,024 pixels, whose sides the processor rounds to whole tokens; or the squarest of so many."""
         side = round(TYPICAL / (config.vision_config.patch_size * config.vision_config.spatial_merge_size))
-        return (Grid(1, side, side),)
+        count = tokens or side**2
+        h = next(h for h in range(isqrt(count), 0, -1) if count % h == 0)
+        return (Grid(1, h, count // h),)
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

@@ -48,10 +48,9 @@ class VideoLlava(Llava):
         together: Any = torch.cat(features).unsqueeze(0)  # the model flattens images, frames and tokens
         return BaseModelOutputWithPooling(pooler_output=together)
 
-    def typical(self, config: Any) -> tuple[Grid, ...]:
-        """One clip of eight frames."""
-        side = _side(config)
-        return (Grid(8, side, side, lead=1),)
+    def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
+        """One clip, of eight frames."""
+        return tuple(_lattices(config, config.video_token_id, tokens or 8 * (1 + _side(config) ** 2)))
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

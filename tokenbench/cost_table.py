@@ -1,0 +1,215 @@
+"""What strategies cost on a model, from its sizes and their schedules alone: nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from tokenbench.budget import Budget, count
+from tokenbench.cost import cache_bytes, encoder_macs, flops, prefill_macs
+from tokenbench.engine import Plan
+from tokenbench.errors import UsageError
+from tokenbench.naming import parse_strategy
+from tokenbench.source import configuration
+from tokenbench.spec import VANILLA
+
+if TYPE_CHECKING:
+    from tokenbench.cost import ModelSize
+    from tokenbench.naming import NamedStrategy
+    from tokenbench.plugins import Registry
+    from tokenbench.strategy import Grid, Stage
+
+__all__ = ["BYTES", "CostTable", "Prompt", "Row", "costs"]
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+TITLES = ("strategy", "budget", "visual tokens x layers", "mean", "TFLOPs", "%", "KV MiB", "%")
+LEFT = 3  # columns of text
+BOUND = "≤: at most; the strategy may keep fewer tokens, or encode fewer."
+LATENCY = "FLOPs are not latency: a method with fewer FLOPs can be the slower one."
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is paid for: a prompt that shows `grids` beside its `text` tokens, with numbers of type `dtype`."""
+
+    grids: tuple[Grid, ...]
+    text: int
+    dtype: str
+
+    @property
+    def visual(self) -> int:
+        """Its visual tokens."""
+        return sum(grid.tokens for grid in self.grids)
+
+    def __str__(self) -> str:
+        images = [(_shape(grid), len(list(same))) for grid, same in groupby(self.grids)]
+        shapes = ", ".join(f"{times} of {shape}" if times > 1 else shape for shape, times in images)
+        return f"{self.visual} visual tokens ({shapes}) and {self.text} text tokens"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cost of one strategy at one budget. tokens_per_layer: visual tokens. Percentages are of vanilla's.
+
+    upper_bound: the strategy may keep fewer tokens than its schedule says, or encode fewer than the prompt shows.
+    """
+
+    strategy: str
+    budget: str
+    tokens_per_layer: tuple[int, ...]
+    flops: float
+    flops_percent: float
+    kv_bytes: float
+    kv_percent: float
+    upper_bound: bool = False
+
+    @property
+    def mean_tokens(self) -> float:
+        """Mean of `tokens_per_layer`."""
+        return sum(self.tokens_per_layer) / len(self.tokens_per_layer)
+
+    def cells(self) -> tuple[str, ...]:
+        """As a line of the table."""
+        runs = [(tokens, len(list(same))) for tokens, same in groupby(self.tokens_per_layer)]
+        return (
+            self.strategy,
+            self.budget,
+            " ".join(f"{tokens}x{layers}" for tokens, layers in runs),
+            f"{self.mean_tokens:.1f}",
+            f"{'≤ ' if self.upper_bound else ''}{self.flops / 1e12:.3f}",
+            f"{self.flops_percent:.1f}",
+            f"{self.kv_bytes / 2**20:.1f}",
+            f"{self.kv_percent:.1f}",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self) | {"mean_tokens": self.mean_tokens}
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """The costs of strategies on one model and prompt, vanilla first."""
+
+    model: str
+    prompt: Prompt
+    rows: tuple[Row, ...]
+
+    @property
+    def assumptions(self) -> str:
+        """What is counted, in one line."""
+        return (
+            f"{self.model}, {self.prompt}. FLOPs: the matrix products of encoder, projector, decoder and head in one "
+            "prefill, two a multiply-accumulate, without what a strategy itself computes. "
+            f"KV: the cache after it, in {self.prompt.dtype}."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return {
+            "model": self.model,
+            "visual_tokens": self.prompt.visual,
+            "text_tokens": self.prompt.text,
+            "dtype": self.prompt.dtype,
+            "assumptions": self.assumptions,
+            "latency": LATENCY,
+            "costs": [row.to_json() for row in self.rows],
+        }
+
+    def __str__(self) -> str:
+        """For the terminal, with what it rests on."""
+        lines = [TITLES, *(row.cells() for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = [
+            "  ".join(
+                text.ljust(w) if i < LEFT else text.rjust(w)
+                for i, (text, w) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in lines
+        ]
+        bound = [BOUND] if any(row.upper_bound for row in self.rows) else []
+        return "\n".join([*table, "", self.assumptions, *bound, LATENCY])
+
+
+def costs(
+    model: str,
+    strategies: Sequence[str],
+    budgets: Sequence[str],
+    known: Registry,
+    visual_tokens: int | None = None,
+    text_tokens: int = 50,
+    dtype: str = "float16",
+) -> CostTable:
+    """The cost of every strategy at every budget on a model, all as a user writes them.
+
+    visual_tokens: of the prompt; by default those of a common input of the model.
+    Raises UsageError for names nobody knows, a number of visual tokens the model never has, a schedule its decoder cannot
+    run, or an architecture whose cost is not known; MachineError if its configuration cannot be read.
+    """
+    named = {method.name: method for method in (parse_strategy(text, known) for text in strategies)}
+    named.pop(VANILLA, None)
+    if not named or not budgets:
+        raise UsageError("name a strategy and a budget", f"strategies: {', '.join(known.names('strategies'))}")
+    parsed = [Budget.parse(budget) for budget in budgets]
+    backbone, config = configuration(model, known)
+    try:
+        prompt, size = Prompt(backbone.typical(config, visual_tokens), text_tokens, dtype), backbone.size(config)
+    except NotImplementedError as error:
+        raise UsageError(f"the cost of model '{model}' is not known: {error}") from error
+    return CostTable(model, prompt, tuple(_rows(size, prompt, [*named.values()], parsed)))
+
+
+def _rows(
+    size: ModelSize, prompt: Prompt, strategies: Sequence[NamedStrategy], budgets: Sequence[Budget]
+) -> Iterator[Row]:
+    """Vanilla, then every strategy at every budget; one that takes no budget once."""
+    depth = size.decoder.layers
+    everything = [prompt.visual] * depth
+    vanilla = _paid(size, prompt, everything, trim=False)
+
+    def row(name: str, budget: Budget, tokens: Sequence[int], trim: bool = False, bound: bool = False) -> Row:
+        work, kept = _paid(size, prompt, tokens, trim)
+        percent = 100 * work / vanilla[0], 100 * kept / vanilla[1]
+        return Row(name, str(budget), tuple(tokens), work, percent[0], kept, percent[1], bound)
+
+    yield row(VANILLA, Budget.everything(), everything)
+    for named in strategies:
+        strategy = named.strategy
+        for budget in budgets if strategy.budgeted else [Budget.none()]:
+            stages = Plan.make(strategy, budget, depth).stages(prompt.visual, prompt.text)
+            tokens = _tokens_per_layer(prompt.visual, depth, stages)
+            yield row(named.name, budget, tokens, strategy.trim, any(map(_spares_more, stages)))
+
+
+def _paid(size: ModelSize, prompt: Prompt, tokens: Sequence[int], trim: bool) -> tuple[float, float]:
+    """FLOPs of the prefill, and bytes of KV cache after it; nothing is encoded if no layer sees a visual token."""
+    encoder = encoder_macs(size.encoder, prompt.grids) if any(tokens) else 0
+    cached = [tokens[-1]] * len(tokens) if trim else tokens
+    return (
+        flops(encoder + prefill_macs(size.decoder, tokens, prompt.text)),
+        cache_bytes(size.decoder, [n + prompt.text for n in cached], BYTES[prompt.dtype]),
+    )
+
+
+def _tokens_per_layer(visual: int, depth: int, stages: Sequence[Stage]) -> list[int]:
+    """Visual tokens that every decoder layer computes."""
+    tokens = [visual] * depth
+    for stage in stages:
+        if stage.keep is not None:
+            left = count(stage.keep, visual, tokens[stage.layer])
+            tokens[stage.layer :] = [left] * (depth - stage.layer)
+    return tokens
+
+
+def _spares_more(stage: Stage) -> bool:
+    """Whether the schedule does not say all that the stage saves."""
+    return stage.keep is None or stage.at_most or stage.pixels or stage.rerun is not None
+
+
+def _shape(grid: Grid) -> str:
+    frame = f"{grid.h} x {grid.w}"
+    if grid.lead:
+        frame = f"({grid.lead} + {frame})"
+    return f"{grid.t} x {frame}" if grid.t > 1 else frame
