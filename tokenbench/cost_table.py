@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from tokenbench.budget import Budget, count
-from tokenbench.cost import cache_bytes, encoder_macs, flops, prefill_macs
-from tokenbench.engine import Plan
+from tokenbench.engine import Plan, RowTrace
 from tokenbench.errors import UsageError
 from tokenbench.naming import parse_strategy
+from tokenbench.realised import realised_bytes, realised_flops
 from tokenbench.source import configuration
 from tokenbench.spec import VANILLA
 
@@ -26,7 +28,7 @@ __all__ = ["BYTES", "CostTable", "Prompt", "Row", "costs"]
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 TITLES = ("strategy", "budget", "visual tokens x layers", "mean", "TFLOPs", "%", "KV MiB", "%")
 LEFT = 3  # columns of text
-BOUND = "≤: at most; the strategy may keep fewer tokens, or encode fewer."
+BOUND = "≤: at most; the strategy may keep, encode or run again fewer tokens than its schedule says."
 LATENCY = "FLOPs are not latency: a method with fewer FLOPs can be the slower one."
 
 
@@ -53,7 +55,7 @@ class Prompt:
 class Row:
     """The cost of one strategy at one budget. tokens_per_layer: visual tokens. Percentages are of vanilla's.
 
-    upper_bound: the strategy may keep fewer tokens than its schedule says, or encode fewer than the prompt shows.
+    upper_bound: the strategy may keep, encode or run again fewer tokens than its schedule says.
     """
 
     strategy: str
@@ -102,7 +104,7 @@ class CostTable:
         """What is counted, in one line."""
         return (
             f"{self.model}, {self.prompt}. FLOPs: the matrix products of encoder, projector, decoder and head in one "
-            "prefill, two a multiply-accumulate, without what a strategy itself computes. "
+            "prefill, two a multiply-accumulate, with layers a strategy asks ahead or runs again, without its own arithmetic. "
             f"KV: the cache after it, in {self.prompt.dtype}."
         )
 
@@ -165,47 +167,47 @@ def _rows(
     size: ModelSize, prompt: Prompt, strategies: Sequence[NamedStrategy], budgets: Sequence[Budget]
 ) -> Iterator[Row]:
     """Vanilla, then every strategy at every budget; one that takes no budget once."""
-    depth = size.decoder.layers
-    everything = [prompt.visual] * depth
-    vanilla = _paid(size, prompt, everything, trim=False)
-
-    def row(name: str, budget: Budget, tokens: Sequence[int], trim: bool = False, bound: bool = False) -> Row:
-        work, kept = _paid(size, prompt, tokens, trim)
-        percent = 100 * work / vanilla[0], 100 * kept / vanilla[1]
-        return Row(name, str(budget), tuple(tokens), work, percent[0], kept, percent[1], bound)
-
-    yield row(VANILLA, Budget.everything(), everything)
+    depth, number = size.decoder.layers, BYTES[prompt.dtype]
+    everything = RowTrace(prompt.visual, prompt.text, depth, grids=prompt.grids)
+    flops, kv = realised_flops(everything, size), realised_bytes(everything, size, number)
+    yield Row(VANILLA, str(Budget.everything()), tuple(everything.tokens_per_layer), flops, 100.0, kv, 100.0)
     for named in strategies:
-        strategy = named.strategy
-        for budget in budgets if strategy.budgeted else [Budget.none()]:
-            stages = Plan.make(strategy, budget, depth).stages(prompt.visual, prompt.text)
-            tokens = _tokens_per_layer(prompt.visual, depth, stages)
-            yield row(named.name, budget, tokens, strategy.trim, any(map(_spares_more, stages)))
+        for budget in budgets if named.strategy.budgeted else [Budget.none()]:
+            plan = Plan.make(named.strategy, budget, depth, name=named.name)
+            trace, stages = _foreseen(plan, prompt), plan.stages(prompt.visual, prompt.text)
+            work, kept = realised_flops(trace, size), realised_bytes(trace, size, number)
+            yield Row(
+                strategy=named.name,
+                budget=str(budget),
+                tokens_per_layer=tuple(trace.tokens_per_layer),
+                flops=work,
+                flops_percent=100 * work / flops,
+                kv_bytes=kept,
+                kv_percent=100 * kept / kv,
+                upper_bound=any(map(_says_at_most, stages)),
+            )
 
 
-def _paid(size: ModelSize, prompt: Prompt, tokens: Sequence[int], trim: bool) -> tuple[float, float]:
-    """FLOPs of the prefill, and bytes of KV cache after it; nothing is encoded if no layer sees a visual token."""
-    encoder = encoder_macs(size.encoder, prompt.grids) if any(tokens) else 0
-    cached = [tokens[-1]] * len(tokens) if trim else tokens
-    return (
-        flops(encoder + prefill_macs(size.decoder, tokens, prompt.text)),
-        cache_bytes(size.decoder, [n + prompt.text for n in cached], BYTES[prompt.dtype]),
-    )
+def _foreseen(plan: Plan, prompt: Prompt) -> RowTrace:
+    """The trace that running the prompt would leave, as far as the schedule says it."""
+    visual, text = prompt.visual, prompt.text
+    trace = RowTrace(visual, text, plan.depth, plan.strategy.trim, prompt.grids)
+    alive = visual
+    for stage in plan.stages(visual, text):
+        trace.peeked += [alive + text] * any(request.peek for request in stage.attention)
+        alive = alive if stage.keep is None else count(stage.keep, visual, alive)
+        trace.stages.append((stage.layer, torch.arange(alive)))
+        for request in stage.attention:
+            if request.rows == "prior":
+                trace.prior_layers = max(trace.prior_layers, request.layer + 1)
+                trace.prior_tokens = visual + text  # less the question, which the prompt does not tell from other text
+    return trace
 
 
-def _tokens_per_layer(visual: int, depth: int, stages: Sequence[Stage]) -> list[int]:
-    """Visual tokens that every decoder layer computes."""
-    tokens = [visual] * depth
-    for stage in stages:
-        if stage.keep is not None:
-            left = count(stage.keep, visual, tokens[stage.layer])
-            tokens[stage.layer :] = [left] * (depth - stage.layer)
-    return tokens
-
-
-def _spares_more(stage: Stage) -> bool:
-    """Whether the schedule does not say all that the stage saves."""
-    return stage.keep is None or stage.at_most or stage.pixels or stage.rerun is not None
+def _says_at_most(stage: Stage) -> bool:
+    """Whether the stage may do with less than can be foreseen."""
+    prior = any(request.rows == "prior" for request in stage.attention)
+    return stage.keep is None or stage.at_most or stage.pixels or stage.rerun is not None or prior
 
 
 def _shape(grid: Grid) -> str:

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from tests.folders import save
-from tests.tiny import BACKBONES, STRATEGIES
+from tests.tiny import BACKBONES, STRATEGIES, tiny
 from tests.tokenbench.test_run import call
 from tokenbench.cost import flops, prefill_macs
 from tokenbench.cost_table import BOUND, LATENCY, CostTable, Row, costs
 from tokenbench.errors import UsageError
 from tokenbench.plugins import Registry, registry
+from tokenbench.pruning import pruned
+from tokenbench.realised import realised_bytes, realised_flops
 from tokenbench.source import configuration
 
 PLUGIN = """
@@ -144,6 +146,26 @@ def test_a_backbone_that_says_no_sizes_is_named(tmp_path: Path) -> None:
     plugin.write_text(PLUGIN)
     with pytest.raises(UsageError, match=r"the cost of model 'odd' is not known: Odd has no typical\(\)"):
         costs("odd", ["some"], ["1/3"], Registry([str(plugin)]))
+
+
+@pytest.mark.parametrize("strategy", ["clse", "fastv", "pdrop", "priortr", "tome", "vanilla"])
+def test_a_run_pays_what_the_table_says(strategy: str, tmp_path: Path) -> None:
+    model, prompts = tiny("llava")
+    with pruned(model, strategy, "1/3") as pruning:
+        model.generate(**prompts[1], max_new_tokens=1)
+    (trace,) = pruning.rows
+    backbone, config = configuration(str(save("llava", tmp_path)), registry())
+    prompt: dict[str, Any] = {"visual_tokens": trace.visual, "text_tokens": trace.text, "dtype": "float32"}
+    row = costs(str(tmp_path), [strategy, "fastv"], ["1/3"], registry(), **prompt).rows[strategy != "vanilla"]
+    assert list(row.tokens_per_layer) == trace.tokens_per_layer
+    assert row.flops == realised_flops(trace, backbone.size(config))
+    assert row.kv_bytes == realised_bytes(trace, backbone.size(config), 4)
+
+
+def test_a_second_forward_is_counted_and_marked() -> None:
+    _, once, twice = priced("llava-1.5-7b", ["priortr", "priortr-2f"]).rows
+    assert twice.flops > once.flops
+    assert (once.upper_bound, twice.upper_bound) == (False, True)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
