@@ -49,7 +49,7 @@ class Match:
             return self._work(tokens_per_layer(at(factor), visual, self.depth), text) - target
 
         low, high = 0.0, visual / min(_counts(stages, visual))
-        if excess(low) > 0 and wanted > 1:
+        if excess(low) > 0:
             least = sum(tokens_per_layer(at(low), visual, self.depth)) / self.depth
             raise InfeasibleError(
                 f"with one token a stage it still has {least:.1f} visual tokens a layer, since everything stays before layer "

@@ -18,6 +18,7 @@ import torch
 
 import tokenbench
 from tokenbench import engine
+from tokenbench.budget import count
 from tokenbench.cost import ModelSize
 from tokenbench.engine import Plan, Pruner, RowTrace, Wish
 from tokenbench.errors import InfeasibleError, StrategyError, UsageError
@@ -197,11 +198,22 @@ def _answer(
     start = time.perf_counter()
     answers, rows = model.generate(batch, pruner, plans, [task.max_new_tokens for task, _ in questions])
     seconds = (time.perf_counter() - start) / len(questions)
+    for row in rows:
+        _check_pruned(plan, row)
     grids = [lattice_of_first(r.grids, clip, model.backbone.tiled) for r, clip in zip(rows, batch.clips, strict=True)]
     return [
         {**_record(question, answer, row, grid), **_cost(work, row), "seconds": seconds}
         for question, answer, row, grid in zip(questions, answers, rows, grids, strict=True)
     ]
+
+
+def _check_pruned(plan: Plan, row: RowTrace) -> None:
+    """Raise StrategyError for a strategy that keeps everything under a budget that does not."""
+    wanted = count(plan.budget.keep, row.visual, row.visual)
+    if plan.strategy.budgeted and wanted < row.visual and row.mean_tokens >= row.visual:
+        raise StrategyError(
+            f"strategy {plan.name} keeps all {row.visual} visual tokens in every layer at budget {plan.budget}"
+        )
 
 
 def _record(question: Question, answer: str, row: RowTrace, grid: Grid | None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def run(backbone: str, tmp_path: Path, *options: str) -> pd.DataFrame:
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_folder_runs_the_suite(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = run(backbone, tmp_path)
-    assert len(table) == 4 * 2 * 4
+    assert len(table) == 5 * 2 * 4
     pruned = table[table["strategy"] != "vanilla"]
     assert (pruned["realised_tokens"] < pruned["visual_tokens"]).all()
     assert table[table["strategy"] == "vanilla"]["evidence_recall"].eq(1).all()
@@ -159,4 +159,4 @@ def test_two_models_in_one_run_are_in_memory_one_at_a_time(tmp_path: Path, monke
     assert set(held) == {1}
     table = tokenbench.Run.open(tmp_path / "run").samples()
     assert sorted(table["model"].unique()) == sorted(names)
-    assert len(table) == 2 * 2 * 4 * 2
+    assert len(table) == 2 * 2 * 5 * 2

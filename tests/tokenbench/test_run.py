@@ -68,7 +68,7 @@ def test_every_cell_has_every_sample_once(finished: Path) -> None:
     cells = frame.groupby(["strategy", "budget", "seed", "task"])["sample"]
     assert cells.nunique().eq(3).all()
     assert cells.size().eq(3).all()
-    assert set(frame["strategy"]) == {"vanilla", "fastv", "clse", "random"}
+    assert set(frame["strategy"]) == {"vanilla", "fastv", "clse", "random", "downsample"}
     assert sorted(frame.loc[frame["strategy"] == "random", "seed"].unique()) == [0, 1]
 
 
@@ -81,6 +81,8 @@ def test_records_say_what_was_realised(finished: Path) -> None:
     assert (fastv["realised_tokens"] > 16).all()  # layers before the stage keep everything
     assert frame["evidence_recall"].between(0, 1).all()
     assert frame["score"].isin([0, 1]).all()
+    assert (fastv["flops"].to_numpy() < vanilla["flops"].to_numpy()).all()
+    assert (fastv["cache_bytes"].to_numpy() < vanilla["cache_bytes"].to_numpy()).all()
 
 
 def test_the_reports_are_written(finished: Path) -> None:
@@ -249,10 +251,10 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(tmp_path: Path, capsys: py
     assert call("run", *SMALL, "-n", "-o", str(tmp_path / "run")) == 0
     out = capsys.readouterr().out
     assert "toy-llava  random  1/9  seed 1" in out
-    assert "10 cells of 2 tasks, 30 answers" in out
+    assert "12 cells of 2 tasks, 36 answers" in out
     assert not (tmp_path / "run").exists()
 
 
 def test_the_identity_of_a_cell_follows_what_changes_answers(finished: Path) -> None:
     cells = json.loads((finished / "run.json").read_text())["cells"]
-    assert len({cell["id"] for cell in cells}) == len(cells) == 10
+    assert len({cell["id"] for cell in cells}) == len(cells) == 12

@@ -121,7 +121,8 @@ def _panel(model: str, rows: pd.DataFrame) -> Panel:
     ]
     used = pd.MultiIndex.from_tuples([(task, name) for task, table in wide.items() for name in table.index])
     kept = rows[pd.MultiIndex.from_frame(rows[["task", "sample"]]).isin(used)]
-    cost = kept.groupby(["strategy", "budget", "task"])[COST].mean()
+    cost = kept.reindex(columns=[*kept.columns, *(name for name in COST if name not in kept)])
+    cost = cost.groupby(["strategy", "budget", "task"])[COST].mean()
     return Panel(model, cells, cell, tasks, clusters.tolist(), cost, warnings)
 
 
