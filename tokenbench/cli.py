@@ -57,6 +57,15 @@ plugin_option = click.option(
 )
 
 
+match_option = click.option(
+    "--match",
+    type=click.Choice(["nominal", "tokens", "flops"]),
+    default="nominal",
+    show_default=True,
+    help="A budget as each method's paper counts it, or schedules scaled to equal mean tokens or FLOPs.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="tokenbench %(version)s")
 def cli() -> None:
@@ -83,13 +92,7 @@ def cli() -> None:
     show_default=True,
     help="Run the strategies 'random' and 'downsample' as floors.",
 )
-@click.option(
-    "--match",
-    type=click.Choice(["nominal", "tokens", "flops"]),
-    default="nominal",
-    show_default=True,
-    help="A budget as each method's paper counts it, or schedules scaled to equal mean tokens or FLOPs.",
-)
+@match_option
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Questions a batch.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
@@ -190,15 +193,18 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
 @click.argument("name")
 @plugin_option
 def show(name: str, plugin_files: tuple[str, ...]) -> None:
-    """Describe a strategy and its parameters: tokenbench show clse."""
+    """Describe a strategy or merger and its parameters: tokenbench show clse."""
     from tokenbench.plugins import Registry
 
-    strategy = Registry(plugin_files).get("strategies", name)
-    click.echo(f"{name}\n\n{inspect.getdoc(strategy)}\n\nparameters, written {name}:NAME=VALUE (lists with slashes):")
-    for field_name, field in strategy.model_fields.items():
+    known = Registry(plugin_files)
+    merger = name in known.names("mergers") and name not in known.names("strategies")
+    part = known.get("mergers" if merger else "strategies", name)
+    written = f"STRATEGY+{name}" if merger else name
+    click.echo(f"{name}\n\n{inspect.getdoc(part)}\n\nparameters, written {written}:NAME=VALUE (lists with slashes):")
+    for field_name, field in part.model_fields.items():
         default = "/".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         click.echo(f"  {field.alias or field_name} = {default}  {field.description or ''}".rstrip())
-    if not strategy.model_fields:
+    if not part.model_fields:
         click.echo("  none")
 
 
@@ -209,6 +215,7 @@ def show(name: str, plugin_files: tuple[str, ...]) -> None:
 @click.option("--visual-tokens", type=click.IntRange(min=1), help="Of the prompt.  [default: those of a common input]")
 @click.option("--text-tokens", type=click.IntRange(min=1), default=50, show_default=True, help="Of the prompt.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float16", show_default=True)
+@match_option
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @plugin_option
 def cost(model: str, form: str, plugin_files: tuple[str, ...], **options: Any) -> None:
@@ -224,6 +231,7 @@ def cost(model: str, form: str, plugin_files: tuple[str, ...], **options: Any) -
         options["visual_tokens"],
         options["text_tokens"],
         options["dtype"],
+        options["match"],
     )
     click.echo(json.dumps(table.to_json(), indent=2) if form == "json" else str(table))
 

@@ -11,7 +11,8 @@ import torch
 
 from tokenbench.budget import Budget, count
 from tokenbench.engine import Plan, RowTrace
-from tokenbench.errors import UsageError
+from tokenbench.errors import InfeasibleError, UsageError
+from tokenbench.matching import match
 from tokenbench.naming import parse_strategy
 from tokenbench.realised import realised_bytes, realised_flops
 from tokenbench.source import configuration
@@ -93,11 +94,12 @@ class Row:
 
 @dataclass(frozen=True)
 class CostTable:
-    """The costs of strategies on one model and prompt, vanilla first."""
+    """The costs of strategies on one model and prompt, vanilla first. infeasible: what has no schedule, and why."""
 
     model: str
     prompt: Prompt
     rows: tuple[Row, ...]
+    infeasible: tuple[str, ...] = ()
 
     @property
     def assumptions(self) -> str:
@@ -118,6 +120,7 @@ class CostTable:
             "assumptions": self.assumptions,
             "latency": LATENCY,
             "costs": [row.to_json() for row in self.rows],
+            "infeasible": list(self.infeasible),
         }
 
     def __str__(self) -> str:
@@ -132,7 +135,7 @@ class CostTable:
             for line in lines
         ]
         bound = [BOUND] if any(row.upper_bound for row in self.rows) else []
-        return "\n".join([*table, "", self.assumptions, *bound, LATENCY])
+        return "\n".join([*table, *self.infeasible, "", self.assumptions, *bound, LATENCY])
 
 
 def costs(
@@ -143,10 +146,11 @@ def costs(
     visual_tokens: int | None = None,
     text_tokens: int = 50,
     dtype: str = "float16",
+    matched: str = "nominal",
 ) -> CostTable:
     """The cost of every strategy at every budget on a model, all as a user writes them.
 
-    visual_tokens: of the prompt; by default those of a common input of the model.
+    visual_tokens: of the prompt; by default those of a common input of the model. matched: how budgets count (matching.py).
     Raises UsageError for names nobody knows, a number of visual tokens the model never has, a schedule its decoder cannot
     run, or an architecture whose cost is not known; MachineError if its configuration cannot be read.
     """
@@ -160,21 +164,28 @@ def costs(
         prompt, size = Prompt(backbone.typical(config, visual_tokens), text_tokens, dtype), backbone.size(config)
     except NotImplementedError as error:
         raise UsageError(f"the cost of model '{model}' is not known: {error}") from error
-    return CostTable(model, prompt, tuple(_rows(size, prompt, [*named.values()], parsed)))
+    found = list(_rows(size, prompt, [*named.values()], parsed, matched))
+    rows = tuple(row for row in found if isinstance(row, Row))
+    return CostTable(model, prompt, rows, tuple(row for row in found if isinstance(row, str)))
 
 
 def _rows(
-    size: ModelSize, prompt: Prompt, strategies: Sequence[NamedStrategy], budgets: Sequence[Budget]
-) -> Iterator[Row]:
-    """Vanilla, then every strategy at every budget; one that takes no budget once."""
+    size: ModelSize, prompt: Prompt, strategies: Sequence[NamedStrategy], budgets: Sequence[Budget], matched: str
+) -> Iterator[Row | str]:
+    """Vanilla, then every strategy at every budget; one that takes no budget once. A sentence for what is infeasible."""
     depth, number = size.decoder.layers, BYTES[prompt.dtype]
     everything = RowTrace(prompt.visual, prompt.text, depth, grids=prompt.grids)
     flops, kv = realised_flops(everything, size), realised_bytes(everything, size, number)
     yield Row(VANILLA, str(Budget.everything()), tuple(everything.tokens_per_layer), flops, 100.0, kv, 100.0)
     for named in strategies:
         for budget in budgets if named.strategy.budgeted else [Budget.none()]:
-            plan = Plan.make(named.strategy, budget, depth, name=named.name)
-            trace, stages = _foreseen(plan, prompt), plan.stages(prompt.visual, prompt.text)
+            fit = match(matched, named.strategy, budget, depth, size)
+            plan = Plan.make(named.strategy, budget, depth, fit=fit, name=named.name)
+            try:
+                trace, stages = _foreseen(plan, prompt), plan.stages(prompt.visual, prompt.text)
+            except InfeasibleError as error:
+                yield f"{named.name} at {budget} is infeasible: {error}"
+                continue
             work, kept = realised_flops(trace, size), realised_bytes(trace, size, number)
             yield Row(
                 strategy=named.name,

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, cast
 
 from tokenbench.budget import Budget, count
-from tokenbench.cost import DecoderSize, prefill_macs
-from tokenbench.errors import InfeasibleError
-from tokenbench.strategy import Stage
+from tokenbench.cost import DecoderSize, ModelSize, prefill_macs
+from tokenbench.errors import InfeasibleError, UsageError
+from tokenbench.strategy import Stage, Strategy
 
-__all__ = ["MODES", "Match", "Mode", "tokens_per_layer"]
+__all__ = ["Match", "Mode", "match", "tokens_per_layer"]
 
 Mode = Literal["nominal", "tokens", "flops"]
-MODES = get_args(Mode)
 _STEPS = 60
 
 
@@ -65,6 +64,18 @@ class Match:
             assert self.size is not None
             return prefill_macs(self.size, tokens, text)
         return sum(tokens)
+
+
+def match(mode: str, strategy: Strategy, budget: Budget, depth: int, size: ModelSize | None) -> Match | None:
+    """What makes a strategy's work equal to that of others at its budget; None where budgets are nominal, or it takes none.
+
+    Raises UsageError where the mode needs sizes that are not known.
+    """
+    if mode == "nominal" or not strategy.budgeted:
+        return None
+    if mode == "flops" and size is None:
+        raise UsageError("--match flops needs a backbone that knows its sizes", "match tokens instead")
+    return Match(cast("Mode", mode), budget, depth, size.decoder if size else None)
 
 
 def tokens_per_layer(stages: Sequence[Stage], visual: int, depth: int) -> list[float]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -23,7 +23,7 @@ from tokenbench.cost import ModelSize
 from tokenbench.engine import Plan, Pruner, RowTrace, Wish
 from tokenbench.errors import InfeasibleError, StrategyError, UsageError
 from tokenbench.evidence import evidence_tokens, lattice_of_first, recall
-from tokenbench.matching import Match, Mode
+from tokenbench.matching import match
 from tokenbench.model import Batch, Model
 from tokenbench.plugins import Registry
 from tokenbench.progress import Progress
@@ -110,22 +110,18 @@ def _work(
     size = model.size
     plans = [
         Plan.make(
-            arm.named.strategy, arm.budget, model.depth, arm.seed, _fit(spec, arm, model.depth, size), arm.named.name
+            arm.named.strategy,
+            arm.budget,
+            model.depth,
+            arm.seed,
+            match(spec.match, arm.named.strategy, arm.budget, model.depth, size),
+            arm.named.name,
         )
         for arm in chosen
     ]
     wish = Wish.of(stage for plan in plans for stage in plan.typical)
     cells = {(i, task.name): _cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
     return Work(model, chosen, plans, wish, size, batches, cells)
-
-
-def _fit(spec: Spec, arm: Arm, depth: int, size: ModelSize | None) -> Match | None:
-    """What makes the arm's work equal to that of others at its budget."""
-    if spec.match == "nominal" or not arm.named.strategy.budgeted:
-        return None
-    if spec.match == "flops" and size is None:
-        raise UsageError("--match flops needs a backbone that knows its sizes", "match tokens instead")
-    return Match(cast("Mode", spec.match), arm.budget, depth, size.decoder if size else None)
 
 
 def _cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
