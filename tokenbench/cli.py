@@ -341,13 +341,12 @@ def _report(folder: Path, formats: Sequence[str], known: Registry) -> None:
     from tokenbench.run import Run
 
     writers = [known.get("reports", name)() for name in formats]
-    finished = Run.open(folder)
+    finished = Run.open(folder, known)
     comparison = finished.compare()
     target = folder / "report"
     target.mkdir(exist_ok=True)
-    about = {**finished.manifest, "failures": finished.failures()}
     for writer in writers:
-        writer.write(comparison, about, target, sys.stdout)
+        writer.write(comparison, finished, target, sys.stdout)
 
 
 def _tell_failures(folder: Path) -> None:

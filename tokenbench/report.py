@@ -1,12 +1,12 @@
-"""The contract of a report format: it is handed a finished comparison and shows it; it computes no statistics."""
+"""The contract of a report format: it is handed a finished comparison and shows it; it tests nothing itself."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
 from tokenbench.files import publish
+from tokenbench.run import Run
 
 
 class Report(ABC):
@@ -21,13 +21,14 @@ class Report(ABC):
     description: ClassVar[str]
 
     @abstractmethod
-    def write(self, comparison: Comparison, run: Mapping[str, object], folder: Path, out: TextIO) -> list[Path]:
+    def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Show a comparison.
 
         Args:
             comparison: the results.
-            run: the run's manifest: ``spec`` (with ``limit``), ``versions``, ``hardware``, and ``notes`` (sentences
-                a reader must see) where there are any.
+            run: where the numbers come from. ``run.about()`` holds ``spec`` (with ``limit``), ``versions``,
+                ``hardware``, ``failures`` and ``notes`` (sentences a reader must see); ``run.samples()`` every answer,
+                ``run.questions()`` the images.
             folder: where files go; it exists.
             out: where text for the terminal goes.
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tokenbench.comparison import Comparison
+    from tokenbench.plugins import Registry
+    from tokenbench.suite import Sample
 
 __all__ = ["Run"]
 
@@ -22,14 +24,18 @@ IDENTITY = ("model", "strategy", "budget", "seed", "task")
 class Run:
     """A run directory. `Run.open(path).samples()` is its table of samples."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, known: Registry | None = None) -> None:
         self.folder = folder
         self._store = Store.open(folder)
+        self._known = known
 
     @classmethod
-    def open(cls, folder: str | Path) -> Run:
-        """Open a run directory. Raises UsageError if there is none."""
-        return cls(Path(folder))
+    def open(cls, folder: str | Path, known: Registry | None = None) -> Run:
+        """Open a run directory. Raises UsageError if there is none.
+
+        known: where `questions` finds the run's suite; everything installed unless said otherwise.
+        """
+        return cls(Path(folder), known)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -40,7 +46,8 @@ class Run:
         """One row for every sample of every finished cell of the run.
 
         Columns: model, strategy, budget, seed, task, sample, cluster, answer, target, score (0 to 1), kept (ordinals of
-        the visual tokens there to the end), visual_tokens (how many the sample began with), tokens_per_layer,
+        the visual tokens there to the end), visual_tokens (how many the sample began with), lattice (frames, height, width and
+        leading tokens a frame of those of the first image; None if unknown), tokens_per_layer,
         realised_tokens (their mean over decoder layers), text_tokens, flops (of encoding and prefill), cache_bytes (of the KV
         cache after prefill), evidence_recall (share of the answer's visual tokens that are
         kept; NaN if unknown), seconds (the sample's share of its batch's generation).
@@ -51,10 +58,29 @@ class Run:
         for cell in self.manifest["cells"]:
             if self._store.is_done(cell["id"]):
                 frame = self._store.records(cell["id"]).to_pandas()
+                if "lattice" not in frame:  # records of an older version
+                    frame["lattice"] = None
                 for position, column in enumerate(IDENTITY):
                     frame.insert(position, column, cell[column])
                 frames.append(frame)
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(IDENTITY))
+
+    def questions(self) -> dict[tuple[str, str], Sample]:
+        """The questions asked, with their images, made anew by the run's suite: (task, sample) -> Sample.
+
+        Raises UsageError if the suite is not installed. A suite may have changed since; who shows its samples compares
+        their targets with those of `samples`.
+        """
+        from tokenbench.plugins import registry
+        from tokenbench.spec import resolve_suite
+
+        spec = self.manifest["spec"]
+        _, tasks = resolve_suite(spec["suite"], spec["tasks"], self._known or registry())
+        return {(task.name, sample.key): sample for task in tasks for sample in task.samples()[: spec["limit"]]}
+
+    def about(self) -> dict[str, Any]:
+        """The manifest with the failures: all that is known of the run but its numbers."""
+        return {**self.manifest, "failures": self.failures()}
 
     def failures(self) -> list[dict[str, Any]]:
         """The cells that cannot be finished: model, strategy, budget, seed, task, kind (failed or infeasible) and reason."""

@@ -223,6 +223,7 @@ def _record(question: Question, answer: str, row: RowTrace, grid: Grid | None) -
         "target": sample.target,
         "score": float(task.score(answer, sample)),
         "kept": kept,
+        "lattice": [grid.t, grid.h, grid.w, grid.lead] if grid else None,
         "evidence_recall": recall(kept, evidence),
     }
 

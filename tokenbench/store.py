@@ -38,6 +38,7 @@ RECORD = pa.schema(
         ("score", pa.float64()),
         ("kept", pa.list_(pa.int32())),
         ("visual_tokens", pa.int32()),
+        ("lattice", pa.list_(pa.int32())),
         ("tokens_per_layer", pa.list_(pa.int32())),
         ("realised_tokens", pa.float64()),
         ("text_tokens", pa.int32()),

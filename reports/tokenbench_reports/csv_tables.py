@@ -1,11 +1,11 @@
 """The two tables of a comparison as files for other programs."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
+from tokenbench.run import Run
 
 
 class CsvReport(Report):
@@ -14,7 +14,7 @@ class CsvReport(Report):
     name: ClassVar[str] = "csv"
     description: ClassVar[str] = "summary.csv and pairs.csv, unrounded; scores and retention as fractions"
 
-    def write(self, comparison: Comparison, run: Mapping[str, object], folder: Path, out: TextIO) -> list[Path]:
+    def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write both tables."""
         tables = {"summary.csv": comparison.summary, "pairs.csv": comparison.pairs}
         return [

@@ -1,11 +1,12 @@
 """The report as Markdown."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
+from tokenbench.run import Run
 from tokenbench_reports.document import Document, Table, document
 
 
@@ -15,9 +16,9 @@ class MarkdownReport(Report):
     name: ClassVar[str] = "markdown"
     description: ClassVar[str] = "summary.md: verdict, tables and notes"
 
-    def write(self, comparison: Comparison, run: Mapping[str, object], folder: Path, out: TextIO) -> list[Path]:
+    def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write ``summary.md``."""
-        return [write_text(folder / "summary.md", "\n".join(_lines(document(comparison, run))) + "\n")]
+        return [write_text(folder / "summary.md", "\n".join(_lines(document(comparison, run.about()))) + "\n")]
 
 
 def _lines(content: Document) -> Iterator[str]:

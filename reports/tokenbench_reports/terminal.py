@@ -1,6 +1,5 @@
 """The report on the terminal."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, TextIO
 
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report
+from tokenbench.run import Run
 from tokenbench_reports.document import Document, Section, Table, document
 
 READABLE = 100
@@ -26,9 +26,9 @@ class TerminalReport(Report):
     name: ClassVar[str] = "terminal"
     description: ClassVar[str] = "verdict, tables and notes on the terminal"
 
-    def write(self, comparison: Comparison, run: Mapping[str, object], folder: Path, out: TextIO) -> list[Path]:
+    def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Print the report to ``out``."""
-        content = document(comparison, run)
+        content = document(comparison, run.about())
         console = Console(file=out, highlight=False, markup=False, emoji=False)
         if not console.is_terminal:
             # A file or a pipe has no width, and a table that wraps in a log cannot be read.

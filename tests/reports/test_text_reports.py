@@ -15,7 +15,20 @@ from tokenbench_reports.markdown import MarkdownReport
 from tokenbench_reports.terminal import TerminalReport
 from tokenbench_reports.wording import interval, listed, number, p_value
 
-RUN = {"spec": {"limit": None}, "versions": {"tokenbench": "0.1.0"}}
+ABOUT = {"spec": {"limit": None}, "versions": {"tokenbench": "0.1.0"}}
+
+
+class Told:
+    """A run as far as the text reports ask about it."""
+
+    def __init__(self, **more):
+        self.more = more
+
+    def about(self):
+        return {**ABOUT, **self.more}
+
+
+RUN = Told()
 TASKS = ("attribute_of_an_object", "colour", "count", "ocr", "relation")
 
 
@@ -82,7 +95,7 @@ def test_no_color_is_honoured(comparison, monkeypatch):
 
 
 def test_a_limited_run_is_labelled_and_notes_are_shown(comparison, tmp_path):
-    run = {**RUN, "spec": {"limit": 8}, "notes": ["a toy model stands in for a real one"]}
+    run = Told(spec={"limit": 8}, notes=["a toy model stands in for a real one"])
     MarkdownReport().write(comparison, run, tmp_path, io.StringIO())
     for text in (printed(comparison, run), (tmp_path / "summary.md").read_text()):
         assert "8 samples a task: not a result" in text
