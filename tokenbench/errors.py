@@ -21,6 +21,7 @@ class TokenBenchError(Exception):
     """An expected error: one line that says what, where and how to mend it; `hint` is printed below it."""
 
     exit_code = 70
+    row: int | None = None  # of the batch that ran, where one is to blame
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

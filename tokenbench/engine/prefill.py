@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tokenbench.budget import count
 from tokenbench.engine.cache import PrunedLayer
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.plan import Plan
+from tokenbench.engine.prefix import Prefix, Wanted
 from tokenbench.engine.prior import Prior
 from tokenbench.engine.probe import Attended, Listener, Probe
 from tokenbench.engine.segment import Segment, causal_mask, take
 from tokenbench.engine.selection import checked_selection
 from tokenbench.engine.trace import RowTrace
+from tokenbench.errors import InfeasibleError, StrategyError
 from tokenbench.strategy import Attn, Grid, Stage, View
 
 __all__ = ["Layout", "Prefill"]
@@ -42,6 +45,8 @@ class Prefill:
 
     plans: one a row. valid: [B, S] attention mask. decoder: the stock decoder. attention: name of its attention implementation.
     added: [B, S, C] states that the model adds after its first layers, one a layer (Qwen3-VL's deepstack).
+    others: plans that will go on from this prefill. prefix: of an earlier one, from which this one goes on: row b from row
+    b modulo the prefix's rows.
     """
 
     def __init__(
@@ -52,6 +57,8 @@ class Prefill:
         decoder: Any,
         attention: str,
         added: Sequence[Tensor] = (),
+        others: Sequence[Plan] = (),
+        prefix: Prefix | None = None,
     ) -> None:
         self.plans = plans
         self.layout = layout
@@ -70,6 +77,7 @@ class Prefill:
         self._rows: dict[tuple[int, Attn], tuple[Tensor, Segment]] = {}
         self._keys: dict[int, tuple[Tensor, Segment]] = {}
         self._prior: Prior | None = None
+        self._prefix: Prefix | None = None
         self._encoded: Sequence[Sequence[Frame]] | None = None
         self._generators = [plan.generator() for plan in plans]
         self._memos: list[dict[str, Any]] = [{} for _ in plans]
@@ -79,15 +87,73 @@ class Prefill:
             RowTrace(visual=n, text=total - n, depth=len(decoder.layers), trim=plan.strategy.trim)
             for n, total, plan in zip(visual, length, plans, strict=True)
         ]
-        # Rows without visual tokens have no stages.
-        self._stages = [
-            plan.stages(row.visual, row.text) if row.visual else () for plan, row in zip(plans, self.rows, strict=True)
-        ]
+        self._stages = [self._planned(b, plan) for b, plan in enumerate(plans)]
         stages = [stage for stages in self._stages for stage in stages]
-        self._depths = {depth for stage in stages for depth in (*stage.hidden, *stage.text)}
-        self._key_layers = {layer for stage in stages for layer in stage.keys}
+        self._wanted = Wanted.of(self._planned_of(others)) if others else Wanted()
+        self._depths = {depth for stage in stages for depth in (*stage.hidden, *stage.text)} | self._wanted.depths
+        self._key_layers = {layer for stage in stages for layer in stage.keys} | self._wanted.keys
+        # The first layer to run: the stages before it are nobody's.
+        self.start = 0
+        if prefix is not None:
+            self.start = min((stages[0].layer for stages in self._stages if stages), default=0)
+            self._take_up(prefix)
         last = layout.visual.int() * torch.arange(valid.shape[1], device=valid.device)
         self._after = (last.argmax(1) + 1).tolist()  # first column after the visual tokens
+
+    def _planned(self, b: int, plan: Plan) -> tuple[Stage, ...]:
+        """The stages of row b; without visual tokens it has none. Errors say which row it is."""
+        try:
+            return plan.stages(self.rows[b].visual, self.rows[b].text) if self.rows[b].visual else ()
+        except InfeasibleError as error:
+            error.row = b
+            raise
+
+    def _planned_of(self, others: Sequence[Plan]) -> list[list[tuple[Stage, ...]]]:
+        """Of every row: the stages of the plans that go on from it."""
+        found: list[list[tuple[Stage, ...]]] = []
+        for b in range(len(self.rows)):
+            found.append([])
+            for plan in others:
+                with suppress(InfeasibleError):  # said when the plan itself runs
+                    if stages := self._planned(b, plan):
+                        found[-1].append(stages)
+        return found
+
+    def _take_up(self, prefix: Prefix) -> None:
+        """Go on from another prefill."""
+        self._prefix = prefix
+        self._hidden = {depth: (states, self.segment) for depth, states in prefix.hidden.items()}
+        self._keys = {layer: (keys, self.segment) for layer, keys in prefix.keys.items()}
+        for b in range(len(self.rows)):
+            for request in {request for stage in self._stages[b] for request in stage.attention}:
+                if (b % prefix.rows, request) in prefix.attention:
+                    self._rows[b, request] = (prefix.attention[b % prefix.rows, request], self.segment)
+
+    def skip(self, layer: int) -> Tensor:
+        """Instead of decoder layer `layer`, which the prefix has: fill its cache, and return what the next layer reads."""
+        prefix = self._prefix
+        assert prefix is not None
+        each = len(self.rows) // prefix.rows
+        if self.caches is not None:
+            keys, values = (part.repeat(each, 1, 1, 1) for part in prefix.cache[layer])
+            self.caches[layer].update(keys, values)
+        if layer + 1 == self.start:
+            return prefix.hidden[self.start].repeat(each, 1, 1)
+        return prefix.hidden[self.start][:1]  # nobody looks at it
+
+    def prefix(self) -> Prefix:
+        """What the others go on from, once the prompt ran."""
+        last = max(self._wanted.depths, default=0)
+        cache = self.caches[:last] if self.caches is not None else []
+        return Prefix(
+            rows=len(self.rows),
+            hidden={depth: self._hidden[depth][0] for depth in self._wanted.depths},
+            keys={layer: self._keys[layer][0] for layer in self._wanted.keys},
+            attention={asked: self._rows[asked][0] for asked in self._wanted.attention},
+            cache=[
+                (layer.keys, layer.values) for layer in cache if layer.keys is not None and layer.values is not None
+            ],
+        )
 
     def place(self, positions: Tensor | None) -> None:
         """Learn the prompt's position ids [B or 1, S], or [parts, B, S]."""
@@ -106,6 +172,7 @@ class Prefill:
     def wanted(self, layer: int) -> Listener | None:
         """The listener for the attention of decoder layer `layer`, or None if nobody asked."""
         requests = self._requests(lambda a: a.layer == layer and not a.peek and a.rows != "prior")
+        requests += [(b, request) for b, request in self._wanted.attention if request.layer == layer]
         keys = layer if layer in self._key_layers else None
         return self._listener(requests, keys) if requests or keys is not None else None
 
@@ -114,7 +181,15 @@ class Prefill:
         requests = [(b, request) for b, stage, _ in self._due(layer) for request in stage.attention if request.peek]
         return self._listener(requests, None) if requests else None
 
-    def run_prior(self, layer: int, module: Any, hidden: Tensor, stock: dict[str, Any], probe: Probe) -> None:
+    def run_prior(
+        self,
+        layer: int,
+        attention: nn.Module,
+        forward: Callable[..., Tensor],
+        hidden: Tensor,
+        stock: dict[str, Any],
+        probe: Probe,
+    ) -> None:
         """Run the second forward through decoder layer `layer`, if somebody asked for one."""
         if layer == 0 and (requests := self._requests(lambda a: a.rows == "prior")):
             self._prior = Prior(requests, self.prompt, self._after)
@@ -123,7 +198,8 @@ class Prefill:
                 row.prior_layers = max(row.prior_layers, request.layer + 1)
                 row.prior_tokens = int(self.prompt[b, : self._after[b]].sum()) + 1
         if self._prior is not None:
-            self._prior.run(layer, module, hidden, stock, probe, dict(enumerate(self._added)).get(layer))
+            added = self._added[layer] if layer < len(self._added) else None
+            self._prior.run(layer, attention, forward, hidden, stock, probe, added)
 
     def reduce(self, layer: int, hidden: Tensor) -> Tensor:
         """Run the stages before decoder layer `layer`: hidden [B, n, C] -> [B, m, C], and a new segment."""
@@ -133,7 +209,11 @@ class Prefill:
             view, at = self._view(b, stage, index)
             for frame in view.frames:
                 frame.ran = []
-            selection = checked_selection(self.plans[b].strategy, self.plans[b].name, view, hidden.shape[-1])
+            try:
+                selection = checked_selection(self.plans[b].strategy, self.plans[b].name, view, hidden.shape[-1])
+            except StrategyError as error:
+                error.row = b
+                raise
             kept = at[selection.keep]
             keep[b, at] = False
             keep[b, kept] = True
@@ -277,7 +357,7 @@ class Prefill:
 
     def _states(self, recorded: tuple[Tensor, Segment], b: int, columns: Tensor) -> Tensor:
         states, segment = recorded
-        return states[b][segment.find(b, columns).to(states.device)]
+        return states[b % len(states)][segment.find(b, columns).to(states.device)]
 
     def _attention(self, b: int, request: Attn, columns: Tensor) -> Tensor:
         if request.rows == "prior":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tokenbench.engine.probe import Attended, Probe
 from tokenbench.engine.segment import causal_mask
@@ -31,24 +31,32 @@ class Prior:
         self._hidden: Tensor | None = None
 
     def run(
-        self, i: int, layer: Any, hidden: Tensor, arguments: dict[str, Any], probe: Probe, added: Tensor | None
+        self,
+        i: int,
+        attention: nn.Module,
+        forward: Callable[..., Tensor],
+        hidden: Tensor,
+        arguments: dict[str, Any],
+        probe: Probe,
+        added: Tensor | None,
     ) -> None:
-        """Run decoder layer i. hidden: [B, S, C] the prompt's embeddings, read at layer 0. arguments: the stock ones.
-        added: [B, S, C] what the model adds after this layer."""
+        """Run decoder layer i.
+
+        attention, forward: the layer's. hidden: [B, S, C] the prompt's embeddings, read at layer 0. arguments: the stock ones.
+        added: [B, S, C] what the model adds after this layer.
+        """
         if i > self._last:
             return
         if i == 0:
             self._hidden = hidden.clone()
             self._hidden[torch.arange(len(hidden)), self._after.to(hidden.device)] = hidden[:, -1]
         assert self._hidden is not None
-        mask = causal_mask(
-            self._valid, self._valid.shape[1], padded=True, attention=probe.attention, dtype=hidden.dtype
-        )
+        valid = self._valid
+        mask = causal_mask(valid, valid.shape[1], padded=True, attention=probe.attention, dtype=hidden.dtype)
         changed = {"attention_mask": mask, "past_key_values": None, "position_ids": None}
-        probe.listen(layer.self_attn, self._heard(i))
-        # Not called as a module: the prefill's own hooks are not meant.
-        self._hidden = layer.forward(self._hidden.to(hidden.device), **{**arguments, **changed})
-        probe.listen(layer.self_attn, None)
+        probe.listen(attention, self._heard(i))
+        self._hidden = forward(self._hidden.to(hidden.device), **{**arguments, **changed})
+        probe.listen(attention, None)
         if added is not None:
             self._hidden = self._hidden + added.to(hidden.device)
 

@@ -7,8 +7,8 @@ nothing is left to do between prefill and decode, and nothing stays behind when 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -20,6 +20,7 @@ from tokenbench.engine.cache import PrunedLayer, install
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.plan import Plan
 from tokenbench.engine.prefill import Layout, Prefill
+from tokenbench.engine.prefix import Prefix
 from tokenbench.engine.probe import Probe
 from tokenbench.engine.segment import causal_mask
 from tokenbench.engine.trace import RowTrace
@@ -36,6 +37,7 @@ class Pruner:
     plans: one for all rows, or one a row of the batch (repeated for beams); may be replaced between generations.
     layout: set it before a prompt runs: where its visual tokens are. A forward without one is a decode step.
     frames: what the encoder saw of every row of the next prompt, where the encoder ran apart from it.
+    others: plans that will go on from the next prompt; prefix: what they go on from, once it ran.
     prefills: the trace of every prompt that ran, one RowTrace a row.
     """
 
@@ -44,9 +46,13 @@ class Pruner:
         self.plans = list(plans)
         self.layout: Layout | None = None
         self.frames: Sequence[Sequence[Frame]] | None = None
+        self.others: Sequence[Plan] = ()
+        self.prefix: Prefix | None = None
         self.prefills: list[list[RowTrace]] = []
         self._probe = Probe(self.decoder, [layer.self_attn for layer in self.decoder.layers])
         self._prefill: Prefill | None = None
+        self._from: Prefix | None = None
+        self._forwards: dict[int, Callable[..., Any]] = {}  # of layers that may be skipped
         self._positions: Tensor | None = None  # position ids of the forward that runs
         self._masks: dict[tuple[int, int], Tensor | None] = {}
         self._hooks = ExitStack()
@@ -83,6 +89,25 @@ class Pruner:
         self._hooks.close()
         self._prefill = self.layout = None
 
+    @contextmanager
+    def resumed(self, prefix: Prefix) -> Iterator[None]:
+        """Prompts inside go on from a prefix: their layers before the first stage of any row are not run again."""
+        with ExitStack() as undo:
+            for i, layer in enumerate(self.decoder.layers[: len(prefix.cache)]):
+                undo.callback(_restored(layer))
+                self._forwards[i] = layer.forward
+                layer.forward = partial(self._run_or_skip, i, layer.forward)
+            self._from = prefix
+            try:
+                yield
+            finally:
+                self._from, self._forwards = None, {}
+
+    def _run_or_skip(self, i: int, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._prefill is not None and i < self._prefill.start:
+            return self._prefill.skip(i)
+        return forward(*args, **kwargs)
+
     def _begin(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
         self._prefill, self._positions, self._masks = None, None, {}
         layout, self.layout = self.layout, None
@@ -102,7 +127,9 @@ class Pruner:
         each = batch // len(self.plans)
         plans = [plan for plan in self.plans for _ in range(each)]
         added, kwargs = _taken_away(kwargs)
-        self._prefill = Prefill(plans, layout, valid, self.decoder, self._probe.attention, added)
+        self._prefill = Prefill(
+            plans, layout, valid, self.decoder, self._probe.attention, added, self.others, self._from
+        )
         return args, kwargs
 
     def _place(self, rotary: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -120,7 +147,9 @@ class Pruner:
         return (hidden, *rest), changed
 
     def _after(self, i: int, layer: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        return None if self._prefill is None else self._prefill.add(i, output)
+        if self._prefill is None or i < self._prefill.start:
+            return None
+        return self._prefill.add(i, output)
 
     def _prefill_arguments(
         self, i: int, layer: Any, hidden: Tensor, kwargs: dict[str, Any]
@@ -130,7 +159,11 @@ class Pruner:
         if i == 0:
             prefill.caches = install(kwargs.get("past_key_values"), self.depth)
             prefill.rope = kwargs["position_embeddings"]
-        prefill.run_prior(i, layer, hidden, kwargs, self._probe)
+        # Not called as a module: the prefill's own hooks are not meant.
+        prefill.run_prior(i, layer.self_attn, self._forwards.get(i, layer.forward), hidden, kwargs, self._probe)
+        if i < prefill.start:
+            prefill.store(i)
+            return hidden, kwargs
         prefill.remember(i, hidden)
         if prefill.due(i):
             self._peek(i, layer, hidden, kwargs)
@@ -157,6 +190,7 @@ class Pruner:
                 self._probe.listen(layer.self_attn, None)
             self._prefill.finish()
             self.prefills.append(self._prefill.rows)
+            self.prefix = self._prefill.prefix() if self.others else None
             self._prefill = None
 
     def _decode_arguments(self, i: int, hidden: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -183,6 +217,13 @@ class Pruner:
                 valid, queries, padded=stored.padded, attention=self._probe.attention, dtype=hidden.dtype
             )
         return self._masks[key]
+
+
+def _restored(layer: nn.Module) -> Callable[[], None]:
+    """Gives the layer back the forward it has now, its own or one that somebody put over it."""
+    if "forward" in vars(layer):
+        return partial(setattr, layer, "forward", layer.forward)
+    return partial(delattr, layer, "forward")
 
 
 def _taken_away(kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:
