@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tokenbench.report import Report
     from tokenbench.run import Run
     from tokenbench.strategy import Attn, Grid, Keep, Merger, Selection, Signal, Stage, Strategy, View
-    from tokenbench.suite import Box, Sample, Suite, Task, Video
+    from tokenbench.suite import Box, Sample, Suite, SuiteRequest, Task, Video
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,7 @@ _HOME = {
     "Stage": "strategy",
     "Strategy": "strategy",
     "Suite": "suite",
+    "SuiteRequest": "suite",
     "Task": "suite",
     "TokenBenchError": "errors",
     "UsageError": "errors",
@@ -66,6 +67,7 @@ __all__ = [
     "Stage",
     "Strategy",
     "Suite",
+    "SuiteRequest",
     "Task",
     "TokenBenchError",
     "UsageError",

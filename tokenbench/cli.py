@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import signal
 import sys
 import traceback
@@ -20,6 +21,7 @@ from tokenbench.errors import MachineError, StrategyError, TokenBenchError, Usag
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
     from tokenbench.spec import Spec
+    from tokenbench.suite import Task
 
 __all__ = ["cli", "main"]
 
@@ -77,8 +79,10 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--suite", default="image", show_default=True, help="The suite of tasks.")
+@click.option("--suite", default="image", show_default=True, help="Suite, or suites with tasks: lmms:pope,lmms:mme.")
 @_list_option("--tasks", help="Only these tasks of the suite.")
+@_list_option("--data", help="Local data of public tasks: gqa=FOLDER (parquet, arrow, image folder).")
+@_list_option("--tasks-dir", help="Folders with own task definitions, for the suite lmms.")
 @_list_option("--strategies", help="Strategies, with parameters after colons: clse:temp=0.2,fastv.")
 @_list_option("--budgets", default="1/3,2/9,1/9", help="What to retain: tokens (192) or shares (1/3, 33%, 0.334).")
 @_list_option(
@@ -138,7 +142,7 @@ def run(
         given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
         options |= {name: value for name, value in read_spec(spec_file, known).items() if name not in given}
     spec = _spec(options, known)
-    folder = output or Path("runs") / f"{spec.suite}-{spec.digest}"
+    folder = output or Path("runs") / (re.sub(r"[^\w.-]+", "-", spec.suite) + f"-{spec.digest}")
     if dry_run:
         _show_cells(spec, known)
         return
@@ -175,9 +179,8 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
             state = f"FAILED: {plugin.error}" if plugin.error else "; ".join(brings)
             click.echo(f"{plugin.name}  ({plugin.origin})  {state}")
     elif kind == "tasks":
-        for name in known.names("suites"):
-            for task in known.get("suites", name)().tasks:
-                click.echo(f"{name}  {task.name}  {task.description}")
+        for name, task in _all_tasks(known):
+            click.echo(f"{name}  {task.name}  {task.description}")
     elif kind == "backbones":
         for name in known.names(kind):
             backbone = known.get(kind, name)
@@ -193,10 +196,15 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
 @click.argument("name")
 @plugin_option
 def show(name: str, plugin_files: tuple[str, ...]) -> None:
-    """Describe a strategy or merger and its parameters: tokenbench show clse."""
+    """Describe a strategy or merger and its parameters, or a task: tokenbench show clse."""
     from tokenbench.plugins import Registry
 
     known = Registry(plugin_files)
+    if name not in known.names("strategies") and name not in known.names("mergers"):
+        for suite, task in _all_tasks(known):
+            if task.name == name:
+                _show_task(suite, task)
+                return
     merger = name in known.names("mergers") and name not in known.names("strategies")
     part = known.get("mergers" if merger else "strategies", name)
     written = f"STRATEGY+{name}" if merger else name
@@ -261,11 +269,25 @@ def _fail(message: str, hint: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _all_tasks(known: Registry) -> list[tuple[str, Task]]:
+    """Every task that a suite has of its own, with the suite's name."""
+    from tokenbench.suites import suite_alone
+
+    return [(name, task) for name in known.names("suites") for task in suite_alone(name, known).tasks]
+
+
+def _show_task(suite: str, task: Task) -> None:
+    click.echo(f"{task.name}\n\n{task.description}\n\n  suite: {suite}")
+    for heading, text in task.notes.items():
+        click.echo(f"  {heading}: {text}")
+
+
 def _spec(options: dict[str, Any], known: Registry) -> Spec:
     """The resolved spec; every name and number is checked here."""
     from tokenbench.budget import Budget
     from tokenbench.naming import parse_strategy
-    from tokenbench.spec import FLOORS, VANILLA, Spec, resolve_suite
+    from tokenbench.spec import FLOORS, VANILLA, Spec
+    from tokenbench.suites import data_folders, resolve_suite
 
     named = _flat(options["strategies"])
     if not named:
@@ -274,7 +296,9 @@ def _spec(options: dict[str, Any], known: Registry) -> Spec:
     strategies = tuple(name for name in strategies if name != VANILLA)
     budgets = _flat(options["budgets"])
     seeds = _flat(options["seeds"])
-    suite, tasks = resolve_suite(options["suite"], _flat(options["tasks"]), known)
+    data = tuple(f"{task}={path.resolve()}" for task, path in data_folders(_flat(options["data"])).items())
+    definitions = tuple(str(Path(folder).resolve()) for folder in _flat(options["tasks_dir"]))
+    suite, tasks = resolve_suite(options["suite"], _flat(options["tasks"]), known, data, definitions)
     if not options["models"] and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no model of its own", "name one with --models")
     models = _flat(options["models"]) if options["models"] else (suite.model,)
@@ -285,6 +309,8 @@ def _spec(options: dict[str, Any], known: Registry) -> Spec:
         raise UsageError(f"--seeds takes whole numbers, not {','.join(seeds)}")
     return Spec(
         suite=options["suite"],
+        data=data,
+        definitions=definitions,
         tasks=tuple(task.name for task in tasks),
         models=models,
         strategies=strategies,
@@ -301,11 +327,13 @@ def _spec(options: dict[str, Any], known: Registry) -> Spec:
 
 
 def _show_cells(spec: Spec, known: Registry) -> None:
-    from tokenbench.spec import arms, resolve_suite
+    from tokenbench.spec import arms
+    from tokenbench.suite import first
+    from tokenbench.suites import resolve_suite
 
-    _, tasks = resolve_suite(spec.suite, spec.tasks, known)
+    _, tasks = resolve_suite(spec.suite, spec.tasks, known, spec.data, spec.definitions)
     chosen = arms(spec, known)
-    samples = sum(len(task.samples()[: spec.limit]) for task in tasks)
+    samples = sum(len(first(task, spec.limit)) for task in tasks)
     for model in spec.models:
         for arm in chosen:
             seed = f"seed {arm.seed}" if arm.named.strategy.stochastic else ""
@@ -347,6 +375,10 @@ def _report(folder: Path, formats: Sequence[str], known: Registry) -> None:
     target.mkdir(exist_ok=True)
     for writer in writers:
         writer.write(comparison, finished, target, sys.stdout)
+    official = finished.official()
+    if len(official):
+        official.to_csv(target / "official.csv", index=False)
+        click.echo(f"the benchmarks' own numbers: {target / 'official.csv'}", err=True)
 
 
 def _tell_failures(folder: Path) -> None:

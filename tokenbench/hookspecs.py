@@ -35,7 +35,7 @@ def tokenbench_register_backbones(register: Register) -> None:
 
 @hookspec
 def tokenbench_register_suites(register: Register) -> None:
-    """Register suites: functions without arguments that return a `tokenbench.Suite`."""
+    """Register suites: functions of nothing, or of a `tokenbench.SuiteRequest`, that return a `tokenbench.Suite`."""
 
 
 @hookspec

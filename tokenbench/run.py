@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import UsageError
 from tokenbench.store import Store
+from tokenbench.units import by_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ class Run:
     def samples(self) -> pd.DataFrame:
         """One row for every sample of every finished cell of the run.
 
-        Columns: model, strategy, budget, seed, task, sample, cluster, answer, target, score (0 to 1), kept (ordinals of
+        Columns: model, strategy, budget, seed, task, sample, cluster, unit, stratum, answer, target, score (0 to 1), kept (ordinals of
         the visual tokens there to the end), visual_tokens (how many the sample began with), lattice (frames, height, width and
         leading tokens a frame of those of the first image; None if unknown), tokens_per_layer,
         realised_tokens (their mean over decoder layers), text_tokens, flops (of encoding and prefill), cache_bytes (of the KV
@@ -72,15 +73,33 @@ class Run:
         their targets with those of `samples`.
         """
         from tokenbench.plugins import registry
-        from tokenbench.spec import resolve_suite
+        from tokenbench.suite import first
+        from tokenbench.suites import resolve_suite
 
         spec = self.manifest["spec"]
-        _, tasks = resolve_suite(spec["suite"], spec["tasks"], self._known or registry())
-        return {(task.name, sample.key): sample for task in tasks for sample in task.samples()[: spec["limit"]]}
+        sources = spec.get("data", ()), spec.get("definitions", ())
+        _, tasks = resolve_suite(spec["suite"], spec["tasks"], self._known or registry(), *sources)
+        return {(task.name, sample.key): sample for task in tasks for sample in first(task, spec["limit"])}
 
     def about(self) -> dict[str, Any]:
         """The manifest with the failures: all that is known of the run but its numbers."""
         return {**self.manifest, "failures": self.failures()}
+
+    def official(self) -> pd.DataFrame:
+        """The numbers that the benchmarks themselves report, of every finished cell that has any.
+
+        Columns: model, strategy, budget, seed, task, metric, value (on the benchmark's own scale), samples (how many).
+        """
+        import pandas as pd
+
+        rows = [
+            {name: cell[name] for name in IDENTITY} | {"metric": metric, "value": value, "samples": summary["samples"]}
+            for cell in self.manifest["cells"]
+            if self._store.is_done(cell["id"])
+            for summary in (self._store.summary(cell["id"]),)
+            for metric, value in summary.get("official", {}).items()
+        ]
+        return pd.DataFrame(rows, columns=[*IDENTITY, "metric", "value", "samples"])
 
     def failures(self) -> list[dict[str, Any]]:
         """The cells that cannot be finished: model, strategy, budget, seed, task, kind (failed or infeasible) and reason."""
@@ -88,7 +107,7 @@ class Run:
         return [failure for failure in found if failure]
 
     def compare(self) -> Comparison:
-        """The run's cells compared: intervals, retention, paired verdicts. What failed on any task is left out.
+        """The run's cells compared, unit by unit: intervals, retention, paired verdicts. What failed on any task is left out.
 
         Raises UsageError if nothing is left to compare.
         """
@@ -100,4 +119,5 @@ class Run:
             samples = samples[(samples[arm] != lost).any(axis=1)]
         if not len(samples):
             raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
-        return compare(samples.assign(kept=samples["kept"].map(len)))
+        rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
+        return compare(by_unit(samples.assign(kept=samples["kept"].map(len)), rules))

@@ -29,10 +29,11 @@ from tokenbench.plugins import Registry
 from tokenbench.progress import Progress
 from tokenbench.realised import realised_bytes, realised_flops
 from tokenbench.source import Source, locate
-from tokenbench.spec import Arm, Cell, Spec, arms, resolve_suite, source_hash
+from tokenbench.spec import Arm, Cell, Spec, arms, source_hash
 from tokenbench.store import SCHEMA_VERSION, Store
 from tokenbench.strategy import Grid
-from tokenbench.suite import Sample, Task
+from tokenbench.suite import Sample, Task, first
+from tokenbench.suites import resolve_suite
 
 __all__ = ["execute"]
 
@@ -66,7 +67,7 @@ def execute(spec: Spec, folder: Path, known: Registry, progress: ProgressFactory
     """
     store = Store(folder)
     store.check(spec.to_json())
-    _, tasks = resolve_suite(spec.suite, spec.tasks, known)
+    _, tasks = resolve_suite(spec.suite, spec.tasks, known, spec.data, spec.definitions)
     batches = list(_batches(_questions(tasks, spec.limit), spec.batch_size))
     sources = {name: locate(name, known) for name in spec.models}
     works = []
@@ -86,7 +87,7 @@ def execute(spec: Spec, folder: Path, known: Registry, progress: ProgressFactory
 
 def _questions(tasks: Sequence[Task], limit: int | None) -> list[Question]:
     """The questions of all tasks, those on the same images side by side."""
-    chosen = [(task, sample) for task in tasks for sample in task.samples()[:limit]]
+    chosen = [(task, sample) for task in tasks for sample in first(task, limit)]
     place = {cluster: i for i, cluster in enumerate(dict.fromkeys(sample.cluster for _, sample in chosen))}
     return sorted(chosen, key=lambda question: place[question[1].cluster])
 
@@ -130,7 +131,7 @@ def _cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
         "strategy": [arm.named.name, source_hash(arm.named.strategy)],
         "budget": [str(arm.budget), spec.match],
         "seed": arm.seed,
-        "task": [spec.suite, task.name, source_hash(task)],
+        "task": [spec.suite, task.name, source_hash(task), task.identity],
         "numerics": [spec.dtype, model.device, spec.batch_size, model.attention],
         "engine": [tokenbench.__version__, *(source_hash(part) for part in (engine.Pruner, engine.Plan, Model))],
         "libraries": {library: version(library) for library in LIBRARIES},
@@ -180,8 +181,10 @@ def _run(work: Work, store: Store, bar: Progress) -> None:
             store.fail(cell.id, {**asdict(cell), "kind": kind, "reason": str(failed[i])})
             continue
         if not store.is_done(cell.id):
-            samples = [sample.key for batch in work.batches for task, sample in batch if task.name == cell.task]
-            store.finish(cell.id, samples, asdict(cell))
+            asked = {s.key: task for batch in work.batches for task, s in batch if task.name == cell.task}
+            answers = {key: str(record["answer"]) for key, record in store.journaled(cell.id).items() if key in asked}
+            official = next(iter(asked.values())).official(answers)
+            store.finish(cell.id, list(asked), {**asdict(cell), "official": dict(official)})
         store.sweep(cell.id)  # also what a crash after publication left behind
 
 
@@ -219,6 +222,8 @@ def _record(question: Question, answer: str, row: RowTrace, grid: Grid | None) -
     return {
         "sample": sample.key,
         "cluster": sample.cluster,
+        "unit": sample.unit or sample.key,
+        "stratum": sample.stratum,
         "answer": answer,
         "target": sample.target,
         "score": float(task.score(answer, sample)),
@@ -246,6 +251,11 @@ def _manifest(spec: Spec, works: Sequence[Work], known: Registry) -> dict[str, A
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
         "cells": [asdict(cell) for work in works for cell in work.cells.values()],
+        "tasks": {
+            task.name: {"unit_rule": task.unit_rule, "identity": task.identity}
+            for batch in works[0].batches
+            for task, _ in batch
+        },
         "models": {
             work.model.name: {
                 "identity": work.model.identity,

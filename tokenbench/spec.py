@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -14,12 +13,10 @@ from types import ModuleType
 from typing import Any
 
 from tokenbench.budget import Budget
-from tokenbench.errors import UsageError, unknown
 from tokenbench.naming import NamedStrategy, parse_strategy
 from tokenbench.plugins import Registry
-from tokenbench.suite import Suite, Task
 
-__all__ = ["VANILLA", "Arm", "Cell", "Spec", "arms", "resolve_suite", "source_hash"]
+__all__ = ["VANILLA", "Arm", "Cell", "Spec", "arms", "source_hash"]
 
 VANILLA = "vanilla"
 FLOORS = ("random", "downsample")
@@ -42,6 +39,8 @@ class Spec:
     dtype: str
     attention: str
     match: str = "nominal"
+    data: tuple[str, ...] = ()  # TASK=FOLDER
+    definitions: tuple[str, ...] = ()  # folders with task definitions
 
     def to_json(self) -> dict[str, Any]:
         """As run.json holds it."""
@@ -72,18 +71,6 @@ class Cell:
     budget: str
     seed: int
     task: str
-
-
-def resolve_suite(name: str, tasks: Sequence[str], known: Registry) -> tuple[Suite, tuple[Task, ...]]:
-    """The suite and its chosen tasks; no choice means all."""
-    suite = known.get("suites", name)()
-    if not isinstance(suite, Suite):
-        raise UsageError(f"suite '{name}' is a {type(suite).__name__}, not a tokenbench.Suite")
-    by_name = {task.name: task for task in suite.tasks}
-    for task in tasks:
-        if task not in by_name:
-            raise unknown(f"task of suite '{name}'", task, by_name)
-    return suite, tuple(by_name[task] for task in dict.fromkeys(tasks)) or suite.tasks
 
 
 def arms(spec: Spec, known: Registry) -> list[Arm]:

@@ -42,6 +42,8 @@ class _File(BaseModel):
     budgets: Texts | None = None
     models: Texts | None = None
     seeds: Texts | None = None
+    data: Texts | None = None
+    tasks_dir: Texts | None = None
     floors: bool | None = None
     match: Mode | None = None
     limit: int | None = Field(None, ge=1)
@@ -67,7 +69,7 @@ def read_spec(path: Path, known: Registry) -> dict[str, Any]:
     options = content.model_dump(exclude_none=True)
     if content.strategies is not None:
         options["strategies"] = [_text(entry, path, known) for entry in content.strategies]
-    lists = ("tasks", "strategies", "budgets", "models", "seeds")
+    lists = ("tasks", "strategies", "budgets", "models", "seeds", "data", "tasks_dir")
     return {name: [value] if name in lists else value for name, value in options.items()}
 
 

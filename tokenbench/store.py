@@ -33,6 +33,8 @@ RECORD = pa.schema(
     [
         ("sample", pa.string()),
         ("cluster", pa.string()),
+        ("unit", pa.string()),
+        ("stratum", pa.string()),
         ("answer", pa.string()),
         ("target", pa.string()),
         ("score", pa.float64()),
@@ -153,6 +155,11 @@ class Store:
         summary = {**about, "samples": len(samples), "score": sum(table["score"].to_pylist()) / len(samples)}
         publish(self._cells / f"{cell}.json", json.dumps(summary, indent=2).encode())
         publish(self._cells / f"{cell}.parquet", sink.getvalue().to_pybytes())
+
+    def summary(self, cell: str) -> dict[str, Any]:
+        """What `finish` was told about a published cell, with its number of samples and mean score."""
+        about: dict[str, Any] = json.loads((self._cells / f"{cell}.json").read_text())
+        return about
 
     def fail(self, cell: str, about: dict[str, Any]) -> None:
         """Remember why a cell cannot be finished; it is tried again when the run goes on."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Box", "Sample", "Suite", "Task", "Video"]
+__all__ = ["Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first"]
+
+UnitRule = Literal["mean", "all", "mean+all"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class Sample:
         they are rendered and encoded once, and statistics count the cluster as the unit.
     load: makes the images and clips, in the order in which the prompt shows them.
     evidence: boxes of the first of them that the answer depends on; empty if unknown.
+    unit: what the task's metric counts, where that is several samples, which then stand side by side; empty for this sample
+        alone.
+    stratum: the part of the task that its metric averages on its own before it puts the parts together, if there are any.
     """
 
     key: str
@@ -53,17 +60,28 @@ class Sample:
     target: str
     load: Callable[[], Sequence[Image | Video]]
     evidence: tuple[Box, ...] = ()
+    unit: str = ""
+    stratum: str = ""
 
 
 class Task(ABC):
     """One benchmark: its samples and its scorer.
 
-    Attributes: `name`, `description` (one line) and `max_new_tokens`, after which an answer is cut off.
+    Attributes: `name`, `description` (one line) and `max_new_tokens`, after which an answer is cut off. `unit_rule`: how the
+    scores of a unit's samples become one score: their mean, 1 if all are 1, or halfway between the two. `notes`: what a user
+    should know, by heading (source, size, licence).
     """
 
     name: str
     description: str = ""
     max_new_tokens: int = 16
+    unit_rule: UnitRule = "mean"
+    notes: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def identity(self) -> str:
+        """What can change answers or scores besides the source: versions and data. Part of every cell's identity."""
+        return ""
 
     @abstractmethod
     def samples(self) -> Sequence[Sample]:
@@ -72,6 +90,10 @@ class Task(ABC):
     @abstractmethod
     def score(self, answer: str, sample: Sample) -> float:
         """Score of one answer, 0 (wrong) to 1 (right)."""
+
+    def official(self, answers: Mapping[str, str]) -> Mapping[str, float]:
+        """The numbers the benchmark itself reports, by metric, for answers by sample key; on the benchmark's own scale."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -82,3 +104,31 @@ class Suite:
     description: str
     tasks: tuple[Task, ...]
     model: str = ""
+
+
+@dataclass(frozen=True)
+class SuiteRequest:
+    """What a user says about a suite beyond its name; for suites that are functions of it.
+
+    names: what follows the colon, as in `lmms:pope`. data: folders by the name of a task, or the part of it before an
+    underscore, which then serves all such tasks. definitions: folders with task definitions of the user's own.
+    """
+
+    names: tuple[str, ...] = ()
+    data: Mapping[str, Path] = field(default_factory=dict)
+    definitions: tuple[Path, ...] = ()
+
+    def folder(self, task: str) -> Path | None:
+        """Where the user says that a task's data is."""
+        return self.data.get(task) or self.data.get(task.partition("_")[0])
+
+
+def first(task: Task, limit: int | None) -> Sequence[Sample]:
+    """The first samples of a task, and what completes the last unit; all without a limit."""
+    samples = task.samples()
+    if limit is None:
+        return samples
+    end = min(limit, len(samples))
+    while 0 < end < len(samples) and samples[end].unit and samples[end].unit == samples[end - 1].unit:
+        end += 1
+    return samples[:end]
