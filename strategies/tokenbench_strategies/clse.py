@@ -52,20 +52,20 @@ class CLSE(Strategy):
     stage's layer. Score of the first stage: sigmoid(z(I) / temp) * A, A the last prompt token's attention at layer K-1,
     mean over heads; later stages: A alone. Tokens dropped also leave the KV cache of earlier layers.
 
-    Schedule: before layers 1, 11, 21 of 32, keeping 330/210/62 tokens at "192" (which is a mean of 208.1 tokens a layer).
-    The paper describes one stage and the evolution alone; the released code, followed here, ships three stages and the
-    product. Its budgets are 192, 128 and 64 only; others scale the schedule by (1.72, 1.09, 0.32).
+    Schedule: before layers 1, 11, 21 of 32, keeping 330/210/62 tokens at "192" (which is a mean of 208.1 tokens a
+    layer). The paper describes one stage and the evolution alone; the released code, followed here, ships three stages
+    and the product. Its budgets are 192, 128 and 64 only; others scale the schedule by (1.72, 1.09, 0.32).
     score=evolution ranks by I alone: the gate saturates at 1 for many tokens, so that I decides where the gate ties.
     Several images, tiles or clips: each has its own lattice and statistics, then one ranking over all. A clip is
     transformed frame by frame; a frame's [CLS] has no place in the lattice and gets the clip's mean evolution.
     The released Video-LLaVA code runs one stage before layer 3 that keeps the budget and leaves the caches of earlier
-    layers as they are: clse:layers=3:ref=2:kv=keep. It also takes the first t*h*w tokens for the lattice, although every
-    frame has a [CLS] in front: the lattice slips by a token a frame, and the last t tokens are always kept.
+    layers as they are: clse:layers=3:ref=2:kv=keep. It also takes the first t*h*w tokens for the lattice, although
+    every frame has a [CLS] in front: the lattice slips by a token a frame, and the last t tokens are always kept.
     lattice=shifted does the same, those t tokens counted in the budget.
-    fft=3d takes a clip as one volume: r over the three shifted axes, s = cutoff * (min(t, h, w)//2); an image is a clip of one
-    frame, whose s is 0, and keeps the transform by rows and columns.
-    Attention is read in float32; the spectral term is computed in float64, since the gate's slope of 1 / temp multiplies
-    its rounding.
+    fft=3d takes a clip as one volume: r over the three shifted axes, s = cutoff * (min(t, h, w)//2); an image is a clip
+    of one frame, whose s is 0, and keeps the transform by rows and columns.
+    Attention is read in float32; the spectral term is computed in float64, since the gate's slope of 1 / temp
+    multiplies its rounding.
     """
 
     score_by: Literal["product", "evolution"] = Field(
@@ -154,7 +154,7 @@ def high_frequency(frames: Tensor, cutoff: float, volume: bool = False) -> Tenso
 
 @lru_cache(maxsize=64)
 def high_pass(shape: tuple[int, ...], cutoff: float) -> Tensor:
-    """[*shape] 1 - exp(-r^2 / 2 s^2) around the shifted zero frequency; a lattice one patch wide has no such filter: zeros."""
+    """[*shape] 1 - exp(-r^2 / 2 s^2) around the shifted zero frequency; zeros where s is 0: one patch wide."""
     sigma = cutoff * (min(shape) // 2)
     if sigma == 0:
         return torch.zeros(shape, dtype=torch.float64)

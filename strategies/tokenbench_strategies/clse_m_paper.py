@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tokenbench import Selection, View
+from tokenbench import Keep, Selection, Stage, View
 from tokenbench_strategies.clse import CLSE
 from tokenbench_strategies.density import keep_and_recycle
 
@@ -19,14 +20,19 @@ class CLSEMPaper(CLSE):
     One stage before layer 1. By CLSE's joint score the best tokens stay; of the rest the best 30 % (K tokens) become
     floor(K / 10) + 1 density-peak clusters, uniform means. The caches of earlier layers stay.
     The paper lets the rank of the text-to-image attention set how many stay; a comparison at equal budgets needs the
-    number given, so that kept tokens and clusters together make the budget here. Its "194" counts layer-equivalent tokens. A
-    cluster stands where its centre stood; in the paper clusters follow the kept tokens.
+    number given, so that kept tokens and clusters together make the budget here. Its "194" counts layer-equivalent
+    tokens. A cluster stands where its centre stood; in the paper clusters follow the kept tokens. More stages
+    (layers=1/11/21) keep CLSE's counts, later ones by attention alone.
     """
 
     merges: ClassVar[bool] = True
 
     layers: tuple[int, ...] = Field((1,), description="prune before these decoder layers")
     kv: Literal["trim", "keep"] = Field("keep", description="dropped tokens in the KV cache of earlier layers")
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        own = super().stage(layer, keep, index)
+        return replace(own, hidden=tuple(sorted({*own.hidden, layer})))
 
     def select(self, view: View) -> Selection:
         return keep_and_recycle(view.hidden[view.stage.layer], self.score(view), view.k)

@@ -18,11 +18,12 @@ __all__ = ["DART", "least_duplicated"]
 class DART(Strategy):
     """DART (Wen et al., EMNLP 2025, arXiv 2502.11494): duplication matters more than importance.
 
-    Pivots: the 4 visual and 4 question tokens of largest key (L1 norm over all heads, at layer K-1). The visual pivots stay; then every pivot in
-    turn keeps its share of the tokens least like it (cosine of the final-normed states that enter layer K). One stage before layer K, 2 of 32;
-    original positions; the caches of earlier layers stay.
-    The released code collects the choices in a Python set, whose order and overlaps decide how many remain; here a token chosen before
-    is passed over, visual pivots first, so that exactly the budget remains.
+    Pivots: the 4 visual and 4 question tokens of largest key (L1 norm over all heads, at layer K-1). The visual pivots
+    stay; then every pivot in turn keeps its share of the tokens least like it (cosine of the final-normed states that
+    enter layer K) among those that are left. One stage before layer K, 2 of 32; original positions; the caches of
+    earlier layers stay.
+    The released code keeps 4 + 8 floor(budget / 8) tokens and goes through the pivots in the order of a Python set;
+    here exactly the budget remains, visual pivots come first, and of both kinds those of largest key.
     """
 
     layer: int | None = Field(None, ge=1, description="K, the decoder layer before which tokens go; default 2 of 32")
@@ -45,7 +46,7 @@ class DART(Strategy):
 def least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
     """[k] ascending indices: those of `first`, then, pivot by pivot, the least similar of what is left.
 
-    similarity: [n, p] of every token to every pivot. Each pivot takes an equal share, the first ones one more if need be.
+    similarity: [n, p] of every token to every pivot. Each takes an equal share, the first ones one more if need be.
     """
     free = torch.ones(len(similarity), dtype=torch.bool, device=similarity.device)
     free[first] = False

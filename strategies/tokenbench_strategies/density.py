@@ -10,15 +10,14 @@ from tokenbench.strategy import top
 
 __all__ = ["cluster_count", "clusters", "keep_and_recycle", "split"]
 
-_NEIGHBOURS = 5
 RECYCLED = 0.3
 
 
 def split(total: int, n: int) -> tuple[int, int]:
     """(kept, clusters) that make `total` tokens of n.
 
-    The reference recycles the best int(0.3 d) + 1 of the d tokens it drops into int(m / 10) + 1 clusters, m being how
-    many it recycles; here the sum is given and the kept ones follow.
+    The reference recycles the best m = int(0.3 d) + 1 of the d tokens it drops, into int(m / 10) + 1 clusters; here the
+    sum is given and the number kept follows.
     """
     kept = total
     while kept > 1 and kept + cluster_count(n - kept) > total:
@@ -32,14 +31,14 @@ def cluster_count(dropped: int) -> int:
 
 
 def clusters(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Density-peak clustering (Rodriguez and Laio, Science 2014) of states [m, C]: centres [count] and, [m], whose each is.
+    """Density-peak clustering (Rodriguez and Laio, Science 2014) of states [m, C]: centres [count] and homes [m].
 
-    Density: exp(-mean squared distance to the 5 nearest), distances over sqrt(C). A centre is dense and far from anything
-    denser. Ties go to the first, where the reference adds noise.
+    Density: exp(-mean squared distance to the `count` nearest, itself one of them), distances over sqrt(C). A centre is
+    dense and far from anything denser. Ties go to the first, where the reference adds noise.
     """
     states = states.float()
-    distance = torch.cdist(states, states) / states.shape[1] ** 0.5
-    nearest = distance.topk(min(_NEIGHBOURS, len(states)), largest=False).values
+    distance = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist") / states.shape[1] ** 0.5
+    nearest = distance.topk(count, largest=False).values
     density = (-nearest.square().mean(1)).exp()
     # Of equally dense tokens the earlier counts as denser.
     rank = density.argsort(descending=True, stable=True).argsort()

@@ -17,8 +17,9 @@ __all__ = ["DivPrune", "most_diverse"]
 class DivPrune(Strategy):
     """DivPrune (Alvar et al., CVPR 2025, arXiv 2503.02175): max-min diversity before the decoder.
 
-    On the projected tokens, with cosine distance: first the token whose nearest neighbour is farthest, then, one by one, the
-    token farthest from all that are chosen. Positions are renumbered. Neither the question nor attention plays a part.
+    On the projected tokens, with cosine distance: first the token whose nearest neighbour is farthest, then, one by
+    one, the token farthest from all that are chosen. Positions are renumbered. Neither the question nor attention plays
+    a part.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 
 from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, View
+from tokenbench_strategies.placement import before_decoder
 from tokenbench_strategies.pooling import tiles
 from tokenbench_strategies.shares import shared_out
 
@@ -15,12 +16,14 @@ __all__ = ["Downsample", "fitting"]
 
 
 class Downsample(Strategy):
-    """The picture shrunk to the budget before the vision encoder: what every method has to beat that looks at all of it.
+    """The picture shrunk to the budget before the vision encoder: the floor under methods that look at all of it.
 
-    Every frame is resized (bicubic, antialiased) to h x w tokens, the largest lattice within its share of the budget whose shape differs from the
-    frame's by less than a factor of 1.5, so that the realised budget may lie a little below the nominal one. Encoders with learned
-    positions (CLIP, InternViT) interpolate them, as their stock code does. Positions are renumbered, as for a small picture; under M-RoPE a token has
-    the place its piece of the picture had. Qwen3-VL's deepstack states stay those of that place.
+    Every frame is resized (bicubic, antialiased) to h x w tokens, the largest lattice within its share of the budget
+    whose shape differs from the frame's by less than a factor of 1.5, so that the realised budget may lie a little
+    below the nominal one. Frames share the budget in proportion to their tokens; one whose share is no patch is not
+    shown. Encoders with learned positions (CLIP, InternViT) interpolate them, as their stock code does. Positions are
+    renumbered, as for a small picture; under M-RoPE a token has the place its piece of the picture had. Qwen3-VL's
+    deepstack states stay those of that place.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
@@ -30,34 +33,33 @@ class Downsample(Strategy):
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        return Stage(layer, keep, pixels=True, at_most=True)
+        return before_decoder(self, Stage(layer, keep, pixels=True, at_most=True))
 
     def select(self, view: View) -> Selection:
-        sizes = [frame.tokens for frame in view.frames]
+        device, sizes = view.alive.device, [frame.tokens for frame in view.frames]
         counts = shared_out(view.k, sizes, sizes)
         keep, values = [], []
         for frame, (grid, at), count in zip(view.frames, view.lattices(), counts, strict=True):
             if count > grid.lead:
                 h, w = fitting(grid, count - grid.lead)
-                _, middle = tiles(grid, h * w, h)
-                lead = torch.arange(grid.lead)
-                keep.append(at.start + torch.cat([lead, grid.lead + middle]))
+                _, middle = tiles(grid, h * w, device, h)
+                keep.append(at.start + torch.cat([torch.arange(grid.lead, device=device), grid.lead + middle]))
                 values.append(frame.shrunk(h, w))
-        if not keep:  # fewer tokens than frames: one piece of the first frame
+        if not keep:  # every share is a [CLS] at best: one piece of the first frame
             frame, (grid, at) = view.frames[0], next(view.lattices())
-            keep, values = (
-                [torch.tensor([at.start + grid.lead + grid.h * grid.w // 2])],
-                [frame.shrunk(1, 1)[grid.lead :]],
-            )
-        return Selection(torch.cat(keep).to(view.alive.device), torch.cat(values).float())
+            _, middle = tiles(grid, 1, device)
+            keep, values = [at.start + grid.lead + middle], [frame.shrunk(1, 1)[grid.lead :]]
+        return Selection(torch.cat(keep), torch.cat(values).float())
 
 
 def fitting(grid: Grid, count: int) -> tuple[int, int]:
-    """(h, w): the largest lattice of at most `count` tokens that has nearly the grid's shape."""
+    """(h, w): of the lattices of at most `count` tokens that are stretched by less than 1.5, the largest, least stretched.
+
+    Where there is none, of all.
+    """
 
     def quality(shape: tuple[int, int]) -> tuple[bool, int, float]:
-        stretch = shape[0] * grid.w / (shape[1] * grid.h)
-        stretch = max(stretch, 1 / stretch)
-        return stretch < 1.5, shape[0] * shape[1], -stretch
+        short, long = sorted((shape[0] * grid.w, shape[1] * grid.h))
+        return 2 * long < 3 * short, shape[0] * shape[1], -long / short
 
     return max(((h, w) for h in range(1, grid.h + 1) for w in range(1, grid.w + 1) if h * w <= count), key=quality)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, View
+from tokenbench_strategies.placement import before_decoder
 from tokenbench_strategies.shares import shared_out
 
 if TYPE_CHECKING:
@@ -22,17 +23,19 @@ __all__ = ["FiCoCoV"]
 class FiCoCoV(Strategy):
     """FiCoCo-V (Han et al., AAAI 2026, arXiv 2411.17686): filter, correlate, compress.
 
-    In every encoder layer from the middle on r tokens are merged into others. Filter: score = .35 c - .65 p, c the product of the frame's
-    [CLS] query with a patch's key and p the mean product of the patch's query with all keys, both before the softmax, mean over heads, each of
-    length 1 over the patches; in every 2 x 2 window the lowest score is doubled if negative, halved if positive; the r lowest
-    go. Correlate: a token that goes is added to those of its row above the .998 quantile, at least one, with softmax weights.
-    Compress: means weighted by how many tokens each stands for. Positions are renumbered.
-    r follows from the budget, equal in all layers; several images or frames have budgets in proportion to their tokens. The paper merges 42 in each of 12
-    layers of CLIP ViT-L (72 tokens), but LLaVA reads the last but one layer, which only 11 merges reach (114). The original merges between
-    attention and MLP, here a layer is finished first; the released code keeps scores of earlier images in a module variable, which
-    is left out. A frame's [CLS] that is a visual token itself (Video-LLaVA) is never merged. Encoders without [CLS] (Qwen-VL): c is
-    the mean product with all patches' queries. The engine runs the upper layers a second time, since other strategies share the
-    first run; what the method saves is what it would save alone.
+    In every encoder layer from the middle on r tokens are merged into others. Filter: score = .35 c - .65 p, c the
+    product of the frame's [CLS] query with a patch's key and p the mean product of the patch's query with all keys,
+    both before the softmax, mean over heads, each of length 1 over the patches; in every 2 x 2 window the lowest score
+    is doubled if negative, halved if positive; the r lowest go. Correlate: a token that goes is added to those kept
+    whose product with it is above the .998 quantile, at least one, with softmax weights; where its attention window
+    keeps none, it is dropped. Compress: means weighted by how many tokens each stands for. Positions are renumbered.
+    r follows from the budget, equal in all layers; several images or frames share the budget in proportion to their
+    tokens. The paper merges 42 in each of 12 layers of CLIP ViT-L (72 tokens), but LLaVA reads the last but one layer,
+    which only 11 merges reach (114). The original merges between attention and MLP, here a layer is finished first; the
+    released code keeps scores of earlier images in a module variable, which is left out. A frame's [CLS] that is a
+    visual token itself (Video-LLaVA) is never merged. Encoders without [CLS] (Qwen-VL): c is the mean product with all
+    patches' queries. The engine runs the upper layers a second time, since other strategies share the first run; what
+    the method saves is what it would save alone.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
@@ -45,7 +48,7 @@ class FiCoCoV(Strategy):
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        return Stage(layer, keep, rerun=self.start)
+        return before_decoder(self, Stage(layer, keep, rerun=self.start))
 
     def select(self, view: View) -> Selection:
         lattices = list(view.lattices())
@@ -69,36 +72,36 @@ class FiCoCoV(Strategy):
             products = rerun.step()
             gone = len(sizes) - left
             if gone:
-                score = self._score(products, rerun.alive - grid.lead, grid)
-                score[rerun.alive < grid.lead] = torch.inf
-                order = score.argsort(stable=True)
-                states, sizes = compressed(rerun.states, sizes, products[1:], order[:gone], order[gone:].sort().values)
-                rerun.keep(order[gone:].sort().values, states)
+                order = self._score(products, rerun.alive, grid).argsort(stable=True)
+                kept = order[gone:].sort().values
+                states, sizes = compressed(rerun.states, sizes, products[1:], order[:gone], kept)
+                rerun.keep(kept, states)
         return rerun.alive, rerun.features()
 
-    def _score(self, products: Tensor, patch: Tensor, grid: Grid) -> Tensor:
-        """[m] low = redundant. patch: [m] numbers of the patches in the lattice."""
-        cls, rows = products[0], products[1:]
-        finite = rows.isfinite()
-        mean = rows.masked_fill(~finite, 0).sum(1) / finite.sum(1)
+    def _score(self, products: Tensor, alive: Tensor, grid: Grid) -> Tensor:
+        """[m] low = redundant; infinite for a frame's [CLS]. products: [1 + m, m]. alive: [m] ordinals in the frame."""
+        is_patch = alive >= grid.lead
+        patch, cls, rows = alive[is_patch] - grid.lead, products[0, is_patch], products[1:][is_patch]
+        seen = rows.isfinite()
+        mean = rows.masked_fill(~seen, 0).sum(1) / seen.sum(1)
         score = self.beta * normalize(cls, dim=0) - (1 - self.beta) * normalize(mean, dim=0)
         window = (patch // grid.w // 2) * grid.w + patch % grid.w // 2
-        lowest = torch.full((grid.h * grid.w + 1,), torch.inf, device=score.device)
-        lowest = lowest.scatter_reduce(0, window.clamp(min=0), score, "amin")
-        is_lowest = score == lowest[window.clamp(min=0)]
-        return torch.where(is_lowest, torch.where(score > 0, score / 2, score * 2), score)
+        lowest = torch.full((grid.h * grid.w,), torch.inf, device=score.device)
+        lowest = lowest.scatter_reduce(0, window, score, "amin")
+        score = torch.where(score == lowest[window], torch.where(score > 0, score / 2, score * 2), score)
+        return torch.full_like(products[0], torch.inf).masked_scatter(is_patch, score)
 
 
 def compressed(states: Tensor, sizes: Tensor, rows: Tensor, gone: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     """Add the tokens `gone` to those of `kept` they look at most.
 
-    states: [m, patches, C]. sizes: [m]. rows: [m, m] products of every token's query with all keys.
-    Returns states [k, patches, C] and sizes [k] of the kept.
+    states: [m, patches, C]. sizes: [m]. rows: [m, m] products of every token's query with all keys, -inf between tokens
+    that share no window. Returns states [k, patches, C] and sizes [k] of the kept.
     """
     products = rows[gone][:, kept]
     limit = products.quantile(0.998, dim=1, keepdim=True)
     targets = (products > limit) | (products == products.max(1, keepdim=True).values)
-    weights = products.masked_fill(~targets, -torch.inf).softmax(1) * sizes[gone].unsqueeze(1)
+    weights = products.masked_fill(~targets, -torch.inf).softmax(1).nan_to_num(0) * sizes[gone].unsqueeze(1)
     flat = states.float().flatten(1)
     totals = sizes[kept] + weights.sum(0)
     merged = (flat[kept] * sizes[kept].unsqueeze(1) + weights.T @ flat[gone]) / totals.unsqueeze(1)

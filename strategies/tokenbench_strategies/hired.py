@@ -9,7 +9,7 @@ import torch
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench.strategy import top
-from tokenbench_strategies.shares import shared_out
+from tokenbench_strategies.shares import crops
 
 __all__ = ["HiRED"]
 
@@ -19,10 +19,11 @@ _EARLY, _LATE = Signal("cls", 0), Signal("cls", -2)
 class HiRED(Strategy):
     """HiRED (Arif et al., AAAI 2025, arXiv 2408.10945), before the decoder.
 
-    Score: [CLS] attention of a late encoder layer (the last but one), heads together. With several crops (tiles, images, frames) the budget is first shared
-    out by the [CLS] attention mass that each crop's patches have in the first layer. Positions are renumbered.
-    In the paper the full image's early attention over the regions of the crops shares the budget out, half of it being the full
-    image's own; where a tile lies is not known on every backbone, so that every crop's own mass counts here.
+    Score: [CLS] attention of a late encoder layer (the last but one), heads together. With several crops (tiles,
+    images, frames) the budget is first shared out by the [CLS] attention mass that each crop's patches have in the
+    first layer. Positions are renumbered.
+    In the paper the full image's early attention over the regions of the crops shares the budget out, half of it being
+    the full image's own; where a tile lies is not known on every backbone, so that every crop's own mass counts here.
     Encoders without [CLS] (Qwen-VL): the mean attention a token receives.
     """
 
@@ -35,9 +36,5 @@ class HiRED(Strategy):
         return Stage(layer, keep, signals=(_EARLY, _LATE))
 
     def select(self, view: View) -> Selection:
-        crops = [at for _, at in view.lattices()]
-        mass = [float(view.signals[_EARLY][at].sum()) for at in crops]
-        counts = shared_out(view.k, mass, [at.stop - at.start for at in crops])
-        late = view.signals[_LATE]
-        kept = [at.start + top(late[at], count) for at, count in zip(crops, counts, strict=True)]
-        return Selection(torch.cat(kept))
+        early, late = view.signals[_EARLY], view.signals[_LATE]
+        return Selection(torch.cat([crop[top(late[crop], k)] for crop, k in crops(view, early)]))

@@ -12,10 +12,10 @@ __all__ = ["Matching"]
 
 
 class Matching(Merger):
-    """Bipartite soft matching (ToMe, Bolya et al., ICLR 2023): every dropped token joins the kept token of most similar state.
+    """Bipartite soft matching (ToMe, Bolya et al., ICLR 2023): every dropped token joins the most similar kept one.
 
-    Similarity is the cosine of the states that enter the stage's layer; a kept token becomes the mean of all that joined it,
-    weighted by how many tokens each stands for.
+    Similarity is the cosine of the states that enter the stage's layer; a kept token becomes the mean of all that
+    joined it, weighted by how many tokens each stands for.
     """
 
     def merge(self, states: Tensor, sizes: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, View
+from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, UsageError, View
 from tokenbench_strategies.shares import shared_out
 
 __all__ = ["Pooling", "tiles"]
@@ -17,9 +17,9 @@ __all__ = ["Pooling", "tiles"]
 class Pooling(Strategy):
     """Neighbouring tokens averaged until the budget is left, before the decoder: a floor without any choice.
 
-    Every frame's lattice is cut into bands of rows, and every band into as many pieces as the budget allows, as nearly square
-    as may be; a piece becomes its mean, where its middle token stood. A frame's [CLS] is left out. Frames share the budget in
-    proportion to their tokens.
+    Every frame's lattice is cut into bands of rows, and every band into as many pieces as the budget allows, as nearly
+    square as may be; a piece becomes its mean, where its middle token stood. A frame's [CLS] is left out, unless the
+    budget has room for it beside all patches. Frames share the budget in proportion to their patches. Positions stay.
     """
 
     merges: ClassVar[bool] = True
@@ -28,6 +28,8 @@ class Pooling(Strategy):
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        if index > 0:
+            raise UsageError("Pooling needs whole lattices: it can run in a schedule's first stage only")
         return Stage(layer, keep, hidden=(layer,))
 
     def select(self, view: View) -> Selection:
@@ -42,33 +44,30 @@ class Pooling(Strategy):
             keep.append(at.start + torch.arange(lead, device=own.device))
             values.append(own[:lead])
             if count:
-                piece, middle = tiles(grid, count)
-                piece, patch = piece.to(own.device), own[grid.lead :]
-                sums = torch.zeros(count, own.shape[1], device=own.device).index_add(0, piece, patch)
+                piece, middle = tiles(grid, count, own.device)
+                sums = own.new_zeros(count, own.shape[1]).index_add(0, piece, own[grid.lead :])
                 values.append(sums / piece.bincount(minlength=count).unsqueeze(1))
-                keep.append(at.start + grid.lead + middle.to(own.device))
+                keep.append(at.start + grid.lead + middle)
         order = torch.cat(keep).sort()
         return Selection(order.values, torch.cat(values)[order.indices])
 
 
-def tiles(grid: Grid, count: int, bands: int = 0) -> tuple[Tensor, Tensor]:
-    """Cut one frame's h x w patches into `count` pieces: [h * w] whose piece each is, and [count] the piece's middle patch.
+def tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple[Tensor, Tensor]:
+    """Cut one frame's h x w patches into `count` pieces: whose each patch is [h * w], and every piece's middle [count].
 
     bands: of rows; without a number, as many as make the pieces squarest.
     """
     bands = bands or _bands(grid, count)
-    piece = torch.empty(grid.h, grid.w, dtype=torch.long)
-    middle = torch.empty(count, dtype=torch.long)
-    number = 0
-    for i in range(bands):
-        top, end = i * grid.h // bands, (i + 1) * grid.h // bands
-        pieces = (i + 1) * count // bands - i * count // bands
-        for j in range(pieces):
-            left, right = j * grid.w // pieces, (j + 1) * grid.w // pieces
-            piece[top:end, left:right] = number
-            middle[number] = (top + end - 1) // 2 * grid.w + (left + right - 1) // 2
-            number += 1
-    return piece.flatten(), middle
+    rows, columns, numbers = (torch.arange(n, device=device) for n in (grid.h, grid.w, count))
+    first = torch.arange(bands + 1, device=device) * count // bands  # piece of every band
+    pieces = first.diff()
+    band = ((rows + 1) * bands - 1) // grid.h  # of every row
+    piece = first[band].unsqueeze(1) + ((columns + 1) * pieces[band].unsqueeze(1) - 1) // grid.w
+    band = torch.searchsorted(first, numbers, right=True) - 1  # of every piece
+    place = numbers - first[band]
+    top, end = band * grid.h // bands, (band + 1) * grid.h // bands
+    left, right = place * grid.w // pieces[band], (place + 1) * grid.w // pieces[band]
+    return piece.flatten(), (top + end - 1) // 2 * grid.w + (left + right - 1) // 2
 
 
 def _bands(grid: Grid, count: int) -> int:

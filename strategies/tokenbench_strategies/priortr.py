@@ -19,8 +19,8 @@ EPSILON = 1e-10
 class PriorTR(Strategy):
     """PriorTR, its one-forward form: posterior against prior attention.
 
-    P: attention of all tokens after the image at layer K-1, mean over tokens and heads; Q: that of the first token after
-    the image, which has read nothing of the question. Both are normalised over the visual tokens, in float32.
+    P: attention of all tokens after the image at layer K-1, mean over tokens and heads; Q: that of the first token
+    after the image, which has read nothing of the question. Both are normalised over the visual tokens, in float32.
     Score: P log(P / Q). One stage before layer K (3 of 32, at the same relative depth elsewhere); dropped tokens also
     leave the KV cache of earlier layers. Its ports for Qwen and for video leave the last prompt token out of P:
     last=no.
@@ -48,9 +48,9 @@ class PriorTR(Strategy):
 class PriorTR2F(PriorTR):
     """PriorTR, its two-forward form: the prior comes from a second forward without the question.
 
-    Q: attention of the last prompt token at layer K-1 in a forward that ends right after the image with that token. P, score and stage as in
-    priortr. The second forward runs K layers, which the realised cost counts. The video port compares P of layer K-1 with Q of layer K,
-    which is not followed here.
+    Q: attention of the last prompt token at layer K-1 in a forward that ends right after the image with that token. P,
+    score and stage as in priortr. The second forward runs K layers, which the realised cost counts. The video port
+    compares P of layer K-1 with Q of layer K, which is not followed here.
     """
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:

@@ -30,4 +30,5 @@ class Random(Strategy):
         return [(fastv_layer(depth) if self.layer is None else self.layer, budget.keep)]
 
     def score(self, view: View) -> Tensor:
-        return torch.rand(view.n, generator=view.generator).to(view.alive.device)
+        drawn = torch.rand(view.n, generator=view.generator, device=view.generator.device)
+        return drawn.to(view.alive.device)

@@ -1,27 +1,52 @@
-"""How a budget is shared out among frames."""
+"""How a budget is shared out among tiles and frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["shared_out"]
+import torch
+from torch import Tensor
+
+from tokenbench import View
+
+__all__ = ["crops", "shared_out"]
+
+
+def crops(view: View, mass: Tensor | None = None) -> list[tuple[Tensor, int]]:
+    """Of every image, tile or frame, in order: its candidates, ascending, and how many of them may stay.
+
+    The view's k is shared out in proportion to their number, or to the sum of their mass [n].
+    """
+    sizes = [grid.tokens // grid.t for grid in view.grids for _ in range(grid.t)]
+    ends = torch.tensor(sizes, device=view.alive.device).cumsum(0)
+    bounds = torch.searchsorted(view.alive, ends).tolist()
+    found = torch.arange(view.n, device=view.alive.device).tensor_split(bounds[:-1])
+    counts = [len(crop) for crop in found]
+    weights = counts if mass is None else [float(mass[crop].sum()) for crop in found]
+    return list(zip(found, shared_out(view.k, weights, counts), strict=True))
 
 
 def shared_out(k: int, weights: Sequence[float], limits: Sequence[int]) -> list[int]:
-    """k things among places in proportion to their weights, the largest remainders first, none above its limit.
+    """k things among places in proportion to their weights, none above its limit.
 
-    At most as many as the limits add up to.
+    The largest remainders are rounded up, of equal ones the first. Places without any weight come last, all alike. At
+    most as many as the limits add up to.
     """
-    counts = [0] * len(weights)
-    while (left := min(k, sum(limits)) - sum(counts)) > 0:
-        open_ = [i for i, limit in enumerate(limits) if counts[i] < limit]
-        total = sum(weights[i] for i in open_)
-        shares = {i: left * (weights[i] / total if total > 0 else 1 / len(open_)) for i in open_}
-        whole = {i: min(int(share), limits[i] - counts[i]) for i, share in shares.items()}
-        if any(whole.values()):
-            for i, count in whole.items():
-                counts[i] += count
-        else:
-            for i in sorted(open_, key=lambda i: -shares[i])[:left]:
+    counts, left = [0] * len(weights), min(k, sum(limits))
+    places = [i for i, limit in enumerate(limits) if limit]
+    while left > 0:
+        total = sum(weights[i] for i in places)
+        shares = {i: left * weights[i] / total if total > 0 else left / len(places) for i in places}
+        full = [i for i in places if shares[i] >= limits[i]]
+        if not full:
+            for i in places:
+                counts[i] = int(shares[i])
+            missing = left - sum(counts[i] for i in places)
+            for i in sorted(places, key=lambda i: counts[i] - shares[i])[:missing]:
                 counts[i] += 1
+            break
+        for i in full:
+            counts[i] = limits[i]
+        left -= sum(limits[i] for i in full)
+        places = [i for i in places if i not in full]
     return counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import ClassVar, Literal
 
 import torch
@@ -15,20 +16,21 @@ __all__ = ["SparseVLM"]
 
 _KEPT = {192: (300, 200, 110), 128: (303, 110, 36), 64: (66, 30, 17)}
 _OF = 576
-_FACTORS = (300 / 192, 200 / 192, 110 / 192)
 
 
 class SparseVLM(Strategy):
     """SparseVLM (Zhang et al., ICML 2025, arXiv 2410.04417), version 1.0 of its code.
 
-    Raters: words after the image whose share of the image's attention is above average, at the embeddings: the mean over
-    visual tokens of softmax over words of <word, token>. Score: attention of the raters at the layer before the stage, mean
-    over raters and heads. Recycling: the best 30 % of what is dropped becomes density-peak cluster means.
+    Raters: words after the image whose share of the image's attention is above average, at the embeddings: the mean
+    over visual tokens of softmax over words of <word, token>. Score: attention of the raters at the layer before the
+    stage, mean over raters and heads. Recycling: the best 30 % of what is dropped becomes density-peak cluster means.
     Stages after layers 2, 6 and 15 of 32 (at the same relative depths elsewhere), keeping 300/200/110 tokens at "192",
-    303/110/36 at "128", 66/30/17 at "64" of 576, and the clusters on top, as released: a mean of 206.5 at "192". Other
-    budgets keep these shares of 192 in proportion. Positions are renumbered; the caches of earlier layers stay.
-    The code chooses how many tokens go by the rank of the attention matrix when no budget is set, which is left out here. A cluster
-    stands where its centre stood; in the reference clusters follow the kept tokens. SparseVLM+ (version 1.5) is another method.
+    303/110/36 at "128", 66/30/17 at "64" of 576, and the clusters on top, as released: a mean of 206.5 at "192". Shares
+    within a token of these (1/3, 0.334) are taken for them; other budgets keep the shares of 192 in proportion, which
+    costs more than the published schedules of 128 and 64. Positions are renumbered; the caches of earlier layers stay.
+    The paper chooses how many tokens go by the rank of the attention matrix, which is left out here. A cluster stands
+    where its centre stood; in the reference clusters follow the kept tokens. SparseVLM+ (version 1.5) is another
+    method.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
@@ -66,7 +68,10 @@ def raters(visual: Tensor, words: Tensor) -> Tensor:
 
 def _kept(budget: Budget) -> Sequence[int]:
     """Tokens kept at the three stages, without the clusters."""
-    published = budget.tokens if budget.tokens else round(budget.fraction * _OF)
-    keeps = _KEPT.get(published, [factor * published for factor in _FACTORS])
-    scale = 1.0 if budget.tokens else budget.visual / _OF
+    if budget.share is None:
+        nominal, scale = Fraction(budget.keep), Fraction(1)
+    else:
+        nominal, scale = budget.share * _OF, Fraction(budget.visual, _OF)
+    published = [kept for tokens, kept in _KEPT.items() if abs(tokens - nominal) < 1]
+    keeps = published[0] if published else [kept * nominal / 192 for kept in _KEPT[192]]
     return [max(1, min(budget.visual, int(keep * scale))) for keep in keeps]

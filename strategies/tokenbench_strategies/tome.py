@@ -17,9 +17,10 @@ __all__ = ["ToMe", "merge_until"]
 class ToMe(Strategy):
     """Token merging (Bolya et al., ICLR 2023, arXiv 2210.09461), on the projected tokens before decoder layer 0.
 
-    Bipartite soft matching: every other token proposes its most similar one among the rest (cosine); the most similar pairs
-    are merged into size-weighted means, in rounds of at most half the tokens, until the budget is left. The original merges
-    inside every layer of the vision encoder by its keys; the placement here is ours, so that it runs on every backbone.
+    Bipartite soft matching: every other token proposes its most similar one among the rest (cosine); the most similar
+    pairs are merged into size-weighted means, in rounds of at most half the tokens, until the budget is left. The
+    original merges inside every layer of the vision encoder by its keys; the placement here is ours, so that it runs on
+    every backbone.
     """
 
     merges: ClassVar[bool] = True

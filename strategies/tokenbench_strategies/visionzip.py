@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
-from tokenbench.strategy import top
+from tokenbench_strategies.placement import before_decoder
+from tokenbench_strategies.shares import crops
 
 __all__ = ["VisionZip", "contextual"]
 
@@ -20,12 +21,14 @@ _ATTENTION, _KEYS, _FEATURES = Signal("cls", -2), Signal("keys", -2), Signal("fe
 class VisionZip(Strategy):
     """VisionZip (Yang et al., CVPR 2025, arXiv 2412.04467), before the projector.
 
-    Dominant: 54 of 64 tokens, by [CLS] attention (mean over heads, the encoder's last but one layer). Contextual: 10 of 64: of the other tokens
-    every step-th is a target; each of the rest joins the target of most similar key (cosine, mean over heads), and to a
-    target's features is added the mean of those that joined it. The projector comes after. Positions are renumbered.
-    The paper's counts are 54 + 10, 108 + 20 and 162 + 30; others are split in the same ratio. The released code also keeps the
-    [CLS] token itself and counts it as one of the dominant; stock LLaVA has no place for it, and another dominant token stands in.
-    Encoders without [CLS] (Qwen-VL): the mean attention a token receives.
+    Dominant: 54 of 64 tokens, by [CLS] attention (mean over heads, the encoder's last but one layer). Contextual: 10 of
+    64: of the other tokens every step-th is a target; each of the rest joins the target of most similar key (cosine,
+    mean over heads), and the mean of those that joined it is added to a target's features. The projector comes after.
+    Positions are renumbered.
+    The paper's counts are 54 + 10, 108 + 20 and 162 + 30; others are split in the same ratio. The released code also
+    keeps the [CLS] token itself and counts it as one of the dominant; stock LLaVA has no place for it, and another
+    dominant token stands in. Every image, tile or frame is reduced by itself, as released; they share the budget in
+    proportion to their tokens. Encoders without [CLS] (Qwen-VL): the mean attention a token receives.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
@@ -35,33 +38,36 @@ class VisionZip(Strategy):
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        return Stage(layer, keep, hidden=(layer,), signals=(_ATTENTION, _KEYS, _FEATURES))
+        return before_decoder(self, Stage(layer, keep, hidden=(layer,), signals=(_ATTENTION, _KEYS, _FEATURES)))
 
     def select(self, view: View) -> Selection:
-        count = max(1, round(view.k * 10 / 64)) if view.k > 1 else 0
-        dominant = top(view.signals[_ATTENTION], view.k - count)
-        if not count:
-            return Selection(dominant)
-        slots, features = contextual(view.signals[_FEATURES], view.signals[_KEYS], dominant, count)
-        values = torch.cat([view.hidden[view.stage.layer][dominant].float(), view.project(features).float()])
-        order = torch.cat([dominant, slots]).sort()
-        return Selection(order.values, values[order.indices])
+        attention, keys, features = (view.signals[signal] for signal in view.stage.signals)
+        values = view.hidden[view.stage.layer].float().clone()
+        kept = []
+        for crop, k in crops(view):
+            count = max(1, round(k * 10 / 64)) if k > 1 else 0
+            ranked = crop[attention[crop].argsort(descending=True, stable=True)]
+            dominant, rest = ranked.tensor_split([k - count])
+            kept.append(dominant)
+            if count:
+                targets, merged = contextual(features, keys, rest.sort().values, count)
+                values[targets] = view.project(merged).float()
+                kept.append(targets)
+        keep = torch.cat(kept).sort().values
+        return Selection(keep, values[keep])
 
 
-def contextual(features: Tensor, keys: Tensor, dominant: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Targets [count] among the tokens that are not dominant, and their features with the mean of those that joined them.
+def contextual(features: Tensor, keys: Tensor, rest: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Targets [count], every step-th of `rest`, and their features plus the mean of those of `rest` that joined them.
 
-    features: [n, C]. keys: [n, D].
+    features: [n, C]. keys: [n, D]. rest: indices of tokens, ascending.
     """
-    left = torch.ones(len(features), dtype=torch.bool, device=features.device)
-    left[dominant] = False
-    rest = left.nonzero().flatten()
     is_target = torch.zeros(len(rest), dtype=torch.bool, device=rest.device)
-    is_target[:: max(1, len(rest) // count)] = True
-    is_target &= is_target.cumsum(0) <= count
+    step = len(rest) // count
+    is_target[: step * count : step] = True
     targets, others = rest[is_target], rest[~is_target]
     directions = normalize(keys, dim=-1)
     home = (directions[others] @ directions[targets].T).argmax(1)
     sums = torch.zeros_like(features[targets]).index_add(0, home, features[others])
-    joined = home.bincount(minlength=len(targets)).clamp(min=1)
+    joined = home.bincount(minlength=count).clamp(min=1)
     return targets, features[targets] + sums / joined.unsqueeze(1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench_strategies.shares import crops
 
 __all__ = ["VisPruner", "diverse"]
 
@@ -21,10 +22,13 @@ _ROUND = 8
 class VisPruner(Strategy):
     """VisPruner (Zhang et al., ICCV 2025, arXiv 2412.01818), before the decoder.
 
-    Important: the share `important` of the budget goes to the highest [CLS] attention (mean over heads, the encoder's last but one layer).
-    Diverse: the rest are ranked by that attention and thinned out in rounds of up to 8: every other token is compared with those between
-    (cosine of encoder features), and of them the most similar go. Positions are renumbered.
-    Encoders without [CLS] (Qwen-VL): the mean attention a token receives.
+    Important: half of the budget (`important`) goes to the highest [CLS] attention, mean over heads, in the encoder's
+    last but one layer. Diverse: the rest, ranked by that attention, is thinned out in rounds of up to 8: every other
+    token is compared with those between (cosine of encoder features), and the most similar of them go. As in the
+    released code, after a round those that were compared and stayed come first, the most similar ahead, then those
+    between.
+    Positions are renumbered. Every image, tile or frame is pruned by itself; they share the budget in proportion to
+    their tokens. Encoders without [CLS] (Qwen-VL): the mean attention a token receives.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
@@ -38,22 +42,20 @@ class VisPruner(Strategy):
         return Stage(layer, keep, signals=(_ATTENTION, _FEATURES))
 
     def select(self, view: View) -> Selection:
-        ranked = view.signals[_ATTENTION].argsort(descending=True, stable=True)
-        important, rest = ranked.tensor_split([int(view.k * self.important)])
-        others = diverse(view.signals[_FEATURES], rest, view.k - len(important))
-        return Selection(torch.cat([important, others]).sort().values)
+        attention, features = view.signals[_ATTENTION], view.signals[_FEATURES]
+        kept = []
+        for crop, k in crops(view):
+            ranked = crop[attention[crop].argsort(descending=True, stable=True)]
+            important, rest = ranked.tensor_split([int(k * self.important)])
+            kept += [important, diverse(features, rest, k - len(important))]
+        return Selection(torch.cat(kept).sort().values)
 
 
 def diverse(features: Tensor, ranked: Tensor, k: int) -> Tensor:
-    """k of the tokens `ranked`, by rounds that drop those most like a neighbour in rank. features: [n, C]."""
+    """k of the tokens `ranked`, by rounds that drop those most like one between them. features: [n, C]."""
     directions = normalize(features, dim=-1)
-    while len(ranked) > k:
-        even, odd = directions[ranked[::2]], directions[ranked[1::2]]
-        if not len(odd):
-            return ranked[:k]
-        count = min(_ROUND, len(ranked) - k, len(even))
-        alike = (even @ odd.T).max(1).values.argsort(descending=True, stable=True)[:count]
-        left = torch.ones(len(ranked), dtype=torch.bool, device=ranked.device)
-        left[2 * alike] = False
-        ranked = ranked[left]
-    return ranked
+    while 0 < k < len(ranked):
+        compared, between = ranked[::2], ranked[1::2]
+        alike = (directions[compared] @ directions[between].T).max(1).values.argsort(descending=True, stable=True)
+        ranked = torch.cat([compared[alike[min(_ROUND, len(ranked) - k) :]], between])
+    return ranked[:k]

@@ -1,16 +1,19 @@
-"""The strategies' own arithmetic: schedules, the spectral score, merging."""
+"""The strategies' own arithmetic: CLSE's schedules, its spectral score, merging."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenbench import Attn, Budget, Grid, Stage, View
+from tests.strategies.views import layer_means, make_view, rand
+from tokenbench import Attn, Budget, Grid, Stage
 from tokenbench_strategies.clse import CLSE, gate, high_frequency, high_pass, stage_keeps, stage_layers
-from tokenbench_strategies.clse_m import merge
 from tokenbench_strategies.fastv import FastV
+from tokenbench_strategies.merge import Matching
 
 
 @pytest.mark.parametrize(
@@ -42,10 +45,7 @@ def test_fastv_scales_its_layer(depth: int, layer: int) -> None:
 
 
 def test_clse_mean_at_192_is_208_tokens_a_layer() -> None:
-    tokens = [576] * 32
-    for stage in CLSE().stages(32, Budget.parse("192")):
-        tokens[stage.layer :] = [int(stage.keep or 0)] * (32 - stage.layer)
-    assert sum(tokens) / 32 == pytest.approx(208.06, abs=0.01)
+    assert layer_means(CLSE(), "192") == 208.0625
 
 
 def test_a_constant_image_has_no_high_frequency() -> None:
@@ -53,7 +53,7 @@ def test_a_constant_image_has_no_high_frequency() -> None:
 
 
 def test_the_high_pass_is_the_direct_formula() -> None:
-    mask = high_pass(6, 8, 0.1)
+    mask = high_pass((6, 8), 0.1)
     for y in range(6):
         for x in range(8):
             r2 = (y - 3) ** 2 + (x - 4) ** 2
@@ -67,9 +67,52 @@ def test_frames_are_filtered_one_by_one() -> None:
     torch.testing.assert_close(both, torch.cat(single))
 
 
-@pytest.mark.parametrize("grid", [Grid(1, 1, 9), Grid(1, 9, 1), Grid(1, 1, 1)])
-def test_a_lattice_one_token_wide_gives_finite_scores(grid: Grid) -> None:
-    clse = CLSE()
+def volume_strength(clip: torch.Tensor, cutoff: float) -> torch.Tensor:
+    """[t, h, w, C] -> [t, h, w] by the sums that define the transform, with signed frequencies in place of shifts."""
+    shape = clip.shape[:3]
+    waves = []
+    for size in shape:
+        signed = torch.tensor([f if f < (size + 1) // 2 else f - size for f in range(size)]).double()
+        waves.append((signed, torch.exp(-2j * math.pi * signed[:, None] * torch.arange(size) / size)))
+    (ft, t), (fy, y), (fx, x) = waves
+    spectrum = torch.einsum("at,by,dx,tyxc->abdc", t, y, x, clip.to(torch.complex128))
+    squares = ft[:, None, None] ** 2 + fy[None, :, None] ** 2 + fx[None, None, :] ** 2
+    width = cutoff * (min(shape) // 2)
+    spectrum = spectrum * (1 - torch.exp(-squares / (2 * width**2))).unsqueeze(-1)
+    passed = torch.einsum("at,by,dx,abdc->tyxc", t.conj(), y.conj(), x.conj(), spectrum) / math.prod(shape)
+    return passed.abs().mean(-1)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (4, 3, 5), (5, 6, 2)])
+@pytest.mark.parametrize("cutoff", [0.1, 2.0])
+def test_a_clip_may_be_filtered_as_one_volume(shape: tuple[int, int, int], cutoff: float) -> None:
+    before, after = rand(0, *shape, 3).double(), rand(1, *shape, 3).double()
+    s_ref, s_now = volume_strength(before, cutoff), volume_strength(after, cutoff)
+    torch.testing.assert_close(high_frequency(before, cutoff, volume=True), s_ref)
+    expected = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
+    found = CLSE(fft="3d", cutoff=cutoff)._item(before.flatten(0, 2), after.flatten(0, 2), Grid(*shape))
+    torch.testing.assert_close(found, expected.flatten())
+    by_frame = CLSE(cutoff=cutoff)._item(before.flatten(0, 2), after.flatten(0, 2), Grid(*shape))
+    assert not torch.allclose(found, by_frame)
+
+
+def test_an_image_has_no_volume_and_a_leading_token_no_place_in_one() -> None:
+    before, after = rand(0, 24, 3).double(), rand(1, 24, 3).double()
+    flat, volume = CLSE(), CLSE(fft="3d")
+    assert torch.equal(volume._item(before, after, Grid(1, 4, 6)), flat._item(before, after, Grid(1, 4, 6)))
+    led = volume._item(before, after, Grid(3, 1, 7, lead=1))
+    assert led[0] == led[8] == led[16]
+    led = volume._item(before[:20], after[:20], Grid(2, 3, 3, lead=1))
+    bare = [i for i in range(20) if i % 10]
+    own = volume._item(before[bare], after[bare], Grid(2, 3, 3))
+    torch.testing.assert_close(led[bare], own)
+    torch.testing.assert_close(led[[0, 10]], own.mean().expand(2))
+
+
+@pytest.mark.parametrize("fft", ["2d", "3d"])
+@pytest.mark.parametrize("grid", [Grid(1, 1, 9), Grid(1, 9, 1), Grid(1, 1, 1), Grid(3, 1, 3), Grid(2, 3, 1, lead=1)])
+def test_a_lattice_one_token_wide_gives_finite_scores(grid: Grid, fft: str) -> None:
+    clse = CLSE(fft=fft)  # type: ignore[arg-type]
     scores = clse._item(torch.randn(grid.tokens, 4), torch.randn(grid.tokens, 4), grid)
     assert gate(scores, 0.1).isfinite().all()
 
@@ -81,7 +124,7 @@ def test_merging_preserves_the_weighted_sum(n: int, data: st.DataObject) -> None
     states = torch.randn(n, 3, generator=generator)
     sizes = torch.randint(1, 5, (n,), generator=generator).float()
     keep = torch.randperm(n, generator=generator)[:k].sort().values
-    values, merged = merge(states, sizes, keep)
+    values, merged = Matching().merge(states, sizes, keep)
     torch.testing.assert_close(merged.sum(), sizes.sum())
     torch.testing.assert_close(
         (values * merged[:, None]).sum(0), (states * sizes[:, None]).sum(0), atol=1e-4, rtol=1e-4
@@ -90,7 +133,7 @@ def test_merging_preserves_the_weighted_sum(n: int, data: st.DataObject) -> None
 
 def test_a_dropped_token_joins_its_most_similar_kept_one() -> None:
     states = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
-    values, sizes = merge(states, torch.ones(3), torch.tensor([0, 1]))
+    values, sizes = Matching().merge(states, torch.ones(3), torch.tensor([0, 1]))
     assert sizes.tolist() == [1, 2]
     assert values.tolist() == [[1, 0], [0, 2]]
 
@@ -102,8 +145,6 @@ def test_the_shifted_lattice_counts_cls_tokens_as_patches_and_keeps_the_last_one
     torch.testing.assert_close(shifted[:18], CLSE()._item(before[:18], after[:18], Grid(2, 3, 3)))
     assert not torch.allclose(own[1:10], shifted[1:10])
     stage = Stage(1, 5, hidden=(0, 1), attention=(Attn(0),))
-    view = View(
-        n0=20, alive=torch.arange(20), grids=(grid,), stage=stage, index=0, k=5, hidden={0: before, 1: after}, text={},
-        attention={Attn(0): torch.rand(2, 1, 20)}, generator=torch.Generator(),
-    )  # fmt: skip
+    attention = {Attn(0): torch.rand(2, 1, 20)}
+    view = make_view(stage, 20, 5, grids=(grid,), hidden={0: before, 1: after}, attention=attention)
     assert {18, 19} <= set(CLSE(lattice="shifted").select(view).keep.tolist())

@@ -1,6 +1,8 @@
-"""Selections and merges against slow, plain definitions."""
+"""Selections by states, keys and attention, and merges, against slow, plain definitions."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import pytest
 import torch
@@ -8,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity
 
-from tokenbench import Attn, Budget, Grid, View
+from tests.strategies.views import make_view, rand
+from tokenbench import Attn, Budget, View
+from tokenbench_strategies.dart import DART, least_duplicated
 from tokenbench_strategies.divprune import most_diverse
-from tokenbench_strategies.priortr import PriorTR
+from tokenbench_strategies.pdrop import PDrop
+from tokenbench_strategies.priortr import PriorTR, PriorTR2F
 from tokenbench_strategies.tome import merge_until
 from tokenbench_strategies.uniform import Uniform
 
@@ -78,23 +83,77 @@ def test_priortr_is_pointwise_relative_entropy() -> None:
     torch.testing.assert_close(strategy.score(view), expected, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("rows", "asked"), [("question", "question"), ("question[:-1]", "question[:-1]")])
-def test_priortr_asks_for_the_rows_it_is_told(rows: str, asked: str) -> None:
-    (stage,) = PriorTR(rows=rows).stages(32, Budget.parse("192"))
+@pytest.mark.parametrize(("last", "asked"), [(True, "question"), (False, "question[:-1]")])
+def test_priortr_asks_for_the_rows_it_is_told(last: bool, asked: Literal["question", "question[:-1]"]) -> None:
+    (stage,) = PriorTR(last=last).stages(32, Budget.parse("192"))
     assert (stage.layer, stage.attention) == (3, (Attn(2, asked), Attn(2, "null")))
+
+
+def test_the_prior_of_two_forwards_takes_the_place_of_the_null_token() -> None:
+    one, two = PriorTR(layer=2, last=False), PriorTR2F(layer=2, last=False)
+    (stage,) = two.stages(8, Budget.parse("1/3"))
+    assert stage.attention == (Attn(1, "question[:-1]"), Attn(1, "prior"))
+    p, q = torch.rand(2, 3, 4), torch.rand(2, 1, 4)
+    first, second = _view(one, 4, 2), _view(two, 4, 2)
+    first.attention = {Attn(1, "question[:-1]"): p, Attn(1, "null"): q}
+    second.attention = {Attn(1, "question[:-1]"): p, Attn(1, "prior"): q}
+    assert torch.equal(one.score(first), two.score(second))
+    assert two.trim
+
+
+def test_pdrop_scores_by_the_layer_that_comes() -> None:
+    stages = PDrop().stages(32, Budget.parse("1/3").of(576))
+    assert [stage.attention for stage in stages] == [(Attn(layer, peek=True),) for layer in (8, 16, 24)]
+    rows = rand(0, 4, 1, 9).softmax(-1)
+    view = make_view(stages[0], 9, 3, attention={Attn(8, peek=True): rows})
+    mean = [sum(float(rows[head, 0, i]) for head in range(4)) / 4 for i in range(9)]
+    expected = sorted(sorted(range(9), key=lambda i: -mean[i])[:3])
+    assert PDrop().select(view).keep.tolist() == expected
+
+
+@given(SIZES, st.integers(1, 6), st.integers(0, 99))
+def test_dart_keeps_pivots_and_what_is_least_like_them(size: tuple[int, int], words: int, seed: int) -> None:
+    n, k = size
+    keys, text_keys = rand(seed, n, 6), rand(seed + 1, words, 6)
+    hidden, text = rand(seed + 2, n, 5), rand(seed + 3, words, 5)
+    strategy = DART()
+    (stage,) = strategy.stages(32, Budget.parse(str(k)))
+    assert (stage.layer, stage.hidden, stage.text, stage.keys) == (2, (2,), (2,), (1,))
+    view = make_view(
+        stage, n, k, keys={1: keys}, text_keys={1: text_keys}, hidden={2: hidden}, text={2: text}, norm=torch.tanh
+    )
+
+    def largest(vectors: torch.Tensor) -> list[int]:
+        lengths = [sum(abs(float(x)) for x in vector) for vector in vectors]
+        return sorted(range(len(lengths)), key=lambda i: -lengths[i])[:4]
+
+    chosen = largest(keys)[:k]
+    pivots = [hidden[i].tanh() for i in largest(keys)] + [text[i].tanh() for i in largest(text_keys)]
+    missing = k - len(chosen)
+    for number, pivot in enumerate(pivots):
+        share = missing // len(pivots) + (number < missing % len(pivots))
+        rest = [i for i in range(n) if i not in chosen]
+        rest.sort(key=lambda i: float(cosine_similarity(hidden[i].tanh().double(), pivot.double(), dim=0)))
+        chosen += rest[:share]
+    assert strategy.select(view).keep.tolist() == sorted(chosen)
+
+
+def test_dart_gives_the_first_pivots_what_cannot_be_shared_equally() -> None:
+    similarity = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.0], [0.5, 0.5]])
+    # The second pivot would take 3, which the first has taken.
+    assert least_duplicated(similarity, torch.tensor([4]), 3).tolist() == [0, 3, 4]
+    assert least_duplicated(similarity, torch.tensor([4]), 4).tolist() == [0, 2, 3, 4]
+    assert least_duplicated(similarity, torch.tensor([4]), 5).tolist() == [0, 1, 2, 3, 4]
+    assert least_duplicated(similarity, torch.tensor([4]), 1).tolist() == [4]
+
+
+def test_equal_scores_are_taken_in_order() -> None:
+    similarity = torch.zeros(6, 2)
+    assert least_duplicated(similarity, torch.tensor([3]), 3).tolist() == [0, 1, 3]
+    view = make_view(PDrop().stage(8, 3, 0), 6, 3, attention={Attn(8, peek=True): torch.ones(2, 1, 6)})
+    assert PDrop().select(view).keep.tolist() == [0, 1, 2]
 
 
 def _view(strategy: Uniform | PriorTR, n: int, k: int) -> View:
     (stage,) = strategy.stages(8, Budget.parse("1/3"))
-    return View(
-        n0=n,
-        alive=torch.arange(n),
-        grids=(Grid(1, 1, n),),
-        stage=stage,
-        index=0,
-        k=k,
-        hidden={},
-        text={},
-        attention={},
-        generator=torch.Generator(),
-    )
+    return make_view(stage, n, k)

@@ -1,0 +1,15 @@
+"""Refusals of a place in the decoder where a method makes no sense."""
+
+from __future__ import annotations
+
+from tokenbench import Stage, Strategy, UsageError
+
+__all__ = ["before_decoder"]
+
+
+def before_decoder(strategy: Strategy, stage: Stage) -> Stage:
+    """The stage of a strategy that makes tokens anew with the projector. Raises UsageError if layers come before it."""
+    if stage.layer > 0:
+        name = type(strategy).__name__
+        raise UsageError(f"{name} makes new tokens with the projector: it can run before layer 0, not {stage.layer}")
+    return stage

@@ -1,0 +1,97 @@
+"""Views made by hand, frames that only pretend to be an encoder's, and random numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokenbench import Budget, Grid, Stage, Strategy, View
+from tokenbench.engine import Plan
+
+__all__ = ["FakeFrame", "layer_means", "make_view", "rand"]
+
+
+def make_view(stage: Stage, n: int, k: int, **seen: Any) -> View:
+    """What `stage` sees of n candidates, k of which are to stay: one row of patches, unless `seen` says otherwise."""
+    nothing: dict[str, Any] = {
+        name: {} for name in ("hidden", "text", "keys", "text_keys", "attention", "signals", "memo")
+    }
+    usual = {
+        "n0": n,
+        "alive": torch.arange(n),
+        "grids": (Grid(1, 1, n),),
+        "index": 0,
+        "frames": (),
+        "norm": lambda states: states,
+        "generator": torch.Generator(),
+    }
+    return View(stage=stage, k=k, **{**nothing, **usual, **seen})
+
+
+def rand(seed: int, *shape: int) -> Tensor:
+    """Normal numbers, float32."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def layer_means(strategy: Strategy, budget: str, depth: int = 32, visual: int = 576) -> float:
+    """Mean over decoder layers of the visual tokens that the schedule leaves."""
+    from tokenbench.budget import count
+
+    tokens = [visual] * depth
+    for stage in Plan.make(strategy, Budget.parse(budget), depth).stages(visual):
+        assert stage.keep is not None
+        tokens[stage.layer :] = [count(stage.keep, visual, tokens[-1])] * (depth - stage.layer)
+    return sum(tokens) / depth
+
+
+@dataclass
+class FakeFrame:
+    """A frame of `tokens` tokens whose projector is a matrix, and whose smaller pictures hold their own size.
+
+    layers: of a rerun: what each adds to the states, and the products [1 + m, m] it makes of the tokens' ordinals.
+    """
+
+    tokens: int
+    weight: Tensor = field(default_factory=lambda: torch.eye(3))
+    lead: int = 0
+    states: Tensor | None = None
+    layers: tuple[Tensor, ...] = ()
+
+    def project(self, features: Tensor) -> Tensor:
+        return features @ self.weight
+
+    def shrunk(self, h: int, w: int) -> Tensor:
+        return torch.tensor([[h, w, i] for i in range(self.lead + h * w)], dtype=torch.float32)
+
+    def rerun(self, share: float) -> FakeRerun:
+        assert self.states is not None
+        return FakeRerun(self, torch.arange(self.tokens), self.states.unsqueeze(1))
+
+
+@dataclass
+class FakeRerun:
+    """A rerun through layers that double the states and attend as the frame's `layers` say."""
+
+    frame: FakeFrame
+    alive: Tensor
+    states: Tensor
+    layer: int = 0
+
+    @property
+    def remaining(self) -> int:
+        return len(self.frame.layers) - self.layer
+
+    def step(self) -> Tensor:
+        products = self.frame.layers[self.layer]
+        self.states = 2 * self.states
+        self.layer += 1
+        return products[torch.cat([torch.zeros(1, dtype=torch.long), 1 + self.alive])][:, self.alive]
+
+    def keep(self, keep: Tensor, states: Tensor) -> None:
+        self.alive, self.states = self.alive[keep], states
+
+    def features(self) -> Tensor:
+        return self.states.flatten(1)
