@@ -53,9 +53,9 @@ class Downsample(Strategy):
 
 
 def fitting(grid: Grid, count: int) -> tuple[int, int]:
-    """(h, w): of the lattices of at most `count` tokens that are stretched by less than 1.5, the largest, least stretched.
+    """(h, w): the largest lattice of at most `count` tokens, of equal ones the least stretched.
 
-    Where there is none, of all.
+    Those stretched by 1.5 or more are taken only where there is no other.
     """
 
     def quality(shape: tuple[int, int]) -> tuple[bool, int, float]:

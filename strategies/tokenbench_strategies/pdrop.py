@@ -21,7 +21,7 @@ class PDrop(Strategy):
     The paper's stages lie at 1/4, 1/2 and 3/4 of the layers and keep 1/2, 1/4 and 1/8 of the tokens, a mean of 47 %
     over all layers; how it reaches other budgets is not stated. Here the budget is that mean: one ratio is solved for
     it. Layers before the first stage keep everything, so that a mean below 27 % needs an earlier one: the first stage
-    then moves to 1/16 of the layers (our choice).
+    then moves to 1/16 of the layers (our choice). A mean below 1/16 cannot be reached: one token is left from there on.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"

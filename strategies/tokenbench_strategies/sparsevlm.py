@@ -23,7 +23,8 @@ class SparseVLM(Strategy):
 
     Raters: words after the image whose share of the image's attention is above average, at the embeddings: the mean
     over visual tokens of softmax over words of <word, token>. Score: attention of the raters at the layer before the
-    stage, mean over raters and heads. Recycling: the best 30 % of what is dropped becomes density-peak cluster means.
+    stage, mean over raters and heads. Recycling: of the d tokens dropped the best m = int(0.3 d) + 1 become
+    int(m / 10) + 1 density-peak cluster means.
     Stages after layers 2, 6 and 15 of 32 (at the same relative depths elsewhere), keeping 300/200/110 tokens at "192",
     303/110/36 at "128", 66/30/17 at "64" of 576, and the clusters on top, as released: a mean of 206.5 at "192". Shares
     within a token of these (1/3, 0.334) are taken for them; other budgets keep the shares of 192 in proportion, which

@@ -206,7 +206,7 @@ def test_a_place_where_it_cannot_run_is_refused_before_anything_runs(text: str, 
         Plan.make(strategy(text), Budget.parse("64"), 32)
 
 
-@pytest.mark.parametrize("text", ["pdrop@divprune", "visionzip@tome", "pooling@fastv", "hired@pdrop", "vispruner@clse", "tome@pdrop", "clse@pdrop", "sparsevlm@fastv", "dart@clse+tome", "uniform@pdrop"])  # fmt: skip
+@pytest.mark.parametrize("text", ["pdrop@divprune", "visionzip@tome", "pooling@fastv", "hired@pdrop", "vispruner@clse", "tome@pdrop", "clse@pdrop", "sparsevlm@fastv", "dart@clse+tome", "uniform@pdrop", "clse:fft=3d@fastv", "priortr-2f@clse"])  # fmt: skip
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_what_fits_runs_with_the_counts_of_the_schedule(text: str, backbone: str) -> None:
     _, rows = run(text, backbone)
