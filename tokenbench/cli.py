@@ -148,13 +148,13 @@ def run(
         return
     _guarded(spec, folder, known, quiet)
     click.echo(f"run: {folder}", err=True)
-    _report(folder, ("markdown", "csv", "terminal"), known)
+    _report(folder, ("markdown", "csv", "html", "terminal"), known)
     _tell_failures(folder)
 
 
 @cli.command()
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@_list_option("--format", "formats", default="terminal,markdown,csv", help="Report formats.")
+@_list_option("--format", "formats", default="terminal,markdown,csv,html", help="Report formats.")
 @plugin_option
 def report(folder: Path, formats: Sequence[Sequence[str]], plugin_files: tuple[str, ...]) -> None:
     """Write the reports of a run again."""

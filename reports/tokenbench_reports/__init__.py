@@ -8,5 +8,6 @@ from tokenbench import Register, hookimpl
 @hookimpl
 def tokenbench_register_reports(register: Register) -> None:
     register("csv", "tokenbench_reports.csv_tables:CsvReport")
+    register("html", "tokenbench_reports.html:HtmlReport")
     register("markdown", "tokenbench_reports.markdown:MarkdownReport")
     register("terminal", "tokenbench_reports.terminal:TerminalReport")

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench_reports.conclusions import lead
 from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
 from tokenbench_reports.wording import NOTHING, counted, interval, listed, number, p_value, percent, range_of
 
@@ -31,9 +32,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One model: what may be concluded, and the tables it rests on."""
+    """One model: what may be concluded in one paragraph, every verdict, and the tables they rest on."""
 
     model: str
+    lead: str
     verdict: list[str]
     tables: list[Table]
 
@@ -86,7 +88,7 @@ def _section(comparison: Comparison, model: str) -> Section:
     if any(len(group.strategies) > 1 for group in standing):
         tables.append(_pairs(comparison, model))
     tables.append(_tasks(comparison, model))
-    return Section(model, _verdict(comparison, model, standing), tables)
+    return Section(model, lead(comparison, model), _verdict(comparison, model, standing), tables)
 
 
 def _verdict(comparison: Comparison, model: str, standing: list[Standing]) -> list[str]:

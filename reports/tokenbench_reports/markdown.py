@@ -29,7 +29,7 @@ def _lines(content: Document) -> Iterator[str]:
         yield ""
         yield from (f"- ⚠ {_escaped(text)}" for text in content.warnings)
     for section in content.sections:
-        yield from ("", f"## {_escaped(section.model)}", "")
+        yield from ("", f"## {_escaped(section.model)}", "", _escaped(section.lead), "")
         yield from (f"- {_escaped(text)}" for text in section.verdict)
         for table in section.tables:
             yield from ("", f"### {_escaped(table.title)}", "", *_table(table))

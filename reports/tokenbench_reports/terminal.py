@@ -52,12 +52,19 @@ def _blocks(content: Document, width: int) -> list[RenderableType]:
 
 
 def _section(section: Section, width: int, prose: int) -> list[RenderableType]:
-    blocks: list[RenderableType] = [Text(f"\n{section.model}", "bold")]
+    blocks: list[RenderableType] = [Text(f"\n{section.model}", "bold"), _paragraph(section.lead, prose)]
     blocks += [_bullet(text, "›", "", prose) for text in section.verdict]
     for table in section.tables:
         blocks.append(Text(f"\n{table.title}", "bold"))
         blocks.append(_wide(table) if _width(table) <= width else _stacked(table, width))
     return blocks
+
+
+def _paragraph(text: str, width: int) -> RenderableType:
+    grid = RichTable.grid()
+    grid.add_column(width=width)
+    grid.add_row(Text(f"{text}\n"))
+    return grid
 
 
 def _bullet(text: str, sign: str, style: str, width: int) -> RenderableType:

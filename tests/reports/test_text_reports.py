@@ -122,6 +122,7 @@ def test_markdown_tables_are_well_formed(comparison, tmp_path):
     assert path.name == "summary.md"
     blocks = [block.splitlines() for block in path.read_text().split("\n\n") if block.startswith("|")]
     assert len(blocks) == 3
+    assert "questions about" in path.read_text()
     for block in blocks:
         assert len({line.count(" |") for line in block}) == 1
     assert "toy\\_model" in path.read_text()

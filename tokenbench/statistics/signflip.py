@@ -45,11 +45,9 @@ def flip_distribution(sizes: Ints) -> Floats:
     probability = np.ones(1)
     # Clusters with the same size act together: their part is a binomial, shifted in steps of the size.
     for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
-        weights = _fair_binomial(int(count))
-        longer = np.zeros(len(probability) + size * count)
-        for step, weight in enumerate(weights):
-            longer[step * size : step * size + len(probability)] += weight * probability
-        probability = longer
+        steps = np.zeros(size * count + 1)
+        steps[::size] = _fair_binomial(int(count))
+        probability = np.convolve(probability, steps)
     return probability
 
 

@@ -6,6 +6,7 @@ from scipy import stats
 
 from tokenbench.statistics import TaskSums, cell_mean, cluster_sums, mean_score, pair, retention, sign_flip
 from tokenbench.statistics.quantiles import false_discovery, student_critical, student_tail
+from tokenbench.statistics.ranks import rank_test
 
 
 def test_singletons_are_mcnemar_for_every_small_table():
@@ -97,3 +98,14 @@ def test_tasks_taken_as_independent_would_be_too_sure():
     # The mean score rises with the image in both tasks; ignoring that loses the covariance.
     assert mean_score(tasks).se[0] > 1.1 * mean_score(separate).se[0]
     assert retention(separate, vanilla).value == pytest.approx(retention(tasks, vanilla).value)
+
+
+def test_ranks_are_those_of_scipy_and_scikit_posthocs():
+    scores = np.random.default_rng(6).normal(size=(12, 5)) + np.linspace(0, 3, 5)
+    found = rank_test(scores)
+    assert found.chi2 == pytest.approx(stats.friedmanchisquare(*scores.T).statistic)
+    posthocs = pytest.importorskip("scikit_posthocs")
+    p = posthocs.posthoc_nemenyi_friedman(scores).to_numpy()
+    apart = np.abs(found.mean[:, None] - found.mean) > found.critical_difference
+    assert (apart == (p < 0.05)).all()
+    assert apart.any()

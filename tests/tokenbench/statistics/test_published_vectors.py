@@ -23,6 +23,7 @@ from tokenbench.statistics import (
 )
 from tokenbench.statistics.intervals import tango_statistic
 from tokenbench.statistics.quantiles import false_discovery
+from tokenbench.statistics.ranks import rank_test
 
 VECTORS = json.loads((Path(__file__).parents[2] / "data" / "vectors.json").read_text())
 Z = 1.959963984540054
@@ -161,3 +162,12 @@ def test_false_discovery_rate(raw, adjusted):
     assert false_discovery(vector[raw]) == pytest.approx(vector[adjusted], abs=1e-12)
     shuffled = np.random.default_rng(0).permutation(len(vector[raw]))
     assert false_discovery(np.array(vector[raw])[shuffled]) == pytest.approx(np.array(vector[adjusted])[shuffled])
+
+
+def test_ranks_of_demsar():
+    vector = VECTORS["demsar_table6"]
+    found = rank_test(np.array(vector["auc"]))
+    assert found.mean == pytest.approx([3.143, 2.0, 2.893, 1.964], abs=5e-4)
+    assert found.chi2 == pytest.approx(9.28, abs=0.005)
+    assert found.f == pytest.approx(3.69, abs=0.005)
+    assert found.critical_difference == pytest.approx(1.25, abs=0.005)

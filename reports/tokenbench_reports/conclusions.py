@@ -1,0 +1,69 @@
+"""What may be concluded, and what not, in one paragraph: the first thing a reader sees."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from tokenbench.comparison import MEAN, Comparison
+from tokenbench_reports.standing import Standing, standings
+from tokenbench_reports.wording import counted, listed, number
+
+SHOWN = 6
+"""Longer lists of names are cut in prose; the tables hold them all."""
+
+
+def lead(comparison: Comparison, model: str) -> str:
+    """The paragraph on one model, in the fixed words."""
+    return " ".join(_sentences(comparison, model))
+
+
+def _sentences(comparison: Comparison, model: str) -> Iterator[str]:
+    pairs = comparison.pairs[comparison.pairs["model"] == model]
+    cells = comparison.summary[(comparison.summary["model"] == model) & (comparison.summary["task"] == MEAN)]
+    measured = cells[cells["strategy"] == "vanilla"].iloc[0]
+    questions, images = counted(int(measured["n"]), "question"), counted(int(measured["clusters"]), "image")
+    yield f"{model} answered {questions} about {images}."
+    yield from _vanilla(pairs[pairs["family"] == "F1"], comparison.margin)
+    groups = [group for group in standings(comparison, model) if len(group.strategies) > 1]
+    between = pairs[pairs["family"] == "F2"]
+    if groups and not any(group.beats for group in groups):
+        yield "No difference between any two strategies is significant: they are not distinguishable at this n."
+    else:
+        yield from (_best(group) for group in groups)
+    detectable = between["mde"].dropna()
+    if len(detectable):
+        yield (
+            f"Differences smaller than about {number(100 * detectable.median())} points of retention would have been missed "
+            "more often than one time in five: not distinguishable does not mean equal."
+        )
+    yield "Nothing follows for other tasks, models or prompts."
+
+
+def _vanilla(rows: pd.DataFrame, margin: float) -> Iterator[str]:
+    """How many cells have which verdict; those that lose nothing that matters are named."""
+    if rows.empty:
+        return
+    counts = rows["verdict"].value_counts()
+    good = [str(v) for v in counts.index if "non-inferior" in str(v) or str(v).startswith(("better", "equivalent"))]
+    for verdict in good:
+        chosen = rows[rows["verdict"] == verdict]
+        names = [f"{a} at {b}" for a, b in zip(chosen["a"], chosen["budget"], strict=True)]
+        yield f"Against vanilla, {verdict}: {_few(names)}."
+    if not good:
+        yield f"No strategy has been shown to be non-inferior to vanilla within {margin:g} point{'' if margin == 1 else 's'} of retention."
+    rest = [f"“{verdict}” for {counts[verdict]}" for verdict in counts.index if verdict not in good]
+    if rest:
+        yield f"Against vanilla, the verdict is {listed(rest)} of {counted(len(rows), 'cell')} (a strategy at a budget)."
+
+
+def _best(group: Standing) -> str:
+    if group.winner:
+        return f"At {group.budget}, {group.winner} is better than every other strategy."
+    return (
+        f"At {group.budget}, no best can be named: {_few(group.top)} are not distinguishable from the highest, "
+        f"{len(group.strategies) - len(group.top)} of {len(group.strategies)} are worse."
+    )
+
+
+def _few(names: list[str]) -> str:
+    return listed(names) if len(names) <= SHOWN else listed([*names[: SHOWN - 1], f"{len(names) - SHOWN + 1} more"])

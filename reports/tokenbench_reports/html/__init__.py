@@ -1,0 +1,72 @@
+"""The report as one HTML file that needs nothing else: no network, no other file."""
+
+import hashlib
+from base64 import b64encode
+from pathlib import Path
+from typing import Any, ClassVar, TextIO
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tokenbench.comparison import Comparison
+from tokenbench.report import Report, write_text
+from tokenbench.run import Run
+from tokenbench_reports.document import document
+from tokenbench_reports.html.gallery import gallery
+from tokenbench_reports.html.model_view import ModelView, model_view
+from tokenbench_reports.html.models import across_models
+from tokenbench_reports.reproduce import command, facts
+
+HERE = Path(__file__).parent
+
+
+class HtmlReport(Report):
+    """``report.html``: verdict, tables to sort, pictures, samples with the tokens each strategy kept."""
+
+    name: ClassVar[str] = "html"
+    description: ClassVar[str] = "report.html: one page that opens offline, with pictures and samples"
+
+    def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
+        """Write ``report.html``."""
+        return [write_text(folder / "report.html", page(comparison, run))]
+
+
+def page(comparison: Comparison, run: Run) -> str:
+    """The whole page. Every string from outside is escaped by the template; the policy lets no other script run."""
+    style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    samples = run.samples()
+    views = [model_view(comparison, model, samples[samples["model"] == model]) for model in comparison.models]
+    about = run.about()
+    return environment.get_template("page.html").render(
+        content=document(comparison, about),
+        views=views,
+        across=across_models(comparison),
+        galleries={
+            model: gallery(comparison, model, samples[samples["model"] == model], run) for model in comparison.models
+        },
+        budgets=_budgets(views),
+        command=command(about),
+        facts=facts(about),
+        style=style,
+        script=script,
+        policy=_policy(style, script),
+    )
+
+
+def _budgets(views: list[ModelView]) -> list[str]:
+    """The budgets a reader may switch between: those at which strategies can be compared."""
+    return list(dict.fromkeys(panel.budget for view in views for panel in view.budgets))
+
+
+def _policy(style: str, script: str) -> str:
+    """A content security policy: nothing is loaded, and only this style and this script, by their hashes, are used."""
+    allowed: dict[str, Any] = {
+        kind: b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for kind, text in (("style", style), ("script", script))
+    }
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{allowed['style']}'; "
+        f"script-src 'sha256-{allowed['script']}'; base-uri 'none'; form-action 'none'"
+    )

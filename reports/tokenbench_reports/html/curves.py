@@ -1,0 +1,75 @@
+"""Retention over the budgets, a small picture a strategy, all on one scale."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from tokenbench.comparison.panel import budget_size
+from tokenbench_reports.wording import interval
+
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 200, 110, 30, 8, 20
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One strategy.
+
+    Attributes:
+        strategy: its name.
+        line: points of the values. band: polygon of the intervals. floor: points of the random floor, or nothing.
+        dots: (x, y, text) of every budget. ticks: (x, budget). levels: (y, per cent). vanilla: y of 100 %.
+    """
+
+    strategy: str
+    line: str
+    band: str
+    floor: str
+    dots: list[tuple[float, float, str]]
+    ticks: list[tuple[float, str]]
+    levels: list[tuple[float, int]]
+    vanilla: float
+
+
+def curves(mean: pd.DataFrame) -> list[Curve]:
+    """One curve per strategy that ran at two budgets or more, the best at the smallest budget first."""
+    cells = mean[
+        (mean["strategy"] != "vanilla") & mean["retention"].notna() & (mean["budget"].map(budget_size) < float("inf"))
+    ]
+    budgets = sorted(dict.fromkeys(cells["budget"]), key=lambda budget: -budget_size(str(budget)))
+    if len(budgets) < 2:
+        return []
+    high = max(105.0, 100 * float(cells["retention_high"].fillna(0).max()))
+    low = max(0.0, 20 * (100 * float(cells["retention_low"].fillna(0).min()) // 20))
+    step = (WIDTH - LEFT - 20) / (len(budgets) - 1)
+    place = {str(budget): LEFT + 6 + step * at for at, budget in enumerate(budgets)}
+
+    def y(value: float) -> float:
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (high - min(high, max(low, 100 * value))) / (high - low), 1)
+
+    random = cells[cells["strategy"] == "random"]
+    floor = _path([(place[str(b)], y(v)) for b, v in zip(random["budget"], random["retention"], strict=True)])
+    levels = [(y(level / 100), level) for level in range(0, 101, 50 if high - low > 60 else 20) if low <= level <= high]
+    found = []
+    for strategy, rows in cells.groupby("strategy", sort=False):
+        rows = rows.sort_values("budget", key=lambda column: -column.map(budget_size))
+        if len(rows) < 2:
+            continue
+        xs = [place[str(budget)] for budget in rows["budget"]]
+        top = [(x, y(v)) for x, v in zip(xs, rows["retention_high"].fillna(rows["retention"]), strict=True)]
+        bottom = [(x, y(v)) for x, v in zip(xs, rows["retention_low"].fillna(rows["retention"]), strict=True)]
+        texts = [
+            f"{strategy} at {row['budget']}: {interval(row['retention'], row['retention_low'], row['retention_high'])} %"
+            for row in rows.to_dict("records")
+        ]
+        points = [(x, y(v)) for x, v in zip(xs, rows["retention"], strict=True)]
+        dots = [(*point, text) for point, text in zip(points, texts, strict=True)]
+        ticks = [(x, budget) for budget, x in place.items()]
+        last = float(rows["retention"].iloc[-1])
+        own_floor = "" if strategy == "random" else floor
+        curve = Curve(str(strategy), _path(points), _path(top + bottom[::-1]), own_floor, dots, ticks, levels, y(1.0))
+        found.append((last, curve))
+    return [curve for _, curve in sorted(found, key=lambda item: -item[0])]
+
+
+def _path(points: list[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -1,0 +1,146 @@
+"""Real samples with the tokens that every strategy kept, and what it answered."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tokenbench.comparison import Comparison
+from tokenbench.errors import TokenBenchError
+from tokenbench.run import Run
+from tokenbench.suite import Sample, Video
+from tokenbench_reports.html.maps import address
+
+SHOWN = 12
+"""Samples a model, most of which some strategies get right and others wrong."""
+SIDE = 336
+FRAMES = 4
+LONGEST = 300
+"""Longer questions and answers are cut."""
+RIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Samples as the page's script takes them, or the reason why there are none."""
+
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    missing: str = ""
+
+
+def gallery(comparison: Comparison, model: str, samples: pd.DataFrame, run: Run) -> Gallery:
+    """Choose samples on which the strategies disagree, those that pruning spoils first."""
+    try:
+        questions = run.questions()
+    except TokenBenchError as error:
+        return Gallery(missing=f"The samples cannot be made anew: {error}.")
+    cells = set(
+        map(tuple, comparison.summary.loc[comparison.summary["model"] == model, ["strategy", "budget"]].to_numpy())
+    )
+    first = samples[samples["seed"] == samples.groupby(["strategy", "budget"])["seed"].transform("min")]
+    first = first[[pair in cells for pair in zip(first["strategy"], first["budget"], strict=True)]]
+    found = []
+    for task, key in chosen(first):
+        rows = first[(first["task"] == task) & (first["sample"] == key)]
+        question = questions.get((task, key))
+        if question is None or question.target != rows["target"].iloc[0]:
+            continue  # the suite has changed since the run
+        try:
+            found.append(_entry(task, question, rows))
+        except (OSError, TokenBenchError) as error:
+            return Gallery(found, f"The images cannot be shown: {error}.")
+    missing = "" if found else "No sample can be shown: those of the installed suite are not those of the run."
+    return Gallery(found, missing)
+
+
+def chosen(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:
+    """(task, sample), those first that vanilla gets right and pruning spoils; every task and image in turn.
+
+    The more even the strategies are split, the more a sample shows; where all fail alike there is nothing to see.
+    """
+    keys = ["task", "sample", "cluster"]
+    vanilla = samples[samples["strategy"] == "vanilla"].set_index(keys)["score"].rename("vanilla")
+    pruned = samples[samples["strategy"] != "vanilla"].join(vanilla, on=keys)
+    before, after = pruned["vanilla"] >= RIGHT, pruned["score"] >= RIGHT
+    counts = (
+        pruned.assign(spoilt=before & ~after, mended=~before & after)
+        .groupby(keys)[["spoilt", "mended"]]
+        .mean()
+        .reset_index()
+    )
+    counts["rank"] = (
+        (counts["spoilt"] > 0)
+        + np.minimum(counts["spoilt"], 1 - counts["spoilt"])
+        + 0.5 * np.minimum(counts["mended"], 1 - counts["mended"])
+    )
+    counts = counts.sort_values(["rank", "task", "sample"], ascending=[False, True, True], kind="stable")
+    counts = counts.drop_duplicates(["cluster"])
+    turn = counts.groupby("task").cumcount()
+    best = counts.assign(turn=turn).sort_values("turn", kind="stable").head(most)
+    best = best.sort_values(["spoilt"], ascending=False, kind="stable", key=lambda share: share > 0)
+    return [(str(task), str(sample)) for task, sample in zip(best["task"], best["sample"], strict=True)]
+
+
+def _entry(task: str, question: Sample, rows: pd.DataFrame) -> dict[str, Any]:
+    vanilla = rows[rows["strategy"] == "vanilla"].iloc[0]
+    lattice = vanilla["lattice"]
+    known = lattice is not None and not np.isscalar(lattice)
+    shown = question.load()
+    frames, indices = _frames(shown[0], int(lattice[0]) if known else 1) if shown else ([], [])
+    return {
+        "task": task,
+        "sample": question.key,
+        "question": cut(question.question),
+        "target": cut(question.target),
+        "frames": [address(frame, "WEBP") for frame in frames],
+        "shown": indices,
+        "lattice": [int(n) for n in lattice] if known else None,
+        "evidence": [[box.x0, box.y0, box.x1, box.y1, box.t0, box.t1] for box in question.evidence],
+        "cells": [_cell(row) for row in rows.to_dict("records")],
+    }
+
+
+def _cell(row: Any) -> dict[str, Any]:
+    return {
+        "strategy": str(row["strategy"]),
+        "budget": str(row["budget"]),
+        "answer": cut(str(row["answer"])),
+        "right": bool(row["score"] >= RIGHT),
+        "score": round(float(row["score"]), 3),
+        "kept": spans(int(at) for at in row["kept"]) if row["strategy"] != "vanilla" else "",
+        "count": len(row["kept"]),
+    }
+
+
+def spans(ordinals: Iterable[int]) -> str:
+    """Ordinals as text, runs shortened: ``3,7-12``."""
+    runs: list[list[int]] = []
+    for at in sorted(ordinals):
+        if runs and runs[-1][1] == at - 1:
+            runs[-1][1] = at
+        else:
+            runs.append([at, at])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def cut(text: str) -> str:
+    """At most ``LONGEST`` characters, saying so."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+
+
+def _frames(shown: Image.Image | Video, times: int) -> tuple[list[Image.Image], list[int]]:
+    """The picture, or a few frames of the clip, small; and at which times of the lattice they stand."""
+    if not isinstance(shown, Video):
+        return [_small(shown)], [0]
+    indices = [int((at + 0.5) * times / min(FRAMES, times)) for at in range(min(FRAMES, times))]
+    frames = [shown.frames[min(len(shown.frames) - 1, int((t + 0.5) * len(shown.frames) / times))] for t in indices]
+    return [_small(frame) for frame in frames], indices
+
+
+def _small(image: Image.Image) -> Image.Image:
+    small = image.convert("RGB")
+    small.thumbnail((SIDE, SIDE))
+    return small

@@ -1,0 +1,58 @@
+"""Where on the image a strategy keeps tokens, as tiny pictures."""
+
+import io
+from base64 import b64encode
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tokenbench.comparison.kept import bias, keep_rates
+from tokenbench.statistics.clusters import Floats
+from tokenbench_reports.wording import percent
+
+STOPS = np.array([[33, 80, 160], [140, 175, 215], [236, 236, 232], [240, 170, 90], [178, 60, 10]], dtype=np.float64)
+"""Never kept, less than on average, as on average, more, three times as often."""
+
+
+@dataclass(frozen=True)
+class BiasMap:
+    """A picture as a data address, with its description."""
+
+    strategy: str
+    budget: str
+    image: str
+    shape: tuple[int, int]
+    uneven: str
+
+
+def bias_maps(samples: pd.DataFrame) -> list[BiasMap]:
+    """One map per cell that drops tokens."""
+    found = []
+    for (strategy, budget), rates in keep_rates(samples).items():
+        if 0 < rates.mean() < 0.999:
+            height, width = rates.shape
+            found.append(BiasMap(strategy, budget, picture(coloured(rates)), (height, width), percent(bias(rates), 0)))
+    return found
+
+
+def coloured(rates: Floats) -> np.ndarray:
+    """``[H, W, 3]`` colours of the ratio to the mean rate, 1 in the middle of the scale, 3 and more at its end."""
+    ratio = rates / rates.mean()
+    place = np.where(ratio < 1, 2 * ratio, 2 + np.minimum(ratio - 1, 2)).clip(0, 4)
+    low = np.minimum(place.astype(int), 3)
+    share = (place - low)[..., None]
+    return np.asarray((STOPS[low] * (1 - share) + STOPS[low + 1] * share).round().astype(np.uint8))
+
+
+def picture(pixels: np.ndarray) -> str:
+    """Pixels as the address of a PNG."""
+    return address(Image.fromarray(pixels), "PNG")
+
+
+def address(image: Image.Image, form: str) -> str:
+    """An image as a data address."""
+    file = io.BytesIO()
+    image.save(file, form, quality=82)
+    return f"data:image/{form.lower()};base64,{b64encode(file.getvalue()).decode()}"

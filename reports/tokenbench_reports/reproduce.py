@@ -1,0 +1,35 @@
+"""How to get the same numbers again."""
+
+import shlex
+from collections.abc import Mapping
+
+LISTS = ("tasks", "strategies", "budgets", "models", "seeds")
+VALUES = ("limit", "batch_size", "device", "dtype", "attention", "match")
+
+
+def command(about: Mapping[str, object]) -> str:
+    """The command line that repeats a run from its manifest; empty if the manifest does not say enough."""
+    spec = about.get("spec")
+    if not isinstance(spec, Mapping) or "suite" not in spec:
+        return ""
+    words = ["tokenbench", "run", "--suite", str(spec["suite"])]
+    for name in LISTS:
+        if values := spec.get(name):
+            words += [f"--{name}", ",".join(map(str, values))]
+    for name in VALUES:
+        if (value := spec.get(name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words if spec.get("floors") else [*words, "--no-floors"])
+
+
+def facts(about: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Versions, hardware and the identity of the models, as (name, value)."""
+    found = []
+    for group in ("versions", "hardware"):
+        values = about.get(group)
+        if isinstance(values, Mapping):
+            found += [(str(name), str(value)) for name, value in values.items() if value is not None]
+    models = about.get("models")
+    if isinstance(models, Mapping):
+        found += [(f"weights of {name}", str(model.get("identity", ""))[:16]) for name, model in models.items()]
+    return found

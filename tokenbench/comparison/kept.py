@@ -1,0 +1,103 @@
+"""Which visual tokens the cells kept: how often at each place of the image, and how much two strategies agree.
+
+Descriptions, not tests: they say where a method looks, never whether that is good.
+"""
+
+from collections.abc import Hashable
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from tokenbench.statistics.clusters import Floats
+
+__all__ = ["agreement", "bias", "keep_rates"]
+
+ENOUGH = 500
+"""Samples a task are thinned to about so many in all: shares settle long before."""
+
+
+def thinned(samples: pd.DataFrame, most: int = ENOUGH) -> pd.DataFrame:
+    """The rows of the first seed on at most ``most`` (task, sample) pairs, the same in every cell."""
+    first = samples[samples["seed"] == samples.groupby(["strategy", "budget"])["seed"].transform("min")]
+    keys = first[["task", "sample"]].drop_duplicates()
+    chosen = keys.iloc[:: max(1, -(-len(keys) // most))]
+    return first.merge(chosen, on=["task", "sample"])
+
+
+def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
+    """How often each place of the image was kept, by (strategy, budget): ``[H, W]`` shares in [0, 1].
+
+    H and W are those of the most common lattice; others are laid over it by relative position. Frames of a clip are
+    taken together. Samples without a lattice are left out.
+
+    Args:
+        samples: rows of one model, thinned or not, with columns strategy, budget, kept and lattice.
+    """
+    known = samples[samples["lattice"].notna()]
+    if known.empty:
+        return {}
+    shapes = known["lattice"].map(lambda lattice: (int(lattice[1]), int(lattice[2])))
+    height, width = shapes.mode().iloc[0]
+    found = {}
+    for (strategy, budget), rows in known.groupby(["strategy", "budget"], sort=False):
+        kept, shown = np.zeros((2, height, width))
+        for ordinals, lattice in zip(rows["kept"], rows["lattice"], strict=True):
+            y, x, there = _places(tuple(map(int, lattice)), height, width)
+            alive = np.zeros(len(y), dtype=bool)
+            alive[np.asarray(ordinals, dtype=np.int64)[np.asarray(ordinals) < len(y)]] = True
+            np.add.at(shown, (y[there], x[there]), 1)
+            np.add.at(kept, (y[there & alive], x[there & alive]), 1)
+        found[str(strategy), str(budget)] = kept / np.maximum(shown, 1)
+    return found
+
+
+def _places(lattice: tuple[int, ...], height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row and column of every token of a lattice on a map of another size, and whether it lies in the image at all."""
+    t, h, w, lead = lattice
+    ordinal = np.arange(t * (lead + h * w)) % (lead + h * w) - lead
+    patch = np.maximum(ordinal, 0)
+    y, x = ((patch // w + 0.5) * height / h).astype(int), ((patch % w + 0.5) * width / w).astype(int)
+    return y, x, ordinal >= 0
+
+
+def bias(rates: Floats) -> float:
+    """Distance of a map from an even one: the share of the kept tokens that would have to move, 0 to 1."""
+    total = rates.sum()
+    return float(np.abs(rates / total - 1 / rates.size).sum() / 2) if total > 0 else float("nan")
+
+
+def agreement(samples: pd.DataFrame) -> pd.DataFrame:
+    """How much of what two strategies keep is the same: one row per budget and pair, with columns budget, a, b, overlap, chance.
+
+    ``overlap`` is the mean over samples of |A and B| / |A or B|; ``chance`` is the same for two sets of those sizes drawn at random
+    (expected intersection over expected union).
+
+    Args:
+        samples: rows of one model, thinned or not.
+    """
+    rows: list[dict[Hashable, object]] = []
+    for budget, here in samples.groupby("budget", sort=False):
+        order = here[["task", "sample"]].drop_duplicates()
+        sets = {str(name): _sets(order, own) for name, own in here.groupby("strategy", sort=False)}
+        for a, b in combinations(sets, 2):
+            (in_a, n), (in_b, _) = sets[a], sets[b]
+            both, either = (in_a & in_b).sum(axis=1), (in_a | in_b).sum(axis=1)
+            sizes = in_a.sum(axis=1) * in_b.sum(axis=1) / n
+            union = in_a.sum(axis=1) + in_b.sum(axis=1) - sizes
+            some = either > 0
+            if some.any():
+                overlap, chance = (both[some] / either[some]).mean(), (sizes[some] / union[some]).mean()
+                rows.append({"budget": budget, "a": a, "b": b, "overlap": overlap, "chance": chance})
+    return pd.DataFrame(rows, columns=["budget", "a", "b", "overlap", "chance"])
+
+
+def _sets(order: pd.DataFrame, rows: pd.DataFrame) -> tuple[np.ndarray, Floats]:
+    """``[N, V]`` which tokens a cell keeps of each sample, and ``[N]`` how many there were."""
+    rows = order.merge(rows, on=["task", "sample"], how="left")
+    tokens = rows["visual_tokens"].fillna(1).to_numpy(dtype=np.float64)
+    kept = np.zeros((len(rows), int(tokens.max())), dtype=bool)
+    for at, ordinals in enumerate(rows["kept"]):
+        if isinstance(ordinals, np.ndarray | list):
+            kept[at, np.asarray(ordinals, dtype=np.int64)] = True
+    return kept, tokens

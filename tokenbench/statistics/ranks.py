@@ -1,0 +1,50 @@
+"""Ranks over tasks: Friedman's test and Nemenyi's critical difference (Demsar 2006), for pictures only.
+
+Verdicts come from the samples themselves (``family``); ranks over a handful of tasks know far less. One row is one task: rows
+that repeat a task with another model or budget are no new tasks, and would find differences that are not there.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tokenbench.statistics.clusters import Floats
+
+ENOUGH_TASKS = 8
+
+
+class Ranks(NamedTuple):
+    """Mean ranks of K strategies over T tasks.
+
+    Attributes:
+        mean: ``[K]``; 1 is the best.
+        chi2: Friedman's statistic, without correction for ties.
+        f: that of Iman and Davenport (1980), on K - 1 and (K - 1)(T - 1) degrees of freedom.
+        p: of ``f``.
+        critical_difference: Nemenyi's, at 5 %.
+    """
+
+    mean: Floats
+    chi2: float
+    f: float
+    p: float
+    critical_difference: float
+
+
+def rank_test(scores: Floats, alpha: float = 0.05) -> Ranks:
+    """Rank strategies within every task.
+
+    Args:
+        scores: ``[T, K]``, higher is better; rounded to ten digits, so that ties are ties.
+        alpha: of the critical difference.
+    """
+    from scipy import stats  # half a second that only pictures need
+
+    tasks, count = scores.shape
+    mean = stats.rankdata(-np.round(scores, 10), axis=1).mean(axis=0)
+    chi2 = float(12 * tasks / (count * (count + 1)) * ((mean**2).sum() - count * (count + 1) ** 2 / 4))
+    room = tasks * (count - 1) - chi2
+    f = (tasks - 1) * chi2 / room if room > 1e-12 else float("inf")
+    p = float(stats.f.sf(f, count - 1, (count - 1) * (tasks - 1)))
+    quantile = float(stats.studentized_range.isf(alpha, count, np.inf)) / np.sqrt(2)
+    return Ranks(mean, chi2, float(f), p, float(quantile * np.sqrt(count * (count + 1) / (6 * tasks))))
