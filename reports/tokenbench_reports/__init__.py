@@ -8,6 +8,9 @@ from tokenbench import Register, hookimpl
 @hookimpl
 def tokenbench_register_reports(register: Register) -> None:
     register("csv", "tokenbench_reports.csv_tables:CsvReport")
+    register("figures", "tokenbench_reports.figures:FiguresReport")
     register("html", "tokenbench_reports.html:HtmlReport")
+    register("json", "tokenbench_reports.json_file:JsonReport")
+    register("latex", "tokenbench_reports.latex:LatexReport")
     register("markdown", "tokenbench_reports.markdown:MarkdownReport")
     register("terminal", "tokenbench_reports.terminal:TerminalReport")

@@ -1,0 +1,63 @@
+"""Everything a report says as one JSON file, in a schema that has a version."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TextIO
+
+import pandas as pd
+
+from tokenbench.comparison import Comparison
+from tokenbench.report import Report, write_text
+from tokenbench.run import Run
+from tokenbench_reports.document import document
+
+SCHEMA_VERSION = 1
+"""Raised when a key changes its meaning or goes; new keys may come without."""
+SCHEMA = Path(__file__).with_name("report.schema.json")
+SETTINGS = ("alpha", "margin", "resamples", "seed", "samples", "clusters")
+FACTS = ("spec", "models", "versions", "hardware", "notes", "failures")
+
+
+class JsonReport(Report):
+    """``report.json``; ``report.schema.json`` beside it describes it."""
+
+    name: ClassVar[str] = "json"
+    description: ClassVar[str] = "report.json: settings, conclusions, tables, in a versioned schema"
+
+    def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
+        """Write the report and its schema."""
+        content = json.dumps(contents(comparison, run.about()), indent=1, ensure_ascii=False, allow_nan=False)
+        return [
+            write_text(folder / "report.json", content + "\n"),
+            write_text(folder / SCHEMA.name, SCHEMA.read_text()),
+        ]
+
+
+def contents(comparison: Comparison, about: Mapping[str, object]) -> dict[str, Any]:
+    """The report as JSON values; what is not a number is null."""
+    said = document(comparison, about)
+    return {
+        "schema": "tokenbench-report",
+        "schema_version": SCHEMA_VERSION,
+        "label": said.label,
+        "conclusions": {section.model: [section.lead, *section.verdict] for section in said.sections},
+        "warnings": said.warnings,
+        "statistics": {name: getattr(comparison, name) for name in SETTINGS},
+        "models": list(comparison.models),
+        "tasks": list(comparison.tasks),
+        "summary": _rows(comparison.summary),
+        "pairs": _rows(comparison.pairs),
+        "run": {name: about.get(name) for name in FACTS},
+    }
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
