@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tokenbench.cost import ModelSize
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
 from tokenbench.errors import MachineError, UsageError
+from tokenbench.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
 from tokenbench.pruning import attached
 from tokenbench.source import Source
 from tokenbench.suite import Sample, Video
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-__all__ = ["Batch", "Model"]
+__all__ = ["Batch", "Loaded", "Model"]
 
 
 NOTHING = Wish()
@@ -38,6 +39,20 @@ class Encoded:
     kind: str
     features: Tensor
     frames: Sequence[Frame]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Samples whose images are in memory, not yet encoded.
+
+    shown: what every cluster shows. media: kind -> what the processor made of all that is shown, each once.
+    inputs: what it made of the prompts, one row a sample, but for the pixels.
+    """
+
+    samples: Sequence[Sample]
+    shown: dict[str, Sequence[Image | Video]]
+    media: dict[str, dict[str, Any]]
+    inputs: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,7 @@ class Model:
         self._shared = device == "auto" and torch.cuda.device_count() > 1
         self._folder, self._dtype = source.folder, getattr(torch, dtype)
         self._model: Any = None
+        self._processing = Lock()  # tokenizers change while they work
         self.load()
         decoder: Any = self.backbone.decoder(self._model)
         self.depth = len(decoder.layers)
@@ -135,30 +151,60 @@ class Model:
         with attached(self._model, self.backbone, []) as pruner:
             yield pruner
 
-    @torch.inference_mode()
     def prepare(self, samples: Sequence[Sample], wish: Wish = NOTHING) -> Batch:
-        """Render, tokenize and encode; samples of one cluster share what they show and the encoder's work on it.
+        """Load and encode."""
+        return self.encode(self.load_samples(samples), wish)
 
-        wish: what strategies want to know of the encoder.
-        """
+    def load_samples(self, samples: Sequence[Sample]) -> Loaded:
+        """Render, tokenize, turn into pixels: all that a processor does. May run in another thread than the rest."""
         shown: dict[str, Sequence[Image | Video]] = {}
         for sample in samples:
             if sample.cluster not in shown:
                 shown[sample.cluster] = sample.load()
-        encoded = self._encode(shown, wish)
+        everything = [item for group in shown.values() for item in group]
         rows = [shown[sample.cluster] for sample in samples]
         prompts = [self._prompt(sample.question, row) for sample, row in zip(samples, rows, strict=True)]
-        media = {
-            kind: items for kind in ("image", "video") if (items := [x for row in rows for x in of_kind(row, kind)])
-        }
-        inputs = self._processor(text=prompts, **self._arguments(media), padding=True, return_tensors="pt").to(
-            self._model.device
+        asked: dict[str, Any] = {}
+        for kind in KINDS:
+            if items := [item for row in rows for item in of_kind(row, kind)]:
+                asked |= arguments(kind, items)
+        with self._processing:
+            media = {kind: self._media(kind, items) for kind in KINDS if (items := of_kind(everything, kind))}
+            made = {
+                id(item): part for item, part in zip(of_kind(everything, "image"), media.get("image", ()), strict=True)
+            }
+            processor = self._processor
+            own = getattr(processor, "image_processor", None)
+            if made:
+                processor.image_processor = SeenImages(own, made)
+            try:
+                inputs = processor(text=prompts, **asked, padding=True, return_tensors="pt")
+            finally:
+                if made:
+                    processor.image_processor = own
+        return Loaded(
+            samples=samples,
+            shown=shown,
+            media={kind: joined(parts) for kind, parts in media.items()},
+            inputs={name: value for name, value in inputs.items() if not name.startswith("pixel_values")},
         )
+
+    @torch.inference_mode()
+    def encode(self, loaded: Loaded, wish: Wish = NOTHING) -> Batch:
+        """Run the vision encoder; samples of one cluster share its work.
+
+        wish: what strategies want to know of the encoder.
+        """
+        found = {kind: iter(self._encoded(kind, inputs, wish)) for kind, inputs in loaded.media.items()}
+        encoded = {
+            cluster: [next(found[kind]) for kind in map(kind_of, group)] for cluster, group in loaded.shown.items()
+        }
+        samples = loaded.samples
         return Batch(
             samples=samples,
-            inputs={name: value for name, value in inputs.items() if not name.startswith("pixel_values")},
+            inputs={name: value.to(self._model.device) for name, value in loaded.inputs.items()},
             features=[(e.kind, e.features) for sample in samples for e in encoded[sample.cluster]],
-            clips=[isinstance(row[0], Video) for row in rows],
+            clips=[isinstance(loaded.shown[sample.cluster][0], Video) for sample in samples],
             frames=[[frame for e in encoded[sample.cluster] for frame in e.frames] for sample in samples],
         )
 
@@ -171,54 +217,46 @@ class Model:
     def generate(
         self, batch: Batch, pruner: Pruner, plans: Sequence[Plan], limits: Sequence[int]
     ) -> tuple[list[str], list[RowTrace]]:
-        """Greedy answers of a batch, one plan a row, each cut off after its own limit of new tokens; and the trace."""
+        """Greedy answers of a batch, each cut off after its row's limit of new tokens; and the trace.
+
+        plans: one a row; with more than there are rows, the batch is run that many times side by side: all its rows under
+        the first plans, then all its rows under the next ones.
+        """
+        each = len(plans) // len(batch.samples)
         pruner.plans = list(plans)
         pruner.prefills.clear()
-        pruner.frames = batch.frames
+        pruner.frames = batch.frames * each
         ids = self._model.generate(
-            **batch.inputs,
-            mm_encoder_outputs=self.backbone.encoded(self._model, batch.features),
+            **{name: value.repeat(each, *[1] * (value.ndim - 1)) for name, value in batch.inputs.items()},
+            mm_encoder_outputs=self.backbone.encoded(self._model, batch.features * each),
             do_sample=False,
             max_new_tokens=max(limits),
         )
         new = ids[:, batch.inputs["input_ids"].shape[1] :].tolist()
-        answers = [
-            self._processor.tokenizer.decode(row[:limit], skip_special_tokens=True).strip()
-            for row, limit in zip(new, limits, strict=True)
-        ]
+        with self._processing:
+            answers = [
+                self._processor.tokenizer.decode(row[:limit], skip_special_tokens=True).strip()
+                for row, limit in zip(new, list(limits) * each, strict=True)
+            ]
         return answers, pruner.rows
 
-    def _encode(self, shown: dict[str, Sequence[Image | Video]], wish: Wish) -> dict[str, list[Encoded]]:
-        found: dict[str, Iterator[Encoded]] = {}
-        for kind in ("image", "video"):
-            if items := [item for group in shown.values() for item in of_kind(group, kind)]:
-                processor = getattr(self._processor, f"{kind}_processor", None)
-                if processor is None:
-                    raise UsageError(
-                        f"model '{self.name}' takes no {kind}s", "name a model that does, or another suite"
-                    )
-                inputs = processor(**self._arguments({kind: items}), return_tensors="pt")
-                inputs = inputs.to(self._model.device, self._model.dtype)
-                with Watch(self.backbone.encoders(self._model) if wish.anything else (), wish) as watch:
-                    features = self.backbone.encode(self._model, inputs)
-                seen = [frame for call in watch.calls for frame in call]
-                frames = dealt(seen, map(len, features)) if wish.anything else [[] for _ in features]
-                found[kind] = iter([Encoded(kind, f, own) for f, own in zip(features, frames, strict=True)])
-        return {cluster: [next(found[kind]) for kind in map(kind_of, group)] for cluster, group in shown.items()}
+    def _media(self, kind: str, items: Sequence[Any]) -> list[dict[str, Any]]:
+        """What the processor makes of images, one by one, or of clips, all together."""
+        processor = getattr(self._processor, f"{kind}_processor", None)
+        if processor is None:
+            raise UsageError(f"model '{self.name}' takes no {kind}s", "name a model that does, or another suite")
+        groups = [[item] for item in items] if kind == "image" else [items]
+        return [dict(processor(**arguments(kind, group), return_tensors="pt")) for group in groups]
 
-    def _arguments(self, media: dict[str, list[Any]]) -> dict[str, Any]:
-        """What a processor takes for images and clips; a clip's frames are all seen."""
-        arguments: dict[str, Any] = {}
-        if "image" in media:
-            arguments["images"] = media["image"]
-        if "video" in media:
-            arguments["videos"] = [[np.asarray(frame) for frame in video.frames] for video in media["video"]]
-            arguments["video_metadata"] = [
-                {"fps": v.fps, "total_num_frames": len(v.frames), "frames_indices": list(range(len(v.frames)))}
-                for v in media["video"]
-            ]
-            arguments["do_sample_frames"] = False
-        return arguments
+    def _encoded(self, kind: str, inputs: dict[str, Any], wish: Wish) -> list[Encoded]:
+        from transformers import BatchFeature
+
+        moved = BatchFeature(inputs).to(self._model.device, self._model.dtype)
+        with Watch(self.backbone.encoders(self._model) if wish.anything else (), wish) as watch:
+            features = self.backbone.encode(self._model, moved)
+        seen = [frame for call in watch.calls for frame in call]
+        frames = dealt(seen, map(len, features)) if wish.anything else [[] for _ in features]
+        return [Encoded(kind, f, own) for f, own in zip(features, frames, strict=True)]
 
     @property
     def prompt(self) -> str:
@@ -235,13 +273,3 @@ class Model:
         content = [*({"type": kind} for kind in kinds), {"type": "text", "text": question}]
         chat = [{"role": "user", "content": content}]
         return str(self._processor.apply_chat_template(chat, add_generation_prompt=True))
-
-
-def kind_of(item: Image | Video) -> str:
-    """What processors call it."""
-    return "video" if isinstance(item, Video) else "image"
-
-
-def of_kind(items: Sequence[Image | Video], kind: str) -> list[Image | Video]:
-    """Those of one kind."""
-    return [item for item in items if kind_of(item) == kind]

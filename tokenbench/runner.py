@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -18,20 +17,19 @@ import torch
 
 import tokenbench
 from tokenbench import engine
-from tokenbench.budget import count
 from tokenbench.cost import ModelSize
-from tokenbench.engine import Plan, Pruner, RowTrace, Wish
-from tokenbench.errors import InfeasibleError, StrategyError, UsageError
-from tokenbench.evidence import evidence_tokens, lattice_of_first, recall
+from tokenbench.engine import Plan, Pruner, Wish
+from tokenbench.errors import InfeasibleError, MachineError, StrategyError, UsageError
+from tokenbench.evidence import lattice_of_first
 from tokenbench.matching import match
-from tokenbench.model import Batch, Model
+from tokenbench.model import Loaded, Model
+from tokenbench.passes import Asked, Outcome, OutOfMemory, outcomes
 from tokenbench.plugins import Registry
 from tokenbench.progress import Progress
-from tokenbench.realised import realised_bytes, realised_flops
+from tokenbench.records import check_pruned, cost_record, score_record
 from tokenbench.source import Source, locate
 from tokenbench.spec import Arm, Cell, Spec, arms, source_hash
 from tokenbench.store import SCHEMA_VERSION, Store
-from tokenbench.strategy import Grid
 from tokenbench.suite import Sample, Task, first
 from tokenbench.suites import resolve_suite
 
@@ -156,94 +154,106 @@ def _check_budgets(work: Work) -> None:
 def _run(work: Work, store: Store, bar: Progress) -> None:
     done = {cell.id: store.done(cell.id) for cell in work.cells.values()}
     failed: dict[int, StrategyError | InfeasibleError] = {}
+
+    def missing(i: int, questions: Sequence[Question]) -> list[tuple[int, Cell]]:
+        """Rows whose answer under this arm is not there yet, with the cells they go to."""
+        cells = enumerate(work.cells_of(i, questions))
+        return [(b, cell) for b, cell in cells if questions[b][1].key not in done[cell.id]]
+
+    def wanted(questions: Sequence[Question]) -> list[int]:
+        return [i for i in range(len(work.arms)) if i not in failed and missing(i, questions)]
+
+    left = [questions for questions in work.batches if wanted(questions)]
+    skipped = sum(map(len, work.batches)) - sum(map(len, left))
+    bar.advance(len(work.arms) * skipped, "done before")
     with work.model.pruner() as pruner:
-        for questions in work.batches:
-            batch: Batch | None = None
-            for i, arm in enumerate(work.arms):
-                cells = work.cells_of(i, questions)
-                new = [sample.key not in done[cell.id] for cell, (_, sample) in zip(cells, questions, strict=True)]
-                if any(new) and i not in failed:
-                    batch = batch or work.model.prepare([sample for _, sample in questions], work.wish)
-                    try:
-                        records = _answer(work, pruner, work.plans[i], questions, batch)
-                    except (StrategyError, InfeasibleError) as error:
-                        failed[i] = error
-                    else:
-                        store.append(
-                            (cell.id, record)
-                            for cell, record, is_new in zip(cells, records, new, strict=True)
-                            if is_new
-                        )
-                bar.advance(len(questions), f"{work.model.name} {arm.named.name} {arm.budget}")
+        for questions, loaded in _loaded(work.model, left):
+            asked = wanted(questions)
+            bar.advance((len(work.arms) - len(asked)) * len(questions), "done before")
+            for part, outcome in _answered(work, pruner, questions, loaded, asked, set(failed)):
+                i = outcome.plan
+                if outcome.error is not None:
+                    failed[i] = outcome.error
+                elif i not in failed:
+                    new = dict(missing(i, part))
+                    records = _records(work, part, outcome, new)
+                    store.append((cell.id, record) for cell, record in zip(new.values(), records, strict=True))
+                bar.advance(len(part), f"{work.model.name} {work.arms[i].named.name} {work.arms[i].budget}")
     for (i, _), cell in work.cells.items():
         if i in failed:
             kind = "infeasible" if isinstance(failed[i], InfeasibleError) else "failed"
             store.fail(cell.id, {**asdict(cell), "kind": kind, "reason": str(failed[i])})
             continue
         if not store.is_done(cell.id):
-            asked = {s.key: task for batch in work.batches for task, s in batch if task.name == cell.task}
-            answers = {key: str(record["answer"]) for key, record in store.journaled(cell.id).items() if key in asked}
-            official = next(iter(asked.values())).official(answers)
-            store.finish(cell.id, list(asked), {**asdict(cell), "official": dict(official)})
+            asked_of = {s.key: task for batch in work.batches for task, s in batch if task.name == cell.task}
+            journal = store.journaled(cell.id)
+            answers = {key: str(record["answer"]) for key, record in journal.items() if key in asked_of}
+            official = next(iter(asked_of.values())).official(answers)
+            store.finish(cell.id, list(asked_of), {**asdict(cell), "official": dict(official)})
         store.sweep(cell.id)  # also what a crash after publication left behind
 
 
-def _answer(
-    work: Work, pruner: Pruner, plan: Plan, questions: Sequence[Question], batch: Batch
-) -> list[dict[str, Any]]:
-    """The records of one batch under one arm. Always the whole batch: a row's numbers depend on its company."""
-    model = work.model
-    plans = [plan.of(f"{task.name}/{sample.key}") for task, sample in questions]
-    start = time.perf_counter()
-    answers, rows = model.generate(batch, pruner, plans, [task.max_new_tokens for task, _ in questions])
-    seconds = (time.perf_counter() - start) / len(questions)
-    for row in rows:
-        _check_pruned(plan, row)
-    grids = [lattice_of_first(r.grids, clip, model.backbone.tiled) for r, clip in zip(rows, batch.clips, strict=True)]
-    return [
-        {**_record(question, answer, row, grid), **_cost(work, row), "seconds": seconds}
-        for question, answer, row, grid in zip(questions, answers, rows, grids, strict=True)
-    ]
+def _loaded(model: Model, batches: Sequence[Sequence[Question]]) -> Iterator[tuple[Sequence[Question], Loaded]]:
+    """Every batch with its images; the next one is loaded while one runs."""
+    with ThreadPoolExecutor(1) as ahead:
+
+        def load(at: int) -> Future[Loaded] | None:
+            return ahead.submit(model.load_samples, [s for _, s in batches[at]]) if at < len(batches) else None
+
+        coming = load(0)
+        for at, questions in enumerate(batches):
+            assert coming is not None
+            loaded, coming = coming.result(), load(at + 1)
+            yield questions, loaded
 
 
-def _check_pruned(plan: Plan, row: RowTrace) -> None:
-    """Raise StrategyError for a strategy that keeps everything under a budget that does not."""
-    wanted = count(plan.budget.keep, row.visual, row.visual)
-    if plan.strategy.budgeted and wanted < row.visual and row.mean_tokens >= row.visual:
-        raise StrategyError(
-            f"strategy {plan.name} keeps all {row.visual} visual tokens in every layer at budget {plan.budget}"
-        )
+def _answered(
+    work: Work, pruner: Pruner, questions: Sequence[Question], loaded: Loaded, wanted: Sequence[int], failed: set[int]
+) -> Iterator[tuple[Sequence[Question], Outcome]]:
+    """Outcomes of the wanted arms, each with the questions it is of: all of them, or halves where memory is short."""
+    left = list(wanted)
+    try:
+        batch = work.model.encode(loaded, work.wish)
+        keys = [f"{task.name}/{sample.key}" for task, sample in questions]
+        asked = Asked(batch, keys, [task.max_new_tokens for task, _ in questions])
+        for outcome in outcomes(work.model, pruner, work.plans, left, failed, asked, work.size):
+            yield questions, _checked(work, outcome)
+            left.remove(outcome.plan)
+        return
+    except (OutOfMemory, torch.OutOfMemoryError):
+        if len(questions) == 1:
+            raise MachineError(
+                f"'{work.model.name}' does not fit into memory with one question",
+                "use a smaller --dtype or another device",
+            ) from None
+    for half in (questions[: len(questions) // 2], questions[len(questions) // 2 :]):
+        parts = work.model.load_samples([sample for _, sample in half])
+        yield from _answered(work, pruner, half, parts, left, failed)
 
 
-def _record(question: Question, answer: str, row: RowTrace, grid: Grid | None) -> dict[str, Any]:
-    task, sample = question
-    evidence = evidence_tokens(sample.evidence, grid) if grid else set()
-    kept = row.kept
-    return {
-        "sample": sample.key,
-        "cluster": sample.cluster,
-        "unit": sample.unit or sample.key,
-        "stratum": sample.stratum,
-        "answer": answer,
-        "target": sample.target,
-        "score": float(task.score(answer, sample)),
-        "kept": kept,
-        "lattice": [grid.t, grid.h, grid.w, grid.lead] if grid else None,
-        "evidence_recall": recall(kept, evidence),
-    }
+def _checked(work: Work, outcome: Outcome) -> Outcome:
+    """The outcome, an error if its strategy keeps everything."""
+    try:
+        for row in outcome.rows:
+            check_pruned(work.plans[outcome.plan], row)
+    except StrategyError as error:
+        return Outcome(outcome.plan, error=error)
+    return outcome
 
 
-def _cost(work: Work, row: RowTrace) -> dict[str, Any]:
-    """The realised budget."""
-    size = work.size
-    return {
-        "visual_tokens": row.visual,
-        "text_tokens": row.text,
-        "tokens_per_layer": row.tokens_per_layer,
-        "realised_tokens": row.mean_tokens,
-        "flops": realised_flops(row, size) if size else math.nan,
-        "cache_bytes": realised_bytes(row, size, work.model.number_bytes) if size else math.nan,
-    }
+def _records(
+    work: Work, questions: Sequence[Question], outcome: Outcome, rows: Iterable[int]
+) -> Iterator[dict[str, Any]]:
+    """The records of these rows."""
+    for b in rows:
+        task, sample = questions[b]
+        row = outcome.rows[b]
+        grid = lattice_of_first(row.grids, outcome.clips[b], work.model.backbone.tiled)
+        yield {
+            **score_record(task, sample, outcome.answers[b], row, grid),
+            **cost_record(row, work.size, work.model.number_bytes),
+            "seconds": outcome.seconds,
+        }
 
 
 def _manifest(spec: Spec, works: Sequence[Work], known: Registry) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""Prompts and pixels, as a model's processor makes them: every image is treated once, however many questions show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tokenbench.suite import Video
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    Shown = Image | Video
+
+__all__ = ["KINDS", "SeenImages", "arguments", "joined", "kind_of", "of_kind"]
+
+KINDS = ("image", "video")
+
+
+def kind_of(item: Shown) -> str:
+    """What processors call it."""
+    return "video" if isinstance(item, Video) else "image"
+
+
+def of_kind(items: Sequence[Shown], kind: str) -> list[Any]:
+    """Those of one kind."""
+    return [item for item in items if kind_of(item) == kind]
+
+
+def arguments(kind: str, items: Sequence[Any]) -> dict[str, Any]:
+    """What a processor takes for images or clips; a clip's frames are all seen."""
+    if kind == "image":
+        return {"images": list(items)}
+    return {
+        "videos": [[np.asarray(frame) for frame in video.frames] for video in items],
+        "video_metadata": [
+            {"fps": v.fps, "total_num_frames": len(v.frames), "frames_indices": list(range(len(v.frames)))}
+            for v in items
+        ],
+        "do_sample_frames": False,
+    }
+
+
+def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a processor would have made of all images together."""
+    return {
+        name: torch.cat([torch.as_tensor(part[name]) for part in parts])
+        if isinstance(value, Tensor | np.ndarray | list)
+        else value
+        for name, value in parts[0].items()
+    }
+
+
+class SeenImages:
+    """Stands in for an image processor inside a processor, and answers with what it made of each image before.
+
+    made: {id of the image: its inputs}.
+    """
+
+    def __init__(self, processor: Any, made: dict[int, dict[str, Any]]) -> None:
+        self._processor, self._made = processor, made
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._processor, name)
+
+    def __call__(self, images: Any, **options: Any) -> Any:
+        from transformers.image_utils import make_flat_list_of_images
+
+        flat: list[Any] = list(make_flat_list_of_images(images))  # type: ignore[arg-type]
+        parts = [self._made.get(id(image)) for image in flat]
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):  # a processor that copies its images
+            return self._processor(images, **options)
+        from transformers import BatchFeature
+
+        return BatchFeature(joined(known))
