@@ -9,3 +9,6 @@ from tokenbench import Register, hookimpl
 def tokenbench_register_suites(register: Register) -> None:
     register("image", "tokenbench_suites.image:suite")
     register("video", "tokenbench_suites.video:suite")
+    register("image-public", "tokenbench_suites.lmms.suites:image_public")
+    register("video-public", "tokenbench_suites.lmms.suites:video_public")
+    register("lmms", "tokenbench_suites.lmms.suites:lmms")

@@ -1,0 +1,174 @@
+"""A task of lmms-eval as a task of TokenBench."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, overload
+
+from PIL import Image
+
+from tokenbench.errors import MachineError, UsageError
+from tokenbench.suite import Sample, Task, Video
+from tokenbench_suites.lmms.catalogue import CATALOGUE, Entry
+from tokenbench_suites.lmms.index import find, installed
+from tokenbench_suites.lmms.library import Definition, Library, library
+from tokenbench_suites.lmms.video import clip, file_hash, located
+
+__all__ = ["Benchmark"]
+
+MAX_NEW_TOKENS = 64  # where a task leaves it open; all such tasks want a word or a phrase
+UNKNOWN = Entry("A task of lmms-eval", "", "", "see the data set's card")
+
+
+class Benchmark(Task):
+    """One task. Nothing of lmms-eval is touched before the samples are asked for.
+
+    folder: local data. definitions: folders with YAMLs, searched before lmms-eval.
+    """
+
+    def __init__(self, name: str, folder: Path | None = None, definitions: tuple[Path, ...] = ()) -> None:
+        self.name, self._folder, self._definitions = name, folder, definitions
+        self.entry = CATALOGUE.get(name, UNKNOWN)
+        self.description, self.unit_rule = self.entry.description, self.entry.unit_rule
+        source = self.entry.source
+        facts = {
+            "source": f"hf download {source} --repo-type dataset" if "/" in source.partition(" ")[0] else source,
+            "size": self.entry.size,
+            "licence": self.entry.licence,
+            "metric": self.entry.metric if source else "",
+            "local data": f"--data {name}=FOLDER",
+        }
+        self.notes = {heading: text for heading, text in facts.items() if text}
+
+    @property
+    def identity(self) -> str:
+        """Versions of lmms-eval and of the code and data of the task."""
+        rows = self._library.rows
+        digest = hashlib.sha256(repr((len(rows), rows.contents[:1], rows.contents[-1:])).encode())
+        for path in sorted(p for p in self.definition.yaml.parent.iterdir() if p.is_file()):
+            digest.update(path.name.encode() + path.read_bytes())
+        return f"lmms-eval {_version()}, {digest.hexdigest()[:16]}"
+
+    @cached_property
+    def definition(self) -> Definition:
+        """Where the task is defined."""
+        installed()
+        return Definition(self.name, find(self.name, self._definitions)[self.name], self._folder)
+
+    @property
+    def _library(self) -> Library:
+        return library(self.definition)
+
+    def samples(self) -> Sequence[Sample]:
+        """All rows; units in an order that mixes categories, and the same whatever the limit."""
+        if not self._library.max_new_tokens:
+            self.max_new_tokens = MAX_NEW_TOKENS
+        else:
+            self.max_new_tokens = self._library.max_new_tokens
+        return self._samples
+
+    @cached_property
+    def _samples(self) -> Sequence[Sample]:
+        return _Samples(self.definition, self.entry)
+
+    def score(self, answer: str, sample: Sample) -> float:
+        """The score of the first metric of the task."""
+        return self._library.score(_place(self._samples, sample.key), answer)
+
+    def official(self, answers: Mapping[str, str]) -> Mapping[str, float]:
+        """What lmms-eval reports, over the units that are answered in full."""
+        return self._library.official({_place(self._samples, key): answer for key, answer in answers.items()})
+
+
+class _Samples(Sequence[Sample]):
+    """Samples made when they are asked for: to hash a picture is to read it, and `--limit` reads few."""
+
+    def __init__(self, definition: Definition, entry: Entry, order: Sequence[int] | None = None) -> None:
+        self._definition, self._entry = definition, entry
+        self._order = list(range(len(library(definition).rows))) if order is None else list(order)
+        if order is None:
+            units = [_unit(entry, row) or str(i) for i, row in enumerate(library(definition).rows.plain)]
+            mixed = {unit: hashlib.sha256(unit.encode()).digest() for unit in units}
+            self._order.sort(key=lambda i: (mixed[units[i]], i))
+        self._made: dict[int, Sample] = {}
+        self.places: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, at: int) -> Sample: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, at: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(at, slice):
+            return [self._sample(i) for i in self._order[at]]
+        return self._sample(self._order[at])
+
+    def _sample(self, i: int) -> Sample:
+        if i not in self._made:
+            made = self._made[i] = _sample(self._definition, self._entry, i)
+            self.places[made.key] = i
+        return self._made[i]
+
+
+def _sample(definition: Definition, entry: Entry, i: int) -> Sample:
+    loaded = library(definition)
+    row = loaded.rows.plain[i]
+    question = loaded.question(i)
+    shown = loaded.rows.media_hash(i) or "-".join(file_hash(item, definition.folder) for item in loaded.shown(i))
+    key = hashlib.sha256(f"{shown}\n{question}\n{loaded.rows.contents[i]}".encode()).hexdigest()[:16]
+    return Sample(
+        key=key,
+        cluster=f"media-{shown}",
+        question=question,
+        target=loaded.target(i),
+        load=partial(_load, definition, i),
+        unit=_unit(entry, row),
+        stratum=entry.stratum.format_map(row),
+    )
+
+
+def _unit(entry: Entry, row: Mapping[str, Any]) -> str:
+    return entry.unit_of(row) if entry.unit else ""
+
+
+def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
+    shown = [_opened(item, definition.folder) for item in library(definition).shown(i)]
+    if not shown:
+        raise UsageError(
+            f"task '{definition.name}': row {i} shows neither image nor video, so there is nothing to prune"
+        )
+    return shown
+
+
+def _opened(item: Any, folder: Path | None) -> Image.Image | Video:
+    """An image, or what is in the file that a task names instead."""
+    if isinstance(item, Image.Image):
+        return item.convert("RGB")
+    path = located(item, folder)
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".bmp", ".tiff", ".webp"):
+        return clip(path)
+    try:
+        return Image.open(path).convert("RGB")
+    except OSError as error:
+        raise MachineError(f"the image {path} cannot be read: {error}") from None
+
+
+def _place(samples: Sequence[Sample], key: str) -> int:
+    """The row of a sample; a key that was not made yet is looked for."""
+    assert isinstance(samples, _Samples)
+    if key not in samples.places:
+        list(samples)
+    return samples.places[key]
+
+
+def _version() -> str:
+    try:
+        return version("lmms-eval")
+    except PackageNotFoundError:
+        return "unknown"

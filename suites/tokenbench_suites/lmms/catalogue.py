@@ -1,0 +1,147 @@
+"""What TokenBench knows of particular tasks: what their metric counts, where the data is, how big, under which licence.
+
+Any other task of lmms-eval runs without an entry: every sample is then its own unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tokenbench.suite import UnitRule
+
+__all__ = ["CATALOGUE", "IMAGE_TASKS", "VIDEO_TASKS", "Entry"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One task.
+
+    source: what to download, as arguments of `hf download`; or where to ask for it. size: of that. licence: of the data.
+    unit, stratum: templates over the columns of a row; empty for the sample, for no strata. metric: of the official number.
+    """
+
+    description: str
+    source: str
+    size: str
+    licence: str
+    metric: str = "mean of exact matches"
+    unit: str = ""
+    unit_rule: UnitRule = "mean"
+    stratum: str = ""
+
+    def unit_of(self, row: Mapping[str, Any]) -> str:
+        """The unit of a row; the circular copies of an MMBench question have its index plus whole millions."""
+        values = dict(row)
+        if "index" in values and str(values["index"]).isdigit():
+            values["question"] = int(values["index"]) % 1_000_000
+        return self.unit.format_map(values)
+
+
+MMBENCH_LICENCE = "Apache-2.0 (repository of the benchmark); images from many sources"
+VIDEO_METRIC = "share of answers that hold the target as whole words"
+VIDEO_SOURCE = "questions.parquet (or .json, .csv: video, question, answer) and videos/, from the benchmark's authors"
+CIRCULAR = "share of questions that are right in every rotation of the options, times 100; answers are read by rules, not a judge"
+
+CATALOGUE = {
+    "gqa": Entry(
+        "Compositional questions about scenes, short answers (GQA, testdev balanced)",
+        "lmms-lab-encoder/GQA --include 'testdev_balanced_*'",
+        "about 70 MB, 12,578 questions on 398 images",
+        "CC BY 4.0 (GQA); the images are Visual Genome's",
+    ),
+    "mmbench_en_dev_static": Entry(
+        "Multiple choice over twenty abilities, in every rotation of the options (MMBench, English, dev)",
+        "lmms-lab-encoder/MMBench --include 'en/dev-*'",
+        "about 97 MB, 4,329 rows of 1,164 questions",
+        MMBENCH_LICENCE,
+        CIRCULAR,
+        unit="{question}",
+        unit_rule="all",
+    ),
+    "mmbench_cn_dev": Entry(
+        "MMBench in Chinese, dev",
+        "lmms-lab-encoder/MMBench --include 'cn/dev-*'",
+        "about 97 MB, 4,329 rows of 1,164 questions",
+        MMBENCH_LICENCE,
+        CIRCULAR,
+        unit="{question}",
+        unit_rule="all",
+    ),
+    "mme": Entry(
+        "Yes or no, two questions an image, 14 categories of perception and cognition (MME)",
+        "lmms-lab-encoder/MME --include 'data/test-*'",
+        "about 870 MB, 2,374 questions on 1,187 images",
+        "academic research only",
+        "sum over categories of the mean over images of accuracy plus both-right, in per cent",
+        unit="{category}/{question_id}",
+        unit_rule="mean+all",
+        stratum="{category}",
+    ),
+    "pope": Entry(
+        "Is the object there? Random, popular and adversarial objects (POPE)",
+        "lmms-lab-encoder/POPE --include 'data/test-*'",
+        "about 255 MB, 9,000 questions on 500 images",
+        "MIT (POPE); the images are COCO's, under their own terms",
+        "F1 over all questions (also accuracy, precision, recall); the score a sample is its accuracy",
+    ),
+    "scienceqa_img": Entry(
+        "School science, multiple choice, questions with an image (ScienceQA, test)",
+        "lmms-lab-encoder/ScienceQA --include 'ScienceQA-IMG/test-*'",
+        "about 0.1 GB, 2,017 questions",
+        "CC BY-NC-SA 4.0",
+    ),
+    "textvqa_val": Entry(
+        "Questions about text in photographs, ten answers each (TextVQA, validation)",
+        "lmms-lab-encoder/textvqa --include 'data/validation-*'",
+        "about 920 MB, 5,000 questions",
+        "CC BY 4.0",
+        "mean of the soft VQA accuracy",
+    ),
+    "vizwiz_vqa_val": Entry(
+        "Questions by blind people about their photographs, ten answers each (VizWiz-VQA, val)",
+        "lmms-lab-encoder/VizWiz-VQA --include 'data/val-*'",
+        "about 2.1 GB, 4,319 questions",
+        "CC BY 4.0",
+        "mean of the soft VQA accuracy",
+    ),
+    "ocrbench": Entry(
+        "Reading text of many kinds (OCRBench)",
+        "echo840/OCRBench",
+        "about 0.1 GB, 1,000 questions",
+        "of the 29 data sets it draws on; research use",
+        "number of right answers, divided by 1,000 whatever their number",
+    ),
+    "activitynetqa": Entry(
+        "Open questions about activities in videos (ActivityNet-QA, test)",
+        "lmms-eval/ActivityNetQA",
+        "more than 100 GB, 8,000 questions on 800 videos",
+        "research only",
+        VIDEO_METRIC,
+    ),
+    "msvd_qa": Entry(
+        "What, who, how, when and where in short clips (MSVD-QA, test)",
+        VIDEO_SOURCE,
+        "13,157 questions on 520 videos",
+        "research only",
+        VIDEO_METRIC,
+    ),
+    "msrvtt_qa": Entry(
+        "What, who, how, when and where in web videos (MSRVTT-QA, test)",
+        VIDEO_SOURCE,
+        "72,821 questions on 2,990 videos",
+        "research only",
+        VIDEO_METRIC,
+    ),
+    "tgif_qa": Entry(
+        "What an animated GIF shows (TGIF-QA, FrameQA, test)",
+        VIDEO_SOURCE,
+        "13,691 questions",
+        "research only",
+        VIDEO_METRIC,
+    ),
+}
+
+VIDEO_TASKS = ("activitynetqa", "msvd_qa", "msrvtt_qa", "tgif_qa")
+IMAGE_TASKS = tuple(name for name in CATALOGUE if name not in VIDEO_TASKS)

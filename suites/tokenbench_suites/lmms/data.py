@@ -1,0 +1,93 @@
+"""Where a task's rows come from: a folder the user names, or lmms-eval's own source on the hub or in its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tokenbench.errors import MachineError, UsageError
+from tokenbench_suites.lmms.catalogue import CATALOGUE
+
+__all__ = ["Splits", "from_folder", "from_source", "missing"]
+
+Splits = dict[str, Any]  # split -> datasets.Dataset
+
+
+@lru_cache
+def from_folder(task: str, folder: Path, config: str | None) -> Splits:
+    """The splits in a folder: as `hf download` or `save_to_disk` leave it; parquet, arrow, JSON, CSV, an image folder; or
+    `questions.parquet` (json, csv) beside a folder `videos`.
+
+    config: the configuration of the data set that the task wants; a subfolder of that name is it.
+    """
+    import datasets
+
+    try:
+        if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+            loaded = datasets.load_from_disk(str(folder))
+            return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+        if file := next(iter(sorted(folder.glob("questions.*"))), None):  # beside videos, which are found by name
+            kind = {".jsonl": "json", ".parquet": "parquet", ".json": "json", ".csv": "csv"}[file.suffix]
+            return dict(datasets.load_dataset(kind, data_files=str(file)))
+        if config and (folder / config).is_dir():
+            return dict(_load(folder / config))
+        named = config in datasets.get_dataset_config_names(str(folder)) if config else False
+        return dict(_load(folder, config if named else None))
+    except Exception as error:  # datasets raises anything for a folder it cannot read
+        raise MachineError(
+            f"the data of task '{task}' in {folder} cannot be read: {_line(error)}", _hint(task)
+        ) from error
+
+
+def from_source(task: str, path: str, config: str | None, arguments: Mapping[str, Any]) -> Splits:
+    """The splits of a data set on the hub, from the cache where they are there. Raises MachineError if they are not to be had."""
+    import datasets
+
+    # A token that is demanded fails where nobody is logged in, and none of these data sets is gated.
+    kept = {key: value for key, value in arguments.items() if key not in ("token", "load_from_disk")}
+    try:
+        if arguments.get("load_from_disk"):
+            return dict(datasets.load_from_disk(path))
+        return dict(datasets.load_dataset(path, config, **kept))
+    except Exception as error:  # from HTTP errors to the library's own
+        raise missing(task, path, _line(error)) from error
+
+
+def missing(task: str, path: str, reason: str) -> MachineError:
+    """The error for data that is not here: what to download, and how big it is."""
+    return MachineError(
+        f"the data of task '{task}' ({path}) is not here and could not be fetched: {reason}", _hint(task, path)
+    )
+
+
+def split_of(splits: Splits, wanted: str, task: str, where: str) -> Any:
+    """The split a task asks for; the only one there is will do."""
+    if wanted in splits:
+        return splits[wanted]
+    if len(splits) == 1:
+        return next(iter(splits.values()))
+    raise UsageError(f"the data of task '{task}' in {where} has no split '{wanted}'", f"it has {', '.join(splits)}")
+
+
+def _load(folder: Path, config: str | None = None) -> Any:
+    import datasets
+
+    return datasets.load_dataset(str(folder), config)
+
+
+def _hint(task: str, path: str = "") -> str:
+    entry = CATALOGUE.get(task)
+    if entry is None:
+        what = f"hf download {path} --repo-type dataset" if path else "see the task's YAML"
+        return f"{what} --local-dir FOLDER, then --data {task}=FOLDER" if path else what
+    if "/" not in entry.source.partition(" ")[0]:
+        return f"put into a folder {entry.source}; {entry.size}; then --data {task}=FOLDER"
+    return (
+        f"hf download {entry.source} --repo-type dataset --local-dir FOLDER ({entry.size}), then --data {task}=FOLDER"
+    )
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

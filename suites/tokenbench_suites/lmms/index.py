@@ -1,0 +1,57 @@
+"""Finds the YAML of a task by its name, in lmms-eval and in the user's folders, without importing lmms-eval."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from tokenbench.errors import MachineError, UsageError, unknown
+
+__all__ = ["definitions", "find", "installed"]
+
+NAMED = re.compile(r"^(task|group):[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
+LISTED = re.compile(r"^task:[ \t]*(?:#.*)?\n((?:[ \t]*-[ \t]*[\"']?[\w.+-]+[\"']?[ \t]*(?:#.*)?\n?)+)", re.MULTILINE)
+ITEM = re.compile(r"-[ \t]*[\"']?([\w.+-]+)")
+
+
+def installed() -> Path:
+    """The folder of lmms-eval. Raises MachineError, with the command that installs it, if it is not there."""
+    spec = find_spec("lmms_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise MachineError("public benchmarks need lmms-eval, which is not installed", 'pip install "tokenbench[lmms]"')
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@lru_cache
+def definitions(folder: Path) -> dict[str, Path]:
+    """Name -> YAML of every task and group below a folder."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.yaml")):
+        match = NAMED.search(path.read_text(errors="replace"))
+        if match:
+            found.setdefault(match[2], path)
+    return found
+
+
+def find(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
+    """The tasks that a name stands for, with their YAMLs: one, or those of a group. The user's folders come first.
+
+    Raises UsageError if nothing has that name or it is defined twice, MachineError without lmms-eval.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise MachineError(f"the folder of task definitions {folder} is not there", "name another with --tasks-dir")
+    places = [definitions(folder) for folder in (*folders, installed() / "tasks")]
+    own = [place[name] for place in places[:-1] if name in place]
+    if len(own) > 1:
+        raise UsageError(f"task '{name}' is defined in {own[0]} and in {own[1]}", "rename one of them")
+    known = {key: path for place in reversed(places) for key, path in place.items()}
+    if name not in known:
+        raise unknown("lmms-eval task", name, known)
+    text = known[name].read_text(errors="replace")
+    listed = LISTED.search(text)
+    if not listed:
+        return {name: known[name]}
+    return {task: path for item in ITEM.findall(listed[1]) for task, path in find(item, folders).items()}

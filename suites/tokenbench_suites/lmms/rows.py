@@ -1,0 +1,94 @@
+"""The rows of a task: without media, with media undecoded, and decoded; a picture is decoded only when a sample is shown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Rows"]
+
+
+class Rows:
+    """A split of a data set (`datasets.Dataset`), with the images of another one where they are kept apart.
+
+    images: rows with `id` and `image`, joined to a row by its `imageId`.
+    """
+
+    def __init__(self, split: Any, images: Any = None) -> None:
+        import datasets
+
+        self.decoded, self._images = split, images
+        columns = {name: split.features[name] for name in split.column_names}
+        self.media = [name for name, feature in columns.items() if _holds(feature, (datasets.Image, datasets.Audio))]
+        self.raw = split
+        for name in self.media:
+            self.raw = self.raw.cast_column(name, _undecoded(columns[name]))
+        self.plain = split.remove_columns(self.media)
+        if images is not None:
+            self._raw_images = images.cast_column("image", datasets.Image(decode=False))
+            self._place = {key: i for i, key in enumerate(images.remove_columns("image")["id"])}
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def shown(self, i: int) -> dict[str, Any]:
+        """Row i with its media decoded."""
+        row = dict(self.decoded[i])
+        if self._images is not None:
+            row["image"] = self._images[self._place[row["imageId"]]]["image"]
+        return row
+
+    def blank(self, i: int) -> dict[str, Any]:
+        """Row i with one-pixel images in place of its own, for what only depends on how many there are."""
+        from PIL import Image
+
+        row = dict(self.raw[i])
+        if self._images is not None:
+            row["image"] = {}
+        pixel = Image.new("RGB", (1, 1))
+        for name in (*self.media, *(("image",) if self._images is not None else ())):
+            value = row[name]
+            row[name] = [pixel for _ in value] if isinstance(value, list) else None if value is None else pixel
+        return row
+
+    def media_hash(self, i: int) -> str:
+        """Hash of the files of row i's media; empty if it has none."""
+        if self._images is not None:
+            values: list[Any] = [self._raw_images[self._place[self.plain[i]["imageId"]]]["image"]]
+        else:
+            row = self.raw[i]
+            values = [row[name] for name in self.media]
+        digest, any_ = hashlib.sha256(), False
+        for value in values:
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, Mapping):
+                    digest.update(item.get("bytes") or Path(str(item["path"])).read_bytes())
+                    any_ = True
+        return digest.hexdigest()[:20] if any_ else ""
+
+    @cached_property
+    def contents(self) -> list[str]:
+        """Hash of every row without its media; a row that occurs again is told apart by how often it occurred before."""
+        seen: Counter[str] = Counter()
+        hashes = []
+        for row in self.plain:
+            text = json.dumps(row, sort_keys=True, default=str, ensure_ascii=False)
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            hashes.append(f"{digest}-{seen[digest]}")
+            seen[digest] += 1
+        return hashes
+
+
+def _holds(feature: Any, kinds: tuple[type, ...]) -> bool:
+    inner = getattr(feature, "feature", feature)
+    return isinstance(inner, kinds)
+
+
+def _undecoded(feature: Any) -> Any:
+    inner = getattr(feature, "feature", None)
+    return type(feature)(type(inner)(decode=False)) if inner is not None else type(feature)(decode=False)
