@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -16,7 +16,11 @@ import click
 from click.core import ParameterSource
 
 from tokenbench import __version__
+from tokenbench.analysis import compare, plan
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
+from tokenbench.options import flat as _flat
+from tokenbench.options import list_option as _list_option
+from tokenbench.options import match_option, plugin_option
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -29,51 +33,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 INTERNAL, INTERRUPTED, TERMINATED = 70, 130, 143
 
 
-class Names(click.ParamType[Any]):
-    """A comma list; the option may be repeated as well."""
-
-    name = "A,B"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _flat(values: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """All names once, in the order they were given."""
-    return tuple(dict.fromkeys(name for part in values for name in part))
-
-
-def _list_option(*names: str, help: str, default: str | None = None) -> Callable[[F], F]:
-    return click.option(
-        *names,
-        type=Names(),
-        multiple=True,
-        default=[default] if default else (),
-        show_default=default or False,
-        help=help,
-    )
-
-
-plugin_option = click.option(
-    "--plugin", "plugin_files", multiple=True, metavar="FILE", help="Load a plug-in from one Python file."
-)
-
-
-match_option = click.option(
-    "--match",
-    type=click.Choice(["nominal", "tokens", "flops"]),
-    default="nominal",
-    show_default=True,
-    help="A budget as each method's paper counts it, or schedules scaled to equal mean tokens or FLOPs.",
-)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="tokenbench %(version)s")
 def cli() -> None:
     """Compare visual-token pruning strategies of multimodal LLMs.
 
-    Exit codes: 0 done, 2 wrong usage, 3 a strategy failed, 4 this machine cannot do it, 70 a bug,
+    Exit codes: 0 done, 1 a gate failed, 2 wrong usage, 3 a strategy failed, 4 this machine cannot do it, 70 a bug,
     130/143 interrupted (the same command goes on).
     """
 
@@ -161,6 +126,10 @@ def report(folder: Path, formats: Sequence[Sequence[str]], plugin_files: tuple[s
     from tokenbench.plugins import Registry
 
     _report(folder, _flat(formats), Registry(plugin_files))
+
+
+for command in (compare, plan):
+    cli.add_command(command)
 
 
 @cli.command("list")

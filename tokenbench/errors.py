@@ -2,6 +2,7 @@
 
 TokenBenchError
 ├── UsageError     2   a wrong command, spec, name or plug-in
+├── GateError      1   a condition given with --fail-if holds
 ├── StrategyError  3   a strategy broke the contract while it ran
 ├── InfeasibleError 2  no schedule does what was asked for
 └── MachineError   4   this machine cannot do it: a missing download, an unwritable folder, broken weights
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["InfeasibleError", "MachineError", "StrategyError", "TokenBenchError", "UsageError", "unknown"]
+__all__ = ["GateError", "InfeasibleError", "MachineError", "StrategyError", "TokenBenchError", "UsageError", "unknown"]
 
 
 class TokenBenchError(Exception):
@@ -32,6 +33,12 @@ class UsageError(TokenBenchError):
     """What was asked for is wrong or unknown."""
 
     exit_code = 2
+
+
+class GateError(TokenBenchError):
+    """A comparison does not meet a condition that was set for it."""
+
+    exit_code = 1
 
 
 class StrategyError(TokenBenchError):

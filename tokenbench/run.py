@@ -106,18 +106,25 @@ class Run:
         found = (self._store.failure(cell["id"]) for cell in self.manifest["cells"])
         return [failure for failure in found if failure]
 
-    def compare(self) -> Comparison:
+    def whole(self) -> pd.DataFrame:
+        """`samples` without the strategies and budgets that failed on any task."""
+        samples = self.samples()
+        arm = ["model", "strategy", "budget"]
+        for lost in {tuple(failure[name] for name in arm) for failure in self.failures()}:
+            samples = samples[(samples[arm] != lost).any(axis=1)]
+        return samples
+
+    def compare(self, margin: float = 1.0) -> Comparison:
         """The run's cells compared, unit by unit: intervals, retention, paired verdicts. What failed on any task is left out.
+
+        margin: loss in points of retention, declared beforehand, that is of no importance.
 
         Raises UsageError if nothing is left to compare.
         """
         from tokenbench.comparison import compare
 
-        samples = self.samples()
-        arm = ["model", "strategy", "budget"]
-        for lost in {tuple(failure[name] for name in arm) for failure in self.failures()}:
-            samples = samples[(samples[arm] != lost).any(axis=1)]
+        samples = self.whole()
         if not len(samples):
             raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
-        return compare(by_unit(samples.assign(kept=samples["kept"].map(len)), rules))
+        return compare(by_unit(samples.assign(kept=samples["kept"].map(len)), rules), margin=margin)

@@ -1,0 +1,173 @@
+"""Gates, two runs as one, and planning."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tokenbench.comparison import compare
+from tokenbench.errors import UsageError
+from tokenbench.gates import failed, parse_gate
+from tokenbench.joined import JoinedRuns
+from tokenbench.planning import Assumptions, assumed, plan
+from tokenbench.run import Run
+from tokenbench.statistics import pair
+from tokenbench.store import SCHEMA_VERSION
+
+
+def rows(loses, images=60, seed=0, tasks=("count", "read"), budgets=("1/3",), target="x"):
+    rng, found = np.random.default_rng(seed), []
+    for task in tasks:
+        right = np.random.default_rng(len(task)).uniform(size=2 * images) < 0.8
+        for strategy, spoils in {"vanilla": 0.0, **loses}.items():
+            for budget in ("all",) if strategy == "vanilla" else budgets:
+                for at, score in enumerate(right & (rng.uniform(size=2 * images) >= spoils)):
+                    found.append({
+                        "model": "toy", "strategy": strategy, "budget": budget, "seed": 0, "task": task,
+                        "sample": f"{task}-{at}", "cluster": f"image-{at // 2}", "answer": "x" if score else "y", "target": target,
+                        "score": float(score), "kept": [0], "visual_tokens": 9, "realised_tokens": 3.0, "flops": 1.0,
+                        "cache_bytes": 1.0, "evidence_recall": 0.5, "seconds": 0.1,
+                    })  # fmt: skip
+    return pd.DataFrame(found)
+
+
+MANIFEST = {"schema_version": SCHEMA_VERSION, "spec": {"limit": None}, "notes": [], "cells": []}
+
+
+class Held(Run):
+    """A run that is only its rows."""
+
+    def __init__(self, folder, samples):
+        folder.mkdir()
+        (folder / "run.json").write_text(json.dumps(MANIFEST))
+        super().__init__(folder)
+        self.samples = lambda: samples
+
+
+@pytest.fixture
+def joined(tmp_path):
+    return lambda a, b: JoinedRuns(Held(tmp_path / "first", a), Held(tmp_path / "second", b))
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    loses = {"good": 0.0, "twin": 0.0, "bad": 0.5, "fastv@pdrop": 0.3}
+    return compare(rows(loses).assign(kept=1), resamples=499)
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high", "budget"),
+    [
+        ("clse<fastv@1/9", "clse", "fastv", "1/9"),
+        ("fastv@pdrop<clse@1/9", "fastv@pdrop", "clse", "1/9"),
+        ("clse < fastv@pdrop+tome@64", "clse", "fastv@pdrop+tome", "64"),
+        ("clse>fastv@33.3%", "fastv", "clse", "33.3%"),
+        ("A:clse:temp=0.2<B:clse@1/3", "A:clse:temp=0.2", "B:clse", "1/3"),
+        ("blind<vanilla@none", "blind", "vanilla", "none"),
+    ],
+)
+def test_the_budget_follows_the_last_at(text, low, high, budget):
+    gate = parse_gate(text)
+    assert (gate.low, gate.high, gate.budget, gate.margin) == (low, high, budget, None)
+
+
+@pytest.mark.parametrize("text", ["clse<fastv", "clse@1/9", "clse<fastv@pdrop", "", "vanilla<clse@1/9", "a=b@1/3"])
+def test_what_is_no_condition_is_refused(text):
+    with pytest.raises(UsageError):
+        parse_gate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "fails"),
+    [
+        ("bad<good@1/3", True),
+        ("good<bad@1/3", False),
+        ("good>bad@1/3", True),
+        ("twin<good@1/3", False),
+        ("twin<=good@1/3", True),
+        ("good<=bad@1/3", False),
+        ("bad<vanilla@1/3", True),
+        ("bad<vanilla-1@1/3", True),
+        ("good<vanilla@1/3", False),
+        ("good<vanilla-1@1/3", False),
+        ("bad<=vanilla-1@1/3", True),
+        ("fastv@pdrop<good@1/3", True),
+    ],
+)
+def test_a_gate_fails_on_what_has_been_shown(comparison, text, fails):
+    reasons = failed(parse_gate(text), comparison)
+    assert bool(reasons) == fails
+    assert all("points of retention" in reason for reason in reasons)
+
+
+def test_non_inferiority_can_be_demanded():
+    many = compare(rows({"same": 0.0}, images=800).assign(kept=1), resamples=499)
+    assert failed(parse_gate("same<=vanilla-1@1/3"), many) == []
+
+
+@pytest.mark.parametrize(("text", "message"), [("god<bad@1/3", "did you mean good"), ("good<bad@1/9", "budget '1/9'")])
+def test_a_gate_on_what_did_not_run_is_an_error(comparison, text, message):
+    with pytest.raises(UsageError, match=message):
+        failed(parse_gate(text), comparison)
+
+
+def test_two_runs_are_compared_in_pairs_on_what_they_share(joined):
+    a, b = rows({"clse": 0.0, "random": 0.6}, seed=1), rows({"clse": 0.3, "random": 0.6}, seed=2)
+    b = pd.concat([b[b["strategy"] != "random"], a[a["strategy"] == "random"]])
+    b = b[b["task"] == "count"]
+    run = joined(a, b)
+    found = run.compare()
+    assert set(found.summary["strategy"]) == {"vanilla", "A:clse", "B:clse", "random"}
+    assert found.tasks == ("count",)
+    [row] = found.pairs[
+        (found.pairs["a"] == "A:clse") & (found.pairs["b"] == "B:clse") & (found.pairs["task"] == "mean")
+    ].to_dict("records")
+    assert row["verdict"] == "better"
+    notes = " ".join(run.about()["notes"])
+    assert "120 samples that both hold (A has 240, B 120)" in notes
+    assert "same answers for vanilla, random" in notes or "same answers for random, vanilla" in notes
+
+
+def test_a_vanilla_that_answers_otherwise_is_a_cell_of_its_own(joined):
+    a, b = rows({"clse": 0.0}), rows({"clse": 0.0})
+    b.loc[(b["strategy"] == "vanilla") & (b["sample"] == "count-0"), ["answer", "score"]] = ["z", 0.0]
+    assert {"vanilla", "B:vanilla", "clse"} <= set(joined(a, b).compare().summary["strategy"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"model": "other"}, "share no sample"), ({"target": "q"}, "not the same")]
+)
+def test_runs_that_cannot_be_paired_are_refused(joined, change, message):
+    a = rows({"clse": 0.0})
+    with pytest.raises(UsageError, match=message):
+        joined(a, a.assign(**change)).compare()
+
+
+def test_a_plan_needs_more_samples_for_smaller_differences_and_larger_tables():
+    about = Assumptions(discordance=0.18, deff=1.0, seconds=0.5)
+    small, large = plan(1, 5000, 2, 1, about), plan(3, 5000, 2, 1, about)
+    assert small.single == pytest.approx(9 * large.single, rel=0.02)
+    assert small.single == small.family
+    assert plan(1, 5000, 15, 3, about).family > small.family
+    assert plan(1, 5000, 2, 1, Assumptions(deff=2.0)).single == pytest.approx(2 * small.single, abs=2)
+    assert small.hours == pytest.approx(15_000 * 0.5 / 3600)
+    assert any("device hours" in line for line in small.lines())
+
+
+def test_the_planned_power_is_reached():
+    """With the planned number of samples a difference is found about four times in five."""
+    about = Assumptions(discordance=0.2, deff=1.0)
+    n, rng, runs = plan(5, 1000, 2, 1, about).single, np.random.default_rng(0), 300
+    found = 0
+    for _ in range(runs):
+        d = rng.choice([1.0, -1.0, 0.0], n, p=[0.125, 0.075, 0.8])
+        found += pair(np.maximum(d, 0), np.maximum(-d, 0), np.arange(n)).mid_p <= 0.05
+    assert found / runs == pytest.approx(0.8, abs=0.08)
+
+
+def test_assumptions_come_from_a_pilot():
+    found = assumed(rows({"good": 0.0, "bad": 0.5}))
+    assert 0.2 < found.discordance < 0.6
+    assert found.deff >= 1
+    assert found.seconds == pytest.approx(0.1)

@@ -1,0 +1,99 @@
+"""The commands that look at results: compare and plan."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tokenbench.errors import GateError, UsageError
+from tokenbench.options import flat, list_option, plugin_option
+
+__all__ = ["compare", "plan"]
+
+CONDITION = (
+    "Exit with 1 if it holds: clse<fastv@1/9 (shown to be worse), clse<=fastv@1/9 (not shown to be better), "
+    "clse<=vanilla-1@1/9 (a loss of 1 point not ruled out)."
+)
+
+
+@click.command()
+@click.argument("folders", metavar="RUN_A [RUN_B]", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--fail-if", "conditions", multiple=True, metavar="CONDITION", help=CONDITION)
+@click.option("--margin", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Points of retention.")
+@list_option("--format", "formats", default="terminal", help="Report formats.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=".", help="For files of a format."
+)
+@plugin_option
+def compare(
+    folders: tuple[Path, ...],
+    conditions: tuple[str, ...],
+    margin: float,
+    formats: Sequence[Sequence[str]],
+    output: Path,
+    plugin_files: tuple[str, ...],
+) -> None:
+    """Compare two runs in pairs, on the samples they share; or set conditions on one.
+
+    Strategies of two runs are named A:clse and B:clse. The budget of a condition follows its last @.
+    """
+    from tokenbench.gates import failed, parse_gate
+    from tokenbench.joined import JoinedRuns
+    from tokenbench.plugins import Registry
+    from tokenbench.run import Run
+
+    if len(folders) > 2:
+        raise UsageError(f"compare takes one or two runs, not {len(folders)}")
+    gates = [parse_gate(text) for text in conditions]
+    known = Registry(plugin_files)
+    writers = [known.get("reports", name)() for name in flat(formats)]
+    runs = [Run.open(folder, known) for folder in folders]
+    run = JoinedRuns(*runs) if len(runs) == 2 else runs[0]
+    margins = {margin, *(gate.margin for gate in gates if gate.margin is not None)}
+    comparisons = {value: run.compare(value) for value in margins}
+    output.mkdir(parents=True, exist_ok=True)
+    for writer in writers:
+        writer.write(comparisons[margin], run, output, sys.stdout)
+    reasons = [
+        f"{gate.text}: {reason}"
+        for gate in gates
+        for reason in failed(gate, comparisons[margin if gate.margin is None else gate.margin])
+    ]
+    if reasons:
+        raise GateError("gate failed: " + "; ".join(reasons))
+
+
+@click.command()
+@click.option(
+    "--difference", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Points of score."
+)
+@click.option("--samples", type=click.IntRange(min=1), default=5000, show_default=True, help="Over all tasks.")
+@click.option("--strategies", type=click.IntRange(min=1), default=2, show_default=True, help="How many.")
+@click.option("--budgets", type=click.IntRange(min=1), default=3, show_default=True, help="How many.")
+@click.option("--pilot", type=click.Path(path_type=Path), help="A run to measure the assumptions on.")
+@click.option(
+    "--discordance",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of samples on which two strategies differ.  [default: the pilot's, or 0.18]",
+)
+@click.option(
+    "--deff", type=click.FloatRange(min=1), help="Design effect of a difference.  [default: the pilot's, or 1.3]"
+)
+@click.option("--seconds", type=click.FloatRange(min=0), help="Of one answer.  [default: the pilot's]")
+def plan(
+    difference: float, samples: int, strategies: int, budgets: int, pilot: Path | None, **given: float | None
+) -> None:
+    """How many samples a difference needs, how wide intervals will be, how many device hours it takes."""
+    from dataclasses import replace
+
+    from tokenbench.planning import Assumptions, assumed
+    from tokenbench.planning import plan as planned
+    from tokenbench.run import Run
+
+    about = assumed(Run.open(pilot).samples()) if pilot else Assumptions()
+    about = replace(about, **{name: value for name, value in given.items() if value is not None})
+    for line in planned(difference, samples, strategies, budgets, about).lines():
+        click.echo(line)

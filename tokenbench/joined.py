@@ -1,0 +1,102 @@
+"""Two runs as one: the cells of both on the samples they share, so that they can be compared in pairs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tokenbench.errors import UsageError
+from tokenbench.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["JoinedRuns"]
+
+SAMPLE = ["model", "task", "sample"]
+CELL = ["model", "strategy", "budget", "seed"]
+ASKED = ["cluster", "target"]
+
+
+class JoinedRuns(Run):
+    """The cells of two runs on their common samples.
+
+    Strategies are named ``A:clse`` and ``B:clse``; what both runs answered alike, floors for instance, is one cell with its plain
+    name. Vanilla is A's; where B's answered differently it is ``B:vanilla``.
+    """
+
+    def __init__(self, a: Run, b: Run) -> None:
+        super().__init__(a.folder, a._known)
+        self._a, self._b = a, b
+
+    def about(self) -> dict[str, Any]:
+        """A's manifest with the notes and failures of both, and a sentence on what was joined."""
+        a, b = self._a.about(), self._b.about()
+        self._joined  # noqa: B018  # the notes below come out of it
+        notes = list(dict.fromkeys([*self._notes, *a.get("notes", []), *b.get("notes", [])]))
+        spec = {**a["spec"], "limit": min(filter(None, (a["spec"]["limit"], b["spec"]["limit"])), default=None)}
+        return {**a, "spec": spec, "notes": notes, "failures": self.failures()}
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Those of both, under the names they have here."""
+        marked = (("A", self._a), ("B", self._b))
+        return [{**f, "strategy": f"{mark}:{f['strategy']}"} for mark, run in marked for f in run.failures()]
+
+    def samples(self) -> pd.DataFrame:
+        """The rows of both on the common samples. Raises UsageError if there are none."""
+        return self._joined
+
+    @cached_property
+    def _joined(self) -> pd.DataFrame:
+        import pandas as pd
+
+        a, b = self._a.whole(), self._b.whole()
+        asked = [rows[[*SAMPLE, *ASKED]].drop_duplicates(SAMPLE) for rows in (a, b)]
+        common = asked[0].merge(asked[1], on=SAMPLE, suffixes=("", "_b"))
+        if common.empty:
+            raise UsageError(
+                f"{self._a.folder} and {self._b.folder} share no sample of a model: nothing can be compared in pairs",
+                "run the same models, suite and tasks in both",
+            )
+        if (common["target"] != common["target_b"]).any() or (common["cluster"] != common["cluster_b"]).any():
+            raise UsageError(
+                "the runs have samples of the same name that are not the same: the suite changed between them",
+                "run one of them again",
+            )
+        keys = common[SAMPLE]
+        a, b = a.merge(keys, on=SAMPLE), b.merge(keys, on=SAMPLE)
+        same = _answered_alike(a, b)
+        self._notes = [
+            f"A is {self._a.folder}, B is {self._b.folder}. They are compared in pairs, on {len(keys):,} samples that both hold"
+            + (f" (A has {len(asked[0]):,}, B {len(asked[1]):,})" if len(asked[0]) != len(keys) or len(asked[1]) != len(keys) else "")
+            + ". Retention is relative to A's vanilla."
+        ]  # fmt: skip
+        if not same.empty:
+            names = ", ".join(dict.fromkeys(same["strategy"]))
+            self._notes.append(f"Both runs gave the same answers for {names}: shown once.")
+        return pd.concat([_named(a, "A", same), _without(_named(b, "B", same), same)], ignore_index=True)
+
+
+def _answered_alike(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """The cells of all tasks and samples that are the same in both, answer by answer."""
+    both = a.merge(b, on=[*CELL, "task", "sample"], how="outer", suffixes=("", "_b"))
+    alike = (both["answer"] == both["answer_b"]) & (both["score"] == both["score_b"])
+    found = alike.groupby([both[name] for name in CELL]).all()
+    return found[found].index.to_frame(index=False)
+
+
+def _named(rows: pd.DataFrame, mark: str, same: pd.DataFrame) -> pd.DataFrame:
+    plain = _member(rows, same)
+    if mark == "A":  # the reference keeps its name
+        plain |= rows["strategy"] == "vanilla"
+    return rows.assign(strategy=rows["strategy"].where(plain, mark + ":" + rows["strategy"].astype(str)))
+
+
+def _without(rows: pd.DataFrame, same: pd.DataFrame) -> pd.DataFrame:
+    return rows[~_member(rows, same)]
+
+
+def _member(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.Series[bool]:
+    import pandas as pd
+
+    return pd.Series(pd.MultiIndex.from_frame(rows[CELL]).isin(pd.MultiIndex.from_frame(cells[CELL])), index=rows.index)
