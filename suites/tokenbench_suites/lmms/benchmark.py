@@ -18,7 +18,7 @@ from tokenbench_suites.lmms.index import find, installed
 from tokenbench_suites.lmms.library import Definition, Library, library
 from tokenbench_suites.lmms.video import clip, file_hash, located
 
-__all__ = ["Benchmark"]
+__all__ = ["MAX_NEW_TOKENS", "Benchmark", "opened"]
 
 MAX_NEW_TOKENS = 64  # where a task leaves it open; all such tasks want a word or a phrase
 UNKNOWN = Entry("A task of lmms-eval", "", "", "see the data set's card")
@@ -138,7 +138,7 @@ def _unit(entry: Entry, row: Mapping[str, Any]) -> str:
 
 
 def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
-    shown = [_opened(item, definition.folder) for item in library(definition).shown(i)]
+    shown = [opened(item, definition.folder) for item in library(definition).shown(i)]
     if not shown:
         raise UsageError(
             f"task '{definition.name}': row {i} shows neither image nor video, so there is nothing to prune"
@@ -146,7 +146,7 @@ def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
     return shown
 
 
-def _opened(item: Any, folder: Path | None) -> Image.Image | Video:
+def opened(item: Any, folder: Path | None) -> Image.Image | Video:
     """An image, or what is in the file that a task names instead."""
     if isinstance(item, Image.Image):
         return item.convert("RGB")

@@ -21,7 +21,7 @@ from tokenbench_suites.lmms.contained import contained
 from tokenbench_suites.lmms.data import Splits, from_folder, from_source, split_of
 from tokenbench_suites.lmms.rows import Rows
 
-__all__ = ["Definition", "Library", "library"]
+__all__ = ["Definition", "Library", "content", "cut", "library"]
 
 JUDGES = re.compile(r"requests\.post|openai|get_chat_response|llm_judge|call_gpt|get_eval|ask_gpt|server\.evaluate")
 THINKING = '[["<think>", "</think>"], ["<analysis>", "</analysis>"]]'  # what lmms-eval's command line strips by default
@@ -68,7 +68,7 @@ class Library:
                 raise UsageError(f"task '{self.name}' cannot be loaded from {definition.yaml}: {reason}") from error
         kwargs: Mapping[str, Any] = self.task.config.generation_kwargs or {}
         self.max_new_tokens: int | None = kwargs.get("max_new_tokens")
-        self._until = [text for text in kwargs.get("until") or () if text]
+        self._until = kwargs.get("until")
         self._scores: dict[tuple[int, str], dict[str, dict[str, Any]]] = {}
 
     def question(self, i: int) -> str:
@@ -76,14 +76,14 @@ class Library:
         with contained():
             if not callable(self.task.config.doc_to_messages):
                 return str(self.task.doc_to_text(self.rows.plain[i]))
-            content = _content(self.task.doc_to_messages(self.rows.blank(i)))
-        return "\n".join(part["text"] for part in content if part["type"] == "text")
+            parts = content(self.task.doc_to_messages(self.rows.blank(i)))
+        return "\n".join(part["text"] for part in parts if part["type"] == "text")
 
     def shown(self, i: int) -> list[Any]:
         """The images (PIL) and paths or descriptions of clips that row i's prompt shows, in order."""
         with contained():
-            content = _content(self.task.doc_to_messages(self.rows.shown(i)))
-        return [part["url"] for part in content if part["type"] in ("image", "video")]
+            parts = content(self.task.doc_to_messages(self.rows.shown(i)))
+        return [part["url"] for part in parts if part["type"] in ("image", "video")]
 
     def target(self, i: int) -> str:
         """What the right answer is, for people to read; several between bars."""
@@ -136,8 +136,7 @@ class Library:
         from lmms_eval.api.instance import Instance
         from lmms_eval.api.reasoning import parse_reasoning_tags_config, strip_reasoning_tags
 
-        for end in self._until:
-            answer = answer.split(end)[0]
+        answer = cut(answer, self._until)
         row = self.rows.plain[i]
         about = {"task": self.name, "doc_id": i, "repeats": 1}
         instance = Instance(request_type="generate_until", arguments=(), idx=0, metadata=about, resps=[answer])
@@ -215,13 +214,20 @@ def _rows(definition: Definition, config: Mapping[str, Any]) -> Rows:
     return Rows(process(split) if process else split)
 
 
-def _content(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def content(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """All parts of a chat, in order; a text alone is a part."""
     parts: list[Mapping[str, Any]] = []
     for message in messages:
         content = message["content"]
         parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
     return parts
+
+
+def cut(answer: str, until: Sequence[str] | str | None) -> str:
+    """The answer up to the first of the texts at which lmms-eval lets a model stop."""
+    for end in [until] if isinstance(until, str) else until or ():
+        answer = answer.split(end)[0] if end else answer
+    return answer
 
 
 def _number(value: Any, key: str, evaluator: Any) -> float | None:

@@ -1,0 +1,99 @@
+"""TokenBench as a model of lmms-eval, whose users so get pruning without a fork:
+
+python -m lmms_eval --model tokenbench --model_args backbone=llava-1.5-7b,strategy=clse,budget=1/3 --tasks pope
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lmms_eval.api.model import lmms
+from PIL import Image
+
+from tokenbench.budget import Budget
+from tokenbench.engine import Plan, Wish
+from tokenbench.errors import UsageError, unknown
+from tokenbench.model import Model
+from tokenbench.naming import parse_strategy
+from tokenbench.plugins import registry
+from tokenbench.source import locate
+from tokenbench.spec import VANILLA
+from tokenbench.suite import Sample, Video
+from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, opened
+from tokenbench_suites.lmms.library import content, cut
+
+__all__ = ["TokenBench"]
+
+ARGUMENTS = ("backbone", "strategy", "budget", "seed", "dtype", "attention")
+
+
+class TokenBench(lmms):  # type: ignore[misc]
+    """A backbone under a strategy.
+
+    backbone, strategy, budget, seed, dtype, attention: as `tokenbench run` takes them, one of each; parameters of a strategy
+    come after colons. device, batch_size: lmms-eval's own options.
+    """
+
+    is_simple = False
+
+    def __init__(
+        self,
+        backbone: str = "",
+        strategy: str = "vanilla",
+        budget: Any = "1/3",
+        seed: int = 0,
+        batch_size: Any = 1,
+        device: str | None = None,
+        **others: Any,
+    ) -> None:
+        super().__init__()
+        for name in set(others) - {*ARGUMENTS, "max_batch_size"}:
+            raise unknown("argument of the model tokenbench", name, ARGUMENTS)
+        if not backbone:
+            raise UsageError(
+                "the model tokenbench needs a backbone", "--model_args backbone=llava-1.5-7b,strategy=clse"
+            )
+        known = registry()
+        method = parse_strategy(strategy, known).strategy
+        whole = Budget.everything() if strategy == VANILLA else Budget.none()
+        allowed = Budget.parse(str(budget)) if method.budgeted else whole
+        numerics = others.get("dtype", "float32"), others.get("attention", "sdpa")
+        self._model = Model(backbone, locate(backbone, known), device or "auto", *numerics)
+        self._plan = Plan.make(method, allowed, self._model.depth, int(seed))
+        self._wish = Wish.of(self._plan.typical)
+        self._batch_size = int(batch_size)
+
+    def generate_until(self, requests: Sequence[Any]) -> Iterator[str]:
+        """Answers, in the order of the requests and as soon as they are there, so that lmms-eval can keep them."""
+        with self._model.pruner() as pruner:
+            for start in range(0, len(requests), self._batch_size):
+                asked = requests[start : start + self._batch_size]
+                samples = [self._sample(request) for request in asked]
+                plans = [self._plan.of(sample.key) for sample in samples]
+                limits = [int(request.args[2].get("max_new_tokens") or MAX_NEW_TOKENS) for request in asked]
+                batch = self._model.prepare(samples, self._wish)
+                answers, _ = self._model.generate(batch, pruner, plans, limits)
+                for request, answer in zip(asked, answers, strict=True):
+                    yield cut(answer, request.args[2].get("until"))
+
+    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+        """Not offered."""
+        raise NotImplementedError("the model tokenbench generates answers; it rates none")
+
+    def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
+        """Not offered."""
+        raise NotImplementedError("the model tokenbench answers in one round")
+
+    def clean(self) -> None:
+        """Keep the model: lmms-eval would delete it after its first task."""
+
+    def _sample(self, request: Any) -> Sample:
+        _, messages, _, doc_id, task, split = request.args
+        parts = content(messages(self.task_dict[task][split][doc_id]))
+        shown: list[Image.Image | Video] = [opened(p["url"], None) for p in parts if p["type"] in ("image", "video")]
+        if not shown:
+            raise UsageError(f"task '{task}': row {doc_id} shows neither image nor video, so there is nothing to prune")
+        question = "\n".join(part["text"] for part in parts if part["type"] == "text")
+        key = f"{task}/{doc_id}"
+        return Sample(key, key, question, "", lambda: shown)

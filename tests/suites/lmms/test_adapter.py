@@ -1,0 +1,101 @@
+"""TokenBench as a model of lmms-eval: the same numbers in both directions, through the entry point and its command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip("lmms_eval", reason='needs lmms-eval: pip install "tokenbench[lmms]"')
+
+import datasets
+
+import tokenbench
+from tests.suites.lmms.benchmarks import pope
+from tests.tokenbench.test_run import call
+from tokenbench import UsageError
+from tokenbench_suites.lmms.adapter import TokenBench
+from tokenbench_suites.lmms.index import installed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data and a YAML of POPE on it."""
+    folder = tmp_path_factory.mktemp("adapter")
+    pope(folder / "data")
+    local = {
+        "include": str(installed() / "tasks" / "pope" / "pope.yaml"),
+        "task": "tb_pope",
+        "dataset_path": "parquet",
+        "dataset_kwargs": {"data_files": {"test": str(folder / "data" / "data" / "test-00000-of-00001.parquet")}},
+    }
+    (folder / "yaml").mkdir()
+    (folder / "yaml" / "tb_pope.yaml").write_text(yaml.safe_dump(local))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def theirs(folder: Path) -> dict[str, Any]:
+    """Results and samples of lmms-eval's own command line."""
+    out = folder / "out"
+    arguments = "backbone=toy-llava,strategy=fastv:layer=1,budget=1/9"
+    command = [
+        *(sys.executable, "-m", "lmms_eval", "--model", "tokenbench", "--model_args", arguments, "--tasks", "tb_pope"),
+        *("--include_path", str(folder / "yaml"), "--output_path", str(out), "--log_samples", "--device", "cpu"),
+        *("--gen_kwargs", "max_new_tokens=5", "--batch_size", "4", "--verbosity", "DEBUG"),
+    ]
+    environment = os.environ | {"LMMS_EVAL_DATASETS_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    results = sorted(out.rglob("*_results.json"))
+    assert results, done.stdout[-2000:] + done.stderr[-4000:]
+    (samples,) = out.rglob("*_samples_tb_pope.jsonl")
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    return {**json.loads(results[-1].read_text())["results"]["tb_pope"], "rows": rows}
+
+
+def test_both_directions_give_the_same_answers_and_numbers(
+    folder: Path, theirs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tokenbench_suites.lmms.benchmark import Benchmark
+
+    stock = Benchmark.samples
+
+    def short(self: Benchmark) -> Any:
+        found = stock(self)
+        self.max_new_tokens = 5
+        return found
+
+    monkeypatch.setattr(Benchmark, "samples", short)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+    strategies = ["--strategies", "fastv:layer=1", "--budgets", "1/9", "--no-floors", "-q"]
+    out = folder / "run"
+    arguments = ["--suite", "lmms:pope", "--data", f"pope={folder / 'data'}", *strategies, "-o", str(out)]
+    assert call("run", *arguments) == 0
+    run = tokenbench.Run.open(out)
+    official = run.official().query("strategy == 'fastv:layer=1'").set_index("metric")["value"]
+    assert set(official.index) == {f"pope_{n}" for n in ("accuracy", "precision", "recall", "f1_score", "yes_ratio")}
+    for metric, value in official.items():
+        assert theirs[f"{metric},none"] == pytest.approx(value)
+    ours = run.samples().query("strategy == 'fastv:layer=1'")["answer"]
+    assert sorted(ours) == sorted(row["filtered_resps"] for row in theirs["rows"])
+
+
+def test_a_misspelt_argument_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"unknown argument of the model tokenbench 'strategi'.*did you mean strategy"):
+        TokenBench(backbone="toy-llava", strategi="fastv")
+    with pytest.raises(UsageError, match="needs a backbone"):
+        TokenBench()
+
+
+def test_the_model_stays_after_a_task() -> None:
+    model = TokenBench(backbone="toy-llava")
+    model.clean()
+    assert model._model.visual_tokens
+    assert not model.is_simple
