@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
+from pydantic import BaseModel
 
 from tokenbench.budget import Budget
 from tokenbench.errors import UsageError
@@ -41,6 +42,11 @@ class Composed(Strategy):
     @property
     def merges(self) -> bool:  # type: ignore[override]
         return self.scorer.merges or self.merger is not None
+
+    @property
+    def parts(self) -> Sequence[BaseModel]:
+        merger = () if self.merger is None else (self.merger,)
+        return (self, *self.scorer.parts, *self.schedule_of.parts, *merger)
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         return [(stage.layer, stage.keep) for stage in self.schedule_of.stages(depth, budget)]

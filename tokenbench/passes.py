@@ -18,7 +18,7 @@ from tokenbench.model import Batch, Model
 __all__ = ["Asked", "OutOfMemory", "Outcome", "groups", "outcomes"]
 
 # Rows of one pass are padded to the longest; more than this share of padding costs more than another pass.
-PADDING = 0.1
+PADDING = 0.05
 MEMORY = 0.6  # share of the free memory that a pass may take
 
 

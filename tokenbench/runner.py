@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 import tokenbench
-from tokenbench import engine
+from tokenbench import engine, passes, records
 from tokenbench.cost import ModelSize
 from tokenbench.engine import Plan, Pruner, Wish
 from tokenbench.errors import InfeasibleError, MachineError, StrategyError, UsageError
@@ -126,12 +126,12 @@ def _work(
 def _cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
     identity = {
         "model": [model.name, model.identity, source_hash(model.backbone), model.prompt],
-        "strategy": [arm.named.name, source_hash(arm.named.strategy)],
+        "strategy": [arm.named.name, *map(source_hash, arm.named.strategy.parts)],
         "budget": [str(arm.budget), spec.match],
         "seed": arm.seed,
         "task": [spec.suite, task.name, source_hash(task), task.identity],
         "numerics": [spec.dtype, model.device, spec.batch_size, model.attention],
-        "engine": [tokenbench.__version__, *(source_hash(part) for part in (engine.Pruner, engine.Plan, Model))],
+        "engine": [tokenbench.__version__, *map(source_hash, (engine.Pruner, passes, records))],
         "libraries": {library: version(library) for library in LIBRARIES},
     }
     digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]

@@ -7,6 +7,7 @@ import inspect
 import json
 import sys
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -87,11 +88,18 @@ def arms(spec: Spec, known: Registry) -> list[Arm]:
 
 
 def source_hash(obj: Any) -> str:
-    """A hash of the source of an object's class and of what it uses from its own package."""
+    """A hash of the source of a module, or of an object's class, and of what it uses from its own package."""
+    if inspect.ismodule(obj):
+        return _hash_of((obj,))
     cls = obj if isinstance(obj, type) else type(obj)
+    return _hash_of(tuple(sys.modules[base.__module__] for base in cls.__mro__))
+
+
+@lru_cache
+def _hash_of(modules: tuple[ModuleType, ...]) -> str:
     files: set[str] = set()
-    for base in cls.__mro__:
-        _collect(sys.modules[base.__module__], files)
+    for module in modules:
+        _collect(module, files)
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(Path(file).name.encode() + Path(file).read_bytes())

@@ -213,6 +213,11 @@ class Strategy(BaseModel):
         """Stage number `index`, before decoder layer `layer`, with all that `select` reads there."""
         return Stage(layer, keep)
 
+    @property
+    def parts(self) -> Sequence[BaseModel]:
+        """What its answers depend on: itself, or what it is composed of."""
+        return (self,)
+
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
         """The schedule's stages."""
         return [self.stage(layer, keep, j) for j, (layer, keep) in enumerate(self.schedule(depth, budget))]

@@ -17,7 +17,9 @@ import pytest
 
 import tokenbench
 from tokenbench import cli, files
+from tokenbench.naming import parse_strategy
 from tokenbench.plugins import registry
+from tokenbench.spec import source_hash
 from tokenbench.store import Store
 
 TOY = Path(registry().get("backbones", "toy-llava").source)
@@ -258,3 +260,10 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(tmp_path: Path, capsys: py
 def test_the_identity_of_a_cell_follows_what_changes_answers(finished: Path) -> None:
     cells = json.loads((finished / "run.json").read_text())["cells"]
     assert len({cell["id"] for cell in cells}) == len(cells) == 12
+
+
+def test_the_parts_of_a_composition_are_part_of_its_identity() -> None:
+    strategy = parse_strategy("fastv@pdrop+merge", registry()).strategy
+    modules = [type(part).__module__.rpartition(".")[2] for part in strategy.parts]
+    assert modules == ["composition", "fastv", "pdrop", "merge"]
+    assert len({source_hash(part) for part in strategy.parts}) == 4
