@@ -1,4 +1,4 @@
-"""The commands that look at results: compare and plan."""
+"""The commands that look at results: compare, plan and claims."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from tokenbench.errors import GateError, UsageError
 from tokenbench.options import flat, list_option, plugin_option
 
-__all__ = ["compare", "plan"]
+__all__ = ["claims", "compare", "plan"]
 
 CONDITION = (
     "Exit with 1 if it holds: clse<fastv@1/9 (shown to be worse), clse<=fastv@1/9 (not shown to be better), "
@@ -97,3 +97,33 @@ def plan(
     about = replace(about, **{name: value for name, value in given.items() if value is not None})
     for line in planned(difference, samples, strategies, budgets, about).lines():
         click.echo(line)
+
+
+@click.command()
+@list_option("--methods", help="Only these methods.")
+@list_option("--backbones", help="Only these backbones.")
+@click.option("--audit", "only_audit", is_flag=True, help="Only what does not add up.")
+def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
+    """List the published numbers, and what does not add up in them."""
+    from tokenbench.claims import audit, ledger, printed_rows
+    from tokenbench.errors import unknown
+
+    rows = printed_rows(ledger())
+    for option, values in chosen.items():
+        field = option.removesuffix("s")
+        there = {str(getattr(row, field)) for row in printed_rows(ledger())}
+        names = flat(values)
+        for name in names:
+            if name not in there:
+                raise unknown(f"{field} of the ledger", name, there)
+        rows = [row for row in rows if not names or getattr(row, field) in names]
+    if not only_audit:
+        for row in rows:
+            click.echo(row)
+    findings = list(audit(rows))
+    count = sum(len(row.claims) for row in rows)
+    click.echo(
+        f"{count} published numbers; the audit finds {len(findings)} that do not add up" + (":" if findings else "")
+    )
+    for finding in findings:
+        click.echo(f"  {finding}")

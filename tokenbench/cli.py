@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from tokenbench import __version__
-from tokenbench.analysis import compare, plan
+from tokenbench.analysis import claims, compare, plan
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
 from tokenbench.options import flat as _flat
 from tokenbench.options import list_option as _list_option
@@ -128,7 +128,7 @@ def report(folder: Path, formats: Sequence[Sequence[str]], plugin_files: tuple[s
     _report(folder, _flat(formats), Registry(plugin_files))
 
 
-for command in (compare, plan):
+for command in (compare, plan, claims):
     cli.add_command(command)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tokenbench.claims import beside
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench_reports.conclusions import lead
 from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
@@ -53,7 +54,7 @@ class Document:
 
 def document(comparison: Comparison, run: Mapping[str, object]) -> Document:
     """Put a comparison into words and tables."""
-    sections = [_section(comparison, model) for model in comparison.models]
+    sections = [_section(comparison, model, run) for model in comparison.models]
     title = "Visual-token pruning compared on " + listed(comparison.models)
     return Document(title, _label(run), sections, _warnings(comparison, run), _notes(comparison, run))
 
@@ -82,12 +83,13 @@ def _failures(run: Mapping[str, object]) -> list[str]:
     ]
 
 
-def _section(comparison: Comparison, model: str) -> Section:
+def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> Section:
     standing = standings(comparison, model)
     tables = [_cells(comparison, model, standing)]
     if any(len(group.strategies) > 1 for group in standing):
         tables.append(_pairs(comparison, model))
     tables.append(_tasks(comparison, model))
+    tables += published(comparison, model, run)
     return Section(model, lead(comparison, model), _verdict(comparison, model, standing), tables)
 
 
@@ -203,6 +205,23 @@ def _tasks(comparison: Comparison, model: str) -> Table:
             scores = here[here["strategy"] == strategy].set_index("task")
             rows.append([str(strategy), str(budget), *(_plus_minus(scores.loc[task]) for task in tasks)])
     return Table("Score % by task (± half the 95 % interval)", ["strategy", "budget", *tasks], rows, 2)
+
+
+def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
+    """What papers print for these cells, beside what was measured; no table where the ledger holds nothing of the kind."""
+    found = beside(comparison, run)
+    rows = [
+        [
+            *(str(row[name]) for name in ("strategy", "budget", "task")),
+            percent(row["claimed"]),
+            interval(row["measured"], row["low"], row["high"]),
+            str(row["source"]),
+            f"{row['verdict']}: {row['why']}" if row["why"] else str(row["verdict"]),
+        ]
+        for row in found[found["model"] == model].to_dict("records")
+    ]
+    headers = ["strategy", "budget", "task", "published", "measured [95 % CI]", "source", "verdict"]
+    return [Table("Published retention % beside measured (intervals pointwise)", headers, rows, 3)] if rows else []
 
 
 def _plus_minus(cell: Mapping[str, float]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TextIO
 
 import pandas as pd
 
+from tokenbench.claims import beside
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
 from tokenbench.run import Run
@@ -49,6 +50,7 @@ def contents(comparison: Comparison, about: Mapping[str, object]) -> dict[str, A
         "tasks": list(comparison.tasks),
         "summary": _rows(comparison.summary),
         "pairs": _rows(comparison.pairs),
+        "claims": _rows(beside(comparison, about)),
         "run": {name: about.get(name) for name in FACTS},
     }
 

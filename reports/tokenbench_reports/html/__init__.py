@@ -10,8 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
 from tokenbench.run import Run
-from tokenbench_reports.document import document
+from tokenbench_reports.document import document, published
 from tokenbench_reports.html.gallery import gallery
+from tokenbench_reports.html.grids import Grid, plain
 from tokenbench_reports.html.model_view import ModelView, model_view
 from tokenbench_reports.html.models import across_models
 from tokenbench_reports.reproduce import command, facts
@@ -46,6 +47,7 @@ def page(comparison: Comparison, run: Run) -> str:
         galleries={
             model: gallery(comparison, model, samples[samples["model"] == model], run) for model in comparison.models
         },
+        published={model: _published(comparison, model, about) for model in comparison.models},
         budgets=_budgets(views),
         command=command(about),
         facts=facts(about),
@@ -53,6 +55,11 @@ def page(comparison: Comparison, run: Run) -> str:
         script=script,
         policy=_policy(style, script),
     )
+
+
+def _published(comparison: Comparison, model: str, about: dict[str, Any]) -> Grid | None:
+    tables = published(comparison, model, about)
+    return plain(tables[0].title, tables[0].headers, tables[0].rows, tables[0].keys) if tables else None
 
 
 def _budgets(views: list[ModelView]) -> list[str]:

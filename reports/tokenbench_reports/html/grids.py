@@ -79,6 +79,15 @@ def verdict(word: str) -> Cell:
     """A verdict with a sign beside its colour."""
     if word.startswith(("better", "non-inferior", "equivalent")):
         return Cell(word, tone="good", sign="▲" if word.startswith("better") else "✓")
+    if word.startswith("reproduced"):
+        return Cell(word, tone="good", sign="✓")
+    if word.startswith("not reproduced"):
+        return Cell(word, tone="bad", sign="✗")
     if word.startswith(("worse", "loses")):
         return Cell(word, tone="bad", sign="▼")
     return Cell(word, tone="dim", sign="?" if word == "not decided" else "·")
+
+
+def plain(caption: str, headers: list[str], rows: list[list[str]], keys: int) -> Grid:
+    """A table of text whose last column is a verdict; its values before the colon can be chosen."""
+    return Grid(caption, headers, [[*map(Cell, row[:-1]), verdict(row[-1])] for row in rows], keys, filters=[1, 2])
