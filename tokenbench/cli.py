@@ -18,6 +18,7 @@ from click.core import ParameterSource
 from tokenbench import __version__
 from tokenbench.analysis import claims, compare, plan
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
+from tokenbench.judging import judge
 from tokenbench.options import flat as _flat
 from tokenbench.options import list_option as _list_option
 from tokenbench.options import match_option, plugin_option
@@ -128,7 +129,7 @@ def report(folder: Path, formats: Sequence[Sequence[str]], plugin_files: tuple[s
     _report(folder, _flat(formats), Registry(plugin_files))
 
 
-for command in (compare, plan, claims):
+for command in (compare, plan, claims, judge):
     cli.add_command(command)
 
 

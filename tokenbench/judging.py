@@ -1,0 +1,59 @@
+"""The command that has stored answers rated by a judge model."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tokenbench.options import flat, list_option, plugin_option
+
+__all__ = ["judge"]
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--url", required=True, help="OpenAI-compatible address, up to /v1.")
+@click.option("--model", required=True, help="The judge, by the name and version that the server knows.")
+@list_option("--tasks", help="Only these tasks of the run.")
+@click.option(
+    "--key-from",
+    default="OPENAI_API_KEY",
+    show_default=True,
+    metavar="VARIABLE",
+    help="Where the server's key is, if it wants one.",
+)
+@click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Questions asked at once.")
+@list_option("--format", "formats", default="terminal,markdown,csv", help="Report formats.")
+@plugin_option
+def judge(
+    folder: Path,
+    url: str,
+    model: str,
+    key_from: str,
+    workers: int,
+    plugin_files: tuple[str, ...],
+    **lists: Sequence[Sequence[str]],
+) -> None:
+    """Have the answers of a finished run rated by a judge model, each distinct answer once, and compare by its scores.
+
+    Broken off, the same command goes on. Verdicts and reports are in RUN/judge/; the run's own scores stay as they are.
+    """
+    from tokenbench.judge import Judge, judged
+    from tokenbench.plugins import Registry
+    from tokenbench.progress import progress
+    from tokenbench.run import Run
+
+    known = Registry(plugin_files)
+    writers = [known.get("reports", name)() for name in flat(lists["formats"])]
+    who = Judge(url, model, os.environ.get(key_from, ""))
+    rated, target = judged(
+        Run.open(folder, known), who, flat(lists["tasks"]), workers, lambda total: progress(total, sys.stderr, False)
+    )
+    comparison = rated.compare()
+    for writer in writers:
+        writer.write(comparison, rated, target, sys.stdout)
+    click.echo(f"verdicts of {model}: {target}", err=True)
