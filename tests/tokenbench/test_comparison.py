@@ -211,3 +211,22 @@ def test_samples_that_cannot_be_compared_are_refused(samples, spoil, message):
 def test_budgets_run_from_the_largest_to_the_smallest(comparison):
     budgets = comparison.summary[comparison.summary["task"] == MEAN][["strategy", "budget"]].to_numpy().tolist()
     assert budgets == [["vanilla", "all"], ["bad", "1/3"], ["bad", "1/9"], ["good", "1/3"], ["good", "1/9"]]
+
+
+def test_a_task_with_strata_gives_each_the_same_say():
+    samples = run({("bad", "1/3", 0): 0.4}, tasks=("mme",))
+    late = samples["sample"].str.rpartition("-")[2].astype(int) >= 20
+    samples = samples.assign(stratum=late.map({True: "large", False: "small"}))
+    found = compare(samples, resamples=99)
+    means = samples.groupby(["strategy", "stratum"])["score"].mean().groupby("strategy").mean()
+    for strategy in ("vanilla", "bad"):
+        assert row(found.summary, strategy=strategy, task="mme")["score"] == pytest.approx(means[strategy])
+    assert row(found.summary, strategy="bad", task="mme")["retention"] == pytest.approx(means["bad"] / means["vanilla"])
+    single = found.pairs[found.pairs["family"] == "F3"].iloc[0]
+    assert single["difference"] == pytest.approx(means["bad"] - means["vanilla"])
+
+
+def test_one_stratum_is_none(samples, comparison):
+    found = compare(samples.assign(stratum="all"), resamples=499)
+    pd.testing.assert_frame_equal(found.summary, comparison.summary)
+    pd.testing.assert_frame_equal(found.pairs, comparison.pairs)

@@ -88,7 +88,8 @@ def measure(panel: Panel, alpha: float) -> Measures:
     tasks = []
     for task, own, scores in zip(panel.tasks, sums, panel.averages, strict=True):
         score = average_seeds(mean_score([own]), panel.cell)
-        means = [_cell_mean(score, scores, task.codes, at, alpha) for at in range(len(panel.cells))]
+        spread = (scores - score.value) * task.weights[:, None] + score.value  # the scores, without strata
+        means = [_cell_mean(score, spread, task.codes, at, alpha) for at in range(len(panel.cells))]
         safe = means[0].interval.low > NEAR_ZERO
         ratio = average_seeds(retention([own], vanilla), panel.cell) if safe else None
         tasks.append(TaskMeasures(task.name, means, score, ratio))

@@ -127,7 +127,7 @@ def _single(measures: Measures, pairing: Pairing, position: int, settings: Setti
     task, scores = measures.panel.tasks[position], measures.panel.averages[position]
     contrast = measures.tasks[position].score.contrast(_contrasts([pairing], scores.shape[1]))
     noise, noise_df = noise_of(contrast, 0)
-    a, b = scores[:, pairing[0]], scores[:, pairing[1]]
+    a, b = (task.weights * scores[:, at] for at in pairing)
     found = pair(
         a,
         b,

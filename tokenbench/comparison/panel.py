@@ -31,18 +31,21 @@ class TaskScores(NamedTuple):
         name: of the task.
         scores: ``[N, M]`` one column per cell and seed.
         codes: ``[N]`` cluster of each sample, counted over all tasks of the model.
+        weights: ``[N]`` that make the task's score the mean of ``weights * scores``: all one, unless the task averages its strata
+            on their own; their mean is one.
     """
 
     name: str
     scores: Floats
     codes: Ints
+    weights: Floats
 
     @property
     def sums(self) -> TaskSums:
-        """The same by cluster."""
+        """Weighted scores by cluster. Strata are taken as drawn with the images, which is a little too careful."""
         index, local = np.unique(self.codes, return_inverse=True)
-        sizes = np.bincount(local).astype(np.float64)
-        return TaskSums(index, sizes, cluster_sums(self.scores, local, len(index)))
+        sizes = cluster_sums(self.weights, local, len(index))
+        return TaskSums(index, sizes, cluster_sums(self.weights[:, None] * self.scores, local, len(index)))
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def _panel(model: str, rows: pd.DataFrame) -> Panel:
     clusters, codes = np.unique(np.concatenate([names[task].to_numpy(dtype=str) for task in wide]), return_inverse=True)
     splits = np.split(codes, np.cumsum([len(table) for table in wide.values()])[:-1])
     tasks = [
-        TaskScores(task, table.to_numpy(dtype=np.float64), split)
+        TaskScores(task, table.to_numpy(dtype=np.float64), split, _weights(rows[rows["task"] == task], table.index))
         for (task, table), split in zip(wide.items(), splits, strict=True)
     ]
     used = pd.MultiIndex.from_tuples([(task, name) for task, table in wide.items() for name in table.index])
@@ -138,6 +141,15 @@ def _complete(where: str, group: pd.DataFrame, columns: pd.MultiIndex, warnings:
             f"{where}: {missing} of {len(table)} samples were not scored in every cell and are left out of all cells"
         )
     return complete
+
+
+def _weights(rows: pd.DataFrame, samples: pd.Index) -> Floats:
+    """A weight a sample that gives every stratum of the task the same say; ones without strata."""
+    if "stratum" not in rows or not rows["stratum"].fillna("").astype(bool).any():
+        return np.ones(len(samples))
+    stratum = rows.drop_duplicates("sample").set_index("sample")["stratum"].reindex(samples)
+    size = stratum.map(stratum.value_counts())
+    return np.asarray(len(stratum) / (stratum.nunique() * size), dtype=np.float64)
 
 
 def _order(strategy: str, budget: str, seed: int) -> tuple[bool, str, float, str, int]:
