@@ -81,8 +81,11 @@ class Library:
 
     def shown(self, i: int) -> list[Any]:
         """The images (PIL) and paths or descriptions of clips that row i's prompt shows, in order."""
-        with contained():
-            parts = content(self.task.doc_to_messages(self.rows.shown(i)))
+        try:
+            with contained():
+                parts = content(self.task.doc_to_messages(self.rows.shown(i)))
+        except SystemExit as error:  # how some tasks say that a video is missing
+            raise MachineError(f"task '{self.name}', row {i}: {error}", f"--data {self.name}=FOLDER") from None
         return [part["url"] for part in parts if part["type"] in ("image", "video")]
 
     def target(self, i: int) -> str:
