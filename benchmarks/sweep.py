@@ -101,8 +101,10 @@ class Sweep:
         images = len({sample.cluster for questions in self.batches for _, sample in questions})
         encoding = images * encoder_macs(size.encoder, traces[0][0].grids)
         whole = [sum(prefill_macs(size.decoder, row.tokens_per_layer, row.text) for row in rows) for rows in traces]
-        saved = [sum(_prefix_macs(size, row) for row in rows) for rows in traces]
-        return (encoding + sum(whole) - sum(saved)) / (encoding * len(traces) + sum(whole))
+        saved = sum(_prefix_macs(size, row) for rows in traces for row in rows)
+        again = sum(map(len, self.batches)) - images  # questions whose image another one showed
+        saved += again * size.decoder.layers * layer_macs(size.decoder, traces[0][0].visual, traces[0][0].visual)
+        return (encoding + sum(whole) - saved) / (encoding * len(traces) + sum(whole))
 
 
 def _prefix_macs(size: ModelSize, row: RowTrace) -> float:

@@ -63,6 +63,7 @@ class Batch:
     features: kind ("image" or "video") and features of everything shown, in the order of the rows.
     clips: whether a row shows a clip first.
     frames: what the encoder saw of every row, as far as it was wished for.
+    same: of every row, the first one that shows the same after the same words.
     """
 
     samples: Sequence[Sample]
@@ -70,6 +71,7 @@ class Batch:
     features: list[tuple[str, Tensor]]
     clips: list[bool]
     frames: list[list[Frame]]
+    same: list[int]
 
 
 class Model:
@@ -206,7 +208,19 @@ class Model:
             features=[(e.kind, e.features) for sample in samples for e in encoded[sample.cluster]],
             clips=[isinstance(loaded.shown[sample.cluster][0], Video) for sample in samples],
             frames=[[frame for e in encoded[sample.cluster] for frame in e.frames] for sample in samples],
+            same=self._same(loaded),
         )
+
+    def _same(self, loaded: Loaded) -> list[int]:
+        """Of every row, the first one of its cluster with the same ids up to the last visual token."""
+        ids, valid = loaded.inputs["input_ids"], loaded.inputs["attention_mask"].bool()
+        visual = self.backbone.visual(self._model, ids)
+        beginnings = [
+            (sample.cluster, *row[mask & (at.flip(0).cumsum(0).flip(0) > 0)].tolist())
+            for sample, row, mask, at in zip(loaded.samples, ids, valid, visual, strict=True)
+        ]
+        first = {beginning: b for b, beginning in reversed(list(enumerate(beginnings)))}
+        return [first[beginning] for beginning in beginnings]
 
     def visual_tokens(self, batch: Batch) -> list[int]:
         """Visual tokens of every row."""

@@ -1,4 +1,7 @@
-"""One batch of questions under many plans: vanilla runs first, the others go on from its prefix, side by side."""
+"""One batch of questions under many plans.
+
+Vanilla runs first, what several questions on one image have in common once; the others go on from its prefix, side by side.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +134,8 @@ class _Run:
         plans = [self.plans[i].of(key) for i in group for key in self.asked.keys]
         start = time.perf_counter()
         if prefix is None:
-            answers, rows = self.model.generate(batch, self.pruner, plans, limits)
+            with self.pruner.sharing(batch.same if group == [0] else ()):
+                answers, rows = self.model.generate(batch, self.pruner, plans, limits)
         else:
             with self.pruner.resumed(prefix):
                 answers, rows = self.model.generate(batch, self.pruner, plans, limits)

@@ -20,6 +20,7 @@ from tokenbench.engine.probe import Attended, Listener, Probe
 from tokenbench.engine.segment import Segment, causal_mask, take
 from tokenbench.engine.selection import checked_selection
 from tokenbench.engine.trace import RowTrace
+from tokenbench.engine.twins import Twins
 from tokenbench.errors import InfeasibleError, StrategyError
 from tokenbench.strategy import Attn, Grid, Stage, View
 
@@ -78,6 +79,7 @@ class Prefill:
         self._keys: dict[int, tuple[Tensor, Segment]] = {}
         self._prior: Prior | None = None
         self._prefix: Prefix | None = None
+        self.twins: Twins | None = None
         self._encoded: Sequence[Sequence[Frame]] | None = None
         self._generators = [plan.generator() for plan in plans]
         self._memos: list[dict[str, Any]] = [{} for _ in plans]
@@ -154,6 +156,12 @@ class Prefill:
                 (layer.keys, layer.values) for layer in cache if layer.keys is not None and layer.values is not None
             ],
         )
+
+    def share(self, same: Sequence[int]) -> None:
+        """Let rows that begin alike share that, if they can. same: of every row, the first that begins like it."""
+        pruned = any(self._stages) or not all(row.visual for row in self.rows)
+        if same and not pruned and Twins.fit(same, self.prompt, self._after):
+            self.twins = Twins(same, self.prompt, self._after)
 
     def place(self, positions: Tensor | None) -> None:
         """Learn the prompt's position ids [B or 1, S], or [parts, B, S]."""

@@ -52,6 +52,7 @@ class Pruner:
         self._probe = Probe(self.decoder, [layer.self_attn for layer in self.decoder.layers])
         self._prefill: Prefill | None = None
         self._from: Prefix | None = None
+        self._same: Sequence[int] = ()
         self._forwards: dict[int, Callable[..., Any]] = {}  # of layers that may be skipped
         self._positions: Tensor | None = None  # position ids of the forward that runs
         self._masks: dict[tuple[int, int], Tensor | None] = {}
@@ -103,6 +104,29 @@ class Pruner:
             finally:
                 self._from, self._forwards = None, {}
 
+    @contextmanager
+    def sharing(self, same: Sequence[int]) -> Iterator[None]:
+        """Unpruned prompts inside compute once what rows that begin alike have in common.
+
+        same: of every row, the first row that shows the same images after the same words.
+        """
+        with ExitStack() as undo:
+            for i, layer in enumerate(self.decoder.layers):
+                undo.callback(_restored(layer))
+                layer.forward = partial(self._run_or_share, i, layer, layer.forward)
+            self._same = same
+            try:
+                yield
+            finally:
+                self._same = ()
+
+    def _run_or_share(self, i: int, layer: Any, forward: Any, hidden: Tensor, **kwargs: Any) -> Any:
+        prefill = self._prefill
+        if prefill is None or prefill.twins is None:
+            return forward(hidden, **kwargs)
+        cache = prefill.caches[i] if prefill.caches is not None else None
+        return prefill.twins.run(forward, layer.self_attn, hidden, kwargs, self._probe, prefill.wanted(i), cache)
+
     def _run_or_skip(self, i: int, forward: Any, *args: Any, **kwargs: Any) -> Any:
         if self._prefill is not None and i < self._prefill.start:
             return self._prefill.skip(i)
@@ -130,6 +154,8 @@ class Pruner:
         self._prefill = Prefill(
             plans, layout, valid, self.decoder, self._probe.attention, added, self.others, self._from
         )
+        if "flash" not in self._probe.attention:  # it takes no mask with holes
+            self._prefill.share(self._same)
         return args, kwargs
 
     def _place(self, rotary: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -1,0 +1,87 @@
+"""Several questions on one image: what comes before them is computed once, and nothing else changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.tiny import BACKBONES, tiny
+from tokenbench import Budget
+from tokenbench.engine import Plan, Prefix
+from tokenbench.naming import parse_strategy
+from tokenbench.plugins import registry
+from tokenbench.pruning import attached, backbone_for
+from tokenbench.testing import Prompt, batched, generate, logits
+
+CLOSE: dict[str, Any] = {"atol": 5e-5, "rtol": 1e-4}
+NAMES = ["fastv", "clse", "priortr", "dart", "sparsevlm", "priortr-2f", "divprune"]
+
+
+def questions(prompt: Prompt, *lengths: int) -> list[Prompt]:
+    """The same images with questions of so many words more."""
+    found = []
+    for extra in lengths:
+        words = torch.randint(3, 80, (1, extra), generator=torch.Generator().manual_seed(extra))
+        longer = {}
+        for name, value in prompt.items():
+            if value.shape != prompt["input_ids"].shape:
+                longer[name] = value
+            elif name == "input_ids":
+                longer[name] = torch.cat([value, words], 1)
+            else:
+                longer[name] = torch.nn.functional.pad(value, (0, extra), value=int(name == "attention_mask"))
+        found.append(longer)
+    return found
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_shared_beginnings_change_nothing(name: str, attention: str) -> None:
+    model, prompts = tiny(name, attention)
+    adapter = backbone_for(model, registry())
+    layers: Any = adapter.decoder(model).layers
+    depth = len(layers)
+    rows = [*questions(prompts[0], 1, 4, 2), prompts[0], *questions(prompts[0], 7)]
+    same = [0] * 5
+    if prompts[2]["input_ids"].shape == prompts[0]["input_ids"].shape:
+        rows.append(prompts[2])
+        same.append(5)
+    vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), depth)
+    others = [Plan.make(parse_strategy(n, registry()).strategy, Budget.parse("1/2"), depth) for n in NAMES]
+    widths: list[int] = []
+    hook = layers[0].mlp.register_forward_pre_hook(lambda module, args: widths.append(args[0].shape[:2].numel()))
+    found: list[tuple[Any, Prefix]] = []
+    with attached(model, adapter, [vanilla, *others]) as pruner:
+        pruner.plans, pruner.others = [vanilla], others
+        for shared in (same, ()):
+            with pruner.sharing(shared):
+                output = logits(generate(model, batched(rows), tokens=3))
+            assert pruner.prefix is not None
+            found.append((output, pruner.prefix))
+    hook.remove()
+    (ours, prefix), (stock, own) = found
+    torch.testing.assert_close(ours, stock, **CLOSE)
+    valid = batched(rows)["attention_mask"].bool()
+    for depth_, states in own.hidden.items():
+        torch.testing.assert_close(prefix.hidden[depth_][valid], states[valid], **CLOSE)
+    for request, attended in own.attention.items():
+        torch.testing.assert_close(prefix.attention[request], attended, **CLOSE)
+    for layer, keys in own.keys.items():
+        torch.testing.assert_close(prefix.keys[layer][valid], keys[valid], **CLOSE)
+    for ours_, theirs in zip(prefix.cache, own.cache, strict=True):
+        for part, stock_part in zip(ours_, theirs, strict=True):
+            torch.testing.assert_close(part.transpose(1, 2)[valid], stock_part.transpose(1, 2)[valid], **CLOSE)
+    assert sum(widths[:2]) < valid.numel() <= widths[-3]  # fewer tokens went through the layer
+    assert not any("forward" in vars(layer) for layer in layers)
+
+
+def test_rows_whose_beginnings_differ_in_length_run_as_ever() -> None:
+    model, prompts = tiny("llava")
+    adapter = backbone_for(model, registry())
+    vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
+    with attached(model, adapter, [vanilla]) as pruner:
+        with pruner.sharing([0, 1, 0]):
+            ours = logits(generate(model, batched(prompts)))
+        assert torch.equal(ours, logits(generate(model, batched(prompts))))
