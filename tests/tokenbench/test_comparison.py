@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from tokenbench.comparison import MEAN, compare
 
@@ -122,7 +123,7 @@ def test_identical_answers_are_equivalent_only_when_there_are_enough():
         assert mean["verdict"] == verdict
         assert np.isfinite(found.pairs.loc[found.pairs["family"] == "F3", ["low", "high", "p"]]).all(axis=None)
     assert row(few.pairs, task=MEAN)["samples_needed"] > 16
-    assert any("fewer than 20 images" in text for text in few.warnings)
+    assert any("fewer than 30 images of even size" in text for text in few.warnings)
     assert not many.warnings
 
 
@@ -230,3 +231,20 @@ def test_one_stratum_is_none(samples, comparison):
     found = compare(samples.assign(stratum="all"), resamples=499)
     pd.testing.assert_frame_equal(found.summary, comparison.summary)
     pd.testing.assert_frame_equal(found.pairs, comparison.pairs)
+
+
+def test_limits_for_other_tasks_come_from_the_spread_between_tasks(comparison):
+    pair = row(comparison.pairs, a="bad", b="good", budget="1/3", task=MEAN)
+    cells = comparison.summary[(comparison.summary["budget"] == "1/3") & (comparison.summary["task"] != MEAN)]
+    table = cells.pivot(index="task", columns="strategy", values="retention")
+    expected = stats.ttest_1samp(table["bad"] - table["good"], 0).confidence_interval()
+    assert (pair["tasks_low"], pair["tasks_high"]) == pytest.approx(tuple(expected))
+    assert np.isnan(comparison.pairs.loc[comparison.pairs["family"] == "F3", "tasks_low"]).all()
+
+
+def test_very_unequal_images_count_as_fewer():
+    samples = run({("good", "1/3", 0): 0.0}, tasks=("ocr",), images=60, per=1)
+    one = samples["sample"].str.rpartition("-")[2].astype(int) < 20
+    uneven = samples.assign(cluster=samples["cluster"].where(~one, "image-0"))
+    assert not compare(samples, resamples=99).warnings
+    assert any("of even size in ocr (8)" in text for text in compare(uneven, resamples=99).warnings)

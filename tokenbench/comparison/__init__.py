@@ -37,7 +37,8 @@ class Comparison:
             ``p_unadjusted`` is not. ``mde`` is the smallest difference this comparison would have found (power 0.8);
             ``discordant`` counts clusters scored differently, ``a_better`` and ``b_better`` samples.
             ``p_noninferior`` (one-sided, adjusted, to be held against alpha / 2) and ``samples_needed`` (to decide
-            the margin, roughly) exist against vanilla only. ``cost_ratio`` is realised tokens of a over those of b.
+            the margin, roughly) exist against vanilla only. ``cost_ratio`` is realised tokens of a over those of b. ``tasks_low`` and ``tasks_high`` (task ``mean`` only) are limits for other
+            tasks like these, pointwise, from the spread between tasks: a different claim, never tested.
         models: names.
         tasks: names, without ``mean``.
         samples: number of samples over all tasks (the largest over models).

@@ -11,11 +11,11 @@ from tokenbench.comparison.measures import Measures, noise_of
 from tokenbench.comparison.summary import MEAN, NAN, Row
 from tokenbench.statistics import Estimates, Family, detectable, family, pair
 from tokenbench.statistics.clusters import Floats
-from tokenbench.statistics.quantiles import false_discovery
+from tokenbench.statistics.quantiles import false_discovery, student_critical
 
 PAIR_COLUMNS = [
     "model", "budget", "task", "a", "b", "difference", "low", "high", "p", "p_unadjusted", "verdict", "family",
-    "mde", "discordant", "a_better", "b_better", "p_noninferior", "samples_needed", "cost_ratio",
+    "mde", "discordant", "a_better", "b_better", "p_noninferior", "samples_needed", "cost_ratio", "tasks_low", "tasks_high",
 ]  # fmt: skip
 NEAR_ALPHA = 0.007
 Pairing = tuple[int, int]
@@ -44,7 +44,10 @@ def pair_rows(measures: Measures, *, margin: float, resamples: int, seed: int) -
 
 def _headline(measures: Measures, pairings: list[Pairing], name: str, settings: Settings) -> list[Row]:
     """One family on retention over all tasks."""
-    rows = [_described(measures, pairing, MEAN, name, measures.safe) for pairing in pairings]
+    rows = [
+        _described(measures, pairing, MEAN, name, measures.safe) | _other_tasks(measures, pairing)
+        for pairing in pairings
+    ]
     if not rows or measures.retention is None or not np.isfinite(measures.retention.se[1:]).all():
         word = verdicts.NOT_DECIDED if name == "F1" else verdicts.NOT_DISTINGUISHABLE
         return [row | {"verdict": word} for row in rows]
@@ -59,6 +62,17 @@ def _headline(measures: Measures, pairings: list[Pairing], name: str, settings: 
         _fractions(row | _against_vanilla(row, float(p), measures, settings.margin))
         for row, p in zip(rows, lossless, strict=True)
     ]
+
+
+def _other_tasks(measures: Measures, pairing: Pairing) -> Row:
+    """Limits for the difference on other tasks like these: Student's, from the spread between the tasks alone."""
+    a, b = pairing
+    found = [task.retention for task in measures.tasks if task.retention is not None]
+    values = np.array([estimates.value[a] - estimates.value[b] for estimates in found]) / 100
+    if len(values) < 2:
+        return {"tasks_low": NAN, "tasks_high": NAN}
+    half = float(student_critical(measures.alpha / 2, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
+    return {"tasks_low": float(values.mean() - half), "tasks_high": float(values.mean() + half)}
 
 
 def _fractions(row: Row) -> Row:
@@ -125,8 +139,10 @@ def _exploratory(measures: Measures, pairings: list[Pairing], settings: Settings
 
 def _single(measures: Measures, pairing: Pairing, position: int, settings: Settings) -> Row:
     task, scores = measures.panel.tasks[position], measures.panel.averages[position]
-    contrast = measures.tasks[position].score.contrast(_contrasts([pairing], scores.shape[1]))
-    noise, noise_df = noise_of(contrast, 0)
+    score = measures.tasks[position].score
+    noise, noise_df = 0.0, np.inf
+    if len(score.noise):
+        noise, noise_df = noise_of(score.contrast(_contrasts([pairing], scores.shape[1])), 0)
     a, b = (task.weights * scores[:, at] for at in pairing)
     found = pair(
         a,

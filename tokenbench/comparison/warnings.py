@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from tokenbench.comparison.measures import NEAR_ZERO, Measures
+from tokenbench.statistics.clusters import Floats
 
-FEW_CLUSTERS = 20
+FEW_CLUSTERS = 30
+"""Intervals were measured to cover too rarely, or far too often, from fewer images of even size (docs/simulations.md)."""
 LARGE_DEFF = 3.0
 
 
@@ -12,11 +14,12 @@ def reader_warnings(measures: Measures) -> Iterator[str]:
     """One sentence each, most serious first."""
     model = measures.panel.model
     yield from measures.panel.warnings
-    sizes = {task.name: task.means[0].clusters for task in measures.tasks}
-    if single := [name for name, clusters in sizes.items() if clusters < 2]:
+    sizes = {task.name: even_clusters(task.sums.sizes) for task in measures.panel.tasks}
+    if single := [task.name for task in measures.tasks if task.means[0].clusters < 2]:
         yield f"{model}: a single image in {', '.join(single)}: no interval can be given"
-    if few := [f"{name} ({clusters})" for name, clusters in sizes.items() if 1 < clusters < FEW_CLUSTERS]:
-        yield f"{model}: fewer than {FEW_CLUSTERS} images in {', '.join(few)}: intervals are rough"
+    rough = {name: size for name, size in sizes.items() if size < FEW_CLUSTERS and name not in single}
+    if few := [f"{name} ({size:.0f})" for name, size in rough.items()]:
+        yield f"{model}: fewer than {FEW_CLUSTERS} images of even size in {', '.join(few)}: intervals are rough"
     if out := [task.name for task in measures.tasks if task.retention is None]:
         limit = f"the lower limit of vanilla's score is not above {100 * NEAR_ZERO:g} %"
         yield f"{model}: no retention on {', '.join(out)}: {limit}; left out of mean retention"
@@ -25,3 +28,8 @@ def reader_warnings(measures: Measures) -> Iterator[str]:
     for at in measures.marked:
         strategy, budget = measures.panel.cells[at]
         yield f"{model}: the seeds of {strategy} at {budget} differ by more than chance; with few seeds intervals are too narrow"
+
+
+def even_clusters(sizes: Floats) -> float:
+    """How many clusters of even size say as much: ``N^2 / sum n_g^2``; one image with most of the questions counts for all."""
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
