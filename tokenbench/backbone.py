@@ -144,6 +144,13 @@ class Backbone:
         """
         raise NotImplementedError(f"{type(self).__name__} has no typical()")
 
+    def made_up(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        """The model's inputs for one row that shows random pixels on lattices from `typical`, with `text` other tokens.
+
+        No processor is needed. Raises UsageError for less text than the prompt's own marks.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no made_up()")
+
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         """A small random model and unlike prompts (its inputs for one row each), for the checks of tokenbench.testing."""
         raise NotImplementedError

@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from tokenbench import Backbone, Grid
 from tokenbench.backbone import Encoder, FrameLayout
 from tokenbench.cost import ModelSize
-from tokenbench_backbones import sizes
+from tokenbench_backbones import made_up, sizes
 from tokenbench_backbones.llava import equal_grids, filled, resized
 
 __all__ = ["InternVL"]
@@ -95,6 +95,11 @@ class InternVL(Backbone):
         """One tile."""
         tile = _tile(config)
         return filled(tile, tokens or tile.tokens, "image tile")
+
+    def made_up(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        shown = [config.image_token_id] * sum(grid.tokens for grid in grids)
+        pixels = made_up.noise(len(grids), 3, *config.vision_config.image_size)
+        return {**made_up.prompt(config, shown, text), "pixel_values": pixels}
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tokenbench import Backbone, Grid, UsageError
 from tokenbench.backbone import Encoder, FrameLayout
 from tokenbench.cost import ModelSize
-from tokenbench_backbones import sizes
+from tokenbench_backbones import made_up, sizes
 
 __all__ = ["Llava", "clip_encoder", "equal_grids", "filled", "resized"]
 
@@ -39,6 +39,11 @@ class Llava(Backbone):
         """One image."""
         grid = _lattice(config)
         return filled(grid, tokens or grid.tokens, "image")
+
+    def made_up(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        side = config.vision_config.image_size
+        shown = [config.image_token_id] * sum(grid.tokens for grid in grids)
+        return {**made_up.prompt(config, shown, text), "pixel_values": made_up.noise(len(grids), 3, side, side)}
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

@@ -123,6 +123,7 @@ INTERNVL2_5_8B: Config = {
         "num_key_value_heads": 8,
         "vocab_size": 92553,
     },
+    "image_token_id": 92546,
     "image_seq_length": 256,
     "downsample_ratio": 0.5,
     "tie_word_embeddings": False,

@@ -14,7 +14,7 @@ from transformers.vision_utils import get_vision_window_index
 from tokenbench import Backbone, Grid, UsageError
 from tokenbench.backbone import Encoder, FrameLayout, runs
 from tokenbench.cost import ModelSize
-from tokenbench_backbones import sizes
+from tokenbench_backbones import made_up, sizes
 from tokenbench_backbones.llava import resized
 
 __all__ = ["Qwen2VL", "Qwen3VL", "Qwen25VL"]
@@ -99,6 +99,21 @@ class Qwen2VL(Backbone):
         count = tokens or side**2
         h = next(h for h in range(isqrt(count), 0, -1) if count % h == 0)
         return (Grid(1, h, count // h),)
+
+    def made_up(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        vision, start, end = config.vision_config, config.vision_start_token_id, config.vision_end_token_id
+        shown = [token for grid in grids for token in (start, *[config.image_token_id] * grid.tokens, end)]
+        row = made_up.prompt(config, shown, text)
+        side = vision.spatial_merge_size
+        patches = [(1, grid.h * side, grid.w * side) for grid in grids]
+        return {
+            **row,
+            "pixel_values": made_up.noise(
+                sum(h * w for _, h, w in patches), 3 * vision.temporal_patch_size * vision.patch_size**2
+            ),
+            "image_grid_thw": torch.tensor(patches),
+            "mm_token_type_ids": (row["input_ids"] == config.image_token_id).int(),
+        }
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

@@ -11,6 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tokenbench import Grid, UsageError
 from tokenbench.backbone import Encoder, runs
+from tokenbench_backbones import made_up
 from tokenbench_backbones.llava import Llava, clip_encoder
 
 __all__ = ["VideoLlava"]
@@ -51,6 +52,11 @@ class VideoLlava(Llava):
     def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
         """One clip, of eight frames."""
         return tuple(_lattices(config, config.video_token_id, tokens or 8 * (1 + _side(config) ** 2)))
+
+    def made_up(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        (clip,), side = grids, config.vision_config.image_size
+        pixels = made_up.noise(1, clip.t, 3, side, side)
+        return {**made_up.prompt(config, [config.video_token_id] * clip.tokens, text), "pixel_values_videos": pixels}
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

@@ -1,0 +1,62 @@
+"""What is measured, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+__all__ = ["FEW", "STOCK", "Protocol", "Way"]
+
+FEW = 5  # launches; intervals from fewer are printed with a warning
+
+
+class Way(NamedTuple):
+    """One way to run the model: a strategy at a budget, both as users write them."""
+
+    strategy: str
+    budget: str
+
+
+STOCK = Way("vanilla", "stock")  # the stock model, no hook on it: what everything is compared with
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The measurement of one model.
+
+    ways: beside the stock model. lengths: visual tokens of the prompts, None for those of a common input; text: their other
+    tokens. rows: prompts in a batch. new: tokens to generate. launches, warm_up, repetitions: processes, and passes of every
+    way in each, the first ones not counted. random_weights: the sizes of the model without its weights. layers: of the decoder,
+    None for all. plugins: files.
+    """
+
+    model: str
+    ways: tuple[Way, ...]
+    lengths: tuple[int | None, ...] = (None,)
+    text: int = 50
+    rows: int = 1
+    new: int = 16
+    launches: int = 8
+    warm_up: int = 2
+    repetitions: int = 5
+    device: str = "auto"
+    dtype: str = "float16"
+    attention: str = "sdpa"
+    random_weights: bool = False
+    layers: int | None = None
+    plugins: tuple[str, ...] = ()
+
+    @property
+    def all_ways(self) -> tuple[Way, ...]:
+        """With the stock model, which comes first."""
+        return (STOCK, *self.ways)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self) | {"ways": [way._asdict() for way in self.ways]}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Protocol:
+        """The reverse."""
+        lists = {name: tuple(values[name]) for name in ("lengths", "plugins")}
+        return cls(**{**values, **lists, "ways": tuple(Way(**way) for way in values["ways"])})

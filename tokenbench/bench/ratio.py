@@ -1,0 +1,69 @@
+"""Ratios of times, and from where on they are a gain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from math import exp, log, sqrt
+from statistics import fmean, stdev
+from typing import Any
+
+from tokenbench.statistics.quantiles import student_critical
+
+__all__ = ["BreakEven", "Ratio", "break_even", "ratio"]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A time as a multiple of the stock model's, below 1 being faster, with its 95 % interval; None from one launch."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.estimate:.3f}"
+        return f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def ratio(times: Sequence[float], stock: Sequence[float]) -> Ratio:
+    """Of two ways' times, one number a launch: the geometric mean, and Student's interval on the logarithms."""
+    logs = [log(own / other) for own, other in zip(times, stock, strict=True)]
+    mean = fmean(logs)
+    if len(logs) < 2:
+        return Ratio(exp(mean), None, None)
+    half = float(student_critical(0.025, len(logs) - 1)) * stdev(logs) / sqrt(len(logs))
+    return Ratio(exp(mean), exp(mean - half), exp(mean + half))
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """The number of visual tokens from which a way's first token comes earlier than the stock model's.
+
+    visual: about how many. bound: `at most` (it pays at the shortest prompt measured), `about` (between two), or `above` (it
+    did not pay at the longest).
+    """
+
+    visual: float
+    bound: str
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.bound} {self.visual:.0f}"
+
+
+def break_even(ratios: Sequence[tuple[int, float]]) -> BreakEven:
+    """From (visual tokens, ratio) of prompts of several lengths, a straight line between neighbours, both logarithmic."""
+    ordered = sorted(ratios)
+    if ordered[0][1] < 1:
+        return BreakEven(ordered[0][0], "at most")
+    for (few, slower), (many, faster) in pairwise(ordered):
+        if faster < 1:
+            share = log(slower) / (log(slower) - log(faster))
+            return BreakEven(exp(log(few) + share * (log(many) - log(few))), "about")
+    return BreakEven(ordered[-1][0], "above")

@@ -1,0 +1,69 @@
+"""The model to measure: a stock model with its weights, or one of the same sizes with random ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tokenbench.errors import MachineError, UsageError
+from tokenbench.source import configuration, locate
+
+if TYPE_CHECKING:
+    from tokenbench.backbone import Backbone
+    from tokenbench.bench.protocol import Protocol
+    from tokenbench.plugins import Registry
+
+__all__ = ["cut", "device_of", "measured_model"]
+
+
+def measured_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
+    """Adapter and model, on its device. Raises MachineError if it cannot be loaded or does not fit."""
+    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    device = device_of(protocol)
+    options: dict[str, Any] = {
+        "dtype": getattr(torch, protocol.dtype),
+        "attn_implementation": protocol.attention,
+    }
+    try:
+        if protocol.random_weights:
+            backbone, config = configuration(protocol.model, known)
+            with torch.device(device):
+                model = AutoModelForImageTextToText.from_config(cut(config, protocol.layers), **options)
+        else:
+            source = locate(protocol.model, known)
+            backbone, config = source.backbone, cut(AutoConfig.from_pretrained(source.folder), protocol.layers)
+            model = AutoModelForImageTextToText.from_pretrained(
+                source.folder, config=config, use_safetensors=True, **options
+            )
+        return backbone, model.eval().to(device)
+    except (UsageError, MachineError):
+        raise
+    except Exception as error:  # transformers raises anything
+        reason = " ".join(str(error).split())[:200]
+        raise MachineError(f"model '{protocol.model}' cannot be loaded: {reason}") from error
+
+
+def cut(config: Any, layers: int | None) -> Any:
+    """The same configuration with the first `layers` layers of the decoder. Raises UsageError if it has fewer."""
+    text = config.text_config
+    if layers is not None:
+        if layers > text.num_hidden_layers:
+            raise UsageError(f"--layers {layers}: the decoder has {text.num_hidden_layers} layers")
+        text.num_hidden_layers = layers
+        if getattr(text, "layer_types", None):
+            text.layer_types = text.layer_types[:layers]
+    return config
+
+
+def device_of(protocol: Protocol) -> str:
+    """Where it runs. Raises MachineError for a GPU that is not there."""
+    if protocol.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if protocol.device.startswith("cuda") and not torch.cuda.is_available():
+        raise MachineError(f"--device {protocol.device}: torch sees no GPU here")
+    return protocol.device
