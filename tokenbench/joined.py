@@ -35,7 +35,8 @@ class JoinedRuns(Run):
         self._joined  # noqa: B018  # the notes below come out of it
         notes = list(dict.fromkeys([*self._notes, *a.get("notes", []), *b.get("notes", [])]))
         spec = {**a["spec"], "limit": min(filter(None, (a["spec"]["limit"], b["spec"]["limit"])), default=None)}
-        return {**a, "spec": spec, "notes": notes, "failures": self.failures()}
+        # Times of two runs may be of two machines, and carry no mark of their run.
+        return {**a, "spec": spec, "notes": notes, "failures": self.failures(), "bench": []}
 
     def failures(self) -> list[dict[str, Any]]:
         """Those of both, under the names they have here."""

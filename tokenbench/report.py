@@ -27,8 +27,8 @@ class Report(ABC):
         Args:
             comparison: the results.
             run: where the numbers come from. ``run.about()`` holds ``spec`` (with ``limit``), ``versions``,
-                ``hardware``, ``failures`` and ``notes`` (sentences a reader must see); ``run.samples()`` every answer,
-                ``run.questions()`` the images.
+                ``hardware``, ``failures``, ``bench`` (time and memory, see ``Run.bench``) and ``notes`` (sentences a reader
+                must see); ``run.samples()`` every answer, ``run.questions()`` the images.
             folder: where files go; it exists.
             out: where text for the terminal goes.
 

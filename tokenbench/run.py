@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.errors import UsageError
+from tokenbench.errors import MachineError, UsageError
 from tokenbench.store import Store
 from tokenbench.units import by_unit
 
@@ -82,8 +83,29 @@ class Run:
         return {(task.name, sample.key): sample for task in tasks for sample in first(task, spec["limit"])}
 
     def about(self) -> dict[str, Any]:
-        """The manifest with the failures: all that is known of the run but its numbers."""
-        return {**self.manifest, "failures": self.failures()}
+        """The manifest with the failures, and time and memory where measured: all that is known of the run but its scores."""
+        return {**self.manifest, "failures": self.failures(), "bench": self.bench()}
+
+    def bench(self) -> list[dict[str, Any]]:
+        """What `tokenbench bench -o RUN` measured, a dict a model (see `docs/efficiency.md`); empty if it did not run.
+
+        Raises MachineError for a file that cannot be read, UsageError for one of another version.
+        """
+        from tokenbench.bench.command import FILE, SCHEMA_VERSION
+
+        path = self.folder / FILE
+        if not path.exists():
+            return []
+        try:
+            content = json.loads(path.read_text())
+            version, models = content["schema_version"], list(content["models"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MachineError(f"{path} cannot be read: {error}", "measure again, or remove it") from None
+        if version != SCHEMA_VERSION:
+            raise UsageError(
+                f"{path} was written by another TokenBench (schema {version})", "measure again, or remove it"
+            )
+        return models
 
     def official(self) -> pd.DataFrame:
         """The numbers that the benchmarks themselves report, of every finished cell that has any.

@@ -3,32 +3,14 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tokenbench.claims import beside
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.conclusions import lead
 from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
+from tokenbench_reports.table import Table
 from tokenbench_reports.wording import NOTHING, counted, interval, listed, number, p_value, percent, range_of
 
 MARK = "≠"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text.
-
-    Attributes:
-        title: says what the numbers are.
-        headers: names of the columns; the first ``keys`` identify a row.
-        rows: cells; a row without cells separates groups.
-        keys: number of identifying columns, set to the left; the last column is a verdict or also text.
-        strong: positions of the rows to stand out.
-    """
-
-    title: str
-    headers: list[str]
-    rows: list[list[str]]
-    keys: int = 1
-    strong: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -89,7 +71,7 @@ def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> S
     if any(len(group.strategies) > 1 for group in standing):
         tables.append(_pairs(comparison, model))
     tables.append(_tasks(comparison, model))
-    tables += published(comparison, model, run)
+    tables += on_this_hardware(comparison, model, run) + published(comparison, model, run)
     return Section(model, lead(comparison, model), _verdict(comparison, model, standing), tables)
 
 
@@ -205,23 +187,6 @@ def _tasks(comparison: Comparison, model: str) -> Table:
             scores = here[here["strategy"] == strategy].set_index("task")
             rows.append([str(strategy), str(budget), *(_plus_minus(scores.loc[task]) for task in tasks)])
     return Table("Score % by task (± half the 95 % interval)", ["strategy", "budget", *tasks], rows, 2)
-
-
-def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
-    """What papers print for these cells, beside what was measured; no table where the ledger holds nothing of the kind."""
-    found = beside(comparison, run)
-    rows = [
-        [
-            *(str(row[name]) for name in ("strategy", "budget", "task")),
-            percent(row["claimed"]),
-            interval(row["measured"], row["low"], row["high"]),
-            str(row["source"]),
-            f"{row['verdict']}: {row['why']}" if row["why"] else str(row["verdict"]),
-        ]
-        for row in found[found["model"] == model].to_dict("records")
-    ]
-    headers = ["strategy", "budget", "task", "published", "measured [95 % CI]", "source", "verdict"]
-    return [Table("Published retention % beside measured (intervals pointwise)", headers, rows, 3)] if rows else []
 
 
 def _plus_minus(cell: Mapping[str, float]) -> str:

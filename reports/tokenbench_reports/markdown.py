@@ -7,7 +7,8 @@ from typing import ClassVar, TextIO
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
 from tokenbench.run import Run
-from tokenbench_reports.document import Document, Table, document
+from tokenbench_reports.document import Document, document
+from tokenbench_reports.table import Table
 
 
 class MarkdownReport(Report):
@@ -33,6 +34,8 @@ def _lines(content: Document) -> Iterator[str]:
         yield from (f"- {_escaped(text)}" for text in section.verdict)
         for table in section.tables:
             yield from ("", f"### {_escaped(table.title)}", "", *_table(table))
+            if table.note:
+                yield from ("", _escaped(table.note))
     yield from ("", "## Notes", "")
     yield from (f"- {_escaped(text)}" for text in content.notes)
 

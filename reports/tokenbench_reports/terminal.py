@@ -13,7 +13,8 @@ from rich.text import Text
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report
 from tokenbench.run import Run
-from tokenbench_reports.document import Document, Section, Table, document
+from tokenbench_reports.document import Document, Section, document
+from tokenbench_reports.table import Table
 
 READABLE = 100
 """Prose is not set wider than this, however wide the tables are."""
@@ -57,6 +58,8 @@ def _section(section: Section, width: int, prose: int) -> list[RenderableType]:
     for table in section.tables:
         blocks.append(Text(f"\n{table.title}", "bold"))
         blocks.append(_wide(table) if _width(table) <= width else _stacked(table, width))
+        if table.note:
+            blocks.append(_paragraph(table.note, prose))
     return blocks
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.reports.made_up import BUDGETS, HOSTILE, LONG, MadeUpRun, made_up
+from tests.reports.made_up import BUDGETS, HOSTILE, LONG, MadeUpRun, bench, made_up
 from tokenbench.comparison.kept import agreement, bias, keep_rates, thinned
 from tokenbench.errors import UsageError
 from tokenbench_reports.html import HtmlReport, page
@@ -50,6 +50,15 @@ def test_every_section_is_there(text):
                   "How to reproduce", "How to read the numbers"):  # fmt: skip
         assert title in text
     assert "tokenbench run --suite image --strategies a" in text
+
+
+def test_time_and_memory_are_there_where_they_were_measured(text):
+    measured = page(*made_up({"good": 0.0}, about={"bench": [bench(strategies=("good", HOSTILE))]}))
+    assert "0.512 [0.487, 0.538]" in measured
+    assert "on a made-up processor" in measured
+    assert "<img src=x" not in measured
+    assert "Measured on this hardware" in measured
+    assert "Measured on this hardware" not in text
 
 
 def test_points_of_the_plot_are_the_cells(text):

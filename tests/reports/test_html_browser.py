@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reports.made_up import HOSTILE, LONG, made_up
+from tests.reports.made_up import HOSTILE, LONG, bench, made_up
 from tokenbench_reports.html import page
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed: pip install tokenbench[test]")
@@ -43,7 +43,7 @@ def driver(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page(*made_up(LOSES)))
+    path.write_text(page(*made_up(LOSES, about={"bench": [bench()]})))
     return path.as_uri()
 
 
@@ -52,7 +52,10 @@ def hostile(tmp_path_factory):
     path = tmp_path_factory.mktemp("hostile") / "report.html"
     loses = {HOSTILE: 0.1, LONG: 0.4, "x" * 10_000: 0.2}
     text = HOSTILE + LONG
-    path.write_text(page(*made_up(loses, question=text, answer=text, models=(HOSTILE,), tasks=(HOSTILE, "b"))))
+    about = {"bench": [bench(HOSTILE, tuple(loses))]}
+    path.write_text(
+        page(*made_up(loses, question=text, answer=text, about=about, models=(HOSTILE,), tasks=(HOSTILE, "b")))
+    )
     return path.as_uri()
 
 

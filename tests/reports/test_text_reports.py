@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.reports.made_up import bench, made_up
 from tokenbench.comparison import compare
 from tokenbench.report import write_text
 from tokenbench_reports.csv_tables import CsvReport
@@ -126,6 +127,22 @@ def test_markdown_tables_are_well_formed(comparison, tmp_path):
     for block in blocks:
         assert len({line.count(" |") for line in block}) == 1
     assert "toy\\_model" in path.read_text()
+
+
+def test_what_was_measured_of_time_and_memory_stands_beside_accuracy(tmp_path):
+    comparison, run = made_up({"good": 0.0}, about={"bench": [bench(strategies=("good", "other")), bench("absent")]})
+    MarkdownReport().write(comparison, run, tmp_path, io.StringIO())
+    kept = comparison.summary.query("strategy == 'good' and budget == '1/4' and task == 'mean'")["retention"].iloc[0]
+    for text in (printed(comparison, run), (tmp_path / "summary.md").read_text()):
+        assert text.count("Measured on this hardware") == 1
+        assert "on a made-up processor. dart at 1/4 is left out" in text
+        lines = [line for line in text.splitlines() if "0.512 [0.487, 0.538]" in line]
+        wanted = ("good 1/4", "576 102.4", "20.40 0.512 3.0 700 about 144")
+        cells = [" ".join(line.replace("|", " ").split()) for line in lines]
+        assert all(part in cells[0] for part in (*wanted, f" {number(100 * kept)} "))
+        assert cells[1].startswith("other 1/4 – 576")  # never ran on the tasks
+        assert any("vanilla" in line and "stock" in line and "200.0" in line for line in text.splitlines())
+    assert "this hardware" not in printed(*made_up({"good": 0.0}))
 
 
 def test_csv_files_hold_the_tables_unrounded(comparison, tmp_path):

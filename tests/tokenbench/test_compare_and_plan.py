@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tokenbench.comparison import compare
-from tokenbench.errors import UsageError
+from tokenbench.errors import MachineError, UsageError
 from tokenbench.gates import failed, parse_gate
 from tokenbench.joined import JoinedRuns
 from tokenbench.planning import Assumptions, assumed, plan
@@ -133,6 +133,19 @@ def test_a_vanilla_that_answers_otherwise_is_a_cell_of_its_own(joined):
     a, b = rows({"clse": 0.0}), rows({"clse": 0.0})
     b.loc[(b["strategy"] == "vanilla") & (b["sample"] == "count-0"), ["answer", "score"]] = ["z", 0.0]
     assert {"vanilla", "B:vanilla", "clse"} <= set(joined(a, b).compare().summary["strategy"])
+
+
+def test_a_run_holds_what_was_measured_of_time_and_memory(tmp_path):
+    run = Held(tmp_path / "run", rows({"clse": 0.0}))
+    assert run.about()["bench"] == []
+    (run.folder / "bench.json").write_text('{"schema_version": 1, "models": [{"model": "toy"}]}')
+    assert run.about()["bench"] == [{"model": "toy"}]
+    (run.folder / "bench.json").write_text('{"schema_version": 2, "models": []}')
+    with pytest.raises(UsageError, match="another TokenBench"):
+        run.bench()
+    (run.folder / "bench.json").write_text("{")
+    with pytest.raises(MachineError, match="cannot be read"):
+        run.bench()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -10,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
 from tokenbench.run import Run
-from tokenbench_reports.document import document, published
+from tokenbench_reports.beside import on_this_hardware, published
+from tokenbench_reports.document import document
 from tokenbench_reports.html.gallery import gallery
-from tokenbench_reports.html.grids import Grid, plain
+from tokenbench_reports.html.grids import Cell, Grid, plain
 from tokenbench_reports.html.model_view import ModelView, model_view
 from tokenbench_reports.html.models import across_models
 from tokenbench_reports.reproduce import command, facts
@@ -48,6 +50,7 @@ def page(comparison: Comparison, run: Run) -> str:
             model: gallery(comparison, model, samples[samples["model"] == model], run) for model in comparison.models
         },
         published={model: _published(comparison, model, about) for model in comparison.models},
+        benches={model: list(_measured(comparison, model, about)) for model in comparison.models},
         budgets=_budgets(views),
         command=command(about),
         facts=facts(about),
@@ -60,6 +63,14 @@ def page(comparison: Comparison, run: Run) -> str:
 def _published(comparison: Comparison, model: str, about: dict[str, Any]) -> Grid | None:
     tables = published(comparison, model, about)
     return plain(tables[0].title, tables[0].headers, tables[0].rows, tables[0].keys) if tables else None
+
+
+def _measured(comparison: Comparison, model: str, about: dict[str, Any]) -> Iterator[tuple[Grid, str]]:
+    """Time and memory, with what they rest on."""
+    for table in on_this_hardware(comparison, model, about):
+        rows = [list(map(Cell, row)) for row in table.rows]
+        caption = "Time and memory of every strategy, beside its retention"
+        yield Grid(caption, table.headers, rows, table.keys, filters=[0, 1]), table.note
 
 
 def _budgets(views: list[ModelView]) -> list[str]:
