@@ -15,7 +15,7 @@ MARK = "≠"
 
 @dataclass(frozen=True)
 class Section:
-    """One model: what may be concluded in one paragraph, every verdict, and the tables they rest on."""
+    """One model, or all together: what may be concluded in one paragraph, every verdict, and the tables they rest on."""
 
     model: str
     lead: str
@@ -37,6 +37,7 @@ class Document:
 def document(comparison: Comparison, run: Mapping[str, object]) -> Document:
     """Put a comparison into words and tables."""
     sections = [_section(comparison, model, run) for model in comparison.models]
+    sections += [overall] if (overall := together(comparison)) else []
     title = "Visual-token pruning compared on " + listed(comparison.models)
     return Document(title, _label(run), sections, _warnings(comparison, run), _notes(comparison, run))
 
@@ -67,12 +68,31 @@ def _failures(run: Mapping[str, object]) -> list[str]:
 
 def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> Section:
     standing = standings(comparison, model)
-    tables = [_cells(comparison, model, standing)]
+    title = f"Mean over {counted(len(comparison.tasks), 'task')}"
+    tables = [_cells(comparison, model, standing, title)]
     if any(len(group.strategies) > 1 for group in standing):
         tables.append(_pairs(comparison, model))
     tables.append(_tasks(comparison, model))
     tables += on_this_hardware(comparison, model, run) + published(comparison, model, run)
     return Section(model, lead(comparison, model), _verdict(comparison, model, standing), tables)
+
+
+def together(comparison: Comparison) -> Section | None:
+    """The mean over all models and tasks; None for a single model."""
+    whole = comparison.together
+    if whole is None:
+        return None
+    [model] = whole.models
+    standing = standings(whole, model)
+    title = f"Mean over {counted(len(comparison.models), 'model')} and {counted(len(comparison.tasks), 'task')}"
+    tables = [_cells(whole, model, standing, title)]
+    if any(len(group.strategies) > 1 for group in standing):
+        tables.append(_pairs(whole, model))
+    scope = (
+        f"Retention is averaged over {listed(comparison.models)} and their tasks, with families F1 and F2 of its own. Intervals and "
+        "tests cover new images for these models only: they do not generalise to other models."
+    )
+    return Section(model, f"{lead(whole, model)} {scope}", _verdict(whole, model, standing), tables)
 
 
 def _verdict(comparison: Comparison, model: str, standing: list[Standing]) -> list[str]:
@@ -99,7 +119,7 @@ def _between(standing: Standing) -> str:
     return f"{at}, the top group is {listed(top)}: no best can be named; {worse}.{cost}"
 
 
-def _cells(comparison: Comparison, model: str, standing: list[Standing]) -> Table:
+def _cells(comparison: Comparison, model: str, standing: list[Standing], title: str) -> Table:
     """Every cell, grouped by budget, vanilla first."""
     summary = comparison.summary
     chosen = summary[(summary["model"] == model) & (summary["task"] == MEAN)]
@@ -130,7 +150,7 @@ def _cells(comparison: Comparison, model: str, standing: list[Standing]) -> Tabl
         *(f"skill: {str(column).removeprefix('skill_')}" for column in skills),
     ]
     headers += ["rank", "against vanilla"] if ranked else ["against vanilla"]
-    return Table(f"Mean over {counted(len(comparison.tasks), 'task')}", headers, rows, 2, frozenset(strong))
+    return Table(title, headers, rows, 2, frozenset(strong))
 
 
 def _cell(

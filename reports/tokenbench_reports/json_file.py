@@ -50,9 +50,16 @@ def contents(comparison: Comparison, about: Mapping[str, object]) -> dict[str, A
         "tasks": list(comparison.tasks),
         "summary": _rows(comparison.summary),
         "pairs": _rows(comparison.pairs),
+        "together": _together(comparison),
         "claims": _rows(beside(comparison, about)),
         "run": {name: about.get(name) for name in FACTS},
     }
+
+
+def _together(comparison: Comparison) -> dict[str, Any] | None:
+    """The mean over all models; null for a single one."""
+    whole = comparison.together
+    return None if whole is None else {"summary": _rows(whole.summary), "pairs": _rows(whole.pairs)}
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -61,6 +61,14 @@ def test_time_and_memory_are_there_where_they_were_measured(text):
     assert "Measured on this hardware" not in text
 
 
+def test_several_models_are_shown_together(text):
+    several = page(*made_up({"good": 0.0, "bad": 0.5}, models=("small", "large")))
+    assert "All models together" in several
+    assert "they do not generalise to other models" in several
+    assert "Mean over 2 models and 2 tasks, all models" in several
+    assert "All models together" not in text
+
+
 def test_points_of_the_plot_are_the_cells(text):
     points = data(text, "points0")
     assert len(points) == 1 + 3 * len(BUDGETS)

@@ -48,6 +48,13 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    path = tmp_path_factory.mktemp("several") / "report.html"
+    path.write_text(page(*made_up({"good": 0.0, "bad": 0.5}, models=("small", "large"))))
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     path = tmp_path_factory.mktemp("hostile") / "report.html"
     loses = {HOSTILE: 0.1, LONG: 0.4, "x" * 10_000: 0.2}
@@ -107,7 +114,7 @@ def test_hostile_strings_do_no_harm(driver, hostile):
     assert driver.title.startswith("Visual-token pruning compared on <script>")
 
 
-@pytest.mark.parametrize("kind", ["address", "hostile"])
+@pytest.mark.parametrize("kind", ["address", "several", "hostile"])
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_the_page_fits_its_window(driver, kind, width, request):
     opened(driver, request.getfixturevalue(kind), width=width)
@@ -116,10 +123,11 @@ def test_the_page_fits_its_window(driver, kind, width, request):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_axe_finds_no_violation(driver, address, scheme, width):
+@pytest.mark.parametrize("kind", ["address", "several"])
+def test_axe_finds_no_violation(driver, kind, scheme, width, request):
     if not AXE.exists():
         pytest.skip("no axe-core: npm install --no-save axe-core")
-    opened(driver, address, scheme, width).execute_script(AXE.read_text())
+    opened(driver, request.getfixturevalue(kind), scheme, width).execute_script(AXE.read_text())
     violations = driver.execute_async_script("axe.run(document).then(found => arguments[0](found.violations))")
     assert [(v["id"], [node["html"][:120] for node in v["nodes"]]) for v in violations] == []
 

@@ -145,6 +145,18 @@ def test_what_was_measured_of_time_and_memory_stands_beside_accuracy(tmp_path):
     assert "this hardware" not in printed(*made_up({"good": 0.0}))
 
 
+def test_several_models_have_a_mean_that_speaks_of_these_models_only(tmp_path):
+    comparison, run = made_up({"good": 0.0, "bad": 0.5}, models=("small", "large"))
+    MarkdownReport().write(comparison, run, tmp_path, io.StringIO())
+    for text in (printed(comparison, run), (tmp_path / "summary.md").read_text()):
+        mean = " ".join(text[text.index("all models together answered") :].split())
+        assert "Retention is averaged over large and small and their tasks" in mean
+        assert "they do not generalise to other models" in mean
+        assert "Mean over 2 models and 2 tasks" in mean
+        assert "good is better than every other" in mean
+    assert "all models" not in printed(*made_up({"good": 0.0, "bad": 0.5}))
+
+
 def test_csv_files_hold_the_tables_unrounded(comparison, tmp_path):
     paths = CsvReport().write(comparison, RUN, tmp_path, io.StringIO())
     for path, table in zip(paths, (comparison.summary, comparison.pairs), strict=True):

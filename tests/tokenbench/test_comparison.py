@@ -248,3 +248,43 @@ def test_very_unequal_images_count_as_fewer():
     uneven = samples.assign(cluster=samples["cluster"].where(~one, "image-0"))
     assert not compare(samples, resamples=99).warnings
     assert any("of even size in ocr (8)" in text for text in compare(uneven, resamples=99).warnings)
+
+
+@pytest.fixture(scope="module")
+def two_models():
+    cells = {("good", "1/3", 0): 0.02, ("bad", "1/3", 0): 0.3, ("good", "1/9", 0): 0.1}
+    first, second = run(cells, seed=1), run({**cells, ("own", "1/3", 0): 0.1}, seed=2)
+    return pd.concat([first.assign(model="small"), second.assign(model="large")])
+
+
+def test_the_mean_over_models_is_one_contrast_with_families_of_its_own(two_models):
+    found = compare(two_models, resamples=499)
+    whole = found.together
+    assert whole.models == ("all models together",)
+    assert set(zip(whole.summary["strategy"], whole.summary["budget"], strict=True)) == {
+        ("vanilla", "all"), ("good", "1/3"), ("bad", "1/3"), ("good", "1/9"),
+    }  # fmt: skip
+    assert whole.pairs["family"].value_counts().to_dict() == {"F1": 3, "F2": 1}
+    assert set(whole.pairs["task"]) == set(whole.summary["task"]) == {MEAN}
+    assert np.isnan(whole.pairs["tasks_low"]).all()  # a task on two models is not two tasks
+    single = found.summary[(found.summary["task"] == MEAN) & (found.summary["budget"] == "1/3")]
+    for strategy in ("good", "bad"):
+        each = single.loc[single["strategy"] == strategy, "retention"]
+        assert row(whole.summary, strategy=strategy, budget="1/3")["retention"] == pytest.approx(each.mean())
+    assert (whole.clusters, whole.samples) == (60, 480)
+    assert compare(run({("good", "1/3", 0): 0.0}), resamples=99).together is None
+
+
+def test_models_that_answer_alike_are_no_more_evidence_than_one(two_models):
+    one = two_models[two_models["model"] == "small"]
+    alone = compare(one, resamples=499)
+    doubled = compare(pd.concat([one, one.assign(model="copy")]), resamples=499).together
+    headline = alone.pairs[alone.pairs["family"] != "F3"].reset_index(drop=True)
+    for name in ("difference", "low", "high", "p", "p_unadjusted", "discordant"):
+        assert doubled.pairs[name].to_numpy() == pytest.approx(headline[name].to_numpy(), abs=1e-6), name
+
+
+def test_models_without_a_common_strategy_have_no_mean():
+    first, second = run({("a", "1/3", 0): 0.1}), run({("b", "1/3", 0): 0.1})
+    both = pd.concat([first.assign(model="small"), second.assign(model="large")])
+    assert compare(both, resamples=99).together is None

@@ -5,17 +5,20 @@ Families (tests are adjusted within one, per model):
 * ``F1`` every strategy and budget against vanilla, on retention over all tasks: max-T, simultaneous intervals;
 * ``F2`` every pair of strategies at the same budget, on retention over all tasks: max-T, simultaneous intervals;
 * ``F3`` every comparison on a single task: exploratory, false discovery rate, pointwise intervals.
+
+Several models together have families ``F1`` and ``F2`` of their own, on retention over all models and tasks.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from tokenbench.comparison.measures import measure
-from tokenbench.comparison.pairs import PAIR_COLUMNS, pair_rows
-from tokenbench.comparison.panel import Panel, panels
+from tokenbench.comparison.measures import Measures, measure
+from tokenbench.comparison.pairs import PAIR_COLUMNS, Settings, pair_rows
+from tokenbench.comparison.panel import panels, together
 from tokenbench.comparison.skill import with_skill
-from tokenbench.comparison.summary import MEAN, Row, summary_rows
+from tokenbench.comparison.summary import MEAN, summary_rows
 from tokenbench.comparison.warnings import reader_warnings
 
 __all__ = ["ALPHA", "MEAN", "Comparison", "compare"]
@@ -48,6 +51,9 @@ class Comparison:
         resamples: random sign vectors per family; ten times as many where a p value comes close to alpha.
         seed: of those.
         warnings: sentences for the reader.
+        together: the mean over all models and tasks, of the cells that every model has, as a comparison of one model
+            named ``all models together``; task ``mean`` alone. It speaks of new images for these models, not of other
+            models. None for a single model.
     """
 
     summary: pd.DataFrame
@@ -61,6 +67,7 @@ class Comparison:
     resamples: int
     seed: int
     warnings: tuple[str, ...]
+    together: "Comparison | None" = None
 
 
 def compare(samples: pd.DataFrame, *, margin: float = 1.0, resamples: int = 9999, seed: int = 0) -> Comparison:
@@ -77,26 +84,30 @@ def compare(samples: pd.DataFrame, *, margin: float = 1.0, resamples: int = 9999
     Raises:
         ValueError: the samples cannot be compared (see ``panels``).
     """
-    summary: list[Row] = []
-    pairs: list[Row] = []
-    warnings: list[str] = []
-    found: list[Panel] = []
-    for panel in panels(samples):
-        measures = measure(panel, ALPHA)
-        found.append(panel)
-        summary += summary_rows(measures)
-        pairs += pair_rows(measures, margin=margin, resamples=resamples, seed=seed)
-        warnings += reader_warnings(measures)
+    found = [measure(panel, ALPHA) for panel in panels(samples)]
+    whole = together(samples)
+    settings = Settings(margin, resamples, seed)
+    compared = _compared(found, settings)
+    if whole is None:
+        return compared
+    averaged = _compared([measure(whole, ALPHA)], settings)
+    return replace(compared, together=replace(averaged, tasks=compared.tasks, warnings=()))
+
+
+def _compared(found: Sequence[Measures], settings: Settings) -> Comparison:
+    panels = [measures.panel for measures in found]
+    summary = [row for measures in found for row in summary_rows(measures)]
+    pairs = [row for measures in found for row in pair_rows(measures, settings)]
     return Comparison(
         summary=with_skill(pd.DataFrame(summary)),
         pairs=pd.DataFrame(pairs, columns=PAIR_COLUMNS),
-        models=tuple(panel.model for panel in found),
-        tasks=tuple(sorted({task.name for panel in found for task in panel.tasks})),
-        samples=max(panel.samples for panel in found),
-        clusters=max(len(panel.clusters) for panel in found),
+        models=tuple(panel.model for panel in panels),
+        tasks=tuple(sorted({task.name for panel in panels for task in panel.tasks})),
+        samples=max(panel.samples for panel in panels),
+        clusters=max(len(panel.clusters) for panel in panels),
         alpha=ALPHA,
-        margin=margin,
-        resamples=resamples,
-        seed=seed,
-        warnings=tuple(warnings),
+        margin=settings.margin,
+        resamples=settings.resamples,
+        seed=settings.seed,
+        warnings=tuple(text for measures in found for text in reader_warnings(measures)),
     )

@@ -74,11 +74,12 @@ class Measures:
 
         Four pseudo-discordances in each task (Agresti and Min 2005) make the interval of two cells without any
         difference about as wide as Tango's, so that agreement on a handful of images never looks like equivalence.
+        Several models see the same images, so their pseudo-discordances are taken as perfectly dependent.
         """
         if self.discordant(a, b, positions) >= FEW:
             return 0.0
         vanilla = [self.tasks[at].means[0] for at in positions]
-        return sum((200 / cell.mean / cell.clusters) ** 2 for cell in vanilla) / len(vanilla) ** 2
+        return self.panel.models * sum((200 / cell.mean / cell.clusters) ** 2 for cell in vanilla) / len(vanilla) ** 2
 
 
 def measure(panel: Panel, alpha: float) -> Measures:

@@ -29,16 +29,15 @@ class Settings(NamedTuple):
     seed: int
 
 
-def pair_rows(measures: Measures, *, margin: float, resamples: int, seed: int) -> list[Row]:
-    """All comparisons of one model: F1, F2, then F3."""
-    settings = Settings(margin, resamples, seed)
+def pair_rows(measures: Measures, settings: Settings) -> list[Row]:
+    """All comparisons of one model: F1, F2, then F3; without F3 for several models together."""
     cells = measures.panel.cells
     control = [(at, 0) for at in range(1, len(cells))]
     peers = [(a, b) for a, b in combinations(range(1, len(cells)), 2) if cells[a].budget == cells[b].budget]
     return [
         *_headline(measures, control, "F1", settings),
         *_headline(measures, peers, "F2", settings),
-        *_exploratory(measures, control + peers, settings),
+        *(_exploratory(measures, control + peers, settings) if measures.panel.models == 1 else []),
     ]
 
 
@@ -65,11 +64,14 @@ def _headline(measures: Measures, pairings: list[Pairing], name: str, settings: 
 
 
 def _other_tasks(measures: Measures, pairing: Pairing) -> Row:
-    """Limits for the difference on other tasks like these: Student's, from the spread between the tasks alone."""
+    """Limits for the difference on other tasks like these: Student's, from the spread between the tasks alone.
+
+    None for several models together: a task on two models is not two tasks.
+    """
     a, b = pairing
     found = [task.retention for task in measures.tasks if task.retention is not None]
     values = np.array([estimates.value[a] - estimates.value[b] for estimates in found]) / 100
-    if len(values) < 2:
+    if len(values) < 2 or measures.panel.models > 1:
         return {"tasks_low": NAN, "tasks_high": NAN}
     half = float(student_critical(measures.alpha / 2, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
     return {"tasks_low": float(values.mean() - half), "tasks_high": float(values.mean() + half)}

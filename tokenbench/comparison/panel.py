@@ -1,7 +1,7 @@
 """The samples of one model as arrays: every cell on the same samples, in an order that does not depend on the rows."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from tokenbench.statistics.retention import TaskSums
 from tokenbench.statistics.seeds import averaging
 
 VANILLA = "vanilla"
+TOGETHER = "all models together"
 COST = ["kept", "visual_tokens", "realised_tokens", "flops", "cache_bytes", "evidence_recall"]
 _COLUMN = ["strategy", "budget", "seed"]
 
@@ -60,6 +61,7 @@ class Panel:
         clusters: names of the clusters, in the order of the codes.
         cost: mean of ``COST`` by strategy, budget and task.
         warnings: what a reader has to know about the selection.
+        models: how many models' answers are laid together; a task of each is a task here.
     """
 
     model: str
@@ -69,6 +71,7 @@ class Panel:
     clusters: list[str]
     cost: pd.DataFrame
     warnings: list[str]
+    models: int = 1
 
     @cached_property
     def averages(self) -> list[Floats]:
@@ -88,12 +91,33 @@ def panels(samples: pd.DataFrame) -> Iterator[Panel]:
         ValueError: a score outside [0, 1], a sample twice in a cell or in two clusters, no vanilla cell, or no sample
             that all cells of a model have scored.
     """
+    for model, rows in _ordered(samples).groupby("model", sort=True):
+        yield _panel(str(model), rows)
+
+
+def together(samples: pd.DataFrame) -> Panel | None:
+    """All models of a run as one panel of the cells that every model has; None for one model, or no such strategy.
+
+    A task of each model is a task of the panel, so that means over tasks are means over models and tasks. An image is
+    one cluster whichever model sees it: its influences on the models' scores are added before anything is squared.
+    """
+    frame = _ordered(samples)
+    columns = frame[["model", *_COLUMN]].drop_duplicates()
+    models = columns["model"].nunique()
+    shared = columns.groupby(_COLUMN)["model"].transform("size") == models
+    common = pd.MultiIndex.from_frame(columns.loc[shared, _COLUMN])
+    if models < 2 or not (common.get_level_values("strategy") != VANILLA).any():
+        return None
+    rows = frame[pd.MultiIndex.from_frame(frame[_COLUMN]).isin(common)]
+    # No name holds a NUL, so that no two pairs of names become one.
+    return replace(_panel(TOGETHER, rows.assign(task=rows["model"] + "\0" + rows["task"])), models=models)
+
+
+def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
     frame = samples.astype({name: str for name in ("model", "strategy", "budget", "task", "sample", "cluster")})
     if not frame["score"].dropna().between(0, 1).all():
         raise ValueError("scores must lie in [0, 1]")
-    frame = frame.sort_values(["model", "task", "sample", *_COLUMN], kind="stable")
-    for model, rows in frame.groupby("model", sort=True):
-        yield _panel(str(model), rows)
+    return frame.sort_values(["model", "task", "sample", *_COLUMN], kind="stable")
 
 
 def _panel(model: str, rows: pd.DataFrame) -> Panel:

@@ -17,9 +17,9 @@ NAN = float("nan")
 
 
 def summary_rows(measures: Measures) -> Iterator[Row]:
-    """One row per cell and task, and one per cell for the mean over tasks."""
+    """One row per cell and task, and one per cell for the mean over tasks; the latter alone for models together."""
     for at in range(len(measures.panel.cells)):
-        for position in range(len(measures.tasks)):
+        for position in range(len(measures.tasks) if measures.panel.models == 1 else 0):
             yield _task_row(measures, at, position)
         yield _mean_row(measures, at)
 

@@ -12,7 +12,7 @@ from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
 from tokenbench.run import Run
 from tokenbench_reports.beside import on_this_hardware, published
-from tokenbench_reports.document import document
+from tokenbench_reports.document import document, together
 from tokenbench_reports.html.gallery import gallery
 from tokenbench_reports.html.grids import Cell, Grid, plain
 from tokenbench_reports.html.model_view import ModelView, model_view
@@ -46,6 +46,7 @@ def page(comparison: Comparison, run: Run) -> str:
         content=document(comparison, about),
         views=views,
         across=across_models(comparison),
+        together=_together(comparison),
         galleries={
             model: gallery(comparison, model, samples[samples["model"] == model], run) for model in comparison.models
         },
@@ -58,6 +59,17 @@ def page(comparison: Comparison, run: Run) -> str:
         script=script,
         policy=_policy(style, script),
     )
+
+
+def _together(comparison: Comparison) -> tuple[str, list[Grid]] | None:
+    """The mean over all models: its paragraph and its tables."""
+    section = together(comparison)
+    if section is None:
+        return None
+    tables = [(table, [row for row in table.rows if row]) for table in section.tables]
+    return section.lead, [
+        plain(f"{table.title}, all models", table.headers, rows, table.keys) for table, rows in tables
+    ]
 
 
 def _published(comparison: Comparison, model: str, about: dict[str, Any]) -> Grid | None:

@@ -89,5 +89,11 @@ def verdict(word: str) -> Cell:
 
 
 def plain(caption: str, headers: list[str], rows: list[list[str]], keys: int) -> Grid:
-    """A table of text whose last column is a verdict; its values before the colon can be chosen."""
-    return Grid(caption, headers, [[*map(Cell, row[:-1]), verdict(row[-1])] for row in rows], keys, filters=[1, 2])
+    """A table of text whose last column is a verdict; the second column can be chosen by value, and the third where it identifies."""
+    return Grid(
+        caption,
+        headers,
+        [[*map(Cell, row[:-1]), verdict(row[-1])] for row in rows],
+        keys,
+        filters=list(range(1, min(keys, 3))),
+    )
