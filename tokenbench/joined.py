@@ -11,6 +11,8 @@ from tokenbench.run import Run
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tokenbench.comparison import Comparison
+
 __all__ = ["JoinedRuns"]
 
 SAMPLE = ["model", "task", "sample"]
@@ -42,6 +44,15 @@ class JoinedRuns(Run):
         """Those of both, under the names they have here."""
         marked = (("A", self._a), ("B", self._b))
         return [{**f, "strategy": f"{mark}:{f['strategy']}"} for mark, run in marked for f in run.failures()]
+
+    def compare(self, margin: float = 1.0) -> Comparison:
+        """As of one run; where both hold vanilla, the pairs have a column ``at_noise_floor`` (see ``with_noise_floor``)."""
+        from dataclasses import replace
+
+        from tokenbench.comparison.noise import with_noise_floor
+
+        found = super().compare(margin)
+        return replace(found, pairs=with_noise_floor(found.pairs, "B:vanilla")) if self._flips else found
 
     def samples(self) -> pd.DataFrame:
         """The rows of both on the common samples. Raises UsageError if there are none."""
@@ -75,6 +86,8 @@ class JoinedRuns(Run):
         if not same.empty:
             names = ", ".join(dict.fromkeys(same["strategy"]))
             self._notes.append(f"Both runs gave the same answers for {names}: shown once.")
+        self._flips = _flips(a, b)
+        self._notes += self._flips
         return pd.concat([_named(a, "A", same), _without(_named(b, "B", same), same)], ignore_index=True)
 
 
@@ -84,6 +97,21 @@ def _answered_alike(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     alike = (both["answer"] == both["answer_b"]) & (both["score"] == both["score_b"])
     found = alike.groupby([both[name] for name in CELL]).all()
     return found[found].index.to_frame(index=False)
+
+
+def _flips(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
+    """A sentence a model on how often vanilla's scores differ between the runs; none unless both hold it."""
+    first, second = (rows[rows["strategy"] == "vanilla"] for rows in (a, b))
+    both = first.merge(second, on=[*CELL, "task", "sample"], suffixes=("", "_b"))
+    found = []
+    for model, rows in both.groupby("model"):
+        higher, lower = int((rows["score"] > rows["score_b"]).sum()), int((rows["score"] < rows["score_b"]).sum())
+        found.append(
+            f"A/A check, {model}: vanilla's scores differ between A and B on {higher + lower:,} of {len(rows):,} samples "
+            f"({100 * (higher + lower) / len(rows):.1f} %; higher in A : in B = {higher}:{lower}). Pairs that differ on no more "
+            "are at the noise floor."
+        )
+    return found
 
 
 def _named(rows: pd.DataFrame, mark: str, same: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.conclusions import lead
 from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
 from tokenbench_reports.table import Table
-from tokenbench_reports.wording import NOTHING, counted, interval, listed, number, p_value, percent, range_of
+from tokenbench_reports.wording import NOTHING, counted, floored, interval, listed, number, p_value, percent, range_of
 
 MARK = "≠"
 
@@ -125,7 +125,8 @@ def _cells(comparison: Comparison, model: str, standing: list[Standing], title: 
     chosen = summary[(summary["model"] == model) & (summary["task"] == MEAN)]
     cells = {(row["strategy"], row["budget"]): row for row in chosen.to_dict("records")}
     pairs = comparison.pairs
-    verdicts = pairs[(pairs["model"] == model) & (pairs["family"] == "F1")].set_index(["a", "budget"])["verdict"]
+    against = pairs[(pairs["model"] == model) & (pairs["family"] == "F1")].to_dict("records")
+    verdicts = {(row["a"], row["budget"]): floored(str(row["verdict"]), row) for row in against}
     ranked = any(len(group.strategies) > 1 for group in standing)
     vanilla = cells["vanilla", "all"]
     skills = [column for column in summary.columns if str(column).startswith("skill_")]
@@ -137,7 +138,7 @@ def _cells(comparison: Comparison, model: str, standing: list[Standing], title: 
                 strong.add(len(rows))
             key = (name, group.budget)
             rank = range_of(*group.ranks(name))
-            rows.append(_cell(*key, cells[key], vanilla, skills, [rank, str(verdicts[key])][not ranked :]))
+            rows.append(_cell(*key, cells[key], vanilla, skills, [rank, verdicts[key]][not ranked :]))
     headers = [
         "strategy",
         "budget",
@@ -189,7 +190,9 @@ def _pairs(comparison: Comparison, model: str) -> Table:
                 verdict += f" (would have shown {percent(row['mde'])})"
             cost = f"{MARK} {row['cost_ratio']:.2f}×" if abs(row["cost_ratio"] - 1) > UNEQUAL_COST else "equal"
             difference = interval(row["difference"], row["low"], row["high"], signed=True)
-            rows.append([str(budget), str(row["a"]), str(row["b"]), difference, p_value(row["p"]), cost, verdict])
+            rows.append(
+                [str(budget), str(row["a"]), str(row["b"]), difference, p_value(row["p"]), cost, floored(verdict, row)]
+            )
     headers = ["budget", "a", "b", "a − b, points of retention [95 % CI]", "p", "tokens", "a is"]
     return Table("Between the strategies", headers, rows, 3)
 

@@ -1,7 +1,8 @@
 """Numbers and sentences that all report formats share."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from math import isnan
+from typing import Any
 
 MINUS = "−"
 NOTHING = "–"
@@ -52,3 +53,8 @@ def counted(count: int, singular: str, plural: str = "") -> str:
 def range_of(low: int, high: int) -> str:
     """``2`` or ``1–3``."""
     return str(low) if low == high else f"{low}–{high}"
+
+
+def floored(text: str, pair: Mapping[Hashable, Any]) -> str:
+    """A pair's verdict, marked where it differs no more than vanilla does from itself."""
+    return f"{text}, at the noise floor" if pair.get("at_noise_floor", False) else text

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,14 @@ def test_several_models_are_shown_together(text):
     assert "they do not generalise to other models" in several
     assert "Mean over 2 models and 2 tasks, all models" in several
     assert "All models together" not in text
+
+
+def test_pairs_that_differ_no_more_than_vanilla_from_itself_are_marked(text):
+    comparison, run = made_up({"good": 0.0, "bad": 0.5})
+    pairs = comparison.pairs.assign(at_noise_floor=comparison.pairs["a"] == "good")
+    marked = page(replace(comparison, pairs=pairs), run)
+    assert marked.count(", at the noise floor</span>") == len(BUDGETS)
+    assert "noise floor" not in text
 
 
 def test_points_of_the_plot_are_the_cells(text):

@@ -1,5 +1,6 @@
 """Gates, two runs as one, and planning."""
 
+import io
 import json
 
 import numpy as np
@@ -14,6 +15,7 @@ from tokenbench.planning import Assumptions, assumed, plan
 from tokenbench.run import Run
 from tokenbench.statistics import pair
 from tokenbench.store import SCHEMA_VERSION
+from tokenbench_reports.terminal import TerminalReport
 
 
 def rows(loses, images=60, seed=0, tasks=("count", "read"), budgets=("1/3",), target="x"):
@@ -146,6 +148,33 @@ def test_a_run_holds_what_was_measured_of_time_and_memory(tmp_path):
     (run.folder / "bench.json").write_text("{")
     with pytest.raises(MachineError, match="cannot be read"):
         run.bench()
+
+
+def test_two_vanillas_are_an_a_a_check(joined):
+    a, b = rows({"clse": 0.0, "fastv": 0.4}), rows({"clse": 0.0, "fastv": 0.4})
+    vanilla = (b["strategy"] == "vanilla") & (b["task"] == "count")
+    right = b[vanilla & (b["score"] == 1)].index[:3]
+    wrong = b[vanilla & (b["score"] == 0)].index[:1]
+    b.loc[right, ["answer", "score"]], b.loc[wrong, ["answer", "score"]] = ["y", 0.0], ["x", 1.0]
+    run = joined(a, b)
+    pairs = run.compare().pairs
+    [note] = [note for note in run.about()["notes"] if "A/A check" in note]
+    assert "on 4 of 240 samples (1.7 %; higher in A : in B = 3:1)" in note
+    mean = pairs[(pairs["task"] == "mean") & (pairs["b"] == "vanilla")].set_index("a")["at_noise_floor"]
+    assert mean.to_dict() == {"B:vanilla": True, "clse": True, "fastv": False}
+    told = io.StringIO()
+    TerminalReport().write(run.compare(), run, run.folder, told)
+    assert "A/A check, toy" in told.getvalue()
+    marked = [line.strip() for line in told.getvalue().splitlines() if ", at the noise floor" in line]
+    assert any(line.startswith("B:vanilla") for line in marked)
+    assert not any("fastv" in line and "vanilla" in line for line in marked)
+
+
+def test_without_a_second_vanilla_there_is_no_a_a_check(joined):
+    a, b = rows({"clse": 0.0}), rows({"clse": 0.2})
+    run = joined(a, b[b["strategy"] != "vanilla"])
+    assert "at_noise_floor" not in run.compare().pairs
+    assert not any("A/A" in note for note in run.about()["notes"])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tokenbench_reports.html.curves import Curve, curves
 from tokenbench_reports.html.grids import Bar, Cell, Grid, numeric, tinted, verdict
 from tokenbench_reports.html.maps import bias_maps
 from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
-from tokenbench_reports.wording import NOTHING, interval, number, p_value, percent, range_of
+from tokenbench_reports.wording import NOTHING, floored, interval, number, p_value, percent, range_of
 
 COSTS = {"realised_tokens": "visual tokens", "flops": "FLOPs", "cache_bytes": "KV cache"}
 
@@ -76,7 +76,7 @@ def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> Mod
 
 def _cells(mean: pd.DataFrame, verdicts: pd.DataFrame, standing: list[Standing], skills: list[str]) -> Grid:
     vanilla = mean[mean["strategy"] == "vanilla"].iloc[0]
-    words = {(row.a, row.budget): str(row.verdict) for row in verdicts.itertuples()}
+    words = {(row["a"], row["budget"]): floored(str(row["verdict"]), row) for row in verdicts.to_dict("records")}
     groups = {group.budget: group for group in standing}
     low, high = min(mean["retention_low"].min(), 0.9), max(mean["retention_high"].max(), 1.0)
     recalls = mean["evidence_recall"].notna().any()
@@ -150,7 +150,7 @@ def _pairs(pairs: pd.DataFrame) -> Grid:
             Cell(_limits(row["tasks_low"], row["tasks_high"])),
             numeric(percent(row["mde"]), row["mde"]),
             numeric(f"{MARK} {row['cost_ratio']:.2f}×" if unequal else "equal", row["cost_ratio"]),
-            verdict(str(row["verdict"])),
+            verdict(floored(str(row["verdict"]), row)),
         ])  # fmt: skip
     headers = [
         "budget",
