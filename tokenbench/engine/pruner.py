@@ -55,7 +55,8 @@ class Pruner:
         self._same: Sequence[int] = ()
         self._forwards: dict[int, Callable[..., Any]] = {}  # of layers that may be skipped
         self._positions: Tensor | None = None  # position ids of the forward that runs
-        self._masks: dict[tuple[int, int], Tensor | None] = {}
+        self._masks: dict[tuple[int, int], Tensor | None] = {}  # of this forward, by segment
+        self._ropes: dict[int, Any] = {}  # likewise
         self._hooks = ExitStack()
         kinds = set(getattr(decoder.config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
@@ -133,7 +134,7 @@ class Pruner:
         return forward(*args, **kwargs)
 
     def _begin(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
-        self._prefill, self._positions, self._masks = None, None, {}
+        self._prefill, self._positions, self._masks, self._ropes = None, None, {}, {}
         layout, self.layout = self.layout, None
         if layout is None:
             return None
@@ -227,20 +228,25 @@ class Pruner:
         changed = {"attention_mask": self._decode_mask(stored, hidden), "position_ids": None}
         assert stored.shift is not None
         if stored.compact:
-            assert self._positions is not None
-            positions = self._positions - stored.shift.unsqueeze(1)
-            # Not called as a module: `_place` listens there.
-            changed["position_embeddings"] = self.decoder.rotary_emb.forward(hidden, positions)
+            changed["position_embeddings"] = self._decode_rope(stored.shift, hidden)
         return {**kwargs, **changed}
+
+    def _decode_rope(self, shift: Tensor, hidden: Tensor) -> Any:
+        """One a segment and step: position embeddings of what follows positions moved by shift [B]."""
+        if id(shift) not in self._ropes:
+            assert self._positions is not None
+            # Not called as a module: `_place` listens there.
+            self._ropes[id(shift)] = self.decoder.rotary_emb.forward(hidden, self._positions - shift.unsqueeze(1))
+        return self._ropes[id(shift)]
 
     def _decode_mask(self, stored: PrunedLayer, hidden: Tensor) -> Tensor | None:
         """One mask a segment and step: layers of one segment share it."""
-        valid, queries = stored.seen(hidden.shape[1]), hidden.shape[1]
-        assert stored.valid is not None
-        key = (id(stored.valid), valid.shape[1])
+        assert stored.valid is not None and stored.keys is not None
+        queries = hidden.shape[1]
+        key = (id(stored.valid), stored.keys.shape[2])
         if key not in self._masks:
             self._masks[key] = causal_mask(
-                valid, queries, padded=stored.padded, attention=self._probe.attention, dtype=hidden.dtype
+                stored.seen(queries), queries, padded=stored.padded, attention=self._probe.attention, dtype=hidden.dtype
             )
         return self._masks[key]
 
