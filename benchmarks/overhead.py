@@ -27,14 +27,15 @@ WAYS = ("stock", "vanilla", "keep all")
 IMAGE, TEXT = 990, 60
 
 
-def build(device: str) -> Any:
+def build(device: str, pixels: int = 336) -> Any:
+    """A random LLaVA whose picture is `pixels` a side: 576 visual tokens unless said otherwise."""
     torch.manual_seed(0)
     vision = CLIPVisionConfig(
         hidden_size=384,
         intermediate_size=1536,
         num_hidden_layers=6,
         num_attention_heads=6,
-        image_size=336,
+        image_size=pixels,
         patch_size=14,
     )
     text = LlamaConfig(
@@ -45,9 +46,11 @@ def build(device: str) -> Any:
 
 
 def inputs_for(model: Any, rows: int) -> dict[str, Any]:
+    vision = model.config.vision_config
     words = torch.randint(3, IMAGE, (rows, TEXT))
-    ids = torch.cat([words[:, :5], torch.full((rows, 576), IMAGE), words[:, 5:]], 1)
-    pixels = torch.randn(rows, 3, 336, 336)
+    visual = torch.full((rows, (vision.image_size // vision.patch_size) ** 2), IMAGE)
+    ids = torch.cat([words[:, :5], visual, words[:, 5:]], 1)
+    pixels = torch.randn(rows, 3, vision.image_size, vision.image_size)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
     return {name: value.to(model.device) for name, value in inputs.items()}
 

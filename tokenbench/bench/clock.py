@@ -58,9 +58,10 @@ class Marks(LogitsProcessor):
 class Selecting:
     """Adds up the outermost of nested stretches of time."""
 
-    def __init__(self, cuda: bool) -> None:
+    def __init__(self, cuda: bool, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds = 0.0
         self._cuda = cuda
+        self._clock = clock
         self._within = False
 
     @contextmanager
@@ -79,13 +80,13 @@ class Selecting:
     def _now(self) -> float:
         if self._cuda:
             torch.cuda.synchronize()
-        return time.perf_counter()
+        return self._clock()
 
 
 @contextmanager
-def selection_timed(cuda: bool) -> Iterator[Selecting]:
-    """Adds up what selection takes of everything that runs inside."""
-    selecting = Selecting(cuda)
+def selection_timed(cuda: bool, clock: Callable[[], float] = time.perf_counter) -> Iterator[Selecting]:
+    """Adds up what selection takes of everything that runs inside. clock: of seconds."""
+    selecting = Selecting(cuda, clock)
     with ExitStack() as undo:
         for owner, name in SELECTION:
             original = getattr(owner, name)
