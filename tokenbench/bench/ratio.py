@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from math import exp, log, sqrt
-from statistics import fmean, stdev
+from math import exp, log
 from typing import Any
 
-from tokenbench.statistics.quantiles import student_critical
+from tokenbench.statistics.efficiency import log_ratio
 
 __all__ = ["BreakEven", "Ratio", "break_even", "ratio"]
+
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,8 @@ class Ratio:
 
 def ratio(times: Sequence[float], stock: Sequence[float]) -> Ratio:
     """Of two ways' times, one number a launch: the geometric mean, and Student's interval on the logarithms."""
-    logs = [log(own / other) for own, other in zip(times, stock, strict=True)]
-    mean = fmean(logs)
-    if len(logs) < 2:
-        return Ratio(exp(mean), None, None)
-    half = float(student_critical(0.025, len(logs) - 1)) * stdev(logs) / sqrt(len(logs))
-    return Ratio(exp(mean), exp(mean - half), exp(mean + half))
+    found = log_ratio(times, stock)
+    return Ratio(exp(found.mean), *(found.interval(ALPHA) if found.rounds > 1 else (None, None)))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Timings of one launch share its clocks, its memory layout and its neighbours; te
 cases where there is none. So a round times every strategy once, in a fresh process and random order, and rounds are compared.
 """
 
+from math import exp, isnan
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,32 @@ from numpy.typing import ArrayLike
 from tokenbench.statistics.clusters import UNKNOWN, Floats, Interval
 from tokenbench.statistics.quantiles import student_critical, student_tail
 
-__all__ = ["FEWEST_ROUNDS", "Speed", "holm", "speed_ratio"]
+__all__ = ["FEWEST_ROUNDS", "LogRatio", "Speed", "holm", "log_ratio", "speed_ratio"]
 
 FEWEST_ROUNDS = 5
 """Fewer rounds than this say nothing; eight are better."""
+
+
+class LogRatio(NamedTuple):
+    """Mean over R rounds of the logarithm of a ratio, its standard error (NaN from one round), and R."""
+
+    mean: float
+    se: float
+    rounds: int
+
+    def interval(self, alpha: float) -> Interval:
+        """Of the ratio itself: Student's on the logarithms; unknown from one round."""
+        if isnan(self.se):
+            return UNKNOWN
+        half = float(student_critical(alpha / 2, self.rounds - 1)) * self.se
+        return Interval(exp(self.mean - half), exp(self.mean + half))
+
+
+def log_ratio(a: ArrayLike, b: ArrayLike) -> LogRatio:
+    """Of two ``[R]`` positive latencies, one number a round each, in the same rounds."""
+    logs = np.log(np.asarray(a, dtype=np.float64)) - np.log(np.asarray(b, dtype=np.float64))
+    se = float(logs.std(ddof=1) / np.sqrt(len(logs))) if len(logs) > 1 else float("nan")
+    return LogRatio(float(logs.mean()), se, len(logs))
 
 
 class Speed(NamedTuple):
@@ -45,13 +68,11 @@ def speed_ratio(a: ArrayLike, b: ArrayLike, alpha: float = 0.05) -> Speed:
         )
     if not ((first > 0) & (second > 0)).all():
         raise ValueError("latencies must be positive")
-    logs = np.log(first) - np.log(second)
-    mean, se, df = float(logs.mean()), float(logs.std(ddof=1) / np.sqrt(len(logs))), len(logs) - 1
-    if se == 0:
-        return Speed(float(np.exp(mean)), UNKNOWN, float("nan"), len(logs))
-    half = float(student_critical(alpha / 2, df)) * se
-    p = float(2 * student_tail(abs(mean) / se, df))
-    return Speed(float(np.exp(mean)), Interval(float(np.exp(mean - half)), float(np.exp(mean + half))), p, len(logs))
+    found = log_ratio(first, second)
+    if found.se == 0:
+        return Speed(exp(found.mean), UNKNOWN, float("nan"), found.rounds)
+    p = float(2 * student_tail(abs(found.mean) / found.se, found.rounds - 1))
+    return Speed(exp(found.mean), found.interval(alpha), p, found.rounds)
 
 
 def holm(p: ArrayLike) -> Floats:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tokenbench.bench.ratio import Ratio, ratio
 from tokenbench.statistics.efficiency import holm, speed_ratio
 from tokenbench.statistics.estimates import Estimates
 from tokenbench.statistics.ratios import f1_score, logit_interval, stratified_mean
@@ -73,6 +74,18 @@ def test_a_ratio_of_latencies_is_a_t_test_on_logarithms():
     assert found.ratio == pytest.approx(stats.gmean(a / b))
     other = speed_ratio(b, a)
     assert (other.ratio, other.interval.low) == pytest.approx((1 / found.ratio, 1 / found.interval.high))
+
+
+def test_the_bench_and_the_tests_have_one_ratio():
+    rng = np.random.default_rng(5)
+    a, b = np.exp(rng.normal(0.1, 0.05, 6)), np.exp(rng.normal(0, 0.05, 6))
+    found, tested = ratio(a.tolist(), b.tolist()), speed_ratio(a, b)
+    assert (found.estimate, found.low, found.high) == (tested.ratio, *tested.interval)
+    few = ratio(a[:3].tolist(), b[:3].tolist())  # shown with a warning where a test would refuse
+    expected = stats.ttest_1samp(np.log(a[:3] / b[:3]), 0).confidence_interval()
+    assert (np.log(few.low), np.log(few.high)) == pytest.approx(tuple(expected))
+    assert (ratio([2.0], [1.0]).low, ratio([2.0], [1.0]).estimate) == (None, pytest.approx(2.0))
+    assert ratio([2.0, 2.0], [2.0, 2.0]) == Ratio(1.0, 1.0, 1.0)
 
 
 def test_rounds_keep_their_level_and_single_timings_do_not():
