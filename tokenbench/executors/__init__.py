@@ -30,6 +30,11 @@ class Job:
     plugin_files: tuple[str, ...]
     device: str
 
+    def answers(self, unit: Unit) -> int:
+        """How many a unit has."""
+        work = self.works[unit.model]
+        return sum(map(len, work.batches[unit.start : unit.stop])) * len(work.arms)
+
 
 class Executor(Protocol):
     """Does a job."""

@@ -30,7 +30,7 @@ _OPTIONS = (
         "--workers", type=click.IntRange(min=1), help="Of Ray or Slurm.  [default: Ray: one a GPU or CPU; Slurm: 1]"
     ),
     click.option("--ray-address", default="", help="A running Ray cluster.  [default: one on this machine]"),
-    list_option("--slurm", help="Settings of the Slurm jobs: partition=gpu,gpus_per_node=1,timeout_min=600."),
+    list_option("--slurm", help="Settings of the Slurm jobs: partition=gpu,gpus_per_node=1,timeout_min=1440."),
 )
 
 

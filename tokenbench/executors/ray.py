@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +30,12 @@ class Ray:
         self._ray: Any = ray
         try:
             if not ray.is_initialized():
-                ray.init(address=address or None, include_dashboard=None if address else False, log_to_driver=False)
+                ray.init(
+                    address=address or None,
+                    include_dashboard=None if address else False,
+                    log_to_driver=False,
+                    logging_level=logging.WARNING,
+                )
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
             raise MachineError(f"cannot reach {where}: {' '.join(str(error).split())[:200]}") from None
@@ -62,9 +68,7 @@ class Ray:
             for unit, error in pool.map_unordered(lambda actor, unit: actor.answer.remote(unit), todo):
                 if error is not None:
                     raise error
-                work = job.works[unit.model]
-                answers = sum(map(len, work.batches[unit.start : unit.stop])) * len(work.arms)
-                bar.advance(answers, f"{unit.model}, batches {unit.start} to {unit.stop}")
+                bar.advance(job.answers(unit), f"{unit.model}, batches {unit.start} to {unit.stop}")
         except ray.exceptions.RayActorError as error:
             raise MachineError(
                 f"a worker was lost {LOSSES} times: {' '.join(str(error).split())[:200]}", "the same command goes on"

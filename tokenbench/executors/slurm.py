@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import MachineError, TokenBenchError, UsageError
@@ -14,20 +15,24 @@ from tokenbench.worker import Unit, Worker
 __all__ = ["Slurm"]
 
 LOSSES = 3  # times that the tasks which were lost are submitted again
+MINUTES = 24 * 60  # of a task; what it has not done by then is queued again
+SHARED = ("timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node", "stderr_to_stdout")
 
 
 class Slurm:
-    """workers: tasks of the array. settings: as `KEY=VALUE` texts, what submitit's executor takes (partition, timeout_min,
-    gpus_per_node, mem_gb, …). cluster: `slurm`, or `local` for processes of this machine.
+    """workers: tasks of the array. settings: as `KEY=VALUE` texts, what submitit takes (timeout_min, mem_gb, gpus_per_node, …) and
+    what is Slurm's own (partition, account, qos, …); `cluster=local` runs the tasks as processes of this machine.
     """
 
-    def __init__(self, workers: int = 0, settings: Sequence[str] = (), cluster: str = "slurm") -> None:
+    def __init__(self, workers: int = 0, settings: Sequence[str] = ()) -> None:
         try:
             import submitit
         except ImportError:
             raise MachineError("submitit is not installed", 'pip install "tokenbench[slurm]"') from None
-        self._submitit, self._workers, self._cluster = submitit, workers or 1, cluster
-        self._settings = dict(map(_setting, settings))
+        self._submitit, self._workers = submitit, workers or 1
+        self._settings = {"timeout_min": MINUTES, **dict(map(_setting, settings))}
+        self._cluster = self._settings.pop("cluster", "slurm")
+        self._executor(Path())  # what is wrong with the settings is found before a run is touched
 
     def device(self, asked: str) -> str:
         """`auto` is a GPU where the job asks for any."""
@@ -38,23 +43,22 @@ class Slurm:
         """Weights are only loaded by the workers."""
 
     def run(self, job: Job, bar: Progress) -> None:
-        executor = self._executor(job)
-        shares = [share for i in range(self._workers) if (share := units(job.works, self._workers)[i :: self._workers])]
-        shares = [sorted(share, key=lambda unit: list(job.works).index(unit.model)) for share in shares]
+        executor = self._executor(job.store.folder.resolve() / "logs" / "slurm")
+        todo = units(job.works, self._workers)
+        shares = [share for i in range(self._workers) if (share := todo[i :: self._workers])]
         task = _Share(str(job.store.folder.resolve()), job.plugin_files, job.device)
         for _ in range(LOSSES + 1):
-            submitted = executor.map_array(task, shares)
-            lost = []
-            for share, handle in zip(shares, submitted, strict=True):
-                if self._ended(handle):
-                    answers = sum(
-                        sum(map(len, job.works[unit.model].batches[unit.start : unit.stop]))
-                        * len(job.works[unit.model].arms)
-                        for unit in share
-                    )
-                    bar.advance(answers, f"task {handle.job_id}")
-                else:
-                    lost.append(share)
+            submitted, lost = executor.map_array(task, shares), []
+            try:
+                for share, handle in zip(shares, submitted, strict=True):
+                    if self._ended(handle):
+                        bar.advance(sum(map(job.answers, share)), f"task {handle.job_id}")
+                    else:
+                        lost.append(share)
+            finally:
+                for handle in submitted:
+                    if not handle.done():
+                        handle.cancel()
             if not lost:
                 return
             shares = lost
@@ -63,12 +67,17 @@ class Slurm:
             f"its output is in {handle.paths.stderr}; the same command goes on",
         )
 
-    def _executor(self, job: Job) -> Any:
-        folder = job.store.folder.resolve() / "logs" / "slurm"
+    def _executor(self, folder: Path) -> Any:
+        settings = {name if name in SHARED else f"slurm_{name}": value for name, value in self._settings.items()}
         try:
             executor = self._submitit.AutoExecutor(folder=folder, cluster=self._cluster)
-            executor.update_parameters(name="tokenbench", **self._settings)
-        except (RuntimeError, TypeError, ValueError, NameError) as error:
+        except (RuntimeError, ValueError) as error:
+            raise MachineError(
+                f"there is no Slurm here: {' '.join(str(error).split())[:200]}", "try --slurm cluster=local"
+            ) from None
+        try:
+            executor.update_parameters(name="tokenbench", **settings)
+        except (AssertionError, NameError, TypeError, ValueError) as error:
             raise UsageError(f"--slurm: {' '.join(str(error).split())[:300]}") from None
         return executor
 
@@ -97,6 +106,12 @@ class _Share:
         except TokenBenchError as error:
             return error
         return None
+
+    def checkpoint(self, share: Sequence[Unit]) -> Any:
+        """Before a task is preempted or out of time: the same again; what is journaled by then is not done twice."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, share)
 
 
 def _setting(text: str) -> tuple[str, Any]:
