@@ -120,7 +120,15 @@ def resume(
     from tokenbench.run import Run
 
     known = Registry(plugin_files)
-    spec = Run.open(folder, known).spec()
+    there = Run.open(folder, known)
+    named = {path.name for path in known.files}
+    lacking = [file for file in there.manifest["plugin_files"] if Path(file).name not in named]
+    if lacking:
+        raise UsageError(
+            f"{folder} was run with plug-ins that are not named now",
+            " ".join(f"--plugin {file}" for file in lacking),
+        )
+    spec = there.spec()
     _carry_out(spec, folder, known, quiet, executor(), retry_failed)
 
 
