@@ -22,6 +22,7 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 default_role = "code"
+highlight_language = "text"
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
@@ -36,4 +37,5 @@ html_title = f"TokenBench {release}"
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
 html_copy_source = False
+html_show_search_summary = False  # a page opened from a file may not read others
 html_show_sphinx = False

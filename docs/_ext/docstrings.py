@@ -12,6 +12,7 @@ ITEM = re.compile(r"([a-z_]\w*(?:, [a-z_]\w*)*): (.*)")
 def setup(app: Any) -> dict[str, bool]:
     """Before napoleon, which reads the sections with headings."""
     app.connect("autodoc-process-docstring", rewrite, priority=400)
+    app.connect("sphinx-click-process-options", no_addresses)
     return {"parallel_read_safe": True}
 
 
@@ -19,6 +20,13 @@ def rewrite(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
     """Turn each paragraph into what reStructuredText wants."""
     paragraphs = [list(part) for blank, part in groupby(lines, key=lambda line: not line.strip()) if not blank]
     lines[:] = [line for paragraph in paragraphs for line in (*_paragraph(paragraph), "")]
+    if what == "property":
+        lines[:0] = ["..", ""]  # a comment: napoleon would take what stands before a colon for the type
+
+
+def no_addresses(app: Any, context: Any, lines: list[str]) -> None:
+    """`ID@REVISION` is no mail address."""
+    lines[:] = [re.sub(r"[\w<=/]+@[\w/]+", r"``\g<0>``", line) for line in lines]
 
 
 def _paragraph(lines: list[str]) -> list[str]:

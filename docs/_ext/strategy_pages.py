@@ -19,6 +19,7 @@ from tokenbench.strategy import Stage, Strategy
 DEPTH, VISUAL = 32, 576  # LLaVA-1.5-7B and one image
 BUDGETS = (192, 128, 64)
 FOLDER = "strategies"
+SETTING = re.compile(r"(?<![`\w])((?:[\w-]+:)?[a-z]+=[\w/]+(?::[a-z]+=[\w/]+)*)")
 WIDTH = 116  # of docstrings in a class
 READS = {"last": "the last prompt token", "null": "the first token after the image", "prior": "a second forward"}
 
@@ -60,7 +61,7 @@ def page(name: str, cls: type[Strategy], folder: Path) -> str:
     parts = [
         f"# {name}",
         f"**{_escaped(_about(cls))}**",
-        _escaped(_paragraphs(inspect.getdoc(cls) or "")),
+        _escaped(SETTING.sub(r"`\1`", _paragraphs(inspect.getdoc(cls) or ""))),
         "## Parameters",
         _parameters(name, cls),
         "## Schedule",
