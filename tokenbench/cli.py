@@ -18,6 +18,7 @@ from click.core import ParameterSource
 from tokenbench import __version__
 from tokenbench.analysis import claims, compare, plan
 from tokenbench.bench.command import bench
+from tokenbench.checking import check
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
 from tokenbench.judging import judge
 from tokenbench.options import flat as _flat
@@ -215,7 +216,8 @@ def cost(model: str, form: str, plugin_files: tuple[str, ...], **options: Any) -
     click.echo(json.dumps(table.to_json(), indent=2) if form == "json" else str(table))
 
 
-cli.add_command(bench)
+for command in (bench, check):
+    cli.add_command(command)
 
 
 def main() -> NoReturn:
