@@ -24,6 +24,7 @@ from tokenbench.judging import judge
 from tokenbench.options import flat as _flat
 from tokenbench.options import list_option as _list_option
 from tokenbench.options import match_option, plugin_option
+from tokenbench.scaffold.command import new
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -216,7 +217,7 @@ def cost(model: str, form: str, plugin_files: tuple[str, ...], **options: Any) -
     click.echo(json.dumps(table.to_json(), indent=2) if form == "json" else str(table))
 
 
-for command in (bench, check):
+for command in (bench, check, new):
     cli.add_command(command)
 
 
