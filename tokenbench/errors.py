@@ -4,6 +4,7 @@ TokenBenchError
 ├── UsageError     2   a wrong command, spec, name or plug-in
 ├── GateError      1   a condition given with --fail-if holds
 ├── StrategyError  3   a strategy broke the contract while it ran
+├── SampleError    3   a sample cannot be shown
 ├── InfeasibleError 2  no schedule does what was asked for
 └── MachineError   4   this machine cannot do it: a missing download, an unwritable folder, broken weights
 
@@ -15,7 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["GateError", "InfeasibleError", "MachineError", "StrategyError", "TokenBenchError", "UsageError", "unknown"]
+__all__ = [
+    "GateError",
+    "InfeasibleError",
+    "MachineError",
+    "SampleError",
+    "StrategyError",
+    "TokenBenchError",
+    "UsageError",
+    "unknown",
+]
 
 
 class TokenBenchError(Exception):
@@ -43,6 +53,12 @@ class GateError(TokenBenchError):
 
 class StrategyError(TokenBenchError):
     """A strategy returned something the engine cannot use."""
+
+    exit_code = 3
+
+
+class SampleError(TokenBenchError):
+    """A sample's image or clip cannot be read or shown."""
 
     exit_code = 3
 

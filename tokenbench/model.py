@@ -75,13 +75,14 @@ class Batch:
 
 
 class Model:
-    """Weights, processor and adapter of one backbone.
+    """Processor, adapter and weights of one backbone.
 
     name: as the user wrote it. device: where it runs, "auto" being the GPUs there are (several share its layers) or the
-    CPU. dtype: a name torch knows. attention: an attention implementation transformers knows; of the decoder, once it is
-    loaded. depth: decoder layers. prompt: what the chat is written with.
+    CPU. dtype: a name torch knows. attention: an attention implementation transformers knows. depth: decoder layers. prompt:
+    what the chat is written with.
 
-    Raises MachineError if it cannot be loaded.
+    The weights come into memory with `load`; before, all that does not run the model works. Raises MachineError for a
+    configuration or processor that cannot be read.
     """
 
     def __init__(
@@ -96,41 +97,52 @@ class Model:
         self._folder, self._dtype = source.folder, getattr(torch, dtype)
         self._model: Any = None
         self._processing = Lock()  # tokenizers change while they work
-        self.load()
-        decoder: Any = self.backbone.decoder(self._model)
-        self.depth = len(decoder.layers)
-        self.attention = str(decoder.config._attn_implementation)
+        self._processor, self._skeleton = self._described()
+        self.depth = len(self.backbone.decoder(self._skeleton).layers)  # type: ignore[arg-type]
+
+    def _described(self) -> tuple[Any, Any]:
+        """The processor, and the model without weights, on torch's device "meta"."""
+        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+        with self._loading():
+            processor = AutoProcessor.from_pretrained(self._folder)
+            processor.tokenizer.padding_side = "left"
+            with torch.device("meta"):
+                return processor, AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(self._folder))
 
     def load(self) -> None:
-        """Take the weights into memory, unless they are there."""
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-        from transformers.utils import logging
+        """Take the weights into memory, unless they are there. Raises MachineError if they cannot be read."""
+        from transformers import AutoModelForImageTextToText
 
         if self._model is not None:
             return
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            self._processor: Any = AutoProcessor.from_pretrained(self._folder)
-            self._model = AutoModelForImageTextToText.from_pretrained(
+        with self._loading():
+            model = AutoModelForImageTextToText.from_pretrained(
                 self._folder,
                 dtype=self._dtype,
                 attn_implementation=self.attention,
                 use_safetensors=True,
                 device_map="auto" if self._shared else None,
             ).eval()
-            if not self._shared:
-                self._model.to(self.device)
+            self._model = model if self._shared else model.to(self.device)
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
         except Exception as error:  # transformers raises anything for a broken folder
             reason = " ".join(str(error).split())[:200]
             raise MachineError(f"model '{self.name}' cannot be loaded from {self._folder}: {reason}") from error
-        self._processor.tokenizer.padding_side = "left"
 
     @property
     def size(self) -> ModelSize | None:
         """Sizes for the cost model; None for a backbone that does not know them."""
         try:
-            return self.backbone.size(self._model.config)
+            return self.backbone.size(self._skeleton.config)
         except NotImplementedError:
             return None
 
@@ -149,7 +161,8 @@ class Model:
 
     @contextmanager
     def pruner(self) -> Iterator[Pruner]:
-        """Hooks on the decoder; set `plans` before every `generate`."""
+        """Hooks on the decoder, whose weights are loaded if need be; set `plans` before every `generate`."""
+        self.load()
         with attached(self._model, self.backbone, []) as pruner:
             yield pruner
 
@@ -197,6 +210,7 @@ class Model:
 
         wish: what strategies want to know of the encoder.
         """
+        self.load()
         found = {kind: iter(self._encoded(kind, inputs, wish)) for kind, inputs in loaded.media.items()}
         encoded = {
             cluster: [next(found[kind]) for kind in map(kind_of, group)] for cluster, group in loaded.shown.items()
@@ -222,9 +236,9 @@ class Model:
         first = {beginning: b for b, beginning in reversed(list(enumerate(beginnings)))}
         return [first[beginning] for beginning in beginnings]
 
-    def visual_tokens(self, batch: Batch) -> list[int]:
+    def visual_tokens(self, batch: Batch | Loaded) -> list[int]:
         """Visual tokens of every row."""
-        counts: list[int] = self.backbone.visual(self._model, batch.inputs["input_ids"]).sum(1).tolist()
+        counts: list[int] = self.backbone.visual(self._skeleton, batch.inputs["input_ids"]).sum(1).tolist()
         return counts
 
     @torch.inference_mode()

@@ -63,13 +63,14 @@ class Registry:
 
     def __init__(self, files: Iterable[str | Path] = ()) -> None:
         self.plugins: list[Plugin] = []
+        self.files = [Path(file) for file in files]
         self._entries: dict[str, dict[str, list[_Entry]]] = {kind: {} for kind in KINDS}
         self._manager = pluggy.PluginManager("tokenbench")
         self._manager.add_hookspecs(hookspecs)
         for point in sorted(entry_points(group="tokenbench"), key=lambda point: point.name):
             self._add_entry_point(point)
-        for file in files:
-            self._add_file(Path(file))
+        for file in self.files:
+            self._add_file(file)
 
     def names(self, kind: str) -> list[str]:
         """All names of a kind, sorted."""

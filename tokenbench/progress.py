@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
-__all__ = ["Progress", "progress"]
+__all__ = ["Progress", "Silent", "progress"]
 
 INTERVAL = 30.0
 
@@ -23,14 +23,16 @@ class Progress(Protocol):
 def progress(total: int, out: TextIO, quiet: bool = False) -> Iterator[Progress]:
     """Progress over `total` answers, on `out`."""
     if quiet:
-        yield _Silent()
+        yield Silent()
     elif out.isatty():
         yield from _bar(total, out)
     else:
         yield _Lines(total, out)
 
 
-class _Silent:
+class Silent:
+    """Says nothing."""
+
     def advance(self, answers: int, what: str) -> None:
         pass
 

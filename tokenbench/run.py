@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import MachineError, UsageError
+from tokenbench.spec import VANILLA, Spec
 from tokenbench.store import Store
 from tokenbench.units import by_unit
 
@@ -44,6 +45,17 @@ class Run:
         """The content of run.json: spec, cells, versions, hardware, notes."""
         return self._store.manifest()
 
+    def spec(self) -> Spec:
+        """What was asked for.
+
+        Raises UsageError for definitions of tasks inside the run directory: they are code, and a run may come from anybody.
+        """
+        spec = Spec.from_json(self.manifest["spec"])
+        for folder in map(Path, spec.definitions):
+            if folder.resolve().is_relative_to(self.folder.resolve()):
+                raise UsageError(f"{self.folder} names task definitions within itself: {folder}", "move them elsewhere")
+        return spec
+
     def samples(self) -> pd.DataFrame:
         """One row for every sample of every finished cell of the run.
 
@@ -77,10 +89,9 @@ class Run:
         from tokenbench.suite import first
         from tokenbench.suites import resolve_suite
 
-        spec = self.manifest["spec"]
-        sources = spec.get("data", ()), spec.get("definitions", ())
-        _, tasks = resolve_suite(spec["suite"], spec["tasks"], self._known or registry(), *sources)
-        return {(task.name, sample.key): sample for task in tasks for sample in first(task, spec["limit"])}
+        spec = self.spec()
+        _, tasks = resolve_suite(spec.suite, spec.tasks, self._known or registry(), spec.data, spec.definitions)
+        return {(task.name, sample.key): sample for task in tasks for sample in first(task, spec.limit)}
 
     def about(self) -> dict[str, Any]:
         """The manifest with the failures, and time and memory where measured: all that is known of the run but its scores."""
@@ -129,11 +140,16 @@ class Run:
         return [failure for failure in found if failure]
 
     def whole(self) -> pd.DataFrame:
-        """`samples` without the strategies and budgets that failed on any task."""
-        samples = self.samples()
-        arm = ["model", "strategy", "budget"]
-        for lost in {tuple(failure[name] for name in arm) for failure in self.failures()}:
-            samples = samples[(samples[arm] != lost).any(axis=1)]
+        """`samples` without the tasks that vanilla failed on, and without the strategies and budgets that failed on any other."""
+        import pandas as pd
+
+        samples, failures = self.samples(), self.failures()
+        task, arm = ["model", "task"], ["model", "strategy", "budget"]
+        gone = {tuple(f[name] for name in task) for f in failures if f["strategy"] == VANILLA}
+        lost = {tuple(f[name] for name in arm) for f in failures if tuple(f[name] for name in task) not in gone}
+        for columns, names in ((task, gone), (arm, lost)):
+            if names:
+                samples = samples[~pd.MultiIndex.from_frame(samples[columns]).isin(names)]
         return samples
 
     def compare(self, margin: float = 1.0) -> Comparison:

@@ -1,23 +1,18 @@
-"""What a run is: its resolved settings, and the cells that follow from them."""
+"""What a run is: its resolved settings, and the arms that follow from them."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-import sys
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from itertools import product
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tokenbench.budget import Budget
 from tokenbench.naming import NamedStrategy, parse_strategy
 from tokenbench.plugins import Registry
 
-__all__ = ["VANILLA", "Arm", "Cell", "Spec", "arms", "source_hash"]
+__all__ = ["FLOORS", "VANILLA", "Arm", "Spec", "arms"]
 
 VANILLA = "vanilla"
 FLOORS = ("random", "downsample")
@@ -47,6 +42,12 @@ class Spec:
         """As run.json holds it."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
+    @classmethod
+    def from_json(cls, settings: dict[str, Any]) -> Spec:
+        """Back from run.json."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        return cls(**values)
+
     @property
     def digest(self) -> str:
         """Eight hex digits that tell specs apart."""
@@ -62,18 +63,6 @@ class Arm:
     seed: int
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Model x strategy x budget x seed x task; `id` is a hash of all that can change its answers."""
-
-    id: str
-    model: str
-    strategy: str
-    budget: str
-    seed: int
-    task: str
-
-
 def arms(spec: Spec, known: Registry) -> list[Arm]:
     """Vanilla first, then what takes no budget, then every strategy and floor at every budget, the stochastic ones once a seed."""
     result = [Arm(parse_strategy(VANILLA, known), Budget.everything(), spec.seeds[0])]
@@ -85,35 +74,3 @@ def arms(spec: Spec, known: Registry) -> list[Arm]:
         seeds = spec.seeds if named.strategy.stochastic else spec.seeds[:1]
         result += [Arm(named, Budget.parse(budget), seed) for seed in seeds]
     return result
-
-
-def source_hash(obj: Any) -> str:
-    """A hash of the source of a module, or of an object's class, and of what it uses from its own package."""
-    if inspect.ismodule(obj):
-        return _hash_of((obj,))
-    cls = obj if isinstance(obj, type) else type(obj)
-    return _hash_of(tuple(sys.modules[base.__module__] for base in cls.__mro__))
-
-
-@lru_cache
-def _hash_of(modules: tuple[ModuleType, ...]) -> str:
-    files: set[str] = set()
-    for module in modules:
-        _collect(module, files)
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(Path(file).name.encode() + Path(file).read_bytes())
-    return digest.hexdigest()
-
-
-def _collect(module: ModuleType, files: set[str]) -> None:
-    """Add the module's file and those of the modules of its package that it imports from."""
-    file = getattr(module, "__file__", None)
-    package = module.__name__.partition(".")[0]
-    if file is None or file in files or package in sys.stdlib_module_names or package in ("pydantic", "torch"):
-        return
-    files.add(file)
-    for value in vars(module).values():
-        used = value if inspect.ismodule(value) else sys.modules.get(getattr(value, "__module__", None) or "")
-        if used is not None and used.__name__.partition(".")[0] == package:
-            _collect(used, files)

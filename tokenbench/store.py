@@ -3,11 +3,14 @@
     RUN/run.json                          resolved spec, cells, versions, hardware
     RUN/cells/<cell id>.parquet, .json    final records of a cell, published at once; and its summary
     RUN/cells/<cell id>.failed.json       why a cell has none
+    RUN/cells/<cell id>.parquet.broken    a final file that could not be read any more; the cell is run again
     RUN/journal/<cell id>.<host>.<pid>.jsonl   records while the cell runs
-    RUN/logs/  RUN/report/
+    RUN/logs/<cell id>.log                what happened to the cell
+    RUN/lock, RUN/running.json            who runs it now
+    RUN/report/
 
 A record goes to the journal as soon as it exists. A complete cell is written to one Parquet file, moved into place by an
-atomic rename, and only then loses its journals. A torn last line of a journal is as if it had never been written.
+atomic rename, and only then loses its journals. A torn line of a journal is as if it had never been written.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,8 @@ from tokenbench.files import publish
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OWN = ("cells", "journal", "logs", "report", "lock", "running.json")  # what is there before run.json
 
 RECORD = pa.schema(
     [
@@ -59,6 +64,7 @@ class Store:
         self.folder = folder
         self._cells = folder / "cells"
         self._journal = folder / "journal"
+        self._logs = folder / "logs"
         self._writer = f"{socket.gethostname()}.{os.getpid()}"
 
     @classmethod
@@ -68,18 +74,21 @@ class Store:
             raise UsageError(f"{folder} is not a run directory: it holds no run.json")
         return cls(folder)
 
-    def start(self, manifest: dict[str, Any]) -> None:
-        """Make the directory, or take up the one that is there; it must be of the same spec.
-
-        Raises UsageError if the directory holds another run or something else, MachineError if it cannot be written.
-        """
-        self.check(manifest["spec"])
+    def make(self) -> None:
+        """Make the directory, unless it is there. Raises MachineError if it cannot be written."""
         try:
-            for folder in (self._cells, self._journal, self.folder / "logs", self.folder / "report"):
+            for folder in (self._cells, self._journal, self._logs, self.folder / "report"):
                 folder.mkdir(parents=True, exist_ok=True)
-            publish(self.folder / "run.json", json.dumps(manifest, indent=2).encode())
         except OSError as error:
             raise MachineError(f"cannot write the run to {self.folder}: {error.strerror or error}") from None
+
+    def start(self, manifest: dict[str, Any]) -> None:
+        """Begin the run, or take up the one that is there; it must be of the same spec.
+
+        Raises UsageError if the directory holds another run or something else.
+        """
+        self.check(manifest["spec"])
+        publish(self.folder / "run.json", json.dumps(manifest, indent=1).encode())
 
     def check(self, spec: dict[str, Any]) -> None:
         """Raise unless a run of this spec may start or go on here. Writes nothing."""
@@ -88,7 +97,7 @@ class Store:
         if not self.folder.is_dir():
             raise UsageError(f"the output {self.folder} is a file", "name a new folder with -o")
         if not (self.folder / "run.json").exists():
-            if any(self.folder.iterdir()):
+            if any(path.name not in OWN for path in self.folder.iterdir()):
                 raise UsageError(f"the output {self.folder} is not empty and holds no run", "name a new folder with -o")
             return
         there = self.manifest()["spec"]
@@ -132,9 +141,17 @@ class Store:
         return records
 
     def done(self, cell: str) -> Set[str]:
-        """The samples of a cell that need not be run: journaled ones, or all of a published cell."""
+        """The samples of a cell that need not be run: journaled ones, or all of a published cell.
+
+        A published file that cannot be read is set aside, so that the cell is run again.
+        """
         if self.is_done(cell):
-            return set(self.records(cell)["sample"].to_pylist())
+            try:
+                return set(self.records(cell)["sample"].to_pylist())
+            except (MachineError, KeyError) as error:
+                path = self._cells / f"{cell}.parquet"
+                path.replace(path.with_name(f"{path.name}.broken"))
+                self.log(cell, f"{error}; it is set aside, and the cell is run again")
         return self.journaled(cell).keys()
 
     def append(self, records: Iterable[tuple[str, dict[str, Any]]]) -> None:
@@ -144,17 +161,26 @@ class Store:
             lines.setdefault(cell, []).append(json.dumps(record))
         for cell, cell_lines in lines.items():
             with (self._journal / f"{cell}.{self._writer}.jsonl").open("ab") as file:
-                file.write(("\n".join(cell_lines) + "\n").encode())
+                # The first newline ends a line that a full disk or a crash may have torn.
+                file.write(("\n" + "\n".join(cell_lines) + "\n").encode())
 
     def finish(self, cell: str, samples: Sequence[str], about: dict[str, Any]) -> None:
         """Publish a complete cell: exactly one record a sample, in the order of `samples`."""
         journal = self.journaled(cell)
-        table = pa.Table.from_pylist([journal[sample] for sample in samples], schema=RECORD)
+        try:
+            table = pa.Table.from_pylist([journal[sample] for sample in samples], schema=RECORD)
+        except (pa.ArrowException, KeyError) as error:
+            raise MachineError(
+                f"a journal of cell {cell} in {self._journal} holds what no run wrote: {error}",
+                f"delete {self._journal / cell}.*.jsonl and run again",
+            ) from None
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
-        summary = {**about, "samples": len(samples), "score": sum(table["score"].to_pylist()) / len(samples)}
+        score = sum(table["score"].to_pylist()) / len(samples)
+        summary = {**about, "samples": len(samples), "score": score}
         publish(self._cells / f"{cell}.json", json.dumps(summary, indent=2).encode())
         publish(self._cells / f"{cell}.parquet", sink.getvalue().to_pybytes())
+        self.log(cell, f"published: {len(samples)} samples, mean score {score:.4f}")
 
     def summary(self, cell: str) -> dict[str, Any]:
         """What `finish` was told about a published cell, with its number of samples and mean score."""
@@ -162,7 +188,7 @@ class Store:
         return about
 
     def fail(self, cell: str, about: dict[str, Any]) -> None:
-        """Remember why a cell cannot be finished; it is tried again when the run goes on."""
+        """Remember why a cell cannot be finished; it is left alone until it is forgiven, or its identity changes."""
         publish(self._cells / f"{cell}.failed.json", json.dumps(about, indent=2).encode())
 
     def failure(self, cell: str) -> dict[str, Any] | None:
@@ -173,10 +199,24 @@ class Store:
         about: dict[str, Any] = json.loads(path.read_text())
         return about
 
+    def forgive(self, cell: str) -> None:
+        """Forget that a cell failed, so that it is tried again."""
+        (self._cells / f"{cell}.failed.json").unlink(missing_ok=True)
+
     def sweep(self, cell: str) -> None:
-        """Remove the journals of a published cell."""
-        for path in (*self._journal.glob(f"{cell}.*.jsonl"), self._cells / f"{cell}.failed.json"):
+        """Remove the journals of a published cell, and what it failed with before."""
+        for path in self._journal.glob(f"{cell}.*.jsonl"):
             path.unlink(missing_ok=True)
+        self.forgive(cell)
+
+    def log(self, cell: str, text: str) -> None:
+        """Add to a cell's log, with the time (UTC) and who writes."""
+        with (self._logs / f"{cell}.log").open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {self._writer} {text.rstrip()}\n")
+
+    def orphans(self, cells: Iterable[str]) -> list[str]:
+        """Published cells that are none of these: of other versions of what a cell depends on."""
+        return sorted({path.stem for path in self._cells.glob("*.parquet")} - set(cells))
 
     def records(self, cell: str) -> pa.Table:
         """The published records of a cell."""

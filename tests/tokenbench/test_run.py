@@ -17,9 +17,9 @@ import pytest
 
 import tokenbench
 from tokenbench import cli, files
+from tokenbench.identity import source_hash
 from tokenbench.naming import parse_strategy
 from tokenbench.plugins import registry
-from tokenbench.spec import source_hash
 from tokenbench.store import Store
 
 TOY = Path(registry().get("backbones", "toy-llava").source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import Any
 from PIL import Image
 
 from tokenbench.comparison import Comparison, compare
+from tokenbench.identity import Cell, packed
 from tokenbench.run import Run
-from tokenbench.spec import Cell, Spec
+from tokenbench.spec import Spec
 from tokenbench.store import SCHEMA_VERSION, Store
 from tokenbench.suite import Box, Sample
 from tokenbench.units import by_unit
@@ -63,17 +64,18 @@ def _comparison(kind: MadeUp) -> Comparison:
 def _run(folder: Path, kind: MadeUp) -> Run:
     store = Store(folder)
     cells = [
-        (at, Cell(f"cell{at}", model, name, budget, 0, task), right)
+        (at, Cell(model, name, budget, 0, task, {"made up": {"number": at}}), right)
         for at, (model, (name, budget, right), task) in enumerate(product(kind.models, ARMS, kind.tasks))
     ]
+    store.make()
     store.start(_manifest(kind, [cell for _, cell, _ in cells]))
     for at, cell, right in cells:
         if kind.failed and cell.strategy == "careless":
-            store.fail(cell.id, {**asdict(cell), "kind": "failed", "reason": f"no number: {kind.text}"})
+            store.fail(cell.id, {**cell.names, "kind": "failed", "reason": f"no number: {kind.text}"})
             continue
         records = list(_records(kind, cell, right, at))
         store.append((cell.id, record) for record in records)
-        store.finish(cell.id, [record["sample"] for record in records], {**asdict(cell), "official": {}})
+        store.finish(cell.id, [record["sample"] for record in records], {**cell.names, "official": {}})
         store.sweep(cell.id)
     run = _MadeUpRun(folder)
     run.asked = _questions(kind)
@@ -114,15 +116,23 @@ def _manifest(kind: MadeUp, cells: Sequence[Cell]) -> dict[str, Any]:
         suite="made-up", tasks=kind.tasks, models=kind.models, strategies=("careful", "careless"), floors=(),
         budgets=("1/4",), seeds=(0,), limit=kind.limit, batch_size=8, device="cpu", dtype="float32", attention="sdpa",
     )  # fmt: skip
-    about = {"identity": "0", "prompt": "?", "attention": "sdpa", "decoder_layers": 2, "decoding": "greedy"}
+    about = {
+        "identity": "0",
+        "prompt": "?",
+        "attention": "sdpa",
+        "device": "cpu",
+        "decoder_layers": 2,
+        "decoding": "greedy",
+    }
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
-        "cells": [asdict(cell) for cell in cells],
-        "tasks": {task: {"unit_rule": "mean", "identity": ""} for task in kind.tasks},
+        **packed(cells),
+        "tasks": {task: {"unit_rule": "mean", "identity": "", "samples": IMAGES} for task in kind.tasks},
         "models": dict.fromkeys(kind.models, about),
         "versions": {"tokenbench": "0", "python": "3", "torch": "2", "transformers": "5"},
         "hardware": {"machine": "made-up", "system": "none", "threads": 1, "gpu": None},
         "plugins": [],
+        "plugin_files": [],
         "notes": [kind.text] if kind.text != "yes" else [],
     }

@@ -19,6 +19,7 @@ import tokenbench
 from tests.suites.lmms.benchmarks import NINE, data_option, make, picture, write
 from tests.tokenbench.test_run import call
 from tokenbench import runner
+from tokenbench.model import Model
 from tokenbench_suites.lmms import index
 from tokenbench_suites.lmms.benchmark import Benchmark
 
@@ -121,7 +122,7 @@ def test_a_picture_is_decoded_once_a_sample_however_many_cells(finished: Path, d
 def test_a_finished_run_decodes_nothing_again(
     root: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runner.Model, "prepare", None)
+    monkeypatch.setattr(Model, "generate", None)
     arguments = ["--suite", "image-public", "--data", data_option(root), *SMALL, "-o", str(finished)]
     assert call("run", *arguments) == 0
     assert "official.csv" in capsys.readouterr().err

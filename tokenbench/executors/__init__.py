@@ -1,0 +1,62 @@
+"""Where the work of a run is done: in this process, or by workers that an existing engine schedules.
+
+A unit of work is a range of one model's batches, so that what cells share is shared. Workers write to the journals of the run
+directory and skip what is there; so a lost worker costs the unit in flight, and a unit done twice counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tokenbench.progress import Progress
+    from tokenbench.store import Store
+    from tokenbench.work import Work
+    from tokenbench.worker import Unit
+
+__all__ = ["Executor", "Job", "units"]
+
+UNITS_A_WORKER = 4  # so that a slow or lost one holds up little
+
+
+@dataclass(frozen=True)
+class Job:
+    """What there is to do. plugin_files, device: what a worker elsewhere needs to make the same works."""
+
+    store: Store
+    works: Mapping[str, Work]
+    plugin_files: tuple[str, ...]
+    device: str
+
+    def answers(self, unit: Unit) -> int:
+        """How many a unit has."""
+        work = self.works[unit.model]
+        return sum(map(len, work.batches[unit.start : unit.stop])) * len(work.arms)
+
+
+class Executor(Protocol):
+    """Does a job."""
+
+    def device(self, asked: str) -> str:
+        """Where models run, for what a user asked for."""
+
+    def check(self, works: Mapping[str, Work]) -> None:
+        """Raise what can be known to be wrong before the run directory is touched."""
+
+    def run(self, job: Job, bar: Progress) -> None:
+        """Do all of it. Raises MachineError for what stops a worker, after the others have ended."""
+
+
+def units(works: Mapping[str, Work], workers: int) -> list[Unit]:
+    """The job in units of nearly equal size, those of a model side by side."""
+    from tokenbench.worker import Unit
+
+    found = []
+    for name, work in works.items():
+        size = max(1, len(work.batches) // (UNITS_A_WORKER * workers))
+        found += [
+            Unit(name, start, min(start + size, len(work.batches))) for start in range(0, len(work.batches), size)
+        ]
+    return found

@@ -1,0 +1,31 @@
+"""All in this process, one model after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tokenbench.executors import Job
+from tokenbench.progress import Progress
+from tokenbench.work import Work
+from tokenbench.worker import Unit, Worker
+
+__all__ = ["Local"]
+
+
+class Local:
+    """The default."""
+
+    def device(self, asked: str) -> str:
+        return asked
+
+    def check(self, works: Mapping[str, Work]) -> None:
+        """Weights that cannot be loaded are found here; one model at a time is in memory."""
+        for work in works.values():
+            work.model.load()
+            if len(works) > 1:
+                work.model.release()
+
+    def run(self, job: Job, bar: Progress) -> None:
+        worker = Worker(job.store, dict(job.works))
+        for name, work in job.works.items():
+            worker.answer(Unit(name, 0, len(work.batches)), bar)

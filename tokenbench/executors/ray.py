@@ -1,0 +1,94 @@
+"""Workers on a Ray cluster, this machine's own or one that runs; Ray restarts lost ones and gives them their unit again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tokenbench.errors import MachineError, TokenBenchError, UsageError
+from tokenbench.executors import Job, units
+from tokenbench.progress import Progress, Silent
+from tokenbench.work import Work
+from tokenbench.worker import Unit, Worker
+
+__all__ = ["Ray"]
+
+LOSSES = 5  # of one worker, before the run gives up
+
+
+class Ray:
+    """workers: how many; 0 for one a GPU, or one a CPU where there is none. address: of a cluster; empty for this machine."""
+
+    def __init__(self, workers: int = 0, address: str = "") -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ImportError:
+            raise MachineError("Ray is not installed", 'pip install "tokenbench[ray]"') from None
+        self._ray: Any = ray
+        try:
+            if not ray.is_initialized():
+                ray.init(
+                    address=address or None,
+                    include_dashboard=None if address else False,
+                    log_to_driver=False,
+                    logging_level=logging.WARNING,
+                )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
+            raise MachineError(f"cannot reach {where}: {' '.join(str(error).split())[:200]}") from None
+        there = self._ray.cluster_resources()
+        self._gpus = int(there.get("GPU", 0))
+        self._workers = workers or self._gpus or int(there.get("CPU", 1))
+        if self._workers > int(there.get("GPU" if self._gpus else "CPU", 1)):
+            raise UsageError(
+                f"--workers {workers}: the cluster has {self._gpus or int(there.get('CPU', 1))} places for them"
+            )
+
+    def device(self, asked: str) -> str:
+        """`auto` is a GPU where the cluster has any."""
+        return asked if asked != "auto" else "cuda" if self._gpus else "cpu"
+
+    def check(self, works: Mapping[str, Work]) -> None:
+        """Weights are only loaded by the workers."""
+
+    def run(self, job: Job, bar: Progress) -> None:
+        ray, todo = self._ray, units(job.works, self._workers)
+        remote = ray.remote(num_cpus=1, num_gpus=1 if self._gpus else 0, max_restarts=LOSSES, max_task_retries=LOSSES)(
+            _Actor
+        )
+        actors = [
+            remote.remote(str(job.store.folder.resolve()), job.plugin_files, job.device)
+            for _ in range(min(self._workers, len(todo)))
+        ]
+        pool = ray.util.ActorPool(actors)
+        try:
+            for unit, error in pool.map_unordered(lambda actor, unit: actor.answer.remote(unit), todo):
+                if error is not None:
+                    raise error
+                bar.advance(job.answers(unit), f"{unit.model}, batches {unit.start} to {unit.stop}")
+        except ray.exceptions.RayActorError as error:
+            raise MachineError(
+                f"a worker was lost {LOSSES} times: {' '.join(str(error).split())[:200]}", "the same command goes on"
+            ) from None
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+
+class _Actor:
+    """A worker of its own process, made with its first unit, so that what is wrong is reported as that unit's."""
+
+    def __init__(self, folder: str, plugin_files: tuple[str, ...], device: str) -> None:
+        self._of = folder, plugin_files, device
+        self._worker: Any = None
+
+    def answer(self, unit: Unit) -> tuple[Unit, TokenBenchError | None]:
+        try:
+            self._worker = self._worker or Worker.of_run(*self._of)
+            self._worker.answer(unit, Silent())
+        except TokenBenchError as error:
+            return unit, error
+        return unit, None

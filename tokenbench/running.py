@@ -1,0 +1,183 @@
+"""The commands that run cells: a new run, and one that goes on."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
+from tokenbench.executors.options import executor_options
+from tokenbench.options import list_option, match_option, plugin_option
+from tokenbench.reporting import write_reports
+
+if TYPE_CHECKING:
+    from tokenbench.executors import Executor
+    from tokenbench.plugins import Registry
+    from tokenbench.spec import Spec
+
+__all__ = ["resume", "run"]
+
+
+@click.command()
+@click.option("--suite", default="image", show_default=True, help="Suite, or suites with tasks: lmms:pope,lmms:mme.")
+@list_option("--tasks", help="Only these tasks of the suite.")
+@list_option("--data", help="Local data of public tasks: gqa=FOLDER (parquet, arrow, image folder).")
+@list_option("--tasks-dir", help="Folders with own task definitions, for the suite lmms.")
+@list_option("--strategies", help="Strategies, with parameters after colons: clse:temp=0.2,fastv.")
+@list_option("--budgets", default="1/3,2/9,1/9", help="What to retain: tokens (192) or shares (1/3, 33%, 0.334).")
+@list_option(
+    "--models",
+    help="Names, folders with weights, or Hugging Face ids (ID@REVISION).  [default: the suite's toy model]",
+)
+@list_option("--seeds", default="0,1,2", help="Seeds of strategies that draw at random.")
+@click.option(
+    "--floors/--no-floors",
+    default=True,
+    show_default=True,
+    help="Run the strategies 'random' and 'downsample' as floors.",
+)
+@match_option
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Questions a batch.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
+@click.option(
+    "--attention",
+    type=click.Choice(["sdpa", "eager", "flash_attention_2"]),
+    default="sdpa",
+    show_default=True,
+    help="Attention of the decoder.",
+)
+@click.option(
+    "--spec",
+    "spec_file",
+    type=click.Path(path_type=Path),
+    help="A TOML file with any of these options; the command line wins.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run directory.  [default: runs/SUITE-HASH]")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the cells, run nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@executor_options
+@plugin_option
+@click.pass_context
+def run(
+    context: click.Context,
+    /,
+    plugin_files: tuple[str, ...],
+    spec_file: Path | None,
+    output: Path | None,
+    dry_run: bool,
+    quiet: bool,
+    executor: Callable[[], Executor],
+    **options: Any,
+) -> None:
+    """Run every strategy x budget x model cell of a suite and compare them.
+
+    Run again to go on where an interrupted run stopped.
+    """
+    from tokenbench.plugins import Registry
+    from tokenbench.settings import show_cells, spec_of
+
+    known = Registry(plugin_files)
+    if spec_file:
+        from tokenbench.specfile import read_spec
+
+        given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        options |= {name: value for name, value in read_spec(spec_file, known).items() if name not in given}
+    spec = spec_of(options, known)
+    folder = output or Path("runs") / (re.sub(r"[^\w.-]+", "-", spec.suite) + f"-{spec.digest}")
+    if dry_run:
+        show_cells(spec, known)
+        return
+    _carry_out(spec, folder, known, quiet, executor())
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--retry-failed", is_flag=True, help="Try failed cells again.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@executor_options
+@plugin_option
+def resume(
+    folder: Path,
+    retry_failed: bool,
+    quiet: bool,
+    executor: Callable[[], Executor],
+    plugin_files: tuple[str, ...],
+) -> None:
+    """Go on with a run by its directory alone. Cells whose identity has changed since are run again.
+
+    Plug-ins that were single files must be named again: a run directory may come from anybody.
+    """
+    from tokenbench.plugins import Registry
+    from tokenbench.run import Run
+
+    known = Registry(plugin_files)
+    there = Run.open(folder, known)
+    named = {path.name for path in known.files}
+    lacking = [file for file in there.manifest["plugin_files"] if Path(file).name not in named]
+    if lacking:
+        raise UsageError(
+            f"{folder} was run with plug-ins that are not named now",
+            " ".join(f"--plugin {file}" for file in lacking),
+        )
+    spec = there.spec()
+    _carry_out(spec, folder, known, quiet, executor(), retry_failed)
+
+
+def _carry_out(
+    spec: Spec, folder: Path, known: Registry, quiet: bool, executor: Executor, retry_failed: bool = False
+) -> None:
+    """Run, report, and say what failed."""
+    from tokenbench.progress import progress
+    from tokenbench.runner import execute
+
+    try:
+        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed)
+    except TokenBenchError:
+        raise
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or folder}: {error.strerror or error}", "mend it and run again to go on"
+        ) from error
+    except Exception as error:
+        log = folder / "logs" / "traceback.txt"
+        if not log.parent.is_dir():
+            raise
+        log.write_text(traceback.format_exc())
+        raise TokenBenchError(f"internal error: {type(error).__name__}: {error}", f"traceback in {log}") from error
+    click.echo(f"run: {folder}", err=True)
+    failures = _failures(folder)
+    try:
+        write_reports(folder, ("markdown", "csv", "html", "terminal"), known)
+    except UsageError:  # nothing is left to compare
+        if not failures:
+            raise
+    if failures:
+        raise StrategyError(
+            f"cells without numbers: {'; '.join(failures)}",
+            f"when it is mended: tokenbench resume {folder} --retry-failed",
+        )
+
+
+def _failures(folder: Path) -> list[str]:
+    """What failed, each reason once; what is infeasible is no failure."""
+    from tokenbench.run import Run
+
+    broken = [failure for failure in Run.open(folder).failures() if failure["kind"] == "failed"]
+    strategies: dict[str, list[str]] = {}
+    for failure in broken:
+        strategies.setdefault(failure["reason"], []).append(failure["strategy"])
+    return [f"{_named(names)}: {reason}" for reason, names in strategies.items()]
+
+
+def _named(names: Sequence[str]) -> str:
+    once = list(dict.fromkeys(names))
+    return ", ".join(once) if len(once) <= 3 else f"{len(once)} strategies"

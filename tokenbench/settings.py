@@ -1,0 +1,80 @@
+"""The options of a run, resolved: every name and number is checked here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tokenbench.errors import UsageError
+from tokenbench.options import flat
+
+if TYPE_CHECKING:
+    from tokenbench.plugins import Registry
+    from tokenbench.spec import Spec
+
+__all__ = ["show_cells", "spec_of"]
+
+
+def spec_of(options: dict[str, Any], known: Registry) -> Spec:
+    """The spec that the options of `tokenbench run` say. Raises UsageError for what is unknown or wrong."""
+    from tokenbench.budget import Budget
+    from tokenbench.naming import parse_strategy
+    from tokenbench.spec import FLOORS, VANILLA, Spec
+    from tokenbench.suites import data_folders, resolve_suite
+
+    named = flat(options["strategies"])
+    if not named:
+        raise UsageError("no strategy named", f"--strategies takes any of {', '.join(known.names('strategies'))}")
+    strategies = tuple(dict.fromkeys(parse_strategy(text, known).name for text in named))
+    strategies = tuple(name for name in strategies if name != VANILLA)
+    budgets = flat(options["budgets"])
+    seeds = flat(options["seeds"])
+    data = tuple(f"{task}={path.resolve()}" for task, path in data_folders(flat(options["data"])).items())
+    definitions = tuple(str(Path(folder).resolve()) for folder in flat(options["tasks_dir"]))
+    suite, tasks = resolve_suite(options["suite"], flat(options["tasks"]), known, data, definitions)
+    if not options["models"] and not suite.model:
+        raise UsageError(f"suite '{suite.name}' has no model of its own", "name one with --models")
+    models = flat(options["models"]) if options["models"] else (suite.model,)
+    for name, values in (("budgets", budgets), ("models", models), ("seeds", seeds)):
+        if not values:
+            raise UsageError(f"--{name} is empty")
+    if not all(seed.isdigit() for seed in seeds):
+        raise UsageError(f"--seeds takes whole numbers, not {','.join(seeds)}")
+    return Spec(
+        suite=options["suite"],
+        data=data,
+        definitions=definitions,
+        tasks=tuple(task.name for task in tasks),
+        models=models,
+        strategies=strategies,
+        floors=tuple(name for name in FLOORS if options["floors"] and name not in strategies),
+        match=options["match"],
+        budgets=tuple(str(Budget.parse(budget)) for budget in budgets),
+        seeds=tuple(int(seed) for seed in seeds),
+        limit=options["limit"],
+        batch_size=options["batch_size"],
+        device=options["device"],
+        dtype=options["dtype"],
+        attention=options["attention"],
+    )
+
+
+def show_cells(spec: Spec, known: Registry) -> None:
+    """Print the cells of a run."""
+    from tokenbench.spec import arms
+    from tokenbench.suite import first
+    from tokenbench.suites import resolve_suite
+
+    _, tasks = resolve_suite(spec.suite, spec.tasks, known, spec.data, spec.definitions)
+    chosen = arms(spec, known)
+    samples = sum(len(first(task, spec.limit)) for task in tasks)
+    for model in spec.models:
+        for arm in chosen:
+            seed = f"seed {arm.seed}" if arm.named.strategy.stochastic else ""
+            click.echo(f"{model}  {arm.named.name}  {arm.budget}  {seed}".rstrip())
+    cells = len(spec.models) * len(chosen) * len(tasks)
+    click.echo(
+        f"{cells} cells of {len(tasks)} tasks, {samples * len(spec.models) * len(chosen)} answers; nothing was run"
+    )

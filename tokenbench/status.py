@@ -1,0 +1,164 @@
+"""How far a run is, cell by cell, and which cells a change has made stale."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tokenbench.errors import TokenBenchError
+from tokenbench.options import plugin_option
+
+if TYPE_CHECKING:
+    from tokenbench.plugins import Registry
+
+__all__ = ["CellState", "Status", "status", "status_of"]
+
+NAMES = ("model", "strategy", "budget", "seed", "task")
+
+
+@dataclass(frozen=True)
+class CellState:
+    """One cell. state: done, running, waiting, failed or infeasible. reason: of a failure. stale: what has changed since."""
+
+    id: str
+    model: str
+    strategy: str
+    budget: str
+    seed: int
+    task: str
+    state: str
+    answers: int
+    samples: int
+    reason: str = ""
+    stale: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}  {self.strategy}  {self.budget}  seed {self.seed}  {self.task}"
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run. holder: host and pid of who runs it now. seconds_left: at the speed so far; None if that is not known.
+
+    unknown: why it cannot be told whether cells are stale. orphans: finished cells of other identities, kept, in no report.
+    """
+
+    run: str
+    cells: Sequence[CellState]
+    holder: Mapping[str, Any] | None
+    seconds_left: float | None
+    unknown: str
+    orphans: Sequence[str]
+
+    @property
+    def answers(self) -> int:
+        return sum(cell.answers for cell in self.cells)
+
+    @property
+    def samples(self) -> int:
+        return sum(cell.samples for cell in self.cells)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Cells by state; stale ones once more as such."""
+        found = Counter(cell.state for cell in self.cells)
+        found["stale"] = sum(bool(cell.stale) for cell in self.cells)
+        return {state: number for state, number in found.items() if number}
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {**asdict(self), "counts": self.counts, "answers": self.answers, "samples": self.samples}
+
+
+def status_of(folder: Path, known: Registry) -> Status:
+    """Raises UsageError if there is no run in the folder."""
+    from tokenbench.lock import holder
+    from tokenbench.run import Run
+    from tokenbench.store import Store
+
+    run, store = Run.open(folder, known), Store.open(folder)
+    who = holder(folder)
+    cells = [_state(store, cell, run.manifest, who is not None) for cell in run.manifest["cells"]]
+    try:
+        changed, unknown = _changed(run, known), ""
+    except TokenBenchError as error:
+        changed, unknown = {}, str(error)
+    cells = [replace(cell, stale=tuple(changed.get(_key(asdict(cell)), ()))) for cell in cells]
+    left = _seconds_left(who, sum(c.answers for c in cells), sum(c.samples for c in cells))
+    return Status(str(folder), cells, who, left, unknown, store.orphans(cell.id for cell in cells))
+
+
+def _state(store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], running: bool) -> CellState:
+    named = {name: cell[name] for name in ("id", *NAMES)}
+    samples = int(manifest["tasks"][cell["task"]]["samples"])
+    if store.is_done(cell["id"]):
+        return CellState(**named, state="done", answers=samples, samples=samples)
+    answers, failure = len(store.journaled(cell["id"])), store.failure(cell["id"])
+    if failure:
+        return CellState(**named, state=failure["kind"], answers=answers, samples=samples, reason=failure["reason"])
+    return CellState(**named, state="running" if running else "waiting", answers=answers, samples=samples)
+
+
+def _changed(run: Any, known: Registry) -> dict[tuple[Any, ...], list[str]]:
+    """By the names of a cell: what in its identity would be another if it were run now."""
+    from tokenbench.identity import differences, unpacked
+    from tokenbench.work import works_of
+
+    devices = {about["device"] for about in run.manifest["models"].values()}
+    works = works_of(run.spec(), known, devices.pop() if len(devices) == 1 else "")
+    now = {_key(cell.names): cell.parts for work in works.values() for cell in work.cells.values()}
+    then = unpacked(run.manifest)
+    return {_key(cell): differences(then[cell["id"]], now.get(_key(cell), {})) for cell in run.manifest["cells"]}
+
+
+def _key(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(cell[name] for name in NAMES)
+
+
+def _seconds_left(who: Mapping[str, Any] | None, answers: int, samples: int) -> float | None:
+    if not who:
+        return None
+    new, seconds = answers - who["done"], time.time() - who["started"]
+    return seconds / new * (samples - answers) if new > 0 and seconds > 0 else None
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("-v", "--verbose", is_flag=True, help="Every cell, with its identity.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@plugin_option
+def status(folder: Path, verbose: bool, form: str, plugin_files: tuple[str, ...]) -> None:
+    """Say how far a run is, what failed, and which cells would be run again because something changed."""
+    from tokenbench.plugins import Registry
+
+    found = status_of(folder, Registry(plugin_files))
+    if form == "json":
+        click.echo(json.dumps(found.to_json(), indent=2))
+        return
+    click.echo(f"{folder}: {', '.join(f'{number} {state}' for state, number in found.counts.items())}")
+    click.echo(f"{found.answers} of {found.samples} answers")
+    if found.holder is not None:
+        by = f"process {found.holder.get('pid', '?')} on {found.holder.get('host', '?')}"
+        left = f", about {_duration(found.seconds_left)} left" if found.seconds_left is not None else ""
+        click.echo(f"run by {by}{left}")
+    for cell in found.cells:
+        if verbose or cell.reason or cell.stale:
+            why = cell.reason or ("stale: " + "; ".join(cell.stale) if cell.stale else "")
+            click.echo(f"{cell.id}  {cell.name}  {cell.state} {cell.answers}/{cell.samples}  {why}".rstrip())
+    if found.unknown:
+        click.echo(f"whether cells are stale is not known: {found.unknown}")
+    if found.orphans:
+        click.echo(f"{len(found.orphans)} finished cells of other identities are kept and stand in no report")
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min" if minutes else "1 min"

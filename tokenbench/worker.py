@@ -1,0 +1,253 @@
+"""Answers a range of a model's batches, into the journals of a run directory. Any number of workers may do so at once."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tokenbench.engine import Pruner
+from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, TokenBenchError, UsageError
+from tokenbench.evidence import lattice_of_first
+from tokenbench.identity import Cell
+from tokenbench.model import Loaded, Model
+from tokenbench.passes import Asked, Outcome, OutOfMemory, outcomes
+from tokenbench.plugins import Registry
+from tokenbench.progress import Progress
+from tokenbench.records import check_pruned, cost_record, score_record
+from tokenbench.spec import Spec
+from tokenbench.store import Store
+from tokenbench.suite import Sample, Task
+from tokenbench.work import Question, Work, works_of
+
+__all__ = ["Unit", "Worker"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Batches `start` to `stop` of a model: what a lost worker costs at the most."""
+
+    model: str
+    start: int
+    stop: int
+
+
+class Worker:
+    """Does units of one run, with one model in memory at a time."""
+
+    def __init__(self, store: Store, works: dict[str, Work]) -> None:
+        self._store, self._works = store, works
+        self._loaded = ""
+
+    @classmethod
+    def of_run(cls, folder: str, plugin_files: Sequence[str], device: str) -> Worker:
+        """For a run directory that another process has started. Raises MachineError if this process would not compute the
+        same: its software or data are not that one's."""
+        store = Store.open(Path(folder))
+        manifest = store.manifest()
+        works = works_of(Spec.from_json(manifest["spec"]), Registry(plugin_files), device)
+        ours = {cell.id for work in works.values() for cell in work.cells.values()}
+        if ours != {cell["id"] for cell in manifest["cells"]}:
+            raise MachineError(
+                f"a worker has other software or data than the process that started {folder}",
+                f"give all machines the same environment; tokenbench status {folder}, run there, says what differs",
+            )
+        return cls(store, works)
+
+    def answer(self, unit: Unit, bar: Progress) -> None:
+        """Answer what the run directory does not hold yet. What fails is remembered there, and the rest goes on."""
+        work = self._works[unit.model]
+        if self._loaded not in ("", unit.model):
+            self._works[self._loaded].model.release()
+        self._loaded = unit.model
+        _Batches(work, self._store, bar).answer(work.batches[unit.start : unit.stop])
+
+
+class _Batches:
+    """The batches of one unit, and what is done and failed so far."""
+
+    def __init__(self, work: Work, store: Store, bar: Progress) -> None:
+        self._work, self._store, self._bar = work, store, bar
+        cells = work.cells.values()
+        self._done = {cell.id: store.done(cell.id) for cell in cells}
+        self._lost = {cell.id for cell in cells if store.failure(cell.id)}
+        self._failed = {i for i in range(len(work.arms)) if all(cell.id in self._lost for cell in self._cells(i))}
+
+    def answer(self, batches: Sequence[Sequence[Question]]) -> None:
+        left = [questions for questions in batches if self._wanted(questions)]
+        skipped = sum(map(len, batches)) - sum(map(len, left))
+        self._bar.advance(len(self._work.arms) * skipped, "done before")
+        if not left:
+            return
+        with self._work.model.pruner() as pruner:
+            for questions, loaded, unseen in _loaded(self._work.model, left):
+                for question, reason in unseen:
+                    self._lose(question, reason)
+                self._bar.advance(len(self._work.arms) * len(unseen), "failed")
+                if loaded is not None:
+                    self._answer(pruner, questions, loaded)
+
+    def _answer(self, pruner: Pruner, questions: Sequence[Question], loaded: Loaded) -> None:
+        arms, name = self._work.arms, self._work.model.name
+        wanted = self._wanted(questions)
+        self._bar.advance((len(arms) - len(wanted)) * len(questions), "done before")
+        for part, outcome in _answered(self._work, pruner, questions, loaded, wanted, set(self._failed)):
+            i = outcome.plan
+            if outcome.error is not None:
+                self._fail(i, outcome.error)
+            elif i not in self._failed:
+                self._keep(part, outcome)
+            self._bar.advance(len(part), f"{name} {arms[i].named.name} {arms[i].budget}")
+
+    def _cells(self, arm: int) -> list[Cell]:
+        return [self._work.cells[arm, task] for task in self._work.tasks]
+
+    def _missing(self, arm: int, questions: Sequence[Question]) -> list[tuple[int, Cell]]:
+        """Rows whose answer under this arm is not there yet, with the cells they go to."""
+        rows = enumerate(self._work.cells_of(arm, questions))
+        return [
+            (b, cell)
+            for b, cell in rows
+            if cell.id not in self._lost and questions[b][1].key not in self._done[cell.id]
+        ]
+
+    def _wanted(self, questions: Sequence[Question]) -> list[int]:
+        return [i for i in range(len(self._work.arms)) if i not in self._failed and self._missing(i, questions)]
+
+    def _keep(self, questions: Sequence[Question], outcome: Outcome) -> None:
+        """Append the records that are missing. A scorer that fails loses its own cell."""
+        found = []
+        for b, cell in self._missing(outcome.plan, questions):
+            try:
+                found.append((cell.id, _record(self._work, questions[b], outcome, b)))
+            except Exception as error:  # of a task, which may be anybody's
+                task, sample = questions[b]
+                reason = f"task '{task.name}' cannot score sample {sample.key}: {type(error).__name__}: {error}"
+                self._lose_cell(cell, "failed", reason, traceback.format_exc())
+        self._store.append((cell, record) for cell, record in found if cell not in self._lost)
+
+    def _fail(self, arm: int, error: StrategyError | InfeasibleError) -> None:
+        """A strategy that fails loses all its cells."""
+        self._failed.add(arm)
+        kind = "infeasible" if isinstance(error, InfeasibleError) else "failed"
+        for cell in self._cells(arm):
+            self._lose_cell(cell, kind, str(error), "".join(traceback.format_exception(error)))
+
+    def _lose(self, question: Question, error: SampleError) -> None:
+        """A sample that cannot be shown loses the cells of its task."""
+        task, sample = question
+        for i in range(len(self._work.arms)):
+            cell = self._work.cells[i, task.name]
+            if cell.id not in self._lost and sample.key not in self._done[cell.id]:
+                self._lose_cell(cell, "failed", str(error), "".join(traceback.format_exception(error)))
+
+    def _lose_cell(self, cell: Cell, kind: str, reason: str, trace: str) -> None:
+        self._lost.add(cell.id)
+        reason = " ".join(reason.split())
+        self._store.fail(cell.id, {**cell.names, "kind": kind, "reason": reason})
+        self._store.log(cell.id, f"{kind}: {reason}\n{trace}")
+
+
+Batch = tuple[Sequence[Question], Loaded | None, list[tuple[Question, SampleError]]]
+
+
+def _loaded(model: Model, batches: Sequence[Sequence[Question]]) -> Iterator[Batch]:
+    """Every batch with its images, and what of it cannot be shown; the next one is loaded while one runs."""
+    with ThreadPoolExecutor(1) as ahead:
+
+        def load(at: int) -> Future[Batch] | None:
+            return ahead.submit(_shown, model, batches[at]) if at < len(batches) else None
+
+        coming = load(0)
+        for at in range(len(batches)):
+            assert coming is not None
+            batch, coming = coming.result(), load(at + 1)
+            yield batch
+
+
+def _shown(model: Model, questions: Sequence[Question]) -> Batch:
+    """The batch without the samples that cannot be shown."""
+    try:
+        return questions, model.load_samples([sample for _, sample in questions]), []
+    except MemoryError:
+        raise
+    except Exception as error:  # of a suite or of a processor, on any image there is
+        found = [(question, _trouble(model, question)) for question in questions]
+        if not any(trouble for _, trouble in found):
+            raise error from None
+    unseen = [(question, trouble) for question, trouble in found if trouble is not None]
+    good = [question for question, trouble in found if trouble is None]
+    return good, model.load_samples([sample for _, sample in good]) if good else None, unseen
+
+
+def _trouble(model: Model, question: Question) -> SampleError | None:
+    """Why a sample cannot be shown; None if it can, or if the model takes none like it."""
+    task, sample = question
+    try:
+        sample.load()
+    except Exception as error:
+        return _named(task, sample, error)
+    try:
+        model.load_samples([sample])
+    except UsageError:
+        return None
+    except Exception as error:
+        return _named(task, sample, error)
+    return None
+
+
+def _named(task: Task, sample: Sample, error: Exception) -> SampleError:
+    reason = str(error) if isinstance(error, TokenBenchError) else f"{type(error).__name__}: {error}"
+    named = SampleError(f"task '{task.name}': sample {sample.key} cannot be shown: {' '.join(reason.split())}")
+    named.__cause__ = error
+    return named
+
+
+def _answered(
+    work: Work, pruner: Pruner, questions: Sequence[Question], loaded: Loaded, wanted: Sequence[int], failed: set[int]
+) -> Iterator[tuple[Sequence[Question], Outcome]]:
+    """Outcomes of the wanted arms, each with the questions it is of: all of them, or halves where memory is short."""
+    left = list(wanted)
+    try:
+        batch = work.model.encode(loaded, work.wish)
+        keys = [f"{task.name}/{sample.key}" for task, sample in questions]
+        asked = Asked(batch, keys, [task.max_new_tokens for task, _ in questions])
+        for outcome in outcomes(work.model, pruner, work.plans, left, failed, asked, work.size):
+            yield questions, _checked(work, outcome)
+            left.remove(outcome.plan)
+        return
+    except (OutOfMemory, torch.OutOfMemoryError):
+        if len(questions) == 1:
+            raise MachineError(
+                f"'{work.model.name}' does not fit into memory with one question",
+                "use a smaller --dtype or another device",
+            ) from None
+    for half in (questions[: len(questions) // 2], questions[len(questions) // 2 :]):
+        parts = work.model.load_samples([sample for _, sample in half])
+        yield from _answered(work, pruner, half, parts, left, failed)
+
+
+def _checked(work: Work, outcome: Outcome) -> Outcome:
+    """The outcome, an error if its strategy keeps everything."""
+    try:
+        for row in outcome.rows:
+            check_pruned(work.plans[outcome.plan], row)
+    except StrategyError as error:
+        return Outcome(outcome.plan, error=error)
+    return outcome
+
+
+def _record(work: Work, question: Question, outcome: Outcome, b: int) -> dict[str, Any]:
+    task, sample = question
+    row = outcome.rows[b]
+    grid = lattice_of_first(row.grids, outcome.clips[b], work.model.backbone.tiled)
+    return {
+        **score_record(task, sample, outcome.answers[b], row, grid),
+        **cost_record(row, work.size, work.model.number_bytes),
+        "seconds": outcome.seconds,
+    }
