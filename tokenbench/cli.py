@@ -15,7 +15,9 @@ from tokenbench import __version__
 from tokenbench.analysis import claims, compare, plan
 from tokenbench.bench.command import bench
 from tokenbench.checking import check
+from tokenbench.diagnosis import doctor
 from tokenbench.errors import TokenBenchError, UsageError
+from tokenbench.exporting import export
 from tokenbench.judging import judge
 from tokenbench.options import flat as _flat
 from tokenbench.options import list_option as _list_option
@@ -129,7 +131,7 @@ def cost(model: str, form: str, plugin_files: tuple[str, ...], **options: Any) -
     click.echo(json.dumps(table.to_json(), indent=2) if form == "json" else str(table))
 
 
-for command in (bench, check, new):
+for command in (bench, check, doctor, export, new):
     cli.add_command(command)
 
 
