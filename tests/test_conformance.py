@@ -1,29 +1,65 @@
-"""Every strategy on every backbone, through the kit that third parties use."""
+"""Everything built in, every strategy on every backbone, through the kit that third parties use."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.tiny import BACKBONES, STRATEGIES, tiny
-from tokenbench import Budget, Stage, Strategy, View, testing
+from tokenbench import Budget, MachineError, Stage, Strategy, View, testing
 from tokenbench.plugins import registry
 
 
+def named(check: testing.Check) -> str:
+    return check.name.replace(" ", "_")
+
+
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_backbone(backbone: str) -> None:
-    testing.check_backbone(*tiny(backbone))
+@pytest.mark.parametrize("check", testing.backbone_checks(), ids=named)
+def test_backbone(check: testing.Check, backbone: str) -> None:
+    check(testing.Case(testing.KeepAll(), *tiny(backbone)))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("check", testing.strategy_checks(), ids=lambda check: check.__name__)
-def test_strategy(check: Any, strategy: str, backbone: str) -> None:
-    check(registry().get("strategies", strategy)(), *tiny(backbone), testing.BUDGET)
+@pytest.mark.parametrize("check", testing.strategy_checks(), ids=named)
+def test_strategy(check: testing.Check, strategy: str, backbone: str) -> None:
+    check(testing.Case(registry().get("strategies", strategy)(), *tiny(backbone)))
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "vanilla"])
+def test_schedule(strategy: str) -> None:
+    for check in testing.plan_checks():
+        check(registry().get("strategies", strategy)())
+
+
+@pytest.mark.parametrize("merger", registry().names("mergers"))
+def test_merger(merger: str) -> None:
+    testing.check_merger(registry().get("mergers", merger)())
+
+
+@pytest.mark.parametrize("suite", registry().names("suites"))
+def test_suite(suite: str) -> None:
+    try:
+        testing.check_suite(registry().get("suites", suite))
+    except MachineError as error:
+        pytest.skip(str(error))
+
+
+SLOW = ("figures", "mlflow", "wandb")
+
+
+@pytest.mark.parametrize(
+    "report", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in registry().names("reports")]
+)
+def test_report(report: str) -> None:
+    try:
+        testing.check_report(registry().get("reports", report)())
+    except MachineError as error:
+        pytest.skip(str(error))
 
 
 class Moody(Strategy):

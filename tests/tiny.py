@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from tokenbench.plugins import registry
-from tokenbench.testing import Prompt
+from tokenbench.testing.oracles import Prompt
 
 BACKBONES = [name for name in registry().names("backbones") if registry().get("backbones", name).source is None]
 STRATEGIES = [name for name in registry().names("strategies") if name != "vanilla"]

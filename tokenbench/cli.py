@@ -14,13 +14,17 @@ import click
 from tokenbench import __version__
 from tokenbench.analysis import claims, compare, plan
 from tokenbench.bench.command import bench
+from tokenbench.checking import check
+from tokenbench.diagnosis import doctor
 from tokenbench.errors import TokenBenchError, UsageError
+from tokenbench.exporting import export
 from tokenbench.judging import judge
 from tokenbench.options import flat as _flat
 from tokenbench.options import list_option as _list_option
 from tokenbench.options import match_option, plugin_option
 from tokenbench.reporting import report
 from tokenbench.running import resume, run
+from tokenbench.scaffold.command import new
 from tokenbench.status import status
 
 if TYPE_CHECKING:
@@ -127,7 +131,8 @@ def cost(model: str, form: str, plugin_files: tuple[str, ...], **options: Any) -
     click.echo(json.dumps(table.to_json(), indent=2) if form == "json" else str(table))
 
 
-cli.add_command(bench)
+for command in (bench, check, doctor, export, new):
+    cli.add_command(command)
 
 
 def main() -> NoReturn:

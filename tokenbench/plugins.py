@@ -43,6 +43,11 @@ class Plugin:
     registered: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     error: str = ""
 
+    @property
+    def distribution(self) -> str:
+        """The name of the distribution it came with."""
+        return self.origin.rpartition(" ")[0]
+
 
 @dataclass(frozen=True)
 class _Entry:

@@ -13,4 +13,6 @@ def tokenbench_register_reports(register: Register) -> None:
     register("json", "tokenbench_reports.json_file:JsonReport")
     register("latex", "tokenbench_reports.latex:LatexReport")
     register("markdown", "tokenbench_reports.markdown:MarkdownReport")
+    register("mlflow", "tokenbench_reports.mlflow_runs:MlflowReport")
     register("terminal", "tokenbench_reports.terminal:TerminalReport")
+    register("wandb", "tokenbench_reports.wandb_run:WandbReport")

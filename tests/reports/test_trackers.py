@@ -1,0 +1,70 @@
+"""Weights & Biases and MLflow, for real and offline, where they are installed."""
+
+from __future__ import annotations
+
+import builtins
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenbench import MachineError
+from tokenbench.testing.made_up import MadeUp, made_up
+from tokenbench_reports.mlflow_runs import MlflowReport
+from tokenbench_reports.wandb_run import WandbReport
+
+
+@pytest.mark.slow
+def test_wandb_holds_tables_and_retention(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    comparison, run = made_up(tmp_path / "run", MadeUp())
+    out = io.StringIO()
+    written = WandbReport().write(comparison, run, tmp_path, out)
+    (path,) = [path for path in written if path.suffix == ".wandb"]
+    assert "wandb sync" in out.getvalue()
+    store = DataStore()
+    store.open_for_scan(str(path))
+    said = b""
+    while (data := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        said += record.SerializeToString()
+    assert b"retention/made-up/careful/1/4" in said
+    assert [path for path in written if path.name.startswith("summary_") and path.name.endswith(".table.json")]
+
+
+@pytest.mark.slow
+def test_mlflow_holds_a_run_for_every_strategy_and_budget(tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    comparison, run = made_up(tmp_path / "run", MadeUp())
+    MlflowReport().write(comparison, run, tmp_path, io.StringIO())
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow/mlflow.db")
+    experiment = client.get_experiment_by_name("tokenbench")
+    runs = {run.data.params["strategy"]: run.data for run in client.search_runs([experiment.experiment_id])}
+    assert runs.keys() == {"vanilla", "careful", "careless"}
+    mean = comparison.summary.query("strategy == 'careful' and task == 'mean'")["retention"].item()
+    assert runs["careful"].metrics["retention"] == pytest.approx(mean)
+    assert "reading/score" in runs["careful"].metrics
+
+
+@pytest.mark.parametrize(("report", "library"), [(WandbReport(), "wandb"), (MlflowReport(), "mlflow")])
+def test_a_missing_library_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: Any, library: str
+) -> None:
+    there = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.partition(".")[0] == library:
+            raise ImportError(name)
+        return there(name, *args, **kwargs)
+
+    comparison, run = made_up(tmp_path / "run", MadeUp())
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MachineError, match=f"needs {library}") as error:
+        report.write(comparison, run, tmp_path, io.StringIO())
+    assert error.value.hint == f'pip install "tokenbench[{library}]"'

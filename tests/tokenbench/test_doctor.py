@@ -1,0 +1,73 @@
+"""`tokenbench doctor`: what is wrong is found by trying it, and every finding says how to mend it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.tokenbench.test_plugins import installed
+from tests.tokenbench.test_run import call
+from tokenbench import doctor
+
+
+def found(folder: Path) -> dict[str, doctor.Finding]:
+    return {finding.what: finding for finding in doctor.findings(folder)}
+
+
+def test_a_sound_machine_has_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("doctor", "--format", "json") == 0
+    said = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert {"python", "libraries", "torch and torchvision", "GPU", "memory", "disk for runs", "plug-ins"} <= said.keys()
+    assert all(finding["fix"] for finding in said.values() if finding["state"] == "warn")
+
+
+@pytest.mark.parametrize(
+    ("raised", "fix"),
+    [
+        ("operator torchvision::nms does not exist", "of different builds"),
+        ("no module of that name", "--force-reinstall"),
+    ],
+)
+def test_a_torchvision_that_does_not_fit_torch_is_found_by_importing_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: str,
+    fix: str,
+) -> None:
+    (tmp_path / "torchvision.py").write_text(f"raise RuntimeError({raised!r})")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert call("doctor") == 4
+    said = capsys.readouterr()
+    (line,) = [line for line in said.out.splitlines() if line.startswith("FAIL")]
+    assert f"torch and torchvision: RuntimeError: {raised}" in line
+    assert fix in line
+    assert "cannot run TokenBench as it is: torch and torchvision" in said.err
+
+
+def test_a_library_out_of_its_range_is_named_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = doctor.version
+    monkeypatch.setattr(doctor, "version", lambda name: "4.57.0" if name == "transformers" else there(name))
+    finding = found(tmp_path)["transformers"]
+    assert finding.state == "FAIL"
+    assert finding.found.startswith("4.57.0, needed is")
+    assert finding.fix.startswith('pip install "transformers')
+
+
+def test_plug_ins_that_fail_or_clash_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, "tb_broken", "raise RuntimeError('no luck')")
+    clash = "import tokenbench\n@tokenbench.hookimpl\ndef tokenbench_register_suites(register):\n    register('image', dict)\n"
+    installed(tmp_path, "tb_clash", clash)
+    monkeypatch.syspath_prepend(tmp_path)
+    said = found(tmp_path)
+    assert (said["plug-in tb_broken"].state, said["plug-in tb_broken"].found) == ("warn", "RuntimeError: no luck")
+    assert "tb_clash 2.0" in said["suites image"].found
+
+
+def test_switches_against_the_network_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE" in found(tmp_path)["network"].found
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert "network" not in found(tmp_path)

@@ -1,0 +1,44 @@
+"""The command that holds a plug-in to its contract."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from tokenbench.errors import GateError
+
+__all__ = ["check"]
+
+
+@click.command()
+@click.argument("plugin")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def check(plugin: str, form: str) -> None:
+    """Hold a plug-in to its contract: tokenbench check my-method.
+
+    PLUGIN is the name of a strategy, merger, backbone, suite or report format, of an installed plug-in or distribution, or a
+    .py file. Strategies run on a tiny random model of every registered architecture, beside stock transformers. Exit code 1
+    if a check fails.
+    """
+    import torch
+
+    from tokenbench.testing.plugin import verdicts
+
+    torch.set_num_threads(1)  # more only wait for each other on tiny tensors
+    found = []
+    for verdict in verdicts(plugin):
+        found.append(verdict)
+        if form == "text":
+            click.echo(str(verdict))
+    if form == "json":
+        click.echo(json.dumps([asdict(verdict) for verdict in found], indent=2, ensure_ascii=False))
+    failed = [verdict for verdict in found if verdict.state == "FAILED"]
+    if failed:
+        names = ", ".join(dict.fromkeys(f"{verdict.subject}: {verdict.check}" for verdict in failed))
+        raise GateError(f"{len(failed)} of {len(found)} checks failed ({names})", "each line above says how to mend it")
+    skipped = sum(verdict.state == "skipped" for verdict in found)
+    click.echo(
+        f"{len(found) - skipped} checks passed" + (f", {skipped} could not run here" if skipped else ""), err=True
+    )

@@ -1,0 +1,200 @@
+"""What may be wrong with this machine, and how to mend it. Imports nothing that may be broken: that is tried in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from tokenbench.hookspecs import KINDS
+from tokenbench.plugins import Registry
+
+__all__ = ["Finding", "findings"]
+
+GB = 2**30
+NAME = "tokenbench"
+NO_PRUNING = ("test", "docs")  # extras of those who change TokenBench itself
+PAIR = "import torch, torchvision; torchvision.ops.nms; print(torch.__version__, torchvision.__version__)"
+DEVICES = (
+    "import json, torch; print(json.dumps({'built': torch.version.cuda, 'names':"
+    " [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],"
+    " 'memory': [torch.cuda.mem_get_info(i) for i in range(torch.cuda.device_count())]}))"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, how it is, and how to mend it."""
+
+    what: str
+    state: Literal["ok", "warn", "FAIL"]
+    found: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:4}  {self.what}: {self.found}" + (f" — {self.fix}" if self.fix else "")
+
+
+def findings(folder: Path) -> Iterator[Finding]:
+    """Everything that a run depends on. folder: where runs would be written."""
+    yield _python()
+    yield from _libraries()
+    yield _pair()
+    yield _gpu()
+    yield _memory()
+    yield _disk("disk for runs", folder, 2)
+    yield from _hub()
+    yield from _extras()
+    yield from _plugins()
+
+
+def _python() -> Finding:
+    wanted, here = metadata(NAME)["Requires-Python"], platform.python_version()
+    if here in SpecifierSet(wanted):
+        return Finding("python", "ok", here)
+    return Finding("python", "FAIL", f"{here}, needed is {wanted}", "make the environment with another Python")
+
+
+def _libraries() -> Iterator[Finding]:
+    """One finding a library that is missing or too old or new, or one for all."""
+    needed = [requirement for requirement, extra in _requirements() if not extra]
+    wrong = [finding for requirement in needed if (finding := _library(requirement))]
+    yield from wrong or [Finding("libraries", "ok", f"all {len(needed)} in the declared ranges")]
+
+
+def _library(requirement: Requirement) -> Finding | None:
+    """What is wrong with a library, if anything."""
+    fix = f'pip install "{requirement.name}{requirement.specifier}"'
+    try:
+        there = version(requirement.name)
+    except PackageNotFoundError:
+        return Finding(requirement.name, "FAIL", "not installed", fix)
+    if requirement.specifier.contains(there, prereleases=True):
+        return None
+    return Finding(requirement.name, "FAIL", f"{there}, needed is {requirement.specifier}", fix)
+
+
+def _pair() -> Finding:
+    """torch and torchvision must come from one build, which only an import shows."""
+    code, out, error = _tried(PAIR)
+    if code == 0:
+        return Finding("torch and torchvision", "ok", " and ".join(out.split()))
+    if "nms does not exist" in error or "undefined symbol" in error:
+        fix = "they are of different builds: install both in one command from one index, with --force-reinstall"
+    else:
+        fix = "pip install --force-reinstall torch torchvision"
+    return Finding("torch and torchvision", "FAIL", error, fix)
+
+
+def _gpu() -> Finding:
+    code, out, error = _tried(DEVICES)
+    if code:
+        return Finding("GPU", "warn", f"torch cannot say: {error}", "mend torch first")
+    seen = json.loads(out)
+    if seen["names"]:
+        gpus = zip(seen["names"], seen["memory"], strict=True)
+        return Finding("GPU", "ok", ", ".join(f"{name} ({free / GB:.0f} GB free)" for name, (free, _) in gpus))
+    driver = shutil.which("nvidia-smi")
+    if driver and not seen["built"]:
+        return Finding("GPU", "warn", "there is a driver, but torch is built for the CPU", "install torch for CUDA")
+    if driver:
+        fix = "the driver may be older than CUDA needs, or no device is given to this machine: see nvidia-smi"
+        return Finding("GPU", "warn", f"torch for CUDA {seen['built']} sees none", fix)
+    return Finding("GPU", "ok", "none; models run on the CPU")
+
+
+def _memory() -> Finding:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
+    if total < 6:
+        return Finding(
+            "memory", "warn", f"{total:.0f} GB", "enough for the toy models only; name a smaller --batch-size"
+        )
+    return Finding("memory", "ok", f"{total:.0f} GB")
+
+
+def _disk(what: str, folder: Path, wanted: float) -> Finding:
+    """folder or its nearest parent that is there."""
+    there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(there).free / GB
+    if not os.access(there, os.W_OK):
+        return Finding(what, "FAIL", f"{there} cannot be written", "choose another folder, or change its rights")
+    if free < wanted:
+        return Finding(what, "warn", f"{free:.1f} GB free in {there}", "make room")
+    return Finding(what, "ok", f"{free:.0f} GB free in {there}")
+
+
+def _hub() -> Iterator[Finding]:
+    """The cache of Hugging Face, and the switches that keep it from the network."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "huggingface"
+    yield _disk("Hugging Face cache", Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub")), 20)
+    switches = [
+        name for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(name, "0") not in ("", "0")
+    ]
+    if switches:
+        fix = "models and data must be in the cache or in folders; unset it to download"
+        yield Finding("network", "warn", f"switched off by {', '.join(switches)}", fix)
+
+
+def _extras() -> Iterator[Finding]:
+    """What is optional, there or not."""
+    extras: dict[str, list[Requirement]] = {}
+    for requirement, extra in _requirements():
+        if extra and extra not in NO_PRUNING:
+            extras.setdefault(extra, []).append(requirement)
+    for extra, needed in extras.items():
+        wrong = [finding for requirement in needed if (finding := _library(requirement))]
+        how = f'pip install "{NAME}[{extra}]"'
+        if all(finding.found == "not installed" for finding in wrong) and wrong:
+            yield Finding(f"extra {extra}", "ok", "not installed", how)
+        elif wrong:
+            yield Finding(f"extra {extra}", "warn", "; ".join(f"{w.what} {w.found}" for w in wrong), how)
+        else:
+            yield Finding(f"extra {extra}", "ok", "installed")
+
+
+def _plugins() -> Iterator[Finding]:
+    """Plug-ins that failed, and names that two of them register."""
+    known = Registry()
+    for plugin in known.plugins:
+        if plugin.error:
+            own = plugin.distribution == NAME
+            fix = f"tokenbench check {plugin.name}; or uninstall it"
+            yield Finding(f"plug-in {plugin.name}", "FAIL" if own else "warn", plugin.error, fix)
+    for kind in KINDS:
+        for name in known.names(kind):
+            brings = [plugin.origin for plugin in known.plugins if name in plugin.registered[kind]]
+            if len(brings) > 1:
+                yield Finding(
+                    f"{kind} {name}", "warn", f"registered by {' and '.join(brings)}", "uninstall one of them"
+                )
+    loaded = sum(not plugin.error for plugin in known.plugins)
+    yield Finding("plug-ins", "ok" if loaded else "FAIL", f"{loaded} loaded", "" if loaded else f"pip install {NAME}")
+
+
+def _requirements() -> Iterator[tuple[Requirement, str]]:
+    """What is declared, with the extra that asks for it, if it is one."""
+    extras = metadata(NAME).get_all("Provides-Extra") or []
+    for requirement in map(Requirement, requires(NAME) or ()):
+        marker = requirement.marker
+        if marker is None or marker.evaluate({"extra": ""}):
+            yield requirement, ""
+        else:
+            yield from ((requirement, extra) for extra in extras if marker.evaluate({"extra": extra}))
+
+
+def _tried(code: str) -> tuple[int, str, str]:
+    """Exit code, output and last line of the errors of Python code in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+    return done.returncode, done.stdout.strip(), lines[-1].strip()[:300]

@@ -1,0 +1,96 @@
+"""A run as a data set: Parquet tables and a card, as hubs take them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenbench.errors import MachineError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tokenbench.comparison import Comparison
+    from tokenbench.run import Run
+
+__all__ = ["export_run"]
+
+ABOUT = {
+    "samples": "every answer: one row a cell and sample",
+    "summary": "one row a model, strategy, budget and task: score, retention, skill, cost, with 95 % intervals",
+    "pairs": "one row a comparison of two strategies: difference, interval, p value, verdict",
+}
+
+
+def export_run(run: Run, folder: Path) -> list[Path]:
+    """Write the finished cells of a run to a new folder, which appears whole or not at all. Returns its files.
+
+    Raises UsageError for a folder that holds something or a run without numbers, MachineError if it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there and not empty", "name a new folder with --to")
+    comparison = run.compare()
+    tables = {"samples": run.samples(), "summary": comparison.summary, "pairs": comparison.pairs}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            for name, table in tables.items():
+                table.to_parquet(made / f"{name}.parquet", index=False)
+            (made / "run.json").write_text(json.dumps(run.about(), indent=1, ensure_ascii=False), "utf-8")
+            (made / "README.md").write_text(_card(run, comparison, tables), "utf-8")
+            made.chmod(0o755)
+            os.replace(made, folder)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise MachineError(f"cannot write {folder}: {error.strerror or error}") from None
+    return sorted(folder.iterdir())
+
+
+def _card(run: Run, comparison: Comparison, tables: dict[str, pd.DataFrame]) -> str:
+    """The card of the data set; JSON is YAML, too, so that no string can break out of its place."""
+    title = f"TokenBench: {run.manifest['spec']['suite']}"
+    rows = sum(map(len, tables.values()))
+    front = {
+        "pretty_name": title,
+        "tags": ["tokenbench", "visual-token-pruning", "evaluation"],
+        "size_categories": [next(size for size, most in SIZES if rows < most)],
+        "configs": [
+            {"config_name": name, "data_files": f"{name}.parquet", **({"default": True} if name == "samples" else {})}
+            for name in tables
+        ],
+    }
+    about = run.about()
+    lines = ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()), "---", ""]
+    lines += [f"# {_plain(title)}", "", "Answers of pruned multimodal models and their comparison, by TokenBench.", ""]
+    lines += [f"- `{name}.parquet`: {ABOUT[name]} ({len(table):,} rows)" for name, table in tables.items()]
+    lines += ["- `run.json`: settings, versions, hardware, failures", ""]
+    lines += ["| model | strategy | budget | retention, % |", "| --- | --- | --- | ---: |"]
+    for row in comparison.summary[comparison.summary["task"] == "mean"].to_dict("records"):
+        cells = [_plain(str(row[name])) for name in ("model", "strategy", "budget")]
+        lines.append(f"| {' | '.join(cells)} | {100 * row['retention']:.1f} |")
+    missing = len(run.manifest["cells"]) - len(tables["samples"].groupby(list(CELL)))
+    said = [*about.get("notes", ()), *comparison.warnings]
+    if about["spec"]["limit"]:
+        said.append(f"Only the first {about['spec']['limit']} samples of each task were asked.")
+    if missing:
+        said.append(f"{missing} of {len(run.manifest['cells'])} cells have no numbers.")
+    said.append("Questions and images are not here; targets are the suite's, under its licence.")
+    return "\n".join([*lines, "", *(f"- {_plain(text)}" for text in said), ""])
+
+
+CELL = ("model", "strategy", "budget", "seed", "task")
+SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6), ("1M<n<10M", 10**12))
+
+
+def _plain(text: str) -> str:
+    """Text that means nothing to Markdown, in one line."""
+    for sign in "\\|*_<`[]":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

@@ -1,0 +1,28 @@
+"""The command that makes a data set of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tokenbench.options import plugin_option
+
+__all__ = ["export"]
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--to", "target", required=True, type=click.Path(path_type=Path), help="New folder of the data set.")
+@plugin_option
+def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
+    """Write a run as a data set: Parquet tables and a card, ready for a hub.
+
+    Read it with pandas.read_parquet("FOLDER/samples.parquet") or datasets.load_dataset("FOLDER", "samples").
+    """
+    from tokenbench.export import export_run
+    from tokenbench.plugins import Registry
+    from tokenbench.run import Run
+
+    for path in export_run(Run.open(folder, Registry(plugin_files)), target):
+        click.echo(path)

@@ -1,0 +1,180 @@
+"""What every backbone must do, on its own tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokenbench.backbone import Backbone
+from tokenbench.budget import Budget
+from tokenbench.cost import ModelSize
+from tokenbench.engine import RowTrace
+from tokenbench.strategy import Attn, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench.testing.case import Case, KeepAll
+from tokenbench.testing.check import Check, checks
+from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, logits
+from tokenbench.testing.strategy import strategy_checks
+
+__all__ = ["Attended", "backbone_checks", "case_of", "check_backbone"]
+
+_CHECKS: list[Check] = []
+TEXT = 24
+
+
+class Attended(Strategy):
+    """A third of the tokens, by attention, at two depths: what the engine does for any strategy on this model."""
+
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(1, 0.6), (depth - 1, budget.keep)]
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        return Stage(layer, keep, attention=(Attn(layer - 1),))
+
+    def score(self, view: View) -> Tensor:
+        (request,) = view.stage.attention
+        return view.attention[request][:, 0].mean(0)
+
+
+class Projected(Strategy):
+    """Keeps all, as the projector gives it anew."""
+
+    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        return [Stage(0, 1.0, signals=(Signal("features"),))]
+
+    def select(self, view: View) -> Selection:
+        return Selection(torch.arange(view.n), view.project(view.signals[Signal("features")]))
+
+
+def check_backbone(model: Any, prompts: Sequence[Prompt], backbone: Backbone | None = None) -> None:
+    """Run the checks of an adapter: that it finds the visual tokens, their lattices and features, and changes nothing.
+
+    backbone: the adapter; the registered one that serves the model unless given. Raises AssertionError that says what is wrong
+    and how to mend it.
+    """
+    case = Case(KeepAll(), model, prompts, backbone=backbone)
+    for check in backbone_checks():
+        check(case)
+
+
+def case_of(backbone: Backbone) -> Case:
+    """The backbone with its tiny model."""
+    model, prompts = backbone.tiny()
+    return Case(KeepAll(), model, prompts, backbone=backbone)
+
+
+def backbone_checks() -> list[Check]:
+    """The checks of a backbone; each takes a Case."""
+    return list(_CHECKS)
+
+
+@checks(
+    _CHECKS,
+    "tiny() returns a stock model of one of `model_types` and three or more prompts of one row, unlike in length",
+)
+def has_a_tiny_model_of_its_type(case: Case) -> None:
+    """Its tiny model is of a type it serves, small, and comes with unlike prompts."""
+    types = case.adapter.model_types
+    named = (
+        case.adapter.source is not None and not types
+    )  # a model by name leaves its type to the architecture's adapter
+    assert named or case.model.config.model_type in types, f"model_types {types} lack '{case.model.config.model_type}'"
+    parameters = sum(parameter.numel() for parameter in case.model.parameters())
+    assert parameters < 5_000_000, f"the tiny model has {parameters} parameters"
+    lengths = [tuple(prompt["input_ids"].shape) for prompt in case.prompts]
+    assert len(lengths) >= 3 and all(rows == 1 for rows, _ in lengths), f"prompts of shapes {lengths}"
+    assert len(set(lengths)) > 1, f"all prompts have {lengths[0][1]} tokens"
+
+
+@checks(
+    _CHECKS, "visual() marks the visual tokens, and grids() gives the lattice of every image in the order of the prompt"
+)
+def lattices_add_up(case: Case) -> None:
+    """The lattices hold as many tokens as the prompt, and there is one at all."""
+    for prompt in case.prompts:
+        (row,) = _traced(case, prompt)
+        tokens = sum(grid.tokens for grid in row.grids)
+        visual = int(case.adapter.visual(case.model, prompt["input_ids"]).sum())
+        assert tokens == visual > 0, f"lattices of {tokens} tokens for {visual} visual tokens"
+
+
+@checks(_CHECKS, "encode() gives [tokens, C] of every image, encoded() what the model takes as mm_encoder_outputs")
+def features_go_round(case: Case) -> None:
+    """Features that were encoded apart and put together again give the stock model's logits."""
+    for prompt in case.prompts:
+        text = {name: value for name, value in prompt.items() if not name.startswith("pixel_values")}
+        with torch.no_grad():
+            given = case.adapter.encoded(case.model, _features(case, prompt))
+            apart, stock = case.model(**text, mm_encoder_outputs=given).logits, case.model(**prompt).logits
+        torch.testing.assert_close(
+            apart, stock, msg=lambda text: f"encode and encoded are not inverse: {text}", **CLOSE
+        )
+
+
+@checks(_CHECKS, "decoder() must be the module whose `layers` run the prompt; nothing may be computed outside of them")
+def keeping_all_is_stock(case: Case) -> None:
+    """A strategy that looks at everything and keeps everything changes no bit."""
+    stock = generate(case.model, batched(case.prompts))
+    output, _ = case.run()
+    assert torch.equal(logits(output), logits(stock)), "keeping every token changes the logits of the stock model"
+
+
+@checks(
+    _CHECKS,
+    "Encoder.layouts gives the rows of every token in the order of the prompt; Encoder.project is the model's own",
+)
+def the_projector_gives_what_the_decoder_gets(case: Case) -> None:
+    """The features that strategies see, projected, are the embeddings of the visual tokens."""
+    stock = generate(case.model, batched(case.prompts), tokens=1)
+    output, _ = replace(case, strategy=Projected()).run(tokens=1)
+    torch.testing.assert_close(logits(output), logits(stock), **CLOSE)
+
+
+@checks(
+    _CHECKS, "see the check of that name for strategies; here the adapter's decoder(), visual() or grids() is to blame"
+)
+def pruning_is_right_on_it(case: Case) -> None:
+    """A strategy of the kit passes every check of strategies on this model."""
+    for check in strategy_checks():
+        check(replace(case, strategy=Attended()))
+
+
+@checks(_CHECKS, "size(config) reads every size from the stock configuration: see tokenbench.cost.ModelSize")
+def its_cost_is_known(case: Case) -> None:
+    """The sizes of decoder and encoder follow from the configuration alone."""
+    size = case.adapter.size(case.model.config)
+    assert isinstance(size, ModelSize), f"size() returns a {type(size).__name__}"
+    assert size.decoder.layers == case.depth, f"size() says {size.decoder.layers} layers, the decoder has {case.depth}"
+
+
+@checks(
+    _CHECKS, "typical(config) gives lattices of a common input, made_up(config, grids, text) a prompt that shows them"
+)
+def prompts_can_be_made_up(case: Case) -> None:
+    """A prompt made up on typical lattices runs, and shows exactly these."""
+    config = case.model.config
+    assert sum(grid.tokens for grid in case.adapter.typical(config)) > 0, "typical() gives no token"
+    tokens = int(case.adapter.visual(case.model, case.prompts[0]["input_ids"]).sum())
+    grids = case.adapter.typical(config, tokens)
+    prompt = case.adapter.made_up(config, grids, TEXT)
+    (row,) = _traced(case, prompt)
+    assert row.grids == tuple(grids), f"the prompt shows {row.grids}, not {tuple(grids)}"
+    assert row.text == TEXT, f"the prompt has {row.text} text tokens, not {TEXT}"
+
+
+def _traced(case: Case, prompt: Prompt) -> list[RowTrace]:
+    return case.run([prompt], tokens=1)[1]
+
+
+def _features(case: Case, prompt: Prompt) -> list[tuple[str, Tensor]]:
+    """The features of all that a prompt shows, each with its kind."""
+    features: list[tuple[str, Tensor]] = []
+    for kind in ("image", "video"):
+        suffix = "_videos" if kind == "video" else ""
+        inputs = {name: prompt[name] for name in (f"pixel_values{suffix}", f"{kind}_grid_thw") if name in prompt}
+        if f"pixel_values{suffix}" in inputs:
+            features += [(kind, item) for item in case.adapter.encode(case.model, inputs)]
+    return features

@@ -1,0 +1,117 @@
+"""One strategy on one small model: what the checks of strategies and backbones look at."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from tokenbench.backbone import Backbone
+from tokenbench.budget import Budget
+from tokenbench.engine import Plan, RowTrace
+from tokenbench.plugins import Registry, registry
+from tokenbench.pruning import attached, backbone_for
+from tokenbench.strategy import Attn, Selection, Signal, Stage, Strategy, View
+from tokenbench.testing.oracles import Prompt, batched, generate
+
+__all__ = ["BUDGET", "Case", "KeepAll", "Replay", "architectures"]
+
+BUDGET = "1/3"
+
+
+class KeepAll(Strategy):
+    """Asks for all there is to see and drops nothing."""
+
+    trim: ClassVar[bool] = True
+
+    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        asks = [(layer, (Attn(layer - 1), Attn(layer - 1, "question"), Attn(layer - 1, "prior"))) for layer in (1, 3)]
+        signals = tuple(Signal(kind) for kind in ("cls", "received", "keys", "features"))
+        return [
+            Stage(
+                layer,
+                1.0,
+                hidden=(0, layer),
+                text=(layer,),
+                keys=(layer - 1,),
+                attention=rows,
+                signals=signals if layer == 1 else (),
+                rerun=0.5 if layer == 1 else None,
+            )
+            for layer, rows in asks
+        ]
+
+    def score(self, view: View) -> Tensor:
+        return torch.stack([rows.mean((0, 1)) for rows in view.attention.values()]).sum(0)
+
+
+class Replay(Strategy):
+    """Keeps what a trace says was kept, for one sample."""
+
+    row: Any
+
+    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        return [Stage(layer, len(kept)) for layer, kept in self.row.stages]
+
+    def select(self, view: View) -> Selection:
+        return Selection(torch.searchsorted(view.alive, self.row.stages[view.index][1]))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A strategy on a small model with unlike prompts. backbone: its adapter, if it is not the registered one."""
+
+    strategy: Strategy
+    model: Any
+    prompts: Sequence[Prompt]
+    budget: str | Budget = BUDGET
+    backbone: Backbone | None = None
+
+    @cached_property
+    def adapter(self) -> Backbone:
+        """The backbone, or the registered one that serves the model."""
+        return self.backbone or backbone_for(self.model, registry())
+
+    @property
+    def depth(self) -> int:
+        """Layers of the decoder."""
+        return len(self.adapter.decoder(self.model).layers)  # type: ignore[arg-type]
+
+    def run(
+        self, prompts: Sequence[Prompt] | None = None, keys: Sequence[str] | None = None, seed: int = 0, **options: Any
+    ) -> tuple[Any, list[RowTrace]]:
+        """What the pruned model generates for the prompts in one batch (all of them unless given), and what was decided."""
+        chosen = self.prompts if prompts is None else prompts
+        budget = self.budget if isinstance(self.budget, Budget) else Budget.parse(self.budget)
+        plan = Plan.make(self.strategy, budget, self.depth, seed)
+        names = keys if keys is not None else [str(b) for b in range(len(chosen))]
+        with attached(self.model, self.adapter, [plan.of(name) for name in names]) as pruning:
+            output = generate(self.model, batched(chosen), **options)
+        return output, pruning.prefills[0]
+
+    def as_(self, dtype: torch.dtype) -> Case:
+        """The same on a copy of the model in another number format."""
+        prompts = [
+            {name: value.to(dtype) if value.is_floating_point() else value for name, value in prompt.items()}
+            for prompt in self.prompts
+        ]
+        return replace(self, model=copy.deepcopy(self.model).to(dtype), prompts=prompts)
+
+    def under(self, attention: str) -> Case:
+        """The same on a copy of the model with another attention implementation."""
+        model = copy.deepcopy(self.model)
+        model.set_attn_implementation(attention)
+        return replace(self, model=model)
+
+
+def architectures(known: Registry) -> Iterator[tuple[str, Backbone]]:
+    """The registered adapters of architectures, by name; models by name have the same adapters."""
+    for name in known.names("backbones"):
+        backbone = known.get("backbones", name)()
+        if backbone.source is None:
+            yield name, backbone

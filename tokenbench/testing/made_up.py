@@ -1,0 +1,138 @@
+"""A run that never ran, in a real run directory: answers with a known truth, and whatever strings a check wants to see survive."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from tokenbench.comparison import Comparison, compare
+from tokenbench.identity import Cell, packed
+from tokenbench.run import Run
+from tokenbench.spec import Spec
+from tokenbench.store import SCHEMA_VERSION, Store
+from tokenbench.suite import Box, Sample
+from tokenbench.units import by_unit
+
+__all__ = ["HOSTILE", "MadeUp", "made_up"]
+
+HOSTILE = "<script>alert(1)</script> & \"'`|\\%$_{}#^~ {{7*7}} ünï→𝔘 \u202e"
+SIDE, IMAGES = 6, 24
+ARMS = (("vanilla", "all", 1.0), ("careful", "1/4", 0.9), ("careless", "1/4", 0.6))
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """tasks, models: names. limit: as the user gave it. text: what questions, answers, targets and notes hold. failed: a strategy
+    has no numbers."""
+
+    tasks: tuple[str, ...] = ("reading", "counting")
+    models: tuple[str, ...] = ("made-up",)
+    limit: int | None = None
+    text: str = "yes"
+    failed: bool = False
+
+
+class _MadeUpRun(Run):
+    """Its questions are made up as well."""
+
+    asked: dict[tuple[str, str], Sample]
+
+    def questions(self) -> dict[tuple[str, str], Sample]:
+        return self.asked
+
+
+def made_up(folder: Path, kind: MadeUp) -> tuple[Comparison, Run]:
+    """A comparison, and the run it is of, in `folder`."""
+    return copy.deepcopy(_comparison(kind)), _run(folder, kind)
+
+
+@lru_cache
+def _comparison(kind: MadeUp) -> Comparison:
+    with tempfile.TemporaryDirectory() as folder:
+        samples = _run(Path(folder), kind).whole()
+    return compare(by_unit(samples.assign(kept=samples["kept"].map(len)), {}), resamples=199)
+
+
+def _run(folder: Path, kind: MadeUp) -> Run:
+    store = Store(folder)
+    cells = [
+        (at, Cell(model, name, budget, 0, task, {"made up": {"number": at}}), right)
+        for at, (model, (name, budget, right), task) in enumerate(product(kind.models, ARMS, kind.tasks))
+    ]
+    store.make()
+    store.start(_manifest(kind, [cell for _, cell, _ in cells]))
+    for at, cell, right in cells:
+        if kind.failed and cell.strategy == "careless":
+            store.fail(cell.id, {**cell.names, "kind": "failed", "reason": f"no number: {kind.text}"})
+            continue
+        records = list(_records(kind, cell, right, at))
+        store.append((cell.id, record) for record in records)
+        store.finish(cell.id, [record["sample"] for record in records], {**cell.names, "official": {}})
+        store.sweep(cell.id)
+    run = _MadeUpRun(folder)
+    run.asked = _questions(kind)
+    return run
+
+
+def _records(kind: MadeUp, cell: Cell, right: float, at: int) -> Iterator[dict[str, Any]]:
+    """Every answer of a cell; so many of them are right."""
+    share = 1.0 if cell.budget == "all" else 0.25
+    kept = list(range(0, SIDE * SIDE, round(1 / share)))
+    for image in range(IMAGES):
+        good = (image * 7 + 5 * at) % IMAGES < right * IMAGES
+        yield {
+            "sample": f"sample-{image}", "cluster": f"image-{image // 2}", "unit": "", "stratum": "",
+            "answer": kind.text if good else f"not {kind.text}", "target": kind.text, "score": float(good), "kept": kept,
+            "visual_tokens": SIDE * SIDE, "lattice": [1, SIDE, SIDE, 0], "tokens_per_layer": [SIDE * SIDE, len(kept)],
+            "realised_tokens": (SIDE * SIDE + len(kept)) / 2, "text_tokens": 20, "flops": 1e9 * share,
+            "cache_bytes": 1e6 * share, "evidence_recall": share, "seconds": 0.01,
+        }  # fmt: skip
+
+
+def _questions(kind: MadeUp) -> dict[tuple[str, str], Sample]:
+    box = (Box(0.1, 0.1, 0.4, 0.4),)
+    return {
+        (task, f"sample-{at}"): Sample(
+            f"sample-{at}", f"image-{at // 2}", f"What? {kind.text}", kind.text, partial(_shown, at), box
+        )
+        for task, at in product(kind.tasks, range(IMAGES))
+    }
+
+
+def _shown(image: int) -> list[Image.Image]:
+    return [Image.new("RGB", (60, 60), (10 * (image // 2), 120, 90))]
+
+
+def _manifest(kind: MadeUp, cells: Sequence[Cell]) -> dict[str, Any]:
+    spec = Spec(
+        suite="made-up", tasks=kind.tasks, models=kind.models, strategies=("careful", "careless"), floors=(),
+        budgets=("1/4",), seeds=(0,), limit=kind.limit, batch_size=8, device="cpu", dtype="float32", attention="sdpa",
+    )  # fmt: skip
+    about = {
+        "identity": "0",
+        "prompt": "?",
+        "attention": "sdpa",
+        "device": "cpu",
+        "decoder_layers": 2,
+        "decoding": "greedy",
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "spec": spec.to_json(),
+        **packed(cells),
+        "tasks": {task: {"unit_rule": "mean", "identity": "", "samples": IMAGES} for task in kind.tasks},
+        "models": dict.fromkeys(kind.models, about),
+        "versions": {"tokenbench": "0", "python": "3", "torch": "2", "transformers": "5"},
+        "hardware": {"machine": "made-up", "system": "none", "threads": 1, "gpu": None},
+        "plugins": [],
+        "plugin_files": [],
+        "notes": [kind.text] if kind.text != "yes" else [],
+    }

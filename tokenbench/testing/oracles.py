@@ -1,0 +1,115 @@
+"""Stock transformers as the oracle: what a pruned model must answer, and how a model is asked.
+
+A model comes with prompts: its inputs for one row each, three or more, unlike in length and in images; `Backbone.tiny()`
+gives both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokenbench.backbone import Backbone
+from tokenbench.engine import RowTrace
+from tokenbench.plugins import registry
+from tokenbench.pruning import backbone_for
+
+__all__ = ["CLOSE", "Prompt", "batched", "generate", "logits", "masked"]
+
+Prompt = dict[str, Tensor]
+CLOSE: dict[str, Any] = {"atol": 5e-5, "rtol": 1e-4}
+
+
+def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
+    """One batch of prompts of one row each: what has the length of the prompt is padded on the left, the rest put together."""
+    longest = max(prompt["input_ids"].shape[1] for prompt in prompts)
+    batch: Prompt = {}
+    for name in dict.fromkeys(name for prompt in prompts for name in prompt):
+        parts = [prompt[name] for prompt in prompts if name in prompt]
+        if all(part.shape == p["input_ids"].shape for part, p in zip(parts, prompts, strict=False)):
+            fill = pad if name == "input_ids" else 0
+            parts = [torch.nn.functional.pad(p, (longest - p.shape[1], 0), value=fill) for p in parts]
+        batch[name] = torch.cat(parts)
+    return batch
+
+
+def generate(model: Any, inputs: Prompt, tokens: int = 5, **options: Any) -> Any:
+    """Greedy generation of exactly so many tokens, with the logits of every step, never a visual token."""
+    visual = [getattr(model.config, f"{kind}_token_id", None) for kind in ("image", "video")]
+    return model.generate(
+        **inputs,
+        max_new_tokens=tokens,
+        min_new_tokens=tokens,
+        suppress_tokens=[token for token in visual if token is not None],
+        do_sample=False,
+        return_dict_in_generate=True,
+        output_logits=True,
+        **options,
+    )
+
+
+def logits(output: Any) -> Tensor:
+    """[steps, B, V] raw logits."""
+    return torch.stack(output.logits)
+
+
+def masked(model: Any, output: Any, prompt: Prompt, b: int, row: RowTrace, backbone: Backbone | None = None) -> Tensor:
+    """[steps, V] logits of row b from the stock model, in which dropped tokens are hidden from each stage's layer on.
+
+    A trimmed KV cache also hides them from later queries in earlier layers. backbone: the adapter, if it is not installed.
+    """
+    backbone = backbone or backbone_for(model, registry())
+    end = prompt["input_ids"].shape[1]
+    new = output.sequences[b : b + 1, output.sequences.shape[1] - len(output.logits) :][:, :-1]
+    ids = torch.cat([prompt["input_ids"], new], 1)
+    longer = {name: _extended(value, prompt, new.shape[1]) for name, value in prompt.items()} | {"input_ids": ids}
+    visual = backbone.visual(model, prompt["input_ids"])[0].nonzero().flatten()
+    if row.compact:
+        left = torch.ones(ids.shape[1], dtype=torch.long)
+        left[visual] = 0
+        left[visual[row.stages[0][1]]] = 1
+        longer["position_ids"] = (left.cumsum(0) - 1).clamp_min(0)[None]
+    with _hidden(backbone.decoder(model).layers, _masks(row, visual, end, ids.shape[1])), torch.no_grad():
+        stock: Tensor = model(**longer, use_cache=False).logits[0]
+    return stock[end - 1 :]
+
+
+def _extended(value: Tensor, prompt: Prompt, more: int) -> Tensor:
+    """Masks and token types, which have the prompt's length, for `more` tokens of text."""
+    if value.shape != prompt["input_ids"].shape:
+        return value
+    fill = 1 if value is prompt["attention_mask"] else 0
+    return torch.nn.functional.pad(value, (0, more), value=fill)
+
+
+def _masks(row: RowTrace, visual: Tensor, end: int, length: int) -> list[Tensor]:
+    """[length, length] of what may be seen, for every layer."""
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    masks = []
+    for layer in range(row.depth):
+        seen = causal.clone()
+        for first, kept in row.stages:
+            gone = torch.ones(len(visual), dtype=torch.bool)
+            gone[kept] = False
+            if layer >= first:
+                seen[:, visual[gone]] = False
+            elif row.trim:
+                seen[end:, visual[gone]] = False
+        masks.append(seen | torch.eye(length, dtype=torch.bool))
+    return masks
+
+
+@contextmanager
+def _hidden(layers: Any, masks: Sequence[Tensor]) -> Iterator[None]:
+    def swap(mask: Tensor, module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return args, {**kwargs, "attention_mask": mask[None, None]}
+
+    with ExitStack() as hooks:
+        for layer, mask in zip(layers, masks, strict=True):
+            hooks.callback(layer.register_forward_pre_hook(partial(swap, mask), with_kwargs=True).remove)
+        yield

@@ -1,0 +1,130 @@
+"""Everything that a plug-in brings, checked: a verdict a check."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from tokenbench.backbone import Backbone
+from tokenbench.composition import compose
+from tokenbench.errors import TokenBenchError, unknown
+from tokenbench.hookspecs import KINDS
+from tokenbench.naming import parse_strategy
+from tokenbench.plugins import Plugin, Registry
+from tokenbench.strategy import Strategy
+from tokenbench.testing.backbone import Attended, backbone_checks, case_of
+from tokenbench.testing.case import Case, architectures
+from tokenbench.testing.check import Check, Verdict, judged, reason
+from tokenbench.testing.merger import merger_checks
+from tokenbench.testing.report import report_checks
+from tokenbench.testing.selecting import selection_cost
+from tokenbench.testing.strategy import plan_checks, strategy_checks
+from tokenbench.testing.suite import suite_checks
+
+__all__ = ["verdicts"]
+
+Cases = list[tuple[str, Case]]
+
+SINGULAR = {
+    "strategies": "strategy",
+    "mergers": "merger",
+    "backbones": "backbone",
+    "suites": "suite",
+    "reports": "report",
+}
+LOADS = Check("loads", "It can be imported, and registers an object of the right kind.", "", lambda _: None)
+HOW = "import it by hand: a hook marked with tokenbench.hookimpl registers what the contract of its kind asks for"
+
+
+def verdicts(text: str) -> Iterator[Verdict]:
+    """The verdicts on a plug-in: the name of a strategy (with parameters), merger, backbone, suite or report format, of an
+    installed plug-in or distribution, or a .py file. Raises UsageError if there is none of that name.
+    """
+    known = Registry()
+    if text.endswith(".py"):
+        try:
+            known = Registry([text])
+        except TokenBenchError as error:
+            yield _unloaded(f"plug-in {text}", error)
+            return
+        yield from _plugin(known.plugins[-1], known)
+    elif re.search("[:@+]", text):
+        yield from _strategy(f"strategy {text}", parse_strategy(text, known).strategy, known)
+    elif kinds := [kind for kind in KINDS if text in known.names(kind)]:
+        for kind in kinds:
+            yield from _named(kind, text, known)
+    else:
+        plugins = [plugin for plugin in known.plugins if text in (plugin.name, plugin.distribution)]
+        if not plugins:
+            names = {name for kind in KINDS for name in known.names(kind)} | {plugin.name for plugin in known.plugins}
+            raise unknown(
+                "plug-in", text, names, "a strategy, merger, backbone, suite, report, distribution or .py file"
+            )
+        for plugin in plugins:
+            yield from _plugin(plugin, known)
+
+
+def _plugin(plugin: Plugin, known: Registry) -> Iterator[Verdict]:
+    """Everything it registers."""
+    if plugin.error:
+        yield Verdict(f"plug-in {plugin.name}", LOADS.name, LOADS.verifies, "FAILED", plugin.error, HOW)
+    for kind, names in plugin.registered.items():
+        for name in names:
+            yield from _named(kind, name, known)
+
+
+def _named(kind: str, name: str, known: Registry) -> Iterator[Verdict]:
+    subject = f"{SINGULAR[kind]} {name}"
+    try:
+        target = known.get(kind, name)
+        made = target if kind == "suites" else target()
+    except Exception as error:  # a constructor is a third party's code, too
+        yield _unloaded(subject, error)
+        return
+    yield judged(LOADS, subject, [("", made)])
+    if kind == "strategies":
+        yield from _strategy(subject, made, known)
+    elif kind == "mergers":
+        yield from _each(merger_checks(), subject, made)
+        yield from _on_models(subject, compose(name, Attended(), None, made), known)
+    elif kind == "backbones":
+        yield from _backbone(subject, made)
+    else:
+        yield from _each(suite_checks() if kind == "suites" else report_checks(), subject, made)
+
+
+def _strategy(subject: str, strategy: Strategy, known: Registry) -> Iterator[Verdict]:
+    yield from _each(plan_checks(), subject, strategy)
+    yield from _on_models(subject, strategy, known)
+
+
+def _on_models(subject: str, strategy: Strategy, known: Registry) -> Iterator[Verdict]:
+    """On the tiny model of every architecture."""
+    tiny = ((name, case_of(backbone)) for name, backbone in architectures(known))
+    cases = [(name, replace(case, strategy=strategy)) for name, case in tiny]
+    for check in strategy_checks():
+        yield judged(check, subject, cases)
+    yield judged(selection_cost, subject, [("", [case for _, case in cases])])
+
+
+def _backbone(subject: str, backbone: Backbone) -> Iterator[Verdict]:
+    try:
+        case = case_of(backbone)
+    except Exception as error:
+        text = "tiny() gives a small random model and prompts."
+        yield Verdict(
+            subject, "has a tiny model", text, "FAILED", reason(error), "write tiny(): see tokenbench.Backbone"
+        )
+        return
+    yield from _each(backbone_checks(), subject, case)
+
+
+def _each(checks: Iterable[Check], subject: str, made: Any) -> Iterator[Verdict]:
+    for check in checks:
+        yield judged(check, subject, [("", made)])
+
+
+def _unloaded(subject: str, error: Exception) -> Verdict:
+    return Verdict(subject, LOADS.name, LOADS.verifies, "FAILED", reason(error), getattr(error, "hint", "") or HOW)

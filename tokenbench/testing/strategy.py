@@ -1,0 +1,197 @@
+"""What every strategy must do, on every architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokenbench.budget import Budget, count
+from tokenbench.engine import Plan, RowTrace
+from tokenbench.plugins import registry
+from tokenbench.strategy import Strategy, View
+from tokenbench.testing.case import BUDGET, Case, Replay, architectures
+from tokenbench.testing.check import Check, checks
+from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, logits, masked
+
+__all__ = ["STRATEGY_CHECKS", "check_strategy", "plan_checks", "strategy_checks"]
+
+STRATEGY_CHECKS: list[Check] = []
+_PLAN_CHECKS: list[Check] = []
+
+
+def check_strategy(strategy: Strategy, *models: tuple[Any, Sequence[Prompt]], budget: str = BUDGET) -> None:
+    """Run every check on the models, each with its prompts; without any, on those of every registered architecture.
+
+    Raises AssertionError that says what is wrong and how to mend it.
+    """
+    for check in plan_checks():
+        check(strategy)
+    for model, prompts in models or (backbone.tiny() for _, backbone in architectures(registry())):
+        case = Case(strategy, model, prompts, budget)
+        for check in strategy_checks():
+            check(case)
+
+
+def strategy_checks() -> list[Check]:
+    """The checks of a strategy on a model; each takes a Case."""
+    return list(STRATEGY_CHECKS)
+
+
+def plan_checks() -> list[Check]:
+    """The checks of a strategy alone."""
+    return list(_PLAN_CHECKS)
+
+
+@checks(
+    _PLAN_CHECKS,
+    "schedule() gives (layer, keep) in ascending layers for any depth; keep is an int, or a share of 1 at most",
+)
+def plans_for_every_decoder(strategy: Strategy) -> None:
+    """The schedule fits decoders of all usual depths, at shares and at counts, and is the same when asked again."""
+    for depth in (24, 28, 32, 40, 64):
+        for text in ("1/3", "1/9", "64"):
+            budget = Budget.parse(text)
+            stages = Plan.make(strategy, budget, depth).checked(1024)
+            for stage in stages:
+                share = stage.keep if stage.keep is None or isinstance(stage.keep, int) else float(stage.keep)
+                right = share is None or (share >= 0 if isinstance(share, int) else 0 <= share <= 1)
+                assert right, f"keep={stage.keep!r} before layer {stage.layer} is neither a count nor a share up to 1"
+            again = Plan.make(strategy, budget, depth).checked(1024)
+            assert stages == again, f"another schedule the second time, for {depth} layers at {text}"
+
+
+@checks(STRATEGY_CHECKS, "return exactly view.k tokens; `at_most` declares fewer, keep=None that the method decides")
+def keeps_its_schedule(case: Case) -> None:
+    """Every stage runs, keeps exactly what the schedule says, and something is removed."""
+    _, rows = case.run(tokens=1)
+    for row in rows:
+        budget = case.budget if isinstance(case.budget, Budget) else Budget.parse(case.budget)
+        stages = Plan.make(case.strategy, budget, row.depth).stages(row.visual, row.text)
+        assert [layer for layer, _ in row.stages] == [stage.layer for stage in stages], "a stage did not run"
+        alive = row.visual
+        for stage, (_, kept) in zip(stages, row.stages, strict=True):
+            if stage.keep is not None:
+                right = count(stage.keep, row.visual, alive)
+                assert len(kept) == right or (stage.at_most and len(kept) < right), (
+                    f"{len(kept)} tokens kept at {stage}"
+                )
+            alive = len(kept)
+        assert _removed(case.strategy, row), "nothing was removed"
+
+
+@checks(STRATEGY_CHECKS, "with nothing to drop, select() must return the tokens as they are")
+def keeping_all_is_stock(case: Case) -> None:
+    """Where it may keep every token and does, it changes no bit of the stock model."""
+    output, rows = replace(case, budget=Budget.everything()).run(tokens=2)
+    if all(row.mean_tokens == row.visual and not row.merged for row in rows):
+        stock = generate(case.model, batched(case.prompts), tokens=2)
+        assert torch.equal(logits(output), logits(stock)), "keeping every token changes the logits of the stock model"
+
+
+@checks(
+    STRATEGY_CHECKS, "leave hidden states, positions and the KV cache to the engine; declare `trim` and `positions`"
+)
+def equals_stock_with_dropped_tokens_masked(case: Case) -> None:
+    """Prefill and cached decoding equal the stock model whose attention cannot see what was dropped."""
+    for chosen in (case.prompts[:1], case.prompts):
+        output, rows = case.run(chosen)
+        for b, (prompt, row) in enumerate(zip(chosen, rows, strict=True)):
+            if not row.merged and not (row.compact and row.stages[-1][0] > 0):  # stock has one set of positions
+                stock = masked(case.model, output, prompt, b, row, case.adapter)
+                torch.testing.assert_close(logits(output)[:, b], stock, **CLOSE)
+
+
+@checks(STRATEGY_CHECKS, "read the view alone; draw random numbers from view.generator")
+def batch_equals_one_by_one(case: Case) -> None:
+    """Unlike rows in one left-padded batch keep and answer what each does alone."""
+    together, rows = case.run()
+    for b, prompt in enumerate(case.prompts):
+        alone, (row,) = case.run([prompt], keys=[str(b)])
+        same = [kept.tolist() for _, kept in row.stages] == [kept.tolist() for _, kept in rows[b].stages]
+        assert same, f"row {b} keeps other tokens in a batch than alone: does the strategy look at other rows?"
+        torch.testing.assert_close(logits(together)[:, b], logits(alone)[:, 0], **CLOSE)
+
+
+@checks(STRATEGY_CHECKS, "declare `stochastic = True` if, and only if, it draws from view.generator")
+def obeys_the_seed(case: Case) -> None:
+    """The same seed keeps the same tokens; another one keeps others if the strategy is stochastic, and only then."""
+    first, again, other = ([row.kept for row in case.run(tokens=1, seed=seed)[1]] for seed in (0, 0, 1))
+    assert first == again, "the same seed keeps other tokens the second time"
+    if case.strategy.stochastic:
+        assert first != other, "it is declared stochastic, but another seed changes nothing"
+    else:
+        assert first == other, "another seed changes what it keeps, but it is not declared stochastic"
+
+
+@checks(STRATEGY_CHECKS, "ask for attention with Attn or Signal instead of reading the model; break ties by position")
+def decides_the_same_under_eager_attention(case: Case) -> None:
+    """It keeps the same tokens whether the model computes attention with sdpa or eagerly."""
+    kept, eager = ([row.kept for row in each.run(tokens=1)[1]] for each in (case, case.under("eager")))
+    assert kept == eager, "other tokens are kept with eager attention"
+
+
+@checks(STRATEGY_CHECKS, "declare `trim` if dropped tokens leave earlier layers' caches; decide in the prefill alone")
+def cached_equals_uncached(case: Case) -> None:
+    """Without a cache, the same decisions give the same logits (where the past can be recomputed at all)."""
+    cached, (row,) = case.run(case.prompts[:1])
+    if row.trim or row.merged or case.strategy.positions == "compact":
+        return
+    uncached, _ = replace(case, strategy=Replay(row=row)).run(case.prompts[:1], use_cache=False)
+    torch.testing.assert_close(logits(cached), logits(uncached), **CLOSE)
+
+
+@checks(STRATEGY_CHECKS, "do not touch the cache; declare `trim` if dropped tokens leave earlier layers' caches")
+def cache_holds_what_the_trace_says(case: Case) -> None:
+    """Every layer's KV cache has the traced length, and answers the original one."""
+    output, (row,) = case.run(case.prompts[:1], tokens=2)
+    stored = [layer.keys.shape[2] - 1 for layer in output.past_key_values.layers]
+    assert stored == row.cache_lengths, f"cache lengths {stored}, traced {row.cache_lengths}"
+    assert output.past_key_values.get_seq_length() == case.prompts[0]["input_ids"].shape[1] + 1
+
+
+@checks(STRATEGY_CHECKS, "compute scores in float32 (`.float()`), and keep them finite")
+def runs_in_half_precision(case: Case) -> None:
+    """In bfloat16 it runs, its scores are finite, and it removes tokens."""
+    half = replace(case, strategy=_watched(case.strategy)).as_(torch.bfloat16)
+    output, rows = half.run(tokens=1)
+    assert bool(logits(output).isfinite().all()), "logits are not finite in bfloat16"
+    assert all(_removed(case.strategy, row) for row in rows), "nothing was removed in bfloat16"
+
+
+@checks(STRATEGY_CHECKS, "keep what goes from stage to stage in view.memo, nothing on the strategy or its module")
+def leaves_nothing_behind(case: Case) -> None:
+    """The strategy carries nothing from sample to sample, and the model is as it was."""
+    prompts, model = case.prompts, case.model
+    stock = generate(model, batched(prompts[:1]))
+    hooks = [(len(module._forward_pre_hooks), len(module._forward_hooks)) for module in model.modules()]
+    before, (first,) = case.run(prompts[:1])
+    case.run(prompts[1:])
+    after, (again,) = case.run(prompts[:1])
+    assert first.kept == again.kept, "the same sample keeps other tokens the second time: does the strategy hold state?"
+    assert torch.equal(logits(before), logits(after))
+    assert hooks == [(len(module._forward_pre_hooks), len(module._forward_hooks)) for module in model.modules()]
+    assert torch.equal(logits(generate(model, batched(prompts[:1]))), logits(stock)), "the model was changed"
+
+
+def _removed(strategy: Strategy, row: RowTrace) -> bool:
+    """Whether something was, or the strategy declares that it has neither a budget nor a stage."""
+    return row.mean_tokens < row.visual or not (strategy.budgeted or row.stages)
+
+
+def _watched(strategy: Strategy) -> Strategy:
+    """The same strategy, whose scores must be finite."""
+    kind = type(strategy)
+
+    class Watched(kind):  # type: ignore[misc, valid-type]
+        def score(self, view: View) -> Tensor:
+            score: Tensor = super().score(view)
+            assert bool(score.isfinite().all()), f"{int((~score.isfinite()).sum())} of {view.n} scores are not finite"
+            return score
+
+    Watched.__name__ = kind.__name__
+    watched: Strategy = Watched.model_construct(**dict(strategy))
+    return watched
