@@ -18,11 +18,11 @@ from click.core import ParameterSource
 from tokenbench import __version__
 from tokenbench.analysis import claims, compare, plan
 from tokenbench.bench.command import bench
-from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
+from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError, brief, printable
 from tokenbench.judging import judge
+from tokenbench.options import Place, absolute, match_option, plugin_option, whole_numbers
 from tokenbench.options import flat as _flat
 from tokenbench.options import list_option as _list_option
-from tokenbench.options import match_option, plugin_option
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -78,10 +78,10 @@ def cli() -> None:
 @click.option(
     "--spec",
     "spec_file",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="A TOML file with any of these options; the command line wins.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run directory.  [default: runs/SUITE-HASH]")
+@click.option("-o", "--output", type=Place(), help="Run directory.  [default: runs/SUITE-HASH]")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the cells, run nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @plugin_option
@@ -115,19 +115,25 @@ def run(
         return
     _guarded(spec, folder, known, quiet)
     click.echo(f"run: {folder}", err=True)
-    _report(folder, ("markdown", "csv", "html", "terminal"), known)
+    _report(folder, ("markdown", "csv", "html", "terminal"), known, spec.definitions)
     _tell_failures(folder)
 
 
 @cli.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN", type=Place())
 @_list_option("--format", "formats", default="terminal,markdown,csv,html", help="Report formats.")
+@_list_option("--tasks-dir", help="Folders with the run's own task definitions, to show its samples.")
 @plugin_option
-def report(folder: Path, formats: Sequence[Sequence[str]], plugin_files: tuple[str, ...]) -> None:
+def report(
+    folder: Path,
+    formats: Sequence[Sequence[str]],
+    tasks_dir: Sequence[Sequence[str]],
+    plugin_files: tuple[str, ...],
+) -> None:
     """Write the reports of a run again."""
     from tokenbench.plugins import Registry
 
-    _report(folder, _flat(formats), Registry(plugin_files))
+    _report(folder, _flat(formats), Registry(plugin_files), absolute(_flat(tasks_dir)))
 
 
 for command in (compare, plan, claims, judge):
@@ -148,10 +154,10 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
         for plugin in known.plugins:
             brings = [f"{k}: {', '.join(sorted(names))}" for k, names in plugin.registered.items() if names]
             state = f"FAILED: {plugin.error}" if plugin.error else "; ".join(brings)
-            click.echo(f"{plugin.name}  ({plugin.origin})  {state}")
+            click.echo(printable(f"{plugin.name}  ({plugin.origin})  {state}"))
     elif kind == "tasks":
         for name, task in _all_tasks(known):
-            click.echo(f"{name}  {task.name}  {task.description}")
+            click.echo(printable(f"{name}  {task.name}  {task.description}"))
     elif kind == "backbones":
         for name in known.names(kind):
             backbone = known.get(kind, name)
@@ -235,11 +241,16 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            _fail(f"{error.filename}: {error.strerror}", "", MachineError.exit_code)
+        traceback.print_exc()
+        _fail(f"internal error: {brief(error)}", "a bug: please report it with the lines above", INTERNAL)
     sys.exit(0)
 
 
 def _fail(message: str, hint: str, code: int) -> NoReturn:
-    click.echo(f"error: {message}" + (f" ({hint})" if hint else ""), err=True)
+    click.echo(printable(f"error: {message}" + (f" ({hint})" if hint else "")), err=True)
     sys.exit(code)
 
 
@@ -271,7 +282,7 @@ def _spec(options: dict[str, Any], known: Registry) -> Spec:
     budgets = _flat(options["budgets"])
     seeds = _flat(options["seeds"])
     data = tuple(f"{task}={path.resolve()}" for task, path in data_folders(_flat(options["data"])).items())
-    definitions = tuple(str(Path(folder).resolve()) for folder in _flat(options["tasks_dir"]))
+    definitions = absolute(_flat(options["tasks_dir"]))
     suite, tasks = resolve_suite(options["suite"], _flat(options["tasks"]), known, data, definitions)
     if not options["models"] and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no model of its own", "name one with --models")
@@ -279,8 +290,6 @@ def _spec(options: dict[str, Any], known: Registry) -> Spec:
     for name, values in (("budgets", budgets), ("models", models), ("seeds", seeds)):
         if not values:
             raise UsageError(f"--{name} is empty")
-    if not all(seed.isdigit() for seed in seeds):
-        raise UsageError(f"--seeds takes whole numbers, not {','.join(seeds)}")
     return Spec(
         suite=options["suite"],
         data=data,
@@ -291,7 +300,7 @@ def _spec(options: dict[str, Any], known: Registry) -> Spec:
         floors=tuple(name for name in FLOORS if options["floors"] and name not in strategies),
         match=options["match"],
         budgets=tuple(str(Budget.parse(budget)) for budget in budgets),
-        seeds=tuple(int(seed) for seed in seeds),
+        seeds=whole_numbers("--seeds", seeds),
         limit=options["limit"],
         batch_size=options["batch_size"],
         device=options["device"],
@@ -339,19 +348,20 @@ def _guarded(spec: Spec, folder: Path, known: Registry, quiet: bool) -> None:
         _fail(f"internal error: {type(error).__name__}: {error}", f"traceback in {log}", INTERNAL)
 
 
-def _report(folder: Path, formats: Sequence[str], known: Registry) -> None:
+def _report(folder: Path, formats: Sequence[str], known: Registry, definitions: Sequence[str]) -> None:
+    from tokenbench.foreign import within
+    from tokenbench.report import csv_text, write_text
     from tokenbench.run import Run
 
     writers = [known.get("reports", name)() for name in formats]
-    finished = Run.open(folder, known)
-    comparison = finished.compare()
-    target = folder / "report"
+    finished = Run.open(folder, known, definitions)
+    comparison, official = finished.compare(), finished.official()
+    target = within(folder / "report", folder)
     target.mkdir(exist_ok=True)
     for writer in writers:
         writer.write(comparison, finished, target, sys.stdout)
-    official = finished.official()
     if len(official):
-        official.to_csv(target / "official.csv", index=False)
+        write_text(target / "official.csv", csv_text(official))
         click.echo(f"the benchmarks' own numbers: {target / 'official.csv'}", err=True)
 
 

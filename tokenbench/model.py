@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from tokenbench.cost import ModelSize
+from tokenbench.device import device_named
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
-from tokenbench.errors import MachineError, UsageError
+from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
 from tokenbench.pruning import attached
 from tokenbench.source import Source
 from tokenbench.suite import Sample, Video
+from tokenbench.weights import stock_model, stock_processor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +92,7 @@ class Model:
         self.name = name
         self.backbone = source.backbone
         self.identity = source.identity
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = device_named(device)
         self.attention = attention
         self._shared = device == "auto" and torch.cuda.device_count() > 1
         self._folder, self._dtype = source.folder, getattr(torch, dtype)
@@ -103,28 +105,25 @@ class Model:
 
     def load(self) -> None:
         """Take the weights into memory, unless they are there."""
-        from transformers import AutoModelForImageTextToText, AutoProcessor
         from transformers.utils import logging
 
         if self._model is not None:
             return
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        try:
-            self._processor: Any = AutoProcessor.from_pretrained(self._folder)
-            self._model = AutoModelForImageTextToText.from_pretrained(
-                self._folder,
-                dtype=self._dtype,
-                attn_implementation=self.attention,
-                use_safetensors=True,
-                device_map="auto" if self._shared else None,
-            ).eval()
-            if not self._shared:
+        self._processor: Any = stock_processor(self.name, self._folder)
+        self._model = stock_model(
+            self.name,
+            self._folder,
+            dtype=self._dtype,
+            attn_implementation=self.attention,
+            device_map="auto" if self._shared else None,
+        )
+        if not self._shared:
+            try:
                 self._model.to(self.device)
-        except Exception as error:  # transformers raises anything for a broken folder
-            reason = " ".join(str(error).split())[:200]
-            raise MachineError(f"model '{self.name}' cannot be loaded from {self._folder}: {reason}") from error
-        self._processor.tokenizer.padding_side = "left"
+            except RuntimeError as error:
+                raise MachineError(f"model '{self.name}' does not fit on {self.device}: {brief(error)}") from error
 
     @property
     def size(self) -> ModelSize | None:
