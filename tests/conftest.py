@@ -16,6 +16,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("dev", deadline=None, max_examples=10)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.register_profile("long", deadline=None, max_examples=20_000)  # pytest tests/fuzz --hypothesis-profile long
 settings.load_profile("ci")
 
 
