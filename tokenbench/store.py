@@ -88,9 +88,10 @@ class Store:
     def start(self, manifest: dict[str, Any]) -> None:
         """Begin the run, or take up the one that is there; it must be of the same spec.
 
-        Raises UsageError if the directory holds another run or something else.
+        Raises UsageError if the directory holds another run or something else, MachineError if it cannot be written.
         """
         self.check(manifest["spec"])
+        self.make()
         publish(self.folder / "run.json", json.dumps(manifest, indent=1).encode())
 
     def check(self, spec: dict[str, Any]) -> None:

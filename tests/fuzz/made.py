@@ -49,16 +49,28 @@ def made_run(folder: Path, samples: int = 6) -> Path:
     """Vanilla, a good and a bad strategy on one task; a measurement beside them."""
     arms = [("vanilla", "all"), ("good", "1/2"), ("bad", "1/2")]
     cells = [
-        {"id": name, "model": "toy-llava", "strategy": strategy, "budget": budget, "seed": 0, "task": "attribute"}
+        {
+            "id": name,
+            "model": "toy-llava",
+            "strategy": strategy,
+            "budget": budget,
+            "seed": 0,
+            "task": "attribute",
+            "parts": {"seed": "0a"},
+        }
         for name, (strategy, budget) in zip(IDS, arms, strict=True)
     ]
     store = Store(folder)
     store.start({
-        "schema_version": SCHEMA_VERSION, "spec": SPEC, "cells": cells,
-        "tasks": {"attribute": {"unit_rule": "mean", "identity": ""}},
-        "models": {"toy-llava": {"identity": "abc", "prompt": "p", "attention": "sdpa", "decoder_layers": 2, "decoding": "greedy"}},
+        "schema_version": SCHEMA_VERSION, "spec": SPEC, "cells": cells, "parts": {"0a": {"number": 0}},
+        "tasks": {"attribute": {"unit_rule": "mean", "identity": "", "samples": samples}},
+        "models": {
+            "toy-llava": {
+                "identity": "abc", "prompt": "p", "attention": "sdpa", "device": "cpu", "decoder_layers": 2, "decoding": "greedy",
+            }
+        },
         "versions": {"tokenbench": "0.1.0"}, "hardware": {"machine": "x", "threads": 1, "gpu": None},
-        "plugins": [], "notes": [],
+        "plugins": [], "plugin_files": [], "notes": [],
     })  # fmt: skip
     for at, cell in enumerate(cells):
         tokens = SIDE * SIDE if at == 0 else 4

@@ -15,9 +15,16 @@ import pyarrow.parquet as pq
 
 from tests.fuzz.bad import MACHINE, USAGE, Bad
 from tests.fuzz.made import IDS
+from tokenbench.store import SCHEMA_VERSION
 
 READERS = (("report", "RUN"), ("compare", "RUN"), ("judge", "RUN", "--model", "m", "--url", "http://localhost:1/v1"))
-PILOT = (*READERS, ("plan", "--pilot", "RUN"))
+PILOT = (
+    *READERS,
+    ("plan", "--pilot", "RUN"),
+    ("status", "RUN"),
+    ("resume", "RUN", "-q"),
+    ("export", "RUN", "--to", "there"),
+)
 REPORT = (("report", "RUN"), ("report", "RUN", "--format", "json,latex"))
 Change = Callable[[Path, random.Random], object]
 
@@ -51,7 +58,7 @@ def _bad(what: str, code: int, commands: Sequence[Sequence[str]], change: Change
 def _documents(rng: random.Random) -> list[bytes]:
     return [
         b"", b"{", b"null", b"1", b'"x"', b"[]", b"{}", b"[[]]", b"true", b"[" * 100_000, b'{"a":' * 100_000, b"\x00" * 50,
-        b"\xff\xfe\x00", rng.randbytes(300), b"9" * 5000, b'{"schema_version": 2}', b'{"schema_version": 2, "cells": []}',
+        b"\xff\xfe\x00", rng.randbytes(300), b"9" * 5000, b'{"schema_version": %d}' % SCHEMA_VERSION, b'{"schema_version": %d, "cells": []}' % SCHEMA_VERSION,
     ]  # fmt: skip
 
 
@@ -77,8 +84,8 @@ def _manifest(path: Sequence[str | int], value: Any) -> Change:
 
 
 FIELDS: list[tuple[tuple[str | int, ...], Any, int]] = [
-    *((("schema_version",), value, MACHINE) for value in ("2", [], 2.5, None)),
-    *((("schema_version",), value, USAGE) for value in (3, 10**30, 1, -1)),
+    *((("schema_version",), value, MACHINE) for value in (str(SCHEMA_VERSION), [], 2.5, None)),
+    *((("schema_version",), value, USAGE) for value in (SCHEMA_VERSION + 1, 10**30, SCHEMA_VERSION - 1, -1)),
     *((("spec",), value, MACHINE) for value in ([], "x", 5, None)),
     *((("spec", "limit"), value, MACHINE) for value in ("3", -1, [], 1.5)),
     (("spec", "suite"), 7, MACHINE), (("spec", "tasks"), "attribute", MACHINE), (("spec", "strategies"), [1], MACHINE),

@@ -68,7 +68,7 @@ def test_a_broken_folder_is_refused_in_one_line(change: Callable[[Path], None], 
     shutil.copytree(TOY, folder)
     change(folder)
     with pytest.raises(MachineError, match=reason) as error:
-        Model(str(folder), locate(str(folder), registry()), "cpu")
+        Model(str(folder), locate(str(folder), registry()), "cpu").load()
     assert "\n" not in str(error.value)
 
 
@@ -81,7 +81,7 @@ def test_code_in_a_model_folder_is_never_run(tmp_path: Path) -> None:
     for file in ("config.json", "processor_config.json", "tokenizer_config.json"):
         content = json.loads((folder / file).read_text())
         (folder / file).write_text(json.dumps({**content, "auto_map": own}))
-    Model(str(folder), locate(str(folder), registry()), "cpu")
+    Model(str(folder), locate(str(folder), registry()), "cpu").load()
     assert not (folder / "owned").exists()
 
 
