@@ -11,7 +11,7 @@ from torch import nn
 
 from tokenbench.backbone import Backbone
 from tokenbench.budget import Budget
-from tokenbench.engine import Layout, Plan, Pruner, Watch, Wish
+from tokenbench.engine import Layout, Plan, Pruner, Watch, Wish, cache_name
 from tokenbench.errors import UsageError
 from tokenbench.naming import parse_strategy
 from tokenbench.plugins import Registry, registry
@@ -64,7 +64,7 @@ def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[
 
         def find_visual_tokens(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             ids = kwargs.get("input_ids", args[0] if args else None)
-            cache = kwargs.get("past_key_values")
+            cache = kwargs.get(cache_name(kwargs))
             started = cache is not None and cache.get_seq_length() > 0
             if ids is None:
                 if not started:

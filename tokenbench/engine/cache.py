@@ -6,6 +6,7 @@ dropped, and every layer may hold a different number of tokens.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from tokenbench.engine.segment import Segment, pack
 from tokenbench.errors import UsageError
 
-__all__ = ["PrunedLayer", "install"]
+__all__ = ["PrunedLayer", "cache_name", "install"]
 
 
 class PrunedLayer(DynamicLayer):
@@ -83,6 +84,11 @@ class PrunedLayer(DynamicLayer):
     def _rows(self, change: Any) -> None:
         if self.valid is not None and self.shift is not None:
             self.valid, self.shift = change(self.valid), change(self.shift)
+
+
+def cache_name(kwargs: Mapping[str, Any]) -> str:
+    """What a module calls its cache: transformers renamed `past_key_values` in 5.24, and modules of both kinds go together."""
+    return "cache" if "cache" in kwargs else "past_key_values"
 
 
 def install(cache: Cache | None, depth: int) -> list[PrunedLayer] | None:

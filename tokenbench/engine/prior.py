@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tokenbench.engine.cache import cache_name
 from tokenbench.engine.probe import Attended, Probe
 from tokenbench.engine.segment import causal_mask
 from tokenbench.strategy import Attn
@@ -53,7 +54,7 @@ class Prior:
         assert self._hidden is not None
         valid = self._valid
         mask = causal_mask(valid, valid.shape[1], padded=True, attention=probe.attention, dtype=hidden.dtype)
-        changed = {"attention_mask": mask, "past_key_values": None, "position_ids": None}
+        changed = {"attention_mask": mask, cache_name(arguments): None, "position_ids": None}
         probe.listen(attention, self._heard(i))
         self._hidden = forward(self._hidden.to(hidden.device), **{**arguments, **changed})
         probe.listen(attention, None)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tokenbench.engine.cache import PrunedLayer, install
+from tokenbench.engine.cache import PrunedLayer, cache_name, install
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.plan import Plan
 from tokenbench.engine.prefill import Layout, Prefill
@@ -184,7 +184,7 @@ class Pruner:
         prefill = self._prefill
         assert prefill is not None
         if i == 0:
-            prefill.caches = install(kwargs.get("past_key_values"), self.depth)
+            prefill.caches = install(kwargs.get(cache_name(kwargs)), self.depth)
             prefill.rope = kwargs["position_embeddings"]
         # Not called as a module: the prefill's own hooks are not meant.
         prefill.run_prior(i, layer.self_attn, self._forwards.get(i, layer.forward), hidden, kwargs, self._probe)
@@ -209,7 +209,7 @@ class Pruner:
         self._probe.listen(layer.self_attn, listener)
         arguments = prefill.arguments(kwargs, hidden.dtype)
         with torch.no_grad():
-            layer.self_attn(hidden_states=layer.input_layernorm(hidden), **{**arguments, "past_key_values": None})
+            layer.self_attn(hidden_states=layer.input_layernorm(hidden), **{**arguments, cache_name(arguments): None})
 
     def _finish(self, decoder: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._prefill is not None:
@@ -221,7 +221,7 @@ class Pruner:
             self._prefill = None
 
     def _decode_arguments(self, i: int, hidden: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
-        cache = kwargs.get("past_key_values")
+        cache = kwargs.get(cache_name(kwargs))
         stored = cache.layers[i] if cache is not None and i < len(cache.layers) else None
         if not isinstance(stored, PrunedLayer) or stored.full or stored.valid is None:
             return kwargs

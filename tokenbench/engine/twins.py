@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tokenbench.engine.cache import PrunedLayer
+from tokenbench.engine.cache import PrunedLayer, cache_name
 from tokenbench.engine.probe import Attended, Listener, Probe
 from tokenbench.engine.segment import causal_mask, take
 
@@ -122,5 +122,5 @@ class Twins:
 
 def _arguments(stock: dict[str, Any], rope: Sequence[Tensor], keys: _Keys) -> dict[str, Any]:
     """A layer's arguments but for the mask."""
-    changed = {"position_embeddings": tuple(rope), "past_key_values": keys, "position_ids": None}
+    changed = {"position_embeddings": tuple(rope), cache_name(stock): keys, "position_ids": None}
     return {**{name: value for name, value in stock.items() if name != "attention_mask"}, **changed}
