@@ -38,7 +38,7 @@ class PrunedLayer(DynamicLayer):
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if self.is_initialized:
-            return super().update(key_states, value_states, *args, **kwargs)  # type: ignore[no-any-return]
+            return super().update(key_states, value_states, *args, **kwargs)
         # The prompt's own are kept as they are; the stock layer would copy them.
         self.lazy_initialization(key_states, value_states)
         self.keys, self.values = key_states, value_states

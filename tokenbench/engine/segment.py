@@ -26,7 +26,7 @@ def take(states: Tensor, index: Tensor) -> Tensor:
     if len(states) > 1:
         index = index + states.shape[1] * torch.arange(len(states), device=index.device).unsqueeze(1)
     # Whole rows at once: many times faster than gather().
-    return states.flatten(0, 1).index_select(0, index.flatten()).unflatten(0, index.shape)
+    return states.flatten(0, 1).index_select(0, index.flatten()).view(*index.shape, -1)
 
 
 def by_token(heads: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def by_token(heads: Tensor) -> Tensor:
 
 def by_head(tokens: Tensor, heads: int) -> Tensor:
     """[B, n, H * D] -> [B, H, n, D]."""
-    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
+    return tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2)
 
 
 @dataclass(frozen=True)

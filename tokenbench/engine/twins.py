@@ -100,7 +100,7 @@ class Twins:
         def usual(begun: Tensor, own: Tensor) -> Tensor:
             """[B, n, C] of the beginnings' and the questions' tokens."""
             tokens = torch.cat([begun.flatten(0, 1), own.flatten(0, 1)])
-            return tokens.index_select(0, at.flatten()).unflatten(0, at.shape)
+            return tokens.index_select(0, at.flatten()).view(*at.shape, -1)
 
         def heads(begun: Tensor, own: Tensor) -> Tensor:
             return by_head(usual(by_token(begun), by_token(own)), own.shape[1])
