@@ -1,9 +1,9 @@
 """What sharing saves in a sweep: `python -m benchmarks.sweep`.
 
-Six strategies x three budgets and vanilla on suite `image` with toy-llava, three ways, interleaved: one pass for all cells
-(shared), the same cells one at a time with the same engine (alone), and a loop over cells and samples that loads, encodes
-and generates one sample at a time inside `tokenbench.pruned`, as patched forks do (peers; loading the model is not
-counted). Ratios of CPU time on one thread; all ways must give the same answers. The cost model says what sharing can save.
+Six strategies x three budgets and vanilla on suite `image` with toy-llava, interleaved: one pass for all cells (shared), the
+same without sharing between questions on one image (apart), the cells one at a time with the same engine (alone), and a
+loop over cells and samples that loads, encodes and generates one sample at a time inside `tokenbench.pruned`, as patched
+forks do (peers; loading the model is not counted). Ratios of CPU time on one thread; all ways must give the same answers. The cost model says what sharing can save.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -51,13 +52,15 @@ class Sweep:
         questions.sort(key=lambda question: question[1].cluster)
         self.batches = [questions[at : at + size] for at in range(0, len(questions), size)]
 
-    def shared(self, pruner: Pruner) -> tuple[Answers, list[list[RowTrace]]]:
-        """All cells of a batch from one prefix."""
+    def shared(self, pruner: Pruner, questions_share: bool = True) -> tuple[Answers, list[list[RowTrace]]]:
+        """All cells of a batch from one prefix; questions_share: those on one image share what comes before them."""
         wish = Wish.of(stage for plan in self.plans for stage in plan.typical)
         answers: Answers = {}
         traces: list[list[RowTrace]] = [[] for _ in self.plans]
         for questions in self.batches:
             batch = self.model.prepare([sample for _, sample in questions], wish)
+            if not questions_share:
+                batch = replace(batch, same=list(range(len(questions))))
             asked = Asked(batch, _keys(questions), _limits(questions))
             every = range(len(self.plans))
             for outcome in outcomes(self.model, pruner, self.plans, every, (), asked, self.model.size):
@@ -94,17 +97,30 @@ class Sweep:
                     answers.setdefault(i, []).append(processor.tokenizer.decode(new, skip_special_tokens=True).strip())
         return answers
 
-    def predicted(self, traces: Sequence[Sequence[RowTrace]]) -> float:
-        """Share of the multiply-accumulates of `alone` that `shared` needs, decoding left aside."""
+    def predicted(self, traces: Sequence[Sequence[RowTrace]], questions_share: bool = True) -> float:
+        """Share of the multiply-accumulates of `alone` that `shared` needs; decoding and selection left aside."""
         size = self.model.size
         assert size is not None
         images = len({sample.cluster for questions in self.batches for _, sample in questions})
         encoding = images * encoder_macs(size.encoder, traces[0][0].grids)
         whole = [sum(prefill_macs(size.decoder, row.tokens_per_layer, row.text) for row in rows) for rows in traces]
         saved = sum(_prefix_macs(size, row) for rows in traces for row in rows)
-        again = sum(map(len, self.batches)) - images  # questions whose image another one showed
-        saved += again * size.decoder.layers * layer_macs(size.decoder, traces[0][0].visual, traces[0][0].visual)
+        if questions_share:
+            again = 1 - images / sum(map(len, self.batches))  # questions whose image another one showed
+            saved += again * sum(
+                layer_macs(size.decoder, tokens, tokens)
+                for plan, rows in zip(self.plans, traces, strict=True)
+                for row in rows
+                for tokens in row.tokens_per_layer[_layers_alike(plan)]
+            )
         return (encoding + sum(whole) - saved) / (encoding * len(traces) + sum(whole))
+
+
+def _layers_alike(plan: Plan) -> slice:
+    """In which layers, after the prefix, questions on one image have the same visual tokens."""
+    seeing = [stage.layer for stage in plan.typical if not stage.blind or plan.strategy.stochastic]
+    first = plan.typical[0].layer if plan.typical else 0
+    return slice(first, min(seeing, default=plan.depth))
 
 
 def _prefix_macs(size: ModelSize, row: RowTrace) -> float:
@@ -133,11 +149,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     sweep = Sweep(options.strategies, options.budgets, options.limit, options.batch_size)
-    times: dict[str, list[float]] = {"shared": [], "alone": [], "peers": []}
+    times: dict[str, list[float]] = {"shared": [], "apart": [], "alone": [], "peers": []}
     with sweep.model.pruner() as pruner:
         answers, traces = sweep.shared(pruner)  # warm-up
         for _ in range(options.rounds):
-            for name, way in (("shared", lambda: sweep.shared(pruner)[0]), ("alone", lambda: sweep.alone(pruner))):
+            for name, way in (
+                ("shared", lambda: sweep.shared(pruner)[0]),
+                ("apart", lambda: sweep.shared(pruner, questions_share=False)[0]),
+                ("alone", lambda: sweep.alone(pruner)),
+            ):
                 start = time.process_time()
                 found = way()
                 times[name].append(time.process_time() - start)
@@ -150,15 +170,16 @@ def main() -> None:
     cells, count = len(sweep.plans), sum(map(len, sweep.batches))
     print(f"{cells} cells x {count} questions")
     middle = {name: statistics.median(values) for name, values in times.items() if values}
-    for name in ("alone", "peers"):
+    for name in ("apart", "alone", "peers"):
         if name in middle:
             ratios = [value / middle["shared"] for value in times[name]]
             print(f"{name} / shared: {middle[name] / middle['shared']:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-    predicted = sweep.predicted(traces)
-    measured = middle["shared"] / middle["alone"]
-    print(
-        f"cost model: alone / shared {1 / predicted:.2f}; saved {1 - measured:.1%} of alone, possible {1 - predicted:.1%}"
-    )
+    for name, questions_share in (("shared", True), ("apart", False)):
+        predicted = sweep.predicted(traces, questions_share)
+        measured = middle[name] / middle["alone"]
+        print(
+            f"cost model: alone / {name} {1 / predicted:.2f}; saved {1 - measured:.1%} of alone, possible {1 - predicted:.1%}"
+        )
 
 
 def _say_differences(name: str, found: Answers, answers: Answers) -> None:

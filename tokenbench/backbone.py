@@ -158,12 +158,10 @@ class Backbone:
 
 def runs(row: Tensor, visual: Tensor) -> list[tuple[int, int]]:
     """(first column, length) of every stretch of equal ids [S] within the columns where visual [S] is True."""
-    columns = visual.nonzero().flatten().tolist()
-    found: list[tuple[int, int]] = []
-    for column in columns:
-        start, length = found[-1] if found else (-1, 0)
-        if start + length == column and row[column] == row[start]:
-            found[-1] = (start, length + 1)
-        else:
-            found.append((column, 1))
-    return found
+    columns = visual.nonzero().flatten()
+    if not len(columns):
+        return []
+    breaks = (columns.diff() != 1) | (row[columns].diff() != 0)
+    starts = [0, *(breaks.nonzero().flatten() + 1).tolist()]
+    ends = [*starts[1:], len(columns)]
+    return [(at, end - start) for at, start, end in zip(columns[starts].tolist(), starts, ends, strict=True)]

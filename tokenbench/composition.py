@@ -79,4 +79,4 @@ def merged(selection: Selection, view: View, merger: Merger) -> Selection:
     states = view.hidden[view.stage.layer]
     sizes = view.memo.get("sizes", torch.ones(view.n, device=states.device))
     values, view.memo["sizes"] = merger.merge(states, sizes, selection.keep)
-    return Selection(selection.keep, values)
+    return replace(selection, values=values)

@@ -133,12 +133,9 @@ class _Run:
         batch, limits, count = self.asked.batch, self.asked.limits, len(self.asked.keys)
         plans = [self.plans[i].of(key) for i in group for key in self.asked.keys]
         start = time.perf_counter()
-        if prefix is None:
-            with self.pruner.sharing(batch.same if group == [0] else ()):
-                answers, rows = self.model.generate(batch, self.pruner, plans, limits)
-        else:
-            with self.pruner.resumed(prefix):
-                answers, rows = self.model.generate(batch, self.pruner, plans, limits)
+        same = [at * count + first for at in range(len(group)) for first in batch.same]
+        with self.pruner.sharing(same, prefix):
+            answers, rows = self.model.generate(batch, self.pruner, plans, limits)
         seconds = (time.perf_counter() - start) / len(plans)
         parts = [slice(a * count, (a + 1) * count) for a in range(len(group))]
         return [Outcome(i, answers[at], rows[at], batch.clips, seconds) for i, at in zip(group, parts, strict=True)]

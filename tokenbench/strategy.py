@@ -100,6 +100,11 @@ class Stage:
     pixels: bool = False
     at_most: bool = False
 
+    @property
+    def blind(self) -> bool:
+        """Whether it reads nothing that depends on what follows the visual tokens."""
+        return not (self.text or self.keys or self.attention)
+
 
 @dataclass
 class View:
@@ -164,10 +169,11 @@ class View:
 @dataclass
 class Selection:
     """What a stage keeps: `keep` [k], ascending indices into the candidates; `values` [k, C], new hidden states of the
-    kept tokens (a merge), or None to leave them as they are."""
+    kept tokens (a merge), or None to leave them as they are; `score` [n], what they were ranked by, to be held against NaN."""
 
     keep: Tensor
     values: Tensor | None = None
+    score: Tensor | None = None
 
 
 class Strategy(BaseModel):
@@ -229,17 +235,12 @@ class Strategy(BaseModel):
     def select(self, view: View) -> Selection:
         """What to keep of the candidates; by default the top `view.k` of `score`.
 
-        Raises StrategyError for scores of another shape than [n], or NaN.
+        Raises StrategyError for scores of another shape than [n].
         """
         score = self.score(view)
-        problem = ""
         if score.shape != (view.n,):
-            problem = f"score must be [{view.n}], not {list(score.shape)}"
-        elif bool(score.isnan().any()):
-            problem = f"{int(score.isnan().sum())} of {view.n} scores are NaN"
-        if problem:
-            raise StrategyError(problem)
-        return Selection(top(score, view.k))
+            raise StrategyError(f"score must be [{view.n}], not {list(score.shape)}")
+        return Selection(top(score, view.k), score=score)
 
 
 class Merger(BaseModel):

@@ -33,10 +33,10 @@ class Qwen2VL(Backbone):
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
         if positions is None or positions.ndim != 3:
             raise UsageError("the positions of this prompt have no rows and columns", "pass mm_token_type_ids, too")
-        visual = self.visual(model, input_ids)
+        ids, visual = input_ids.cpu(), self.visual(model, input_ids).cpu()
         return [
             tuple(_lattice(places[:, start : start + count]) for start, count in runs(row, mask))
-            for row, mask, places in zip(input_ids, visual, positions.transpose(0, 1), strict=True)
+            for row, mask, places in zip(ids, visual, positions.transpose(0, 1).cpu(), strict=True)
         ]
 
     def encoders(self, model: Any) -> Sequence[Encoder]:

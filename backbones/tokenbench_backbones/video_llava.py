@@ -27,10 +27,10 @@ class VideoLlava(Llava):
     model_types: ClassVar[tuple[str, ...]] = ("video_llava",)
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
-        visual = self.visual(model, input_ids)
+        ids, visual = input_ids.cpu(), self.visual(model, input_ids).cpu()
         return [
             tuple(grid for start, count in runs(row, mask) for grid in _lattices(model.config, int(row[start]), count))
-            for row, mask in zip(input_ids, visual, strict=True)
+            for row, mask in zip(ids, visual, strict=True)
         ]
 
     def encode(self, model: Any, inputs: Any) -> list[Tensor]:

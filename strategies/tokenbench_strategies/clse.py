@@ -127,10 +127,11 @@ class CLSE(Strategy):
 
 def gate(evolution: Tensor, temp: float) -> Tensor:
     """[n] sigmoid of the z-scored evolution over temp; 1 where it does not vary."""
-    spread = evolution.std() if len(evolution) > 1 else evolution.new_zeros(())
-    if not spread > 0:
+    if len(evolution) < 2:
         return torch.ones_like(evolution)
-    return ((evolution - evolution.mean()) / spread / temp).sigmoid()
+    spread = evolution.std()
+    gates = ((evolution - evolution.mean()) / spread / temp).sigmoid()
+    return torch.where(spread > 0, gates, 1)  # no look at the number: on a GPU that would wait
 
 
 def patches(states: Tensor, grid: Grid) -> Tensor:
@@ -145,19 +146,20 @@ def high_frequency(frames: Tensor, cutoff: float, volume: bool = False) -> Tenso
     volume: on all frames at once, as one volume.
     """
     axes = (0, 1, 2) if volume else (1, 2)
-    spectrum = torch.fft.fftshift(torch.fft.fftn(frames, dim=axes), dim=axes)
-    mask = high_pass(tuple(frames.shape[axis] for axis in axes), cutoff).to(frames).unsqueeze(-1)
-    passed = torch.fft.ifftn(torch.fft.ifftshift(spectrum * mask, dim=axes), dim=axes)
+    shape = [frames.shape[axis] for axis in axes]
+    spectrum = torch.fft.rfftn(frames, dim=axes)  # of real numbers: half of it says all
+    mask = high_pass(tuple(shape), cutoff).to(frames).unsqueeze(-1)
+    passed = torch.fft.irfftn(spectrum * mask[..., : shape[-1] // 2 + 1, :], s=shape, dim=axes)
     strength: Tensor = passed.abs().mean(-1)
     return strength
 
 
 @lru_cache(maxsize=64)
 def high_pass(shape: tuple[int, ...], cutoff: float) -> Tensor:
-    """[*shape] 1 - exp(-r^2 / 2 s^2) around the shifted zero frequency; zeros where s is 0: one patch wide."""
+    """[*shape] 1 - exp(-r^2 / 2 s^2), r the distance from the zero frequency, which comes first; zeros where s is 0: one patch wide."""
     sigma = cutoff * (min(shape) // 2)
     if sigma == 0:
         return torch.zeros(shape, dtype=torch.float64)
-    axes = [torch.arange(size, dtype=torch.float64) - size // 2 for size in shape]
+    axes = [torch.fft.fftfreq(size, 1 / size, dtype=torch.float64) for size in shape]
     squares = sum(axis**2 for axis in torch.meshgrid(*axes, indexing="ij"))
     return 1 - torch.exp(-torch.as_tensor(squares) / (2 * sigma**2))

@@ -56,7 +56,7 @@ def test_the_high_pass_is_the_direct_formula() -> None:
     mask = high_pass((6, 8), 0.1)
     for y in range(6):
         for x in range(8):
-            r2 = (y - 3) ** 2 + (x - 4) ** 2
+            r2 = min(y, 6 - y) ** 2 + min(x, 8 - x) ** 2
             assert mask[y, x] == pytest.approx(1 - 2.718281828459045 ** (-r2 / (2 * (0.1 * 3) ** 2)), abs=1e-6)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from tokenbench.engine.segment import Segment, pack
+from tokenbench.engine.segment import Segment, by_head, by_token, take
 from tokenbench.errors import UsageError
 
 __all__ = ["PrunedLayer", "cache_name", "install"]
@@ -36,6 +36,14 @@ class PrunedLayer(DynamicLayer):
         self.compact = False
         self.full = True
 
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if self.is_initialized:
+            return super().update(key_states, value_states, *args, **kwargs)
+        # The prompt's own are kept as they are; the stock layer would copy them.
+        self.lazy_initialization(key_states, value_states)
+        self.keys, self.values = key_states, value_states
+        return key_states, value_states
+
     def describe(self, segment: Segment, prompt: int) -> None:
         """The layer is about to store the tokens of `segment`, out of a prompt of `prompt` columns."""
         self.valid, self.shift = segment.valid, segment.shift
@@ -43,17 +51,13 @@ class PrunedLayer(DynamicLayer):
         self.padded, self.full = segment.padded, segment.full
         self.compact = segment.compact
 
-    def trim(self, keep: Tensor) -> None:
-        """Forget the stored tokens that keep [B, n] does not name."""
-        assert self.valid is not None and self.keys is not None and self.values is not None
-        index, valid = pack(keep & self.valid)
-        if valid.shape == self.valid.shape and bool((valid == self.valid).all()):
-            return
-        at = index[:, None, :, None].to(self.keys.device)
+    def trim(self, index: Tensor, valid: Tensor, padded: bool) -> None:
+        """Hold the stored tokens at index [B, m] and no others. valid: [B, m]. padded: some row is."""
+        assert self.keys is not None and self.values is not None
         self.dropped += self.keys.shape[2] - index.shape[1]
-        self.keys = self.keys.gather(2, at.expand(-1, self.keys.shape[1], -1, self.keys.shape[3]))
-        self.values = self.values.gather(2, at.expand(-1, self.values.shape[1], -1, self.values.shape[3]))
-        self.valid, self.padded, self.full = valid, not bool(valid.all()), False
+        self.keys = by_head(take(by_token(self.keys), index), self.keys.shape[1])
+        self.values = by_head(take(by_token(self.values), index), self.values.shape[1])
+        self.valid, self.padded, self.full = valid, padded, False
 
     def seen(self, queries: int) -> Tensor:
         """[B, stored + queries] validity of the keys that `queries` further tokens will meet."""

@@ -17,12 +17,12 @@ from tokenbench.engine.plan import Plan
 from tokenbench.engine.prefix import Prefix, Wanted
 from tokenbench.engine.prior import Prior
 from tokenbench.engine.probe import Attended, Listener, Probe
-from tokenbench.engine.segment import Segment, causal_mask, take
-from tokenbench.engine.selection import checked_selection
+from tokenbench.engine.segment import Segment, causal_mask, pack, take
+from tokenbench.engine.selection import selected, wrong_numbers
 from tokenbench.engine.trace import RowTrace
 from tokenbench.engine.twins import Twins
 from tokenbench.errors import InfeasibleError, StrategyError
-from tokenbench.strategy import Attn, Grid, Stage, View
+from tokenbench.strategy import Attn, Grid, Selection, Stage, View
 
 __all__ = ["Layout", "Prefill"]
 
@@ -68,7 +68,6 @@ class Prefill:
         self._decoder = decoder
         self.grids: Sequence[tuple[Grid, ...]] = ()
         self._added = added
-        self.segment = Segment.whole(valid)
         self.ordinals = layout.visual.cumsum(1) - 1
         self.caches: list[PrunedLayer] | None = None
         self._stored: list[Segment] = []  # what every layer's cache holds
@@ -83,11 +82,11 @@ class Prefill:
         self._encoded: Sequence[Sequence[Frame]] | None = None
         self._generators = [plan.generator() for plan in plans]
         self._memos: list[dict[str, Any]] = [{} for _ in plans]
-        visual = layout.visual.sum(1).tolist()
-        length = valid.sum(1).tolist()
+        visual, lengths = torch.stack([layout.visual.sum(1), valid.sum(1)]).tolist()
+        self.segment = Segment.whole(valid, lengths)
         self.rows = [
             RowTrace(visual=n, text=total - n, depth=len(decoder.layers), trim=plan.strategy.trim)
-            for n, total, plan in zip(visual, length, plans, strict=True)
+            for n, total, plan in zip(visual, lengths, plans, strict=True)
         ]
         self._stages = [self._planned(b, plan) for b, plan in enumerate(plans)]
         stages = [stage for stages in self._stages for stage in stages]
@@ -101,6 +100,7 @@ class Prefill:
             self._take_up(prefix)
         last = layout.visual.int() * torch.arange(valid.shape[1], device=valid.device)
         self._after = (last.argmax(1) + 1).tolist()  # first column after the visual tokens
+        self._alike = list(range(len(plans)))  # of every row, the first that begins like it
 
     def _planned(self, b: int, plan: Plan) -> tuple[Stage, ...]:
         """The stages of row b; without visual tokens it has none. Errors say which row it is."""
@@ -158,10 +158,20 @@ class Prefill:
         )
 
     def share(self, same: Sequence[int]) -> None:
-        """Let rows that begin alike share that, if they can. same: of every row, the first that begins like it."""
-        pruned = any(self._stages) or not all(row.visual for row in self.rows)
-        if same and not pruned and Twins.fit(same, self.prompt, self._after):
-            self.twins = Twins(same, self.prompt, self._after)
+        """Let rows that begin alike share that, for as long as their stages do not look at what follows.
+
+        same: of every row, the first that begins like it and has the same plan.
+        """
+        if all(row.visual for row in self.rows):
+            begins = [(self._before(b), stages) for b, stages in enumerate(self._stages)]
+            self._alike = [first if begins[first] == begins[b] else b for b, first in enumerate(same)]
+        self._pair()
+
+    def _pair(self) -> None:
+        """Find the rows of this segment that share something."""
+        questions = [self.prompt.shape[1] - after for after in self._after]
+        valid = self.segment.valid
+        self.twins = Twins.of(self._alike, self.segment.lengths, questions, valid.shape[1], valid.device)
 
     def place(self, positions: Tensor | None) -> None:
         """Learn the prompt's position ids [B or 1, S], or [parts, B, S]."""
@@ -204,44 +214,67 @@ class Prefill:
             for b, request in requests:
                 row = self.rows[b]
                 row.prior_layers = max(row.prior_layers, request.layer + 1)
-                row.prior_tokens = int(self.prompt[b, : self._after[b]].sum()) + 1
+                row.prior_tokens = self._before(b) + 1
         if self._prior is not None:
             added = self._added[layer] if layer < len(self._added) else None
             self._prior.run(layer, attention, forward, hidden, stock, probe, added)
 
     def reduce(self, layer: int, hidden: Tensor) -> Tensor:
         """Run the stages before decoder layer `layer`: hidden [B, n, C] -> [B, m, C], and a new segment."""
-        keep = self.segment.valid.clone()
-        merged = None
+        candidates = self._candidates()
+        chosen = self._chosen(layer, candidates, hidden.shape[-1])
+        keep, lengths, merged = self.segment.valid.clone(), list(self.segment.lengths), None
+        for b, (view, selection) in chosen.items():
+            kept = candidates[b][selection.keep]
+            keep[b, candidates[b]] = False
+            keep[b, kept] = True
+            lengths[b] -= view.n - len(kept)
+            self.rows[b].stages.append((layer, view.alive[selection.keep]))
+            if selection.values is not None:
+                merged = hidden.clone() if merged is None else merged
+                self.rows[b].merged = True
+                merged[b, kept] = selection.values.to(hidden.dtype)
+        hidden = hidden if merged is None else merged
+        if lengths == self.segment.lengths:
+            return hidden
+        compact = [row.compact for row in self.rows]
+        self.segment, packed = self.segment.narrow(keep, lengths, compact, self.prompt)
+        self._changed = {}
+        self._pair()
+        return take(hidden, packed)
+
+    def _chosen(self, layer: int, candidates: Sequence[Tensor], width: int) -> dict[int, tuple[View, Selection]]:
+        """What the stages before decoder layer `layer` decide, by row. candidates: where [n] they stand in the segment."""
+        chosen: dict[int, tuple[View, Selection]] = {}
         for b, stage, index in self._due(layer):
-            view, at = self._view(b, stage, index)
+            first, strategy = self._alike[b], self.plans[b].strategy
+            if first != b and stage.blind and not strategy.stochastic:
+                chosen[b], self._memos[b] = chosen[first], dict(self._memos[first])
+                self.rows[b].encoder_rows = self.rows[first].encoder_rows
+                continue
+            self._alike[b] = b
+            view, row = self._view(b, stage, index, candidates[b]), self.rows[b]
             for frame in view.frames:
                 frame.ran = []
             try:
-                selection = checked_selection(self.plans[b].strategy, self.plans[b].name, view, hidden.shape[-1])
+                chosen[b] = view, selected(strategy, self.plans[b].name, view, width)
             except StrategyError as error:
                 error.row = b
                 raise
-            kept = at[selection.keep]
-            keep[b, at] = False
-            keep[b, kept] = True
-            row = self.rows[b]
-            row.stages.append((layer, view.alive[selection.keep]))
             row.peeked += [view.n + row.text] * any(request.peek for request in stage.attention)
             if any(frame.ran for frame in view.frames):
                 # A frame that was not run again was not needed at all.
                 row.encoder_rows = [(f.layout.rows, f.ran or [0] * len(f.call.encoder.layers)) for f in view.frames]
-            if selection.values is not None:
-                merged = hidden.clone() if merged is None else merged
-                row.merged = True
-                merged[b, kept] = selection.values.to(hidden.dtype)
-        hidden = hidden if merged is None else merged
-        if bool((keep == self.segment.valid).all()):
-            return hidden
-        compact = torch.tensor([row.compact for row in self.rows], device=keep.device)
-        self.segment, packed = self.segment.narrow(keep, compact, self.prompt)
-        self._changed = {}
-        return take(hidden, packed)
+        self._refuse_wrong_numbers(layer, chosen)
+        return chosen
+
+    def _refuse_wrong_numbers(self, layer: int, chosen: dict[int, tuple[View, Selection]]) -> None:
+        wrong = wrong_numbers(list(chosen.values()))
+        if wrong is not None:
+            row = list(chosen)[wrong[0]]
+            error = StrategyError(f"strategy {self.plans[row].name}, stage before layer {layer}: {wrong[1]}")
+            error.row = row
+            raise error
 
     def add(self, layer: int, hidden: Tensor) -> Tensor:
         """Output [B, n, C] of a layer with what the model adds to the tokens that are left."""
@@ -274,14 +307,22 @@ class Prefill:
 
     def finish(self) -> None:
         """Trim the caches of the rows whose strategy says so."""
-        trim = torch.tensor([plan.strategy.trim for plan in self.plans], device=self.prompt.device)
-        if self.caches is None or self.segment.full or not bool(trim.any()):
+        trim, last = [plan.strategy.trim for plan in self.plans], self.segment
+        if self.caches is None or last.full or not any(trim):
             return
-        alive = torch.zeros_like(self.prompt)
-        for b in range(len(alive)):
-            alive[b, self.segment.columns[b][self.segment.valid[b]]] = True
+        # Padding repeats columns that were dropped.
+        alive = torch.zeros_like(self.prompt).scatter(1, last.columns, last.valid)
+        whole = ~torch.tensor(trim, device=alive.device).unsqueeze(1)
+        packed: dict[int, tuple[Tensor, Tensor, bool]] = {}
         for cache, segment in zip(self.caches, self._stored, strict=True):
-            cache.trim(alive.gather(1, segment.columns) | ~trim.unsqueeze(1))
+            if segment is last:
+                break
+            if id(segment) not in packed:
+                ends = zip(trim, last.lengths, segment.lengths, strict=True)
+                lengths = [end if cut else own for cut, end, own in ends]
+                keep = segment.valid & (alive.gather(1, segment.columns) | whole)
+                packed[id(segment)] = *pack(keep, max(lengths)), min(lengths) < max(lengths)
+            cache.trim(*packed[id(segment)])
 
     def _due(self, layer: int) -> list[tuple[int, Stage, int]]:
         """(row, stage, its number) of the stages before this layer."""
@@ -328,16 +369,26 @@ class Prefill:
         }
         return torch.arange(*spans[rows], device=self.prompt.device)
 
-    def _view(self, b: int, stage: Stage, index: int) -> tuple[View, Tensor]:
-        """What row b's stage sees, and where [n] its candidates stand in the segment."""
+    def _candidates(self) -> list[Tensor]:
+        """Of every row, where [n] its visual tokens stand in the segment."""
         segment = self.segment
-        columns = segment.columns[b]
-        at = (segment.valid[b] & self.layout.visual[b][columns]).nonzero().flatten()
-        candidates = columns[at]
-        question = torch.arange(self._after[b], self.prompt.shape[1], device=columns.device)
+        visual = segment.valid & self.layout.visual.gather(1, segment.columns)
+        order = visual.byte().argsort(dim=1, descending=True, stable=True)
+        counts = [length - row.text for length, row in zip(segment.lengths, self.rows, strict=True)]
+        return [own[:count] for own, count in zip(order, counts, strict=True)]
+
+    def _before(self, b: int) -> int:
+        """Tokens of row b up to its last visual one."""
+        question: int = self.prompt.shape[1] - self._after[b]
+        return self.rows[b].visual + self.rows[b].text - question
+
+    def _view(self, b: int, stage: Stage, index: int, at: Tensor) -> View:
+        """What row b's stage sees; its candidates stand at [n] in the segment."""
+        candidates = self.segment.columns[b][at]
+        question = torch.arange(self._after[b], self.prompt.shape[1], device=at.device)
         n0, alive = self.rows[b].visual, self.ordinals[b][candidates]
         frames = self._frames(b) if stage.signals or stage.pixels or stage.rerun is not None else ()
-        view = View(
+        return View(
             n0=n0,
             alive=alive,
             grids=self.grids[b],
@@ -355,7 +406,6 @@ class Prefill:
             generator=self._generators[b],
             memo=self._memos[b],
         )
-        return view, at
 
     def _frames(self, b: int) -> Sequence[Frame]:
         """What the encoder saw of row b."""

@@ -53,7 +53,7 @@ class Pruner:
         self._prefill: Prefill | None = None
         self._from: Prefix | None = None
         self._same: Sequence[int] = ()
-        self._forwards: dict[int, Callable[..., Any]] = {}  # of layers that may be skipped
+        self._forwards: dict[int, Callable[..., Any]] = {}  # the layers' own, while prompts share
         self._positions: Tensor | None = None  # position ids of the forward that runs
         self._masks: dict[tuple[int, int], Tensor | None] = {}  # of this forward, by segment
         self._ropes: dict[int, Any] = {}  # likewise
@@ -92,46 +92,33 @@ class Pruner:
         self._prefill = self.layout = None
 
     @contextmanager
-    def resumed(self, prefix: Prefix) -> Iterator[None]:
-        """Prompts inside go on from a prefix: their layers before the first stage of any row are not run again."""
-        with ExitStack() as undo:
-            for i, layer in enumerate(self.decoder.layers[: len(prefix.cache)]):
-                undo.callback(_restored(layer))
-                self._forwards[i] = layer.forward
-                layer.forward = partial(self._run_or_skip, i, layer.forward)
-            self._from = prefix
-            try:
-                yield
-            finally:
-                self._from, self._forwards = None, {}
+    def sharing(self, same: Sequence[int] = (), prefix: Prefix | None = None) -> Iterator[None]:
+        """Prompts inside do not compute again what others have computed.
 
-    @contextmanager
-    def sharing(self, same: Sequence[int]) -> Iterator[None]:
-        """Unpruned prompts inside compute once what rows that begin alike have in common.
-
-        same: of every row, the first row that shows the same images after the same words.
+        same: of every row, the first row with the same plan that shows the same images after the same words; what they have
+        in common is computed once. prefix: the layers before the first stage of any row are taken from it.
         """
         with ExitStack() as undo:
             for i, layer in enumerate(self.decoder.layers):
                 undo.callback(_restored(layer))
-                layer.forward = partial(self._run_or_share, i, layer, layer.forward)
-            self._same = same
+                self._forwards[i] = layer.forward
+                layer.forward = partial(self._run_once, i, layer)
+            self._same, self._from = same, prefix
             try:
                 yield
             finally:
-                self._same = ()
+                self._same, self._from, self._forwards = (), None, {}
 
-    def _run_or_share(self, i: int, layer: Any, forward: Any, hidden: Tensor, **kwargs: Any) -> Any:
-        prefill = self._prefill
-        if prefill is None or prefill.twins is None:
+    def _run_once(self, i: int, layer: Any, hidden: Tensor, **kwargs: Any) -> Any:
+        prefill, forward = self._prefill, self._forwards[i]
+        if prefill is None:
+            return forward(hidden, **kwargs)
+        if i < prefill.start:
+            return prefill.skip(i)
+        if prefill.twins is None:
             return forward(hidden, **kwargs)
         cache = prefill.caches[i] if prefill.caches is not None else None
         return prefill.twins.run(forward, layer.self_attn, hidden, kwargs, self._probe, prefill.wanted(i), cache)
-
-    def _run_or_skip(self, i: int, forward: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._prefill is not None and i < self._prefill.start:
-            return self._prefill.skip(i)
-        return forward(*args, **kwargs)
 
     def _begin(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
         self._prefill, self._positions, self._masks, self._ropes = None, None, {}, {}
@@ -155,7 +142,7 @@ class Pruner:
         self._prefill = Prefill(
             plans, layout, valid, self.decoder, self._probe.attention, added, self.others, self._from
         )
-        if "flash" not in self._probe.attention:  # it takes no mask with holes
+        if self._same and "flash" not in self._probe.attention:  # it takes no mask with holes
             self._prefill.share(self._same)
         return args, kwargs
 

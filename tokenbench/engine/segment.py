@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Segment", "causal_mask", "pack", "take"]
+__all__ = ["Segment", "by_head", "by_token", "causal_mask", "pack", "take"]
 
 
-def pack(keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Right-align what is kept. keep [B, n] -> index [B, m], valid [B, m]; m = the longest row's count.
+def pack(keep: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """Right-align what is kept. keep [B, n] -> index [B, m], valid [B, m]; m: the longest row's count.
 
     Shorter rows are padded on the left with indices of things not kept, where valid is False.
     """
-    m = int(keep.sum(1).max())
     index = keep.byte().argsort(dim=1, stable=True)[:, keep.shape[1] - m :]
     return index, keep.gather(1, index)
 
@@ -23,7 +23,20 @@ def pack(keep: Tensor) -> tuple[Tensor, Tensor]:
 def take(states: Tensor, index: Tensor) -> Tensor:
     """states [B or 1, n, C] at index [B, m] -> [B, m, C]."""
     index = index.to(states.device)
-    return states.expand(len(index), -1, -1).gather(1, index.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+    if len(states) > 1:
+        index = index + states.shape[1] * torch.arange(len(states), device=index.device).unsqueeze(1)
+    # Whole rows at once: many times faster than gather().
+    return states.flatten(0, 1).index_select(0, index.flatten()).view(*index.shape, -1)
+
+
+def by_token(heads: Tensor) -> Tensor:
+    """[B, H, n, D] -> [B, n, H * D]: without a copy of what a projection made."""
+    return heads.transpose(1, 2).flatten(2)
+
+
+def by_head(tokens: Tensor, heads: int) -> Tensor:
+    """[B, n, H * D] -> [B, H, n, D]."""
+    return tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,7 @@ class Segment:
     columns: [B, n] columns of the prompt, ascending and right-aligned. valid: [B, n], False where a row is padded.
     positions: [B, n] columns whose position embeddings the tokens use: their own, or compacted ones.
     shift: [B] by how much later tokens' positions move to the left (0 for original positions).
-    padded: some row is padded. compact: some shift is not 0.
+    lengths: of every row, its tokens. compact: some shift may not be 0.
     full: nothing was dropped yet, so that stock masks and positions hold.
     """
 
@@ -41,36 +54,45 @@ class Segment:
     valid: Tensor
     positions: Tensor
     shift: Tensor
-    padded: bool
+    lengths: Sequence[int]
     compact: bool
     full: bool
 
     @classmethod
-    def whole(cls, valid: Tensor) -> Segment:
-        """The unpruned prompt; valid [B, S] is the attention mask."""
+    def whole(cls, valid: Tensor, lengths: Sequence[int]) -> Segment:
+        """The unpruned prompt; valid [B, S] is the attention mask, lengths what its rows add up to."""
         columns = torch.arange(valid.shape[1], device=valid.device).expand_as(valid)
         shift = columns.new_zeros(len(valid))
-        return cls(columns, valid, columns, shift, padded=not bool(valid.all()), compact=False, full=True)
+        return cls(columns, valid, columns, shift, lengths, compact=False, full=True)
+
+    @property
+    def padded(self) -> bool:
+        """Whether some row is padded."""
+        return min(self.lengths) < self.valid.shape[1]
 
     def find(self, b: int, columns: Tensor) -> Tensor:
         """Where [m] the tokens of the prompt's columns [m] stand in row b; they must be there."""
+        if self.full:
+            return columns
         return torch.searchsorted(torch.where(self.valid[b], self.columns[b], -1), columns)
 
-    def narrow(self, keep: Tensor, compact: Tensor, prompt: Tensor) -> tuple[Segment, Tensor]:
+    def narrow(
+        self, keep: Tensor, lengths: Sequence[int], compact: Sequence[bool], prompt: Tensor
+    ) -> tuple[Segment, Tensor]:
         """Drop what `keep` [B, n] does not name. Returns the new segment and the index [B, m] into this one's tokens.
 
-        compact: [B] rows that renumber positions. prompt: [B, S] attention mask of the whole prompt.
+        lengths: of every row, how many of its tokens `keep` names. compact: rows that renumber positions.
+        prompt: [B, S] attention mask of the whole prompt.
         """
-        index, valid = pack(keep & self.valid)
+        index, valid = pack(keep & self.valid, max(lengths))
         columns = self.columns.gather(1, index)
         length = prompt.sum(1)
         rank = (valid.cumsum(1) - 1).clamp(min=0)
         compacted = (prompt.shape[1] - length).unsqueeze(1) + rank
-        positions = torch.where(compact.unsqueeze(1), compacted, columns)
-        shift = torch.where(compact, length - valid.sum(1), self.shift)
-        padded = not bool(valid.all())
-        segment = Segment(columns, valid, positions, shift, padded=padded, compact=bool(shift.any()), full=False)
-        return segment, index
+        renumbered = torch.tensor(compact, device=keep.device)
+        positions = torch.where(renumbered.unsqueeze(1), compacted, columns)
+        shift = torch.where(renumbered, length - valid.sum(1), self.shift)
+        return Segment(columns, valid, positions, shift, lengths, compact=any(compact), full=False), index
 
 
 def causal_mask(valid: Tensor, queries: int, *, padded: bool, attention: str, dtype: torch.dtype) -> Tensor | None:

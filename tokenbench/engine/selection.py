@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from tokenbench.errors import StrategyError, TokenBenchError
 from tokenbench.strategy import Selection, Strategy, View
 
-__all__ = ["checked_selection"]
+__all__ = ["selected", "wrong_numbers"]
 
 
-def checked_selection(strategy: Strategy, name: str, view: View, width: int) -> Selection:
+def selected(strategy: Strategy, name: str, view: View, width: int) -> Selection:
     """The strategy's selection of the candidates; `width` is that of the decoder's hidden states, `name` is for errors.
 
-    Raises StrategyError that says how the contract is broken, or what the strategy's own code raised.
+    Raises StrategyError that says how the contract is broken, or what the strategy's own code raised. The numbers in it are
+    not looked at yet: see `wrong_numbers`.
     """
     where = f"strategy {name}, stage before layer {view.stage.layer}"
     try:
@@ -27,12 +30,42 @@ def checked_selection(strategy: Strategy, name: str, view: View, width: int) -> 
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise StrategyError(f"{where}: {type(error).__name__}: {reason}") from error
-    if problem := _problem(selection, view, width):
+    if problem := _wrong_form(selection, view, width):
         raise StrategyError(f"{where}: {problem}")
     return selection
 
 
-def _problem(selection: Selection, view: View, width: int) -> str:
+def wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[int, str] | None:
+    """The first selection that holds numbers it must not hold, and what is wrong with them.
+
+    All are looked at together: on a GPU, looking waits for it.
+    """
+    if not bool(_any_wrong(selections)):
+        return None
+    for at, (view, selection) in enumerate(selections):
+        keep, score, values = selection.keep, selection.score, selection.values
+        if score is not None and bool(score.isnan().any()):
+            return at, f"{int(score.isnan().sum())} of {view.n} scores are NaN"
+        if len(keep) and (int(keep[0]) < 0 or int(keep[-1]) >= view.n or not bool((keep.diff() > 0).all())):
+            return at, f"keep must hold ascending indices below {view.n}, none twice"
+        if values is not None and bool(values.isnan().any()):
+            return at, "values are NaN"
+    return None
+
+
+def _any_wrong(selections: Sequence[tuple[View, Selection]]) -> Tensor:
+    """Whether `wrong_numbers` has anything to say."""
+    keeps = [selection.keep for _, selection in selections]
+    wrong = torch.stack([(keep.diff() <= 0).any() for keep in keeps]).any()
+    ends = [
+        (keep[0] < 0) | (keep[-1] >= view.n) for keep, (view, _) in zip(keeps, selections, strict=True) if len(keep)
+    ]
+    for _, selection in selections:
+        ends += [part.isnan().any() for part in (selection.score, selection.values) if part is not None]
+    return wrong | torch.stack(ends).any() if ends else wrong
+
+
+def _wrong_form(selection: Selection, view: View, width: int) -> str:
     """What is wrong, or nothing."""
     keep, stage = selection.keep, view.stage
     if not isinstance(keep, Tensor) or keep.dtype != torch.long or keep.ndim != 1:
@@ -43,11 +76,6 @@ def _problem(selection: Selection, view: View, width: int) -> str:
         return f"{count} tokens kept where {view.k} were to be kept"
     if count == 0 and view.k > 0:
         return "no token kept"
-    if count and (int(keep[0]) < 0 or int(keep[-1]) >= view.n or not bool((keep[1:] > keep[:-1]).all())):
-        return f"keep must hold ascending indices below {view.n}, none twice"
-    if selection.values is not None:
-        if selection.values.shape != (count, width):
-            return f"values must be {[count, width]}, not {list(selection.values.shape)}"
-        if bool(selection.values.isnan().any()):
-            return "values are NaN"
+    if selection.values is not None and selection.values.shape != (count, width):
+        return f"values must be {[count, width]}, not {list(selection.values.shape)}"
     return ""

@@ -7,55 +7,74 @@ questions, which attend to the keys of their beginning; what the rest of the eng
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from tokenbench.engine.cache import PrunedLayer, cache_name
 from tokenbench.engine.probe import Attended, Listener, Probe
-from tokenbench.engine.segment import causal_mask, take
+from tokenbench.engine.segment import by_head, by_token, causal_mask, take
 
 __all__ = ["Twins"]
 
 
 class _Keys:
-    """Stands in for a cache: puts keys and values before those of a call, and remembers the call's own."""
+    """Stands in for a cache: `whole` makes the keys (or values) that a call attends to of its own, one after the other."""
 
-    def __init__(self, before: tuple[Tensor, Tensor] | None = None) -> None:
-        self._before = before
-        self.own: tuple[Tensor, Tensor] | None = None
+    def __init__(self, *whole: Callable[[Tensor], Tensor]) -> None:
+        self._whole = whole
+        self.held: tuple[Tensor, Tensor] | None = None
 
     def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        self.own = (keys, values)
-        if self._before is None:
-            return self.own
-        return torch.cat([self._before[0], keys], 2), torch.cat([self._before[1], values], 2)
+        if self._whole:
+            keys, values = self._whole[0](keys), self._whole[1](values)
+        self.held = keys, values
+        return self.held
 
 
 class Twins:
-    """One prompt [B, S], padded on the left, whose beginnings (up to the last visual token) are equally long.
+    """Rows [B, n], right-aligned, as beginnings (up to the last visual token) and questions.
 
-    same: of every row, the first row that begins like it. valid: [B, S]. after: of every row, its first column after the beginning.
+    same: of every row, the first row that begins like it. lengths, questions: of every row, its tokens, and those after its
+    beginning. width: n.
     """
 
-    def __init__(self, same: Sequence[int], valid: Tensor, after: Sequence[int]) -> None:
-        device, width = valid.device, valid.shape[1]
-        self._firsts = torch.tensor(sorted(set(same)), device=device)
-        self._of = torch.searchsorted(self._firsts, torch.tensor(same, device=device))
-        starts = width - valid.sum(1)
-        ends = torch.tensor(after, device=device)
-        self._length = int(ends[0] - starts[0])
-        self._columns = starts.unsqueeze(1) + torch.arange(self._length, device=device)
-        self._questions = torch.arange(min(after), width, device=device)
-        asked = self._questions >= ends.unsqueeze(1)
-        self._keys_valid = torch.cat([torch.ones_like(self._columns, dtype=torch.bool), asked], 1)
+    def __init__(
+        self, same: Sequence[int], lengths: Sequence[int], questions: Sequence[int], width: int, device: torch.device
+    ) -> None:
+        firsts = sorted(set(same))
+        begun = [length - question for length, question in zip(lengths, questions, strict=True)]
+        self._start, self._end = max(begun[b] for b in firsts), max(questions)
+        self._padded = min(begun[b] for b in firsts) < self._start
+        self._firsts = torch.tensor(firsts, device=device)
+        self._valid = torch.arange(width, device=device) >= width - torch.tensor(lengths, device=device).unsqueeze(1)
+        of = torch.tensor([firsts.index(b) for b in same], device=device)
+        row = torch.arange(len(same), device=device).unsqueeze(1)
+        place, column = torch.arange(self._start, device=device), torch.arange(width, device=device)
+        ends = width - torch.tensor(questions, device=device).unsqueeze(1)
+        # Right-aligned, like the rows; what is left of a shorter one is padding.
+        self._columns = (ends[self._firsts] - self._start + place).clamp(min=0)
+        self._begun = place >= self._start - torch.tensor([[begun[b]] for b in firsts], device=device)
+        # Where every row's columns stand among the tokens of all beginnings, then of all questions.
+        beginning = of.unsqueeze(1) * self._start + (column - ends + self._start).clamp(min=0)
+        question = len(firsts) * self._start + row * self._end + (column - width + self._end)
+        self._at = torch.where(column < ends, beginning, question)
 
-    @staticmethod
-    def fit(same: Sequence[int], valid: Tensor, after: Sequence[int]) -> bool:
-        """Whether there is anything to share, in rows that can share it."""
-        lengths = torch.tensor(after, device=valid.device) - (valid.shape[1] - valid.sum(1))
-        return len(set(same)) < len(same) and bool((lengths == lengths[0]).all())
+    @classmethod
+    def of(
+        cls, same: Sequence[int], lengths: Sequence[int], questions: Sequence[int], width: int, device: torch.device
+    ) -> Twins | None:
+        """None if nothing is saved."""
+        firsts = set(same)
+        if len(firsts) == len(same):
+            return None
+        longest = max(lengths[b] - questions[b] for b in firsts)
+        if len(firsts) * longest + len(same) * max(questions) >= len(same) * width:
+            return None
+        return cls(same, lengths, questions, width, device)
 
     def run(
         self,
@@ -67,57 +86,51 @@ class Twins:
         listener: Listener | None,
         cache: PrunedLayer | None,
     ) -> Tensor:
-        """One decoder layer: its output [B, S, C], its keys in `cache`, what `listener` asked for told to it.
+        """One decoder layer: its output [B, n, C], its keys in `cache`, what `listener` asked for told to it.
 
-        forward, attention: the layer's own. arguments: the stock ones.
+        forward, attention: the layer's own. arguments: what it would run all rows with.
         """
-        of, questions = self._of.to(hidden.device), self._questions.to(hidden.device)
-        columns = self._columns.to(hidden.device)
-        first_columns = columns[self._firsts.to(hidden.device)]
-        rope = [part.expand(len(columns), -1, -1) for part in arguments["position_embeddings"]]
+        firsts, columns, at = (index.to(hidden.device) for index in (self._firsts, self._columns, self._at))
+        rope = [part.expand(len(at), -1, -1) for part in arguments["position_embeddings"]]
 
-        beginnings, begun = _Keys(), torch.ones_like(first_columns, dtype=torch.bool)
-        firsts = self._firsts.to(hidden.device)
+        def mask(valid: Tensor, queries: int, padded: bool) -> Tensor | None:
+            valid = valid.to(hidden.device)
+            return causal_mask(valid, queries, padded=padded, attention=probe.attention, dtype=hidden.dtype)
+
+        def usual(begun: Tensor, own: Tensor) -> Tensor:
+            """[B, n, C] of the beginnings' and the questions' tokens."""
+            tokens = torch.cat([begun.flatten(0, 1), own.flatten(0, 1)])
+            return tokens.index_select(0, at.flatten()).view(*at.shape, -1)
+
+        def heads(begun: Tensor, own: Tensor) -> Tensor:
+            return by_head(usual(by_token(begun), by_token(own)), own.shape[1])
+
+        beginnings = _Keys()
         probe.listen(attention, None)
         start = forward(
-            take(hidden[firsts], first_columns),
-            **_arguments(arguments, [take(part[firsts], first_columns) for part in rope], beginnings),
-            attention_mask=causal_mask(
-                begun, self._length, padded=False, attention=probe.attention, dtype=hidden.dtype
-            ),
+            take(hidden[firsts], columns),
+            **_arguments(arguments, [take(part[firsts], columns) for part in rope], beginnings),
+            attention_mask=mask(self._begun, self._start, self._padded),
         )
-        assert beginnings.own is not None
+        assert beginnings.held is not None
 
         heard: list[Attended] = []
-        asked = _Keys((beginnings.own[0][of], beginnings.own[1][of]))
+        asked = _Keys(*(partial(heads, begun) for begun in beginnings.held))
         probe.listen(attention, heard.append if listener else None)
-        valid = self._keys_valid.to(hidden.device)
         rest = forward(
-            hidden[:, questions],
-            **_arguments(arguments, [part[:, questions] for part in rope], asked),
-            attention_mask=causal_mask(
-                valid, len(questions), padded=True, attention=probe.attention, dtype=hidden.dtype
-            ),
+            hidden[:, -self._end :],
+            **_arguments(arguments, [part[:, -self._end :] for part in rope], asked),
+            attention_mask=mask(self._valid, self._end, True),
         )
         probe.listen(attention, None)
-        assert asked.own is not None
-
-        def whole(begun: Tensor, own: Tensor) -> Tensor:
-            """[B, H, S, D] of [U, H, P, D] and [B, H, Q, D]."""
-            joined = own.new_zeros(*own.shape[:2], hidden.shape[1], own.shape[3])
-            joined[:, :, questions] = own
-            at = columns[:, None, :, None].expand(-1, own.shape[1], -1, own.shape[3])
-            return joined.scatter_(2, at, begun[of])
-
-        keys, values = (whole(b, o) for b, o in zip(beginnings.own, asked.own, strict=True))
+        assert asked.held is not None
         if cache is not None:
-            cache.update(keys, values)
+            cache.update(*asked.held)
         if listener is not None:
             (one,) = heard
-            query = one.query.new_zeros(*one.query.shape[:2], hidden.shape[1], one.query.shape[3])
-            query[:, :, questions] = one.query
-            listener(Attended(query, keys, one.scaling))
-        return whole(start.unsqueeze(1), rest.unsqueeze(1))[:, 0]
+            query = pad(one.query, (0, 0, at.shape[1] - self._end, 0))  # nobody asks for the beginning's
+            listener(Attended(query, one.key, one.scaling))
+        return usual(start, rest)
 
 
 def _arguments(stock: dict[str, Any], rope: Sequence[Tensor], keys: _Keys) -> dict[str, Any]:

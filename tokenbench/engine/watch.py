@@ -72,6 +72,7 @@ class Watch:
     def rows(self, ids: Tensor, visual: Tensor, image: int) -> list[list[Frame]]:
         """The frames of every row of a prompt [B, S], in its order; takes the last calls away. visual: [B, S] where its visual
         tokens are. image: the id of an image's; all images are encoded in one call, then all clips."""
+        ids, visual = ids.cpu(), visual.cpu()
         kinds = sorted(set(ids[visual].tolist()), key=lambda token: token != image)
         calls, self.calls = self.calls[-len(kinds) :], []
         each = int(visual.sum()) // sum(frame.tokens for call in calls for frame in call)  # beams repeat rows

@@ -45,7 +45,7 @@ def test_going_on_from_a_prefix_is_running_alone(backbone: str) -> None:
         for first in sorted({p.typical[0].layer for p in plans}):
             group = [p for p in plans if p.typical[0].layer == first]
             pruner.plans = [p.of(name) for p in group for name in names]
-            with pruner.resumed(prefix):
+            with pruner.sharing(prefix=prefix):
                 output = logits(generate(model, batched([*prompts] * len(group))))
             count = len(prompts)
             for a, one in enumerate(group):
@@ -78,7 +78,7 @@ def test_skipped_layers_are_not_run_and_come_back() -> None:
         generate(model, batched(prompts[:1]), tokens=1)
         pruner.plans, pruner.others = [later], ()
         assert pruner.prefix is not None
-        with pruner.resumed(pruner.prefix):
+        with pruner.sharing(prefix=pruner.prefix):
             generate(model, batched(prompts[:1]), tokens=1)
     for hook in hooks:
         hook.remove()
@@ -97,7 +97,7 @@ def test_the_first_shared_layers_are_bitwise_the_same() -> None:
         generate(model, batched(prompts))
         pruner.plans, pruner.others = [one], ()
         assert pruner.prefix is not None
-        with pruner.resumed(pruner.prefix):
+        with pruner.sharing(prefix=pruner.prefix):
             shared = generate(model, batched(prompts))
         alone = generate(model, batched(prompts))
     assert torch.equal(logits(shared), logits(alone))

@@ -10,6 +10,7 @@ import torch
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Budget
 from tokenbench.engine import Plan, Prefix
+from tokenbench.engine.selection import selected
 from tokenbench.naming import parse_strategy
 from tokenbench.plugins import registry
 from tokenbench.pruning import attached, backbone_for
@@ -85,3 +86,60 @@ def test_rows_whose_beginnings_differ_in_length_run_as_ever() -> None:
         with pruner.sharing([0, 1, 0]):
             ours = logits(generate(model, batched(prompts)))
         assert torch.equal(ours, logits(generate(model, batched(prompts))))
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_questions_share_the_tokens_that_a_method_left(name: str, attention: str) -> None:
+    """Side by side: methods that never look at the question, with beginnings of two lengths, and one that does."""
+    model, prompts = tiny(name, attention)
+    adapter = backbone_for(model, registry())
+    layers: Any = adapter.decoder(model).layers
+    rows = [*questions(prompts[0], 1, 4, 2), prompts[0], prompts[1], *questions(prompts[1], 3)]
+    same = [0, 0, 0, 0, 4, 4]
+    chosen = [
+        ("divprune", "1/2"),
+        ("downsample", "1/4"),
+        ("pooling", "1/2"),
+        ("random:layer=0", "1/2"),
+        ("fastv", "1/4"),
+    ]
+    plans = [
+        Plan.make(parse_strategy(n, registry()).strategy, Budget.parse(b), len(layers), name=n).of(str(row))
+        for n, b in chosen
+        for row in range(len(rows))
+    ]
+    alike = [at * len(rows) + first for at in range(len(chosen)) for first in same]
+    widths: list[int] = []
+    hook = layers[-1].mlp.register_forward_pre_hook(lambda module, args: widths.append(args[0].shape[:2].numel()))
+    found = []
+    with attached(model, adapter, plans) as pruner:
+        for shared in (alike, ()):
+            with pruner.sharing(shared):
+                found.append((logits(generate(model, batched(rows * len(chosen)), tokens=3)), pruner.rows))
+    hook.remove()
+    (ours, traces), (stock, own) = found
+    torch.testing.assert_close(ours, stock, **CLOSE)
+    for trace, expected in zip(traces, own, strict=True):
+        assert [kept.tolist() for _, kept in trace.stages] == [kept.tolist() for _, kept in expected.stages]
+        assert trace.encoder_rows == expected.encoder_rows
+        assert (trace.merged, trace.cache_lengths) == (expected.merged, expected.cache_lengths)
+    assert sum(widths[:2]) < widths[-3]  # fewer tokens went through the layer
+
+
+def test_a_method_that_draws_or_looks_at_the_question_decides_for_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, prompts = tiny("llava")
+    adapter = backbone_for(model, registry())
+    rows = questions(prompts[0], 1, 4)
+    asked: list[str] = []
+
+    def counted(strategy: Any, name: str, *rest: Any) -> Any:
+        asked.append(name)
+        return selected(strategy, name, *rest)
+
+    monkeypatch.setattr("tokenbench.engine.prefill.selected", counted)
+    for name in ("divprune", "random", "fastv", "dart"):
+        plan = Plan.make(parse_strategy(name, registry()).strategy, Budget.parse("1/2"), 6, name=name)
+        with attached(model, adapter, [plan.of("a"), plan.of("b")]) as pruner, pruner.sharing([0, 0]):
+            generate(model, batched(rows), tokens=1)
+    assert asked == ["divprune", "random", "random", "fastv", "fastv", "dart", "dart"]
