@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +25,7 @@ from tokenbench.hookspecs import KINDS
 
 __all__ = ["Plugin", "Registry", "registry"]
 
+GROUP = "tokenbench"
 _SINGULAR = {
     "strategies": "strategy",
     "mergers": "merger",
@@ -71,7 +72,7 @@ class Registry:
         self._entries: dict[str, dict[str, list[_Entry]]] = {kind: {} for kind in KINDS}
         self._manager = pluggy.PluginManager("tokenbench")
         self._manager.add_hookspecs(hookspecs)
-        for point in sorted(entry_points(group="tokenbench"), key=lambda point: point.name):
+        for point in sorted(self._entry_points(), key=lambda point: point.name):
             self._add_entry_point(point)
         for file in self.files:
             self._add_file(file)
@@ -92,6 +93,21 @@ class Registry:
             raise UsageError(f"the {singular} name '{name}' is registered by {origins}", "uninstall one of them")
         (entry,) = entries
         return _checked(kind, name, _resolved(entry.target, name, entry.plugin), entry.plugin)
+
+    def _entry_points(self) -> Iterable[EntryPoint]:
+        """Those of all distributions; one whose metadata cannot be read is a plug-in that failed."""
+        try:
+            return entry_points(group=GROUP)
+        except Exception:  # it does not say which: they are asked one by one
+            found: dict[tuple[str, str], EntryPoint] = {}
+        for distribution in distributions():
+            try:
+                points = [point for point in distribution.entry_points if point.group == GROUP]
+            except Exception as error:
+                self.plugins.append(Plugin(str(distribution.name), "its entry_points.txt", error=brief(error)))
+                continue
+            found = {(point.name, point.value): point for point in points} | found
+        return found.values()
 
     def _add_entry_point(self, point: EntryPoint) -> None:
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"

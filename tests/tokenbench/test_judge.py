@@ -14,7 +14,8 @@ import pytest
 
 import tokenbench
 from tests.tokenbench.test_run import call
-from tokenbench.judge import ATTEMPTS, Asked, Judge
+from tokenbench.errors import UsageError
+from tokenbench.judge import ATTEMPTS, Asked, Judge, _read
 from tokenbench.progress import progress
 
 SMALL = [
@@ -129,3 +130,32 @@ def test_what_is_wrong_is_one_line(finished: Path, server: Server, capsys: pytes
         assert "neither yes nor no but 'I would rather not say'" in capsys.readouterr().err
         assert call(*judge, "--url", "http://127.0.0.1:9/v1") == 4
         assert "refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "http://a b/v1", "http://localhost:99x/v1", "http://[::1/v1", "", "http://"]
+)
+def test_an_address_that_is_none_is_refused_before_anything_is_asked(url: str) -> None:
+    with pytest.raises(UsageError, match="no address"):
+        Judge(url, "m")
+
+
+def test_a_key_is_never_part_of_a_message() -> None:
+    with pytest.raises(UsageError, match="key holds signs") as error:
+        Judge("http://localhost:1/v1", "m", "secret\n")
+    assert "secret" not in str(error.value)
+
+
+def test_junk_between_verdicts_is_no_verdict(tmp_path: Path) -> None:
+    lines = [
+        b'{"key": "a", "right": 1.0}',
+        b"[" * 50_000,
+        b"\xff",
+        b'{"key": "b", "right": NaN}',
+        b'{"key": "c", "right": 5}',
+        b"5",
+        b'{"key": "d", "right": 0}',
+        b"{",
+    ]
+    (tmp_path / "verdicts.jsonl").write_bytes(b"\n".join(lines))
+    assert _read(tmp_path / "verdicts.jsonl") == {"a": 1.0, "d": 0.0}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tokenbench.test_run import call
 from tokenbench import UsageError
 from tokenbench.naming import parse_strategy
 from tokenbench.plugins import Registry, registry
@@ -127,6 +128,30 @@ def test_a_broken_distribution_stops_only_who_asks_for_it(tmp_path: Path, monkey
     with pytest.raises(UsageError) as error:
         known.get("strategies", "theirs")
     assert "tb_broken" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("entry", "metadata"),
+    [
+        ("tb_junk = :::", "Name: tb_junk\nVersion: 2.0\n"),
+        ("tb_junk = tb_junk:nothing.of.that", "Name: tb_junk\nVersion: 2.0\n"),
+        ("tb junk \x1b[2J = tb_junk", ""),
+        ("= tb_junk", "\x00\xff"),
+        ("tb_junk = tb_junk [extra", "Name: \nVersion: \n"),
+        ("tb_junk", "Name: tb_junk\nVersion: 2.0\n"),
+    ],
+)
+def test_junk_in_metadata_stops_nothing_else(
+    entry: str, metadata: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = tmp_path / "tb_junk-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(metadata)
+    (info / "entry_points.txt").write_text(f"[tokenbench]\n{entry}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert parse_strategy("fastv", Registry()).name == "fastv"
+    assert call("list", "plugins") == 0
+    assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
 
 
 def test_two_distributions_with_one_name_clash_only_for_that_name(

@@ -16,7 +16,7 @@ from tokenbench.images import open_image, upright
 from tokenbench.suite import Sample, Task, Video
 from tokenbench_suites.lmms.catalogue import CATALOGUE, Entry
 from tokenbench_suites.lmms.index import find, installed
-from tokenbench_suites.lmms.library import Definition, Library, library
+from tokenbench_suites.lmms.library import Definition, Library, fitting, library
 from tokenbench_suites.lmms.video import clip, file_hash, located
 
 __all__ = ["MAX_NEW_TOKENS", "Benchmark", "opened"]
@@ -78,11 +78,14 @@ class Benchmark(Task):
 
     def score(self, answer: str, sample: Sample) -> float:
         """The score of the first metric of the task."""
-        return self._library.score(_place(self._samples, sample.key), answer)
+        i = _place(self._samples, sample.key)
+        with fitting(self.name, i):
+            return self._library.score(i, answer)
 
     def official(self, answers: Mapping[str, str]) -> Mapping[str, float]:
         """What lmms-eval reports, over the units that are answered in full."""
-        return self._library.official({_place(self._samples, key): answer for key, answer in answers.items()})
+        with fitting(self.name):
+            return self._library.official({_place(self._samples, key): answer for key, answer in answers.items()})
 
 
 class _Samples(Sequence[Sample]):
@@ -92,7 +95,8 @@ class _Samples(Sequence[Sample]):
         self._definition, self._entry = definition, entry
         self._order = list(range(len(library(definition).rows))) if order is None else list(order)
         if order is None:
-            units = [_unit(entry, row) or str(i) for i, row in enumerate(library(definition).rows.plain)]
+            with fitting(definition.name):
+                units = [_unit(entry, row) or str(i) for i, row in enumerate(library(definition).rows.plain)]
             mixed = {unit: hashlib.sha256(unit.encode()).digest() for unit in units}
             self._order.sort(key=lambda i: (mixed[units[i]], i))
         self._made: dict[int, Sample] = {}
@@ -112,7 +116,8 @@ class _Samples(Sequence[Sample]):
 
     def _sample(self, i: int) -> Sample:
         if i not in self._made:
-            made = self._made[i] = _sample(self._definition, self._entry, i)
+            with fitting(self._definition.name, i):
+                made = self._made[i] = _sample(self._definition, self._entry, i)
             self.places[made.key] = i
         return self._made[i]
 
@@ -139,7 +144,8 @@ def _unit(entry: Entry, row: Mapping[str, Any]) -> str:
 
 
 def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
-    shown = [opened(item, definition.folder) for item in library(definition).shown(i)]
+    with fitting(definition.name, i):
+        shown = [opened(item, definition.folder) for item in library(definition).shown(i)]
     if not shown:
         raise SampleError(
             f"task '{definition.name}': row {i} shows neither image nor video, so there is nothing to prune"

@@ -9,23 +9,41 @@ import copy
 import inspect
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tokenbench.errors import MachineError, TokenBenchError, UsageError
+from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief
 from tokenbench_suites.lmms.contained import contained
 from tokenbench_suites.lmms.data import Splits, from_folder, from_source, split_of
 from tokenbench_suites.lmms.rows import Rows
 
-__all__ = ["Definition", "Library", "content", "cut", "library"]
+__all__ = ["Definition", "Library", "content", "cut", "fitting", "library"]
 
 JUDGES = re.compile(r"requests\.post|openai|get_chat_response|llm_judge|call_gpt|get_eval|ask_gpt|server\.evaluate")
 THINKING = '[["<think>", "</think>"], ["<analysis>", "</analysis>"]]'  # what lmms-eval's command line strips by default
 GQA_IMAGES = "testdev_balanced_images"
+
+
+@contextmanager
+def fitting(task: str, row: int | None = None) -> Iterator[None]:
+    """Where a task's code meets its data: what fails there is one error that names the task and the row.
+
+    Raises MachineError for data that the task was not written for, such as a missing column.
+    """
+    where = f"task '{task}'" if row is None else f"task '{task}', row {row}"
+    try:
+        yield
+    except TokenBenchError:
+        raise
+    except Exception as error:  # the task's own code may raise anything
+        cause = error.__cause__ or error  # lmms-eval tries some of it again
+        reason = f"has no column {cause}" if isinstance(cause, KeyError) else f"does not fit: {brief(cause)}"
+        raise MachineError(f"{where}: its data {reason}", f"see what tokenbench show {task} says") from error
 
 
 @dataclass(frozen=True)
@@ -73,9 +91,12 @@ class Library:
 
     def question(self, i: int) -> str:
         """The text of row i's prompt."""
+        row, column = self.rows.plain[i], self.task.config.doc_to_text
+        if isinstance(column, str) and column.isidentifier() and column not in row:
+            raise KeyError(column)  # lmms-eval would ask the name of the missing column
         with contained():
             if not callable(self.task.config.doc_to_messages):
-                return str(self.task.doc_to_text(self.rows.plain[i]))
+                return str(self.task.doc_to_text(row))
             parts = content(self.task.doc_to_messages(self.rows.blank(i)))
         return "\n".join(part["text"] for part in parts if part["type"] == "text")
 
