@@ -25,8 +25,6 @@ from tokenbench.testing.suite import suite_checks
 
 __all__ = ["verdicts"]
 
-Cases = list[tuple[str, Case]]
-
 SINGULAR = {
     "strategies": "strategy",
     "mergers": "merger",
