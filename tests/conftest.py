@@ -12,7 +12,11 @@ from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# A busy machine is no failure: no deadlines. --hypothesis-profile chooses; without it, the examples are the same every time.
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile("dev", deadline=None, max_examples=10)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
+settings.register_profile("long", deadline=None, max_examples=20_000)  # pytest tests/fuzz --hypothesis-profile long
 settings.load_profile("ci")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tokenbench.errors import GateError, UsageError
-from tokenbench.options import flat, list_option, plugin_option
+from tokenbench.options import Finite, Place, flat, list_option, plugin_option
 
 __all__ = ["claims", "compare", "plan"]
 
@@ -20,13 +20,11 @@ CONDITION = (
 
 
 @click.command()
-@click.argument("folders", metavar="RUN_A [RUN_B]", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", metavar="RUN_A [RUN_B]", nargs=-1, required=True, type=Place())
 @click.option("--fail-if", "conditions", multiple=True, metavar="CONDITION", help=CONDITION)
-@click.option("--margin", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Points of retention.")
+@click.option("--margin", type=Finite(min=0), default=1.0, show_default=True, help="Points of retention.")
 @list_option("--format", "formats", default="terminal", help="Report formats.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=".", help="For files of a format."
-)
+@click.option("-o", "--output", type=Place(file_okay=False), default=".", help="For files of a format.")
 @plugin_option
 def compare(
     folders: tuple[Path, ...],
@@ -67,22 +65,18 @@ def compare(
 
 
 @click.command()
-@click.option(
-    "--difference", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Points of score."
-)
-@click.option("--samples", type=click.IntRange(min=1), default=5000, show_default=True, help="Over all tasks.")
-@click.option("--strategies", type=click.IntRange(min=1), default=2, show_default=True, help="How many.")
-@click.option("--budgets", type=click.IntRange(min=1), default=3, show_default=True, help="How many.")
-@click.option("--pilot", type=click.Path(path_type=Path), help="A run to measure the assumptions on.")
+@click.option("--difference", type=Finite(0, min_open=True), default=1.0, show_default=True, help="Points of score.")
+@click.option("--samples", type=click.IntRange(1, 10**9), default=5000, show_default=True, help="Over all tasks.")
+@click.option("--strategies", type=click.IntRange(1, 10**9), default=2, show_default=True, help="How many.")
+@click.option("--budgets", type=click.IntRange(1, 10**9), default=3, show_default=True, help="How many.")
+@click.option("--pilot", type=Place(), help="A run to measure the assumptions on.")
 @click.option(
     "--discordance",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Finite(0, 1, min_open=True),
     help="Share of samples on which two strategies differ.  [default: the pilot's, or 0.18]",
 )
-@click.option(
-    "--deff", type=click.FloatRange(min=1), help="Design effect of a difference.  [default: the pilot's, or 1.3]"
-)
-@click.option("--seconds", type=click.FloatRange(min=0), help="Of one answer.  [default: the pilot's]")
+@click.option("--deff", type=Finite(min=1), help="Design effect of a difference.  [default: the pilot's, or 1.3]")
+@click.option("--seconds", type=Finite(min=0), help="Of one answer.  [default: the pilot's]")
 def plan(
     difference: float, samples: int, strategies: int, budgets: int, pilot: Path | None, **given: float | None
 ) -> None:

@@ -6,6 +6,7 @@ import inspect
 import json
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,7 +17,7 @@ from tokenbench.analysis import claims, compare, plan
 from tokenbench.bench.command import bench
 from tokenbench.checking import check
 from tokenbench.diagnosis import doctor
-from tokenbench.errors import TokenBenchError, UsageError
+from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief, printable
 from tokenbench.exporting import export
 from tokenbench.judging import judge
 from tokenbench.options import flat as _flat
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main"]
 
-INTERRUPTED, TERMINATED = 130, 143
+INTERNAL, INTERRUPTED, TERMINATED = 70, 130, 143
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -64,10 +65,10 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
         for plugin in known.plugins:
             brings = [f"{k}: {', '.join(sorted(names))}" for k, names in plugin.registered.items() if names]
             state = f"FAILED: {plugin.error}" if plugin.error else "; ".join(brings)
-            click.echo(f"{plugin.name}  ({plugin.origin})  {state}")
+            click.echo(printable(f"{plugin.name}  ({plugin.origin})  {state}"))
     elif kind == "tasks":
         for name, task in _all_tasks(known):
-            click.echo(f"{name}  {task.name}  {task.description}")
+            click.echo(printable(f"{name}  {task.name}  {task.description}"))
     elif kind == "backbones":
         for name in known.names(kind):
             backbone = known.get(kind, name)
@@ -152,11 +153,16 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            _fail(f"{error.filename}: {error.strerror}", "", MachineError.exit_code)
+        traceback.print_exc()
+        _fail(f"internal error: {brief(error)}", "a bug: please report it with the lines above", INTERNAL)
     sys.exit(0)
 
 
 def _fail(message: str, hint: str, code: int) -> NoReturn:
-    click.echo(f"error: {message}" + (f" ({hint})" if hint else ""), err=True)
+    click.echo(printable(f"error: {message}" + (f" ({hint})" if hint else "")), err=True)
     sys.exit(code)
 
 

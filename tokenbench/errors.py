@@ -4,8 +4,9 @@ TokenBenchError
 ├── UsageError     2   a wrong command, spec, name or plug-in
 ├── GateError      1   a condition given with --fail-if holds
 ├── StrategyError  3   a strategy broke the contract while it ran
-├── SampleError    3   a sample cannot be shown
+├── SampleError    3   a sample cannot be shown: its image or clip is damaged, or too large
 ├── InfeasibleError 2  no schedule does what was asked for
+├── SamplesError   2   the samples of a run cannot be compared
 └── MachineError   4   this machine cannot do it: a missing download, an unwritable folder, broken weights
 
 All else is a bug and comes with a traceback.
@@ -13,6 +14,7 @@ All else is a bug and comes with a traceback.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -21,11 +23,17 @@ __all__ = [
     "InfeasibleError",
     "MachineError",
     "SampleError",
+    "SamplesError",
     "StrategyError",
     "TokenBenchError",
     "UsageError",
+    "brief",
+    "printable",
     "unknown",
 ]
+
+LONGEST = 100
+"""Longer names are cut in messages."""
 
 
 class TokenBenchError(Exception):
@@ -58,7 +66,7 @@ class StrategyError(TokenBenchError):
 
 
 class SampleError(TokenBenchError):
-    """A sample's image or clip cannot be read or shown."""
+    """A sample cannot be shown to a model."""
 
     exit_code = 3
 
@@ -67,6 +75,10 @@ class InfeasibleError(TokenBenchError):
     """A strategy has no schedule of the cost that was asked for."""
 
     exit_code = 2
+
+
+class SamplesError(UsageError, ValueError):
+    """The samples of a run cannot be compared: there is no vanilla, or no sample that every cell has scored."""
 
 
 class MachineError(TokenBenchError):
@@ -78,9 +90,25 @@ class MachineError(TokenBenchError):
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UsageError:
     """The error for a name nobody registered: with the nearest names, or all of them."""
     names = sorted(known)
+    name = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         suggestion = "did you mean " + " or ".join(near) + "?"
     else:
         suggestion = f"known: {', '.join(names)}" if names else f"no {kind} is registered"
     return UsageError(f"unknown {kind} '{name}': {suggestion}", hint)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with signs that a terminal would obey or cannot show as escapes."""
+    return "".join(sign if sign.isprintable() else _escape(sign) for sign in re.sub(r"\s*\n\s*", " ", text.strip()))
+
+
+def brief(error: BaseException) -> str:
+    """Another library's error on one line: its class and the beginning of what it says."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def _escape(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()

@@ -110,7 +110,7 @@ def packed(cells: Iterable[Cell]) -> dict[str, Any]:
 def unpacked(manifest: Mapping[str, Any]) -> dict[str, Parts]:
     """The parts of every cell of run.json, by its id."""
     return {
-        cell["id"]: {name: manifest["parts"][digest] for name, digest in cell["parts"].items()}
+        cell["id"]: {name: manifest["parts"].get(digest, {}) for name, digest in cell["parts"].items()}
         for cell in manifest["cells"]
     }
 

@@ -10,10 +10,12 @@ The hash is of the judge's name and of what it is asked, so that verdicts of dif
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import re
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tokenbench.errors import MachineError, unknown
+from tokenbench.errors import MachineError, UsageError, brief, unknown
+from tokenbench.foreign import within
 from tokenbench.progress import Progress
 from tokenbench.run import Run
 
@@ -37,7 +40,9 @@ PROMPT = (
     "Does the given answer say the same as the right answer? Synonyms and other wordings count. Reply with yes or no only."
 )
 ATTEMPTS = 4
+LONGEST_REPLY = 2**20  # bytes
 ProgressFactory = Callable[[int], AbstractContextManager[Progress]]
+ADDRESS = re.compile(r"[!-~]+")
 VERDICT = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
 
@@ -66,6 +71,23 @@ class Judge:
     key: str = ""
     pause: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Raises UsageError for an address that is none, before anything is asked."""
+        try:
+            place = urllib.parse.urlsplit(self.url)
+            sound = (
+                place.scheme in ("http", "https")
+                and place.hostname
+                and (place.port or 1)
+                and ADDRESS.fullmatch(self.url)
+            )
+        except ValueError:
+            sound = False
+        if not sound:
+            raise UsageError(f"'{self.url[:100]}' is no address of a server", "as in --url http://localhost:8000/v1")
+        if not (self.key.isascii() and self.key.isprintable()):
+            raise UsageError("the server's key holds signs that no key has", "see the variable named by --key-from")
+
     @property
     def identity(self) -> str:
         """Its name, and a hash of the name and of what it is asked."""
@@ -79,7 +101,7 @@ class Judge:
 
         Raises MachineError if the server does not answer, or not with yes or no; what it said before is kept.
         """
-        path = folder / "verdicts.jsonl"
+        path = within(folder / "verdicts.jsonl", folder)
         known = _read(path)
         left = [one for one in dict.fromkeys(asked) if one.key not in known]
         with path.open("a") as file, progress(len(left)) as bar, ThreadPoolExecutor(workers) as pool:
@@ -108,8 +130,8 @@ class Judge:
                 if error.code in (400, 401, 403, 404):
                     break
                 continue
-            except (OSError, ValueError, LookupError, TypeError) as error:
-                reason = str(error) or type(error).__name__
+            except (OSError, ValueError, LookupError, TypeError, RecursionError, http.client.HTTPException) as error:
+                reason = brief(error)
                 continue
             if found := VERDICT.match(reply):
                 return float(found[1].lower() == "yes"), reply, served
@@ -129,7 +151,7 @@ class Judge:
         address = f"{self.url.rstrip('/')}/chat/completions"
         request = urllib.request.Request(address, json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=60) as response:
-            said = json.load(response)
+            said = json.loads(response.read(LONGEST_REPLY))
         return str(said["choices"][0]["message"]["content"]).strip(), str(said.get("model", ""))
 
 
@@ -137,7 +159,7 @@ class JudgedRun(Run):
     """A run with a judge's scores in place of the task's own; the others, of tasks that were not judged, are left out."""
 
     def __init__(self, run: Run, samples: pd.DataFrame) -> None:
-        super().__init__(run.folder, run._known)
+        super().__init__(run.folder, run._known, run._definitions)
         self._judged = samples
 
     def samples(self) -> pd.DataFrame:
@@ -166,8 +188,14 @@ def judged(
         samples = samples[samples["task"].isin(tasks)]
     questions = run.questions()
     columns = zip(samples["task"], samples["sample"], samples["target"], samples["answer"], strict=True)
-    asked = [Asked(questions[task, sample].question, target, answer) for task, sample, target, answer in columns]
-    folder = run.folder / "judge" / judge.identity
+    rows = list(columns)
+    if gone := next((f"{task}/{sample}" for task, sample, *_ in rows if (task, sample) not in questions), ""):
+        raise UsageError(
+            f"the installed suite has no sample '{gone}', which {run.folder} answered: it is another one",
+            "install what the run was made with",
+        )
+    asked = [Asked(questions[task, sample].question, target, answer) for task, sample, target, answer in rows]
+    folder = within(run.folder / "judge" / judge.identity, run.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -179,15 +207,17 @@ def judged(
 
 
 def _read(path: Path) -> dict[str, float]:
-    """The verdicts of a file; a torn last line is none."""
+    """The verdicts of a file; a torn line, or one that says something else than right or wrong, is none."""
     known: dict[str, float] = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
+    content = path.read_bytes() if path.exists() else b""
+    for line in content.split(b"\n"):
         try:
             verdict = json.loads(line)
-            known[verdict["key"]] = float(verdict["right"])
-        except (ValueError, KeyError, TypeError):
+            if float(verdict["right"]) in (0.0, 1.0):
+                known[str(verdict["key"])] = float(verdict["right"])
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             continue
-    if path.exists() and not path.read_text().endswith("\n"):
+    if content and not content.endswith(b"\n"):
         with path.open("a") as file:
             file.write("\n")
     return known

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import click
 
-from tokenbench.options import flat, list_option, plugin_option
+from tokenbench.options import Place, absolute, flat, list_option, plugin_option
 
 __all__ = ["judge"]
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN", type=Place())
 @click.option("--url", required=True, help="OpenAI-compatible address, up to /v1.")
 @click.option("--model", required=True, help="The judge, by the name and version that the server knows.")
 @list_option("--tasks", help="Only these tasks of the run.")
+@list_option("--tasks-dir", help="Folders with the run's own task definitions.")
 @click.option(
     "--key-from",
     default="OPENAI_API_KEY",
@@ -51,7 +52,11 @@ def judge(
     writers = [known.get("reports", name)() for name in flat(lists["formats"])]
     who = Judge(url, model, os.environ.get(key_from, ""))
     rated, target = judged(
-        Run.open(folder, known), who, flat(lists["tasks"]), workers, lambda total: progress(total, sys.stderr, False)
+        Run.open(folder, known, absolute(flat(lists["tasks_dir"]))),
+        who,
+        flat(lists["tasks"]),
+        workers,
+        lambda total: progress(total, sys.stderr, False),
     )
     comparison = rated.compare()
     for writer in writers:

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from tokenbench.cost import ModelSize
+from tokenbench.device import check_device, device_named
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
-from tokenbench.errors import MachineError, UsageError
+from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
 from tokenbench.pruning import attached
 from tokenbench.source import Source
 from tokenbench.suite import Sample, Video
+from tokenbench.weights import stock_model, stock_processor, stock_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,55 +90,43 @@ class Model:
     def __init__(
         self, name: str, source: Source, device: str = "auto", dtype: str = "float32", attention: str = "sdpa"
     ):
+        from transformers.utils import logging
+
         self.name = name
         self.backbone = source.backbone
         self.identity = source.identity
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = device_named(device)
         self.attention = attention
         self._shared = device == "auto" and torch.cuda.device_count() > 1
         self._folder, self._dtype = source.folder, getattr(torch, dtype)
         self._model: Any = None
         self._processing = Lock()  # tokenizers change while they work
-        self._processor, self._skeleton = self._described()
-        self.depth = len(self.backbone.decoder(self._skeleton).layers)  # type: ignore[arg-type]
-
-    def _described(self) -> tuple[Any, Any]:
-        """The processor, and the model without weights, on torch's device "meta"."""
-        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-
-        with self._loading():
-            processor = AutoProcessor.from_pretrained(self._folder)
-            processor.tokenizer.padding_side = "left"
-            with torch.device("meta"):
-                return processor, AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(self._folder))
-
-    def load(self) -> None:
-        """Take the weights into memory, unless they are there. Raises MachineError if they cannot be read."""
-        from transformers import AutoModelForImageTextToText
-
-        if self._model is not None:
-            return
-        with self._loading():
-            model = AutoModelForImageTextToText.from_pretrained(
-                self._folder,
-                dtype=self._dtype,
-                attn_implementation=self.attention,
-                use_safetensors=True,
-                device_map="auto" if self._shared else None,
-            ).eval()
-            self._model = model if self._shared else model.to(self.device)
-
-    @contextmanager
-    def _loading(self) -> Iterator[None]:
-        from transformers.utils import logging
-
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        try:
-            yield
-        except Exception as error:  # transformers raises anything for a broken folder
-            reason = " ".join(str(error).split())[:200]
-            raise MachineError(f"model '{self.name}' cannot be loaded from {self._folder}: {reason}") from error
+        self._processor = stock_processor(name, source.folder)
+        self._skeleton = stock_skeleton(name, source.folder)
+        self.depth = len(self.backbone.decoder(self._skeleton).layers)  # type: ignore[arg-type]
+
+    def load(self) -> None:
+        """Take the weights into memory, unless they are there.
+
+        Raises MachineError if they cannot be read, or this machine has no such device or too little memory on it.
+        """
+        if self._model is not None:
+            return
+        check_device(self.device)
+        self._model = stock_model(
+            self.name,
+            self._folder,
+            dtype=self._dtype,
+            attn_implementation=self.attention,
+            device_map="auto" if self._shared else None,
+        )
+        if not self._shared:
+            try:
+                self._model.to(self.device)
+            except RuntimeError as error:
+                raise MachineError(f"model '{self.name}' does not fit on {self.device}: {brief(error)}") from error
 
     @property
     def size(self) -> ModelSize | None:

@@ -66,7 +66,7 @@ def parsed(name: str, cls: type[Part], values: dict[str, Any]) -> Part:
     except ValidationError as error:
         first = error.errors()[0]
         where = first["loc"][0] if first["loc"] else ""
-        raise UsageError(f"'{name}': {where}={first['input']}: {first['msg']}") from None
+        raise UsageError(f"'{name}': {where}={str(first['input'])[:60]}: {first['msg']}") from None
 
 
 def parameters(cls: type[BaseModel]) -> dict[str, Any]:
@@ -81,5 +81,6 @@ def canonical(name: str, part: BaseModel) -> str:
         value = getattr(part, key)
         if value != field.get_default():
             text = "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            text = text.replace("e+", "e")  # a plus stands before a merger
             parts.append(f"{field.alias or key}={text}")
     return ":".join(parts)

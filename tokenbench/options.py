@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["Names", "flat", "list_option", "match_option", "plugin_option"]
+from tokenbench.errors import MachineError, UsageError
+
+__all__ = [
+    "Finite",
+    "Names",
+    "Place",
+    "absolute",
+    "flat",
+    "list_option",
+    "match_option",
+    "plugin_option",
+    "tasks_dir_option",
+    "whole_numbers",
+]
+
+LARGEST = 2**31 - 1
+LONGEST_NAME = 255  # bytes, on every file system in use
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,6 +38,52 @@ class Names(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class Place(click.Path):
+    """A file or folder, which need not be there; a name that none can have is refused."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(path_type=Path, **more)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if "\0" in str(path) or any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+            self.fail(f"no file can have the name {str(path)[:60]!r}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Finite(click.FloatRange):
+    """A range of floats without NaN and infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+def whole_numbers(option: str, texts: Iterable[str], least: int = 0) -> tuple[int, ...]:
+    """Texts as whole numbers. Raises UsageError for anything else, and for what 32 bits cannot hold."""
+    numbers = []
+    for text in texts:
+        number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else -1
+        if not least <= number <= LARGEST:
+            limit = f"above {least - 1}" if least else f"up to {LARGEST}"
+            raise UsageError(f"{option} takes whole numbers {limit}, not {text[:30]}")
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def absolute(folders: Iterable[str]) -> tuple[str, ...]:
+    """Folders by the names under which a run remembers them. Raises MachineError for one that is not there."""
+    found = []
+    for folder in folders:
+        try:
+            found.append(str(Path(folder).resolve(strict=True)))
+        except (OSError, ValueError, RuntimeError):  # no such name, no name at all, a link to itself
+            raise MachineError(f"the folder {folder[:200]} is not there", "name another one") from None
+    return tuple(found)
 
 
 def flat(values: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -40,6 +105,9 @@ def list_option(*names: str, help: str, default: str | None = None) -> Callable[
 plugin_option = click.option(
     "--plugin", "plugin_files", multiple=True, metavar="FILE", help="Load a plug-in from one Python file."
 )
+
+
+tasks_dir_option = list_option("--tasks-dir", help="Folders with the run's own task definitions, which hold code.")
 
 
 match_option = click.option(

@@ -6,6 +6,7 @@ A plug-in that fails is remembered with its reason and stops only a command that
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from typing import Any
 import pluggy
 
 from tokenbench import hookspecs
-from tokenbench.errors import UsageError, unknown
+from tokenbench.errors import UsageError, brief, unknown
 from tokenbench.hookspecs import KINDS
 
 __all__ = ["Plugin", "Registry", "registry"]
@@ -31,6 +32,9 @@ _SINGULAR = {
     "suites": "suite",
     "reports": "report format",
 }
+_NAME = re.compile(
+    r"\w[\w.-]{0,63}"
+)  # what a name may be: the signs of `clse:temp=0.2,fastv@pdrop+merge` are none of its own
 _BASES = {"strategies": "Strategy", "mergers": "Merger", "backbones": "Backbone", "reports": "Report"}
 
 
@@ -95,16 +99,16 @@ class Registry:
         self.plugins.append(plugin)
         try:
             self._register(plugin, point.load())
-        except Exception as error:  # whatever a third party raises must not stop the others
-            plugin.error = _one_line(error)
+        except (Exception, SystemExit) as error:  # whatever a third party raises must not stop the others
+            plugin.error = brief(error)
 
     def _add_file(self, path: Path) -> None:
         plugin = Plugin(path.name, str(path))
         self.plugins.append(plugin)
         try:
             self._register(plugin, _load_file(path))
-        except Exception as error:
-            raise UsageError(f"plug-in {path} failed to load: {_one_line(error)}") from error
+        except (Exception, SystemExit) as error:
+            raise UsageError(f"plug-in {path} failed to load: {brief(error)}") from error
         for kind, names in plugin.registered.items():
             for name in names:
                 self.get(kind, name)
@@ -124,6 +128,11 @@ class Registry:
                     implementation.function(lambda name, target, kind=kind: found.append((kind, name, target)))
         if not found:
             raise UsageError("it registers nothing: implement a tokenbench_register_… hook, marked with hookimpl")
+        for kind, name, _ in found:
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise UsageError(
+                    f"it registers a {_SINGULAR[kind]} as {name!r:.80}: a name has letters, digits, . _ and - only"
+                )
         for kind, name, target in found:
             plugin.registered[kind].append(name)
             self._entries[kind].setdefault(name, []).append(_Entry(target, plugin))
@@ -154,10 +163,8 @@ def _resolved(target: Any, name: str, plugin: Plugin) -> Any:
     module, _, attribute = target.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except Exception as error:
-        raise UsageError(
-            f"plug-in {plugin.name} ({plugin.origin}) cannot provide '{name}': {_one_line(error)}"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"plug-in {plugin.name} ({plugin.origin}) cannot provide '{name}': {brief(error)}") from error
 
 
 def _checked(kind: str, name: str, value: Any, plugin: Plugin) -> Any:
@@ -166,12 +173,8 @@ def _checked(kind: str, name: str, value: Any, plugin: Plugin) -> Any:
         right, wanted = callable(value), "a function that returns a tokenbench.Suite"
     else:
         base = getattr(import_module("tokenbench"), _BASES[kind])
-        right, wanted = isinstance(value, type) and issubclass(value, base), f"a subclass of tokenbench.{base.__name__}"
+        right = isinstance(value, type) and issubclass(value, base) and value is not base
+        wanted = f"a subclass of tokenbench.{base.__name__}"
     if not right:
-        raise UsageError(f"plug-in {plugin.name} ({plugin.origin}): '{name}' must be {wanted}, not {value!r}")
+        raise UsageError(f"plug-in {plugin.name} ({plugin.origin}): '{name}' must be {wanted}, not {value!r:.80}")
     return value
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

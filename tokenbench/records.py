@@ -35,8 +35,8 @@ def score_record(task: Task, sample: Sample, answer: str, row: RowTrace, grid: G
         "cluster": sample.cluster,
         "unit": sample.unit or sample.key,
         "stratum": sample.stratum,
-        "answer": answer,
-        "target": sample.target,
+        "answer": _whole(answer),
+        "target": _whole(sample.target),
         "score": float(task.score(answer, sample)),
         "kept": kept,
         "lattice": [grid.t, grid.h, grid.w, grid.lead] if grid else None,
@@ -54,3 +54,8 @@ def cost_record(row: RowTrace, size: ModelSize | None, number_bytes: int) -> dic
         "flops": realised_flops(row, size) if size else math.nan,
         "cache_bytes": realised_bytes(row, size, number_bytes) if size else math.nan,
     }
+
+
+def _whole(text: str) -> str:
+    """The text with halves of letters (lone surrogates), which no file can hold, replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

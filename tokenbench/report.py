@@ -2,11 +2,17 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
+from tokenbench.errors import printable
 from tokenbench.files import publish
 from tokenbench.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
 
 
 class Report(ABC):
@@ -35,6 +41,19 @@ class Report(ABC):
         Returns:
             The files written.
         """
+
+
+def csv_text(table: "pd.DataFrame") -> str:
+    """A table as CSV, a line a row. Text that a spreadsheet would take for a formula stands behind an apostrophe; numbers are
+    as they are."""
+
+    def safe(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        text = printable(value) if any(sign < " " for sign in value) else value
+        return f"'{text}" if value.startswith(FORMULA) else text
+
+    return str(table.map(safe).rename(columns=safe).to_csv(index=False, lineterminator="\n"))
 
 
 def write_text(path: Path, text: str) -> Path:

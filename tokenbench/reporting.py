@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokenbench.options import flat, list_option, plugin_option
+from tokenbench.options import Place, absolute, flat, list_option, plugin_option, tasks_dir_option
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -18,28 +18,38 @@ __all__ = ["report", "write_reports"]
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN", type=Place())
 @list_option("--format", "formats", default="terminal,markdown,csv,html", help="Report formats.")
+@tasks_dir_option
 @plugin_option
-def report(folder: Path, formats: Sequence[Sequence[str]], plugin_files: tuple[str, ...]) -> None:
+def report(
+    folder: Path,
+    formats: Sequence[Sequence[str]],
+    tasks_dir: Sequence[Sequence[str]],
+    plugin_files: tuple[str, ...],
+) -> None:
     """Write the reports of a run again."""
     from tokenbench.plugins import Registry
 
-    write_reports(folder, flat(formats), Registry(plugin_files))
+    write_reports(folder, flat(formats), Registry(plugin_files), absolute(flat(tasks_dir)))
 
 
-def write_reports(folder: Path, formats: Sequence[str], known: Registry) -> None:
-    """Write a run's reports, and the benchmarks' own numbers where there are any, to RUN/report."""
+def write_reports(folder: Path, formats: Sequence[str], known: Registry, definitions: Sequence[str]) -> None:
+    """Write a run's reports, and the benchmarks' own numbers where there are any, to RUN/report.
+
+    definitions: folders of task definitions that may be used.
+    """
+    from tokenbench.foreign import within
+    from tokenbench.report import csv_text, write_text
     from tokenbench.run import Run
 
     writers = [known.get("reports", name)() for name in formats]
-    finished = Run.open(folder, known)
-    comparison = finished.compare()
-    target = folder / "report"
+    finished = Run.open(folder, known, definitions)
+    comparison, official = finished.compare(), finished.official()
+    target = within(folder / "report", folder)
     target.mkdir(exist_ok=True)
     for writer in writers:
         writer.write(comparison, finished, target, sys.stdout)
-    official = finished.official()
     if len(official):
-        official.to_csv(target / "official.csv", index=False)
+        write_text(target / "official.csv", csv_text(official))
         click.echo(f"the benchmarks' own numbers: {target / 'official.csv'}", err=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.errors import MachineError, UsageError
+from tokenbench.errors import UsageError
+from tokenbench.foreign import conforming, read_json
+from tokenbench.manifest import Versioned
 from tokenbench.spec import VANILLA, Spec
 from tokenbench.store import Store
 from tokenbench.units import by_unit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from tokenbench.comparison import Comparison
@@ -27,18 +30,19 @@ IDENTITY = ("model", "strategy", "budget", "seed", "task")
 class Run:
     """A run directory. `Run.open(path).samples()` is its table of samples."""
 
-    def __init__(self, folder: Path, known: Registry | None = None) -> None:
+    def __init__(self, folder: Path, known: Registry | None = None, definitions: Sequence[str] = ()) -> None:
         self.folder = folder
         self._store = Store.open(folder)
-        self._known = known
+        self._known, self._definitions = known, tuple(definitions)
 
     @classmethod
-    def open(cls, folder: str | Path, known: Registry | None = None) -> Run:
+    def open(cls, folder: str | Path, known: Registry | None = None, definitions: Sequence[str] = ()) -> Run:
         """Open a run directory. Raises UsageError if there is none.
 
-        known: where `questions` finds the run's suite; everything installed unless said otherwise.
+        known: where `questions` finds the run's suite; everything installed unless said otherwise. definitions: folders with
+        task definitions, which hold code: those that the run names are used only if they are among these.
         """
-        return cls(Path(folder), known)
+        return cls(Path(folder), known, definitions)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -46,14 +50,13 @@ class Run:
         return self._store.manifest()
 
     def spec(self) -> Spec:
-        """What was asked for.
-
-        Raises UsageError for definitions of tasks inside the run directory: they are code, and a run may come from anybody.
-        """
+        """What was asked for. Raises UsageError for definitions of tasks that `open` was not told to trust."""
         spec = Spec.from_json(self.manifest["spec"])
-        for folder in map(Path, spec.definitions):
-            if folder.resolve().is_relative_to(self.folder.resolve()):
-                raise UsageError(f"{self.folder} names task definitions within itself: {folder}", "move them elsewhere")
+        if strange := set(spec.definitions) - set(self._definitions):
+            raise UsageError(
+                f"the run's task definitions in {', '.join(sorted(strange))} hold code, which a run directory cannot vouch for",
+                "name the folder with --tasks-dir if you trust it",
+            )
         return spec
 
     def samples(self) -> pd.DataFrame:
@@ -82,7 +85,7 @@ class Run:
     def questions(self) -> dict[tuple[str, str], Sample]:
         """The questions asked, with their images, made anew by the run's suite: (task, sample) -> Sample.
 
-        Raises UsageError if the suite is not installed. A suite may have changed since; who shows its samples compares
+        Raises UsageError if the suite is not installed, or has definitions that `open` was not told to trust. A suite may have changed since; who shows its samples compares
         their targets with those of `samples`.
         """
         from tokenbench.plugins import registry
@@ -103,19 +106,15 @@ class Run:
         Raises MachineError for a file that cannot be read, UsageError for one of another version.
         """
         from tokenbench.bench.command import FILE, SCHEMA_VERSION
+        from tokenbench.bench.stored import Measurement
 
-        path = self.folder / FILE
+        path, hint = self.folder / FILE, "measure again, or remove it"
         if not path.exists():
             return []
-        try:
-            content = json.loads(path.read_text())
-            version, models = content["schema_version"], list(content["models"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise MachineError(f"{path} cannot be read: {error}", "measure again, or remove it") from None
-        if version != SCHEMA_VERSION:
-            raise UsageError(
-                f"{path} was written by another TokenBench (schema {version})", "measure again, or remove it"
-            )
+        content = read_json(path, self.folder, Versioned, hint)
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise UsageError(f"{path} was written by another TokenBench (schema {content['schema_version']})", hint)
+        models: list[dict[str, Any]] = conforming(content, path, Measurement, hint)["models"]
         return models
 
     def official(self) -> pd.DataFrame:

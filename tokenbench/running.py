@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
 from tokenbench.executors.options import executor_options
-from tokenbench.options import list_option, match_option, plugin_option
+from tokenbench.options import Place, absolute, flat, list_option, match_option, plugin_option, tasks_dir_option
 from tokenbench.reporting import write_reports
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ __all__ = ["resume", "run"]
 @click.option(
     "--spec",
     "spec_file",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="A TOML file with any of these options; the command line wins.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run directory.  [default: runs/SUITE-HASH]")
+@click.option("-o", "--output", type=Place(), help="Run directory.  [default: runs/SUITE-HASH]")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the cells, run nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @executor_options
@@ -100,27 +100,30 @@ def run(
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN", type=Place())
 @click.option("--retry-failed", is_flag=True, help="Try failed cells again.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @executor_options
+@tasks_dir_option
 @plugin_option
 def resume(
     folder: Path,
     retry_failed: bool,
     quiet: bool,
     executor: Callable[[], Executor],
+    tasks_dir: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
 ) -> None:
     """Go on with a run by its directory alone. Cells whose identity has changed since are run again.
 
-    Plug-ins that were single files must be named again: a run directory may come from anybody.
+    Plug-ins that were single files and folders of task definitions must be named again: they hold code, and a run directory may
+    come from anybody.
     """
     from tokenbench.plugins import Registry
     from tokenbench.run import Run
 
     known = Registry(plugin_files)
-    there = Run.open(folder, known)
+    there = Run.open(folder, known, absolute(flat(tasks_dir)))
     named = {path.name for path in known.files}
     lacking = [file for file in there.manifest["plugin_files"] if Path(file).name not in named]
     if lacking:
@@ -156,7 +159,7 @@ def _carry_out(
     click.echo(f"run: {folder}", err=True)
     failures = _failures(folder)
     try:
-        write_reports(folder, ("markdown", "csv", "html", "terminal"), known)
+        write_reports(folder, ("markdown", "csv", "html", "terminal"), known, spec.definitions)
     except UsageError:  # nothing is left to compare
         if not failures:
             raise

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tokenbench.errors import UsageError
-from tokenbench.options import flat
+from tokenbench.options import absolute, flat, whole_numbers
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -32,7 +31,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     budgets = flat(options["budgets"])
     seeds = flat(options["seeds"])
     data = tuple(f"{task}={path.resolve()}" for task, path in data_folders(flat(options["data"])).items())
-    definitions = tuple(str(Path(folder).resolve()) for folder in flat(options["tasks_dir"]))
+    definitions = absolute(flat(options["tasks_dir"]))
     suite, tasks = resolve_suite(options["suite"], flat(options["tasks"]), known, data, definitions)
     if not options["models"] and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no model of its own", "name one with --models")
@@ -40,8 +39,6 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     for name, values in (("budgets", budgets), ("models", models), ("seeds", seeds)):
         if not values:
             raise UsageError(f"--{name} is empty")
-    if not all(seed.isdigit() for seed in seeds):
-        raise UsageError(f"--seeds takes whole numbers, not {','.join(seeds)}")
     return Spec(
         suite=options["suite"],
         data=data,
@@ -52,7 +49,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
         floors=tuple(name for name in FLOORS if options["floors"] and name not in strategies),
         match=options["match"],
         budgets=tuple(str(Budget.parse(budget)) for budget in budgets),
-        seeds=tuple(int(seed) for seed in seeds),
+        seeds=whole_numbers("--seeds", seeds),
         limit=options["limit"],
         batch_size=options["batch_size"],
         device=options["device"],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.backbone import Backbone
-from tokenbench.errors import MachineError, UsageError, unknown
+from tokenbench.errors import MachineError, UsageError, brief, unknown
 from tokenbench.plugins import Registry
 from tokenbench.pruning import backbone_of
 
@@ -59,9 +59,9 @@ def configuration(name: str, known: Registry) -> tuple[Backbone, Any]:
     file = folder / "config.json" if _is_folder(source) else _fetched(source, revision, "config.json", alone=True)
     backbone = backbone or backbone_of(_model_type(file), known)
     try:
-        return backbone, AutoConfig.from_pretrained(file)
+        return backbone, AutoConfig.from_pretrained(file, trust_remote_code=False)
     except Exception as error:  # transformers raises anything for a broken file
-        raise MachineError(f"{file} cannot be read: {' '.join(str(error).split())[:200]}") from error
+        raise MachineError(f"{file} cannot be read: {brief(error)}") from error
 
 
 def fingerprint(folder: Path) -> str:
@@ -91,14 +91,17 @@ def _named(name: str, known: Registry) -> tuple[Backbone | None, str, str]:
 
 
 def _is_folder(source: str) -> bool:
-    return (Path(source) / "config.json").is_file()
+    try:
+        return (Path(source) / "config.json").is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _model_type(config: Path) -> str:
     try:
         return str(json.loads(config.read_text())["model_type"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MachineError(f"{config} cannot be read: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MachineError(f"{config} cannot be read: {brief(error)}", "fetch the folder anew") from None
 
 
 def _fetched(repo: str, revision: str, file: str = "", alone: bool = False) -> Path:

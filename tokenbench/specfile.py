@@ -26,6 +26,8 @@ from tokenbench.strategy import Strategy
 
 __all__ = ["read_spec"]
 
+MOST_BYTES = 2**20
+
 Texts = Annotated[
     list[str], BeforeValidator(lambda value: [str(v) for v in value] if isinstance(value, list) else value)
 ]
@@ -34,7 +36,7 @@ Texts = Annotated[
 class _File(BaseModel):
     """What a file may say; each entry is the option of the same name."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     suite: str | None = None
     tasks: Texts | None = None
@@ -56,21 +58,31 @@ class _File(BaseModel):
 def read_spec(path: Path, known: Registry) -> dict[str, Any]:
     """The options a file sets, as the command line gives them. Raises UsageError that says where it is wrong."""
     try:
-        content = _File(**tomllib.loads(path.read_text()))
+        content = _File.model_validate(tomllib.loads(_read(path)))
     except OSError as error:
-        raise UsageError(f"run spec {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"run spec {path} is not TOML: {error}") from None
+        raise UsageError(f"run spec {path}: {error.strerror or error}") from None
+    except RecursionError:
+        raise UsageError(f"run spec {path} is nested too deep") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         known_names = f"known: {', '.join(_File.model_fields)}" if first["type"] == "extra_forbidden" else ""
         raise UsageError(f"run spec {path}: {where}: {first['msg']}", known_names) from None
+    except ValueError as error:  # no text, no TOML, numbers of thousands of digits
+        raise UsageError(f"run spec {path} is not TOML: {error}") from None
     options = content.model_dump(exclude_none=True)
     if content.strategies is not None:
         options["strategies"] = [_text(entry, path, known) for entry in content.strategies]
     lists = ("tasks", "strategies", "budgets", "models", "seeds", "data", "tasks_dir")
     return {name: [value] if name in lists else value for name, value in options.items()}
+
+
+def _read(path: Path) -> str:
+    if not path.is_file():
+        raise OSError("No such file" if not path.exists() else "it is not a file")
+    if path.stat().st_size > MOST_BYTES:
+        raise OSError(f"it has more than {MOST_BYTES >> 20} MiB")
+    return path.read_text(encoding="utf-8")
 
 
 def _text(entry: str | dict[str, Any], path: Path, known: Registry) -> str:
@@ -83,5 +95,8 @@ def _text(entry: str | dict[str, Any], path: Path, known: Registry) -> str:
         raise UsageError(f"run spec {path}: a table of strategies has no name", 'write name = "clse"')
     cls: type[Strategy] = known.get("strategies", name)
     lists = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    for key, part in (("schedule", schedule), ("merger", merger)):
+        if part is not None and (not isinstance(part, str) or not part):
+            raise UsageError(f"run spec {path}: {key} of '{name}' must be a name, not {part!r:.60}")
     text = canonical(name, parsed(name, cls, lists))
     return text + (f"@{schedule}" if schedule else "") + (f"+{merger}" if merger else "")

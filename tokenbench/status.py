@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tokenbench.errors import TokenBenchError
-from tokenbench.options import plugin_option
+from tokenbench.options import Place, absolute, flat, plugin_option, tasks_dir_option
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -78,13 +78,13 @@ class Status:
         return {**asdict(self), "counts": self.counts, "answers": self.answers, "samples": self.samples}
 
 
-def status_of(folder: Path, known: Registry) -> Status:
-    """Raises UsageError if there is no run in the folder."""
+def status_of(folder: Path, known: Registry, definitions: Sequence[str] = ()) -> Status:
+    """definitions: folders of task definitions that may be used. Raises UsageError if there is no run in the folder."""
     from tokenbench.lock import holder
     from tokenbench.run import Run
     from tokenbench.store import Store
 
-    run, store = Run.open(folder, known), Store.open(folder)
+    run, store = Run.open(folder, known, definitions), Store.open(folder)
     who = holder(folder)
     cells = [_state(store, cell, run.manifest, who is not None) for cell in run.manifest["cells"]]
     try:
@@ -98,7 +98,7 @@ def status_of(folder: Path, known: Registry) -> Status:
 
 def _state(store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], running: bool) -> CellState:
     named = {name: cell[name] for name in ("id", *NAMES)}
-    samples = int(manifest["tasks"][cell["task"]]["samples"])
+    samples = manifest["tasks"][cell["task"]]["samples"]
     if store.is_done(cell["id"]):
         return CellState(**named, state="done", answers=samples, samples=samples)
     answers, failure = len(store.journaled(cell["id"])), store.failure(cell["id"])
@@ -131,15 +131,22 @@ def _seconds_left(who: Mapping[str, Any] | None, answers: int, samples: int) -> 
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN", type=Place())
 @click.option("-v", "--verbose", is_flag=True, help="Every cell, with its identity.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@tasks_dir_option
 @plugin_option
-def status(folder: Path, verbose: bool, form: str, plugin_files: tuple[str, ...]) -> None:
+def status(
+    folder: Path,
+    verbose: bool,
+    form: str,
+    tasks_dir: Sequence[Sequence[str]],
+    plugin_files: tuple[str, ...],
+) -> None:
     """Say how far a run is, what failed, and which cells would be run again because something changed."""
     from tokenbench.plugins import Registry
 
-    found = status_of(folder, Registry(plugin_files))
+    found = status_of(folder, Registry(plugin_files), absolute(flat(tasks_dir)))
     if form == "json":
         click.echo(json.dumps(found.to_json(), indent=2))
         return

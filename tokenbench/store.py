@@ -26,8 +26,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tokenbench.errors import MachineError, UsageError
+from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.files import publish
+from tokenbench.foreign import conforming, read_json
+from tokenbench.manifest import CellFailure, CellSummary, Manifest, Versioned
+from tokenbench.record_file import read_records
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 
@@ -112,16 +115,14 @@ class Store:
 
     def manifest(self) -> dict[str, Any]:
         """The content of run.json."""
-        path = self.folder / "run.json"
-        try:
-            manifest: dict[str, Any] = json.loads(path.read_text())
-            version = manifest["schema_version"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise MachineError(f"{path} cannot be read: {error}", "restore it, or start a new run elsewhere") from None
+        path, hint = self.folder / "run.json", "restore it, or start a new run elsewhere"
+        manifest: dict[str, Any] = read_json(path, self.folder, Versioned, hint)
+        version = manifest["schema_version"]
         if version > SCHEMA_VERSION:
             raise UsageError(f"{path} was written by a newer TokenBench (schema {version})", "upgrade tokenbench")
         if version < SCHEMA_VERSION:
             raise UsageError(f"{path} was written by an older TokenBench (schema {version})", "run it again elsewhere")
+        conforming(manifest, path, Manifest, hint)
         return manifest
 
     def is_done(self, cell: str) -> bool:
@@ -184,7 +185,10 @@ class Store:
 
     def summary(self, cell: str) -> dict[str, Any]:
         """What `finish` was told about a published cell, with its number of samples and mean score."""
-        about: dict[str, Any] = json.loads((self._cells / f"{cell}.json").read_text())
+        path = self._cells / f"{cell}.json"
+        about: dict[str, Any] = read_json(
+            path, self.folder, CellSummary, f"delete the files of cell {cell} and run again"
+        )
         return about
 
     def fail(self, cell: str, about: dict[str, Any]) -> None:
@@ -196,7 +200,7 @@ class Store:
         path = self._cells / f"{cell}.failed.json"
         if self.is_done(cell) or not path.exists():
             return None
-        about: dict[str, Any] = json.loads(path.read_text())
+        about: dict[str, Any] = read_json(path, self.folder, CellFailure, "delete it and run again")
         return about
 
     def forgive(self, cell: str) -> None:
@@ -222,6 +226,6 @@ class Store:
         """The published records of a cell."""
         path = self._cells / f"{cell}.parquet"
         try:
-            return pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise MachineError(f"{path} cannot be read: {error}", "delete it and run again") from None
+            return read_records(path, self.folder, RECORD)
+        except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
+            raise MachineError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None

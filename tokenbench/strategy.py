@@ -183,7 +183,7 @@ class Strategy(BaseModel):
     budgeted: it takes a budget; one that does not runs once.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     trim: ClassVar[bool] = False
     positions: ClassVar[Literal["original", "compact"]] = "original"
@@ -245,7 +245,7 @@ class Strategy(BaseModel):
 class Merger(BaseModel):
     """A way to merge what any strategy drops into what it keeps, named after a plus sign: `fastv+merge`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def merge(self, states: Tensor, sizes: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         """States [n, C] of the candidates, sizes [n] (how many tokens each stands for) and keep [k]: to [k, C] and [k]."""

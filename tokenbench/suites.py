@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tokenbench.errors import MachineError, UsageError, unknown
+from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief, unknown
 from tokenbench.plugins import Registry
 from tokenbench.suite import Suite, SuiteRequest, Task
 
@@ -34,8 +34,7 @@ def resolve_suite(
 
 def suite_alone(name: str, known: Registry) -> Suite:
     """A suite by its name alone, with the tasks of its own, which may be none."""
-    make = known.get("suites", name)
-    return _checked(name, make(SuiteRequest()) if inspect.signature(make).parameters else make())
+    return _called(name, known.get("suites", name), SuiteRequest())
 
 
 def data_folders(data: Sequence[str]) -> dict[str, Path]:
@@ -45,12 +44,19 @@ def data_folders(data: Sequence[str]) -> dict[str, Path]:
         task, equals, folder = text.partition("=")
         if not equals or not task or not folder:
             raise UsageError(f"--data '{text}' is not TASK=FOLDER", "as in --data gqa=/data/gqa")
-        if not Path(folder).is_dir():
+        if not _is_folder(folder):
             raise MachineError(
                 f"the data folder {folder} of task '{task}' is not there", "mount it, or name another one"
             )
         folders[task] = Path(folder)
     return folders
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # a name that none can have
+        return False
 
 
 def _named(text: str) -> dict[str, tuple[str, ...]]:
@@ -66,21 +72,33 @@ def _named(text: str) -> dict[str, tuple[str, ...]]:
 
 def _made(name: str, named: tuple[str, ...], known: Registry, data: Sequence[str], definitions: Sequence[str]) -> Suite:
     make = known.get("suites", name)
-    if inspect.signature(make).parameters:
-        suite = _checked(name, make(SuiteRequest(named, data_folders(data), tuple(map(Path, definitions)))))
-    elif named or data or definitions:
+    if (named or data or definitions) and not inspect.signature(make).parameters:
         option = f"':{named[0]}'" if named else "--data" if data else "--tasks-dir"
         raise UsageError(f"suite '{name}' takes no {option}", "choose among its tasks with --tasks" if named else "")
-    else:
-        suite = _checked(name, make())
+    suite = _called(name, make, SuiteRequest(named, data_folders(data), tuple(map(Path, definitions))))
     if not suite.tasks:
         raise UsageError(f"suite '{name}' has no task of its own", f"name tasks: --suite {name}:TASK")
     return suite
 
 
-def _checked(name: str, suite: object) -> Suite:
+def _called(name: str, make: Callable[..., object], request: SuiteRequest) -> Suite:
+    """What a plug-in makes of the request, if it is a suite."""
+    try:
+        suite = make(request) if inspect.signature(make).parameters else make()
+    except TokenBenchError:
+        raise
+    except (Exception, SystemExit) as error:  # a plug-in's own code may raise anything
+        raise UsageError(f"suite '{name}' cannot be made: {brief(error)}") from error
     if not isinstance(suite, Suite):
         raise UsageError(f"suite '{name}' is a {type(suite).__name__}, not a tokenbench.Suite")
+    tasks = suite.tasks
+    if not isinstance(tasks, tuple) or not all(isinstance(task, Task) and isinstance(task.name, str) for task in tasks):
+        raise UsageError(
+            f"suite '{name}' has something else than tasks: {tasks!r:.80}", "give it a tuple of tokenbench.Task"
+        )
+    names = [task.name for task in tasks]
+    if twice := [task for task in names if names.count(task) > 1]:
+        raise UsageError(f"suite '{name}' has two tasks '{twice[0]}'", "rename one of them")
     return suite
 
 

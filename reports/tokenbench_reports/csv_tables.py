@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
-from tokenbench.report import Report, write_text
+from tokenbench.report import Report, csv_text, write_text
 from tokenbench.run import Run
 
 
@@ -17,6 +17,4 @@ class CsvReport(Report):
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write both tables."""
         tables = {"summary.csv": comparison.summary, "pairs.csv": comparison.pairs}
-        return [
-            write_text(folder / name, table.to_csv(index=False, lineterminator="\n")) for name, table in tables.items()
-        ]
+        return [write_text(folder / name, csv_text(table)) for name, table in tables.items()]

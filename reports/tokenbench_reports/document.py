@@ -1,9 +1,11 @@
 """What the text reports say, before it is laid out: a label, a verdict in words, tables and notes."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench.errors import printable
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.conclusions import lead
 from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
@@ -39,7 +41,20 @@ def document(comparison: Comparison, run: Mapping[str, object]) -> Document:
     sections = [_section(comparison, model, run) for model in comparison.models]
     sections += [overall] if (overall := together(comparison)) else []
     title = "Visual-token pruning compared on " + listed(comparison.models)
-    return Document(title, _label(run), sections, _warnings(comparison, run), _notes(comparison, run))
+    found = Document(title, _label(run), sections, _warnings(comparison, run), _notes(comparison, run))
+    shown: Document = _printable(found)
+    return shown
+
+
+def _printable(value: Any) -> Any:
+    """The same with every text on one line, without signs that a terminal would obey: names and reasons come from others."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_printable(part) for part in value]
+    if isinstance(value, Document | Section | Table):
+        return replace(value, **{part.name: _printable(getattr(value, part.name)) for part in fields(value)})
+    return value
 
 
 def _label(run: Mapping[str, object]) -> str:

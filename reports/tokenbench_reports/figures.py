@@ -10,7 +10,7 @@ import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.panel import budget_size
-from tokenbench.errors import MachineError
+from tokenbench.errors import MachineError, printable
 from tokenbench.report import Report
 from tokenbench.run import Run
 from tokenbench_reports.standing import Standing, standings
@@ -100,7 +100,7 @@ def _cost(cells: pd.DataFrame) -> Figure:
         rows = cells[cells["strategy"] == name]
         x = 100 * rows[column] / vanilla[column]
         axes.errorbar(
-            x, 100 * rows["retention"], yerr=_whiskers(rows), fmt=shape, color=colour, ms=4, lw=0.7, label=name[:30]
+            x, 100 * rows["retention"], yerr=_whiskers(rows), fmt=shape, color=colour, ms=4, lw=0.7, label=_label(name)
         )
     axes.axhline(100, color="0.5", lw=0.7, ls=":")
     what = "FLOPs of encoder and prefill" if column == "flops" else "visual tokens"
@@ -119,7 +119,7 @@ def _curves(cells: pd.DataFrame, budgets: list[str]) -> Figure:
             continue
         x = [place[str(budget)] for budget in rows["budget"]]
         axes.fill_between(x, 100 * rows["retention_low"], 100 * rows["retention_high"], color=colour, alpha=0.12, lw=0)
-        axes.plot(x, 100 * rows["retention"], color=colour, marker=shape, ms=4, lw=1, label=name[:30])
+        axes.plot(x, 100 * rows["retention"], color=colour, marker=shape, ms=4, lw=1, label=_label(name))
     axes.axhline(100, color="0.5", lw=0.7, ls=":")
     axes.set(xlabel="budget", ylabel="retention %")
     axes.set_xticks(range(len(budgets)), budgets)
@@ -134,7 +134,13 @@ def _ranks(groups: list[Standing]) -> Figure:
         for at, name in enumerate(group.strategies):
             low, high = group.ranks(name)
             axes.plot([low, high], [at, at], color=COLOURS[0], lw=4, solid_capstyle="round", alpha=0.8)
-        axes.set_yticks(range(len(group.strategies)), [name[:20] for name in group.strategies], fontsize=6)
+        axes.set_yticks(range(len(group.strategies)), [printable(name)[:20] for name in group.strategies], fontsize=6)
         axes.invert_yaxis()
         axes.set(title=f"budget {group.budget}", xlabel="rank, simultaneous 95 %")
     return figure
+
+
+def _label(name: str) -> str:
+    """A name for the legend, which would leave out one that begins with an underscore."""
+    text = printable(name)[:30]
+    return f" {text}" if text.startswith("_") else text

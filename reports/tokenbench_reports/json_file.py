@@ -29,7 +29,7 @@ class JsonReport(Report):
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write the report and its schema."""
-        content = json.dumps(contents(comparison, run.about()), indent=1, ensure_ascii=False, allow_nan=False)
+        content = json.dumps(_plain(contents(comparison, run.about())), indent=1, ensure_ascii=False, allow_nan=False)
         return [
             write_text(folder / "report.json", content + "\n"),
             write_text(folder / SCHEMA.name, SCHEMA.read_text()),
@@ -63,10 +63,14 @@ def _together(comparison: Comparison) -> dict[str, Any] | None:
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _plain(value: Any) -> Any:
     """A value as JSON holds it."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,7 +16,7 @@ from tokenbench_reports.wording import counted, interval, number, percent, range
 SIGNS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$",
     '"': "''", "−": "$-$", "≠": r"$\neq$", "×": r"$\times$", "±": r"$\pm$", "–": "--", "…": r"\ldots{}", "“": "``",
-    "”": "''", "’": "'", "·": r"$\cdot$", "\n": " ", "\t": " ", "[": "{[}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "”": "''", "’": "'", "·": r"$\cdot$", "\n": " ", "\t": " ", "[": "{[}", "*": "{*}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }  # fmt: skip
 LONGEST = 60
 """Longer names would leave the page."""

@@ -61,6 +61,8 @@ def _row(cells: list[str], *, escape: bool = True) -> str:
 
 
 def _escaped(text: str) -> str:
-    for sign in "\\|*_<`":
+    for sign in ("\\", "|", "*", "_", "<", "`", "&", "~"):
         text = text.replace(sign, f"\\{sign}")
-    return text
+    return text.replace("](", "]\\(").replace(
+        "]:", "]\\:"
+    )  # brackets are intervals, unless they make a link or an image

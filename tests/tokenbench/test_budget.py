@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tokenbench import Budget, UsageError
@@ -61,6 +61,43 @@ def test_everything_else_is_refused_in_one_line(text: str) -> None:
 @pytest.mark.parametrize(("share", "tokens"), [("1/3", 192), ("2/9", 128), ("1/9", 64)])
 def test_the_default_budgets_are_the_fields_192_128_64(share: str, tokens: int) -> None:
     assert count(Budget.parse(share).keep, 576, 576) == tokens
+
+
+SHARES = st.one_of(
+    st.builds("{}/{}".format, st.integers(1, 10**9 - 1), st.integers(1, 10**9 - 1)),
+    st.builds("{}%".format, st.decimals(0, 100, places=3, allow_nan=False)),
+    st.builds("{}".format, st.decimals(0, 1, places=6, allow_nan=False)),
+)
+
+
+@given(SHARES | st.builds(str, st.integers(1, 10**9 - 1)))
+def test_what_is_read_is_written_as_it_was_and_read_the_same_again(text: str) -> None:
+    try:
+        budget = Budget.parse(text)
+    except UsageError:
+        assume(False)
+    assert str(budget) == text
+    assert Budget.parse(str(budget)) == budget
+    assert (budget.tokens is None) != (budget.share is None)
+    assert budget.share is None or 0 < budget.share < 1
+
+
+@given(st.text())
+def test_any_text_is_a_budget_or_a_usage_error(text: str) -> None:
+    try:
+        budget = Budget.parse(text)
+    except UsageError:
+        return
+    assert Budget.parse(str(budget)) == budget
+
+
+@given(st.integers(1, 999), st.integers(2, 1000), st.integers(1, 5000))
+def test_a_share_written_in_three_ways_keeps_the_same(numerator: int, denominator: int, visual: int) -> None:
+    assume(numerator < denominator)
+    share = Fraction(numerator, 1000)
+    texts = (f"{numerator}/1000", f"{numerator / 10:g}%", f"{numerator / 1000:g}")
+    assert {Budget.parse(text).share for text in texts} == {share}
+    assert len({count(Budget.parse(text).keep, visual, visual) for text in texts}) == 1
 
 
 @given(st.fractions(0, 1), st.integers(1, 5000), st.integers(1, 5000))

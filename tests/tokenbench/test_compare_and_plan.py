@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.reports.made_up import bench
 from tokenbench.comparison import compare
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.gates import failed, parse_gate
@@ -140,8 +141,12 @@ def test_a_vanilla_that_answers_otherwise_is_a_cell_of_its_own(joined):
 def test_a_run_holds_what_was_measured_of_time_and_memory(tmp_path):
     run = Held(tmp_path / "run", rows({"clse": 0.0}))
     assert run.about()["bench"] == []
+    measured = [bench("toy")]
+    (run.folder / "bench.json").write_text(json.dumps({"schema_version": 1, "models": measured}))
+    assert run.about()["bench"] == measured
     (run.folder / "bench.json").write_text('{"schema_version": 1, "models": [{"model": "toy"}]}')
-    assert run.about()["bench"] == [{"model": "toy"}]
+    with pytest.raises(MachineError, match=r"models\.0\.rows: Field required"):
+        run.bench()
     (run.folder / "bench.json").write_text('{"schema_version": 2, "models": []}')
     with pytest.raises(UsageError, match="another TokenBench"):
         run.bench()

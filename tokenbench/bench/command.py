@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tokenbench.errors import MachineError, UsageError
-from tokenbench.options import flat, list_option, plugin_option
+from tokenbench.options import Place, flat, list_option, plugin_option, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +48,7 @@ FILE, SCHEMA_VERSION = "bench.json", 1
     help="Attention of the model.",
 )
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option(
-    "-o", "--output", metavar="RUN", type=click.Path(path_type=Path), help="Keep it with a run: RUN/bench.json."
-)
+@click.option("-o", "--output", metavar="RUN", type=Place(), help="Keep it with a run: RUN/bench.json.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @plugin_option
 def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, ...], **options: Any) -> None:
@@ -60,6 +58,7 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     from tokenbench.bench.rounds import bench as measured
     from tokenbench.files import publish
     from tokenbench.plugins import Registry
+    from tokenbench.source import configuration
     from tokenbench.store import Store
 
     folder = Store.open(output).folder if output else None
@@ -70,6 +69,8 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
         raise UsageError("no model named", "name one with --models")
     known = Registry(plugin_files)
     ways, lengths = ways_of(strategies, budgets, known), _lengths(visual_tokens)
+    for model in models:  # before minutes go into the first one
+        configuration(model, known)
     found = [
         measured(
             Protocol(model=model, ways=ways, lengths=lengths, plugins=plugin_files, **options),
@@ -89,7 +90,4 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
 
 def _lengths(texts: Sequence[str]) -> tuple[int | None, ...]:
     """Numbers of visual tokens; those of a common input if none is given."""
-    bad = [text for text in texts if not (text.isascii() and text.isdigit() and int(text))]
-    if bad:
-        raise UsageError(f"--visual-tokens takes whole numbers above 0, not {bad[0]}")
-    return tuple(map(int, texts)) or (None,)
+    return whole_numbers("--visual-tokens", texts, least=1) or (None,)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tokenbench.bench.passes import Passes
 from tokenbench.bench.plans import feasible, plan_of
 from tokenbench.bench.result import Bench, summed_up
-from tokenbench.bench.weights import cut
+from tokenbench.bench.weights import cut, device_of
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
 from tokenbench.source import configuration
 
@@ -49,6 +49,7 @@ def bench(protocol: Protocol, known: Registry, tell: Callable[[str], None]) -> B
 
 def _checked(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, ...]]:
     """The protocol without what is infeasible, and why that is."""
+    device_of(protocol)
     backbone, config = configuration(protocol.model, known)
     depth = cut(config, protocol.layers).text_config.num_hidden_layers
     try:

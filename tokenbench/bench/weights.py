@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tokenbench.device import check_device, device_named
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.source import configuration, locate
+from tokenbench.weights import stock_model
 
 if TYPE_CHECKING:
     from tokenbench.backbone import Backbone
@@ -36,10 +38,11 @@ def measured_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
                 model = AutoModelForImageTextToText.from_config(cut(config, protocol.layers), **options)
         else:
             source = locate(protocol.model, known)
-            backbone, config = source.backbone, cut(AutoConfig.from_pretrained(source.folder), protocol.layers)
-            model = AutoModelForImageTextToText.from_pretrained(
-                source.folder, config=config, use_safetensors=True, **options
+            backbone, config = (
+                source.backbone,
+                cut(AutoConfig.from_pretrained(source.folder, trust_remote_code=False), protocol.layers),
             )
+            model = stock_model(protocol.model, source.folder, config=config, **options)
         return backbone, model.eval().to(device)
     except (UsageError, MachineError):
         raise
@@ -61,9 +64,7 @@ def cut(config: Any, layers: int | None) -> Any:
 
 
 def device_of(protocol: Protocol) -> str:
-    """Where it runs. Raises MachineError for a GPU that is not there."""
-    if protocol.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if protocol.device.startswith("cuda") and not torch.cuda.is_available():
-        raise MachineError(f"--device {protocol.device}: torch sees no GPU here")
-    return protocol.device
+    """Where it runs. Raises as `device_named` and `check_device` do."""
+    device = device_named(protocol.device)
+    check_device(device)
+    return device

@@ -82,7 +82,7 @@ def compare(samples: pd.DataFrame, *, margin: float = 1.0, resamples: int = 9999
         seed: of those; the same seed gives the same numbers.
 
     Raises:
-        ValueError: the samples cannot be compared (see ``panels``).
+        SamplesError: the samples cannot be compared (see ``panels``).
     """
     found = [measure(panel, ALPHA) for panel in panels(samples)]
     whole = together(samples)

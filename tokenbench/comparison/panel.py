@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tokenbench.errors import SamplesError
 from tokenbench.statistics.clusters import Floats, Ints, cluster_sums
 from tokenbench.statistics.retention import TaskSums
 from tokenbench.statistics.seeds import averaging
@@ -88,7 +89,7 @@ def panels(samples: pd.DataFrame) -> Iterator[Panel]:
     """Split a run's samples by model.
 
     Raises:
-        ValueError: a score outside [0, 1], a sample twice in a cell or in two clusters, no vanilla cell, or no sample
+        SamplesError: a score outside [0, 1], a sample twice in a cell or in two clusters, no vanilla cell, or no sample
             that all cells of a model have scored.
     """
     for model, rows in _ordered(samples).groupby("model", sort=True):
@@ -116,7 +117,7 @@ def together(samples: pd.DataFrame) -> Panel | None:
 def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
     frame = samples.astype({name: str for name in ("model", "strategy", "budget", "task", "sample", "cluster")})
     if not frame["score"].dropna().between(0, 1).all():
-        raise ValueError("scores must lie in [0, 1]")
+        raise SamplesError("scores must lie in [0, 1]")
     return frame.sort_values(["model", "task", "sample", *_COLUMN], kind="stable")
 
 
@@ -125,7 +126,7 @@ def _panel(model: str, rows: pd.DataFrame) -> Panel:
     order = sorted(range(len(columns)), key=lambda at: _order(*columns[at]))  # type: ignore[arg-type]
     columns = columns[order]
     if columns[0][0] != VANILLA:
-        raise ValueError(f"{model}: no vanilla cell to compare with; every run must include it")
+        raise SamplesError(f"{model}: no vanilla cell to compare with; every run must include it")
     cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))
     cell = np.array([cells.index(Cell(strategy, budget)) for strategy, budget, _ in columns])
     warnings: list[str] = []
@@ -135,10 +136,10 @@ def _panel(model: str, rows: pd.DataFrame) -> Panel:
         if len(complete):
             wide[str(task)] = complete
     if not wide:
-        raise ValueError(f"{model}: no sample has been scored by every cell")
+        raise SamplesError(f"{model}: no sample has been scored by every cell")
     sample_cluster = rows.groupby(["task", "sample"])["cluster"].agg(["first", "nunique"])
     if (sample_cluster["nunique"] > 1).any():
-        raise ValueError(f"{model}: a sample belongs to two clusters")
+        raise SamplesError(f"{model}: a sample belongs to two clusters")
     names = {task: sample_cluster["first"].loc[task].reindex(table.index) for task, table in wide.items()}
     clusters, codes = np.unique(np.concatenate([names[task].to_numpy(dtype=str) for task in wide]), return_inverse=True)
     splits = np.split(codes, np.cumsum([len(table) for table in wide.values()])[:-1])
@@ -156,7 +157,7 @@ def _panel(model: str, rows: pd.DataFrame) -> Panel:
 def _complete(where: str, group: pd.DataFrame, columns: pd.MultiIndex, warnings: list[str]) -> pd.DataFrame:
     """One row per sample and one column per cell and seed; samples that any cell lacks are left out."""
     if group.duplicated(["sample", *_COLUMN]).any():
-        raise ValueError(f"{where}: a sample occurs twice in one cell")
+        raise SamplesError(f"{where}: a sample occurs twice in one cell")
     table = group.pivot(index="sample", columns=_COLUMN, values="score").reindex(columns=columns)
     complete = table.dropna()
     if len(complete) < len(table):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import torch
 
 from tokenbench.budget import Budget
-from tokenbench.errors import UsageError
+from tokenbench.errors import StrategyError, TokenBenchError, UsageError, brief
 from tokenbench.strategy import Stage, Strategy
 
 __all__ = ["Fit", "Plan"]
@@ -62,9 +64,10 @@ class Plan:
         return self._known[visual, text]
 
     def checked(self, visual: int) -> tuple[Stage, ...]:
-        """The strategy's own stages, checked."""
-        stages = tuple(self.strategy.stages(self.depth, self.budget.of(visual)))
+        """The strategy's own stages, checked. Raises StrategyError for a schedule that is none, UsageError for one that this
+        decoder cannot run."""
         name = self.name or type(self.strategy).__name__
+        stages = self._own(name, visual)
         last = -1
         for stage in stages:
             if not last < stage.layer < self.depth:
@@ -76,10 +79,32 @@ class Plan:
             _check_requests(name, stage)
         return stages
 
+    def _own(self, name: str, visual: int) -> tuple[Stage, ...]:
+        """What the strategy says, if it is a schedule at all."""
+        try:
+            stages = tuple(self.strategy.stages(self.depth, self.budget.of(visual)))
+            sound = all(isinstance(stage.layer, int) and _is_count(stage.keep) for stage in stages)
+        except TokenBenchError:
+            raise
+        except Exception as error:  # a strategy's own code may raise anything
+            raise StrategyError(
+                f"strategy {name} has no schedule for {visual} visual tokens: {brief(error)}"
+            ) from error
+        if not sound:
+            raise StrategyError(
+                f"strategy {name}: its schedule must be pairs of a layer and a number or share of tokens, not "
+                f"{[(stage.layer, stage.keep) for stage in stages]}"
+            )
+        return stages
+
     def generator(self) -> torch.Generator:
         """A stream of random numbers (on the CPU) that depends on the seed and the sample alone."""
         digest = hashlib.sha256(f"{self.seed}:{self.key}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _is_count(keep: object) -> bool:
+    return keep is None or (isinstance(keep, int | float | Fraction) and math.isfinite(keep) and keep >= 0)
 
 
 def _check_requests(name: str, stage: Stage) -> None:

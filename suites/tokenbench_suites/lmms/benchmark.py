@@ -11,7 +11,8 @@ from typing import Any, overload
 
 from PIL import Image
 
-from tokenbench.errors import MachineError, UsageError
+from tokenbench.errors import SampleError
+from tokenbench.images import open_image, upright
 from tokenbench.suite import Sample, Task, Video
 from tokenbench_suites.lmms.catalogue import CATALOGUE, Entry
 from tokenbench_suites.lmms.index import find, installed
@@ -140,7 +141,7 @@ def _unit(entry: Entry, row: Mapping[str, Any]) -> str:
 def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
     shown = [opened(item, definition.folder) for item in library(definition).shown(i)]
     if not shown:
-        raise UsageError(
+        raise SampleError(
             f"task '{definition.name}': row {i} shows neither image nor video, so there is nothing to prune"
         )
     return shown
@@ -149,14 +150,11 @@ def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
 def opened(item: Any, folder: Path | None) -> Image.Image | Video:
     """An image, or what is in the file that a task names instead."""
     if isinstance(item, Image.Image):
-        return item.convert("RGB")
+        return upright(item)
     path = located(item, folder)
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".bmp", ".tiff", ".webp"):
         return clip(path)
-    try:
-        return Image.open(path).convert("RGB")
-    except OSError as error:
-        raise MachineError(f"the image {path} cannot be read: {error}") from None
+    return open_image(path, f"the image {path}")
 
 
 def _place(samples: Sequence[Sample], key: str) -> int:

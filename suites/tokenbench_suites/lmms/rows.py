@@ -10,6 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tokenbench.errors import SampleError, brief
+from tokenbench.images import check_image, regular
+
 __all__ = ["Rows"]
 
 
@@ -37,10 +40,15 @@ class Rows:
         return len(self.plain)
 
     def shown(self, i: int) -> dict[str, Any]:
-        """Row i with its media decoded."""
-        row = dict(self.decoded[i])
+        """Row i with its media decoded. Raises SampleError for an image that is damaged or too large."""
+        for item in self._files(i):
+            check_image(item.get("bytes") or Path(str(item.get("path"))), f"an image of row {i}")
+        try:
+            row = dict(self.decoded[i])
+        except Exception as error:  # the decoders raise anything for a damaged file
+            raise SampleError(f"an image of row {i} cannot be shown: {brief(error)}", "replace it") from error
         if self._images is not None:
-            row["image"] = self._images[self._place[row["imageId"]]]["image"]
+            row["image"] = self._images[self._image_of(row)]["image"]
         return row
 
     def blank(self, i: int) -> dict[str, Any]:
@@ -58,18 +66,29 @@ class Rows:
 
     def media_hash(self, i: int) -> str:
         """Hash of the files of row i's media; empty if it has none."""
+        digest, any_ = hashlib.sha256(), False
+        for item in self._files(i):
+            digest.update(item.get("bytes") or regular(Path(str(item.get("path")))).read_bytes())
+            any_ = True
+        return digest.hexdigest()[:20] if any_ else ""
+
+    def _files(self, i: int) -> list[Mapping[str, Any]]:
+        """The files of row i's media, undecoded: `bytes`, or the `path` of a file."""
         if self._images is not None:
-            values: list[Any] = [self._raw_images[self._place[self.plain[i]["imageId"]]]["image"]]
+            values: list[Any] = [self._raw_images[self._image_of(self.plain[i])]["image"]]
         else:
             row = self.raw[i]
             values = [row[name] for name in self.media]
-        digest, any_ = hashlib.sha256(), False
-        for value in values:
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, Mapping):
-                    digest.update(item.get("bytes") or Path(str(item["path"])).read_bytes())
-                    any_ = True
-        return digest.hexdigest()[:20] if any_ else ""
+        items = [item for value in values for item in (value if isinstance(value, list) else [value])]
+        return [item for item in items if isinstance(item, Mapping)]
+
+    def _image_of(self, row: Mapping[str, Any]) -> int:
+        """The place of a row's image among those that are kept apart."""
+        if row["imageId"] not in self._place:
+            raise SampleError(
+                f"the image {row['imageId']} of a question is not among the images", "fetch the images anew"
+            )
+        return self._place[row["imageId"]]
 
     @cached_property
     def contents(self) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from tokenbench.errors import MachineError
+from tokenbench.errors import MachineError, SampleError, brief
+from tokenbench.images import MOST_PIXELS, regular
 from tokenbench.suite import Video
 
 __all__ = ["clip", "file_hash", "located"]
@@ -38,17 +39,42 @@ def located(source: Any, folder: Path | None) -> Path:
 
 
 def clip(path: Path) -> Video:
-    """The clip in a file. Raises MachineError if it cannot be read."""
+    """The clip in a file. Raises SampleError if it is none, or damaged, MachineError if it is not there."""
+    regular(path)
     try:
-        import av
-
-        with av.open(str(path)) as container:
-            frames = [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
-            rate = float(container.streams.video[0].average_rate or 1)
-        chosen = [frames[int((k + 0.5) * len(frames) / FRAMES)] for k in range(FRAMES)]
+        count, rate = _measured(path)
+        places = [int((k + 0.5) * count / FRAMES) for k in range(FRAMES)]
+        shown = {at: frame for at, frame in enumerate(_decoded(path)) if at in places}
+        images = {at: Image.fromarray(frame.to_ndarray(format="rgb24")) for at, frame in shown.items()}
+    except SampleError:
+        raise
     except Exception as error:  # the decoder raises anything for a file it cannot read
-        raise MachineError(f"the video {path} cannot be read: {type(error).__name__}: {error}") from error
-    return Video(chosen, fps=FRAMES * rate / len(frames))
+        raise SampleError(f"the video {path} cannot be shown: {brief(error)}", "replace it") from error
+    return Video([images[at] for at in places], fps=FRAMES * rate / count)
+
+
+def _measured(path: Path) -> tuple[int, float]:
+    """How many frames a clip has, and how many of them a second; decoded one by one, since a long clip fills the memory."""
+    import av
+
+    count = sum(1 for _ in _decoded(path))
+    if not count:
+        raise SampleError(f"the video {path} has no frames", "replace it")
+    with av.open(str(path)) as container:
+        rate = float(container.streams.video[0].average_rate or 1)
+    return count, rate
+
+
+def _decoded(path: Path) -> Iterator[Any]:
+    import av
+
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise SampleError(f"the video {path} has no pictures", "replace it")
+        size = container.streams.video[0]
+        if size.width * size.height > MOST_PIXELS:
+            raise SampleError(f"the video {path} is too large: {size.width} x {size.height} pixels a frame")
+        yield from container.decode(video=0)
 
 
 def file_hash(source: Any, folder: Path | None) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenbench.statistics import (
@@ -19,10 +19,6 @@ from tokenbench.statistics import (
     wilson,
 )
 from tokenbench.statistics.signflip import flip_distribution
-
-# A busy machine is no failure.
-settings.register_profile("statistics", deadline=None, max_examples=60)
-settings.load_profile("statistics")
 
 few_scores = st.lists(
     st.tuples(st.integers(0, 5), st.sampled_from([0, 0.3, 1]), st.sampled_from([0, 0.6, 1])), min_size=2

@@ -1,0 +1,41 @@
+"""The documentation site: Sphinx, MyST and furo. Nothing is fetched, neither to build it nor to read it."""
+
+import sys
+from pathlib import Path
+
+from tokenbench import __version__
+
+sys.path.insert(0, str(Path(__file__).with_name("_ext")))
+
+project = "TokenBench"
+author = "the TokenBench authors"
+copyright = author
+release = version = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_click",
+    "docstrings",
+    "strategy_pages",
+]
+exclude_patterns = ["_build"]
+default_role = "code"
+highlight_language = "text"
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+# Own names must resolve; those of other libraries would need their inventories from the network.
+nitpick_ignore_regex = [("py:.*", r"(?!tokenbench\.).*")]
+
+html_theme = "furo"
+html_title = f"TokenBench {release}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+html_copy_source = False
+html_show_search_summary = False  # a page opened from a file may not read others
+html_show_sphinx = False

@@ -1,0 +1,82 @@
+"""500 bad inputs, a hundred a door: each is one line with its exit code, and touches no file."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import pytest
+
+from tests.fuzz.bad import Bad, snapshot
+from tests.fuzz.doors import DOORS
+from tests.fuzz.image_door import OPEN
+from tests.fuzz.made import made_run
+from tests.tokenbench.test_run import call
+from tokenbench import cli
+from tokenbench_suites.lmms.benchmark import opened
+
+SEED, EACH, LONGEST = 2026, 100, 20
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_run(tmp_path_factory.mktemp("good") / "run")
+
+
+@pytest.fixture(autouse=True)
+def _open_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that opens an image as the suites do, so that its errors go the way of all others."""
+    command = click.command(OPEN)(click.argument("path")(lambda path: opened(path, None)))
+    monkeypatch.setitem(cli.cli.commands, OPEN, command)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_bad_inputs_are_one_line_and_touch_no_file(
+    door: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = DOORS[door](random.Random(SEED), run)
+    assert len(inputs) == EACH
+    before = snapshot(run)
+    wrong = []
+    for number, bad in enumerate(inputs):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        problem = refused(bad, folder, capsys)
+        if problem:
+            wrong.append(f"{number} {bad.what}: {problem}")
+    assert snapshot(run) == before
+    assert not wrong, f"{len(wrong)} of {EACH}:\n" + "\n".join(wrong)
+
+
+def refused(bad: Bad, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What is wrong with the way an input is refused; empty if nothing is."""
+    arguments = bad.prepare(folder)
+    before = snapshot(folder)
+    capsys.readouterr()
+    signal.signal(signal.SIGALRM, _hangs)
+    signal.alarm(LONGEST)
+    try:
+        code = call(*arguments)
+    except BaseException as error:
+        return f"{type(error).__name__}: {str(error)[:150]!r} {[a[:60] for a in arguments]}"
+    finally:
+        signal.alarm(0)
+    said = capsys.readouterr().err
+    lines = [line for line in said.split("\n") if line]
+    if code != bad.code:
+        return f"exit code {code} instead of {bad.code}: {said[-300:]!r} {[a[:60] for a in arguments]}"
+    if "Traceback" in said or len(lines) != 1 or not lines[0].startswith("error: "):
+        return f"not one line: {said[:300]!r}"
+    if not all(sign.isprintable() for sign in lines[0]):
+        return f"signs that a terminal obeys: {lines[0][:200]!r}"
+    if snapshot(folder) != before:
+        return f"files changed: {sorted(set(snapshot(folder)) ^ set(before))}"
+    return ""
+
+
+def _hangs(*_: object) -> NoReturn:
+    raise TimeoutError("no answer")

@@ -1,0 +1,87 @@
+"""What is appended is what is read: any text, any number."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fuzz.made import IDS, SPEC, made_run, record
+from tokenbench.errors import MachineError
+from tokenbench.records import _whole
+from tokenbench.store import SCHEMA_VERSION, Store
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+FLOATS = st.floats() | st.sampled_from([math.nan, math.inf, -0.0, 5e-324, 1e308])
+CELL = IDS[0]
+
+
+@st.composite
+def records(draw: st.DrawFn) -> list[dict[str, Any]]:
+    keys = draw(st.lists(TEXT, min_size=1, max_size=5, unique=True))
+    return [
+        {
+            **record(0, right=True, tokens=4),
+            "sample": key,
+            "answer": draw(TEXT),
+            "target": draw(TEXT),
+            "cluster": draw(TEXT),
+            "unit": draw(TEXT),
+            "score": draw(st.floats(0, 1)),
+            "flops": draw(FLOATS),
+            "evidence_recall": draw(FLOATS),
+            "seconds": draw(FLOATS),
+            "kept": draw(st.lists(st.integers(0, 8), unique=True).map(sorted)),
+            "lattice": draw(st.none() | st.just([1, 3, 3, 0])),
+        }
+        for key in keys
+    ]
+
+
+def same(a: Any, b: Any) -> bool:
+    return a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
+
+
+@given(records())
+def test_what_is_appended_is_what_is_read(written: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "run")
+        store.start({"schema_version": SCHEMA_VERSION, "spec": SPEC, "cells": []})
+        store.append((CELL, one) for one in written)
+        keys = [one["sample"] for one in written]
+        assert store.done(CELL) == set(keys)
+        store.finish(CELL, keys[::-1], {})
+        store.sweep(CELL)
+        read = Store.open(Path(folder) / "run").records(CELL).to_pylist()
+    assert [one["sample"] for one in read] == keys[::-1]
+    for one, other in zip(read, reversed(written), strict=True):
+        assert all(same(one[name], other[name]) for name in other), (one, other)
+
+
+@given(st.text(st.characters()))
+def test_halves_of_letters_are_replaced_and_whole_ones_kept(text: str) -> None:
+    whole = _whole(text)
+    whole.encode()
+    if not any("\ud800" <= sign <= "\udfff" for sign in text):
+        assert whole == text
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "x", "", "00AA11BB"])
+def test_an_id_that_is_no_hash_is_refused_before_it_becomes_a_path(tmp_path: Path, name: str) -> None:
+    run = made_run(tmp_path / "run")
+    manifest = (run / "run.json").read_text()
+    (run / "run.json").write_text(manifest.replace(IDS[1], name))
+    with pytest.raises(MachineError, match=r"cells\.1\.id"):
+        Store.open(run).manifest()
+
+
+def test_a_manifest_may_hold_more_than_is_known(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run")
+    manifest = (run / "run.json").read_text()
+    (run / "run.json").write_text(manifest.replace('"notes"', '"later": {"x": [1]}, "notes"'))
+    assert Store.open(run).manifest()["later"] == {"x": [1]}

@@ -1,0 +1,38 @@
+"""Where a model runs, by the name that users write."""
+
+from __future__ import annotations
+
+import torch
+
+from tokenbench.errors import MachineError, UsageError
+
+__all__ = ["check_device", "device_named"]
+
+KINDS = ("cpu", "cuda", "mps", "xpu")
+
+
+def device_named(text: str) -> str:
+    """A device by the name that torch has for it; `auto` is the first GPU here, or the CPU. Raises UsageError for a name that is none."""
+    if text == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if _device(text) is None:
+        raise UsageError(f"--device '{text[:40]}' is no device", "write auto, cpu, cuda or cuda:1")
+    return text
+
+
+def check_device(text: str) -> None:
+    """Raise MachineError for a device that this machine does not have."""
+    device = _device(text)
+    assert device is not None
+    there = 1 if device.type == "cpu" else getattr(torch, device.type).device_count()
+    if (device.index or 0) >= there:
+        seen = f"{there} of them" if there else "no GPU"
+        raise MachineError(f"--device {text}: torch sees {seen} here", "use --device auto")
+
+
+def _device(text: str) -> torch.device | None:
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        return None
+    return device if device.type in KINDS else None

@@ -1,0 +1,83 @@
+"""Images from files and data sets: opened within limits, the way up that a person sees them, as RGB."""
+
+from __future__ import annotations
+
+import io
+import stat
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from tokenbench.errors import MachineError, SampleError, brief
+
+__all__ = ["MOST_PIXELS", "check_image", "open_image", "regular", "upright"]
+
+MOST_PIXELS = 2**27
+"""Half a gigabyte as RGB. A small file may declare far more."""
+BITS = 256  # from 16 to 8 bits a channel
+
+
+def open_image(source: Path | bytes, name: str) -> Image.Image:
+    """The image in a file, or in its bytes; of an animation the first frame. name: for errors.
+
+    Raises SampleError for what is no image, damaged, or too large; MachineError for a file that is not there.
+    """
+    with _opened(source, name) as image:
+        try:
+            return upright(image)
+        except Exception as error:  # the decoders raise anything for a damaged file
+            raise _damaged(name, error) from error
+
+
+def check_image(source: Path | bytes, name: str) -> None:
+    """Raise as `open_image` does, by the beginning of the file alone: nothing is decoded."""
+    with _opened(source, name):
+        pass
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An opened image as models take it: turned as its EXIF data say, 16 bits a channel scaled to 8, RGB."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # Pillow would cut off at 255, which makes it white
+        image = image.point(lambda value: value / BITS).convert("L")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def regular(path: Path) -> Path:
+    """The path of a file that can be read to its end. Raises MachineError for anything else, such as a device."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise MachineError(
+            f"the file {path} cannot be read: {reason}", "put it there, or name another folder"
+        ) from None
+    if not stat.S_ISREG(mode):
+        raise MachineError(f"{path} is not a file", "put a file there")
+    return path
+
+
+def _opened(source: Path | bytes, name: str) -> Image.Image:
+    """The image before anything is decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is what counts
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else regular(source))
+    except MachineError:
+        raise
+    except Image.DecompressionBombError as error:  # far above the limit Pillow stops by itself
+        raise SampleError(f"{name} is too large: more than {MOST_PIXELS:,} pixels", "make it smaller") from error
+    except Exception as error:
+        raise _damaged(name, error) from error
+    if image.width * image.height > MOST_PIXELS:
+        raise SampleError(
+            f"{name} is too large: {image.width} x {image.height} pixels, at most {MOST_PIXELS:,}", "make it smaller"
+        )
+    return image
+
+
+def _damaged(name: str, error: Exception) -> SampleError:
+    return SampleError(f"{name} cannot be shown: {brief(error)}", "replace it, or leave the sample out")
