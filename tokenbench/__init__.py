@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenbench.run import Run
     from tokenbench.strategy import Attn, Grid, Keep, Merger, Selection, Signal, Stage, Strategy, View
     from tokenbench.suite import Box, Sample, Suite, SuiteRequest, Task, Video
+    from tokenbench.sweeping import sweep
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ _HOME = {
     "View": "strategy",
     "hookimpl": "hookspecs",
     "pruned": "pruning",
+    "sweep": "sweeping",
 }
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "View",
     "hookimpl",
     "pruned",
+    "sweep",
 ]
 
 

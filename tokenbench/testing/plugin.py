@@ -15,7 +15,7 @@ from tokenbench.naming import parse_strategy
 from tokenbench.plugins import Plugin, Registry
 from tokenbench.strategy import Strategy
 from tokenbench.testing.backbone import Attended, backbone_checks, case_of
-from tokenbench.testing.case import Case, architectures
+from tokenbench.testing.case import architectures
 from tokenbench.testing.check import Check, Verdict, judged, reason
 from tokenbench.testing.merger import merger_checks
 from tokenbench.testing.report import report_checks
@@ -24,8 +24,6 @@ from tokenbench.testing.strategy import plan_checks, strategy_checks
 from tokenbench.testing.suite import suite_checks
 
 __all__ = ["verdicts"]
-
-Cases = list[tuple[str, Case]]
 
 SINGULAR = {
     "strategies": "strategy",
