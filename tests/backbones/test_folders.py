@@ -145,14 +145,14 @@ def test_clips(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_two_models_in_one_run_are_in_memory_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[str] = []
+    loaded: set[str] = set()
     load, release = Model.load, Model.release
-    monkeypatch.setattr(Model, "load", lambda self: (loaded.append(self.name), load(self)))
-    monkeypatch.setattr(Model, "release", lambda self: (loaded.remove(self.name), release(self)))
+    monkeypatch.setattr(Model, "load", lambda self: (loaded.add(self.name), load(self)))
+    monkeypatch.setattr(Model, "release", lambda self: (loaded.discard(self.name), release(self)))
     names = [str(save(name, tmp_path / name)) for name in ("llava", "qwen3-vl")]
     held: list[int] = []
     generate = Model.generate
-    monkeypatch.setattr(Model, "generate", lambda self, *a: (held.append(len(set(loaded))), generate(self, *a))[1])
+    monkeypatch.setattr(Model, "generate", lambda self, *a: (held.append(len(loaded)), generate(self, *a))[1])
     assert (
         call(*RUN, "--limit", "2", "--seeds", "0", "--models", ",".join(names), "-o", str(tmp_path / "run"), "-q") == 0
     )
