@@ -27,9 +27,9 @@ from benchmarks import overhead
 from benchmarks.analysis import made_up
 from tokenbench.comparison import compare
 from tokenbench.plugins import registry
-from tokenbench.progress import progress
-from tokenbench.runner import execute
-from tokenbench.spec import Spec
+from tokenbench.runner.execute import execute
+from tokenbench.runner.progress import progress
+from tokenbench.runner.spec import Spec
 
 STRATEGIES = ("fastv", "clse", "divprune", "vispruner", "pdrop", "dart", "sparsevlm", "uniform", "attention", "pooling")
 BUDGETS = ("1/2", "1/3", "2/9", "1/6", "1/9", "1/12")

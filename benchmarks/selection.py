@@ -25,9 +25,9 @@ from tokenbench.bench.clock import selection_timed
 from tokenbench.bench.plans import plan_of, ways_of
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.errors import InfeasibleError
+from tokenbench.models.source import configuration
 from tokenbench.plugins import Registry
 from tokenbench.pruning import attached
-from tokenbench.source import configuration
 
 MODEL, TEXT, DEPTH = "llava-1.5-7b", 50, 32
 LENGTHS = (1, 64, 128, 256, 626)

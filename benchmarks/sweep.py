@@ -20,11 +20,11 @@ import torch
 import tokenbench
 from tokenbench.cost import ModelSize, encoder_macs, layer_macs, prefill_macs
 from tokenbench.engine import Plan, Pruner, RowTrace, Wish
-from tokenbench.model import Model
-from tokenbench.passes import Asked, outcomes
+from tokenbench.models.model import Model
+from tokenbench.models.source import locate
 from tokenbench.plugins import registry
-from tokenbench.source import locate
-from tokenbench.spec import Spec, arms
+from tokenbench.runner.passes import Asked, outcomes
+from tokenbench.runner.spec import Spec, arms
 from tokenbench.suite import first
 from tokenbench.suites import resolve_suite
 

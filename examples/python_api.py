@@ -27,7 +27,7 @@ def prune(source: str) -> None:
 
 def sweep(folder: Path) -> None:
     """Run strategies at budgets on a suite, compare them, and read every answer."""
-    run = tokenbench.sweep(["fastv", "clse"], folder, tasks=["attribute"], budgets=["1/9"], limit=8, floors=False)
+    run = tokenbench.run(["fastv", "clse"], folder, tasks=["attribute"], budgets=["1/9"], limit=8, floors=False)
     summary = run.compare().summary
     print(summary[summary["task"] == "mean"][["strategy", "budget", "score", "retention"]].to_string(index=False))
     samples = tokenbench.Run.open(folder).samples()

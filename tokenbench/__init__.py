@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from tokenbench.hookspecs import Register, hookimpl
     from tokenbench.pruning import pruned
     from tokenbench.report import Report
-    from tokenbench.run import Run
+    from tokenbench.runner.api import run
+    from tokenbench.store.run import Run
     from tokenbench.strategy import Attn, Grid, Keep, Merger, Selection, Signal, Stage, Strategy, View
     from tokenbench.suite import Box, Sample, Suite, SuiteRequest, Task, Video
-    from tokenbench.sweeping import sweep
 
 __version__ = "0.1.0"
 
@@ -33,7 +33,7 @@ _HOME = {
     "Merger": "strategy",
     "Register": "hookspecs",
     "Report": "report",
-    "Run": "run",
+    "Run": "store.run",
     "Sample": "suite",
     "Selection": "strategy",
     "Signal": "strategy",
@@ -48,7 +48,7 @@ _HOME = {
     "View": "strategy",
     "hookimpl": "hookspecs",
     "pruned": "pruning",
-    "sweep": "sweeping",
+    "run": "runner.api",
 }
 
 __all__ = [
@@ -77,7 +77,7 @@ __all__ = [
     "View",
     "hookimpl",
     "pruned",
-    "sweep",
+    "run",
 ]
 
 

@@ -13,10 +13,10 @@ from tokenbench.budget import Budget, count
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.matching import match
+from tokenbench.models.source import configuration
 from tokenbench.naming import parse_strategy
-from tokenbench.realised import realised_bytes, realised_flops
-from tokenbench.source import configuration
-from tokenbench.spec import VANILLA
+from tokenbench.runner.realised import realised_bytes, realised_flops
+from tokenbench.runner.spec import VANILLA
 
 if TYPE_CHECKING:
     from tokenbench.cost import ModelSize

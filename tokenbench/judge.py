@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokenbench.errors import MachineError, UsageError, brief, unknown
-from tokenbench.foreign import within
-from tokenbench.progress import Progress
-from tokenbench.run import Run
+from tokenbench.runner.progress import Progress
+from tokenbench.store.foreign import within
+from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

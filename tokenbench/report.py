@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
 from tokenbench.errors import printable
-from tokenbench.files import publish
-from tokenbench.run import Run
+from tokenbench.store.files import publish
+from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from typing import ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, csv_text, write_text
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 
 
 class CsvReport(Report):

@@ -12,7 +12,7 @@ from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.panel import budget_size
 from tokenbench.errors import MachineError, printable
 from tokenbench.report import Report
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 from tokenbench_reports.standing import Standing, standings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pandas as pd
 from tokenbench.claims import beside
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 from tokenbench_reports.document import document
 
 SCHEMA_VERSION = 1

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.report import Report, write_text
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 from tokenbench_reports.document import document
 from tokenbench_reports.standing import Standing, standings
 from tokenbench_reports.wording import counted, interval, number, percent, range_of

@@ -6,7 +6,7 @@ from typing import ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 from tokenbench_reports.document import Document, document
 from tokenbench_reports.table import Table
 

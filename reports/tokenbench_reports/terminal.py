@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 from tokenbench_reports.document import Document, Section, document
 from tokenbench_reports.table import Table
 

@@ -9,7 +9,7 @@ import pandas as pd
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.errors import MachineError
 from tokenbench.report import Report
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 
 
 class WandbReport(Report):

@@ -11,7 +11,7 @@ import tokenbench
 from tests.folders import save
 from tests.tiny import BACKBONES
 from tests.tokenbench.test_run import call
-from tokenbench.model import Model
+from tokenbench.models.model import Model
 
 RUN = ("run", "--suite", "image", "--strategies", "clse,fastv", "--budgets", "1/3", "--tasks", "attribute,counting")
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tokenbench.store import SCHEMA_VERSION, Store
+from tokenbench.store.directory import SCHEMA_VERSION, Store
 
 SIDE = 3
 IDS = ("00aa11bb22cc33dd44ee", "01aa11bb22cc33dd44ee", "02aa11bb22cc33dd44ee")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.fuzz.made import BENCH, IDS, made_run
 from tests.fuzz.mutations import damaged, mutated
 from tokenbench.errors import TokenBenchError
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 
 CELL = f"cells/{IDS[1]}"
 Copy = Callable[[], Path]

@@ -23,7 +23,9 @@ def started(arguments: Sequence[str], output: Path | None = None) -> Any:
     output: where its standard error goes.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tokenbench.runner", "transformers.models.llava", "tests.tokenbench.processes"])
+    context.set_forkserver_preload(
+        ["tokenbench.runner.execute", "transformers.models.llava", "tests.tokenbench.processes"]
+    )
     process = context.Process(target=_run, args=(list(arguments), output))
     process.start()
     return process

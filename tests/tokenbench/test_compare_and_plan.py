@@ -9,13 +9,13 @@ import pytest
 
 from tests.reports.made_up import bench
 from tokenbench.comparison import compare
+from tokenbench.comparison.gates import failed, parse_gate
+from tokenbench.comparison.planning import Assumptions, assumed, plan
 from tokenbench.errors import MachineError, UsageError
-from tokenbench.gates import failed, parse_gate
-from tokenbench.joined import JoinedRuns
-from tokenbench.planning import Assumptions, assumed, plan
-from tokenbench.run import Run
 from tokenbench.statistics import pair
-from tokenbench.store import SCHEMA_VERSION
+from tokenbench.store.directory import SCHEMA_VERSION
+from tokenbench.store.joined import JoinedRuns
+from tokenbench.store.run import Run
 from tokenbench_reports.terminal import TerminalReport
 
 

@@ -17,10 +17,10 @@ from tests.tokenbench.test_run import call
 from tokenbench.cost import flops, prefill_macs
 from tokenbench.cost_table import BOUND, LATENCY, CostTable, Row, costs
 from tokenbench.errors import UsageError
+from tokenbench.models.source import configuration
 from tokenbench.plugins import Registry, registry
 from tokenbench.pruning import pruned
-from tokenbench.realised import realised_bytes, realised_flops
-from tokenbench.source import configuration
+from tokenbench.runner.realised import realised_bytes, realised_flops
 
 PLUGIN = """
 import tokenbench

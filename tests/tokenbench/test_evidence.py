@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tokenbench.evidence import evidence_tokens, lattice_of_first, recall
+from tokenbench.runner.evidence import evidence_tokens, lattice_of_first, recall
 from tokenbench.strategy import Grid
 from tokenbench.suite import Box
 

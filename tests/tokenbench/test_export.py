@@ -11,7 +11,7 @@ import yaml
 
 from tests.tokenbench.test_run import call
 from tokenbench import Run, UsageError
-from tokenbench.export import export_run
+from tokenbench.store.export import export_run
 from tokenbench.testing.made_up import HOSTILE, MadeUp, made_up
 
 
@@ -67,7 +67,7 @@ def test_a_folder_that_holds_something_is_refused(run: Run, tmp_path: Path) -> N
 
 
 def test_an_export_that_breaks_off_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokenbench.export._card", lambda *_: 1 / 0)
+    monkeypatch.setattr("tokenbench.store.export._card", lambda *_: 1 / 0)
     before = set(tmp_path.iterdir())
     with pytest.raises(ZeroDivisionError):
         export_run(run, tmp_path / "set")

@@ -16,7 +16,7 @@ import tokenbench
 from tests.tokenbench.test_run import call
 from tokenbench.errors import UsageError
 from tokenbench.judge import ATTEMPTS, Asked, Judge, _read
-from tokenbench.progress import progress
+from tokenbench.runner.progress import progress
 
 SMALL = [
     "--strategies",

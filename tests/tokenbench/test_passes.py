@@ -13,11 +13,11 @@ from tests.tokenbench.test_run import call, table
 from tokenbench import Budget
 from tokenbench.cost import DecoderSize, cache_bytes
 from tokenbench.engine import Plan
-from tokenbench.memory import free_bytes, row_bytes
-from tokenbench.model import Model
+from tokenbench.models.model import Model
 from tokenbench.naming import parse_strategy
-from tokenbench.passes import PADDING, groups
 from tokenbench.plugins import registry
+from tokenbench.runner.memory import free_bytes, row_bytes
+from tokenbench.runner.passes import PADDING, groups
 
 NAMES = ["divprune", "visionzip", "fastv", "clse", "pdrop", "random", "priortr", "blind"]
 FEW = ["--strategies", "fastv,clse,divprune", "--budgets", "1/3,1/9", "--tasks", "attribute,reading", "--limit", "6"]

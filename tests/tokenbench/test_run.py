@@ -16,11 +16,12 @@ import pandas as pd
 import pytest
 
 import tokenbench
-from tokenbench import cli, files
-from tokenbench.identity import source_hash
+from tokenbench import cli
 from tokenbench.naming import parse_strategy
 from tokenbench.plugins import registry
-from tokenbench.store import Store
+from tokenbench.runner.identity import source_hash
+from tokenbench.store import files
+from tokenbench.store.directory import Store
 
 TOY = Path(registry().get("backbones", "toy-llava").source)
 SMALL = [
@@ -145,7 +146,9 @@ def victim(moment: int | str, arguments: Sequence[str]) -> None:
 def killed(moment: int | str, arguments: Sequence[str]) -> None:
     """Run in another process until it kills itself. Its parent never ran a model: torch's threads do not survive a fork."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tokenbench.runner", "transformers.models.llava", "tests.tokenbench.test_run"])
+    context.set_forkserver_preload(
+        ["tokenbench.runner.execute", "transformers.models.llava", "tests.tokenbench.test_run"]
+    )
     process = context.Process(target=victim, args=(moment, arguments))
     process.start()
     process.join()
@@ -174,7 +177,7 @@ def test_show_describes_a_strategy_and_its_parameters(capsys: pytest.CaptureFixt
 
 
 def test_a_finished_run_computes_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tokenbench.model import Model
+    from tokenbench.models.model import Model
 
     monkeypatch.setattr(Model, "generate", lambda *a: pytest.fail("a finished run was computed again"))
     assert call("run", *SMALL, "-o", str(finished), "-q") == 0

@@ -11,7 +11,7 @@ import pytest
 
 import tokenbench
 from tests.tokenbench.test_run import call, table
-from tokenbench import identity
+from tokenbench.runner import identity
 
 SUITE = """
 from pathlib import Path

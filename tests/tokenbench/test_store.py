@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.fuzz.made import IDS, SPEC, made_run, record
 from tokenbench.errors import MachineError
-from tokenbench.records import _whole
-from tokenbench.store import SCHEMA_VERSION, Store
+from tokenbench.runner.records import _whole
+from tokenbench.store.directory import SCHEMA_VERSION, Store
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 FLOATS = st.floats() | st.sampled_from([math.nan, math.inf, -0.0, 5e-324, 1e308])

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tokenbench.device import device_named
 from tokenbench.errors import MachineError, UsageError
-from tokenbench.model import Model
+from tokenbench.models.device import device_named
+from tokenbench.models.model import Model
+from tokenbench.models.source import locate
 from tokenbench.plugins import registry
-from tokenbench.source import locate
 
 TOY = Path(registry().get("backbones", "toy-llava").source)
 EVIL = "import pathlib\npathlib.Path(__file__).with_name('owned').touch()\n"

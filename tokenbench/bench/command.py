@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokenbench.commands.options import Place, flat, list_option, plugin_option, whole_numbers
 from tokenbench.errors import MachineError, UsageError
-from tokenbench.options import Place, flat, list_option, plugin_option, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,10 +56,10 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     from tokenbench.bench.plans import ways_of
     from tokenbench.bench.protocol import Protocol
     from tokenbench.bench.rounds import bench as measured
-    from tokenbench.files import publish
+    from tokenbench.models.source import configuration
     from tokenbench.plugins import Registry
-    from tokenbench.source import configuration
-    from tokenbench.store import Store
+    from tokenbench.store.directory import Store
+    from tokenbench.store.files import publish
 
     folder = Store.open(output).folder if output else None
     models, strategies, budgets, visual_tokens = (

@@ -14,7 +14,7 @@ from tokenbench.bench.plans import feasible, plan_of
 from tokenbench.bench.result import Bench, summed_up
 from tokenbench.bench.weights import cut, device_of
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
-from tokenbench.source import configuration
+from tokenbench.models.source import configuration
 
 if TYPE_CHECKING:
     from tokenbench.bench.protocol import Protocol

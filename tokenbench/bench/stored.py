@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tokenbench.manifest import Name, Versioned
+from tokenbench.store.manifest import Name, Versioned
 
 __all__ = ["Measurement"]
 

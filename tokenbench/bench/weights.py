@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tokenbench.device import check_device, device_named
 from tokenbench.errors import MachineError, UsageError
-from tokenbench.source import configuration, locate
-from tokenbench.weights import stock_model
+from tokenbench.models.device import check_device, device_named
+from tokenbench.models.source import configuration, locate
+from tokenbench.models.weights import stock_model
 
 if TYPE_CHECKING:
     from tokenbench.backbone import Backbone

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from tokenbench.progress import Progress
-    from tokenbench.store import Store
-    from tokenbench.work import Work
-    from tokenbench.worker import Unit
+    from tokenbench.runner.progress import Progress
+    from tokenbench.runner.work import Work
+    from tokenbench.runner.worker import Unit
+    from tokenbench.store.directory import Store
 
 __all__ = ["Executor", "Job", "units"]
 
@@ -51,7 +51,7 @@ class Executor(Protocol):
 
 def units(works: Mapping[str, Work], workers: int) -> list[Unit]:
     """The job in units of nearly equal size, those of a model side by side."""
-    from tokenbench.worker import Unit
+    from tokenbench.runner.worker import Unit
 
     found = []
     for name, work in works.items():

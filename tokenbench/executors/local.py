@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tokenbench.executors import Job
-from tokenbench.progress import Progress
-from tokenbench.work import Work
-from tokenbench.worker import Unit, Worker
+from tokenbench.runner.progress import Progress
+from tokenbench.runner.work import Work
+from tokenbench.runner.worker import Unit, Worker
 
 __all__ = ["Local"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tokenbench.commands.options import flat, list_option
 from tokenbench.errors import UsageError
-from tokenbench.options import flat, list_option
 
 if TYPE_CHECKING:
     from tokenbench.executors import Executor

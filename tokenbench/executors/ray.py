@@ -9,9 +9,9 @@ from typing import Any
 
 from tokenbench.errors import MachineError, TokenBenchError, UsageError
 from tokenbench.executors import Job, units
-from tokenbench.progress import Progress, Silent
-from tokenbench.work import Work
-from tokenbench.worker import Unit, Worker
+from tokenbench.runner.progress import Progress, Silent
+from tokenbench.runner.work import Work
+from tokenbench.runner.worker import Unit, Worker
 
 __all__ = ["Ray"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 from tokenbench.testing.check import Check, checks
 from tokenbench.testing.made_up import HOSTILE, MadeUp, made_up
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.document import document, together
 from tokenbench_reports.html.gallery import gallery

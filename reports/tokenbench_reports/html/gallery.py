@@ -10,7 +10,7 @@ from PIL import Image
 
 from tokenbench.comparison import Comparison
 from tokenbench.errors import TokenBenchError
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 from tokenbench.suite import Sample, Video
 from tokenbench_reports.html.maps import address
 

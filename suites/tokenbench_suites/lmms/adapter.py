@@ -14,11 +14,11 @@ from PIL import Image
 from tokenbench.budget import Budget
 from tokenbench.engine import Plan, Wish
 from tokenbench.errors import UsageError, unknown
-from tokenbench.model import Model
+from tokenbench.models.model import Model
+from tokenbench.models.source import locate
 from tokenbench.naming import parse_strategy
 from tokenbench.plugins import registry
-from tokenbench.source import locate
-from tokenbench.spec import VANILLA
+from tokenbench.runner.spec import VANILLA
 from tokenbench.suite import Sample, Video
 from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, opened
 from tokenbench_suites.lmms.library import content, cut

@@ -18,8 +18,8 @@ import datasets
 import tokenbench
 from tests.suites.lmms.benchmarks import NINE, data_option, make, picture, write
 from tests.tokenbench.test_run import call
-from tokenbench import runner
-from tokenbench.model import Model
+from tokenbench.models.model import Model
+from tokenbench.runner import execute as runner
 from tokenbench_suites.lmms import index
 from tokenbench_suites.lmms.benchmark import Benchmark
 

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from tests.tokenbench.test_run import call, table
+from tokenbench.commands.settings import spec_of
 from tokenbench.executors import units
 from tokenbench.executors.options import executor_of
 from tokenbench.executors.slurm import Slurm
 from tokenbench.plugins import registry
-from tokenbench.settings import spec_of
-from tokenbench.work import works_of
+from tokenbench.runner.work import works_of
 
 LONG = [
     *("--strategies", "fastv,clse", "--budgets", "1/9", "--tasks", "attribute,counting"),
@@ -147,12 +147,12 @@ def writers(folder: Path) -> list[Path]:
 @pytest.mark.slow
 def test_a_worker_with_other_software_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tokenbench.errors import MachineError
-    from tokenbench.worker import Worker
+    from tokenbench.runner.worker import Worker
 
     folder = tmp_path / "run"
     few = ["--strategies", "fastv", "--budgets", "1/9", "--tasks", "attribute", "--limit", "1", "-q"]
     assert call("run", *few, "-o", str(folder)) == 0
     Worker.of_run(str(folder), (), "cpu")
-    monkeypatch.setattr("tokenbench.identity.versions", lambda: {"torch": "0.4"})
+    monkeypatch.setattr("tokenbench.runner.identity.versions", lambda: {"torch": "0.4"})
     with pytest.raises(MachineError, match="other software or data"):
         Worker.of_run(str(folder), (), "cpu")

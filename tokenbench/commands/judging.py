@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tokenbench.options import Place, absolute, flat, list_option, plugin_option
+from tokenbench.commands.options import Place, absolute, flat, list_option, plugin_option
 
 __all__ = ["judge"]
 
@@ -45,8 +45,8 @@ def judge(
     """
     from tokenbench.judge import Judge, judged
     from tokenbench.plugins import Registry
-    from tokenbench.progress import progress
-    from tokenbench.run import Run
+    from tokenbench.runner.progress import progress
+    from tokenbench.store.run import Run
 
     known = Registry(plugin_files)
     writers = [known.get("reports", name)() for name in flat(lists["formats"])]

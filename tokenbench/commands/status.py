@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokenbench.commands.options import Place, absolute, flat, plugin_option, tasks_dir_option
 from tokenbench.errors import TokenBenchError
-from tokenbench.options import Place, absolute, flat, plugin_option, tasks_dir_option
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -80,9 +80,9 @@ class Status:
 
 def status_of(folder: Path, known: Registry, definitions: Sequence[str] = ()) -> Status:
     """definitions: folders of task definitions that may be used. Raises UsageError if there is no run in the folder."""
-    from tokenbench.lock import holder
-    from tokenbench.run import Run
-    from tokenbench.store import Store
+    from tokenbench.store.directory import Store
+    from tokenbench.store.lock import holder
+    from tokenbench.store.run import Run
 
     run, store = Run.open(folder, known, definitions), Store.open(folder)
     who = holder(folder)
@@ -109,8 +109,8 @@ def _state(store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], run
 
 def _changed(run: Any, known: Registry) -> dict[tuple[Any, ...], list[str]]:
     """By the names of a cell: what in its identity would be another if it were run now."""
-    from tokenbench.identity import differences, unpacked
-    from tokenbench.work import works_of
+    from tokenbench.runner.identity import differences, unpacked
+    from tokenbench.runner.work import works_of
 
     devices = {about["device"] for about in run.manifest["models"].values()}
     works = works_of(run.spec(), known, devices.pop() if len(devices) == 1 else "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokenbench.options import Place, absolute, flat, list_option, plugin_option, tasks_dir_option
+from tokenbench.commands.options import Place, absolute, flat, list_option, plugin_option, tasks_dir_option
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -39,9 +39,9 @@ def write_reports(folder: Path, formats: Sequence[str], known: Registry, definit
 
     definitions: folders of task definitions that may be used.
     """
-    from tokenbench.foreign import within
     from tokenbench.report import csv_text, write_text
-    from tokenbench.run import Run
+    from tokenbench.store.foreign import within
+    from tokenbench.store.run import Run
 
     writers = [known.get("reports", name)() for name in formats]
     finished = Run.open(folder, known, definitions)

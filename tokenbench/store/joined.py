@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import UsageError
-from tokenbench.run import Run
+from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

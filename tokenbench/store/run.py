@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import UsageError
-from tokenbench.foreign import conforming, read_json
-from tokenbench.manifest import Versioned
-from tokenbench.spec import VANILLA, Spec
-from tokenbench.store import Store
-from tokenbench.units import by_unit
+from tokenbench.runner.spec import VANILLA, Spec
+from tokenbench.store.directory import Store
+from tokenbench.store.foreign import conforming, read_json
+from tokenbench.store.manifest import Versioned
+from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

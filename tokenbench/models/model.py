@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from tokenbench.cost import ModelSize
-from tokenbench.device import check_device, device_named
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
 from tokenbench.errors import MachineError, UsageError, brief
-from tokenbench.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
+from tokenbench.models.device import check_device, device_named
+from tokenbench.models.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
+from tokenbench.models.source import Source
+from tokenbench.models.weights import stock_model, stock_processor, stock_skeleton
 from tokenbench.pruning import attached
-from tokenbench.source import Source
 from tokenbench.suite import Sample, Video
-from tokenbench.weights import stock_model, stock_processor, stock_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,12 +9,12 @@ from functools import cached_property
 from tokenbench.cost import ModelSize
 from tokenbench.engine import Plan, Wish
 from tokenbench.errors import UsageError
-from tokenbench.identity import Cell, cell, fingerprint_of
 from tokenbench.matching import match
-from tokenbench.model import Model
+from tokenbench.models.model import Model
+from tokenbench.models.source import locate
 from tokenbench.plugins import Registry
-from tokenbench.source import locate
-from tokenbench.spec import Arm, Spec, arms
+from tokenbench.runner.identity import Cell, cell, fingerprint_of
+from tokenbench.runner.spec import Arm, Spec, arms
 from tokenbench.suite import Sample, Task, first
 from tokenbench.suites import resolve_suite
 

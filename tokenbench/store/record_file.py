@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tokenbench.foreign import ordinary
+from tokenbench.store.foreign import ordinary
 
 __all__ = ["read_records"]
 

@@ -1,4 +1,4 @@
-"""`tokenbench.sweep`: the run of the command, from Python."""
+"""`tokenbench.run`: the run of the command, from Python."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FEW = {"tasks": ["attribute"], "budgets": ["1/9"], "limit": 2, "floors": False}
 
 
 def test_it_is_the_same_run_as_the_commands(tmp_path: Path) -> None:
-    run = tokenbench.sweep("fastv", tmp_path / "python", **FEW)
+    run = tokenbench.run("fastv", tmp_path / "python", **FEW)
     options = ["--tasks", "attribute", "--budgets", "1/9", "--limit", "2", "--no-floors", "-q"]
     assert call("run", "--strategies", "fastv", *options, "-o", str(tmp_path / "command")) == 0
     there = tokenbench.Run.open(tmp_path / "command")
@@ -35,6 +35,6 @@ def test_it_is_the_same_run_as_the_commands(tmp_path: Path) -> None:
 )
 def test_a_wrong_option_is_one_line(tmp_path: Path, options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message) as error:
-        tokenbench.sweep(["fastv"], tmp_path / "run", **options)
+        tokenbench.run(["fastv"], tmp_path / "run", **options)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()

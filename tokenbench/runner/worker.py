@@ -13,17 +13,17 @@ import torch
 
 from tokenbench.engine import Pruner
 from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, TokenBenchError, UsageError
-from tokenbench.evidence import lattice_of_first
-from tokenbench.identity import Cell
-from tokenbench.model import Loaded, Model
-from tokenbench.passes import Asked, Outcome, OutOfMemory, outcomes
+from tokenbench.models.model import Loaded, Model
 from tokenbench.plugins import Registry
-from tokenbench.progress import Progress
-from tokenbench.records import check_pruned, cost_record, score_record
-from tokenbench.spec import Spec
-from tokenbench.store import Store
+from tokenbench.runner.evidence import lattice_of_first
+from tokenbench.runner.identity import Cell
+from tokenbench.runner.passes import Asked, Outcome, OutOfMemory, outcomes
+from tokenbench.runner.progress import Progress
+from tokenbench.runner.records import check_pruned, cost_record, score_record
+from tokenbench.runner.spec import Spec
+from tokenbench.runner.work import Question, Work, works_of
+from tokenbench.store.directory import Store
 from tokenbench.suite import Sample, Task
-from tokenbench.work import Question, Work, works_of
 
 __all__ = ["Unit", "Worker"]
 

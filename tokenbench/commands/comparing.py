@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from tokenbench.commands.options import Finite, Place, flat, list_option, plugin_option
 from tokenbench.errors import GateError, UsageError
-from tokenbench.options import Finite, Place, flat, list_option, plugin_option
 
 __all__ = ["claims", "compare", "plan"]
 
@@ -38,10 +38,10 @@ def compare(
 
     Strategies of two runs are named A:clse and B:clse. The budget of a condition follows its last @.
     """
-    from tokenbench.gates import failed, parse_gate
-    from tokenbench.joined import JoinedRuns
+    from tokenbench.comparison.gates import failed, parse_gate
     from tokenbench.plugins import Registry
-    from tokenbench.run import Run
+    from tokenbench.store.joined import JoinedRuns
+    from tokenbench.store.run import Run
 
     if len(folders) > 2:
         raise UsageError(f"compare takes one or two runs, not {len(folders)}")
@@ -83,9 +83,9 @@ def plan(
     """How many samples a difference needs, how wide intervals will be, how many device hours it takes."""
     from dataclasses import replace
 
-    from tokenbench.planning import Assumptions, assumed
-    from tokenbench.planning import plan as planned
-    from tokenbench.run import Run
+    from tokenbench.comparison.planning import Assumptions, assumed
+    from tokenbench.comparison.planning import plan as planned
+    from tokenbench.store.run import Run
 
     about = assumed(Run.open(pilot).samples()) if pilot else Assumptions()
     about = replace(about, **{name: value for name, value in given.items() if value is not None})

@@ -12,13 +12,13 @@ import torch
 
 import tokenbench
 from tokenbench.executors import Executor, Job
-from tokenbench.identity import Cell, packed, versions
-from tokenbench.lock import held
 from tokenbench.plugins import Registry
-from tokenbench.progress import Progress
-from tokenbench.spec import Spec
-from tokenbench.store import SCHEMA_VERSION, Store
-from tokenbench.work import Work, works_of
+from tokenbench.runner.identity import Cell, packed, versions
+from tokenbench.runner.progress import Progress
+from tokenbench.runner.spec import Spec
+from tokenbench.runner.work import Work, works_of
+from tokenbench.store.directory import SCHEMA_VERSION, Store
+from tokenbench.store.lock import held
 
 __all__ = ["execute"]
 

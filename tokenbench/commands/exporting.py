@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tokenbench.options import plugin_option
+from tokenbench.commands.options import plugin_option
 
 __all__ = ["export"]
 
@@ -20,9 +20,9 @@ def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
 
     Read it with pandas.read_parquet("FOLDER/samples.parquet") or datasets.load_dataset("FOLDER", "samples").
     """
-    from tokenbench.export import export_run
     from tokenbench.plugins import Registry
-    from tokenbench.run import Run
+    from tokenbench.store.export import export_run
+    from tokenbench.store.run import Run
 
     for path in export_run(Run.open(folder, Registry(plugin_files)), target):
         click.echo(path)

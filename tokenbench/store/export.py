@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tokenbench.comparison import Comparison
-    from tokenbench.run import Run
+    from tokenbench.store.run import Run
 
 __all__ = ["export_run"]
 

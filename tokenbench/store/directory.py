@@ -27,10 +27,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tokenbench.errors import MachineError, UsageError, brief
-from tokenbench.files import publish
-from tokenbench.foreign import conforming, read_json
-from tokenbench.manifest import CellFailure, CellSummary, Manifest, Versioned
-from tokenbench.record_file import read_records
+from tokenbench.store.files import publish
+from tokenbench.store.foreign import conforming, read_json
+from tokenbench.store.manifest import CellFailure, CellSummary, Manifest, Versioned
+from tokenbench.store.record_file import read_records
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 

@@ -15,8 +15,8 @@ from tokenbench.cost import ModelSize
 from tokenbench.engine import Plan, Prefix, Pruner, RowTrace
 from tokenbench.errors import InfeasibleError, StrategyError
 from tokenbench.matching import tokens_per_layer
-from tokenbench.memory import free_bytes, row_bytes
-from tokenbench.model import Batch, Model
+from tokenbench.models.model import Batch, Model
+from tokenbench.runner.memory import free_bytes, row_bytes
 
 __all__ = ["Asked", "OutOfMemory", "Outcome", "groups", "outcomes"]
 

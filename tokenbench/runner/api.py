@@ -14,14 +14,14 @@ from tokenbench.plugins import Registry
 
 if TYPE_CHECKING:
     from tokenbench.executors import Executor
-    from tokenbench.run import Run
+    from tokenbench.store.run import Run
 
-__all__ = ["sweep"]
+__all__ = ["run"]
 
 COMMAND_ONLY = ("executor", "workers", "ray_address", "slurm", "spec", "output", "dry_run", "quiet", "plugin")
 
 
-def sweep(
+def run(
     strategies: str | Iterable[str],
     output: str | Path,
     *,
@@ -32,7 +32,7 @@ def sweep(
 ) -> Run:
     """Run every strategy x budget x model cell into the run directory `output`, or go on with it, and return it.
 
-        run = tokenbench.sweep(["clse", "fastv"], "my-run", budgets=["1/3", 64], limit=20)
+        run = tokenbench.run(["clse", "fastv"], "my-run", budgets=["1/3", 64], limit=20)
         run.compare().summary
 
     options: those of `tokenbench run`, by their names: suite, tasks, budgets, models, seeds, floors, match, limit, batch_size,
@@ -41,10 +41,10 @@ def sweep(
 
     Raises UsageError for what is unknown or wrong, MachineError for what this machine cannot do.
     """
-    from tokenbench.progress import progress as shown
-    from tokenbench.run import Run
-    from tokenbench.runner import execute
-    from tokenbench.settings import spec_of
+    from tokenbench.commands.settings import spec_of
+    from tokenbench.runner.execute import execute
+    from tokenbench.runner.progress import progress as shown
+    from tokenbench.store.run import Run
 
     known = Registry(plugins)
     spec = spec_of(_parsed({"strategies": strategies, **options}), known)
@@ -54,19 +54,19 @@ def sweep(
 
 def _parsed(options: dict[str, Any]) -> dict[str, Any]:
     """The options as the command reads them, with its defaults and its checks."""
-    from tokenbench.running import run
+    from tokenbench.commands.running import run as command
 
     arguments: list[str] = []
     for name, value in options.items():
         flag = name.replace("_", "-")
         if name in COMMAND_ONLY:
-            raise UsageError(f"sweep() takes no option '{name}'", "see help(tokenbench.sweep)")
+            raise UsageError(f"run() takes no option '{name}'", "see help(tokenbench.run)")
         if isinstance(value, bool):
             arguments.append(f"--{flag}" if value else f"--no-{flag}")
         elif value is not None:
             several = value if isinstance(value, (list, tuple, set)) else [value]
             arguments.append(f"--{flag}={','.join(map(str, several))}")
     try:
-        return run.make_context("sweep", arguments).params
+        return command.make_context("run", arguments).params
     except click.UsageError as error:
-        raise UsageError(f"sweep(): {error.format_message()}", "see help(tokenbench.sweep)") from None
+        raise UsageError(f"run(): {error.format_message()}", "see help(tokenbench.run)") from None

@@ -14,9 +14,10 @@ from types import ModuleType
 from typing import Any
 
 import tokenbench
-from tokenbench import engine, passes, records
-from tokenbench.model import Model
-from tokenbench.spec import Arm, Spec
+from tokenbench import engine
+from tokenbench.models.model import Model
+from tokenbench.runner import passes, records
+from tokenbench.runner.spec import Arm, Spec
 from tokenbench.suite import Sample, Task
 
 __all__ = ["Cell", "cell", "differences", "fingerprint_of", "packed", "source_hash", "unpacked", "versions"]

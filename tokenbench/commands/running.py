@@ -12,15 +12,23 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from tokenbench.commands.options import (
+    Place,
+    absolute,
+    flat,
+    list_option,
+    match_option,
+    plugin_option,
+    tasks_dir_option,
+)
+from tokenbench.commands.reporting import write_reports
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
 from tokenbench.executors.options import executor_options
-from tokenbench.options import Place, absolute, flat, list_option, match_option, plugin_option, tasks_dir_option
-from tokenbench.reporting import write_reports
 
 if TYPE_CHECKING:
     from tokenbench.executors import Executor
     from tokenbench.plugins import Registry
-    from tokenbench.spec import Spec
+    from tokenbench.runner.spec import Spec
 
 __all__ = ["resume", "run"]
 
@@ -82,12 +90,12 @@ def run(
 
     Run again to go on where an interrupted run stopped.
     """
+    from tokenbench.commands.settings import show_cells, spec_of
     from tokenbench.plugins import Registry
-    from tokenbench.settings import show_cells, spec_of
 
     known = Registry(plugin_files)
     if spec_file:
-        from tokenbench.specfile import read_spec
+        from tokenbench.commands.specfile import read_spec
 
         given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
         options |= {name: value for name, value in read_spec(spec_file, known).items() if name not in given}
@@ -120,7 +128,7 @@ def resume(
     come from anybody.
     """
     from tokenbench.plugins import Registry
-    from tokenbench.run import Run
+    from tokenbench.store.run import Run
 
     known = Registry(plugin_files)
     there = Run.open(folder, known, absolute(flat(tasks_dir)))
@@ -139,8 +147,8 @@ def _carry_out(
     spec: Spec, folder: Path, known: Registry, quiet: bool, executor: Executor, retry_failed: bool = False
 ) -> None:
     """Run, report, and say what failed."""
-    from tokenbench.progress import progress
-    from tokenbench.runner import execute
+    from tokenbench.runner.execute import execute
+    from tokenbench.runner.progress import progress
 
     try:
         execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed)
@@ -172,7 +180,7 @@ def _carry_out(
 
 def _failures(folder: Path) -> list[str]:
     """What failed, each reason once; what is infeasible is no failure."""
-    from tokenbench.run import Run
+    from tokenbench.store.run import Run
 
     broken = [failure for failure in Run.open(folder).failures() if failure["kind"] == "failed"]
     strategies: dict[str, list[str]] = {}

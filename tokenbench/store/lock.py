@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import MachineError
-from tokenbench.files import publish
+from tokenbench.store.files import publish
 
 __all__ = ["held", "holder"]
 

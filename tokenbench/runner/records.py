@@ -9,8 +9,8 @@ from tokenbench.budget import count
 from tokenbench.cost import ModelSize
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.errors import StrategyError
-from tokenbench.evidence import evidence_tokens, recall
-from tokenbench.realised import realised_bytes, realised_flops
+from tokenbench.runner.evidence import evidence_tokens, recall
+from tokenbench.runner.realised import realised_bytes, realised_flops
 from tokenbench.strategy import Grid
 from tokenbench.suite import Sample, Task
 

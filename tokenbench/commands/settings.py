@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokenbench.commands.options import absolute, flat, whole_numbers
 from tokenbench.errors import UsageError
-from tokenbench.options import absolute, flat, whole_numbers
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
-    from tokenbench.spec import Spec
+    from tokenbench.runner.spec import Spec
 
 __all__ = ["show_cells", "spec_of"]
 
@@ -20,7 +20,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     """The spec that the options of `tokenbench run` say. Raises UsageError for what is unknown or wrong."""
     from tokenbench.budget import Budget
     from tokenbench.naming import parse_strategy
-    from tokenbench.spec import FLOORS, VANILLA, Spec
+    from tokenbench.runner.spec import FLOORS, VANILLA, Spec
     from tokenbench.suites import data_folders, resolve_suite
 
     named = flat(options["strategies"])
@@ -60,7 +60,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
 
 def show_cells(spec: Spec, known: Registry) -> None:
     """Print the cells of a run."""
-    from tokenbench.spec import arms
+    from tokenbench.runner.spec import arms
     from tokenbench.suite import first
     from tokenbench.suites import resolve_suite
 

@@ -1,0 +1,84 @@
+"""The commands that say what is installed."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tokenbench.commands.options import plugin_option
+from tokenbench.errors import printable
+
+if TYPE_CHECKING:
+    from tokenbench.plugins import Registry
+    from tokenbench.suite import Task
+
+__all__ = ["list_", "show"]
+
+
+@click.command("list")
+@click.argument(
+    "kind", type=click.Choice(["strategies", "mergers", "backbones", "suites", "tasks", "reports", "plugins"])
+)
+@plugin_option
+def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
+    """List what is installed."""
+    from tokenbench.plugins import Registry
+
+    known = Registry(plugin_files)
+    if kind == "plugins":
+        for plugin in known.plugins:
+            brings = [f"{k}: {', '.join(sorted(names))}" for k, names in plugin.registered.items() if names]
+            state = f"FAILED: {plugin.error}" if plugin.error else "; ".join(brings)
+            click.echo(printable(f"{plugin.name}  ({plugin.origin})  {state}"))
+    elif kind == "tasks":
+        for name, task in _all_tasks(known):
+            click.echo(printable(f"{name}  {task.name}  {task.description}"))
+    elif kind == "backbones":
+        for name in known.names(kind):
+            backbone = known.get(kind, name)
+            source = "embedded" if backbone.source and Path(backbone.source).is_dir() else backbone.source
+            click.echo(f"{name}  {source or 'any model of type ' + ', '.join(backbone.model_types)}")
+        click.echo(f"every strategy runs on every backbone: {', '.join(known.names('strategies'))}")
+    else:
+        for name in known.names(kind):
+            click.echo(name)
+
+
+@click.command()
+@click.argument("name")
+@plugin_option
+def show(name: str, plugin_files: tuple[str, ...]) -> None:
+    """Describe a strategy or merger and its parameters, or a task: tokenbench show clse."""
+    from tokenbench.plugins import Registry
+
+    known = Registry(plugin_files)
+    if name not in known.names("strategies") and name not in known.names("mergers"):
+        for suite, task in _all_tasks(known):
+            if task.name == name:
+                _show_task(suite, task)
+                return
+    merger = name in known.names("mergers") and name not in known.names("strategies")
+    part = known.get("mergers" if merger else "strategies", name)
+    written = f"STRATEGY+{name}" if merger else name
+    click.echo(f"{name}\n\n{inspect.getdoc(part)}\n\nparameters, written {written}:NAME=VALUE (lists with slashes):")
+    for field_name, field in part.model_fields.items():
+        default = "/".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        click.echo(f"  {field.alias or field_name} = {default}  {field.description or ''}".rstrip())
+    if not part.model_fields:
+        click.echo("  none")
+
+
+def _all_tasks(known: Registry) -> list[tuple[str, Task]]:
+    """Every task that a suite has of its own, with the suite's name."""
+    from tokenbench.suites import suite_alone
+
+    return [(name, task) for name in known.names("suites") for task in suite_alone(name, known).tasks]
+
+
+def _show_task(suite: str, task: Task) -> None:
+    click.echo(f"{task.name}\n\n{task.description}\n\n  suite: {suite}")
+    for heading, text in task.notes.items():
+        click.echo(f"  {heading}: {text}")

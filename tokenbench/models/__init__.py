@@ -1,0 +1,1 @@
+"""Stock models: where they are, how they are loaded, what they make of prompts and images."""

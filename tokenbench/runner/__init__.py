@@ -1,0 +1,1 @@
+"""A run: what it consists of, and the work done batch by batch."""
