@@ -23,7 +23,8 @@ def open_image(source: Path | bytes, name: str) -> Image.Image:
 
     Raises SampleError for what is no image, damaged, or too large; MachineError for a file that is not there.
     """
-    with _opened(source, name) as image:
+    with _opened(source, name) as image, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is wrong is an error, or does not matter
         try:
             return upright(image)
         except Exception as error:  # the decoders raise anything for a damaged file

@@ -71,7 +71,9 @@ def _decoded(path: Path) -> Iterator[Any]:
     with av.open(str(path)) as container:
         if not container.streams.video:
             raise SampleError(f"the video {path} has no pictures", "replace it")
-        size = container.streams.video[0]
+        size = container.streams.video[0].codec_context
+        if size is None or not size.width * size.height:  # a drawing, whose decoder crashes
+            raise SampleError(f"the video {path} has no size", "replace it")
         if size.width * size.height > MOST_PIXELS:
             raise SampleError(f"the video {path} is too large: {size.width} x {size.height} pixels a frame")
         yield from container.decode(video=0)
