@@ -65,7 +65,7 @@ def _opened(source: Path | bytes, name: str) -> Image.Image:
     """The image before anything is decoded."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is what counts
+            warnings.simplefilter("ignore")  # also of large images: the limit below is what counts
             image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else regular(source))
     except MachineError:
         raise
