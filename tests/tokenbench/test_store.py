@@ -85,3 +85,21 @@ def test_a_manifest_may_hold_more_than_is_known(tmp_path: Path) -> None:
     manifest = (run / "run.json").read_text()
     (run / "run.json").write_text(manifest.replace('"notes"', '"later": {"x": [1]}, "notes"'))
     assert Store.open(run).manifest()["later"] == {"x": [1]}
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, "null", "5", "{}", '{"sample": []}', '{"sample": {}}', "\x00"])
+def test_junk_in_a_journal_is_as_if_it_were_not_there(tmp_path: Path, line: str) -> None:
+    store = Store(tmp_path / "run")
+    store.make()
+    store.append([(CELL, record(0, right=True, tokens=4))])
+    (tmp_path / "run" / "journal" / f"{CELL}.other.1.jsonl").write_text(f"{line}\n")
+    assert store.done(CELL) == {"s0"}
+
+
+@pytest.mark.parametrize("change", [{"kept": "all"}, {"score": "high"}, {"answer": 5}, {"visual_tokens": 2**40}])
+def test_a_record_that_no_run_wrote_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    store = Store(tmp_path / "run")
+    store.make()
+    store.append([(CELL, {**record(0, right=True, tokens=4), **change})])
+    with pytest.raises(MachineError, match=r"holds what no run wrote"):
+        store.finish(CELL, ["s0"], {})

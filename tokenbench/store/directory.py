@@ -138,8 +138,8 @@ class Store:
                 try:
                     record = json.loads(line)
                     records.setdefault(record["sample"], record)
-                except (ValueError, KeyError, TypeError):
-                    continue  # torn by a crash: the sample is done again
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    continue  # torn by a crash, or junk: the sample is done again
         return records
 
     def done(self, cell: str) -> Set[str]:
@@ -171,7 +171,7 @@ class Store:
         journal = self.journaled(cell)
         try:
             table = pa.Table.from_pylist([journal[sample] for sample in samples], schema=RECORD)
-        except (pa.ArrowException, KeyError) as error:
+        except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise MachineError(
                 f"a journal of cell {cell} in {self._journal} holds what no run wrote: {error}",
                 f"delete {self._journal / cell}.*.jsonl and run again",
