@@ -26,7 +26,14 @@ class WandbReport(Report):
             raise MachineError("the report format wandb needs wandb", 'pip install "tokenbench[wandb]"') from None
         target = folder / "wandb"
         shutil.rmtree(target, ignore_errors=True)
-        quiet = wandb.Settings(console="off", silent=True, disable_git=True, save_code=False, x_disable_stats=True)
+        quiet = wandb.Settings(
+            console="off",
+            silent=True,
+            disable_git=True,
+            save_code=False,
+            x_disable_stats=True,
+            x_service_wait=300,  # its own 30 seconds are short on a busy machine
+        )
         about = run.about()
         with wandb.init(
             project="tokenbench",
