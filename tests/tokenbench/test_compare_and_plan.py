@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.fuzz.made import SPEC
 from tests.reports.made_up import bench
 from tokenbench.comparison import compare
 from tokenbench.comparison.gates import failed, parse_gate
@@ -35,7 +36,10 @@ def rows(loses, images=60, seed=0, tasks=("count", "read"), budgets=("1/3",), ta
     return pd.DataFrame(found)
 
 
-MANIFEST = {"schema_version": SCHEMA_VERSION, "spec": {"limit": None}, "notes": [], "cells": []}
+MANIFEST = {
+    "schema_version": SCHEMA_VERSION, "spec": SPEC, "notes": [], "cells": [], "parts": {}, "tasks": {}, "models": {},
+    "plugin_files": [],
+}  # fmt: skip
 
 
 class Held(Run):
