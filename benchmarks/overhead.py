@@ -1,7 +1,7 @@
 """What the engine costs when it drops nothing: `python -m benchmarks.overhead`.
 
-Stock generate() and the same inside `pruned(model, "vanilla")` and inside a strategy that looks at every stage but keeps
-everything, on a random LLaVA of about 100 million parameters. Runs are interleaved; the median and the middle half of the
+Stock generate() and the same inside `pruned(model, "vanilla")`, inside FastV that may keep everything, and inside a strategy
+that asks for all there is to see, a second forward and the encoder's keys included, and keeps everything, on a random LLaVA of about 100 million parameters. Runs are interleaved; the median and the middle half of the
 paired ratios are printed, and the ratio of the peak memory of processes that do nothing else.
 """
 
@@ -23,7 +23,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 import tokenbench
 from tokenbench.testing import KeepAll
 
-WAYS = ("stock", "vanilla", "keep all")
+WAYS = {"stock": None, "vanilla": "vanilla", "fastv, all kept": "fastv", "all asked, all kept": KeepAll()}
 IMAGE, TEXT = 990, 60
 
 
@@ -56,9 +56,8 @@ def inputs_for(model: Any, rows: int) -> dict[str, Any]:
 
 
 def session(model: Any, way: str) -> AbstractContextManager[Any]:
-    if way == "stock":
-        return nullcontext()
-    return tokenbench.pruned(model, "vanilla" if way == "vanilla" else KeepAll())
+    strategy = WAYS[way]
+    return nullcontext() if strategy is None else tokenbench.pruned(model, strategy, 576)
 
 
 def once(model: Any, inputs: dict[str, Any], way: str, tokens: int) -> float:
@@ -111,12 +110,13 @@ def main() -> None:
     )
     for way in WAYS:
         once(model, inputs, way, args.tokens)
+    ways = list(WAYS)
     times: dict[str, list[float]] = {way: [] for way in WAYS}
     for round_ in range(args.rounds):
-        for way in WAYS[round_ % 3 :] + WAYS[: round_ % 3]:
+        for way in ways[round_ % len(ways) :] + ways[: round_ % len(ways)]:
             times[way].append(once(model, inputs, way, args.tokens))
     memory = {way: peak(args, way) for way in WAYS}
-    for way in WAYS[1:]:
+    for way in ways[1:]:
         paired = sorted(a / b for a, b in zip(times[way], times["stock"], strict=True))
         low, high = paired[len(paired) // 4], paired[-1 - len(paired) // 4]
         print(
