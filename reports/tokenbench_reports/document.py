@@ -223,13 +223,10 @@ def _tasks(comparison: Comparison, model: str) -> Table:
         here = cells[cells["budget"] == budget]
         for strategy in dict.fromkeys(here["strategy"]):
             scores = here[here["strategy"] == strategy].set_index("task")
-            rows.append([str(strategy), str(budget), *(_plus_minus(scores.loc[task]) for task in tasks)])
-    return Table("Score % by task (± half the 95 % interval)", ["strategy", "budget", *tasks], rows, 2)
-
-
-def _plus_minus(cell: Mapping[str, float]) -> str:
-    half = (cell["score_high"] - cell["score_low"]) / 2
-    return f"{percent(cell['score'])} ± {percent(half)}"
+            own = (scores.loc[task] for task in tasks)
+            found = (interval(cell["score"], cell["score_low"], cell["score_high"]) for cell in own)
+            rows.append([str(strategy), str(budget), *found])
+    return Table("Score % by task [95 % interval]", ["strategy", "budget", *tasks], rows, 2)
 
 
 def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:

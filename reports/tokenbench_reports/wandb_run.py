@@ -48,6 +48,7 @@ class WandbReport(Report):
             for row in comparison.summary[comparison.summary["task"] == MEAN].to_dict("records"):
                 there.summary[f"retention/{row['model']}/{row['strategy']}/{row['budget']}"] = row["retention"]
             there.summary["notes"] = [*comparison.warnings, *about.get("notes", ())]
+        wandb.teardown()  # its service writes on after the run is finished
         out.write(f"offline run of Weights & Biases; upload it with: wandb sync {target}/offline-run-*\n")
         return sorted({path.resolve() for path in target.rglob("*") if path.is_file()})
 

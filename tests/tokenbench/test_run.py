@@ -176,6 +176,14 @@ def test_show_describes_a_strategy_and_its_parameters(capsys: pytest.CaptureFixt
     assert call("show", "clsee") == 2
 
 
+def test_show_describes_the_parts_of_a_composition(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("show", "fastv@pdrop+tome") == 0
+    out = capsys.readouterr().out
+    assert all(heading in out for heading in ("fastv\n\n", "pdrop\n\n", "tome\n\n", "written STRATEGY+tome:"))
+    assert call("show", "image") == 2
+    assert "'image' is one of the suites" in capsys.readouterr().err
+
+
 def test_a_finished_run_computes_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tokenbench.models.model import Model
 

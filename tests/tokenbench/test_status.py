@@ -109,7 +109,7 @@ def test_a_run_that_lacks_its_plug_in_is_told_so(
 ) -> None:
     assert call("run", *arguments, "-o", str(tmp_path / "run")) == 3
     found = states(tmp_path / "run", capsys)
-    assert "unknown suite 'colours'" in found["unknown"]
+    assert f"not named now (--plugin {tmp_path / 'plug.py'})" in found["unknown"]
     assert call("resume", str(tmp_path / "run"), "-q") == 2
     assert f"--plugin {tmp_path / 'plug.py'}" in capsys.readouterr().err
 

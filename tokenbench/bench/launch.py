@@ -103,7 +103,8 @@ class Launch:
             with self._pruned(passes.way), selection_timed(self._cuda) as selecting:
                 output = self._generate(inputs, 1)
             passes.selecting.append(selecting.seconds)
-        layers = output.past_key_values.layers
+        cache = getattr(output, "cache", None)  # its name since transformers 5.24
+        layers = (output.past_key_values if cache is None else cache).layers
         passes.cache = sum(part.nbytes for layer in layers for part in (layer.keys, layer.values))
 
     def _pruned(self, way: int) -> AbstractContextManager[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenbench.commands.options import plugin_option
-from tokenbench.errors import printable
+from tokenbench.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -51,16 +51,29 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
 @click.argument("name")
 @plugin_option
 def show(name: str, plugin_files: tuple[str, ...]) -> None:
-    """Describe a strategy or merger and its parameters, or a task: tokenbench show clse."""
+    """Describe a strategy or merger and its parameters, what they are composed of, or a task: tokenbench show clse."""
     from tokenbench.plugins import Registry
 
     known = Registry(plugin_files)
-    if name not in known.names("strategies") and name not in known.names("mergers"):
+    for kind in ("backbones", "suites", "reports"):
+        if name in known.names(kind):
+            raise UsageError(
+                f"'{name}' is one of the {kind}: show describes strategies, mergers and tasks",
+                f"tokenbench list {kind}",
+            )
+    scored, _, merger = name.partition("+")
+    for part in (*scored.split("@"), *([f"+{merger}"] if merger else ())):
+        _show(part, known)
+
+
+def _show(name: str, known: Registry) -> None:
+    if name.removeprefix("+") not in {*known.names("strategies"), *known.names("mergers")}:
         for suite, task in _all_tasks(known):
             if task.name == name:
                 _show_task(suite, task)
                 return
-    merger = name in known.names("mergers") and name not in known.names("strategies")
+    merger = name.startswith("+") or (name in known.names("mergers") and name not in known.names("strategies"))
+    name = name.removeprefix("+")
     part = known.get("mergers" if merger else "strategies", name)
     written = f"STRATEGY+{name}" if merger else name
     click.echo(f"{name}\n\n{inspect.getdoc(part)}\n\nparameters, written {written}:NAME=VALUE (lists with slashes):")

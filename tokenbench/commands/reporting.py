@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["report", "write_reports"]
 
+MOST = 8  # names of files that are shown
+
 
 @click.command()
 @click.argument("folder", metavar="RUN", type=Place())
@@ -48,8 +50,9 @@ def write_reports(folder: Path, formats: Sequence[str], known: Registry, definit
     comparison, official = finished.compare(), finished.official()
     target = within(folder / "report", folder)
     target.mkdir(exist_ok=True)
-    for writer in writers:
-        writer.write(comparison, finished, target, sys.stdout)
+    written = [path.name for writer in writers for path in writer.write(comparison, finished, target, sys.stdout)]
+    if written:
+        click.echo(f"reports in {target}: {', '.join(written[:MOST])}{' …' if len(written) > MOST else ''}", err=True)
     if len(official):
         write_text(target / "official.csv", csv_text(official))
         click.echo(f"the benchmarks' own numbers: {target / 'official.csv'}", err=True)

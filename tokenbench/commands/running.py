@@ -132,13 +132,7 @@ def resume(
 
     known = Registry(plugin_files)
     there = Run.open(folder, known, absolute(flat(tasks_dir)))
-    named = {path.name for path in known.files}
-    lacking = [file for file in there.manifest["plugin_files"] if Path(file).name not in named]
-    if lacking:
-        raise UsageError(
-            f"{folder} was run with plug-ins that are not named now",
-            " ".join(f"--plugin {file}" for file in lacking),
-        )
+    there.check_plugins()
     spec = there.spec()
     _carry_out(spec, folder, known, quiet, executor(), retry_failed)
 
@@ -174,7 +168,7 @@ def _carry_out(
     if failures:
         raise StrategyError(
             f"cells without numbers: {'; '.join(failures)}",
-            f"when it is mended: tokenbench resume {folder} --retry-failed",
+            f"tracebacks are in {folder / 'logs'}; when it is mended: tokenbench resume {folder} --retry-failed",
         )
 
 

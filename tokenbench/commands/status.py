@@ -88,9 +88,10 @@ def status_of(folder: Path, known: Registry, definitions: Sequence[str] = ()) ->
     who = holder(folder)
     cells = [_state(store, cell, run.manifest, who is not None) for cell in run.manifest["cells"]]
     try:
+        run.check_plugins()
         changed, unknown = _changed(run, known), ""
     except TokenBenchError as error:
-        changed, unknown = {}, str(error)
+        changed, unknown = {}, f"{error} ({error.hint})" if error.hint else str(error)
     cells = [replace(cell, stale=tuple(changed.get(_key(asdict(cell)), ()))) for cell in cells]
     left = _seconds_left(who, sum(c.answers for c in cells), sum(c.samples for c in cells))
     return Status(str(folder), cells, who, left, unknown, store.orphans(cell.id for cell in cells))

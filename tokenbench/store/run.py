@@ -50,7 +50,7 @@ class Run:
         return self._store.manifest()
 
     def spec(self) -> Spec:
-        """What was asked for. Raises UsageError for definitions of tasks that `open` was not told to trust."""
+        """What was asked for. Raises UsageError for definitions of tasks, which hold code, that `open` was not told of."""
         spec = Spec.from_json(self.manifest["spec"])
         if strange := set(spec.definitions) - set(self._definitions):
             raise UsageError(
@@ -58,6 +58,15 @@ class Run:
                 "name the folder with --tasks-dir if you trust it",
             )
         return spec
+
+    def check_plugins(self) -> None:
+        """Raise UsageError unless the plug-in files it was run with are there: they hold code, and the user names them."""
+        named = {path.name for path in self._known.files} if self._known else set()
+        if lacking := [file for file in self.manifest["plugin_files"] if Path(file).name not in named]:
+            raise UsageError(
+                f"{self.folder} was run with plug-ins that are not named now",
+                " ".join(f"--plugin {file}" for file in lacking),
+            )
 
     def samples(self) -> pd.DataFrame:
         """One row for every sample of every finished cell of the run.

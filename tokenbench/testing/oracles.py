@@ -53,6 +53,12 @@ def generate(model: Any, inputs: Prompt, tokens: int = 5, **options: Any) -> Any
     )
 
 
+def kv_cache(output: Any) -> Any:
+    """The KV cache of what a model returned, by either name that transformers gives it."""
+    cache = getattr(output, "cache", None)
+    return output.past_key_values if cache is None else cache
+
+
 def logits(output: Any) -> Tensor:
     """[steps, B, V] raw logits."""
     return torch.stack(output.logits)

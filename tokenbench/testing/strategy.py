@@ -15,7 +15,7 @@ from tokenbench.plugins import registry
 from tokenbench.strategy import Strategy, View
 from tokenbench.testing.case import BUDGET, Case, Replay, architectures
 from tokenbench.testing.check import Check, checks
-from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, logits, masked
+from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, kv_cache, logits, masked
 
 __all__ = ["STRATEGY_CHECKS", "check_strategy", "plan_checks", "strategy_checks"]
 
@@ -148,9 +148,9 @@ def cached_equals_uncached(case: Case) -> None:
 def cache_holds_what_the_trace_says(case: Case) -> None:
     """Every layer's KV cache has the traced length, and answers the original one."""
     output, (row,) = case.run(case.prompts[:1], tokens=2)
-    stored = [layer.keys.shape[2] - 1 for layer in output.past_key_values.layers]
+    stored = [layer.keys.shape[2] - 1 for layer in kv_cache(output).layers]
     assert stored == row.cache_lengths, f"cache lengths {stored}, traced {row.cache_lengths}"
-    assert output.past_key_values.get_seq_length() == case.prompts[0]["input_ids"].shape[1] + 1
+    assert kv_cache(output).get_seq_length() == case.prompts[0]["input_ids"].shape[1] + 1
 
 
 @checks(STRATEGY_CHECKS, "compute scores in float32 (`.float()`), and keep them finite")

@@ -184,11 +184,12 @@ def _tasks(cells: pd.DataFrame) -> Grid:
         row = [Cell(str(strategy)), Cell(str(budget))]
         for task in tasks:
             cell = found[strategy, budget, task]
-            hint = interval(cell["score"], cell["score_low"], cell["score_high"])
-            half = percent((cell["score_high"] - cell["score_low"]) / 2)
-            row.append(tinted(f"{percent(cell['score'])} ± {half}", cell["score"], 0.0, 1.0, hint))
+            text = interval(cell["score"], cell["score_low"], cell["score_high"])
+            row.append(tinted(text, cell["score"], 0.0, 1.0))
         rows.append(row)
-    caption = "Score % by task, ± half the 95 % interval (pointwise). Tests on single tasks are exploratory: family F3 in pairs.csv"
+    caption = (
+        "Score % by task [95 % interval] (pointwise). Tests on single tasks are exploratory: family F3 in pairs.csv"
+    )
     return Grid(caption, ["strategy", "budget", *tasks], rows, 2, filters=[1])
 
 
