@@ -58,7 +58,8 @@ def _vanilla(rows: pd.DataFrame, margin: float) -> Iterator[str]:
 
 def _best(group: Standing) -> str:
     if group.winner:
-        return f"At {group.budget}, {group.winner} is better than every other strategy."
+        cost = ", though not at equal cost" if group.unequal else ""
+        return f"At {group.budget}, {group.winner} is better than every other strategy{cost}."
     return (
         f"At {group.budget}, no best can be named: {_few(group.top)} are not distinguishable from the highest, "
         f"{len(group.strategies) - len(group.top)} of {len(group.strategies)} are worse."
