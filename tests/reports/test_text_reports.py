@@ -11,8 +11,10 @@ import pytest
 from tests.reports.made_up import bench, made_up
 from tokenbench.comparison import compare
 from tokenbench.report import write_text
+from tokenbench_reports.conclusions import _best
 from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.markdown import MarkdownReport
+from tokenbench_reports.standing import Standing
 from tokenbench_reports.terminal import TerminalReport
 from tokenbench_reports.wording import interval, listed, number, p_value
 
@@ -179,3 +181,10 @@ def test_numbers_are_written_as_readers_expect():
     assert interval(0.01, float("nan"), float("nan")) == "1.0"
     assert [p_value(p) for p in (0.0001, 0.00042, 0.0421, 1.0)] == ["<0.0001", "0.0004", "0.042", "1.000"]
     assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("unequal", "end"), [(True, "every other strategy, though not at equal cost."), (False, "every other strategy.")]
+)
+def test_a_winner_at_unequal_cost_is_said_to_be_one(unequal: bool, end: str) -> None:
+    assert _best(Standing("1/3", ["good", "bad"], frozenset({("good", "bad")}), unequal)).endswith(end)
