@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tokenbench.commands.options import Place, flat, list_option, plugin_option, whole_numbers
+from tokenbench.commands.options import (
+    Place,
+    attention_option,
+    device_option,
+    dtype_option,
+    flat,
+    list_option,
+    plugin_option,
+    whole_numbers,
+)
 from tokenbench.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -38,15 +47,9 @@ FILE, SCHEMA_VERSION = "bench.json", 1
 @click.option(
     "--layers", type=click.IntRange(min=1), help="Only the first N layers of the decoder, for small machines."
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
-@click.option(
-    "--attention",
-    type=click.Choice(["sdpa", "eager", "flash_attention_2"]),
-    default="sdpa",
-    show_default=True,
-    help="Attention of the model.",
-)
+@device_option
+@dtype_option("float32")
+@attention_option("model")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("-o", "--output", metavar="RUN", type=Place(), help="Keep it with a run: RUN/bench.json.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tokenbench.commands.options import flat, list_option, match_option, plugin_option
+from tokenbench.commands.options import dtype_option, flat, list_option, match_option, plugin_option
 
 __all__ = ["cost"]
 
@@ -18,7 +18,7 @@ __all__ = ["cost"]
 @list_option("--budgets", default="1/3,2/9,1/9", help="What to retain: tokens (192) or shares (1/3, 33%, 0.334).")
 @click.option("--visual-tokens", type=click.IntRange(min=1), help="Of the prompt.  [default: those of a common input]")
 @click.option("--text-tokens", type=click.IntRange(min=1), default=50, show_default=True, help="Of the prompt.")
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float16", show_default=True)
+@dtype_option("float16")
 @match_option
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @plugin_option

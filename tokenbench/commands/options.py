@@ -17,6 +17,9 @@ __all__ = [
     "Names",
     "Place",
     "absolute",
+    "attention_option",
+    "device_option",
+    "dtype_option",
     "flat",
     "list_option",
     "match_option",
@@ -108,6 +111,25 @@ plugin_option = click.option(
 
 
 tasks_dir_option = list_option("--tasks-dir", help="Folders with the run's own task definitions, which hold code.")
+
+
+device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
+
+
+def dtype_option(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default=default, show_default=True
+    )
+
+
+def attention_option(of: str) -> Callable[[F], F]:
+    return click.option(
+        "--attention",
+        type=click.Choice(["sdpa", "eager", "flash_attention_2"]),
+        default="sdpa",
+        show_default=True,
+        help=f"Attention of the {of}.",
+    )
 
 
 match_option = click.option(

@@ -15,6 +15,9 @@ from click.core import ParameterSource
 from tokenbench.commands.options import (
     Place,
     absolute,
+    attention_option,
+    device_option,
+    dtype_option,
     flat,
     list_option,
     match_option,
@@ -54,15 +57,9 @@ __all__ = ["resume", "run"]
 @match_option
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Questions a batch.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
-@click.option(
-    "--attention",
-    type=click.Choice(["sdpa", "eager", "flash_attention_2"]),
-    default="sdpa",
-    show_default=True,
-    help="Attention of the decoder.",
-)
+@device_option
+@dtype_option("float32")
+@attention_option("decoder")
 @click.option(
     "--spec",
     "spec_file",

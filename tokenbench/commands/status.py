@@ -100,9 +100,9 @@ def status_of(folder: Path, known: Registry, definitions: Sequence[str] = ()) ->
 def _state(store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], running: bool) -> CellState:
     named = {name: cell[name] for name in ("id", *NAMES)}
     samples = manifest["tasks"][cell["task"]]["samples"]
+    answers, failure = store.answers(cell["id"], samples), store.failure(cell["id"])
     if store.is_done(cell["id"]):
-        return CellState(**named, state="done", answers=samples, samples=samples)
-    answers, failure = len(store.journaled(cell["id"])), store.failure(cell["id"])
+        return CellState(**named, state="done", answers=answers, samples=samples)
     if failure:
         return CellState(**named, state=failure["kind"], answers=answers, samples=samples, reason=failure["reason"])
     return CellState(**named, state="running" if running else "waiting", answers=answers, samples=samples)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tokenbench.errors import MachineError, TokenBenchError, UsageError
+from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief
 from tokenbench.executors import Job, units
 from tokenbench.runner.progress import Progress, Silent
 from tokenbench.runner.work import Work
@@ -38,7 +38,7 @@ class Ray:
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
-            raise MachineError(f"cannot reach {where}: {' '.join(str(error).split())[:200]}") from None
+            raise MachineError(f"cannot reach {where}: {brief(error)}") from None
         there = self._ray.cluster_resources()
         self._gpus = int(there.get("GPU", 0))
         self._workers = workers or self._gpus or int(there.get("CPU", 1))
@@ -71,7 +71,7 @@ class Ray:
                 bar.advance(job.answers(unit), f"{unit.model}, batches {unit.start} to {unit.stop}")
         except ray.exceptions.RayActorError as error:
             raise MachineError(
-                f"a worker was lost {LOSSES} times: {' '.join(str(error).split())[:200]}", "the same command goes on"
+                f"a worker was lost {LOSSES} times: {brief(error)}", "the same command goes on"
             ) from None
         finally:
             for actor in actors:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenbench.errors import MachineError, TokenBenchError, UsageError
+from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief
 from tokenbench.executors import Job, units
 from tokenbench.runner.progress import Progress, Silent
 from tokenbench.runner.work import Work
@@ -72,13 +72,11 @@ class Slurm:
         try:
             executor = self._submitit.AutoExecutor(folder=folder, cluster=self._cluster)
         except (RuntimeError, ValueError) as error:
-            raise MachineError(
-                f"there is no Slurm here: {' '.join(str(error).split())[:200]}", "try --slurm cluster=local"
-            ) from None
+            raise MachineError(f"there is no Slurm here: {brief(error)}", "try --slurm cluster=local") from None
         try:
             executor.update_parameters(name="tokenbench", **settings)
         except (AssertionError, NameError, TypeError, ValueError) as error:
-            raise UsageError(f"--slurm: {' '.join(str(error).split())[:300]}") from None
+            raise UsageError(f"--slurm: {brief(error)}") from None
         return executor
 
     def _ended(self, handle: Any) -> bool:

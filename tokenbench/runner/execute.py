@@ -47,13 +47,13 @@ def execute(
     device = executor.device(spec.device)
     works = works_of(spec, known, device)
     executor.check(works)
-    cells = [cell for work in works.values() for cell in work.cells.values()]
+    cells = [(cell.id, len(work.samples[cell.task])) for work in works.values() for cell in work.cells.values()]
     store.make()
-    with held(folder, sum(len(store.done(cell.id)) for cell in cells)):
+    with held(folder, sum(store.answers(cell, samples) for cell, samples in cells)):
         store.start(_manifest(spec, works, known))
         if retry_failed:
-            for cell in cells:
-                store.forgive(cell.id)
+            for cell, _ in cells:
+                store.forgive(cell)
         total = sum(len(batch) * len(work.arms) for work in works.values() for batch in work.batches)
         with progress(total) as bar:
             executor.run(Job(store, works, tuple(map(str, known.files)), device), bar)

@@ -12,7 +12,15 @@ from typing import Any
 import torch
 
 from tokenbench.engine import Pruner
-from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, TokenBenchError, UsageError
+from tokenbench.errors import (
+    InfeasibleError,
+    MachineError,
+    SampleError,
+    StrategyError,
+    TokenBenchError,
+    UsageError,
+    brief,
+)
 from tokenbench.models.model import Loaded, Model
 from tokenbench.plugins import Registry
 from tokenbench.runner.evidence import lattice_of_first
@@ -127,7 +135,7 @@ class _Batches:
                 found.append((cell.id, _record(self._work, questions[b], outcome, b)))
             except Exception as error:  # of a task, which may be anybody's
                 task, sample = questions[b]
-                reason = f"task '{task.name}' cannot score sample {sample.key}: {type(error).__name__}: {error}"
+                reason = f"task '{task.name}' cannot score sample {sample.key}: {brief(error)}"
                 self._lose_cell(cell, "failed", reason, traceback.format_exc())
         self._store.append((cell, record) for cell, record in found if cell not in self._lost)
 
@@ -202,8 +210,8 @@ def _trouble(model: Model, question: Question) -> SampleError | None:
 
 
 def _named(task: Task, sample: Sample, error: Exception) -> SampleError:
-    reason = str(error) if isinstance(error, TokenBenchError) else f"{type(error).__name__}: {error}"
-    named = SampleError(f"task '{task.name}': sample {sample.key} cannot be shown: {' '.join(reason.split())}")
+    reason = str(error) if isinstance(error, TokenBenchError) else brief(error)
+    named = SampleError(f"task '{task.name}': sample {sample.key} cannot be shown: {reason}")
     named.__cause__ = error
     return named
 

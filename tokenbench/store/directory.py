@@ -156,6 +156,10 @@ class Store:
                 self.log(cell, f"{error}; it is set aside, and the cell is run again")
         return self.journaled(cell).keys()
 
+    def answers(self, cell: str, samples: int) -> int:
+        """How many of a cell's samples are answered; no published file is read."""
+        return samples if self.is_done(cell) else len(self.journaled(cell))
+
     def append(self, records: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Add (cell, record) pairs to the cells' journals; the lines of one cell in one write."""
         lines: dict[str, list[str]] = {}
