@@ -73,11 +73,11 @@ def seen(samples: pd.DataFrame, look: int) -> pd.DataFrame:
 
 
 def frozen(samples: pd.DataFrame) -> dict[Cell, int]:
-    """Cells whose samples end before those of their model's others do, with the look at which they end.
+    """Cells whose samples end before those of others do, with the look at which they end: on any task or seed.
 
-    A cell ends at a look if it ends there on any task or seed.
+    Of a model that was decided as a whole, before another one, these are all cells, vanilla included.
     """
     last = samples.groupby([*_CELL, "seed", "task"], sort=False)[COLUMN].max()
-    whole = last.groupby(["model", "task"]).transform("max")
+    whole = last.groupby("task").transform("max")
     behind = last[last < whole].groupby(_CELL, sort=False).min()
     return {(str(model), str(strategy), str(budget)): int(look) for (model, strategy, budget), look in behind.items()}
