@@ -25,7 +25,7 @@ def as_task(scores, sizes, start=0):
     return TaskSums(index, sizes.astype(float), cluster_sums(scores, codes, len(sizes)))
 
 
-def spoiled(rng, sizes, accuracy, cells, *, flip=0.0, loss=0.0, gain=0.0, whole=0.0, partial=False):
+def spoiled(rng, sizes, accuracy, cells, *, flip=0.0, loss=0.0, whole=0.0, partial=False):
     """``[N, 1 + cells]`` vanilla and cells that differ from it.
 
     Args:
@@ -35,8 +35,7 @@ def spoiled(rng, sizes, accuracy, cells, *, flip=0.0, loss=0.0, gain=0.0, whole=
         cells: how many.
         flip: share of samples answered anew, with the same accuracy: no true difference.
         loss: share of vanilla's right answers that are lost.
-        gain: share of vanilla's wrong answers that are right.
-        whole: share of the flips, losses and gains that befall an image as a whole.
+        whole: share of the flips and losses that befall an image as a whole.
         partial: answered anew with partial credit, in tenths.
     """
     codes = np.repeat(np.arange(len(sizes)), sizes)
@@ -54,8 +53,7 @@ def spoiled(rng, sizes, accuracy, cells, *, flip=0.0, loss=0.0, gain=0.0, whole=
         right = right * rng.choice([0.3, 0.6, 0.9, 1.0], size=right.shape)
         again = again * rng.choice([0.3, 0.6, 0.9, 1.0], size=shape)
     scores = np.where(struck(flip), again, right)
-    scores = np.where(struck(loss), 0.0, scores)
-    return np.hstack([right, np.where(struck(gain), 1.0, scores)])
+    return np.hstack([right, np.where(struck(loss), 0.0, scores)])
 
 
 def differences(tasks, pairs, scale=Scale.RETENTION, cell=None, counted=None):

@@ -81,7 +81,7 @@ def one_difference(tasks, images, questions, truth, **kind):
         found = family(differences(made, [(1, 0)]), resamples=SIGNS, seed=seed)
         low, high = found.low[0], found.high[0]
         return {
-            "covers": bool(np.isnan(low) or low <= truth + 1e-9 and truth - 1e-9 <= high),
+            "covers": bool(np.isnan(low) or (low <= truth + 1e-9 and truth - 1e-9 <= high)),
             "hides the loss": bool(low > truth + 1e-9),
             "unbounded": bool(np.isnan(low)),
         }
@@ -220,8 +220,8 @@ def _first(task, share):
 FIVE = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-def settings() -> Iterator[Setting]:
-    """All rows."""
+def margins() -> Iterator[Setting]:
+    """A strategy whose true loss is the margin."""
     margin = "Losses without gains at a true retention of 99"
     for tasks, images in (
         (1, 300),
@@ -254,6 +254,10 @@ def settings() -> Iterator[Setting]:
         for images in (1000, 4000):
             name = f"1 task of {images:,} single images, {100 * flip:.0f} % answered anew as well"
             yield Setting(margin, name, at_the_margin(1, images, 1, 1, loss=0.01, flip=flip, accuracy=0.9))
+
+
+def nulls() -> Iterator[Setting]:
+    """Cells that do not differ."""
     null = "No true difference"
     for tasks, images, questions, cells, kind in (
         (1, 20, 6, 4, {"accuracy": 0.7, "flip": 0.2}), (1, 50, 6, 6, {"accuracy": 0.7, "flip": 0.2}),
@@ -266,6 +270,10 @@ def settings() -> Iterator[Setting]:
         for among in (False, True):
             name = f"{tasks} x {images} x {questions}, {', '.join(f'{k} {v}' for k, v in kind.items())}, {'all pairs of' if among else 'against vanilla,'} {cells}"
             yield Setting(null, name, nothing_true(tasks, images, questions, cells, among, **kind))
+
+
+def coverages() -> Iterator[Setting]:
+    """One comparison with a known difference."""
     cover = "Coverage of one comparison"
     for tasks, images, questions, truth, kind in (
         (1, 600, 1, -3.0, {"accuracy": 1.0, "loss": 0.03}), (1, 600, 1, -5.0, {"accuracy": 1.0, "loss": 0.05}),
@@ -279,12 +287,20 @@ def settings() -> Iterator[Setting]:
     ):  # fmt: skip
         name = f"{tasks} x {images} x {questions}, {', '.join(f'{k} {v}' for k, v in kind.items())}"
         yield Setting(cover, name, one_difference(tasks, images, questions, truth, **kind))
+
+
+def scores() -> Iterator[Setting]:
+    """The score of a cell."""
     for images, questions, accuracy, alike in (
         (20, 1, 0.7, 0), (20, 6, 0.95, 2), (50, 6, 0.7, 2), (50, 6, 0.95, 2), (300, 6, 0.9, 2), (500, 1, 0.95, 0), (500, 6, 0.98, 2),
         (40, "zipf", 0.7, 2), (120, "zipf", 0.7, 2), (120, "zipf", 0.95, 2), (400, "zipf", 0.95, 2),
     ):  # fmt: skip
         name = f"{images} x {questions}, score {accuracy}, images {'alike' if not alike else f'beta({alike})'}"
         yield Setting("Coverage of a score", name, one_score(images, questions, accuracy, alike))
+
+
+def seeded() -> Iterator[Setting]:
+    """Seeds that move all samples, and tasks that vanilla hardly solves."""
     for seeds in (3, 5, 10):
         for shift in (0.0, 0.1, 0.3):
             for stochastic in (1, 2):
@@ -299,6 +315,10 @@ def settings() -> Iterator[Setting]:
         yield Setting(
             "Vanilla near zero on a task", f"strategy loses {100 * loses:.0f} % of the hard task", near_zero(loses)
         )
+
+
+def reports_and_looks() -> Iterator[Setting]:
+    """Whole reports, and looks at growing data."""
     yield Setting("Reports of real differences", "4 strategies x 2 budgets x 2 tasks", whole_report, 1.25)
     for label, spending in (
         ("O'Brien-Fleming", obrien_fleming),
@@ -309,3 +329,9 @@ def settings() -> Iterator[Setting]:
             for effects in ((0, 0, 0, 0), (2, 5, 10, 30)):
                 name = f"{label}, {'stopped when decided' if stop else 'all looks'}, losses {effects}"
                 yield Setting("Five looks", name, many_looks(spending, FIVE, stop, effects), 0.5)
+
+
+def settings() -> Iterator[Setting]:
+    """All rows."""
+    for table in (margins, nulls, coverages, scores, seeded, reports_and_looks):
+        yield from table()
