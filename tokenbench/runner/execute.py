@@ -73,10 +73,16 @@ def execute(
                     executor.run(Job(store, works, left, tuple(map(str, known.files)), device), bar)
             publish(store, works)
 
-        if spec.until:
-            until_decided(spec, works, folder, run, say)
-        else:
-            run(works)
+        known_before = store.manifest() if before else None
+        try:
+            if spec.until:
+                until_decided(spec, works, folder, run, say)
+            else:
+                run(works)
+        except UsageError:  # what cannot be done, and is seen only now, must not stay a part of the run
+            if known_before:
+                store.start(known_before)
+            raise
 
 
 def _there(store: Store) -> Spec | None:
