@@ -144,7 +144,10 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("moment", [0, 2, "torn", "publish", "published", "journals"])
+SLOW = [pytest.param(moment, marks=pytest.mark.slow) for moment in (0, "torn", "published")]
+
+
+@pytest.mark.parametrize("moment", [2, "publish", "journals", *SLOW])
 def test_killed_while_it_grows_it_loses_nothing(
     fresh: Path, tmp_path: Path, asked: Counter[Any], moment: int | str
 ) -> None:

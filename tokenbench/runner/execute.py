@@ -18,7 +18,7 @@ from tokenbench.runner.growth import grown, growth
 from tokenbench.runner.identity import Cell, packed, versions
 from tokenbench.runner.progress import Progress
 from tokenbench.runner.spec import VANILLA, Spec
-from tokenbench.runner.stopping import planned, until_decided
+from tokenbench.runner.stopping import plan_of, until_decided
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import SCHEMA_VERSION, Store
 from tokenbench.store.lock import held
@@ -52,6 +52,7 @@ def execute(
     spec = grown(before, asked, folder) if before else asked
     device = executor.device(spec.device)
     works = works_of(spec, known, device)
+    plan_of(spec, next(iter(works.values())).samples)
     executor.check(works)
     store.make()
     with held(folder, sum(store.answers(cell.id, len(work.asked(cell))) for work, cell in _cells(works))):
@@ -128,11 +129,11 @@ def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[st
                 "samples": len(first.samples[name]),
                 "of": len(task.samples()),
                 "asked": prints[name],
-                **(planned(first.samples[name], spec.looks) if spec.until else {}),
             }
             for prints in (fingerprints(first),)
             for name, task in first.tasks.items()
         },
+        **({"plan": plan} if (plan := plan_of(spec, first.samples)) else {}),
         "models": {
             name: {
                 "identity": work.model.identity,

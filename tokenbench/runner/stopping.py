@@ -11,20 +11,35 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.comparison.looks import Cell, final
-from tokenbench.errors import UsageError
-from tokenbench.runner.order import image_of, look_sizes
+from tokenbench.errors import SamplesError, UsageError
+from tokenbench.runner.order import ORDER_SEED, image_of, look_sizes
 from tokenbench.runner.spec import Spec
 from tokenbench.runner.work import Work
 from tokenbench.store.directory import Store
 from tokenbench.store.run import Run
 from tokenbench.suite import Sample
 
-__all__ = ["planned", "until_decided"]
+__all__ = ["plan_of", "until_decided"]
 
 
-def planned(samples: Sequence[Sample], looks: int) -> dict[str, Any]:
-    """What run.json says of a task before the first look: its images, and how many samples each look has seen."""
-    return {"images": len(set(image_of(samples))), "looks": look_sizes(samples, looks)}
+def plan_of(spec: Spec, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
+    """What run.json says before the first look; nothing if the run has no plan.
+
+    samples: by task, in the order in which they are taken up. Raises UsageError for more looks than there are images.
+    """
+    if not spec.until:
+        return {}
+    images = {name: len(set(image_of(own))) for name, own in samples.items()}
+    if max(images.values()) < spec.looks:
+        raise UsageError(f"--looks {spec.looks}: there are only {max(images.values())} images to look at")
+    return {
+        "looks": spec.looks,
+        "spending": spec.spending,
+        "margin": spec.margin,
+        "order": {"images by": "SHA-256 of seed and name", "seed": ORDER_SEED},
+        "maximum": images,
+        "samples": {name: look_sizes(own, spec.looks) for name, own in samples.items()},
+    }
 
 
 def until_decided(
@@ -38,7 +53,7 @@ def until_decided(
 
     run: asks all that these works ask, and publishes it. say: is told what each look decided.
     """
-    sizes = {name: look_sizes(samples, spec.looks) for work in works.values() for name, samples in work.samples.items()}
+    sizes = plan_of(spec, next(iter(works.values())).samples)["samples"]
     open_arms = {name: set(range(1, len(work.arms))) for name, work in works.items()}
     reach = {name: _reached(work, Store(folder)) for name, work in works.items()}
     for look in range(1, spec.looks + 1):
@@ -50,12 +65,12 @@ def until_decided(
         run({name: work.reaching(dict(reach[name])) for name, work in works.items()})
         if look == spec.looks:
             return
-        verdicts = _final(folder, look)
+        verdicts = _verdicts(folder, look)
         found = []
         for name, work in works.items():
-            decided = {i for i in open_arms[name] if _named(work, i) in verdicts}
-            found += [_said(_named(work, i), verdicts) for i in sorted(decided)]
-            open_arms[name] -= decided
+            known = {i: verdicts.get(_named(work, i)) for i in sorted(open_arms[name])}
+            found += [f"{_said(_named(work, i))} ({verdict})" for i, verdict in known.items() if final(verdict)]
+            open_arms[name] = {i for i, verdict in known.items() if verdict is not None and not final(verdict)}
         left = sum(len({_named(works[name], i) for i in arms}) for name, arms in open_arms.items())
         news = f"decided: {', '.join(dict.fromkeys(found))}" if found else "nothing new is decided"
         say(f"look {look} of {spec.looks}: {news}; {left} to go on")
@@ -73,14 +88,14 @@ def _reached(work: Work, store: Store) -> dict[str, int]:
     return found
 
 
-def _final(folder: Path, look: int) -> dict[Cell, str]:
-    """The verdicts that are final at a look; none if everything failed."""
+def _verdicts(folder: Path, look: int) -> dict[Cell, Any]:
+    """Those against vanilla at a look; what failed has none."""
     try:
         pairs = Run.open(folder).compare(look=look).pairs
-    except UsageError:
+    except (SamplesError, UsageError):  # everything failed
         return {}
     rows = pairs[pairs["family"] == "F1"].to_dict("records")
-    return {(row["model"], row["a"], row["budget"]): str(row["verdict"]) for row in rows if final(row["verdict"])}
+    return {(row["model"], row["a"], row["budget"]): row["verdict"] for row in rows}
 
 
 def _named(work: Work, arm: int) -> Cell:
@@ -88,6 +103,6 @@ def _named(work: Work, arm: int) -> Cell:
     return work.model.name, one.named.name, str(one.budget)
 
 
-def _said(cell: Cell, verdicts: Mapping[Cell, str]) -> str:
+def _said(cell: Cell) -> str:
     _, strategy, budget = cell
-    return f"{strategy} at {budget} ({verdicts[cell]})"
+    return f"{strategy} at {budget}"

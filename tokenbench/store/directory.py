@@ -38,7 +38,7 @@ from tokenbench.store.record_file import read_records
 __all__ = ["SCHEMA_VERSION", "Store"]
 
 SCHEMA_VERSION = 3
-AMENDED = "run.lock"
+AMENDED, PATIENCE = "run.lock", 10.0  # seconds; it is held for moments
 OWN = ("cells", "journal", "logs", "report", "lock", "running.json", AMENDED)  # what is there before run.json
 
 RECORD = pa.schema(
@@ -134,7 +134,7 @@ class Store:
         """Alone with run.json, for the moment that it takes to change it."""
         from filelock import FileLock
 
-        with FileLock(self.folder / AMENDED):
+        with FileLock(self.folder / AMENDED, timeout=PATIENCE):
             yield
 
     def manifest(self) -> dict[str, Any]:

@@ -24,18 +24,17 @@ def looked(samples: pd.DataFrame, manifest: Mapping[str, Any]) -> tuple[pd.DataF
 
     samples: rows of finished cells, those of a cell in the order in which the run took them up.
     """
-    spec, tasks = manifest["spec"], manifest["tasks"]
+    plan = manifest.get("plan")
     present = new_look(samples)["samples"] if len(samples) else {}
     if not present:  # vanilla failed, or nothing is there yet: there is nothing to compare with
         return samples.assign(**{COLUMN: 1}), Looks(False, None, (1.0,), "counted", ({},))
-    if spec.get("until") and all(tasks[task].get("looks") for task in present):
-        seen = _numbered(samples, {task: tasks[task]["looks"] for task in present})
-        maximum = {task: tasks[task]["images"] for task in present}
-        return seen, _looks(seen, spec["spending"], maximum, spec["looks"])
+    if plan and plan["samples"].keys() >= present.keys():
+        seen = _numbered(samples, {task: plan["samples"][task] for task in present})
+        return seen, _looks(seen, plan["spending"], plan["maximum"], plan["looks"])
     sizes = [look["samples"] for look in manifest.get("looks", [])]
     sizes = sizes if is_known(sizes, present) else [*sizes, present]
     seen = _numbered(samples, {task: [size.get(task, 0) for size in sizes] for task in present})
-    if len(sizes) == 1 and spec["limit"] is None:  # all there are: the maximum needs no declaration
+    if len(sizes) == 1 and manifest["spec"]["limit"] is None:  # all there are: the maximum needs no declaration
         return seen, _looks(seen, "obrien-fleming", _images(seen), 1)
     return seen, _looks(seen)
 

@@ -61,8 +61,13 @@ class _Task(_Part):
     unit_rule: Literal["mean", "all", "mean+all"]
     samples: Count
     of: Count | None = None
-    images: Count | None = None
-    looks: list[Count] = []
+
+
+class _Plan(_Part):
+    looks: Annotated[int, Field(ge=1)]
+    spending: Literal["obrien-fleming", "pocock"]
+    maximum: dict[Name, Count]
+    samples: dict[Name, list[Count]]
 
 
 class _Look(_Part):
@@ -92,6 +97,7 @@ class Manifest(Versioned):
     versions: dict[str, Any] = {}
     hardware: dict[str, Any] = {}
     notes: list[str] = []
+    plan: _Plan | None = None
     looks: list[_Look] = []
 
 

@@ -219,8 +219,8 @@ class Run:
         from tokenbench.comparison.looks import seen
         from tokenbench.store.looking import looked
 
-        tasks = self.manifest["tasks"]
-        failures = [f for f in self.failures() if f.get("samples", 1) <= tasks[f["task"]]["looks"][look - 1]]
+        sizes = self.manifest["plan"]["samples"]
+        failures = [f for f in self.failures() if f.get("samples", 1) <= sizes[f["task"]][look - 1]]
         samples, looks = looked(self._without(failures), self.manifest)
         return seen(samples, look), looks.until(look)
 
@@ -229,6 +229,8 @@ class Run:
         from tokenbench.store.looking import is_known, new_look
 
         found = new_look(samples)
+        if is_known([own["samples"] for own in self.manifest.get("looks", [])], found["samples"]):
+            return
         with suppress(OSError):  # somebody else's folder: who looks there does not change what its owner may say
             self._store.look(lambda looks: is_known([own["samples"] for own in looks], found["samples"]), found)
 
