@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.options import Finite, Place, flat, list_option, plugin_option
+from tokenbench.commands.options import Finite, Place, flat, list_option, plugin_option, whole_numbers
 from tokenbench.errors import GateError, UsageError
 
 __all__ = ["claims", "compare", "plan"]
@@ -65,32 +65,102 @@ def compare(
 
 
 @click.command()
-@click.option("--difference", type=Finite(0, min_open=True), default=1.0, show_default=True, help="Points of score.")
-@click.option("--samples", type=click.IntRange(1, 10**9), default=5000, show_default=True, help="Over all tasks.")
-@click.option("--strategies", type=click.IntRange(1, 10**9), default=2, show_default=True, help="How many.")
-@click.option("--budgets", type=click.IntRange(1, 10**9), default=3, show_default=True, help="How many.")
+@click.option(
+    "--difference", type=Finite(0, 100, min_open=True), default=1.0, show_default=True, help="Points of retention."
+)
+@click.option(
+    "--margin",
+    type=Finite(0, 100, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Of `run`, points of retention.",
+)
+@click.option(
+    "--samples", type=click.IntRange(1, 10**9), help="Over all tasks.  [default: the sum of --sizes, or 5000]"
+)
+@list_option(
+    "--sizes", help="Samples of each task, as gqa=12578,pope=8910 or 12578,8910.  [default: the pilot's, or equal]"
+)
+@click.option(
+    "--strategies", type=click.IntRange(1, 10**6), default=2, show_default=True, help="How many, floors included."
+)
+@click.option("--budgets", type=click.IntRange(1, 10**6), default=3, show_default=True, help="How many.")
 @click.option("--pilot", type=Place(), help="A run to measure the assumptions on.")
 @click.option(
     "--discordance",
     type=Finite(0, 1, min_open=True),
-    help="Share of samples on which two strategies differ.  [default: the pilot's, or 0.18]",
+    help="Share of samples on which two strategies differ.  [default: the pilot's by task, or 0.18]",
 )
-@click.option("--deff", type=Finite(min=1), help="Design effect of a difference.  [default: the pilot's, or 1.3]")
+@click.option(
+    "--deff", type=Finite(1, 10**6), help="Design effect of a difference.  [default: the pilot's by task, or 1.3]"
+)
+@click.option("--score", type=Finite(0.001, 1), help="Vanilla's score, 0 to 1.  [default: the pilot's by task, or 0.7]")
+@click.option("--questions", type=Finite(1, 10**6), help="Questions an image.  [default: the pilot's by task, or 2]")
 @click.option("--seconds", type=Finite(min=0), help="Of one answer.  [default: the pilot's]")
 def plan(
-    difference: float, samples: int, strategies: int, budgets: int, pilot: Path | None, **given: float | None
+    difference: float,
+    margin: float,
+    samples: int | None,
+    sizes: Sequence[Sequence[str]],
+    strategies: int,
+    budgets: int,
+    pilot: Path | None,
+    **given: float | None,
 ) -> None:
-    """How many samples a difference needs, how wide intervals will be, how many device hours it takes."""
+    """How many samples a verdict takes, how wide intervals will be, how many device hours it takes.
+
+    Every number of samples is for a power of 80 %: of ten such runs eight reach the verdict.
+    """
+    from tokenbench.comparison.planning import Assumptions
+    from tokenbench.comparison.planning import plan as planned
+
+    parts = [part for given_sizes in sizes for part in given_sizes]
+    found = _piloted(pilot, sized=bool(parts)) if pilot else {"": Assumptions.default()}
+    for at, about in enumerate(found.values()):
+        named = _sizes(parts, tuple(about.between) if pilot else ())
+        about = (about if pilot or not named else Assumptions.default(tuple(named))).changed(named, **given)
+        if at:
+            click.echo()
+        for line in planned(
+            difference, margin, samples or sum(named.values()) or 5000, strategies, budgets, about
+        ).lines():
+            click.echo(line)
+
+
+def _piloted(folder: Path, sized: bool) -> dict[str, Assumptions]:
+    """What a pilot run says, by model. sized: whether the user gives the sizes of the tasks."""
     from dataclasses import replace
 
-    from tokenbench.comparison.planning import Assumptions, assumed
-    from tokenbench.comparison.planning import plan as planned
+    from tokenbench.comparison.planning import assumed
     from tokenbench.store.run import Run
 
-    about = assumed(Run.open(pilot).samples()) if pilot else Assumptions()
-    about = replace(about, **{name: value for name, value in given.items() if value is not None})
-    for line in planned(difference, samples, strategies, budgets, about).lines():
-        click.echo(line)
+    run = Run.open(folder)
+    found = assumed(run.units(), run.manifest["spec"]["floors"])
+    if not found:
+        raise UsageError(
+            f"{folder} holds answers of vanilla alone, which say nothing of a difference", "run a strategy in it"
+        )
+    limit = run.manifest["spec"]["limit"]
+    if limit and not sized:
+        note = f"The pilot asked {limit} samples of each task: they are taken to be of equal size unless --sizes says otherwise."
+        found = {name: replace(about, origin=f"{note}\n{about.origin}") for name, about in found.items()}
+    return found
+
+
+def _sizes(parts: Sequence[str], tasks: Sequence[str]) -> dict[str, int]:
+    """Sizes by task, of texts like ``gqa=12578`` or ``12578``.
+
+    tasks: those of the pilot, all of which must be named, or counted, where any is; without a pilot any are welcome.
+    """
+    names, texts = [part.rpartition("=")[0] for part in parts], [part.rpartition("=")[2] for part in parts]
+    numbers = whole_numbers("--sizes", texts, least=1)
+    if not any(names):
+        names = list(tasks) if tasks else [f"task {at}" for at in range(1, len(texts) + 1)]
+    fits = len(names) == len(set(names)) == len(texts) and all(names) and set(names) == set(tasks or names)
+    if parts and not fits:
+        expected = ", ".join(f"{name}=N" for name in tasks) or "each task once, all with a name or none"
+        raise UsageError(f"--sizes {','.join(parts)[:100]} does not fit", f"it takes {expected}")
+    return dict(zip(names, numbers, strict=True)) if parts else {}
 
 
 @click.command()

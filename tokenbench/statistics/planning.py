@@ -46,8 +46,8 @@ class TaskDesign:
 
     Attributes:
         share: its samples, on any scale common to all tasks.
-        discordance: mean squared difference of the two scores of a sample; for scores of 0 and 1 the share of samples on
-            which they differ.
+        discordance: mean squared difference of the two scores of a sample (times its weight in the task); for scores of 0
+            and 1 the share of samples on which they differ.
         deff: design effect of the difference, at least 1: how many times its variance grows because questions share images.
         score: vanilla's mean score, in (0, 1].
         questions: samples of an image, ``sum n_g^2 / N``; never less than the design effect.
@@ -60,7 +60,7 @@ class TaskDesign:
     questions: float = 2.0
 
     def __post_init__(self) -> None:
-        if not (self.share > 0 and 0 <= self.discordance <= 1 and self.deff >= 1 and 0 < self.score <= 1):
+        if not (self.share > 0 and self.discordance >= 0 and self.deff >= 1 and 0 < self.score <= 1):
             raise ValueError(f"a task cannot be like this: {self}")
 
 
@@ -129,7 +129,13 @@ def provable_margin(samples: float, tasks: Sequence[TaskDesign], critical: float
 
 
 def rules_out(
-    margin: float, step: Floats, gains: Floats, losses: Floats, critical: float, unseen: Floats | float, spread: float = 0.0
+    margin: float,
+    step: Floats,
+    gains: Floats,
+    losses: Floats,
+    critical: float,
+    unseen: Floats | float,
+    spread: float = 0.0,
 ) -> Floats:
     """Whether both lower limits of a difference, the tilted one and that of the sign flips, are above ``-margin``.
 
@@ -153,6 +159,11 @@ def rules_out(
     tilted = (step**2 * (losses / (1 - a * step) + gains / (1 + a * step))).sum(axis=0)
     flipped = critical * np.sqrt((step**2 * (gains + losses)).sum(axis=0) / (1 - critical**2 * spread))
     return np.asarray(possible & (a**2 * tilted < critical**2) & (room > flipped))
+
+
+def standard_error(samples: float, tasks: Sequence[TaskDesign]) -> float:
+    """Expected standard error of a difference, in points of retention."""
+    return _Draws(tasks, 0.0).sd(samples)
 
 
 def family_critical(comparisons: int, alpha: float = 0.05) -> float:

@@ -169,8 +169,12 @@ class Run:
         """
         from tokenbench.comparison import compare
 
+        return compare(self.units(), margin=margin)
+
+    def units(self) -> pd.DataFrame:
+        """`whole`, one row for every unit that the tasks' metrics count, `kept` as a number. Raises UsageError if it is empty."""
         samples = self.whole()
         if not len(samples):
             raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
-        return compare(by_unit(samples.assign(kept=samples["kept"].map(len)), rules), margin=margin)
+        return by_unit(samples.assign(kept=samples["kept"].map(len)), rules)
