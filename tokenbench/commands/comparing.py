@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tokenbench.commands.options import Finite, Place, flat, list_option, plugin_option, whole_numbers
 from tokenbench.errors import GateError, UsageError
+
+if TYPE_CHECKING:
+    from tokenbench.comparison.planning import Assumptions
 
 __all__ = ["claims", "compare", "plan"]
 
@@ -166,10 +170,10 @@ def _sizes(parts: Sequence[str], tasks: Sequence[str]) -> dict[str, int]:
 @click.command()
 @list_option("--methods", help="Only these methods.")
 @list_option("--backbones", help="Only these backbones.")
-@click.option("--audit", "only_audit", is_flag=True, help="Only what does not add up.")
+@click.option("--audit", "only_audit", is_flag=True, help="Only what does not add up, and where two sources differ.")
 def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
-    """List the published numbers, and what does not add up in them."""
-    from tokenbench.claims import audit, ledger, printed_rows
+    """List the published numbers, what does not add up in them, and where two sources differ."""
+    from tokenbench.claims import DIFFER, audit, differing, ledger, printed_rows
     from tokenbench.errors import unknown
 
     rows = printed_rows(ledger())
@@ -184,10 +188,16 @@ def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
     if not only_audit:
         for row in rows:
             click.echo(row)
-    findings = list(audit(rows))
-    count = sum(len(row.claims) for row in rows)
-    click.echo(
-        f"{count} published numbers; the audit finds {len(findings)} that do not add up" + (":" if findings else "")
+    wrong, apart = list(audit(rows)), list(differing(rows))
+    click.echo(f"{sum(len(row.claims) for row in rows)} published numbers")
+    _listed(f"{len(wrong)} that do not add up in print", wrong)
+    _listed(
+        f"{len(apart)} on which two sources differ by more than {DIFFER:g} points (versions, prompts or schedules may differ; neither need be wrong)",
+        apart,
     )
+
+
+def _listed(what: str, findings: Sequence[str]) -> None:
+    click.echo(what + (":" if findings else ""))
     for finding in findings:
         click.echo(f"  {finding}")
