@@ -234,7 +234,7 @@ def designs(panel: Panel, a: int, b: int) -> list[TaskDesign]:
         number = len(codes)
         difference = task.weights * (scores[:, a] - scores[:, b])
         squares, centred = float((difference**2).sum()), difference - difference.mean()
-        naive = float((centred**2).sum())
+        naive = correction(number) * float((centred**2).sum())
         clustered = correction(len(sizes)) * float((cluster_sums(centred, codes, len(sizes)) ** 2).sum())
         questions = float((sizes.astype(np.float64) ** 2).sum()) / number
         found.append(
