@@ -69,12 +69,10 @@ def compare(
 
 
 @click.command()
-@click.option(
-    "--difference", type=Finite(0, 100, min_open=True), default=1.0, show_default=True, help="Points of retention."
-)
+@click.option("--difference", type=Finite(0.001, 100), default=1.0, show_default=True, help="Points of retention.")
 @click.option(
     "--margin",
-    type=Finite(0, 100, min_open=True),
+    type=Finite(0.001, 100),
     default=1.0,
     show_default=True,
     help="Of `run`, points of retention.",

@@ -17,10 +17,10 @@ from tokenbench.statistics.planning import (
     TaskDesign,
     detectable_difference,
     family_critical,
+    half_width,
     provable_margin,
     rounded_up,
     samples_for,
-    standard_error,
 )
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Plan:
         )
         if self.cells > 1:
             yield f"{self.show_alone:>12,}  the same in a run of this strategy alone, at one budget"
-        yield f"With {self.samples:,} samples{self._by_task()}:"
+        yield f"With {self.samples:,} sample{'' if self.samples == 1 else 's'}{self._by_task()}:"
         yield f"{'± ' + format(self.width, ',.2f'):>12}  95 % interval of a difference {two}{self._table}"
         yield f"{_shown(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
         yield f"{_shown(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
@@ -149,7 +149,7 @@ class Plan:
         numbers = {name: self.samples * task.share / whole for name, task in tasks.items()}
         images = sum(numbers[name] / max(task.questions, task.deff) for name, task in tasks.items())
         listed = ", ".join(f"{name} {number:,.0f}" for name, number in numbers.items())
-        return f" on about {images:,.0f} images" + (f" ({listed})" if len(tasks) > 1 else "")
+        return f" on about {max(images, 1):,.0f} images" + (f" ({listed})" if len(tasks) > 1 else "")
 
 
 def plan(difference: float, margin: float, samples: int, strategies: int, budgets: int, about: Assumptions) -> Plan:
@@ -179,7 +179,7 @@ def plan(difference: float, margin: float, samples: int, strategies: int, budget
         find_alone=rounded_up(samples_for(peers, difference=-difference)),
         show=rounded_up(samples_for(control, margin=margin, critical=against)),
         show_alone=rounded_up(samples_for(control, margin=margin)),
-        width=between * standard_error(samples, peers),
+        width=half_width(samples, peers, between),
         detectable=detectable_difference(samples, peers, between),
         provable=provable_margin(samples, control, against),
         answers=answers,

@@ -161,9 +161,10 @@ def rules_out(
     return np.asarray(possible & (a**2 * tilted < critical**2) & (room > flipped))
 
 
-def standard_error(samples: float, tasks: Sequence[TaskDesign]) -> float:
-    """Expected standard error of a difference, in points of retention."""
-    return _Draws(tasks, 0.0).sd(samples)
+def half_width(samples: float, tasks: Sequence[TaskDesign], critical: float = CRITICAL) -> float:
+    """Expected half of the interval of a difference, in points of retention: never less than what images not seen may hide."""
+    draws = _Draws(tasks, 0.0)
+    return max(critical * draws.sd(samples), critical**2 * draws.unseen(samples, critical))
 
 
 def family_critical(comparisons: int, alpha: float = 0.05) -> float:
@@ -226,6 +227,12 @@ class _Draws:
             return float((enough & (sign * estimate > critical * np.sqrt(square))).mean())
         unseen = self._unseen(number, step, gains + losses, critical)
         return float(rules_out(margin, step, gains, losses, critical, unseen, self._spread(number, step)).mean())
+
+    def unseen(self, samples: float, critical: float) -> float:
+        """The same as ``_unseen`` where as many samples differ as expected."""
+        number = samples * self._share
+        counts = number * self._rate / self._deff
+        return float(self._unseen(number, self._weight * self._deff / number, counts[:, None], critical)[0])
 
     def _unseen(self, number: Floats, step: Floats, counts: Floats, critical: float) -> Floats:
         """``[DRAWS]`` the loss by one whole image that none was seen to have, in points; what single samples showed pays it off."""

@@ -8,13 +8,13 @@ from tokenbench.statistics.planning import (
     TaskDesign,
     detectable_difference,
     family_critical,
+    half_width,
     poisson,
     power,
     provable_margin,
     rounded_up,
     rules_out,
     samples_for,
-    standard_error,
 )
 
 SINGLE = TaskDesign(discordance=0.2, deff=1.0, score=1.0, questions=1.0)
@@ -80,7 +80,7 @@ def test_large_numbers_follow_the_normal_formula():
     needed = both**2 * 0.2 / 0.02**2
     assert samples_for([SINGLE], difference=-2) == pytest.approx(needed, rel=0.02)
     assert samples_for([SINGLE], margin=2) == pytest.approx(needed, rel=0.03)
-    assert standard_error(needed, [SINGLE]) == pytest.approx(2 / both)
+    assert half_width(needed, [SINGLE]) == pytest.approx(2 * stats.norm.ppf(0.975) / both)
     assert detectable_difference(needed, [SINGLE]) == pytest.approx(2, rel=0.02)
     assert provable_margin(needed, [SINGLE]) == pytest.approx(2, rel=0.02)
 
@@ -120,6 +120,15 @@ def test_a_margin_takes_images_however_few_samples_differ():
     assert samples_for([same] * 3, margin=1) == pytest.approx(critical**2 * 100, abs=2)  # tasks of even size: in all
 
 
+def test_intervals_are_never_narrower_than_what_images_not_seen_may_hide():
+    assert half_width(300, [task(discordance=0.0)]) == pytest.approx(
+        stats.norm.ppf(0.975) ** 2 * 100 / 300
+    )  # one of 300 images
+    assert half_width(300, [task(discordance=0.0, score=0.5, questions=6.0)]) == pytest.approx(
+        stats.norm.ppf(0.975) ** 2 * 200 / 50
+    )
+
+
 def test_a_single_loss_too_few_shows_no_difference():
     """Five lost answers of five have a sign-flip p of 1/16; six have 1/32."""
     sure = task(discordance=0.0)
@@ -142,8 +151,8 @@ def test_power_grows_with_samples_and_margin():
 def test_where_vanilla_is_near_zero_the_mean_score_is_planned_for():
     usual = [task(score=0.8), task(score=0.6)]
     near = [task(score=0.8), task(score=0.02)]
-    assert standard_error(1000, usual) == pytest.approx(100 * np.sqrt(0.2 / 500 * (1 / 1.6**2 + 1 / 1.2**2)))
-    assert standard_error(1000, near) == pytest.approx(100 * np.sqrt(0.2 / 500 * 2) / 0.82)
+    assert half_width(1000, usual, 2.0) / 2 == pytest.approx(100 * np.sqrt(0.2 / 500 * (1 / 1.6**2 + 1 / 1.2**2)))
+    assert half_width(1000, near, 2.0) / 2 == pytest.approx(100 * np.sqrt(0.2 / 500 * 2) / 0.82)
 
 
 def test_nothing_to_show_is_an_error():
