@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tokenbench.statistics.clusters import cluster_sums, correction
 from tokenbench.statistics.planning import (
     TaskDesign,
     detectable_difference,
     family_critical,
     half_width,
+    measured_design,
     provable_margin,
     rounded_up,
     samples_for,
@@ -224,29 +224,13 @@ def assumed(samples: pd.DataFrame, floors: Sequence[str] = ()) -> dict[str, Assu
 
 
 def designs(panel: Panel, a: int, b: int) -> list[TaskDesign]:
-    """How two cells of a panel differ on each of its tasks, to plan by.
-
-    Half a sample is added to those on which they differ: none seen among a few is not none.
-    """
-    found = []
-    for task, scores in zip(panel.tasks, panel.averages, strict=True):
-        _, codes, sizes = np.unique(task.codes, return_inverse=True, return_counts=True)
-        number = len(codes)
-        difference = task.weights * (scores[:, a] - scores[:, b])
-        squares, centred = float((difference**2).sum()), difference - difference.mean()
-        naive = correction(number) * float((centred**2).sum())
-        clustered = correction(len(sizes)) * float((cluster_sums(centred, codes, len(sizes)) ** 2).sum())
-        questions = float((sizes.astype(np.float64) ** 2).sum()) / number
-        found.append(
-            TaskDesign(
-                share=number,
-                discordance=(squares + 0.5) / (number + 1),
-                deff=max(1.0, clustered / naive) if naive > 0 and len(sizes) > 1 else 1.0,
-                score=max(float((task.weights * scores[:, 0]).mean()), 0.5 / number),
-                questions=questions,
-            )
+    """How two cells of a panel differ on each of its tasks, to plan by (see ``measured_design``)."""
+    return [
+        measured_design(
+            task.weights * (scores[:, a] - scores[:, b]), task.codes, float((task.weights * scores[:, 0]).mean())
         )
-    return found
+        for task, scores in zip(panel.tasks, panel.averages, strict=True)
+    ]
 
 
 def _median(pairs: Sequence[Sequence[TaskDesign]]) -> list[TaskDesign]:
