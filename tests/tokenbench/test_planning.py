@@ -77,7 +77,7 @@ def test_floors_say_nothing_about_strategies():
 
 
 def test_strategies_at_different_budgets_are_no_pair():
-    rows = pd.concat([pilot(a=(20, 0)), pilot("1/9", b=(60, 0)).query("strategy == 'b'")])
+    rows = pd.concat([pilot(a=(20, 0)), pilot("1/9", b=(100, 0)).query("strategy == 'b'")])
     [about] = assumed(rows).values()
     assert about.between == about.against_vanilla
 
@@ -98,6 +98,7 @@ def test_every_number_is_of_its_verdict():
     assert found.show_alone == pytest.approx(2.8016**2 * 0.2 / (0.01 * 0.8) ** 2, rel=0.05)
     # Bonferroni over six: 2.6383 instead of 1.96.
     assert found.find / found.find_alone == pytest.approx((2.6383 + 0.8416) ** 2 / 2.8016**2, rel=0.08)
+    assert found.show / found.show_alone == pytest.approx((2.6383 + 0.8416) ** 2 / 2.8016**2, rel=0.08)
     assert found.width == pytest.approx(2.6383 * 100 / 0.8 * np.sqrt(0.2 / 5000), rel=0.001)
     assert found.detectable == pytest.approx((2.6383 + 0.8416) * 100 / 0.8 * np.sqrt(0.2 / 5000), rel=0.03)
     assert found.answers == 5000 * 7

@@ -131,6 +131,15 @@ def test_intervals_are_never_narrower_than_what_images_not_seen_may_hide():
     )
 
 
+def test_what_single_samples_show_pays_for_whole_images_unseen():
+    """Five of 1,800 answers lost, each on an image of six of its own: 0.3032 points may be lost by an image unseen, for one lost whole 0.3333."""
+    critical = stats.norm.ppf(0.975)
+    found = half_width(1800, [task(discordance=5 / 1800, questions=6.0)])
+    assert found == pytest.approx(critical**2 * 0.30320380661, rel=1e-4)
+    whole = half_width(1800, [task(discordance=5 / 1800, deff=6.0, questions=6.0)])
+    assert whole == pytest.approx(critical**2 / 3)  # images that changed as a whole pay nothing
+
+
 def test_a_single_loss_too_few_shows_no_difference():
     """Five lost answers of five have a sign-flip p of 1/16; six have 1/32."""
     sure = task(discordance=0.0)
