@@ -10,9 +10,11 @@ from click.testing import CliRunner
 from tests.fuzz.made import made_run
 from tests.reports.made_up import answers
 from tokenbench.cli import cli
+from tokenbench.commands.comparing import piloted
 from tokenbench.comparison.planning import Assumptions, assumed, plan
 from tokenbench.errors import UsageError
 from tokenbench.statistics.planning import TaskDesign
+from tokenbench.store.run import Run
 
 
 def told(*arguments):
@@ -175,5 +177,24 @@ def test_a_pilot_with_a_limit_does_not_know_how_large_tasks_are(tmp_path):
     assert note not in told("--pilot", run, "--sizes", "attribute=70")
 
 
-def test_a_pilot_of_vanilla_alone_is_refused():
+def test_a_pilot_counts_what_its_tasks_count(tmp_path, monkeypatch):
+    """A task whose metric counts pairs of questions has half as many units as questions."""
+    rows = pilot(a=(20, 0)).query("task == 'single'")
+    unit = rows["sample"].str[1:].astype(int) // 2
+    monkeypatch.setattr(
+        Run,
+        "samples",
+        lambda _: rows.assign(task="attribute", kept=[[0]] * len(rows), unit=unit.map("u{}".format), stratum=""),
+    )
+    [about] = piloted(made_run(tmp_path / "run"), sized=True).values()
+    assert about.against_vanilla["attribute"].share == 100
+    assert about.against_vanilla["attribute"].discordance == pytest.approx(10.5 / 101)
+
+
+def test_a_pilot_of_vanilla_alone_is_refused(tmp_path, monkeypatch):
     assert assumed(pilot()) == {}
+    run = made_run(tmp_path / "run")
+    samples = Run.open(run).samples()
+    monkeypatch.setattr(Run, "samples", lambda _: samples[samples["strategy"] == "vanilla"])
+    with pytest.raises(UsageError, match="vanilla alone"):
+        piloted(run, sized=False)

@@ -15,7 +15,7 @@ from tokenbench.errors import GateError, UsageError
 if TYPE_CHECKING:
     from tokenbench.comparison.planning import Assumptions
 
-__all__ = ["claims", "compare", "plan"]
+__all__ = ["claims", "compare", "piloted", "plan"]
 
 CONDITION = (
     "Exit with 1 if it holds: clse<fastv@1/9 (shown to be worse), clse<=fastv@1/9 (not shown to be better), "
@@ -117,7 +117,7 @@ def plan(
     from tokenbench.comparison.planning import plan as planned
 
     parts = [part for given_sizes in sizes for part in given_sizes]
-    found = _piloted(pilot, sized=bool(parts)) if pilot else {"": Assumptions.default()}
+    found = piloted(pilot, sized=bool(parts)) if pilot else {"": Assumptions.default()}
     for at, about in enumerate(found.values()):
         named = _sizes(parts, tuple(about.between) if pilot else ())
         about = (about if pilot or not named else Assumptions.default(tuple(named))).changed(named, **given)
@@ -129,7 +129,7 @@ def plan(
             click.echo(line)
 
 
-def _piloted(folder: Path, sized: bool) -> dict[str, Assumptions]:
+def piloted(folder: Path, sized: bool) -> dict[str, Assumptions]:
     """What a pilot run says, by model. sized: whether the user gives the sizes of the tasks."""
     from dataclasses import replace
 
