@@ -16,10 +16,10 @@ from math import sqrt
 from multiprocessing import Pool
 
 import numpy as np
-from tokenbench.statistics.contrasts import Scale, contrasts
 
 from tokenbench.comparison.verdicts import against_vanilla
 from tokenbench.statistics.clusters import TaskSums, cluster_sums
+from tokenbench.statistics.contrasts import Scale, contrasts
 from tokenbench.statistics.family import family
 from tokenbench.statistics.planning import TaskDesign, family_critical, measured_design, power, samples_for
 
@@ -90,11 +90,11 @@ def drawn(rng: np.random.Generator, setting: Setting, score: float, samples: int
     return np.stack(columns, axis=1).astype(np.float64), codes
 
 
-def planned(setting: Setting) -> tuple[int, float]:
+def planned(setting: Setting, pilot: int = PILOT) -> tuple[int, float]:
     """The number of samples for a power of 80 %, and the power that is expected of it."""
     rng, tasks = np.random.default_rng(1), list[TaskDesign]()
     for share, score in zip(setting.shares, setting.scores, strict=True):
-        scores, codes = drawn(rng, setting, score, PILOT, 1)
+        scores, codes = drawn(rng, setting, score, pilot, 1)
         design = measured_design(scores[:, 1] - scores[:, 0], codes, float(scores[:, 0].mean()))
         tasks.append(replace(design, share=share))
     asked = {"margin": setting.margin, "difference": -setting.loss, "critical": family_critical(setting.strategies)}
@@ -102,10 +102,10 @@ def planned(setting: Setting) -> tuple[int, float]:
     return number, power(number, tasks, **asked)
 
 
-def reached(setting: Setting, number: int, seed: int) -> int:
-    """In how many of a chunk of runs the verdict is reached."""
+def reached(setting: Setting, number: int, seed: int, runs: int = CHUNK) -> int:
+    """In how many of these runs the verdict is reached."""
     rng, count = np.random.default_rng([2, seed]), 0
-    for _ in range(CHUNK):
+    for _ in range(runs):
         tasks, start = [], 0
         for share, score in zip(setting.shares, setting.scores, strict=True):
             samples = max(setting.questions, round(number * share / sum(setting.shares)))

@@ -76,7 +76,7 @@ def _yardstick(used: set[str]) -> str:
         "The limits say where a run of the same models on the same images lands in 95 % of cases, by the A/A check: vanilla ran twice, and "
         "strategies are taken to flip as often."
         if SAME_IMAGES in used
-        else "The limits are the pointwise 95 % interval for new images. Papers used the same images, so that a closer look needs an A/A check: run it "
+        else "The limits are the 95 % interval of the retention, which is for new images. Papers used the same images, so that a closer look needs an A/A check: run it "
         "twice, then tokenbench compare A B."
     )
     return (

@@ -11,9 +11,10 @@ from tests.fuzz.made import made_run
 from tests.reports.made_up import answers
 from tokenbench.cli import cli
 from tokenbench.commands.comparing import piloted
-from tokenbench.comparison.planning import Assumptions, assumed, plan
+from tokenbench.comparison.panel import panels
+from tokenbench.comparison.planning import Assumptions, assumed, designs, plan, samples_needed
 from tokenbench.errors import UsageError
-from tokenbench.statistics.planning import TaskDesign
+from tokenbench.statistics.planning import TaskDesign, rounded_up, samples_for
 from tokenbench.store.run import Run
 
 
@@ -68,6 +69,15 @@ def test_none_seen_among_a_few_is_not_none():
     assert about.against_vanilla["single"].discordance == pytest.approx(0.5 / 201)
     assert about.between == about.against_vanilla  # there is no second strategy
     assert "for want of a second strategy" in about.origin
+
+
+def test_a_report_says_what_its_own_samples_would_need():
+    """The same function as the plan's, with the run's own tasks and the family's critical value."""
+    [panel] = panels(pilot(a=(20, 0)))
+    tasks = designs(panel, 1, 0)
+    assert [task.share for task in tasks] == [200, 200]
+    assert samples_needed(panel, 1, 0, 2.0, 2.5) == rounded_up(samples_for(tasks, margin=2.0, critical=2.5))
+    assert samples_needed(panel, 1, 0, 2.0, 2.5) > 1.2 * samples_needed(panel, 1, 0, 2.0, 1.96)
 
 
 def test_floors_say_nothing_about_strategies():
@@ -184,7 +194,7 @@ def test_a_pilot_counts_what_its_tasks_count(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Run,
         "samples",
-        lambda _: rows.assign(task="attribute", kept=[[0]] * len(rows), unit=unit.map("u{}".format), stratum=""),
+        lambda _: rows.assign(task="attribute", kept=[[0]] * len(rows), unit=unit.map("u{}".format), text_tokens=5),
     )
     [about] = piloted(made_run(tmp_path / "run"), sized=True).values()
     assert about.against_vanilla["attribute"].share == 100

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison.panel import Panel
 
-__all__ = ["Assumptions", "Plan", "assumed", "designs", "plan"]
+__all__ = ["Assumptions", "Plan", "assumed", "designs", "plan", "samples_needed"]
 
 Tasks = Mapping[str, TaskDesign]
 
@@ -231,6 +231,21 @@ def designs(panel: Panel, a: int, b: int) -> list[TaskDesign]:
         )
         for task, scores in zip(panel.tasks, panel.averages, strict=True)
     ]
+
+
+def samples_needed(panel: Panel, a: int, b: int, margin: float, critical: float) -> int:
+    """About how many samples, over all tasks, show with a power of 80 % that a strategy that loses nothing keeps a margin.
+
+    Planned from how two cells of a panel differ, with its own tasks as large in proportion as they are; rounded up to two digits.
+
+    Args:
+        panel: the samples at hand.
+        a: position of the strategy among the cells.
+        b: of vanilla.
+        margin: in points of retention, above 0.
+        critical: value of the simultaneous interval.
+    """
+    return rounded_up(samples_for(designs(panel, a, b), margin=margin, critical=critical))
 
 
 def _median(pairs: Sequence[Sequence[TaskDesign]]) -> list[TaskDesign]:

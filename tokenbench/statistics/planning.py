@@ -27,12 +27,11 @@ from scipy import special
 
 from tokenbench.statistics.clusters import Floats, Ints, cluster_sums, correction
 from tokenbench.statistics.quantiles import normal_critical
+from tokenbench.statistics.tilt import PAID
 
 DRAWS = 2000
 POWER = 0.8
 CRITICAL = normal_critical(0.025)
-UNPAID = 0.5
-"""How much of the seen discordance of single samples is *not* held against whole images lost unseen."""
 NORMAL = 1e4
 """Poisson means from which the normal distribution with its skewness is exact to less than one count."""
 NEAR_ZERO = 0.05
@@ -261,7 +260,7 @@ class _Draws:
         whole = self._weight * self._questions / number
         paid = (step * (1 - self._deff / self._questions))[:, None] * counts
         merged = float((self._weight * whole).sum() / self._weight.sum())
-        pay = UNPAID / critical**2
+        pay = PAID / critical**2
         by_task = (whole[:, None] - pay * paid).max(axis=0)
         answer = float((self._weight / number).max())
         return np.asarray(np.maximum(np.maximum(by_task, merged - pay * paid.sum(axis=0)), answer))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from benchmarks.simulations_planning import Setting, planned, reached
 from tokenbench.statistics.planning import (
     TaskDesign,
     detectable_difference,
@@ -173,6 +174,20 @@ def test_nothing_to_show_is_an_error():
         samples_for([SINGLE], margin=1, difference=-1)
     with pytest.raises(ValueError, match="cannot be like this"):
         task(score=0.0)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting("small", 9, (1, 3), (0.6, 0.8), 0.12, questions=3),
+        Setting("small", None, (1, 3), (0.6, 0.8), 0.12, loss=12),
+    ],
+)
+def test_the_planned_power_is_reached_by_the_decision_of_reports(setting):
+    number, expected = planned(setting, 10_000)
+    share = np.mean([reached(setting, number, seed, 25) for seed in range(4)]) / 25
+    assert expected == pytest.approx(0.8, abs=0.02)
+    assert share == pytest.approx(0.8, abs=0.12)  # three standard errors
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.3, 7.0, 400.0, 9999.0, 2e4])
