@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tests.fuzz.made import made_run
 from tests.reports.made_up import answers
 from tokenbench.cli import cli
-from tokenbench.commands.comparing import piloted
+from tokenbench.commands.planning import piloted
 from tokenbench.comparison.panel import panels
 from tokenbench.comparison.planning import Assumptions, assumed, designs, plan, samples_needed
 from tokenbench.errors import UsageError
@@ -170,7 +170,8 @@ def test_the_command_measures_a_run(tmp_path):
     assert "Measured on the pilot, toy-llava, 2 strategies and budgets:" in text
     assert "  attribute: vanilla's score" in text
     assert "Assumed" not in text
-    assert "about 9.7 device hours" in text  # 5,000 samples, seven cells, one second
+    assert "With 40 samples on about 40 images:" in text
+    assert "about 0.1 device hours" in text  # 40 samples, seven cells, one second
     sized = told("--pilot", run, "--sizes", "attribute=900")
     assert "With 900 samples on about 900 images:" in sized
     for wrong in ("other=900", "1,2"):
@@ -178,13 +179,36 @@ def test_the_command_measures_a_run(tmp_path):
         assert "attribute=N" in str(result.exception) + str(getattr(result.exception, "hint", ""))
 
 
-def test_a_pilot_with_a_limit_does_not_know_how_large_tasks_are(tmp_path):
-    run = made_run(tmp_path / "run")
+def changed(run, *changes):
+    """The run with other words in its manifest."""
     manifest = run / "run.json"
-    manifest.write_text(manifest.read_text().replace('"limit": null', '"limit": 6'))
+    for old, new in changes:
+        assert old in manifest.read_text()
+        manifest.write_text(manifest.read_text().replace(old, new))
+    return run
+
+
+def test_tasks_are_as_large_as_those_of_the_pilots_suite(tmp_path):
+    """A pilot asks the first few samples of a task; its manifest says how many there are."""
+    run = made_run(tmp_path / "run", samples=6)
+    assert "With 6 samples on" in told("--pilot", run)
+    changed(run, ('"limit": null', '"limit": 6'), ('"samples": 6', '"samples": 6, "of": 2374'))
+    assert "With 2,374 samples on" in told("--pilot", run)
+    assert "With 70 samples on" in told("--pilot", run, "--samples", 70)
+
+
+def test_a_pilot_that_does_not_know_how_large_tasks_are_says_so(tmp_path):
+    run = changed(made_run(tmp_path / "run"), ('"limit": null', '"limit": 6'))
     note = "The pilot asked 6 samples of each task: they are taken to be of equal size"
     assert note in told("--pilot", run)
+    assert "With 5,000 samples" in told("--pilot", run)
     assert note not in told("--pilot", run, "--sizes", "attribute=70")
+
+
+def test_the_margin_of_a_pilot_is_planned_for(tmp_path):
+    run = changed(made_run(tmp_path / "run"), ('"limit": null', '"limit": null, "margin": 2.5'))
+    assert "run --margin 2.5" in told("--pilot", run)
+    assert "run --margin 4" in told("--pilot", run, "--margin", 4)
 
 
 def test_a_pilot_counts_what_its_tasks_count(tmp_path, monkeypatch):
@@ -196,7 +220,7 @@ def test_a_pilot_counts_what_its_tasks_count(tmp_path, monkeypatch):
         "samples",
         lambda _: rows.assign(task="attribute", kept=[[0]] * len(rows), unit=unit.map("u{}".format), text_tokens=5),
     )
-    [about] = piloted(made_run(tmp_path / "run"), sized=True).values()
+    [about] = piloted(Run.open(made_run(tmp_path / "run", 200)), sized=False).values()
     assert about.against_vanilla["attribute"].share == 100
     assert about.against_vanilla["attribute"].discordance == pytest.approx(10.5 / 101)
 
@@ -207,4 +231,4 @@ def test_a_pilot_of_vanilla_alone_is_refused(tmp_path, monkeypatch):
     samples = Run.open(run).samples()
     monkeypatch.setattr(Run, "samples", lambda _: samples[samples["strategy"] == "vanilla"])
     with pytest.raises(UsageError, match="vanilla alone"):
-        piloted(run, sized=False)
+        piloted(Run.open(run), sized=False)

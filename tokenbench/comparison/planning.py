@@ -42,12 +42,19 @@ class Assumptions:
         between: by task, how two strategies at one budget differ.
         seconds: of one answer on one device; None if unknown.
         origin: where the assumptions come from, as the head of their list.
+        sized: whether the tasks' shares are numbers of samples that there are.
     """
 
     against_vanilla: Tasks
     between: Tasks
     seconds: float | None = None
     origin: str = "Assumed, not measured (--pilot RUN measures it on your model and data):"
+    sized: bool = False
+
+    @property
+    def size(self) -> int | None:
+        """How many samples all tasks have; None if unknown."""
+        return round(sum(task.share for task in self.against_vanilla.values())) if self.sized else None
 
     @classmethod
     def default(cls, names: Sequence[str] = ("one task",)) -> Assumptions:
@@ -55,7 +62,7 @@ class Assumptions:
         tasks = {name: TaskDesign() for name in names}
         return cls(tasks, tasks)
 
-    def changed(self, sizes: Mapping[str, int], seconds: float | None, **facts: float | None) -> Assumptions:
+    def changed(self, sizes: Mapping[str, int], seconds: float | None = None, **facts: float | None) -> Assumptions:
         """With these sizes of tasks, and with what is not None of ``TaskDesign``'s other attributes for all tasks."""
         known = {name: value for name, value in facts.items() if value is not None}
 
@@ -67,6 +74,7 @@ class Assumptions:
             against_vanilla=change(self.against_vanilla),
             between=change(self.between),
             seconds=self.seconds if seconds is None else seconds,
+            sized=self.sized or bool(sizes),
         )
 
     def lines(self) -> Iterator[str]:
