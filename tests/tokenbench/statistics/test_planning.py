@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from benchmarks.simulations_planning import Setting, planned, reached
+from benchmarks.simulations.planning import Setting, planned, reached
 from tokenbench.statistics.planning import (
     TaskDesign,
     detectable_difference,
@@ -179,8 +179,8 @@ def test_nothing_to_show_is_an_error():
 @pytest.mark.parametrize(
     "setting",
     [
-        Setting("small", 9, (1, 3), (0.6, 0.8), 0.12, questions=3),
-        Setting("small", None, (1, 3), (0.6, 0.8), 0.12, loss=12),
+        Setting("small", 9, (1, 3), (0.6, 0.8), 0.25, whole=0.3, questions=3),
+        Setting("small", None, (1, 3), (0.6, 0.8), 0.25, loss=12),
     ],
 )
 def test_the_planned_power_is_reached_by_the_decision_of_reports(setting):
