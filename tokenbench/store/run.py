@@ -183,7 +183,7 @@ class Run:
         units = self._by_unit(samples)
         self._remember(samples)
         margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
-        return compare(units, margin=margin, looks=looks)
+        return compare(units, margin=margin, looks=looks, scopes=self._seed_scopes)
 
     def units(self) -> pd.DataFrame:
         """`whole`, one row for every unit that the tasks' metrics count, `kept` as a number; no look. Raises UsageError if it is empty."""
@@ -194,6 +194,11 @@ class Run:
             raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
         return by_unit(samples.assign(kept=samples["kept"].map(len)), rules)
+
+    @property
+    def _seed_scopes(self) -> dict[str, str]:
+        """By strategy, what one draw of its seed may move."""
+        return dict(self.manifest.get("seed_scopes", {}))
 
     def scores(self) -> pd.DataFrame:
         """Mean scores without intervals or verdicts: a glance at the run that is no look.
