@@ -35,6 +35,8 @@ def _of_the_command_line(record: Any) -> bool:
 def _given_up(_: str) -> None:
     """Called where lmms-eval handles the error, so that it is the current one."""
     error = sys.exc_info()[1]
+    while error and error.__cause__:  # of an error after several tries, the error of the last one
+        error = error.__cause__
     if isinstance(error, TokenBenchError):
         message, hint, code = str(error), error.hint, error.exit_code
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,11 @@ import yaml
 
 pytest.importorskip("lmms_eval", reason='needs lmms-eval: pip install "tokenbench[lmms]"')
 
+import lmms_eval.__main__
 from lmms_eval import evaluator
+from lmms_eval.cli.dispatch import main
+from lmms_eval.tasks import TaskManager
+from loguru import logger
 
 from tests.suites.lmms.benchmarks import pope
 from tokenbench.errors import SampleError
@@ -21,6 +27,8 @@ from tokenbench_suites.lmms.adapter import TokenBench
 from tokenbench_suites.lmms.index import installed
 
 MODEL = "backbone=toy-llava,strategy=fastv,budget=1/9"
+
+indexed = cache(TaskManager)  # to read the definitions of all tasks takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +54,22 @@ def arguments(tasks: Path, task: str = "there", model: str = MODEL) -> list[str]
 
 
 @pytest.fixture
-def code(tasks: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def code(tasks: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The exit code of `python -m lmms_eval`, in this process."""
     monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tasks / "cache"))
     monkeypatch.setenv("VERBOSITY", "INFO")
     monkeypatch.setattr(sys, "exit", sys.exit)  # given back after the test
+    monkeypatch.setattr(lmms_eval.__main__, "TaskManager", indexed)
 
     def run(*words: str) -> int:
-        from lmms_eval.cli.dispatch import main
-
         monkeypatch.setattr(sys, "argv", ["lmms_eval", *words])
+        main()
         with pytest.raises(SystemExit) as end:
-            main()
-            sys.exit(0)  # as lmms_eval/__main__.py has it
+            sys.exit(0)  # what lmms_eval/__main__.py does after main()
         return int(end.value.code or 0)
 
-    return run
+    yield run
+    logger.remove()  # what it writes to is closed after the test
 
 
 def test_a_run_with_results_succeeds(code: Any, tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,18 +80,17 @@ def test_a_run_with_results_succeeds(code: Any, tasks: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
-    ("task", "model", "expected", "message"),
+    ("model", "expected", "message"),
     [
-        ("there", "backbone=toy-lava", 2, "error: unknown backbone 'toy-lava': did you mean toy-llava"),
-        ("there", f"{MODEL},strategi=fastv", 2, "error: unknown argument of the model tokenbench 'strategi'"),
-        ("there", f"{MODEL},batch_size=2", 1, "error: lmms-eval gave up: TypeError: "),
-        ("absent", MODEL, 1, "error: lmms-eval gave up: FileNotFoundError: "),
+        ("backbone=toy-lava", 2, "'toy-lava': did you mean toy-llava"),
+        (f"{MODEL},strategi=fastv", 2, "error: unknown argument of the model tokenbench 'strategi'"),
+        (f"{MODEL},batch_size=2", 1, "error: lmms-eval gave up: TypeError: "),
     ],
 )
 def test_what_was_asked_for_wrongly_fails_with_one_line_at_the_end(
-    code: Any, tasks: Path, capsys: pytest.CaptureFixture[str], task: str, model: str, expected: int, message: str
+    code: Any, tasks: Path, capsys: pytest.CaptureFixture[str], model: str, expected: int, message: str
 ) -> None:
-    assert code(*arguments(tasks, task, model)) == expected
+    assert code(*arguments(tasks, model=model)) == expected
     assert message in capsys.readouterr().err
 
 
@@ -114,17 +121,20 @@ def test_of_several_runs_one_that_fails_is_enough_and_loses_no_other(
     code: Any, tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "runs.yaml"
-    runs = [{"tasks": name, "model": "tokenbench", "model_args": MODEL} for name in ("absent", "there")]
+    wrong = MODEL.replace("fastv", "fastw")
+    runs = [{"tasks": "there", "model": "tokenbench", "model_args": model} for model in (wrong, MODEL)]
     file.write_text(yaml.safe_dump(runs))
     options = ["--limit", "1", "--device", "cpu", "--gen_kwargs", "max_new_tokens=1"]
-    assert code("--config", str(file), "--include_path", str(tasks), *options) == 1
+    assert code("--config", str(file), "--include_path", str(tasks), *options) == 2
     assert "pope_accuracy" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_the_command_itself_fails(tasks: Path) -> None:
+def test_the_command_fails_and_says_which_data_is_missing(tasks: Path) -> None:
     command = [sys.executable, "-m", "lmms_eval", *arguments(tasks, "absent")]
     environment = os.environ | {"LMMS_EVAL_DATASETS_CACHE": str(tasks / "cache"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: lmms-eval gave up: FileNotFoundError")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: lmms-eval gave up: FileNotFoundError")
+    assert "absent.parquet" in last
