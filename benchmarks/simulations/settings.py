@@ -163,7 +163,7 @@ def many_looks(spending, shares, stop, effects, whole=0.2):
         for number, share in enumerate(shares):
             seen = [_first(task, share) for task in tasks]
             pairs = [(at + 1, 0) for at in running]
-            looks.append(Look(differences(seen, pairs), share, np.array(running), number))
+            looks.append(Look(differences(seen, pairs, images=start), share, np.array(running), number))
             answers += (share - (shares[number - 1] if number else 0.0)) * len(running)
             found = family(looks, spending, resamples=SIGNS, seed=seed)
             if stop:
