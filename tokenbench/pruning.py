@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenbench.backbone import Backbone
 from tokenbench.budget import Budget
-from tokenbench.engine import Plan, Pruner, Watch, Wish, replaced
+from tokenbench.engine import Plan, Pruner, Watch, Wish, before, replaced
 from tokenbench.errors import UsageError
 from tokenbench.naming import parse_strategy
 from tokenbench.plugins import Registry, registry
@@ -69,7 +69,7 @@ def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[
     encoders = backbone.encoders(model) if wish.anything else []
     with Pruner(backbone.decoder(model), plans) as pruner, Watch(encoders, wish) as watch, ExitStack() as undo:
         prompts = Prompts(model, backbone, pruner, watch)
-        undo.callback(model.base_model.register_forward_pre_hook(prompts.look, with_kwargs=True).remove)
+        undo.callback(before(model.base_model, prompts.look))
         if hasattr(model, "generate"):
             own = model.generate
             undo.callback(replaced(model, "generate", wraps(own)(partial(prompts.generate, own))))

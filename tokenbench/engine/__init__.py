@@ -6,7 +6,7 @@ from tokenbench.engine.plan import Fit, Plan
 from tokenbench.engine.prefill import Layout
 from tokenbench.engine.prefix import Prefix
 from tokenbench.engine.pruner import Pruner
-from tokenbench.engine.state import replaced
+from tokenbench.engine.state import before, replaced
 from tokenbench.engine.trace import RowTrace
 from tokenbench.engine.watch import Watch, Wish, dealt
 
@@ -20,6 +20,7 @@ __all__ = [
     "RowTrace",
     "Watch",
     "Wish",
+    "before",
     "cache_name",
     "dealt",
     "replaced",

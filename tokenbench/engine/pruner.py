@@ -24,7 +24,7 @@ from tokenbench.engine.prefill import Layout, Prefill
 from tokenbench.engine.prefix import Prefix
 from tokenbench.engine.probe import Probe
 from tokenbench.engine.segment import causal_mask
-from tokenbench.engine.state import Forward, Now, alone, replaced
+from tokenbench.engine.state import Forward, Now, Running, alone, before, replaced
 from tokenbench.engine.trace import RowTrace
 from tokenbench.errors import UsageError
 
@@ -53,7 +53,7 @@ class Pruner:
         self.prefix: Prefix | None = None
         self.prefills: list[list[RowTrace]] = []
         self._probe = Probe(self.decoder, [layer.self_attn for layer in self.decoder.layers])
-        self._now = Now()
+        self._now, self._running = Now(), Running()
         self._from: Prefix | None = None
         self._same: Sequence[int] = ()
         self._forwards: dict[int, Callable[..., Any]] = {}  # the layers' own, while prompts share
@@ -88,13 +88,13 @@ class Pruner:
 
     def __enter__(self) -> Pruner:
         with ExitStack() as hooks:
-            hooks.enter_context(alone(self.decoder))
-            hooks.enter_context(self._probe)
             add = hooks.callback
+            add(alone(self.decoder))
+            hooks.enter_context(self._probe)
             add(replaced(self.decoder, "forward", partial(self._forward, self.decoder.forward)))
-            add(self.decoder.rotary_emb.register_forward_pre_hook(self._place, with_kwargs=True).remove)
+            add(before(self.decoder.rotary_emb, self._place))
             for i, layer in enumerate(self.decoder.layers):
-                add(layer.register_forward_pre_hook(partial(self._before, i), with_kwargs=True).remove)
+                add(before(layer, partial(self._before, i)))
                 add(layer.register_forward_hook(partial(self._after, i)).remove)
             self._hooks = hooks.pop_all()
         return self
@@ -102,6 +102,7 @@ class Pruner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._running.wait()
         self._hooks.close()
         self._now = Now()
 
@@ -137,12 +138,13 @@ class Pruner:
         """The decoder's forward: a prompt, if there is a layout for it, or a decode step."""
         layout, self.layout = self.layout, None
         self._now.forward, self._now.shorter = Forward(), False
-        if layout is None:
-            return stock(*args, **kwargs)
-        run, end = partial(self._run_prompt, stock, layout), layout.visual.shape[1]
-        if end == width(kwargs):
-            return run(*args, **kwargs)
-        return run_in_two(run, stock, args, kwargs, end)
+        with self._running:
+            if layout is None:
+                return stock(*args, **kwargs)
+            run, end = partial(self._run_prompt, stock, layout), layout.visual.shape[1]
+            if end == width(kwargs):
+                return run(*args, **kwargs)
+            return run_in_two(run, stock, args, kwargs, end)
 
     def _run_prompt(self, stock: Callable[..., Any], layout: Layout, *args: Any, **kwargs: Any) -> Any:
         prefill, kwargs = self._prefill(layout, kwargs)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from tokenbench.engine.prefill import Layout, Prefill
 from tokenbench.errors import UsageError
 
-__all__ = ["Forward", "Now", "alone", "replaced"]
+__all__ = ["Forward", "Now", "Running", "alone", "before", "replaced"]
 
 _MARK = "_tokenbench_prunes"
 _DOOR = threading.Lock()
@@ -45,9 +44,33 @@ class Now(threading.local):
         return Now, ()
 
 
-@contextmanager
-def alone(decoder: nn.Module) -> Iterator[None]:
-    """Raises UsageError if somebody prunes the decoder already, or it is a copy that was made meanwhile, hooks and all."""
+class Running:
+    """Counts the forwards that run, so that hooks are not taken away under one of another thread."""
+
+    def __init__(self) -> None:
+        self._changed, self._count = threading.Condition(), 0
+
+    def __reduce__(self) -> tuple[type[Running], tuple[()]]:
+        return Running, ()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Until none runs."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count == 0)
+
+
+def alone(decoder: nn.Module) -> Callable[[], None]:
+    """Claim the decoder; returns what gives it free. Raises UsageError if somebody prunes it already, or if it is a copy that was
+    made meanwhile, hooks and all."""
     with _DOOR:
         if getattr(decoder, _MARK, False):
             raise UsageError(
@@ -55,10 +78,7 @@ def alone(decoder: nn.Module) -> Iterator[None]:
                 "leave that one first; threads share one context, or have a model of their own",
             )
         setattr(decoder, _MARK, True)
-    try:
-        yield
-    finally:
-        delattr(decoder, _MARK)
+    return partial(delattr, decoder, _MARK)
 
 
 def replaced(owner: Any, name: str, new: Any) -> Callable[[], None]:
@@ -66,3 +86,13 @@ def replaced(owner: Any, name: str, new: Any) -> Callable[[], None]:
     undo = partial(setattr, owner, name, getattr(owner, name)) if name in vars(owner) else partial(delattr, owner, name)
     setattr(owner, name, new)
     return undo
+
+
+def before(module: nn.Module, hook: Callable[[nn.Module, Any, dict[str, Any]], Any]) -> Callable[[], None]:
+    """Call `hook` before every forward of the module. Returns what takes it away."""
+    return module.register_forward_pre_hook(partial(_called, hook), with_kwargs=True).remove
+
+
+def _called(hook: Callable[..., Any], module: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> Any:
+    # Without keyword arguments where another thread takes the hook away at this moment.
+    return None if kwargs is None else hook(module, args, kwargs)

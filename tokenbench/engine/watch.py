@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tokenbench.backbone import Encoder, FrameLayout, runs
 from tokenbench.engine.frame import Call, Frame, windows
 from tokenbench.engine.probe import Attended, Probe
+from tokenbench.engine.state import before
 from tokenbench.errors import UsageError
 from tokenbench.strategy import Stage
 
@@ -115,16 +116,11 @@ class Watch:
         asked = {range(count)[layer] for layer in self._wish.attention}
         starts = {encoder.after(share) for share in self._wish.reruns}
         probe = undo.enter_context(Probe(encoder.tower, encoder.attentions))
-        undo.callback(
-            encoder.tower.register_forward_pre_hook(
-                partial(self._begin, encoder, probe, asked), with_kwargs=True
-            ).remove
-        )
+        undo.callback(before(encoder.tower, partial(self._begin, encoder, probe, asked)))
         undo.callback(encoder.tower.register_forward_hook(partial(self._finish, encoder, probe, asked)).remove)
         for i, layer in enumerate(encoder.layers):
             if i in asked or (starts and i >= min(starts)):
-                hook = partial(self._before, i, i in starts)
-                undo.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
+                undo.callback(before(layer, partial(self._before, i, i in starts)))
         undo.callback(encoder.layers[encoder.depth - 1].register_forward_hook(self._output).remove)
 
     def _begin(
@@ -157,7 +153,8 @@ class Watch:
     ) -> None:
         now, start, frames = self._now, 0, []
         call, now.call = now.call, None
-        assert call is not None
+        if call is None:  # another thread entered the context while this one encoded
+            return
         for layer in asked:
             probe.listen(encoder.attentions[layer], None)
             call.windows[layer] = windows(now.heard[layer], call.arguments[layer][1].get("cu_seqlens"))
