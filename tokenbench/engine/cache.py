@@ -82,14 +82,14 @@ class PrunedLayer(DynamicLayer):
         if gone == 0 or self.keys is None or self.values is None:
             return
         stored = self.keys.shape[2] - gone
-        if self.valid is not None and not self.full and stored < self.valid.shape[1]:
-            own = self.valid.shape[1] - stored
-            if self.trimmed or own > self.text:
-                raise UsageError(
-                    f"the last {gone} tokens cannot be cropped from a pruned KV cache: {own} of them are of its prompt",
-                    "crop what was generated only, or run the prompt again",
-                )
-            self.valid = self.valid[:, :stored]
+        own = 0 if self.valid is None else max(0, self.valid.shape[1] - stored)
+        if self.pruned and own and (self.trimmed or own > self.text):
+            raise UsageError(
+                f"the last {gone} tokens cannot be cropped from a pruned KV cache: {own} of them are of its prompt",
+                "crop what was generated only, or run the prompt again",
+            )
+        if self.valid is not None and own:
+            self.valid, self.text = self.valid[:, :stored], self.text - own
         self.keys, self.values = self.keys[:, :, :stored], self.values[:, :, :stored]
 
     def seen(self, queries: int) -> Tensor:

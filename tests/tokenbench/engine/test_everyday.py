@@ -145,9 +145,9 @@ def wrapped(case: Case) -> None:
     for wrapper in (_Own(case.model), torch.compile(case.model, backend="eager")):
         output, _ = case.run(case.prompts, wrapper)
         assert torch.equal(logits(output), logits(plain))
-        with case.pruned() as pruning, torch.no_grad():
+        with case.pruned(), torch.no_grad():
             expected = case.model(**batched(case.prompts)).logits
-        with case.pruned(wrapper), torch.no_grad():
+        with case.pruned(wrapper) as pruning, torch.no_grad():
             assert torch.equal(wrapper(**batched(case.prompts)).logits, expected)
         assert len(pruning.prefills) == 1
     peft = pytest.importorskip("peft")
