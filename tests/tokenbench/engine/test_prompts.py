@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import LogitsProcessor
 
 import tokenbench
 from tests.tiny import tiny
 from tests.tokenbench.engine.test_everyday import longer
 from tokenbench import UsageError
+from tokenbench.engine import before
 from tokenbench.testing import CLOSE, Prompt, batched, generate, logits
 from tokenbench.testing.oracles import kv_cache
 
@@ -160,3 +162,63 @@ def test_a_context_may_be_entered_again_after_an_error_inside() -> None:
     with tokenbench.pruned(model, "fastv") as pruning:
         generate(model, prompt)
     assert len(pruning.prefills) == 1
+
+
+@pytest.mark.parametrize("strategy", ["visionzip", "vispruner", "downsample"])
+def test_without_a_cache_the_encoder_is_listened_to_once(strategy: str) -> None:
+    model, prompts = tiny("qwen2.5-vl")
+    found = []
+    for use_cache in (True, False):
+        with tokenbench.pruned(model, strategy, "1/3") as pruning:
+            output = generate(model, batched(prompts), use_cache=use_cache)
+        found.append((logits(output), [row.kept for row in pruning.rows]))
+    (cached, kept), (uncached, same) = found
+    assert kept == same
+    torch.testing.assert_close(uncached, cached, **CLOSE)
+
+
+class Forced(LogitsProcessor):
+    """Says these words [n], then goes its own way. start: length of the prompt."""
+
+    def __init__(self, start: int, words: Tensor) -> None:
+        self.start, self.words = start, words
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        at = ids.shape[1] - self.start
+        if at < len(self.words):
+            scores = torch.full_like(scores, -torch.inf)
+            scores[:, self.words[at]] = 0
+        return scores
+
+
+def test_drafts_may_hold_visual_tokens() -> None:
+    """An answer that repeats the words before the image has image tokens drafted; they are not taken for an image."""
+    model, (prompt, *_) = tiny("llava")
+    ids = prompt["input_ids"]
+    before = ids[0, 1:3]  # the last two words before the image
+    widths: list[int] = []
+    embed = model.get_input_embeddings()
+    found = []
+    for options in ({}, {"prompt_lookup_num_tokens": 3}):
+        hook = embed.register_forward_pre_hook(lambda module, args: widths.append(args[0].shape[1]))
+        with tokenbench.pruned(model, "fastv", "1/3"):
+            forced = [Forced(ids.shape[1], before)]
+            # Nothing is suppressed: drafts that may not be said are not drafted.
+            more = {"max_new_tokens": 7, "min_new_tokens": 7, "do_sample": False, **options}
+            found.append(model.generate(**prompt, logits_processor=forced, **more))
+        hook.remove()
+    assert torch.equal(*found)
+    assert 4 in widths[7:]  # one token and three drafts of the image's
+
+
+def test_a_hook_that_is_taken_away_at_this_moment_does_nothing() -> None:
+    """torch then calls it without keyword arguments."""
+    module, called = torch.nn.Linear(1, 1), []
+    remove = before(module, lambda *arguments: called.append(arguments))
+    (hook,) = module._forward_pre_hooks.values()
+    assert hook(module, (torch.ones(1),)) is None
+    assert not called
+    module(torch.ones(1))
+    assert len(called) == 1
+    remove()
+    assert not module._forward_pre_hooks
