@@ -198,7 +198,7 @@ def family_critical(comparisons: int, alpha: float = 0.05) -> float:
 
 def rounded_up(samples: float) -> int:
     """To two digits: a planned number is not known more exactly."""
-    unit = 10 ** max(0, floor(log10(max(samples, 1))) - 1)
+    unit = int(10 ** max(0, floor(log10(max(samples, 1))) - 1))
     return ceil(samples / unit) * unit
 
 
