@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lmms_eval.api.model import lmms
+from loguru import logger
 from PIL import Image
 
 from tokenbench.budget import Budget
 from tokenbench.engine import Plan, Wish
 from tokenbench.errors import UsageError, unknown
+from tokenbench.models.decoding import note
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.naming import parse_strategy
@@ -61,6 +63,8 @@ class TokenBench(lmms):  # type: ignore[misc]
         allowed = Budget.parse(str(budget)) if method.budgeted else whole
         numerics = others.get("dtype", "float32"), others.get("attention", "sdpa")
         self._model = Model(backbone, locate(backbone, known), device or "auto", *numerics)
+        if said := note(backbone, self._model.asked):
+            logger.warning(said)
         self._plan = Plan.make(method, allowed, self._model.depth, int(seed))
         self._wish = Wish.of(self._plan.typical)
         self._batch_size = int(batch_size)
