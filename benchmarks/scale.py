@@ -9,7 +9,6 @@ strategies at 3 budgets, and vanilla). `--share 0.1` makes all of them smaller, 
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -65,7 +64,9 @@ SHAPES = {
 def fabricate(folder: Path, shape: Shape) -> None:
     """Write a run of this shape. Every answer is drawn: 0.8 of vanilla's are right, of the others a little less."""
     store = Store(folder)
-    models, tasks = ([f"{kind}-{at}" for at in range(number)] for kind, number in (("model", shape.models), ("task", shape.tasks)))
+    models, tasks = (
+        [f"{kind}-{at}" for at in range(number)] for kind, number in (("model", shape.models), ("task", shape.tasks))
+    )
     cells = [
         Cell(model, strategy, budget, 0, task, _parts(model, strategy, budget, task))
         for model, task, (strategy, budget) in product(models, tasks, shape.arms)
@@ -81,7 +82,12 @@ def fabricate(folder: Path, shape: Shape) -> None:
 
 
 def _parts(model: str, strategy: str, budget: str, task: str) -> dict[str, dict[str, Any]]:
-    return {"model": {"name": model}, "strategy": {"name": strategy}, "budget": {"asked": budget}, "task": {"name": task}}
+    return {
+        "model": {"name": model},
+        "strategy": {"name": strategy},
+        "budget": {"asked": budget},
+        "task": {"name": task},
+    }
 
 
 def _records(shape: Shape, cell: Cell, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -109,7 +115,7 @@ def _manifest(shape: Shape, models: Sequence[str], tasks: Sequence[str], cells: 
         "spec": spec.to_json(),
         **packed(cells),
         "tasks": {task: {"unit_rule": "mean", "identity": "", "samples": shape.samples} for task in tasks},
-        "models": dict.fromkeys(models, {**about, "decoding": "greedy"}),
+        "models": {model: {**about, "decoding": "greedy"} for model in models},
         "versions": {"tokenbench": "0"},
         "hardware": {"machine": "made-up", "system": "none", "threads": 1, "gpu": None},
         "plugins": [],
@@ -128,7 +134,9 @@ def measured(arguments: Sequence[str]) -> tuple[float, float, int]:
         "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, done.returncode)"
     )
     # A process between, so that the peak is of this command and not of the largest one so far.
-    said = subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
     seconds, peak, status = said.split()
     return float(seconds), float(peak), int(status)
 

@@ -8,15 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tokenbench.commands.options import Place, absolute, flat, plugin_option, tasks_dir_option
 from tokenbench.errors import TokenBenchError
-
-if TYPE_CHECKING:
-    from tokenbench.plugins import Registry
 
 __all__ = ["CellState", "Status", "status", "status_of"]
 
@@ -78,21 +75,29 @@ class Status:
         return {**asdict(self), "counts": self.counts, "answers": self.answers, "samples": self.samples}
 
 
-def status_of(folder: Path, known: Registry, definitions: Sequence[str] = ()) -> Status:
-    """definitions: folders of task definitions that may be used. Raises UsageError if there is no run in the folder."""
+def status_of(
+    folder: Path, plugin_files: Sequence[str] = (), definitions: Sequence[str] = (), thorough: bool = False
+) -> Status:
+    """plugin_files, definitions: single-file plug-ins, and folders of task definitions, that may be used.
+
+    thorough: ask as a resume would, with models, plug-ins and samples at hand; else code and libraries alone are compared, and
+    nothing of the run's is loaded. Raises UsageError if there is no run in the folder.
+    """
+    from tokenbench.runner.identity import outdated
     from tokenbench.store.directory import Store
     from tokenbench.store.lock import holder
     from tokenbench.store.run import Run
 
-    run, store = Run.open(folder, known, definitions), Store.open(folder)
+    run, store = Run.open(folder, definitions=definitions), Store.open(folder)
     who = holder(folder)
     cells = [_state(store, cell, run.manifest, who is not None) for cell in run.manifest["cells"]]
     try:
-        run.check_plugins()
-        changed, unknown = _changed(run, known), ""
+        files = run.check_plugins(plugin_files)
+        changed = _changed(run, plugin_files) if thorough else outdated(run.manifest, files)
+        unknown = ""
     except TokenBenchError as error:
         changed, unknown = {}, f"{error} ({error.hint})" if error.hint else str(error)
-    cells = [replace(cell, stale=tuple(changed.get(_key(asdict(cell)), ()))) for cell in cells]
+    cells = [replace(cell, stale=tuple(changed.get(cell.id, ()))) for cell in cells]
     left = _seconds_left(who, sum(c.answers for c in cells), sum(c.samples for c in cells))
     return Status(str(folder), cells, who, left, unknown, store.orphans(cell.id for cell in cells))
 
@@ -108,16 +113,17 @@ def _state(store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], run
     return CellState(**named, state="running" if running else "waiting", answers=answers, samples=samples)
 
 
-def _changed(run: Any, known: Registry) -> dict[tuple[Any, ...], list[str]]:
-    """By the names of a cell: what in its identity would be another if it were run now."""
+def _changed(run: Any, plugin_files: Sequence[str]) -> dict[str, list[str]]:
+    """By the id of a cell: what in its identity would be another if it were run now."""
+    from tokenbench.plugins import Registry
     from tokenbench.runner.identity import differences, unpacked
     from tokenbench.runner.work import works_of
 
     devices = {about["device"] for about in run.manifest["models"].values()}
-    works = works_of(run.spec(), known, devices.pop() if len(devices) == 1 else "")
+    works = works_of(run.spec(), Registry(plugin_files), devices.pop() if len(devices) == 1 else "")
     now = {_key(cell.names): cell.parts for work in works.values() for cell in work.cells.values()}
     then = unpacked(run.manifest)
-    return {_key(cell): differences(then[cell["id"]], now.get(_key(cell), {})) for cell in run.manifest["cells"]}
+    return {cell["id"]: differences(then[cell["id"]], now.get(_key(cell), {})) for cell in run.manifest["cells"]}
 
 
 def _key(cell: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -135,19 +141,23 @@ def _seconds_left(who: Mapping[str, Any] | None, answers: int, samples: int) -> 
 @click.argument("folder", metavar="RUN", type=Place())
 @click.option("-v", "--verbose", is_flag=True, help="Every cell, with its identity.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="Load the suite and the models' processors, as a resume would, to see also whether data, prompts or weights have changed.",
+)
 @tasks_dir_option
 @plugin_option
 def status(
     folder: Path,
     verbose: bool,
     form: str,
+    thorough: bool,
     tasks_dir: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
 ) -> None:
-    """Say how far a run is, what failed, and which cells would be run again because something changed."""
-    from tokenbench.plugins import Registry
-
-    found = status_of(folder, Registry(plugin_files), absolute(flat(tasks_dir)))
+    """Say how far a run is, what failed, and which cells would be run again because code or libraries changed."""
+    found = status_of(folder, plugin_files, absolute(flat(tasks_dir)), thorough)
     if form == "json":
         click.echo(json.dumps(found.to_json(), indent=2))
         return

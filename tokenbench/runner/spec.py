@@ -6,11 +6,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenbench.budget import Budget
-from tokenbench.naming import NamedStrategy, parse_strategy
-from tokenbench.plugins import Registry
+
+if TYPE_CHECKING:
+    from tokenbench.naming import NamedStrategy
+    from tokenbench.plugins import Registry
+
 
 __all__ = ["FLOORS", "VANILLA", "Arm", "Spec", "arms"]
 
@@ -65,6 +68,8 @@ class Arm:
 
 def arms(spec: Spec, known: Registry) -> list[Arm]:
     """Vanilla first, then what takes no budget, then every strategy and floor at every budget, the stochastic ones once a seed."""
+    from tokenbench.naming import parse_strategy
+
     result = [Arm(parse_strategy(VANILLA, known), Budget.everything(), spec.seeds[0])]
     named_all = [parse_strategy(text, known) for text in (*spec.strategies, *spec.floors)]
     result += [Arm(named, Budget.none(), spec.seeds[0]) for named in named_all if not named.strategy.budgeted]

@@ -59,14 +59,22 @@ class Run:
             )
         return spec
 
-    def check_plugins(self) -> None:
-        """Raise UsageError unless the plug-in files it was run with are there: they hold code, and the user names them."""
-        named = {path.name for path in self._known.files} if self._known else set()
+    def check_plugins(self, files: Sequence[str | Path] | None = None) -> dict[str, Path]:
+        """The single-file plug-ins it was run with, by the names of their modules.
+
+        files: those that the user names now, since they hold code; those that `open` was told of unless given. Raises UsageError
+        if one is lacking.
+        """
+        from tokenbench.plugins import file_module
+
+        given = files if files is not None else self._known.files if self._known else ()
+        named = {Path(file).name: Path(file) for file in given}
         if lacking := [file for file in self.manifest["plugin_files"] if Path(file).name not in named]:
             raise UsageError(
                 f"{self.folder} was run with plug-ins that are not named now",
                 " ".join(f"--plugin {file}" for file in lacking),
             )
+        return {file_module(file): file for file in named.values()}
 
     def samples(self) -> pd.DataFrame:
         """One row for every sample of every finished cell of the run.
