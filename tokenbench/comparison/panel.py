@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ VANILLA = "vanilla"
 TOGETHER = "all models together"
 COST = ["kept", "visual_tokens", "realised_tokens", "flops", "cache_bytes", "evidence_recall"]
 _COLUMN = ["strategy", "budget", "seed"]
+_NAMES = ["model", "strategy", "budget", "task", "sample", "cluster"]
 
 
 class Cell(NamedTuple):
@@ -92,8 +93,11 @@ def panels(samples: pd.DataFrame) -> Iterator[Panel]:
         SamplesError: a score outside [0, 1], a sample twice in a cell or in two clusters, no vanilla cell, or no sample
             that all cells of a model have scored.
     """
-    for model, rows in _ordered(samples).groupby("model", sort=True):
-        yield _panel(str(model), rows)
+    frame = _named(samples)
+    for model in frame["model"].cat.categories:
+        rows = frame[frame["model"] == model]
+        if len(rows):
+            yield _panel(str(model), rows)
 
 
 def together(samples: pd.DataFrame) -> Panel | None:
@@ -102,79 +106,130 @@ def together(samples: pd.DataFrame) -> Panel | None:
     A task of each model is a task of the panel, so that means over tasks are means over models and tasks. An image is
     one cluster whichever model sees it: its influences on the models' scores are added before anything is squared.
     """
-    frame = _ordered(samples)
+    models = samples["model"].nunique()
+    if models < 2:
+        return None
+    frame = _named(samples)
     columns = frame[["model", *_COLUMN]].drop_duplicates()
-    models = columns["model"].nunique()
-    shared = columns.groupby(_COLUMN)["model"].transform("size") == models
+    shared = columns.groupby(_COLUMN, observed=True)["model"].transform("size") == models
     common = pd.MultiIndex.from_frame(columns.loc[shared, _COLUMN])
-    if models < 2 or not (common.get_level_values("strategy") != VANILLA).any():
+    if not (common.get_level_values("strategy") != VANILLA).any():
         return None
     rows = frame[pd.MultiIndex.from_frame(frame[_COLUMN]).isin(common)]
     # No name holds a NUL, so that no two pairs of names become one.
-    return replace(_panel(TOGETHER, rows.assign(task=rows["model"] + "\0" + rows["task"])), models=models)
+    tasks = rows["model"].astype(object) + "\0" + rows["task"].astype(object)
+    return replace(_panel(TOGETHER, rows.assign(task=_category(tasks))), models=models)
 
 
-def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
-    frame = samples.astype({name: str for name in ("model", "strategy", "budget", "task", "sample", "cluster")})
-    if not frame["score"].dropna().between(0, 1).all():
+def _named(samples: pd.DataFrame) -> pd.DataFrame:
+    """The columns that panels need, with names as categories: numbers instead of text from here on."""
+    if not samples["score"].dropna().between(0, 1).all():
         raise SamplesError("scores must lie in [0, 1]")
-    return frame.sort_values(["model", "task", "sample", *_COLUMN], kind="stable")
+    numbers = [name for name in ("seed", "score", "stratum", *COST) if name in samples]
+    return samples[[*_NAMES, *numbers]].assign(**{name: _category(samples[name]) for name in _NAMES})
+
+
+def _category(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The column as a category of texts, whose codes are in their order."""
+    found = column.astype("category")
+    texts = found.cat.categories.astype(str)
+    if not texts.is_unique or found.hasnans:
+        return column.astype(str).astype("category")
+    return found.cat.rename_categories(texts).cat.reorder_categories(sorted(texts))
 
 
 def _panel(model: str, rows: pd.DataFrame) -> Panel:
-    columns = pd.MultiIndex.from_frame(rows[_COLUMN].drop_duplicates())
-    order = sorted(range(len(columns)), key=lambda at: _order(*columns[at]))  # type: ignore[arg-type]
-    columns = columns[order]
+    numbers, columns = _columns(rows)
     if columns[0][0] != VANILLA:
         raise SamplesError(f"{model}: no vanilla cell to compare with; every run must include it")
     cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))
-    cell = np.array([cells.index(Cell(strategy, budget)) for strategy, budget, _ in columns])
+    place = {cell: at for at, cell in enumerate(cells)}
+    cell = np.array([place[Cell(strategy, budget)] for strategy, budget, _ in columns])
     warnings: list[str] = []
-    wide = {}
-    for task, group in rows.groupby("task", sort=True):
-        complete = _complete(f"{model}, {task}", group, columns, warnings)
-        if len(complete):
-            wide[str(task)] = complete
-    if not wide:
+    found: list[_Complete] = []
+    used = np.zeros(len(rows), dtype=bool)
+    for task, at in _rows_by(rows["task"]):
+        complete = _complete(model, task, rows.iloc[at], numbers[at], len(columns), warnings)
+        used[at[complete.used]] = True
+        found += [complete] if len(complete.scores) else []
+    if not found:
         raise SamplesError(f"{model}: no sample has been scored by every cell")
-    sample_cluster = rows.groupby(["task", "sample"])["cluster"].agg(["first", "nunique"])
-    if (sample_cluster["nunique"] > 1).any():
+    clusters, codes = np.unique(np.concatenate([task.clusters for task in found]), return_inverse=True)
+    splits = np.split(codes, np.cumsum([len(task.scores) for task in found])[:-1])
+    tasks = [TaskScores(task.name, task.scores, split, task.weights) for task, split in zip(found, splits, strict=True)]
+    names = rows["cluster"].cat.categories[clusters].tolist()
+    return Panel(model, cells, cell, tasks, names, _costs(rows if used.all() else rows[used]), warnings)
+
+
+def _columns(rows: pd.DataFrame) -> tuple[Ints, list[tuple[str, str, int]]]:
+    """The number of every row's strategy, budget and seed, and what these are in the order of the numbers."""
+    groups = rows.groupby(_COLUMN, observed=True, sort=False).ngroup().to_numpy()
+    first = np.unique(groups, return_index=True)[1]  # ngroup counts from 0 without gaps
+    there = list(rows[_COLUMN].iloc[first].itertuples(index=False, name=None))
+    order = sorted(range(len(there)), key=lambda at: _order(*there[at]))
+    number = np.empty(len(there), dtype=np.int64)
+    number[order] = np.arange(len(there))
+    return number[groups], [there[at] for at in order]
+
+
+def _rows_by(names: "pd.Series[Any]") -> Iterator[tuple[str, Ints]]:
+    """Every category that occurs, with the positions of its rows."""
+    codes = names.cat.codes.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    for at in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        yield str(names.cat.categories[codes[at[0]]]), at
+
+
+class _Complete(NamedTuple):
+    """The samples of one task that every column has scored, in the order of their names.
+
+    Attributes:
+        name: of the task.
+        scores: ``[N, M]``.
+        clusters: ``[N]`` codes of their clusters.
+        weights: ``[N]`` as in ``TaskScores``.
+        used: of every row, whether it is of such a sample.
+    """
+
+    name: str
+    scores: Floats
+    clusters: Ints
+    weights: Floats
+    used: "np.ndarray[Any, np.dtype[np.bool_]]"
+
+
+def _complete(
+    model: str, task: str, rows: pd.DataFrame, numbers: Ints, columns: int, warnings: list[str]
+) -> _Complete:
+    """numbers: of every row's column. Samples that any column lacks are left out, with a warning."""
+    keys, first, local = np.unique(rows["sample"].cat.codes, return_index=True, return_inverse=True)
+    place = local * columns + numbers
+    if len(np.unique(place)) < len(place):
+        raise SamplesError(f"{model}, {task}: a sample occurs twice in one cell")
+    clusters = rows["cluster"].cat.codes.to_numpy()
+    if (clusters != clusters[first][local]).any():
         raise SamplesError(f"{model}: a sample belongs to two clusters")
-    names = {task: sample_cluster["first"].loc[task].reindex(table.index) for task, table in wide.items()}
-    clusters, codes = np.unique(np.concatenate([names[task].to_numpy(dtype=str) for task in wide]), return_inverse=True)
-    splits = np.split(codes, np.cumsum([len(table) for table in wide.values()])[:-1])
-    tasks = [
-        TaskScores(task, table.to_numpy(dtype=np.float64), split, _weights(rows[rows["task"] == task], table.index))
-        for (task, table), split in zip(wide.items(), splits, strict=True)
-    ]
-    used = pd.MultiIndex.from_tuples([(task, name) for task, table in wide.items() for name in table.index])
-    kept = rows[pd.MultiIndex.from_frame(rows[["task", "sample"]]).isin(used)]
-    cost = kept.reindex(columns=[*kept.columns, *(name for name in COST if name not in kept)])
-    cost = cost.groupby(["strategy", "budget", "task"])[COST].mean()
-    return Panel(model, cells, cell, tasks, clusters.tolist(), cost, warnings)
-
-
-def _complete(where: str, group: pd.DataFrame, columns: pd.MultiIndex, warnings: list[str]) -> pd.DataFrame:
-    """One row per sample and one column per cell and seed; samples that any cell lacks are left out."""
-    if group.duplicated(["sample", *_COLUMN]).any():
-        raise SamplesError(f"{where}: a sample occurs twice in one cell")
-    table = group.pivot(index="sample", columns=_COLUMN, values="score").reindex(columns=columns)
-    complete = table.dropna()
-    if len(complete) < len(table):
-        missing = len(table) - len(complete)
+    scores = np.full((len(keys), columns), np.nan)
+    scores.flat[place] = rows["score"].to_numpy(dtype=np.float64)
+    whole = ~np.isnan(scores).any(axis=1)
+    if missing := int((~whole).sum()):
         warnings.append(
-            f"{where}: {missing} of {len(table)} samples were not scored in every cell and are left out of all cells"
+            f"{model}, {task}: {missing} of {len(keys)} samples were not scored in every cell and are left out of all cells"
         )
-    return complete
+    weights = _weights(rows["stratum"].iloc[first[whole]]) if "stratum" in rows else np.ones(int(whole.sum()))
+    return _Complete(task, scores[whole], clusters[first[whole]], weights, whole[local])
 
 
-def _weights(rows: pd.DataFrame, samples: pd.Index) -> Floats:
+def _weights(strata: "pd.Series[Any]") -> Floats:
     """A weight a sample that gives every stratum of the task the same say; ones without strata."""
-    if "stratum" not in rows or not rows["stratum"].fillna("").astype(bool).any():
-        return np.ones(len(samples))
-    stratum = rows.drop_duplicates("sample").set_index("sample")["stratum"].reindex(samples)
-    size = stratum.map(stratum.value_counts())
-    return np.asarray(len(stratum) / (stratum.nunique() * size), dtype=np.float64)
+    _, local, sizes = np.unique(strata.astype(object).fillna("").astype(str), return_inverse=True, return_counts=True)
+    return np.asarray(len(local) / (len(sizes) * sizes[local]), dtype=np.float64)
+
+
+def _costs(rows: pd.DataFrame) -> pd.DataFrame:
+    known = [name for name in COST if name in rows]
+    means = rows.groupby(["strategy", "budget", "task"], observed=True)[known].mean().reindex(columns=COST)
+    return means.set_axis(pd.MultiIndex.from_tuples(means.index, names=means.index.names))
 
 
 def _order(strategy: str, budget: str, seed: int) -> tuple[bool, str, float, str, int]:

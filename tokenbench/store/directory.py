@@ -19,7 +19,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.store.files import publish
 from tokenbench.store.foreign import conforming, read_json
 from tokenbench.store.manifest import CellFailure, CellSummary, Manifest, Versioned
-from tokenbench.store.record_file import read_records
+from tokenbench.store.record_file import read_many, read_records
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 
@@ -232,5 +232,15 @@ class Store:
         path = self._cells / f"{cell}.parquet"
         try:
             return read_records(path, self.folder, RECORD)
+        except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
+            raise MachineError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
+
+    def columns(self, cells: Sequence[str], columns: Collection[str], packed: Collection[str] = ()) -> Iterator[pa.Table]:
+        """Some columns of the published records of each of these cells. packed: as `read_many` takes them."""
+        paths = [self._cells / f"{cell}.parquet" for cell in cells]
+        path = paths[0] if paths else self._cells
+        try:
+            for path, table in read_many(paths, self.folder, RECORD, columns, packed):
+                yield table
         except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
             raise MachineError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import UsageError
-from tokenbench.store.run import Run
+from tokenbench.store.run import Reworked, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ CELL = ["model", "strategy", "budget", "seed"]
 ASKED = ["cluster", "target"]
 
 
-class JoinedRuns(Run):
+class JoinedRuns(Reworked):
     """The cells of two runs on their common samples.
 
     Strategies are named ``A:clse`` and ``B:clse``; what both runs answered alike, floors for instance, is one cell with its plain
@@ -54,7 +54,7 @@ class JoinedRuns(Run):
         found = super().compare(margin)
         return replace(found, pairs=with_noise_floor(found.pairs, "B:vanilla")) if self._flips else found
 
-    def samples(self) -> pd.DataFrame:
+    def rows(self) -> pd.DataFrame:
         """The rows of both on the common samples. Raises UsageError if there are none."""
         return self._joined
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import UsageError
 from tokenbench.runner.spec import VANILLA, Spec
-from tokenbench.store.directory import Store
+from tokenbench.store.directory import RECORD, Store
 from tokenbench.store.foreign import conforming, read_json
+from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame, selected
 from tokenbench.store.manifest import Versioned
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import pandas as pd
 
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from tokenbench.plugins import Registry
     from tokenbench.suite import Sample
 
-__all__ = ["Run"]
-
-IDENTITY = ("model", "strategy", "budget", "seed", "task")
-
+__all__ = ["Reworked", "Run"]
 
 class Run:
     """A run directory. `Run.open(path).samples()` is its table of samples."""
@@ -76,8 +74,13 @@ class Run:
             )
         return {file_module(file): file for file in named.values()}
 
-    def samples(self) -> pd.DataFrame:
+    def samples(
+        self, columns: Sequence[str] | None = None, of: Collection[tuple[str, str]] | None = None
+    ) -> pd.DataFrame:
         """One row for every sample of every finished cell of the run.
+
+        columns: those to read besides the cell's names, of the following; a few take a fraction of the memory and time of all. of:
+        only these samples, as (task, sample).
 
         Columns: model, strategy, budget, seed, task, sample, cluster, unit, stratum, answer, target, score (0 to 1), kept (ordinals of
         the visual tokens there to the end), visual_tokens (how many the sample began with), lattice (frames, height, width and
@@ -88,16 +91,28 @@ class Run:
         """
         import pandas as pd
 
-        frames = []
-        for cell in self.manifest["cells"]:
-            if self._store.is_done(cell["id"]):
-                frame = self._store.records(cell["id"]).to_pandas()
-                if "lattice" not in frame:  # records of an older version
-                    frame["lattice"] = None
-                for position, column in enumerate(IDENTITY):
-                    frame.insert(position, column, cell[column])
-                frames.append(frame)
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(IDENTITY))
+        cells = self._finished()
+        wanted = tuple(RECORD.names) if columns is None else tuple(columns)
+        if not cells:
+            return pd.DataFrame(columns=list(IDENTITY))
+        tables = self._store.columns([cell["id"] for cell in cells], {*wanted, *(("sample",) if of is not None else ())})
+        if of is not None:
+            tables = map(partial(chosen, of=of), cells, tables)
+        found = frame(cells, tables, wanted)
+        if "lattice" in wanted and "lattice" not in found:  # records of an older version
+            found["lattice"] = None
+        return found.astype(dict.fromkeys((name for name in IDENTITY if name != "seed"), str))
+
+    def measured(self) -> pd.DataFrame:
+        """What comparisons are made of: `whole` with the columns that they need, names as categories, and `kept` as a number."""
+        cells = self._finished()
+        if not cells:
+            return self.whole()
+        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, packed=NAMES)
+        return self._without_failures(frame(cells, map(counted, tables), COMPARED))
+
+    def _finished(self) -> list[dict[str, Any]]:
+        return [cell for cell in self.manifest["cells"] if self._store.is_done(cell["id"])]
 
     def questions(self) -> dict[tuple[str, str], Sample]:
         """The questions asked, with their images, made anew by the run's suite: (task, sample) -> Sample.
@@ -157,9 +172,12 @@ class Run:
 
     def whole(self) -> pd.DataFrame:
         """`samples` without the tasks that vanilla failed on, and without the strategies and budgets that failed on any other."""
+        return self._without_failures(self.samples())
+
+    def _without_failures(self, samples: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
 
-        samples, failures = self.samples(), self.failures()
+        failures = self.failures()
         task, arm = ["model", "task"], ["model", "strategy", "budget"]
         gone = {tuple(f[name] for name in task) for f in failures if f["strategy"] == VANILLA}
         lost = {tuple(f[name] for name in arm) for f in failures if tuple(f[name] for name in task) not in gone}
@@ -177,8 +195,25 @@ class Run:
         """
         from tokenbench.comparison import compare
 
-        samples = self.whole()
+        samples = self.measured()
         if not len(samples):
             raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
-        return compare(by_unit(samples.assign(kept=samples["kept"].map(len)), rules), margin=margin)
+        return compare(by_unit(samples, rules), margin=margin)
+
+
+class Reworked(Run):
+    """A run whose samples are not as its files hold them."""
+
+    def rows(self) -> pd.DataFrame:
+        """All samples, with the columns of `Run.samples`."""
+        raise NotImplementedError
+
+    def samples(
+        self, columns: Sequence[str] | None = None, of: Collection[tuple[str, str]] | None = None
+    ) -> pd.DataFrame:
+        return selected(self.rows(), columns, of)
+
+    def measured(self) -> pd.DataFrame:
+        rows = self._without_failures(self.rows())
+        return rows.assign(kept=rows["kept"].map(len))
