@@ -135,7 +135,8 @@ def _category(column: "pd.Series[Any]") -> "pd.Series[Any]":
     texts = found.cat.categories.astype(str)
     if not texts.is_unique or found.hasnans:
         return column.astype(str).astype("category")
-    return found.cat.rename_categories(texts).cat.reorder_categories(sorted(texts))
+    found = found.cat.rename_categories(texts)
+    return found if texts.is_monotonic_increasing else found.cat.reorder_categories(sorted(texts))
 
 
 def _panel(model: str, rows: pd.DataFrame) -> Panel:

@@ -28,14 +28,17 @@ def frame(cells: Sequence[Mapping[str, Any]], tables: Iterable[pa.Table], column
     import pandas as pd
     import pyarrow as pa
 
-    found = list(tables)
-    whole = pa.concat_tables(found, promote_options="default").unify_dictionaries()
-    lengths = [len(table) for table in found]
-    del found
+    parts = list(tables)
+    whole = pa.concat_tables(parts, promote_options="default").unify_dictionaries()
+    lengths = [len(table) for table in parts]
+    del parts
     named = {name: _repeated([cell[name] for cell in cells], lengths) for name in IDENTITY}
     rest = whole.select([name for name in columns if name in whole.column_names])
     del whole
-    return pd.concat([pd.DataFrame(named), rest.to_pandas(split_blocks=True, self_destruct=True)], axis=1)
+    found = pd.concat([pd.DataFrame(named), rest.to_pandas(split_blocks=True, self_destruct=True)], axis=1)
+    for name in found.columns[found.dtypes == "category"]:
+        found[name] = found[name].cat.reorder_categories(sorted(found[name].cat.categories))  # they sort as text does
+    return found
 
 
 def chosen(cell: Mapping[str, Any], table: pa.Table, of: Collection[tuple[str, str]]) -> pa.Table:

@@ -103,6 +103,7 @@ class Run:
             found["lattice"] = None
         return found.astype(dict.fromkeys((name for name in IDENTITY if name != "seed"), str))
 
+    @cached_property
     def measured(self) -> pd.DataFrame:
         """What comparisons are made of: `whole` with the columns that they need, names as categories, and `kept` as a number."""
         cells = self._finished()
@@ -195,7 +196,7 @@ class Run:
         """
         from tokenbench.comparison import compare
 
-        samples = self.measured()
+        samples = self.measured
         if not len(samples):
             raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
@@ -214,6 +215,7 @@ class Reworked(Run):
     ) -> pd.DataFrame:
         return selected(self.rows(), columns, of)
 
+    @cached_property
     def measured(self) -> pd.DataFrame:
         rows = self._without_failures(self.rows())
         return rows.assign(kept=rows["kept"].map(len))
