@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from tokenbench.comparison.looks import Looks
 from tokenbench.comparison.measures import Measures, measure
 from tokenbench.comparison.pairs import PAIR_COLUMNS, Settings, pair_rows
 from tokenbench.comparison.panel import panels, together
@@ -70,7 +71,9 @@ class Comparison:
     together: "Comparison | None" = None
 
 
-def compare(samples: pd.DataFrame, *, margin: float = 1.0, resamples: int = 9999, seed: int = 0) -> Comparison:
+def compare(
+    samples: pd.DataFrame, *, margin: float = 1.0, resamples: int = 9999, seed: int = 0, looks: Looks | None = None
+) -> Comparison:
     """Compare all cells of a run on the samples that every cell of a model has scored.
 
     Args:
@@ -80,10 +83,14 @@ def compare(samples: pd.DataFrame, *, margin: float = 1.0, resamples: int = 9999
         margin: loss in points of retention that is declared, before the run, to be of no importance.
         resamples: random sign vectors per family.
         seed: of those; the same seed gives the same numbers.
+        looks: the looks at these samples so far, this one included; samples then have a column ``look``.
 
     Raises:
         SamplesError: the samples cannot be compared (see ``panels``).
     """
+    if looks and looks.frozen:
+        gone = pd.MultiIndex.from_frame(samples[["model", "strategy", "budget"]]).isin(list(looks.frozen))
+        samples = samples[~gone]
     found = [measure(panel, ALPHA) for panel in panels(samples)]
     whole = together(samples)
     settings = Settings(margin, resamples, seed)

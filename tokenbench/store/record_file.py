@@ -14,7 +14,7 @@ from tokenbench.store.foreign import ordinary
 __all__ = ["read_many", "read_records"]
 
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
-LATER = ("unit", "stratum", "lattice", "text_tokens", "seconds")  # which files of older versions lack
+LATER = ("unit", "stratum", "asked", "lattice", "text_tokens", "seconds")  # which files of older versions lack
 BATCH = 2**17  # rows that are checked at once
 LATTICE = 4  # frames, height, width, leading tokens
 
