@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 import tokenbench
+from tests.tokenbench.processes import count_questions
 from tests.tokenbench.test_run import call, killed, table
 from tests.tokenbench.test_status import SUITE, made_suite
 from tokenbench.errors import UsageError
 from tokenbench.runner.growth import grown, growth
-from tokenbench.runner.passes import _Run
 from tokenbench.runner.spec import Spec
 
 # What depends on how often verdicts were looked at.
@@ -35,20 +35,7 @@ def colours(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[Any, ...]]:
-    """How often a model was asked for each (strategy, budget, seed, question)."""
-    found: Counter[tuple[Any, ...]] = Counter()
-    own = _Run.__call__
-
-    def counted(self: _Run, group: Any, prefix: Any) -> Any:
-        found.update(
-            (self.plans[i].name, str(self.plans[i].budget), self.plans[i].seed, key)
-            for i in group
-            for key in self.asked.keys
-        )
-        return own(self, group, prefix)
-
-    monkeypatch.setattr(_Run, "__call__", counted)
-    return found
+    return count_questions(monkeypatch)
 
 
 def run(folder: Path, **changes: Any) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tokenbench
-from tests.tokenbench.test_growth import asked  # noqa: F401  # a fixture
+from tests.tokenbench.processes import count_questions
 from tests.tokenbench.test_run import call, die, kill_at, table
 from tokenbench.comparison.looks import final, frozen
 from tokenbench.runner import stopping
@@ -29,6 +29,11 @@ SETTINGS = {
     "strategies": "fastv", "tasks": "attribute", "budgets": "1/9", "seeds": "1", "limit": 36, "batch_size": 12, "until": "decided", "looks": 3,
 }  # fmt: skip
 WORDS = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[Any, ...]]:
+    return count_questions(monkeypatch)
 
 
 def sample(at: int, image: int, unit: str = "") -> Sample:
@@ -99,7 +104,7 @@ def sizes(folder: Path) -> dict[str, int]:
 def test_what_is_decided_is_not_run_further_and_vanilla_goes_on_while_anyone_does(
     tmp_path: Path,
     asked: Counter[Any],
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scripted(monkeypatch, {"random": 1, "downsample": 2})
     run = tokenbench.run(output=tmp_path / "run", **{**SETTINGS, "limit": 9})
@@ -139,7 +144,7 @@ def test_when_all_is_decided_vanilla_stops_as_well(tmp_path: Path, monkeypatch: 
 def test_a_strategy_that_joins_later_is_looked_at_from_the_beginning(
     tmp_path: Path,
     asked: Counter[Any],
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scripted(monkeypatch, {"random": 1, "downsample": 1, "fastv": 1, "uniform": 2})
     few = {**SETTINGS, "limit": 9}
@@ -246,7 +251,7 @@ def test_killed_and_resumed_it_takes_the_same_decisions(whole: Path, tmp_path: P
 
 def test_a_finished_run_takes_its_decisions_again_and_asks_nothing(
     whole: Path,
-    asked: Counter[Any],  # noqa: F811
+    asked: Counter[Any],
 ) -> None:
     before = decisions(whole)
     tokenbench.run(output=whole, **SETTINGS)
