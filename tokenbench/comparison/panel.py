@@ -1,23 +1,29 @@
 """The samples of one model as arrays: every cell on the same samples, in an order that does not depend on the rows."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tokenbench.errors import SamplesError
-from tokenbench.statistics.clusters import Floats, Ints, cluster_sums
-from tokenbench.statistics.retention import TaskSums
-from tokenbench.statistics.seeds import averaging
+from tokenbench.statistics import TaskSums, averaging, cluster_sums
+from tokenbench.statistics.clusters import Floats, Ints
+from tokenbench.statistics.signs import Keys
 
 VANILLA = "vanilla"
 TOGETHER = "all models together"
 COST = ["kept", "visual_tokens", "realised_tokens", "flops", "cache_bytes", "evidence_recall"]
 _COLUMN = ["strategy", "budget", "seed"]
 _NAMES = ["model", "strategy", "budget", "task", "sample", "cluster"]
+
+Fill = Literal["wrong", "as vanilla"]
+"""What a missing answer may be taken for: the two ends of what it can have been."""
+Scopes = Mapping[str, str]
+"""By strategy, ``sample`` if its seed draws anew for every sample, ``run`` (also where nothing is said) if one draw may move all."""
 
 
 class Cell(NamedTuple):
@@ -60,9 +66,10 @@ class Panel:
         cells: K cells, vanilla first.
         cell: ``[M]`` cell of each column of the scores (a cell has one column per seed).
         tasks: by name; tasks without a common sample are left out.
-        clusters: names of the clusters, in the order of the codes.
+        clusters: names of all clusters of the model, in the order of the codes.
         cost: mean of ``COST`` by strategy, budget and task.
-        warnings: what a reader has to know about the selection.
+        shared: ``[K]`` whether one draw of a cell's seed may move all of its samples.
+        missing: by task and cell, how many of vanilla's samples the cell has no score for.
         models: how many models' answers are laid together; a task of each is a task here.
     """
 
@@ -72,7 +79,8 @@ class Panel:
     tasks: list[TaskScores]
     clusters: list[str]
     cost: pd.DataFrame
-    warnings: list[str]
+    shared: Floats
+    missing: dict[str, dict[int, int]] = field(default_factory=dict)
     models: int = 1
 
     @cached_property
@@ -80,14 +88,35 @@ class Panel:
         """``[N, K]`` seed-averaged scores of each task."""
         return [task.scores @ averaging(self.cell) for task in self.tasks]
 
+    @cached_property
+    def sums(self) -> list[TaskSums]:
+        """Scores of each task by cluster."""
+        return [task.sums for task in self.tasks]
+
+    @cached_property
+    def keys(self) -> Keys:
+        """``[G]`` a number for every cluster that depends on its name alone."""
+        digests = b"".join(blake2b(name.encode(), digest_size=8).digest() for name in self.clusters)
+        return np.frombuffer(digests, dtype=np.uint64)
+
     @property
     def samples(self) -> int:
         """Number of samples over all tasks."""
         return sum(len(task.codes) for task in self.tasks)
 
+    @property
+    def images(self) -> int:
+        """Number of clusters that occur in any task."""
+        return len(np.unique(np.concatenate([task.codes for task in self.tasks])))
 
-def panels(samples: pd.DataFrame) -> Iterator[Panel]:
+
+def panels(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | None = None) -> Iterator[Panel]:
     """Split a run's samples by model.
+
+    Args:
+        samples: see ``compare``.
+        scopes: of the strategies' seeds.
+        fill: what to take missing answers for; without it samples that any cell lacks are left out of all cells.
 
     Raises:
         SamplesError: a score outside [0, 1], a sample twice in a cell or in two clusters, no vanilla cell, or no sample
@@ -97,10 +126,10 @@ def panels(samples: pd.DataFrame) -> Iterator[Panel]:
     for model in frame["model"].cat.categories:
         rows = frame[frame["model"] == model]
         if len(rows):
-            yield _panel(str(model), rows)
+            yield _panel(str(model), rows, scopes or {}, fill)
 
 
-def together(samples: pd.DataFrame) -> Panel | None:
+def together(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | None = None) -> Panel | None:
     """All models of a run as one panel of the cells that every model has; None for one model, or no such strategy.
 
     A task of each model is a task of the panel, so that means over tasks are means over models and tasks. An image is
@@ -118,7 +147,7 @@ def together(samples: pd.DataFrame) -> Panel | None:
     rows = frame[pd.MultiIndex.from_frame(frame[_COLUMN]).isin(common)]
     # No name holds a NUL, so that no two pairs of names become one.
     tasks = rows["model"].astype(object) + "\0" + rows["task"].astype(object)
-    return replace(_panel(TOGETHER, rows.assign(task=_category(tasks))), models=models)
+    return replace(_panel(TOGETHER, rows.assign(task=_category(tasks)), scopes or {}, fill), models=models)
 
 
 def _named(samples: pd.DataFrame) -> pd.DataFrame:
@@ -139,27 +168,29 @@ def _category(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return found if texts.is_monotonic_increasing else found.cat.reorder_categories(sorted(texts))
 
 
-def _panel(model: str, rows: pd.DataFrame) -> Panel:
+def _panel(model: str, rows: pd.DataFrame, scopes: Scopes, fill: Fill | None) -> Panel:
     numbers, columns = _columns(rows)
     if columns[0][0] != VANILLA:
         raise SamplesError(f"{model}: no vanilla cell to compare with; every run must include it")
     cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))
     place = {cell: at for at, cell in enumerate(cells)}
     cell = np.array([place[Cell(strategy, budget)] for strategy, budget, _ in columns])
-    warnings: list[str] = []
-    found: list[_Complete] = []
-    used = np.zeros(len(rows), dtype=bool)
+    clusters = np.unique(rows["cluster"].cat.codes)
+    tasks, missing, used = [], {}, np.zeros(len(rows), dtype=bool)
     for task, at in _rows_by(rows["task"]):
-        complete = _complete(model, task, rows.iloc[at], numbers[at], len(columns), warnings)
-        used[at[complete.used]] = True
-        found += [complete] if len(complete.scores) else []
-    if not found:
+        table = _table(model, task, rows.iloc[at], numbers[at], len(columns))
+        if lacking := table.missing(cell):
+            missing[task] = lacking
+        complete = table.complete(fill)
+        used[at] = complete.used
+        if len(complete.scores):
+            codes = np.searchsorted(clusters, complete.clusters)
+            tasks.append(TaskScores(task, complete.scores, codes, _weights(complete.strata)))
+    if not tasks:
         raise SamplesError(f"{model}: no sample has been scored by every cell")
-    clusters, codes = np.unique(np.concatenate([task.clusters for task in found]), return_inverse=True)
-    splits = np.split(codes, np.cumsum([len(task.scores) for task in found])[:-1])
-    tasks = [TaskScores(task.name, task.scores, split, task.weights) for task, split in zip(found, splits, strict=True)]
     names = rows["cluster"].cat.categories[clusters].tolist()
-    return Panel(model, cells, cell, tasks, names, _costs(rows if used.all() else rows[used]), warnings)
+    shared = np.array([scopes.get(one.strategy, "run") != "sample" for one in cells], dtype=np.float64)
+    return Panel(model, cells, cell, tasks, names, _costs(rows if used.all() else rows[used]), shared, missing)
 
 
 def _columns(rows: pd.DataFrame) -> tuple[Ints, list[tuple[str, str, int]]]:
@@ -181,28 +212,42 @@ def _rows_by(names: "pd.Series[Any]") -> Iterator[tuple[str, Ints]]:
         yield str(names.cat.categories[codes[at[0]]]), at
 
 
-class _Complete(NamedTuple):
-    """The samples of one task that every column has scored, in the order of their names.
+class _Table(NamedTuple):
+    """The samples of one task, in the order of their names.
 
     Attributes:
-        name: of the task.
-        scores: ``[N, M]``.
+        scores: ``[N, M]``, NaN where a column has none.
         clusters: ``[N]`` codes of their clusters.
-        weights: ``[N]`` as in ``TaskScores``.
-        used: of every row, whether it is of such a sample.
+        strata: ``[N]`` names.
+        used: of every row of the run's table, whether it is of one of these samples.
+        local: ``[rows]`` of every row, its sample.
     """
 
-    name: str
     scores: Floats
     clusters: Ints
-    weights: Floats
+    strata: "np.ndarray[Any, Any]"
     used: "np.ndarray[Any, np.dtype[np.bool_]]"
+    local: Ints
+
+    def missing(self, cell: Ints) -> dict[int, int]:
+        """By cell, how many of vanilla's samples it has no score for, where it lacks any."""
+        lacking = np.isnan(self.scores[~np.isnan(self.scores[:, 0])])
+        lacks = np.unique(cell[lacking.any(axis=0)])
+        return {int(at): int(lacking[:, cell == at].any(axis=1).sum()) for at in lacks}
+
+    def complete(self, fill: Fill | None) -> "_Table":
+        """The samples that every column has scored; with ``fill`` those of vanilla, missing answers taken for one of the two ends."""
+        scores = self.scores
+        if fill is not None:
+            vanilla = scores[:, :1]
+            taken = np.zeros_like(vanilla) if fill == "wrong" else vanilla
+            scores = np.where(np.isnan(scores) & ~np.isnan(vanilla), taken, scores)
+        whole = ~np.isnan(scores).any(axis=1)
+        return _Table(scores[whole], self.clusters[whole], self.strata[whole], whole[self.local], self.local)
 
 
-def _complete(
-    model: str, task: str, rows: pd.DataFrame, numbers: Ints, columns: int, warnings: list[str]
-) -> _Complete:
-    """numbers: of every row's column. Samples that any column lacks are left out, with a warning."""
+def _table(model: str, task: str, rows: pd.DataFrame, numbers: Ints, columns: int) -> _Table:
+    """numbers: of every row's column."""
     keys, first, local = np.unique(rows["sample"].cat.codes, return_index=True, return_inverse=True)
     place = local * columns + numbers
     if len(np.unique(place)) < len(place):
@@ -212,18 +257,14 @@ def _complete(
         raise SamplesError(f"{model}: a sample belongs to two clusters")
     scores = np.full((len(keys), columns), np.nan)
     scores.flat[place] = rows["score"].to_numpy(dtype=np.float64)
-    whole = ~np.isnan(scores).any(axis=1)
-    if missing := int((~whole).sum()):
-        warnings.append(
-            f"{model}, {task}: {missing} of {len(keys)} samples were not scored in every cell and are left out of all cells"
-        )
-    weights = _weights(rows["stratum"].iloc[first[whole]]) if "stratum" in rows else np.ones(int(whole.sum()))
-    return _Complete(task, scores[whole], clusters[first[whole]], weights, whole[local])
+    strata = rows["stratum"].iloc[first].astype(object).fillna("").astype(str).to_numpy() if "stratum" in rows else None
+    names = np.full(len(keys), "") if strata is None else strata
+    return _Table(scores, clusters[first], names, np.ones(len(rows), dtype=bool), local)
 
 
-def _weights(strata: "pd.Series[Any]") -> Floats:
+def _weights(strata: "np.ndarray[Any, Any]") -> Floats:
     """A weight a sample that gives every stratum of the task the same say; ones without strata."""
-    _, local, sizes = np.unique(strata.astype(object).fillna("").astype(str), return_inverse=True, return_counts=True)
+    _, local, sizes = np.unique(strata, return_inverse=True, return_counts=True)
     return np.asarray(len(local) / (len(sizes) * sizes[local]), dtype=np.float64)
 
 
