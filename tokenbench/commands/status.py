@@ -98,7 +98,8 @@ def status_of(
 
     run, store = Run.open(folder, definitions=definitions), Store.open(folder)
     who = holder(folder)
-    cells = [_state(store, cell, run.manifest, who is not None) for cell in run.manifest["cells"]]
+    unfit = Counter((one.model, one.task) for one in store.left_out.all())
+    cells = [_state(store, cell, run.manifest, who is not None, unfit) for cell in run.manifest["cells"]]
     try:
         files = run.check_plugins(plugin_files)
         changed = _changed(run, plugin_files) if thorough else outdated(run.manifest, files)
@@ -110,12 +111,16 @@ def status_of(
     return Status(str(folder), cells, who, left, unknown, store.orphans(cell.id for cell in cells))
 
 
-def _state(store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], running: bool) -> CellState:
+def _state(
+    store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], running: bool, unfit: Counter[tuple[str, str]]
+) -> CellState:
+    """unfit: how many samples a model cannot be asked, by (model, task)."""
     named = {name: cell[name] for name in ("id", *NAMES)}
     planned = manifest["tasks"][cell["task"]]["samples"]
     samples = planned if cell.get("samples") is None else cell["samples"]
+    samples = max(0, samples - unfit[cell["model"], cell["task"]])
     answers, failure = store.answers(cell["id"], samples), store.failure(cell["id"])
-    if store.count(cell["id"]) >= samples:
+    if store.count(cell["id"]) >= max(1, samples):
         return CellState(**named, state="done", answers=answers, samples=samples)
     if failure:
         return CellState(**named, state=failure["kind"], answers=answers, samples=samples, reason=failure["reason"])

@@ -45,6 +45,7 @@ class Spec:
     until: Literal["", "decided"] = ""  # when a strategy stops; "" for not before it has all samples
     looks: int = 1  # planned ones; more only with `until`
     spending: Literal["", "obrien-fleming", "pocock"] = ""  # how they spend the error
+    strict: bool = False  # a sample that a model cannot be asked costs its task, not only itself
 
     def to_json(self) -> dict[str, Any]:
         """As run.json holds it."""

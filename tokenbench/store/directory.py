@@ -6,6 +6,7 @@
     RUN/cells/<cell id>.parquet.broken    a final file that could not be read any more; the cell is run again
     RUN/journal/<cell id>.<host>.<pid>.jsonl   records while the cell runs
     RUN/logs/<cell id>.log                what happened to the cell
+    RUN/left-out/<host>.<pid>.jsonl       samples that a model cannot be asked, left out for all strategies
     RUN/lock, RUN/running.json            who runs it now
     RUN/report/
 
@@ -32,6 +33,7 @@ import pyarrow.parquet as pq
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.store.files import publish
 from tokenbench.store.foreign import conforming, read_json
+from tokenbench.store.left_out import LeftOuts
 from tokenbench.store.manifest import CellFailure, CellSummary, Manifest, Versioned
 from tokenbench.store.record_file import read_many, read_records
 
@@ -78,6 +80,7 @@ class Store:
         self._journal = folder / "journal"
         self._logs = folder / "logs"
         self._writer = f"{socket.gethostname()}.{os.getpid()}"
+        self.left_out = LeftOuts(folder, self._writer)
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -269,10 +272,10 @@ class Store:
         """Forget that a cell failed, so that it is tried again."""
         (self._cells / f"{cell}.failed.json").unlink(missing_ok=True)
 
-    def sweep(self, cell: str) -> None:
+    def sweep(self, cell: str, unfit: Set[Question] = frozenset()) -> None:
         """Remove the journals of a cell, if all in them is published, and a failure that it has overcome."""
         journals = list(self._journal.glob(f"{cell}.*.jsonl"))
-        if journals and self.journaled(cell).keys() <= self.published(cell):
+        if journals and self.journaled(cell).keys() - unfit <= self.published(cell):
             for path in journals:
                 path.unlink(missing_ok=True)
         if not self.failure(cell):
@@ -297,13 +300,7 @@ class Store:
 
     def columns(self, cells: Sequence[str], columns: Collection[str], packed: Collection[str] = ()) -> Iterator[pa.Table]:
         """Some columns of the published records of each of these cells. packed: as `read_many` takes them."""
-        paths = [self._parquet(cell) for cell in cells]
-        path = paths[0] if paths else self._cells
-        try:
-            for path, table in read_many(paths, self.folder, RECORD, columns, packed):
-                yield table
-        except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
-            raise MachineError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
+        return read_many([self._parquet(cell) for cell in cells], self.folder, RECORD, columns, packed)
 
 
 def _questions(records: pa.Table) -> Iterator[Question]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tokenbench.errors import MachineError, brief
 from tokenbench.store.foreign import ordinary
 
 __all__ = ["read_many", "read_records"]
@@ -31,19 +33,31 @@ def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:
 
 def read_many(
     paths: Iterable[Path], root: Path, schema: pa.Schema, columns: Collection[str], packed: Collection[str] = ()
-) -> Iterator[tuple[Path, pa.Table]]:
+) -> Iterator[pa.Table]:
     """Some columns of the records in each of many files. packed: columns that come as numbers into a dictionary of their values.
 
-    What the records hold is checked for many files at once, which costs a tenth. Raises as `read_records` does.
+    What the records hold is checked for many files at once, which costs a tenth. Raises MachineError for a file that is damaged, or
+    holds anything but records.
     """
     wanted = pa.schema([field for field in schema if field.name in columns])
     batch: list[tuple[Path, pa.Table]] = []
+    rows = 0
     for path in paths:
-        batch.append((path, _parsed(path, root, wanted, packed)))
-        if sum(len(table) for _, table in batch) >= BATCH:
+        with _naming(path):
+            batch.append((path, _parsed(path, root, wanted, packed)))
+        rows += len(batch[-1][1])
+        if rows >= BATCH:
             yield from _checked(batch)
-            batch = []
+            batch, rows = [], 0
     yield from _checked(batch)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
+        raise MachineError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
 
 
 def _parsed(path: Path, root: Path, schema: pa.Schema, packed: Collection[str] = ()) -> pa.Table:
@@ -83,19 +97,17 @@ def _typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table.select([field.name for field in fields]).cast(pa.schema(fields))
 
 
-def _checked(batch: Sequence[tuple[Path, pa.Table]]) -> Iterator[tuple[Path, pa.Table]]:
-    if not batch:
-        return
+def _checked(batch: Sequence[tuple[Path, pa.Table]]) -> Iterator[pa.Table]:
+    tables = [table for _, table in batch]
     try:
-        _check_values(pa.concat_tables([table for _, table in batch], promote_options="default"))
+        if tables:
+            _check_values(pa.concat_tables(tables, promote_options="default"))
     except ValueError:
-        for path, table in batch:
-            try:
+        for path, table in batch:  # which of them it is
+            with _naming(path):
                 _check_values(table)
-            except ValueError as error:
-                raise ValueError(f"{path} cannot be read: {error}") from None
         raise
-    yield from batch
+    yield from tables
 
 
 def _check_values(table: pa.Table) -> None:

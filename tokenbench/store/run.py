@@ -12,6 +12,7 @@ from tokenbench.runner.spec import VANILLA, Spec
 from tokenbench.store.directory import RECORD, Store
 from tokenbench.store.foreign import conforming, read_json
 from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame, selected
+from tokenbench.store.left_out import sentences
 from tokenbench.store.manifest import Versioned
 from tokenbench.store.units import by_unit
 
@@ -137,7 +138,7 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """The manifest with the failures, and time and memory where measured: all that is known of the run but its scores."""
-        notes = [*self.manifest.get("notes", []), *self._looks_said()]
+        notes = [*self.manifest.get("notes", []), *self.left_out(), *self._looks_said()]
         return {**self.manifest, "notes": notes, "failures": self.failures(), "bench": self.bench()}
 
     def bench(self) -> list[dict[str, Any]]:
@@ -178,6 +179,11 @@ class Run:
         found = (self._store.failure(cell["id"]) for cell in self.manifest["cells"])
         return [failure for failure in found if failure]
 
+    def left_out(self) -> list[str]:
+        """Sentences on the samples that a model cannot be asked, which are left out for all strategies alike."""
+        tasks = {name: task["samples"] for name, task in self.manifest["tasks"].items()}
+        return sentences(self._store.left_out.all(), tasks)
+
     def whole(self) -> pd.DataFrame:
         """`samples` without the tasks that vanilla failed on, and without the strategies and budgets that failed on any other."""
         return self._without(self.failures(), self.samples())
@@ -191,6 +197,8 @@ class Run:
         for columns, names in ((task, gone), (arm, lost)):
             if names:
                 samples = samples[~pd.MultiIndex.from_frame(samples[columns]).isin(names)]
+        if unfit := [(one.model, one.task, one.sample) for one in self._store.left_out.all()]:
+            samples = samples[~pd.MultiIndex.from_frame(samples[["model", "task", "sample"]]).isin(unfit)]
         return samples
 
     def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
