@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import tokenbench
 from tests.tokenbench.processes import count_questions
 from tests.tokenbench.test_run import call, die, kill_at, table
-from tokenbench.comparison.looks import final, frozen
+from tokenbench.comparison.looks import frozen
+from tokenbench.comparison.verdicts import Kind, Verdict
 from tokenbench.runner import stopping
 from tokenbench.runner.order import image_of, look_sizes, shuffled
 from tokenbench.store.directory import Store
@@ -66,30 +67,13 @@ def test_tasks_on_the_same_images_take_them_up_in_the_same_order_and_at_random()
     assert orders[0] != [s.cluster for s in shuffled(one, 1)]
 
 
-@pytest.mark.parametrize(
-    ("verdict", "is_final"),
-    [
-        ("loses more than 1", True),
-        ("worse, but non-inferior within 1", True),
-        ("non-inferior within 1", True),
-        ("equivalent within 1", True),
-        ("better", True),
-        ("worse", False),
-        ("not decided", False),
-        ("not distinguishable", False),
-    ],
-)
-def test_what_more_data_cannot_make_more_useful_is_final(verdict: str, is_final: bool) -> None:
-    assert final(verdict) is is_final
-
-
 def scripted(monkeypatch: pytest.MonkeyPatch, decided: dict[str, int]) -> None:
     """Verdicts as if these strategies were decided at these looks."""
 
-    def verdicts(folder: Path, look: int) -> dict[Any, str]:
+    def verdicts(folder: Path, look: int) -> dict[Any, Verdict]:
         rows = tokenbench.Run.open(folder).whole()[["model", "strategy", "budget"]].drop_duplicates()
         return {
-            tuple(row): "loses more than 1" if decided.get(row[1], 99) <= look else "worse"
+            tuple(row): Verdict(Kind.LOSES_MORE, 1.0) if decided.get(row[1], 99) <= look else Verdict(Kind.WORSE)
             for row in rows.itertuples(index=False)
             if row[1] != "vanilla"
         }

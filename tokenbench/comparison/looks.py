@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMN", "Cell", "Looks", "Spending", "final", "frozen", "seen"]
+__all__ = ["COLUMN", "Cell", "Looks", "Spending", "frozen", "seen"]
 
 Spending = Literal["obrien-fleming", "pocock", "counted"]
 Cell = tuple[str, str, str]  # model, strategy, budget
 COLUMN = "look"
-FINAL = ("loses more", "better", "non-inferior", "equivalent")
 _CELL = ["model", "strategy", "budget"]
 
 
@@ -71,11 +70,6 @@ class Looks:
 def seen(samples: pd.DataFrame, look: int) -> pd.DataFrame:
     """The rows that a look saw, counted from 1."""
     return samples[samples[COLUMN] <= look]
-
-
-def final(verdict: object) -> bool:
-    """Whether more data are of no use: what a verdict against vanilla says is what one wants to know of a strategy."""
-    return any(word in str(verdict) for word in FINAL)
 
 
 def frozen(samples: pd.DataFrame) -> dict[Cell, int]:

@@ -146,6 +146,9 @@ def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[st
             for prints in (fingerprints(first),)
             for name, task in first.tasks.items()
         },
+        "seed_scopes": {
+            arm.named.name: arm.named.strategy.seed_scope for arm in first.arms if arm.named.strategy.stochastic
+        },
         **({"plan": plan} if (plan := plan_of(spec, first.samples)) else {}),
         "models": {
             name: {

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenbench.comparison.looks import Cell, final
+from tokenbench.comparison.looks import Cell
+from tokenbench.comparison.verdicts import Verdict
 from tokenbench.errors import SamplesError, UsageError
 from tokenbench.runner.order import ORDER_SEED, image_of, look_sizes
 from tokenbench.runner.spec import Spec
@@ -69,8 +70,10 @@ def until_decided(
         found = []
         for name, work in works.items():
             known = {i: verdicts.get(_named(work, i)) for i in sorted(open_arms[name])}
-            found += [f"{_said(_named(work, i))} ({verdict})" for i, verdict in known.items() if final(verdict)]
-            open_arms[name] = {i for i, verdict in known.items() if verdict is not None and not final(verdict)}
+            found += [
+                f"{_said(_named(work, i))} ({verdict})" for i, verdict in known.items() if verdict and verdict.final
+            ]
+            open_arms[name] = {i for i, verdict in known.items() if verdict and not verdict.final}
         left = sum(len({_named(works[name], i) for i in arms}) for name, arms in open_arms.items())
         news = f"decided: {', '.join(dict.fromkeys(found))}" if found else "nothing new is decided"
         say(f"look {look} of {spec.looks}: {news}; {left} to go on")
@@ -88,7 +91,7 @@ def _reached(work: Work, store: Store) -> dict[str, int]:
     return found
 
 
-def _verdicts(folder: Path, look: int) -> dict[Cell, Any]:
+def _verdicts(folder: Path, look: int) -> dict[Cell, Verdict]:
     """Those against vanilla at a look; what failed has none."""
     try:
         pairs = Run.open(folder).compare(look=look).pairs

@@ -65,6 +65,11 @@ class JoinedRuns(Reworked):
 
         return rejoined(self.measured, [run._looked[1] for run in (self._a, self._b)])
 
+    @property
+    def _seed_scopes(self) -> dict[str, str]:
+        both = (("", self._a), ("A:", self._a), ("B:", self._b))
+        return {mark + name: scope for mark, run in both for name, scope in run._seed_scopes.items()}
+
     def _remember(self, samples: pd.DataFrame) -> None:
         for run in (self._a, self._b):
             run._remember(run._looked[0])

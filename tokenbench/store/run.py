@@ -220,7 +220,12 @@ class Run:
         self._remember(samples)
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
         margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
-        return compare(by_unit(samples, rules), margin=margin, looks=looks)
+        return compare(by_unit(samples, rules), margin=margin, looks=looks, scopes=self._seed_scopes)
+
+    @property
+    def _seed_scopes(self) -> dict[str, str]:
+        """By strategy, what one draw of its seed may move."""
+        return dict(self.manifest.get("seed_scopes", {}))
 
     def scores(self) -> pd.DataFrame:
         """Mean scores without intervals or verdicts: a glance at the run that is no look.
