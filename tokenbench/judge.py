@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tokenbench.errors import MachineError, UsageError, brief, unknown
 from tokenbench.runner.progress import Progress
 from tokenbench.store.foreign import within
-from tokenbench.store.run import Reworked, Run
+from tokenbench.store.reworked import Reworked
+from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

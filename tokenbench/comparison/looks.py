@@ -79,7 +79,9 @@ def frozen(samples: pd.DataFrame) -> dict[Cell, int]:
     """
     looks = {task: sorted(own) for task, own in samples.groupby("task", observed=True)[COLUMN].unique().items()}
     found: dict[Cell, int] = {}
-    for (model, strategy, budget, _, task), last in samples.groupby([*_CELL, "seed", "task"], observed=True)[COLUMN].max().items():
+    for (model, strategy, budget, _, task), last in (
+        samples.groupby([*_CELL, "seed", "task"], observed=True)[COLUMN].max().items()
+    ):
         if missing := [look for look in looks[task] if look > last]:
             cell = (str(model), str(strategy), str(budget))
             found[cell] = min(found.get(cell, missing[0]), int(missing[0]) - 1)

@@ -16,17 +16,9 @@ from torch import Tensor
 from tokenbench.cost import ModelSize
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
 from tokenbench.errors import MachineError, UsageError, brief
+from tokenbench.models import processing
 from tokenbench.models.device import check_device, device_named
-from tokenbench.models.processing import (
-    KINDS,
-    SeenImages,
-    arguments,
-    context_of,
-    joined,
-    kind_of,
-    of_kind,
-    placeholders,
-)
+from tokenbench.models.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
 from tokenbench.models.source import Source
 from tokenbench.models.weights import stock_model, stock_processor, stock_skeleton
 from tokenbench.pruning import attached
@@ -114,8 +106,8 @@ class Model:
         logging.disable_progress_bar()
         self._processor = stock_processor(name, source.folder)
         self._skeleton = stock_skeleton(name, source.folder)
-        self.placeholders = placeholders(self._processor)
-        self.context = context_of(self._skeleton.config)
+        self.placeholders = processing.placeholders(self._processor)
+        self.context = processing.context_of(self._skeleton.config)
         self.depth = len(self.backbone.decoder(self._skeleton).layers)  # type: ignore[arg-type]
 
     def load(self) -> None:

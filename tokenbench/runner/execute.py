@@ -55,7 +55,9 @@ def execute(
     plan_of(spec, next(iter(works.values())).samples)
     executor.check(works)
     store.make()
-    with held(folder, sum(store.answers(cell.id, len(work.asked(cell))) for work, cell in _cells(works))):
+    with store.journals.fixed():
+        done = sum(store.answers(cell.id, len(work.asked(cell))) for work, cell in _cells(works))
+    with held(folder, done):
         if _there(store) != before:
             raise UsageError(f"another process changed the settings of {folder} at the same time", "run it again")
         if before and (more := growth(before, spec)):
@@ -73,7 +75,8 @@ def execute(
             with progress(total) as bar:
                 if total:
                     executor.run(Job(store, works, left, tuple(map(str, known.files)), device), bar)
-            publish(store, works)
+            with store.journals.fixed():
+                publish(store, works)
 
         known_before = store.manifest() if before else None
         try:
@@ -116,7 +119,8 @@ def publish(store: Store, works: Mapping[str, Work]) -> None:
                 key: str(records[key, digest]["answer"]) for key, digest in asked.items() if (key, digest) in records
             }
             official = work.tasks[cell.task].official(answers)
-            store.finish(cell.id, asked, {**cell.names, "parts": cell.parts, "official": dict(official)})
+            about = {**cell.names, "parts": cell.parts, "official": dict(official)}
+            store.finish(cell.id, asked, about, records)
         store.sweep(cell.id, unfit)  # also what a crash after publication left behind
 
 

@@ -121,4 +121,6 @@ def _looks(
 
 def _images(samples: pd.DataFrame) -> dict[str, int]:
     vanilla = samples[samples["strategy"] == VANILLA]
-    return {str(task): int(number) for task, number in vanilla.groupby("task", observed=True)["cluster"].nunique().items()}
+    return {
+        str(task): int(number) for task, number in vanilla.groupby("task", observed=True)["cluster"].nunique().items()
+    }

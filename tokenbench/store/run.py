@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import UsageError
 from tokenbench.runner.spec import VANILLA, Spec
-from tokenbench.store.directory import RECORD, Store
+from tokenbench.store.directory import Store
 from tokenbench.store.foreign import conforming, read_json
-from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame, selected
+from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame
 from tokenbench.store.left_out import sentences
 from tokenbench.store.manifest import Versioned
+from tokenbench.store.record_file import RECORD
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from tokenbench.plugins import Registry
     from tokenbench.suite import Sample
 
-__all__ = ["Reworked", "Run"]
+__all__ = ["Run"]
+
 
 class Run:
     """A run directory. `Run.open(path).samples()` is its table of samples."""
@@ -98,7 +100,9 @@ class Run:
         wanted = tuple(name for name in RECORD.names if name != "asked") if columns is None else tuple(columns)
         if not cells:
             return pd.DataFrame(columns=list(IDENTITY))
-        tables = self._store.columns([cell["id"] for cell in cells], {*wanted, *(("sample",) if of is not None else ())})
+        tables = self._store.columns(
+            [cell["id"] for cell in cells], {*wanted, *(("sample",) if of is not None else ())}
+        )
         if of is not None:
             tables = map(partial(chosen, of=of), cells, tables)
         found = frame(cells, tables, wanted)
@@ -286,20 +290,3 @@ class Run:
         planned = sum(tasks[cell["task"]]["samples"] for cell in cells)
         said = sentence(looks, answers, planned)
         return [said] if said else []
-
-
-class Reworked(Run):
-    """A run whose samples are not as its files hold them."""
-
-    def rows(self) -> pd.DataFrame:
-        """All samples, with the columns of `Run.samples`."""
-        raise NotImplementedError
-
-    def samples(
-        self, columns: Sequence[str] | None = None, of: Collection[tuple[str, str]] | None = None
-    ) -> pd.DataFrame:
-        return selected(self.rows(), columns, of)
-
-    def _numbers(self) -> pd.DataFrame:
-        rows = self.rows()
-        return rows.assign(kept=rows["kept"].map(len))
