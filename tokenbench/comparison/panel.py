@@ -99,6 +99,22 @@ class Panel:
         digests = b"".join(blake2b(name.encode(), digest_size=8).digest() for name in self.clusters)
         return np.frombuffer(digests, dtype=np.uint64)
 
+    def among(self, clusters: list[str]) -> "Panel":
+        """The same scores with codes that count more clusters; the names are in order and hold all of the panel's own."""
+        places = np.searchsorted(np.array(clusters), np.array(self.clusters))
+        tasks = [task._replace(codes=places[task.codes]) for task in self.tasks]
+        return replace(self, tasks=tasks, clusters=clusters)
+
+    @cached_property
+    def _tokens(self) -> dict[tuple[str, ...], float]:
+        single = self.cost["realised_tokens"]
+        mean = single.groupby(level=[0, 1]).mean()
+        return {**{(*key, ""): value for key, value in mean.items()}, **single.to_dict()}
+
+    def tokens(self, cell: Cell, task: str = "") -> float:
+        """Realised tokens of a cell on a task, or the mean over its tasks: there are far more pairs than cells."""
+        return float(self._tokens[(*cell, task)])
+
     @property
     def samples(self) -> int:
         """Number of samples over all tasks."""
