@@ -75,12 +75,11 @@ def fabricate(folder: Path, shape: Shape) -> None:
     store.start(_manifest(shape, models, tasks, cells))
     for at, cell in enumerate(cells):
         records = list(_records(shape, cell, np.random.default_rng(at)))
-        store.append((cell.id, record) for record in records)
-        if shape.finished:
-            asked = {record["sample"]: record["asked"] for record in records}
-            known = {(record["sample"], record["asked"]): record for record in records}
-            store.finish(cell.id, asked, {**cell.names, "official": {}}, known)
-            store.sweep(cell.id)
+        if not shape.finished:
+            store.append((cell.id, record) for record in records)
+            continue
+        asked = {record["sample"]: record["asked"] for record in records}
+        store.finish(cell.id, asked, {**cell.names, "official": {}}, dict(zip(asked.items(), records, strict=True)))
 
 
 def _parts(model: str, strategy: str, budget: str, task: str) -> dict[str, dict[str, Any]]:

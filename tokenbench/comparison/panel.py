@@ -112,8 +112,8 @@ class Panel:
         return {**{(*key, ""): value for key, value in mean.items()}, **single.to_dict()}
 
     def tokens(self, cell: Cell, task: str = "") -> float:
-        """Realised tokens of a cell on a task, or the mean over its tasks: there are far more pairs than cells."""
-        return float(self._tokens[(*cell, task)])
+        """Realised tokens of a cell on a task, or the mean over its tasks; NaN where it has no answer."""
+        return float(self._tokens.get((*cell, task), np.nan))
 
     @property
     def samples(self) -> int:
