@@ -241,7 +241,7 @@ def test_a_question_that_changed_is_asked_again_and_no_other(
     words.write_text("Which color?")
     asked.clear()
     capsys.readouterr()
-    assert call("status", str(folder), "--plugin", str(plug)) == 0
+    assert call("status", str(folder), "--plugin", str(plug), "--thorough") == 0
     assert "stale: task: samples changed" in capsys.readouterr().out
     assert call("resume", str(folder), "--plugin", str(plug), "-q") == 0
     assert asked == Counter(
@@ -258,9 +258,9 @@ def test_what_fails_while_a_run_grows_has_no_numbers_until_it_is_mended(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The second picture of a task is broken: as in a fresh run, the task has no numbers, though its first sample has."""
-    folder, few = tmp_path / "run", [*colours, "--limit", "1"]
+    folder, few = tmp_path / "run", [*colours, "--strict", "--limit", "1"]
     assert call("run", *few, "-o", str(folder)) == 0
-    assert call("run", *colours, "-o", str(folder)) == 3
+    assert call("run", *colours, "--strict", "-o", str(folder)) == 3
     assert "sample bad-1 cannot be shown" in capsys.readouterr().err
     assert set(tokenbench.Run.open(folder).whole()["task"]) == {"good"}
     assert call("status", str(folder)) == 0
