@@ -17,6 +17,7 @@ from tests.tokenbench.test_status import SUITE, made_suite
 from tokenbench.errors import UsageError
 from tokenbench.runner.growth import grown, growth
 from tokenbench.runner.spec import Spec
+from tokenbench.store.directory import Store
 
 # What depends on how often verdicts were looked at.
 OF_LOOKS = ["low", "high", "p", "p_unadjusted", "verdict", "mde", "smallest_margin", "samples_needed", "look"]
@@ -64,7 +65,7 @@ def test_more_samples_then_one_more_strategy(
 ) -> None:
     folder, fresh = tmp_path / "run", tmp_path / "fresh"
     assert call("run", *words(), "-o", str(folder), "-q") == 0
-    assert "look" not in (folder / "report" / "summary.md").read_text()
+    assert "This is look" not in (folder / "report" / "summary.md").read_text()
     assert call("run", *words(limit=7), "-o", str(folder), "-q") == 0
     assert f"{folder} grows (limit: 3 -> 7)" in capsys.readouterr().err
     assert "This is look 2 at this run" in (folder / "report" / "summary.md").read_text()
@@ -78,9 +79,13 @@ def test_more_samples_then_one_more_strategy(
     equal(folder, fresh)
 
 
-def test_more_of_anything(tmp_path: Path, asked: Counter[Any]) -> None:
+def test_more_of_anything(tmp_path: Path, asked: Counter[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, fresh = tmp_path / "run", tmp_path / "fresh"
+    order: list[str] = []
+    finish = Store.finish
+    monkeypatch.setattr(Store, "finish", lambda *a: (order.append(a[3]["strategy"]), finish(*a)))
     run(folder)
+    assert order.index("vanilla") == len(order) - 1  # as far as vanilla goes, all others do
     run(folder, budgets="1/3,1/9")
     tokenbench.Run.open(folder).compare()
     run(folder, budgets="1/3,1/9", seeds="0,1")
