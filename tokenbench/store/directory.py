@@ -33,37 +33,13 @@ from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.store.files import publish
 from tokenbench.store.foreign import conforming, read_json
 from tokenbench.store.manifest import CellFailure, CellSummary, Manifest, Versioned
-from tokenbench.store.record_file import read_records
+from tokenbench.store.record_file import RECORD, read_records
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 
 SCHEMA_VERSION = 3
 AMENDED, PATIENCE = "run.lock", 10.0  # seconds; it is held for moments
 OWN = ("cells", "journal", "logs", "report", "lock", "running.json", AMENDED)  # what is there before run.json
-
-RECORD = pa.schema(
-    [
-        ("sample", pa.string()),
-        ("cluster", pa.string()),
-        ("unit", pa.string()),
-        ("stratum", pa.string()),
-        ("answer", pa.string()),
-        ("target", pa.string()),
-        ("asked", pa.string()),
-        ("score", pa.float64()),
-        ("kept", pa.list_(pa.int32())),
-        ("visual_tokens", pa.int32()),
-        ("lattice", pa.list_(pa.int32())),
-        ("tokens_per_layer", pa.list_(pa.int32())),
-        ("realised_tokens", pa.float64()),
-        ("text_tokens", pa.int32()),
-        ("flops", pa.float64()),
-        ("cache_bytes", pa.float64()),
-        ("evidence_recall", pa.float64()),
-        ("seconds", pa.float64()),
-    ]
-)
-
 
 Question = tuple[str, str]
 """A sample's key, and the digest of what it says: an answer to a question that has changed since is none."""

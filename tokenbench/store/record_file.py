@@ -10,7 +10,30 @@ import pyarrow.parquet as pq
 
 from tokenbench.store.foreign import ordinary
 
-__all__ = ["read_records"]
+__all__ = ["RECORD", "read_records"]
+
+RECORD = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("cluster", pa.string()),
+        ("unit", pa.string()),
+        ("stratum", pa.string()),
+        ("answer", pa.string()),
+        ("target", pa.string()),
+        ("asked", pa.string()),
+        ("score", pa.float64()),
+        ("kept", pa.list_(pa.int32())),
+        ("visual_tokens", pa.int32()),
+        ("lattice", pa.list_(pa.int32())),
+        ("tokens_per_layer", pa.list_(pa.int32())),
+        ("realised_tokens", pa.float64()),
+        ("text_tokens", pa.int32()),
+        ("flops", pa.float64()),
+        ("cache_bytes", pa.float64()),
+        ("evidence_recall", pa.float64()),
+        ("seconds", pa.float64()),
+    ]
+)
 
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
 LATER = ("unit", "stratum", "asked", "lattice", "text_tokens", "seconds")  # which files of older versions lack
