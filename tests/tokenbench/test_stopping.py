@@ -306,6 +306,23 @@ def test_what_nobody_has_seen_is_left_out() -> None:
     assert seen.groupby("strategy").size().to_dict() == {"vanilla": 6, "ahead": 6}
 
 
+@pytest.mark.parametrize("lacks", ["vanilla", "on"])
+def test_a_sample_that_one_cell_lacks_is_seen_in_the_others(lacks: str) -> None:
+    """It is for the comparison to say that it is missing."""
+    samples = rows({"vanilla": {"large": 18}, "on": {"large": 18}})
+    samples = samples[(samples["strategy"] != lacks) | (samples["sample"] != "large7")]
+    for manifest in (
+        {"spec": {"limit": 20}, "looks": [{"samples": {"large": 8}}]},
+        {"plan": PLAN, "spec": {"limit": None}},
+    ):
+        seen, looks = looked(samples, manifest)
+        assert len(seen) == 35
+        assert len(looks) == (3 if "plan" in manifest else 2)
+        assert not looks.frozen
+        first = seen[(seen["strategy"] != lacks) & (seen["look"] == 1)]["sample"]
+        assert list(first) == [f"large{i}" for i in range(6 if "plan" in manifest else 8)]
+
+
 def test_looks_by_hand_are_counted_and_what_they_saw_is_known() -> None:
     samples = rows({"vanilla": {"large": 18, "small": 4}, "on": {"large": 18, "small": 4}})
     manifest = {"spec": {"limit": 40}, "looks": [{"samples": {"large": 4}}, {"samples": {"large": 8, "small": 4}}]}
