@@ -253,7 +253,8 @@ class Run:
             .mean()
         )
         count = units.groupby(cell, sort=False, observed=True)["sample"].nunique()
-        return count.rename("samples").to_frame().join(means).reset_index()
+        found = count.rename("samples").to_frame().join(means).reset_index()
+        return found.astype({name: str for name in cell})
 
     @cached_property
     def _looked(self) -> tuple[pd.DataFrame, Looks]:
