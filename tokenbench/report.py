@@ -50,7 +50,7 @@ def csv_text(table: "pd.DataFrame") -> str:
     def safe(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        text = printable(value) if any(sign < " " for sign in value) else value
+        text = value if value.isprintable() else printable(value)
         return f"'{text}" if value.startswith(FORMULA) else text
 
     return str(table.map(safe).rename(columns=safe).to_csv(index=False, lineterminator="\n"))
@@ -58,5 +58,10 @@ def csv_text(table: "pd.DataFrame") -> str:
 
 def write_text(path: Path, text: str) -> Path:
     """Write a file so that a reader sees the old content or the new one, never a part."""
-    publish(path, text.encode())
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """As `write_text`, for a file that is no text."""
+    publish(path, content)
     return path

@@ -10,6 +10,7 @@ import click
 
 from tokenbench.commands.options import Finite, Place, flat, list_option, plugin_option
 from tokenbench.errors import GateError, UsageError
+from tokenbench.output import say
 
 __all__ = ["claims", "compare", "plan"]
 
@@ -90,7 +91,7 @@ def plan(
     about = assumed(Run.open(pilot).samples()) if pilot else Assumptions()
     about = replace(about, **{name: value for name, value in given.items() if value is not None})
     for line in planned(difference, samples, strategies, budgets, about).lines():
-        click.echo(line)
+        say(line)
 
 
 @click.command()
@@ -113,11 +114,9 @@ def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
         rows = [row for row in rows if not names or getattr(row, field) in names]
     if not only_audit:
         for row in rows:
-            click.echo(row)
+            say(row)
     findings = list(audit(rows))
     count = sum(len(row.claims) for row in rows)
-    click.echo(
-        f"{count} published numbers; the audit finds {len(findings)} that do not add up" + (":" if findings else "")
-    )
+    say(f"{count} published numbers; the audit finds {len(findings)} that do not add up" + (":" if findings else ""))
     for finding in findings:
-        click.echo(f"  {finding}")
+        say(f"  {finding}")

@@ -25,8 +25,9 @@ from tokenbench.commands.options import (
     tasks_dir_option,
 )
 from tokenbench.commands.reporting import write_reports
-from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
+from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError, of_machine
 from tokenbench.executors.options import executor_options
+from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.executors import Executor
@@ -145,17 +146,15 @@ def _carry_out(
         execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed)
     except TokenBenchError:
         raise
-    except OSError as error:
-        raise MachineError(
-            f"{error.filename or folder}: {error.strerror or error}", "mend it and run again to go on"
-        ) from error
     except Exception as error:
+        if trouble := of_machine(error):
+            raise MachineError(f"{folder}: {trouble}", "mend it and run again to go on") from error
         log = folder / "logs" / "traceback.txt"
         if not log.parent.is_dir():
             raise
         log.write_text(traceback.format_exc())
         raise TokenBenchError(f"internal error: {type(error).__name__}: {error}", f"traceback in {log}") from error
-    click.echo(f"run: {folder}", err=True)
+    say(f"run: {folder}", err=True)
     failures = _failures(folder)
     try:
         write_reports(folder, ("markdown", "csv", "html", "terminal"), known, spec.definitions)
