@@ -11,7 +11,8 @@ from urllib.parse import unquote
 __all__ = ["WITHHELD", "Secret"]
 
 WITHHELD = "(withheld: it shows the key)"
-SHORTEST = 8  # letters and digits in a row that count as a part of the key
+PART = 8  # letters and digits in a row that count as a part of the key
+PLACEHOLDER = 4  # what has fewer of them is no secret, but a word for servers that ask for none
 ESCAPE = re.compile(r"\\(?:x|u00)([0-9a-fA-F]{2})")
 
 
@@ -37,8 +38,8 @@ def _forms(key: str) -> Iterator[str]:
 
 
 def _parts(letters: str) -> Iterator[str]:
-    length = min(SHORTEST, len(letters))
-    return (letters[at : at + length] for at in range(len(letters) - length + 1) if length)
+    length = min(PART, len(letters))
+    return (letters[at : at + length] for at in range(len(letters) - length + 1) if length >= PLACEHOLDER)
 
 
 def _letters(text: str) -> str:

@@ -77,11 +77,12 @@ class Judge:
             )
         try:
             place = urlsplit(self.url)
-            sound = ADDRESS.fullmatch(self.url) and place.hostname and (place.port or 1)
+            sound = ADDRESS.fullmatch(self.url) and place.hostname and place.port != 0
         except ValueError:
             sound = False
         if not sound:
-            raise UsageError(f"'{self.url[:100]}' is no address of a server", "as in --url http://localhost:8000/v1")
+            shown = re.split("[?#]", self.url)[0][:100]  # a query may hold a password
+            raise UsageError(f"'{shown}' is no address of a server", "as in --url http://localhost:8000/v1")
         if not PLAIN_KEY.fullmatch(self.key):
             raise UsageError("the server's key holds signs that no key has", "see the variable named by --key-from")
 

@@ -85,7 +85,7 @@ class Server:
                 pass
 
         self.http = Http(("127.0.0.1", 0), Handler)
-        Thread(target=self.http.serve_forever, daemon=True).start()
+        Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
         self.port = self.http.server_port
         self.url = f"http://127.0.0.1:{self.port}/v1"
 
