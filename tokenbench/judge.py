@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokenbench.errors import MachineError, UsageError, brief, unknown
 from tokenbench.runner.progress import Progress
-from tokenbench.store.foreign import within
+from tokenbench.store import files
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -101,16 +101,16 @@ class Judge:
 
         Raises MachineError if the server does not answer, or not with yes or no; what it said before is kept.
         """
-        path = within(folder / "verdicts.jsonl", folder)
-        known = _read(path)
+        path = folder / "verdicts.jsonl"
+        known = _read(path, folder)
         left = [one for one in dict.fromkeys(asked) if one.key not in known]
-        with path.open("a") as file, progress(len(left)) as bar, ThreadPoolExecutor(workers) as pool:
+        with progress(len(left)) as bar, ThreadPoolExecutor(workers) as pool:
             try:
                 for one, (right, reply, served) in zip(left, pool.map(self._verdict, left), strict=True):
                     known[one.key] = right
                     line = {"key": one.key, "right": right, "reply": reply, "served": served}
-                    file.write(json.dumps(line) + "\n")
-                    file.flush()
+                    # The first newline ends a line that a full disk or a crash may have torn.
+                    files.append(path, folder, f"\n{json.dumps(line)}\n".encode())
                     bar.advance(1, self.model)
             except MachineError:
                 pool.shutdown(cancel_futures=True)
@@ -159,7 +159,7 @@ class JudgedRun(Run):
     """A run with a judge's scores in place of the task's own; the others, of tasks that were not judged, are left out."""
 
     def __init__(self, run: Run, samples: pd.DataFrame) -> None:
-        super().__init__(run.folder, run._known, run._definitions)
+        super().__init__(run.folder, run._known, run._definitions, run._data)
         self._judged = samples
 
     def samples(self) -> pd.DataFrame:
@@ -195,29 +195,22 @@ def judged(
             "install what the run was made with",
         )
     asked = [Asked(questions[task, sample].question, target, answer) for task, sample, target, answer in rows]
-    folder = within(run.folder / "judge" / judge.identity, run.folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"cannot write to {folder}: {error.strerror}") from None
+    folder = files.make_folder(run.folder / "judge" / judge.identity, run.folder)
+    files.sweep(folder, run.folder)
     verdicts = judge.verdicts(asked, folder, workers, progress)
     samples = samples.assign(score=[verdicts[one.key] for one in asked], judge=judge.identity)
-    samples.to_parquet(folder / "samples.parquet")
+    files.publish(folder / "samples.parquet", samples.to_parquet(), run.folder)
     return JudgedRun(run, samples), folder
 
 
-def _read(path: Path) -> dict[str, float]:
+def _read(path: Path, root: Path) -> dict[str, float]:
     """The verdicts of a file; a torn line, or one that says something else than right or wrong, is none."""
     known: dict[str, float] = {}
-    content = path.read_bytes() if path.exists() else b""
-    for line in content.split(b"\n"):
+    for line in files.read_lines(path, root) if files.is_file(path, root) else ():
         try:
             verdict = json.loads(line)
             if float(verdict["right"]) in (0.0, 1.0):
                 known[str(verdict["key"])] = float(verdict["right"])
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             continue
-    if content and not content.endswith(b"\n"):
-        with path.open("a") as file:
-            file.write("\n")
     return known

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.options import Place, absolute, flat, list_option, plugin_option
+from tokenbench.commands.options import (
+    Place,
+    absolute,
+    data_of_run_option,
+    flat,
+    list_option,
+    looking,
+    named_data,
+    plugin_option,
+)
 
 __all__ = ["judge"]
 
@@ -20,6 +29,7 @@ __all__ = ["judge"]
 @click.option("--model", required=True, help="The judge, by the name and version that the server knows.")
 @list_option("--tasks", help="Only these tasks of the run.")
 @list_option("--tasks-dir", help="Folders with the run's own task definitions.")
+@data_of_run_option
 @click.option(
     "--key-from",
     default="OPENAI_API_KEY",
@@ -30,6 +40,7 @@ __all__ = ["judge"]
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Questions asked at once.")
 @list_option("--format", "formats", default="terminal,markdown,csv", help="Report formats.")
 @plugin_option
+@looking
 def judge(
     folder: Path,
     url: str,
@@ -52,7 +63,7 @@ def judge(
     writers = [known.get("reports", name)() for name in flat(lists["formats"])]
     who = Judge(url, model, os.environ.get(key_from, ""))
     rated, target = judged(
-        Run.open(folder, known, absolute(flat(lists["tasks_dir"]))),
+        Run.open(folder, known, absolute(flat(lists["tasks_dir"])), named_data(lists["data"])),
         who,
         flat(lists["tasks"]),
         workers,
