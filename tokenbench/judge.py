@@ -102,7 +102,7 @@ class Judge:
         Raises MachineError if the server does not answer, or not with yes or no; what it said before is kept.
         """
         path = folder / "verdicts.jsonl"
-        known = _read(path, folder)
+        known = _read(path)
         left = [one for one in dict.fromkeys(asked) if one.key not in known]
         with progress(len(left)) as bar, ThreadPoolExecutor(workers) as pool:
             try:
@@ -203,10 +203,10 @@ def judged(
     return JudgedRun(run, samples), folder
 
 
-def _read(path: Path, root: Path) -> dict[str, float]:
+def _read(path: Path) -> dict[str, float]:
     """The verdicts of a file; a torn line, or one that says something else than right or wrong, is none."""
     known: dict[str, float] = {}
-    for line in files.read_lines(path, root) if files.is_file(path, root) else ():
+    for line in files.read_lines(path, path.parent) if files.is_file(path, path.parent) else ():
         try:
             verdict = json.loads(line)
             if float(verdict["right"]) in (0.0, 1.0):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
 from tokenbench.errors import MachineError, printable
-from tokenbench.store.files import make_folder, names, publish
+from tokenbench.store.files import make_folder, names, publish, sweep
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -84,4 +84,6 @@ def emptied(folder: Path, name: str) -> Path:
 
 def subfolder(folder: Path, name: str) -> Path:
     """A folder in the one that files go to, made if need be. Raises MachineError for a link there: it would lead elsewhere."""
-    return make_folder(folder / name, folder)
+    target = make_folder(folder / name, folder)
+    sweep(target, folder)
+    return target

@@ -56,6 +56,7 @@ def compare(
     """
     from tokenbench.comparison.gates import failed, parse_gate
     from tokenbench.plugins import Registry
+    from tokenbench.store.files import sweep
     from tokenbench.store.joined import JoinedRuns
     from tokenbench.store.run import Run
 
@@ -70,6 +71,7 @@ def compare(
     margins = {margin, *(gate.margin for gate in gates if gate.margin is not None)}
     comparisons = {value: run.compare(value) for value in margins}
     output.mkdir(parents=True, exist_ok=True)
+    sweep(output, output)
     for writer in writers:
         writer.write(comparisons[margin], run, output, sys.stdout)
     reasons = [

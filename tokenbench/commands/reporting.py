@@ -57,13 +57,14 @@ def write_reports(
     definitions: folders of task definitions that may be used. data: `TASK=FOLDER` that may be read.
     """
     from tokenbench.report import csv_text, write_text
-    from tokenbench.store.files import make_folder
+    from tokenbench.store.files import make_folder, sweep
     from tokenbench.store.run import Run
 
     writers = [known.get("reports", name)() for name in formats]
     finished = Run.open(folder, known, definitions, data)
     comparison, official = finished.compare(), finished.official()
     target = make_folder(folder / "report", folder)
+    sweep(target, folder)
     written = [path.name for writer in writers for path in writer.write(comparison, finished, target, sys.stdout)]
     if written:
         click.echo(f"reports in {target}: {', '.join(written[:MOST])}{' …' if len(written) > MOST else ''}", err=True)

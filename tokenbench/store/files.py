@@ -123,14 +123,16 @@ def set_aside(path: Path, root: Path) -> Path:
 
 def make_folder(folder: Path, root: Path) -> Path:
     """Make a folder, and those above it as far as they are not there. Raises MachineError for a link on the way."""
-    root.mkdir(parents=True, exist_ok=True)
-    if folder != root:
-        make_folder(folder.parent, root)
-        found = _found(folder, root)
+    if not root.is_dir():
+        root.mkdir(parents=True, exist_ok=True)
+    at = root
+    for part in folder.relative_to(root).parts:
+        at = at / part
+        found = _found(at, root)
         if found is None:
-            folder.mkdir(exist_ok=True)
+            at.mkdir(exist_ok=True)
         elif not stat.S_ISDIR(found.st_mode):
-            raise MachineError(f"{folder} is not a folder", "remove what stands in its place")
+            raise MachineError(f"{at} is not a folder", "remove what stands in its place")
     return folder
 
 
