@@ -25,6 +25,7 @@ CHANGES = (
     "write half",
 )
 READS = ("open", "read", "lstat", "stat", "listdir", "scandir")
+SIMPLE = [name for name in (*CHANGES, *READS) if hasattr(os, name) and name not in ("open", "read", "write")]
 Watch = Callable[[str, str], None]
 """Told of every system call on the directory before it is made: its name, and the path."""
 
@@ -59,52 +60,57 @@ class Dead(Points):
 @contextmanager
 def watched(folder: Path, watch: Watch) -> Iterator[None]:
     """Have every system call on a directory and what is in it watched, as far as Python code makes it."""
-    root, opened = os.path.abspath(folder), {}
+    watcher = Watcher(folder, watch)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SIMPLE:
+            patch.setattr(os, name, watcher.call(name, getattr(os, name)))
+        for name in ("open", "close", "fdopen"):
+            patch.setattr(os, name, getattr(watcher, name))
+        yield
 
-    def inside(path: Any) -> str:
-        """The path if it lies in the directory, else nothing."""
-        if isinstance(path, int):
-            return opened.get(path, "")
-        place = os.path.abspath(os.fsdecode(path))
-        return place if place == root or place.startswith(root + os.sep) else ""
 
-    def watching(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+class Watcher:
+    """Calls of the module `os`, told of before they are made where they concern the directory."""
+
+    def __init__(self, folder: Path, watch: Watch) -> None:
+        self._root, self._watch = os.path.abspath(folder), watch
+        self._opened: dict[int, str] = {}
+        self._open, self._close, self._fdopen = os.open, os.close, os.fdopen
+
+    def call(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched_call(path: Any = ".", *args: Any, **options: Any) -> Any:
-            if place := inside(path):
-                watch(name, place)
+            if place := self._inside(path):
+                self._watch(name, place)
             return call(path, *args, **options)
 
         return watched_call
 
-    def watched_open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-        place = inside(path)
+    def open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        place = self._inside(path)
         if place:
             new = flags & os.O_CREAT and not os.path.lexists(place)
-            watch("create" if new else "truncate" if flags & os.O_TRUNC else "open", place)
-        handle = there["open"](path, flags, mode, dir_fd=dir_fd)
+            self._watch("create" if new else "truncate" if flags & os.O_TRUNC else "open", place)
+        handle = self._open(path, flags, mode, dir_fd=dir_fd)
         if place:
-            opened[handle] = place
-        return int(handle)
+            self._opened[handle] = place
+        return handle
 
-    def watched_close(handle: int) -> None:
-        opened.pop(handle, None)
-        there["close"](handle)
+    def close(self, handle: int) -> None:
+        self._opened.pop(handle, None)
+        self._close(handle)
 
-    def watched_fdopen(handle: int, mode: str = "r", *args: Any, **options: Any) -> Any:
-        if not inside(handle):
-            return there["fdopen"](handle, mode, *args, **options)
-        raw = Raw(handle, mode.replace("b", ""), inside(handle), watch, lambda: opened.pop(handle, None))
+    def fdopen(self, handle: int, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if not (place := self._inside(handle)):
+            return self._fdopen(handle, mode, *args, **options)
+        raw = Raw(handle, mode.replace("b", ""), place, self._watch, lambda: self._opened.pop(handle, None))
         return io.BufferedReader(raw) if mode == "rb" else io.BufferedWriter(raw)
 
-    simple = [name for name in (*CHANGES, *READS) if hasattr(os, name) and name not in ("open", "read", "write")]
-    there = {name: getattr(os, name) for name in (*simple, "open", "close", "fdopen")}
-    with pytest.MonkeyPatch.context() as patch:
-        for name in simple:
-            patch.setattr(os, name, watching(name, there[name]))
-        patch.setattr(os, "open", watched_open)
-        patch.setattr(os, "close", watched_close)
-        patch.setattr(os, "fdopen", watched_fdopen)
-        yield
+    def _inside(self, path: Any) -> str:
+        """The path if it lies in the directory, else nothing."""
+        if isinstance(path, int):
+            return self._opened.get(path, "")
+        place = os.path.abspath(os.fsdecode(path))
+        return place if place == self._root or place.startswith(self._root + os.sep) else ""
 
 
 class Raw(io.FileIO):

@@ -134,6 +134,14 @@ def test_killed_between_any_two_system_calls_the_same_command_goes_on(
     assert killed_everywhere(execute, whole, tmp_path, 1) > 150
 
 
+def outcome(execute: Execute, folder: Path) -> BaseException | None:
+    try:
+        execute(folder)
+    except (OSError, MachineError, MemoryError) as error:
+        return error
+    return None
+
+
 def failed_everywhere(
     execute: Execute, whole: Path, half: Path, tmp_path: Path, names: tuple[str, ...], errors: list[Any], part: int
 ) -> int:
@@ -152,12 +160,8 @@ def failed_everywhere(
         before = finals(folder)
         with pytest.MonkeyPatch.context() as patch, watched(folder, Points(names, at, fail)):
             kept = Kept(patch)
-            try:
-                execute(folder)
-            except (MachineError, MemoryError):
-                pass
-            except OSError as said:
-                assert said.filename, f"point {at}: {said!r} names no file"
+            said = outcome(execute, folder)
+            assert not isinstance(said, OSError) or said.filename, f"point {at}: {said!r} names no file"
         assert finals(folder).items() >= before.items(), f"point {at}: a finished cell was run again"
         assert not there.intersection(kept.answers), f"point {at}: an answer was computed again"
         assert not Store(folder).broken(), f"point {at}: a sound cell was set aside"
