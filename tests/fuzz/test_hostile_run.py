@@ -247,7 +247,9 @@ def test_nothing_in_the_place_of_a_file_does_harm(
 def test_nothing_in_the_place_of_any_file_does_harm(
     command: str, good: Path, victim: Path, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cases = [case for case in every_case(good) if case[2] == command]
+    every = [case for case in every_case(good) if case[2] == command]
+    links = [case for case in every if case[1] in ("a link to a file", "a hard link")]
+    cases = [*links, *random.Random(4).sample(sorted({*every} - {*links}), 60)]
     wrong = tried(cases, good, victim, server, tmp_path, capsys)
     assert not wrong, f"{len(wrong)} of {len(cases)}\n" + "\n".join(wrong)
 
@@ -255,8 +257,8 @@ def test_nothing_in_the_place_of_any_file_does_harm(
 @pytest.mark.parametrize(
     ("place", "command"),
     [
-        ("run.json", "status"), ("lock", "status"), ("cells", "status"), ("journal", "status"), ("cells/ID.parquet", "report"),
-        ("report", "report"), ("report/figures", "report"), ("bench.json", "report"), ("cells/ID.json", "report"), ("logs/ID.log", "resume"),
+        ("run.json", "status"), ("lock", "status"), ("cells", "status"), ("journal", "status"), ("cells/FIRST.parquet", "report"),
+        ("report", "report"), ("report/figures", "report"), ("bench.json", "report"), ("cells/FIRST.json", "report"), ("logs/ID.log", "resume"),
         ("journal/ID.WRITER.jsonl", "resume"), ("lock", "resume"), ("judge", "judge"), ("judge/NAME/verdicts.jsonl", "judge"),
     ],
 )  # fmt: skip
@@ -271,9 +273,14 @@ def test_what_is_no_file_of_the_run_is_named(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    second = json.loads((good / "run.json").read_text())["cells"][1]["id"]
+    first, second = (cell["id"] for cell in json.loads((good / "run.json").read_text())["cells"])
     (judge,) = (path.name for path in (good / "judge").iterdir())
-    name = place.replace("ID", second).replace("WRITER", f"{socket.gethostname()}.{os.getpid()}").replace("NAME", judge)
+    name = (
+        place.replace("FIRST", first)
+        .replace("ID", second)
+        .replace("WRITER", f"{socket.gethostname()}.{os.getpid()}")
+        .replace("NAME", judge)
+    )
     run = hostile(good, tmp_path / "run", name, KINDS[kind], victim)
     code = call(*commands(run, server, tmp_path)[command])
     said = capsys.readouterr().err
@@ -338,7 +345,7 @@ def test_what_only_the_run_names_is_neither_fetched_nor_read(
     spec: dict[str, Any] = {
         "a model of the hub": {"models": [EVIL]},
         "a model folder": {"models": [str(victim)]},
-        "data": {"data": [f"attribute={victim}"]},
+        "data": {"suite": "lmms:pope", "tasks": ["pope"], "data": [f"pope={victim}"]},
         "definitions": {"definitions": [str(victim)]},
         "a plug-in": {},
     }[what]
