@@ -1,17 +1,19 @@
 """The contract of a report format: it is handed a finished comparison and shows it; it tests nothing itself."""
 
+import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
-from tokenbench.errors import printable
-from tokenbench.store.files import publish
+from tokenbench.errors import MachineError, printable
+from tokenbench.store.files import make_folder, names, publish, sweep
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MARK = ".tokenbench"  # a folder that a report made, and may empty
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
 
 
@@ -62,6 +64,26 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """As `write_text`, for a file that is no text."""
+    """`write_text` for what is no text."""
     publish(path, content)
     return path
+
+
+def emptied(folder: Path, name: str) -> Path:
+    """An empty folder in the one that files go to, for what another library writes there. What an earlier report left in it is
+    removed. Raises MachineError for a folder that holds anything else."""
+    target = subfolder(folder, name)
+    if (there := names(target, folder)) and MARK not in there:
+        raise MachineError(
+            f"{target} holds what no report wrote", "move it away, or name another folder for the reports"
+        )
+    shutil.rmtree(target)
+    publish(subfolder(folder, name) / MARK, b"")
+    return target
+
+
+def subfolder(folder: Path, name: str) -> Path:
+    """A folder in the one that files go to, made if need be. Raises MachineError for a link there: it would lead elsewhere."""
+    target = make_folder(folder / name, folder)
+    sweep(target, folder)
+    return target

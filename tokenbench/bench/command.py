@@ -63,7 +63,7 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     from tokenbench.models.source import configuration
     from tokenbench.plugins import Registry
     from tokenbench.store.directory import Store
-    from tokenbench.store.files import publish
+    from tokenbench.store.files import publish, sweep
 
     folder = Store.open(output).folder if output else None
     models, strategies, budgets, visual_tokens = (
@@ -86,6 +86,7 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     content = {"schema_version": SCHEMA_VERSION, "models": [one.to_json() for one in found]}
     if folder:
         try:
+            sweep(folder, folder)
             publish(folder / FILE, json.dumps(content, indent=2).encode())
         except OSError as error:
             raise MachineError(f"cannot write {folder / FILE}: {error.strerror or error}") from None

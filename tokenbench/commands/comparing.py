@@ -8,7 +8,18 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.options import Finite, Place, flat, list_option, plugin_option
+from tokenbench.commands.options import (
+    Finite,
+    Place,
+    absolute,
+    data_of_run_option,
+    flat,
+    list_option,
+    looking,
+    named_data,
+    plugin_option,
+    tasks_dir_option,
+)
 from tokenbench.errors import GateError, UsageError
 from tokenbench.output import say
 
@@ -26,13 +37,18 @@ CONDITION = (
 @click.option("--margin", type=Finite(min=0), default=1.0, show_default=True, help="Points of retention.")
 @list_option("--format", "formats", default="terminal", help="Report formats.")
 @click.option("-o", "--output", type=Place(file_okay=False), default=".", help="For files of a format.")
+@tasks_dir_option
+@data_of_run_option
 @plugin_option
+@looking
 def compare(
     folders: tuple[Path, ...],
     conditions: tuple[str, ...],
     margin: float,
     formats: Sequence[Sequence[str]],
     output: Path,
+    tasks_dir: Sequence[Sequence[str]],
+    data: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
 ) -> None:
     """Compare two runs in pairs, on the samples they share; or set conditions on one.
@@ -41,6 +57,7 @@ def compare(
     """
     from tokenbench.comparison.gates import failed, parse_gate
     from tokenbench.plugins import Registry
+    from tokenbench.store.files import sweep
     from tokenbench.store.joined import JoinedRuns
     from tokenbench.store.run import Run
 
@@ -49,11 +66,13 @@ def compare(
     gates = [parse_gate(text) for text in conditions]
     known = Registry(plugin_files)
     writers = [known.get("reports", name)() for name in flat(formats)]
-    runs = [Run.open(folder, known) for folder in folders]
+    trusted = absolute(flat(tasks_dir)), named_data(data)
+    runs = [Run.open(folder, known, *trusted) for folder in folders]
     run = JoinedRuns(*runs) if len(runs) == 2 else runs[0]
     margins = {margin, *(gate.margin for gate in gates if gate.margin is not None)}
     comparisons = {value: run.compare(value) for value in margins}
     output.mkdir(parents=True, exist_ok=True)
+    sweep(output, output)
     for writer in writers:
         writer.write(comparisons[margin], run, output, sys.stdout)
     reasons = [
@@ -78,6 +97,7 @@ def compare(
 )
 @click.option("--deff", type=Finite(min=1), help="Design effect of a difference.  [default: the pilot's, or 1.3]")
 @click.option("--seconds", type=Finite(min=0), help="Of one answer.  [default: the pilot's]")
+@looking
 def plan(
     difference: float, samples: int, strategies: int, budgets: int, pilot: Path | None, **given: float | None
 ) -> None:

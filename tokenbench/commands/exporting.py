@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.options import plugin_option
+from tokenbench.commands.options import looking, plugin_option
 from tokenbench.output import say
 
 __all__ = ["export"]
@@ -16,6 +16,7 @@ __all__ = ["export"]
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--to", "target", required=True, type=click.Path(path_type=Path), help="New folder of the data set.")
 @plugin_option
+@looking
 def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
     """Write a run as a data set: Parquet tables and a card, ready for a hub.
 

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.options import Finite, Place, absolute, flat, list_option, plugin_option
+from tokenbench.commands.options import (
+    Finite,
+    Place,
+    absolute,
+    data_of_run_option,
+    flat,
+    list_option,
+    looking,
+    named_data,
+    plugin_option,
+)
 from tokenbench.output import say
 
 __all__ = ["judge"]
@@ -21,6 +31,7 @@ __all__ = ["judge"]
 @click.option("--model", required=True, help="The judge, by the name and version that the server knows.")
 @list_option("--tasks", help="Only these tasks of the run.")
 @list_option("--tasks-dir", help="Folders with the run's own task definitions.")
+@data_of_run_option
 @click.option(
     "--key-from",
     default="OPENAI_API_KEY",
@@ -35,6 +46,7 @@ __all__ = ["judge"]
 @click.option("--retry-failed", is_flag=True, help="Ask again about answers that got no verdict.")
 @list_option("--format", "formats", default="terminal,markdown,csv", help="Report formats.")
 @plugin_option
+@looking
 def judge(
     folder: Path,
     url: str,
@@ -60,7 +72,7 @@ def judge(
     writers = [known.get("reports", name)() for name in flat(lists["formats"])]
     who = Judge(url, model, os.environ.get(key_from, ""), timeout=timeout)
     rated, target = judged(
-        Run.open(folder, known, absolute(flat(lists["tasks_dir"]))),
+        Run.open(folder, known, absolute(flat(lists["tasks_dir"])), named_data(lists["data"])),
         who,
         flat(lists["tasks"]),
         workers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.commands.options import absolute, flat, whole_numbers
+from tokenbench.commands.options import absolute, flat, named_data, whole_numbers
 from tokenbench.errors import UsageError
 from tokenbench.output import say
 
@@ -20,7 +20,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     from tokenbench.budget import Budget
     from tokenbench.naming import parse_strategy
     from tokenbench.runner.spec import FLOORS, VANILLA, Spec
-    from tokenbench.suites import data_folders, resolve_suite
+    from tokenbench.suites import resolve_suite
 
     named = flat(options["strategies"])
     if not named:
@@ -29,7 +29,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     strategies = tuple(name for name in strategies if name != VANILLA)
     budgets = flat(options["budgets"])
     seeds = flat(options["seeds"])
-    data = tuple(f"{task}={path.resolve()}" for task, path in data_folders(flat(options["data"])).items())
+    data = named_data(options["data"])
     definitions = absolute(flat(options["tasks_dir"]))
     suite, tasks = resolve_suite(options["suite"], flat(options["tasks"]), known, data, definitions)
     if not options["models"] and not suite.model:

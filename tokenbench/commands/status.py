@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tokenbench.commands.options import Place, absolute, flat, plugin_option, tasks_dir_option
+from tokenbench.commands.options import (
+    Place,
+    absolute,
+    data_of_run_option,
+    flat,
+    looking,
+    models_of_run_option,
+    named_data,
+    plugin_option,
+    tasks_dir_option,
+)
 from tokenbench.errors import TokenBenchError
 from tokenbench.output import say, say_json
 
@@ -78,17 +88,27 @@ class Status:
         return {**asdict(self), "counts": self.counts, "answers": self.answers, "samples": self.samples}
 
 
-def status_of(folder: Path, known: Registry, definitions: Sequence[str] = ()) -> Status:
-    """definitions: folders of task definitions that may be used. Raises UsageError if there is no run in the folder."""
+def status_of(
+    folder: Path,
+    known: Registry,
+    definitions: Sequence[str] = (),
+    data: Sequence[str] = (),
+    models: Sequence[str] = (),
+) -> Status:
+    """definitions, data, models: what the user names again, so that it may be read.
+
+    Raises UsageError if there is no run in the folder.
+    """
     from tokenbench.store.directory import Store
     from tokenbench.store.lock import holder
     from tokenbench.store.run import Run
 
-    run, store = Run.open(folder, known, definitions), Store.open(folder)
+    run, store = Run.open(folder, known, definitions, data), Store.open(folder)
     who = holder(folder)
     cells = [_state(store, cell, run.manifest, who is not None) for cell in run.manifest["cells"]]
     try:
         run.check_plugins()
+        run.check_models(models)
         changed, unknown = _changed(run, known), ""
     except TokenBenchError as error:
         changed, unknown = {}, f"{error} ({error.hint})" if error.hint else str(error)
@@ -114,7 +134,7 @@ def _changed(run: Any, known: Registry) -> dict[tuple[Any, ...], list[str]]:
     from tokenbench.runner.work import works_of
 
     devices = {about["device"] for about in run.manifest["models"].values()}
-    works = works_of(run.spec(), known, devices.pop() if len(devices) == 1 else "")
+    works = works_of(run.seen_spec(), known, devices.pop() if len(devices) == 1 else "")
     now = {_key(cell.names): cell.parts for work in works.values() for cell in work.cells.values()}
     then = unpacked(run.manifest)
     return {_key(cell): differences(then[cell["id"]], now.get(_key(cell), {})) for cell in run.manifest["cells"]}
@@ -136,18 +156,22 @@ def _seconds_left(who: Mapping[str, Any] | None, answers: int, samples: int) -> 
 @click.option("-v", "--verbose", is_flag=True, help="Every cell, with its identity.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @tasks_dir_option
+@data_of_run_option
+@models_of_run_option
 @plugin_option
+@looking
 def status(
     folder: Path,
     verbose: bool,
     form: str,
-    tasks_dir: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
+    **named: Sequence[Sequence[str]],
 ) -> None:
     """Say how far a run is, what failed, and which cells would be run again because something changed."""
     from tokenbench.plugins import Registry
 
-    found = status_of(folder, Registry(plugin_files), absolute(flat(tasks_dir)))
+    definitions, data = absolute(flat(named["tasks_dir"])), named_data(named["data"])
+    found = status_of(folder, Registry(plugin_files), definitions, data, flat(named["models"]))
     if form == "json":
         say_json(found.to_json())
         return

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.errors import MachineError, UsageError, unknown
+from tokenbench.errors import UsageError, unknown
 from tokenbench.judge.question import Asked
 from tokenbench.judge.server import Judge
 from tokenbench.judge.verdicts import ProgressFactory, collect
-from tokenbench.store.files import publish
-from tokenbench.store.foreign import within
+from tokenbench.store import files
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class JudgedRun(Run):
 
     def __init__(self, run: Run, samples: pd.DataFrame, unrated: int, answers: int) -> None:
         """samples: with the judge's scores. unrated: how many of the distinct `answers` got no verdict."""
-        super().__init__(run.folder, run._known, run._definitions)
+        super().__init__(run.folder, run._known, run._definitions, run._data)
         self._judged, self._unrated, self._answers = samples, unrated, answers
 
     @property
@@ -77,15 +76,12 @@ def judged(
             "install what the run was made with",
         )
     asked = [Asked(questions[task, sample].question, target, answer) for task, sample, target, answer in rows]
-    folder = within(run.folder / "judge" / judge.identity, run.folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"cannot write to {folder}: {error.strerror}") from None
+    folder = files.make_folder(run.folder / "judge" / judge.identity, run.folder)
+    files.sweep(folder, run.folder)
     verdicts = collect(judge, asked, folder, workers, progress, retry_failed)
     samples = samples.assign(score=[verdicts[one.key] for one in asked], judge=judge.identity)
     samples = samples.astype({"score": float})
-    publish(folder / "samples.parquet", samples.to_parquet())
+    files.publish(folder / "samples.parquet", samples.to_parquet(), run.folder)
     # A unit counts as a whole, such as the two questions on one picture: without one of its verdicts it has no score.
     rated = samples[~samples["score"].isna().groupby([samples[name] for name in UNIT]).transform("any")]
     distinct = {one.key for one in asked}

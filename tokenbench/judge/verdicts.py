@@ -14,7 +14,7 @@ from tokenbench.errors import MachineError
 from tokenbench.judge.question import Asked
 from tokenbench.judge.server import Judge, NoReplyError
 from tokenbench.runner.progress import Progress
-from tokenbench.store.foreign import within
+from tokenbench.store import files
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
@@ -52,16 +52,16 @@ def collect(
 
     Raises MachineError if the server does not reply to anything, or gives no verdict on anything. What it said before is kept.
     """
-    path = within(folder / "verdicts.jsonl", folder)
+    path = folder / "verdicts.jsonl"
     every = list(dict.fromkeys(asked))
     known = _read(path)
     left = [one for one in every if (known.get(one.key) is None if retry_failed else one.key not in known)]
-    with path.open("a", encoding="utf-8", newline="\n") as file, progress(len(left)) as bar:
+    with progress(len(left)) as bar:
 
         def keep(one: Asked, verdict: Verdict) -> None:
             known[one.key] = verdict.right
-            file.write(json.dumps({"key": one.key, **verdict._asdict()}) + "\n")
-            file.flush()
+            # The first newline ends a line that a full disk or a crash may have torn.
+            files.append(path, folder, f"\n{json.dumps({'key': one.key, **verdict._asdict()})}\n".encode())
             bar.advance(1, judge.model)
 
         if left:
@@ -140,8 +140,7 @@ class _Pass:
 def _read(path: Path) -> dict[str, float | None]:
     """The verdicts of a file, the last one on each question; a torn line, or one that says something else, is none."""
     known: dict[str, float | None] = {}
-    content = path.read_bytes() if path.exists() else b""
-    for line in content.split(b"\n"):
+    for line in files.read_lines(path, path.parent) if files.is_file(path, path.parent) else ():
         try:
             verdict = json.loads(line)
             right = verdict["right"]
@@ -149,7 +148,4 @@ def _read(path: Path) -> dict[str, float | None]:
                 known[str(verdict["key"])] = right if right is None else float(right)
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             continue
-    if content and not content.endswith(b"\n"):
-        with path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write("\n")
     return known

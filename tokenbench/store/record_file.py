@@ -8,22 +8,45 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tokenbench.store.foreign import ordinary
+from tokenbench.errors import MachineError, brief
+from tokenbench.store import files
 
-__all__ = ["read_records"]
+__all__ = ["DamagedError", "read_records"]
 
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
+MOST_PACKED = 2**32  # bytes of the file itself
 LATER = ("unit", "stratum", "lattice", "text_tokens", "seconds")  # which files of older versions lack
 LATTICE = 4  # frames, height, width, leading tokens
+
+
+class DamagedError(MachineError):
+    """What a file holds is not what a run wrote: to read it again does not help."""
 
 
 def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:
     """The records in a file of the run in `root`.
 
-    Raises OSError, ValueError or an ArrowException for a file that is damaged, or holds anything but records.
+    Raises DamagedError for a file that is damaged, or holds anything but records; MachineError if it cannot be read now.
     """
-    ordinary(path, root)
-    with pq.ParquetFile(path) as file:
+    try:
+        content = files.read(path, root, MOST_PACKED)
+    except OSError as error:
+        raise MachineError(
+            f"{path} cannot be read: {error.strerror or error}", "nothing is lost: run the same command again"
+        ) from None
+    try:
+        # From memory: whatever goes wrong from here on lies in what the file holds, not in the disk.
+        return _parsed(content, schema)
+    except MemoryError:
+        raise MachineError(
+            f"there is not enough memory for {path}", "free some; if there is plenty, delete the file and run again"
+        ) from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DamagedError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
+
+
+def _parsed(content: bytes, schema: pa.Schema) -> pa.Table:
+    with pq.ParquetFile(pa.BufferReader(content)) as file:
         about = file.metadata
         size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
         if about.num_rows > MOST_ROWS or size > MOST_BYTES:

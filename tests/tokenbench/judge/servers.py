@@ -73,7 +73,7 @@ class Server:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -96,7 +96,7 @@ class Server:
 
 def silent(total: int) -> Any:
     """No progress."""
-    return progress(total, open(os.devnull, "w", encoding="utf-8"), True)  # noqa: SIM115
+    return progress(total, open(os.devnull, "w", encoding="utf-8"), True)
 
 
 __all__ = ["Progress", "Request", "Server", "said", "silent", "yes_to_r"]
