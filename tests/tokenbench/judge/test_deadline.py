@@ -89,7 +89,7 @@ def test_a_signal_ends_the_pass_at_once_and_what_was_said_is_kept(
     arguments = ["judge", *answered(tmp_path, *[["red", "rose", "ruby"]] * 3), "--url", server.url, "--workers", "1"]
     assert call(*arguments, "--format", "csv") == 0
     (path,) = (tmp_path / "run" / "judge").glob("*/verdicts.jsonl")
-    path.write_text(path.read_text().splitlines()[0] + "\n")
+    path.write_text(path.read_text().splitlines()[1] + "\n")
 
     server.asked.clear()
     server.raw = slow
@@ -107,4 +107,4 @@ def test_a_signal_ends_the_pass_at_once_and_what_was_said_is_kept(
     assert "Traceback" not in told
     interrupted = "error: interrupted (the same command goes on where it stopped)"
     assert [line for line in told.splitlines() if line] == ([interrupted] if code == 130 else [])
-    assert [json.loads(line)["right"] for line in path.read_text().splitlines()] == [1.0]
+    assert [json.loads(line)["right"] for line in path.read_text().splitlines() if line] == [1.0]
