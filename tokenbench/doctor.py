@@ -199,6 +199,8 @@ def _requirements() -> Iterator[tuple[Requirement, str]]:
 
 def _tried(code: str) -> tuple[int, str, str]:
     """Exit code, output and last line of the errors of Python code in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", errors="replace"
+    )
     lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
     return done.returncode, done.stdout.strip(), lines[-1].strip()[:300]

@@ -115,7 +115,7 @@ def _is_folder(source: str) -> bool:
 
 def _model_type(config: Path) -> str:
     try:
-        return str(json.loads(config.read_text())["model_type"])
+        return str(json.loads(config.read_text(encoding="utf-8"))["model_type"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MachineError(f"{config} cannot be read: {brief(error)}", "fetch the folder anew") from None
 
