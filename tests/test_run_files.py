@@ -54,14 +54,15 @@ OTHERS = {
 }  # fmt: skip
 INSIDE = {
     "tokenbench/store/directory.py": {
+        "FileLock",
         "exists",
         "is_dir",
         "is_file",
         "is_symlink",
         "write_table",
-    },  # of the root; a buffer
+    },  # after `files.check_lock`; of the root; to a buffer
     "tokenbench/store/lock.py": {"FileLock"},  # after `files.check_lock`
-    "tokenbench/store/record_file.py": {"ParquetFile"},  # of bytes
+    "tokenbench/store/record_file.py": {"ParquetFile", "read_metadata"},  # of bytes
     "tokenbench/judge.py": {"to_parquet"},  # to bytes
     "tokenbench/executors/slurm.py": {"mkdtemp"},  # in a folder that the door made
     "tokenbench/report.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link

@@ -58,8 +58,8 @@ def test_what_is_appended_is_what_is_read(written: list[dict[str, Any]]) -> None
         store.start({"schema_version": SCHEMA_VERSION, "spec": SPEC, "cells": []})
         store.append((CELL, one) for one in written)
         keys = [one["sample"] for one in written]
-        assert store.done(CELL) == set(keys)
-        store.finish(CELL, keys[::-1], {})
+        assert store.done(CELL) == {(key, "") for key in keys}
+        store.finish(CELL, dict.fromkeys(keys[::-1], ""), {})
         store.sweep(CELL)
         read = Store.open(Path(folder) / "run").records(CELL).to_pylist()
     assert [one["sample"] for one in read] == keys[::-1]
@@ -97,7 +97,7 @@ def test_junk_in_a_journal_is_as_if_it_were_not_there(tmp_path: Path, line: str)
     store.make()
     store.append([(CELL, record(0, right=True, tokens=4))])
     (tmp_path / "run" / "journal" / f"{CELL}.other.1.jsonl").write_text(f"{line}\n")
-    assert store.done(CELL) == {"s0"}
+    assert store.done(CELL) == {("s0", "")}
 
 
 @pytest.mark.parametrize("change", [{"kept": "all"}, {"score": "high"}, {"answer": 5}, {"visual_tokens": 2**40}])
@@ -106,13 +106,13 @@ def test_a_record_that_no_run_wrote_is_named(tmp_path: Path, change: dict[str, A
     store.make()
     store.append([(CELL, {**record(0, right=True, tokens=4), **change})])
     with pytest.raises(MachineError, match=r"holds what no run wrote"):
-        store.finish(CELL, ["s0"], {})
+        store.finish(CELL, {"s0": ""}, {})
 
 
 def begin(folder: Path) -> None:
     """What a run does before its first answer."""
     store = Store(folder)
-    store.check(SPEC)
+    store.check()
     store.make()
     with held(folder, 0):
         empty: dict[str, Any] = {"cells": [], "parts": {}, "tasks": {}, "models": {}, "plugin_files": []}
@@ -136,11 +136,22 @@ def test_killed_at_any_point_before_the_first_answer_it_begins_again(tmp_path: P
             "logs",
             "report",
             "run.json",
+            "run.lock",
         ]
 
 
 @pytest.mark.parametrize(
-    "ask", [Store.done, Store.is_done, Store.failure, Store.journaled, Store.records, Store.summary]
+    "ask",
+    [
+        Store.done,
+        Store.published,
+        Store.count,
+        Store.records_of,
+        Store.failure,
+        Store.journaled,
+        Store.records,
+        Store.summary,
+    ],
 )
 @pytest.mark.parametrize("cell", IDS)
 def test_no_error_of_the_disk_is_mistaken_for_what_a_run_holds(

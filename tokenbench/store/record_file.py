@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,11 +13,12 @@ import pyarrow.parquet as pq
 from tokenbench.errors import MachineError, brief
 from tokenbench.store import files
 
-__all__ = ["DamagedError", "read_records"]
+__all__ = ["DamagedError", "count_records", "read_records"]
 
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
 MOST_PACKED = 2**32  # bytes of the file itself
-LATER = ("unit", "stratum", "lattice", "text_tokens", "seconds")  # which files of older versions lack
+LATER = ("unit", "stratum", "asked", "lattice", "text_tokens", "seconds")  # which files of older versions lack
+T = TypeVar("T")
 LATTICE = 4  # frames, height, width, leading tokens
 
 
@@ -28,6 +31,15 @@ def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:
 
     Raises DamagedError for a file that is damaged, or holds anything but records; MachineError if it cannot be read now.
     """
+    return _understood(path, root, lambda content: _parsed(content, schema))
+
+
+def count_records(path: Path, root: Path) -> int:
+    """How many records a file says that it holds. Raises as `read_records` does."""
+    return _understood(path, root, lambda content: int(pq.read_metadata(content).num_rows))
+
+
+def _understood(path: Path, root: Path, parse: Callable[[pa.BufferReader], T]) -> T:
     try:
         content = files.read(path, root, MOST_PACKED)
     except OSError as error:
@@ -36,7 +48,7 @@ def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:
         ) from None
     try:
         # From memory: whatever goes wrong from here on lies in what the file holds, not in the disk.
-        return _parsed(content, schema)
+        return parse(pa.BufferReader(content))
     except MemoryError:
         raise MachineError(
             f"there is not enough memory for {path}", "free some; if there is plenty, delete the file and run again"
@@ -45,8 +57,8 @@ def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:
         raise DamagedError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
 
 
-def _parsed(content: bytes, schema: pa.Schema) -> pa.Table:
-    with pq.ParquetFile(pa.BufferReader(content)) as file:
+def _parsed(content: pa.BufferReader, schema: pa.Schema) -> pa.Table:
+    with pq.ParquetFile(content) as file:
         about = file.metadata
         size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
         if about.num_rows > MOST_ROWS or size > MOST_BYTES:
