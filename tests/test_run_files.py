@@ -42,6 +42,7 @@ OTHERS = {
     "tokenbench/images.py": {"open", "stat"},  # pictures of data sets
     "tokenbench/models/source.py": {"exists", "is_dir", "is_file", "iterdir", "open", "read_text"},  # model folders
     "tokenbench/models/weights.py": {"glob", "read_text", "safe_open"},  # model folders
+    "tokenbench/output.py": {"FileIO", "open"},  # the standard streams; the null device
     "tokenbench/plugins.py": {"is_file"},  # files named with --plugin
     "tokenbench/runner/identity.py": {"open"},  # source of modules
     "tokenbench/scaffold/__init__.py": {"exists", "mkdir", "read_text", "write_text"},  # a new package
@@ -63,7 +64,7 @@ INSIDE = {
     },  # after `files.check_lock`; of the root; to a buffer
     "tokenbench/store/lock.py": {"FileLock"},  # after `files.check_lock`
     "tokenbench/store/record_file.py": {"ParquetFile", "read_metadata"},  # of bytes
-    "tokenbench/judge.py": {"to_parquet"},  # to bytes
+    "tokenbench/judge/rated.py": {"to_parquet"},  # to bytes
     "tokenbench/executors/slurm.py": {"mkdtemp"},  # in a folder that the door made
     "tokenbench/report.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link
     "reports/tokenbench_reports/figures.py": {"savefig"},  # to bytes

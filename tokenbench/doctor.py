@@ -115,7 +115,11 @@ def _gpu() -> Finding:
 
 
 def _memory() -> Finding:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
+    try:
+        import psutil
+    except ImportError as error:
+        return Finding("memory", "warn", f"not known: {error}", "pip install psutil")
+    total = psutil.virtual_memory().total / GB
     if total < 6:
         return Finding(
             "memory", "warn", f"{total:.0f} GB", "enough for the toy models only; name a smaller --batch-size"

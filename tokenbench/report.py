@@ -52,7 +52,7 @@ def csv_text(table: "pd.DataFrame") -> str:
     def safe(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        text = printable(value) if any(sign < " " for sign in value) else value
+        text = value if value.isprintable() else printable(value)
         return f"'{text}" if value.startswith(FORMULA) else text
 
     return str(table.map(safe).rename(columns=safe).to_csv(index=False, lineterminator="\n"))

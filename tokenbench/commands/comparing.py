@@ -23,6 +23,7 @@ from tokenbench.commands.options import (
     tasks_dir_option,
 )
 from tokenbench.errors import GateError, UsageError
+from tokenbench.output import say
 
 __all__ = ["claims", "compare", "plan"]
 
@@ -119,7 +120,7 @@ def plan(
     about = assumed(Run.open(pilot).samples()) if pilot else Assumptions()
     about = replace(about, **{name: value for name, value in given.items() if value is not None})
     for line in planned(difference, samples, strategies, budgets, about).lines():
-        click.echo(line)
+        say(line)
 
 
 @click.command()
@@ -142,11 +143,9 @@ def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
         rows = [row for row in rows if not names or getattr(row, field) in names]
     if not only_audit:
         for row in rows:
-            click.echo(row)
+            say(row)
     findings = list(audit(rows))
     count = sum(len(row.claims) for row in rows)
-    click.echo(
-        f"{count} published numbers; the audit finds {len(findings)} that do not add up" + (":" if findings else "")
-    )
+    say(f"{count} published numbers; the audit finds {len(findings)} that do not add up" + (":" if findings else ""))
     for finding in findings:
-        click.echo(f"  {finding}")
+        say(f"  {finding}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tokenbench.commands.options import looking, plugin_option
+from tokenbench.output import say
 
 __all__ = ["export"]
 
@@ -26,4 +27,4 @@ def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
     from tokenbench.store.run import Run
 
     for path in export_run(Run.open(folder, Registry(plugin_files)), target):
-        click.echo(path)
+        say(path)

@@ -155,9 +155,11 @@ peek_option = click.option(
 
 def show_scores(run: Run) -> None:
     """Print a run's scores, a line a cell."""
+    from tokenbench.output import say
+
     for row in run.scores().to_dict("records"):
         named = "  ".join(str(row[name]) for name in ("model", "strategy", "budget", "task"))
-        click.echo(f"{named}  {100 * row['score']:.1f} % of {row['samples']}")
+        say(f"{named}  {100 * row['score']:.1f} % of {row['samples']}")
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")

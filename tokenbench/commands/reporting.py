@@ -20,6 +20,7 @@ from tokenbench.commands.options import (
     plugin_option,
     tasks_dir_option,
 )
+from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -67,7 +68,7 @@ def write_reports(
     sweep(target, folder)
     written = [path.name for writer in writers for path in writer.write(comparison, finished, target, sys.stdout)]
     if written:
-        click.echo(f"reports in {target}: {', '.join(written[:MOST])}{' …' if len(written) > MOST else ''}", err=True)
+        say(f"reports in {target}: {', '.join(written[:MOST])}{' …' if len(written) > MOST else ''}", err=True)
     if len(official):
         write_text(target / "official.csv", csv_text(official))
-        click.echo(f"the benchmarks' own numbers: {target / 'official.csv'}", err=True)
+        say(f"the benchmarks' own numbers: {target / 'official.csv'}", err=True)

@@ -29,8 +29,9 @@ from tokenbench.commands.options import (
     tasks_dir_option,
 )
 from tokenbench.commands.reporting import write_reports
-from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
+from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError, of_machine
 from tokenbench.executors.options import executor_options
+from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.executors import Executor
@@ -187,21 +188,18 @@ def _carry_out(
     from tokenbench.store.directory import Store
 
     try:
-        say = partial(click.echo, err=True)
-        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed, say)
+        told = partial(say, err=True)
+        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed, told)
     except TokenBenchError:
         raise
-    except OSError as error:
-        raise MachineError(
-            f"{error.filename or folder}: {error.strerror or error}", "mend it and run again to go on"
-        ) from error
-    except MemoryError as error:
-        raise MachineError(f"there is not enough memory to go on with {folder}", "free some and run again") from error
     except Exception as error:
+        if trouble := of_machine(error):
+            where = "" if str(folder) in str(trouble) else f"{folder}: "
+            raise MachineError(f"{where}{trouble}", "mend it and run again to go on") from error
         raise TokenBenchError(f"internal error: {type(error).__name__}: {error}", _trace_kept(folder, error)) from error
-    click.echo(f"run: {folder}", err=True)
+    say(f"run: {folder}", err=True)
     if broken := Store(folder).broken():
-        click.echo(
+        say(
             f"warning: damaged files of cells were set aside, and these cells run again: {folder / 'cells' / broken[0]}"
             + (f" and {len(broken) - 1} more" if broken[1:] else ""),
             err=True,

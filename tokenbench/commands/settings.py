@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from tokenbench.commands.options import absolute, flat, named_data, whole_numbers
 from tokenbench.errors import UsageError
+from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -78,8 +77,6 @@ def show_cells(spec: Spec, known: Registry) -> None:
     for model in spec.models:
         for arm in chosen:
             seed = f"seed {arm.seed}" if arm.named.strategy.stochastic else ""
-            click.echo(f"{model}  {arm.named.name}  {arm.budget}  {seed}".rstrip())
+            say(f"{model}  {arm.named.name}  {arm.budget}  {seed}".rstrip())
     cells = len(spec.models) * len(chosen) * len(tasks)
-    click.echo(
-        f"{cells} cells of {len(tasks)} tasks, {samples * len(spec.models) * len(chosen)} answers; nothing was run"
-    )
+    say(f"{cells} cells of {len(tasks)} tasks, {samples * len(spec.models) * len(chosen)} answers; nothing was run")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from tokenbench.commands.options import (
     tasks_dir_option,
 )
 from tokenbench.errors import TokenBenchError
+from tokenbench.output import say, say_json
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -187,24 +187,24 @@ def status(
     definitions, data = absolute(flat(named["tasks_dir"])), named_data(named["data"])
     found = status_of(folder, Registry(plugin_files), definitions, data, flat(named["models"]))
     if form == "json":
-        click.echo(json.dumps(found.to_json(), indent=2))
+        say_json(found.to_json())
         return
-    click.echo(f"{folder}: {', '.join(f'{number} {state}' for state, number in found.counts.items())}")
-    click.echo(f"{found.answers} of {found.samples} answers")
+    say(f"{folder}: {', '.join(f'{number} {state}' for state, number in found.counts.items())}")
+    say(f"{found.answers} of {found.samples} answers")
     if found.holder is not None:
         by = f"process {found.holder.get('pid', '?')} on {found.holder.get('host', '?')}"
         left = f", about {_duration(found.seconds_left)} left" if found.seconds_left is not None else ""
-        click.echo(f"run by {by}{left}")
+        say(f"run by {by}{left}")
     for cell in found.cells:
         if verbose or cell.reason or cell.stale:
             why = cell.reason or ("stale: " + "; ".join(cell.stale) if cell.stale else "")
-            click.echo(f"{cell.id}  {cell.name}  {cell.state} {cell.answers}/{cell.samples}  {why}".rstrip())
+            say(f"{cell.id}  {cell.name}  {cell.state} {cell.answers}/{cell.samples}  {why}".rstrip())
     if peek:
         show_scores(Run.open(folder))
     if found.unknown:
-        click.echo(f"whether cells are stale is not known: {found.unknown}")
+        say(f"whether cells are stale is not known: {found.unknown}")
     if found.orphans:
-        click.echo(f"{len(found.orphans)} finished cells of other identities are kept and stand in no report")
+        say(f"{len(found.orphans)} finished cells of other identities are kept and stand in no report")
 
 
 def _duration(seconds: float) -> str:
