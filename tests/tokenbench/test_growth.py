@@ -241,7 +241,7 @@ def test_a_question_that_changed_is_asked_again_and_no_other(
     words.write_text("Which color?")
     asked.clear()
     capsys.readouterr()
-    assert call("status", str(folder), "--plugin", str(plug)) == 0
+    assert call("status", str(folder), "--plugin", str(plug), "--thorough") == 0
     assert "stale: task: samples changed" in capsys.readouterr().out
     assert call("resume", str(folder), "--plugin", str(plug), "-q") == 0
     assert asked == Counter(

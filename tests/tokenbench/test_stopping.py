@@ -111,9 +111,8 @@ def states(folder: Path) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
     from tokenbench.commands.status import status_of
-    from tokenbench.plugins import registry
 
-    return [asdict(cell) for cell in status_of(folder, registry()).cells]
+    return [asdict(cell) for cell in status_of(folder).cells]
 
 
 def test_when_all_is_decided_vanilla_stops_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,11 @@ __all__ = ["resume", "run"]
     help="Run the strategies 'random' and 'downsample' as floors.",
 )
 @match_option
+@click.option(
+    "--strict/--no-strict",
+    default=False,
+    help="Whether a sample that a model cannot be asked (a damaged picture) costs its task, not only itself.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task; more may follow.")
 @click.option(
     "--until",
@@ -186,6 +191,7 @@ def _carry_out(
     from tokenbench.runner.execute import execute
     from tokenbench.runner.progress import progress
     from tokenbench.store.directory import Store
+    from tokenbench.store.run import Run
 
     try:
         told = partial(say, err=True)
@@ -204,6 +210,8 @@ def _carry_out(
             + (f" and {len(broken) - 1} more" if broken[1:] else ""),
             err=True,
         )
+    for sentence in Run.open(folder).left_out():
+        say(sentence, err=True)
     failures = _failures(folder)
     try:
         write_reports(folder, ("markdown", "csv", "html", "terminal"), known, spec.definitions, spec.data)

@@ -77,9 +77,11 @@ def frozen(samples: pd.DataFrame) -> dict[Cell, int]:
 
     Of a model that was decided as a whole, before another one, these are all cells, vanilla included.
     """
-    looks = {task: sorted(own) for task, own in samples.groupby("task")[COLUMN].unique().items()}
+    looks = {task: sorted(own) for task, own in samples.groupby("task", observed=True)[COLUMN].unique().items()}
     found: dict[Cell, int] = {}
-    for (model, strategy, budget, _, task), last in samples.groupby([*_CELL, "seed", "task"])[COLUMN].max().items():
+    for (model, strategy, budget, _, task), last in (
+        samples.groupby([*_CELL, "seed", "task"], observed=True)[COLUMN].max().items()
+    ):
         if missing := [look for look in looks[task] if look > last]:
             cell = (str(model), str(strategy), str(budget))
             found[cell] = min(found.get(cell, missing[0]), int(missing[0]) - 1)

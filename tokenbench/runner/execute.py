@@ -63,6 +63,7 @@ def execute(
         if retry_failed:
             for _, cell in _cells(works):
                 store.forgive(cell.id)
+            store.left_out.forget()
 
         def run(works: Mapping[str, Work]) -> None:
             """All that is asked of these works, to the last published cell."""
@@ -102,7 +103,11 @@ def publish(store: Store, works: Mapping[str, Work]) -> None:
     Vanilla, which everything is compared with, comes last: as far as it goes, all others do.
     """
     for work, cell in _cells(works):
-        asked = {sample.key: sample.digest for sample in work.asked(cell)}
+        unfit = store.left_out.questions(work.model.name, cell.task)
+        asked = {s.key: s.digest for s in work.asked(cell) if (s.key, s.digest) not in unfit}
+        if not asked and unfit:
+            _fail(store, work, cell)
+            continue
         if not store.published(cell.id) >= asked.items():
             records = store.records_of(cell.id)
             if store.failure(cell.id) and not records.keys() >= asked.items():
@@ -112,7 +117,15 @@ def publish(store: Store, works: Mapping[str, Work]) -> None:
             }
             official = work.tasks[cell.task].official(answers)
             store.finish(cell.id, asked, {**cell.names, "parts": cell.parts, "official": dict(official)})
-        store.sweep(cell.id)  # also what a crash after publication left behind
+        store.sweep(cell.id, unfit)  # also what a crash after publication left behind
+
+
+def _fail(store: Store, work: Work, cell: Cell) -> None:
+    """A task none of whose samples the model can be asked has no numbers."""
+    first = next(one for one in store.left_out.all() if (one.model, one.task) == (cell.model, cell.task))
+    reason = f"task '{cell.task}': none of its samples can be shown; {first.named}"
+    samples = len(work.asked(cell))
+    store.fail(cell.id, {**cell.names, "samples": samples, "kind": "failed", "reason": reason})
 
 
 def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[str, Any]:

@@ -6,6 +6,7 @@
     RUN/cells/<cell id>.parquet.broken    a final file whose content was damaged; the cell is run again
     RUN/journal/<cell id>.<host>.<pid>.jsonl   records while the cell runs
     RUN/logs/<cell id>.log                what happened to the cell
+    RUN/left-out/<host>.<pid>.jsonl       samples that a model cannot be asked, left out for all strategies
     RUN/lock, RUN/running.json            who runs it now
     RUN/report/
 
@@ -22,7 +23,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,9 @@ import pyarrow.parquet as pq
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.store import files
 from tokenbench.store.foreign import conforming, read_json
+from tokenbench.store.left_out import LeftOuts
 from tokenbench.store.manifest import CellFailure, CellSummary, Manifest, Versioned
-from tokenbench.store.record_file import DamagedError, count_records, read_records
+from tokenbench.store.record_file import DamagedError, count_records, read_many, read_records
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 
@@ -80,6 +82,7 @@ class Store:
         self._journal = folder / "journal"
         self._logs = folder / "logs"
         self._writer = f"{socket.gethostname()}.{os.getpid()}"
+        self.left_out = LeftOuts(folder, self._writer)
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -282,10 +285,10 @@ class Store:
         """Forget that a cell failed, so that it is tried again."""
         files.remove(self._cells / f"{cell}.failed.json", self.folder)
 
-    def sweep(self, cell: str) -> None:
+    def sweep(self, cell: str, unfit: Set[Question] = frozenset()) -> None:
         """Remove the journals of a cell, if all in them is published, and a failure that it has overcome."""
         journals = self._journals(cell)
-        if journals and self.journaled(cell).keys() <= self.published(cell):
+        if journals and self.journaled(cell).keys() - unfit <= self.published(cell):
             for path in journals:
                 files.remove(path, self.folder)
         if not self.failure(cell):
@@ -311,6 +314,12 @@ class Store:
 
     def _publish(self, path: Path, content: Mapping[str, Any], indent: int = 2) -> None:
         files.publish(path, json.dumps(content, indent=indent).encode(), self.folder)
+
+    def columns(
+        self, cells: Sequence[str], columns: Collection[str], packed: Collection[str] = ()
+    ) -> Iterator[pa.Table]:
+        """Some columns of the published records of each of these cells. packed: as `read_many` takes them."""
+        return read_many([self._parquet(cell) for cell in cells], self.folder, RECORD, columns, packed)
 
 
 def _questions(records: pa.Table) -> Iterator[Question]:

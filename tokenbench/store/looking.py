@@ -41,7 +41,7 @@ def looked(samples: pd.DataFrame, manifest: Mapping[str, Any]) -> tuple[pd.DataF
 
 def rejoined(samples: pd.DataFrame, looks: Sequence[Looks]) -> tuple[pd.DataFrame, Looks]:
     """Of samples of several runs, each with its own column of looks: a sample was seen when all have seen it."""
-    last = samples.groupby(["task", "sample"])[COLUMN].transform("max")
+    last = samples.groupby(["task", "sample"], observed=True)[COLUMN].transform("max")
     seen = samples.assign(**{COLUMN: last.rank(method="dense").astype(int)})
     if all(own.declared and len(own) == 1 for own in looks):
         return seen, _looks(seen, "obrien-fleming", _images(seen), 1)
@@ -51,7 +51,7 @@ def rejoined(samples: pd.DataFrame, looks: Sequence[Looks]) -> tuple[pd.DataFram
 def new_look(samples: pd.DataFrame) -> dict[str, Any]:
     """How run.json remembers a look: its time (UTC), and the numbers of leading samples and of their images by task."""
     vanilla = samples[samples["strategy"] == VANILLA]
-    sizes = vanilla.groupby(["model", "task"]).size().groupby("task").max()
+    sizes = vanilla.groupby(["model", "task"], observed=True).size().groupby("task", observed=True).max()
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "samples": {str(task): int(number) for task, number in sizes.items()},
@@ -90,18 +90,20 @@ def sentence(looks: Looks, answers: int, planned: int) -> str:
 def _numbered(samples: pd.DataFrame, ends: Mapping[str, Sequence[int]]) -> pd.DataFrame:
     """ends: by task, how many leading samples each look has seen."""
     import numpy as np
+    import pandas as pd
 
-    vanilla = samples[samples["strategy"] == VANILLA]
-    order = vanilla.groupby(["model", "task"]).cumcount()
-    place = order.groupby([vanilla["task"], vanilla["sample"]]).max()
-    looks = {
-        (task, sample): 1 + int(np.searchsorted(np.maximum.accumulate(ends[task]), at, side="right"))
-        for (task, sample), at in place.items()
-    }
     count = max(map(len, ends.values()))
-    number = [looks.get(key, count + 1) for key in zip(samples["task"], samples["sample"], strict=True)]
-    found = samples.assign(**{COLUMN: number})
-    return found[found[COLUMN] <= count]
+    vanilla = samples[samples["strategy"] == VANILLA]
+    order = vanilla.groupby(["model", "task"], observed=True).cumcount()
+    place = order.groupby([vanilla["task"], vanilla["sample"]], observed=True).max()
+    tasks = place.index.get_level_values("task")
+    number = pd.Series(count + 1, index=place.index, name=COLUMN)
+    for task in tasks.unique():
+        own = tasks == task
+        number[own] = 1 + np.searchsorted(np.maximum.accumulate(ends[task]), place[own], side="right")
+    found = samples.join(number, on=["task", "sample"])  # a sample that vanilla has not answered was seen by none
+    found = found[found[COLUMN] <= count]
+    return found.astype({COLUMN: int})
 
 
 def _looks(
@@ -119,4 +121,6 @@ def _looks(
 
 def _images(samples: pd.DataFrame) -> dict[str, int]:
     vanilla = samples[samples["strategy"] == VANILLA]
-    return {str(task): int(number) for task, number in vanilla.groupby("task")["cluster"].nunique().items()}
+    return {
+        str(task): int(number) for task, number in vanilla.groupby("task", observed=True)["cluster"].nunique().items()
+    }
