@@ -44,7 +44,7 @@ OTHERS = {
     "tokenbench/models/weights.py": {"glob", "read_text", "safe_open"},  # model folders
     "tokenbench/output.py": {"FileIO", "open"},  # the standard streams; the null device
     "tokenbench/plugins.py": {"is_file"},  # files named with --plugin
-    "tokenbench/runner/identity.py": {"open"},  # source of modules
+    "tokenbench/runner/sources.py": {"is_file", "read_bytes", "stat"},  # source of modules
     "tokenbench/scaffold/__init__.py": {"exists", "mkdir", "read_text", "write_text"},  # a new package
     "tokenbench/store/export.py": {"chmod", "exists", "is_dir", "iterdir", "mkdir", "mkdtemp", "replace", "rmtree", "to_parquet", "write_text"},  # a new folder named with --to
     "tokenbench/suites.py": {"is_dir"},  # folders named with --data
@@ -55,14 +55,15 @@ OTHERS = {
 }  # fmt: skip
 INSIDE = {
     "tokenbench/store/directory.py": {
+        "FileLock",
         "exists",
         "is_dir",
         "is_file",
         "is_symlink",
         "write_table",
-    },  # of the root; a buffer
+    },  # after `files.check_lock`; of the root; to a buffer
     "tokenbench/store/lock.py": {"FileLock"},  # after `files.check_lock`
-    "tokenbench/store/record_file.py": {"ParquetFile"},  # of bytes
+    "tokenbench/store/record_file.py": {"ParquetFile", "read_metadata"},  # of bytes
     "tokenbench/judge/rated.py": {"to_parquet"},  # to bytes
     "tokenbench/executors/slurm.py": {"mkdtemp"},  # in a folder that the door made
     "tokenbench/report.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link

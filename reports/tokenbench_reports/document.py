@@ -304,19 +304,15 @@ def _margin_power(comparison: Comparison) -> str:
 
 
 def _looks(comparison: Comparison) -> list[str]:
-    """How often verdicts were shown while the data grew, and what that costs."""
+    """What it costs that a run may be extended; how often it was looked at stands among the run's own notes."""
     looks = comparison.looks
-    if looks is None or (len(looks) == 1 and looks.declared):
+    if looks is None or looks.declared:
         return []
-    if looks.declared:
-        return [
-            f"This is look {len(looks)} of {looks.planned or len(looks)} that were planned; the error is spent over them "
-            f"({looks.spending}), and intervals hold over all looks, whenever the run stops."
-        ]
+    spent = 100 * comparison.alpha * len(looks) / (len(looks) + 1)
     return [
-        f"Verdicts were shown {counted(len(looks), 'time')} while the run grew, and no maximum was declared: look j may bring the "
-        f"error that was spent to {100 * comparison.alpha:g} % × j / (j + 1), so that a run may be extended at any time. Intervals "
-        "hold over all looks."
+        f"The run holds only the first samples of each task and may be extended at any time, so that error is left for later looks: up to "
+        f"look {len(looks)}, {spent:.3g} % of the {100 * comparison.alpha:g} % is spent (look j may bring it to {100 * comparison.alpha:g} % × j / (j + 1)). Intervals "
+        "hold over all looks, those to come included, and are wider than those of a run of the whole suite."
     ]
 
 

@@ -160,7 +160,7 @@ def _bind(path: Path) -> None:
 def commands(run: Path, server: Server, folder: Path) -> dict[str, Sequence[str]]:
     name = str(run)
     return {
-        "status": ("status", name),
+        "status": ("status", name, "--thorough"),
         "report": ("report", name, "--format", "csv,json,figures"),
         "compare": ("compare", name, "-o", str(folder / "out"), "--fail-if", "fastv<vanilla@1/9"),
         "plan": ("plan", "--pilot", name),
@@ -363,7 +363,7 @@ def test_what_only_the_run_names_is_neither_fetched_nor_read(
 
 def test_a_model_that_is_named_again_is_fetched_by_resume_only(good: Path, hub: Server, tmp_path: Path) -> None:
     run = naming(good, tmp_path / "run", {"models": [EVIL]})
-    assert call("status", str(run), "--models", EVIL) == 0
+    assert call("status", str(run), "--thorough", "--models", EVIL) == 0
     assert not hub.asked
     assert call("resume", str(run), "--models", EVIL, "-q") == 4
     assert hub.asked

@@ -17,7 +17,9 @@ from tokenbench.commands.options import (
     list_option,
     looking,
     named_data,
+    peek_option,
     plugin_option,
+    show_scores,
     tasks_dir_option,
 )
 from tokenbench.errors import GateError, UsageError
@@ -34,7 +36,8 @@ CONDITION = (
 @click.command()
 @click.argument("folders", metavar="RUN_A [RUN_B]", nargs=-1, required=True, type=Place())
 @click.option("--fail-if", "conditions", multiple=True, metavar="CONDITION", help=CONDITION)
-@click.option("--margin", type=Finite(min=0), default=1.0, show_default=True, help="Points of retention.")
+@click.option("--margin", type=Finite(min=0), help="Points of retention.  [default: the run's]")
+@peek_option
 @list_option("--format", "formats", default="terminal", help="Report formats.")
 @click.option("-o", "--output", type=Place(file_okay=False), default=".", help="For files of a format.")
 @tasks_dir_option
@@ -44,16 +47,17 @@ CONDITION = (
 def compare(
     folders: tuple[Path, ...],
     conditions: tuple[str, ...],
-    margin: float,
+    margin: float | None,
+    peek: bool,
     formats: Sequence[Sequence[str]],
     output: Path,
-    tasks_dir: Sequence[Sequence[str]],
-    data: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
+    **named: Sequence[Sequence[str]],
 ) -> None:
     """Compare two runs in pairs, on the samples they share; or set conditions on one.
 
-    Strategies of two runs are named A:clse and B:clse. The budget of a condition follows its last @.
+    Strategies of two runs are named A:clse and B:clse. The budget of a condition follows its last @. Every comparison is a look at
+    the verdicts, which the run counts; with --peek it is none.
     """
     from tokenbench.comparison.gates import failed, parse_gate
     from tokenbench.plugins import Registry
@@ -66,9 +70,14 @@ def compare(
     gates = [parse_gate(text) for text in conditions]
     known = Registry(plugin_files)
     writers = [known.get("reports", name)() for name in flat(formats)]
-    trusted = absolute(flat(tasks_dir)), named_data(data)
+    trusted = absolute(flat(named["tasks_dir"])), named_data(named["data"])
     runs = [Run.open(folder, known, *trusted) for folder in folders]
     run = JoinedRuns(*runs) if len(runs) == 2 else runs[0]
+    if peek:
+        if gates:
+            raise UsageError("--peek shows no verdicts for --fail-if to hold against", "leave one of them out")
+        show_scores(run)
+        return
     margins = {margin, *(gate.margin for gate in gates if gate.margin is not None)}
     comparisons = {value: run.compare(value) for value in margins}
     output.mkdir(parents=True, exist_ok=True)

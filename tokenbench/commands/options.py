@@ -7,11 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tokenbench.errors import MachineError, UsageError
+
+if TYPE_CHECKING:
+    from tokenbench.store.run import Run
 
 __all__ = [
     "Finite",
@@ -28,7 +31,9 @@ __all__ = [
     "match_option",
     "models_of_run_option",
     "named_data",
+    "peek_option",
     "plugin_option",
+    "show_scores",
     "tasks_dir_option",
     "whole_numbers",
 ]
@@ -141,6 +146,20 @@ def looking(command: F) -> F:
 
     decorated: Any = wrapped
     return decorated  # type: ignore[no-any-return]
+
+
+peek_option = click.option(
+    "--peek", is_flag=True, help="Scores only, without intervals, p or verdicts; does not count as a look."
+)
+
+
+def show_scores(run: Run) -> None:
+    """Print a run's scores, a line a cell."""
+    from tokenbench.output import say
+
+    for row in run.scores().to_dict("records"):
+        named = "  ".join(str(row[name]) for name in ("model", "strategy", "budget", "task"))
+        say(f"{named}  {100 * row['score']:.1f} % of {row['samples']}")
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from tokenbench.commands.options import (
+    Finite,
     Place,
     absolute,
     attention_option,
@@ -50,7 +52,10 @@ __all__ = ["resume", "run"]
     "--models",
     help="Names, folders with weights, or Hugging Face ids (ID@REVISION).  [default: the suite's toy model]",
 )
-@list_option("--seeds", default="0,1,2", help="Seeds of strategies that draw at random.")
+@list_option(
+    "--seeds",
+    help="Seeds of strategies that draw at random.  [default: 0,1,2; 0 to 4 where one draw may move all samples]",
+)
 @click.option(
     "--floors/--no-floors",
     default=True,
@@ -58,7 +63,30 @@ __all__ = ["resume", "run"]
     help="Run the strategies 'random' and 'downsample' as floors.",
 )
 @match_option
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task.")
+@click.option(
+    "--strict/--no-strict",
+    default=False,
+    help="Whether a sample that a model cannot be asked (a damaged picture) costs its task, not only itself.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task; more may follow.")
+@click.option(
+    "--until",
+    type=click.Choice(["decided"]),
+    help="Take whole images at random, look at the verdicts now and then, and run no strategy further that is decided.",
+)
+@click.option("--looks", type=click.IntRange(2, 100), help="With --until: how many looks at the most.  [default: 5]")
+@click.option(
+    "--spending",
+    type=click.Choice(["obrien-fleming", "pocock"]),
+    help="With --until: how looks share the error.  [default: obrien-fleming]",
+)
+@click.option(
+    "--margin",
+    type=Finite(min=0),
+    default=1.0,
+    show_default=True,
+    help="Loss in points of retention that is of no importance.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Questions a batch.")
 @device_option
 @dtype_option("float32")
@@ -88,7 +116,8 @@ def run(
 ) -> None:
     """Run every strategy x budget x model cell of a suite and compare them.
 
-    Run again to go on where an interrupted run stopped.
+    Run again to go on where an interrupted run stopped. With more samples, strategies, budgets, seeds, tasks or models the same
+    folder grows: only what it lacks is run.
     """
     from tokenbench.commands.settings import show_cells, spec_of
     from tokenbench.plugins import Registry
@@ -162,9 +191,11 @@ def _carry_out(
     from tokenbench.runner.execute import execute
     from tokenbench.runner.progress import progress
     from tokenbench.store.directory import Store
+    from tokenbench.store.run import Run
 
     try:
-        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed)
+        told = partial(say, err=True)
+        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed, told)
     except TokenBenchError:
         raise
     except Exception as error:
@@ -179,6 +210,8 @@ def _carry_out(
             + (f" and {len(broken) - 1} more" if broken[1:] else ""),
             err=True,
         )
+    for sentence in Run.open(folder).left_out():
+        say(sentence, err=True)
     failures = _failures(folder)
     try:
         write_reports(folder, ("markdown", "csv", "html", "terminal"), known, spec.definitions, spec.data)

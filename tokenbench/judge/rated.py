@@ -11,7 +11,7 @@ from tokenbench.judge.question import Asked
 from tokenbench.judge.server import Judge
 from tokenbench.judge.verdicts import ProgressFactory, collect
 from tokenbench.store import files
-from tokenbench.store.run import Run
+from tokenbench.store.run import Reworked, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ __all__ = ["JudgedRun", "judged"]
 UNIT = ["model", "strategy", "budget", "seed", "task", "unit"]
 
 
-class JudgedRun(Run):
+class JudgedRun(Reworked):
     """A run with a judge's scores in place of the task's own; what was not judged, or got no verdict, is left out."""
 
     def __init__(self, run: Run, samples: pd.DataFrame, unrated: int, answers: int) -> None:
@@ -36,7 +36,7 @@ class JudgedRun(Run):
             return ""
         return f"{self._unrated} of {self._answers} distinct answers got no verdict and count for no strategy."
 
-    def samples(self) -> pd.DataFrame:
+    def rows(self) -> pd.DataFrame:
         """As of the run, with the judge's scores and its identity in the column `judge`."""
         return self._judged
 

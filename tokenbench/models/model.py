@@ -17,7 +17,16 @@ from tokenbench.cost import ModelSize
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models.device import check_device, device_named
-from tokenbench.models.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
+from tokenbench.models.processing import (
+    KINDS,
+    SeenImages,
+    arguments,
+    context_of,
+    joined,
+    kind_of,
+    of_kind,
+    placeholders,
+)
 from tokenbench.models.source import Source
 from tokenbench.models.weights import stock_model, stock_processor, stock_skeleton
 from tokenbench.pruning import attached
@@ -81,7 +90,7 @@ class Model:
 
     name: as the user wrote it. device: where it runs, "auto" being the GPUs there are (several share its layers) or the
     CPU. dtype: a name torch knows. attention: an attention implementation transformers knows. depth: decoder layers. prompt:
-    what the chat is written with.
+    what the chat is written with. placeholders: what stands for an image in it. context: tokens that the decoder was made for, if known.
 
     The weights come into memory with `load`; before, all that does not run the model works. Raises MachineError for a
     configuration or processor that cannot be read.
@@ -105,6 +114,8 @@ class Model:
         logging.disable_progress_bar()
         self._processor = stock_processor(name, source.folder)
         self._skeleton = stock_skeleton(name, source.folder)
+        self.placeholders = placeholders(self._processor)
+        self.context = context_of(self._skeleton.config)
         self.depth = len(self.backbone.decoder(self._skeleton).layers)  # type: ignore[arg-type]
 
     def load(self) -> None:

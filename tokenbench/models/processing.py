@@ -16,9 +16,20 @@ if TYPE_CHECKING:
 
     Shown = Image | Video
 
-__all__ = ["KINDS", "SeenImages", "arguments", "joined", "kind_of", "of_kind"]
+__all__ = ["KINDS", "SeenImages", "arguments", "context_of", "joined", "kind_of", "of_kind", "placeholders"]
 
 KINDS = ("image", "video")
+
+
+def placeholders(processor: Any) -> tuple[str, ...]:
+    """The texts that stand for an image or a clip in a prompt."""
+    found = (getattr(processor, f"{kind}_token", None) for kind in KINDS)
+    return tuple(str(sign) for sign in found if sign)
+
+
+def context_of(config: Any) -> int | None:
+    """How many tokens the decoder was made for; None if its configuration does not say."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def kind_of(item: Shown) -> str:
