@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,8 @@ def judged(
     folder = files.make_folder(run.folder / "judge" / judge.identity, run.folder)
     files.sweep(folder, run.folder)
     verdicts = collect(judge, asked, folder, workers, progress, retry_failed)
-    samples = samples.assign(score=[verdicts[one.key] for one in asked], judge=judge.identity)
-    samples = samples.astype({"score": float})
+    scores = [math.nan if (right := verdicts[one.key]) is None else right for one in asked]
+    samples = samples.assign(score=scores, judge=judge.identity)
     files.publish(folder / "samples.parquet", samples.to_parquet(), run.folder)
     # A unit counts as a whole, such as the two questions on one picture: without one of its verdicts it has no score.
     rated = samples[~samples["score"].isna().groupby([samples[name] for name in UNIT]).transform("any")]
