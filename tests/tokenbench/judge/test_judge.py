@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,7 @@ def test_replies_on_their_way_are_kept_when_another_call_fails(tmp_path: Path, s
             failed.set()
             return 401, {}, b""
         failed.wait(10)
+        time.sleep(0.5)  # by now the failure is known
         return yes_to_r(request)
 
     server.answer = answer
