@@ -34,7 +34,9 @@ DOOR = "tokenbench/store/files.py"
 OTHERS = {
     "tokenbench/bench/machine.py": {"read_text"},  # /proc
     "tokenbench/bench/memory.py": {"read_text", "write_text"},  # /proc
-    "tokenbench/claims.py": {"open"},  # the ledger in the package
+    "tokenbench/claims/printed.py": {"open"},  # the ledger in the package
+    "tokenbench/models/decoding.py": {"exists"},  # model folders
+    "tokenbench/tested.py": {"read_text"},  # a list in the package
     "tokenbench/commands/listing.py": {"is_dir"},  # a model folder
     "tokenbench/doctor.py": {"exists"},  # where runs and the cache of models will be
     "tokenbench/commands/comparing.py": {"mkdir"},  # the folder named with -o

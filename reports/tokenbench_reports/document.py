@@ -277,8 +277,8 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
         f"seed {comparison.seed}.",
     ]
     notes[1:1] = _looks(comparison)
-    if hard := _margin_power(comparison):
-        notes.insert(3, hard)
+    if hard := _margin_power(comparison) + _samples_needed(comparison):
+        notes.insert(3, hard.strip())
     return notes + [text for text in (_facts(run, "versions"), _facts(run, "hardware")) if text]
 
 
@@ -300,6 +300,18 @@ def _margin_power(comparison: Comparison) -> str:
     return (
         f"On these images not even a strategy without any loss could have been shown to be non-inferior within "
         f"{comparison.margin:g}: the smallest margin that they can show is {number(100 * shown.min(), 2)} points."
+    )
+
+
+def _samples_needed(comparison: Comparison) -> str:
+    """How many samples would decide what is open; of the pairs that are, the fewest and the most."""
+    needed = comparison.pairs["samples_needed"].dropna()
+    if needed.empty:
+        return ""
+    span = dict.fromkeys(f"{number:,.0f}" for number in (needed.min(), needed.max()))
+    return (
+        f" To decide what is not decided here would take about {' to '.join(span)} samples, with tasks as large in proportion as "
+        f"here: so many show a strategy without any loss to be non-inferior within {comparison.margin:g} with a power of 80 %."
     )
 
 

@@ -14,6 +14,7 @@ from tokenbench.comparison.panel import budget_size
 from tokenbench.errors import MachineError, printable
 from tokenbench.report import Report, subfolder, write_bytes
 from tokenbench.store.run import Run
+from tokenbench.tested import install
 from tokenbench_reports.standing import Standing, standings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class FiguresReport(Report):
         try:
             import matplotlib
         except ImportError:
-            raise MachineError("figures need matplotlib", 'pip install "tokenbench[figures]"') from None
+            raise MachineError("figures need matplotlib", install("figures")) from None
         target = subfolder(folder, "figures")
         written = []
         with matplotlib.rc_context(STYLE):

@@ -15,6 +15,7 @@ from tokenbench.comparison import MEAN, Comparison
 from tokenbench.errors import MachineError
 from tokenbench.report import MARK, Report, emptied, subfolder
 from tokenbench.store.run import Run
+from tokenbench.tested import install
 
 LONGEST = 500
 _OPEN: set[Path] = set()  # folders whose database this process made, and has open
@@ -33,7 +34,7 @@ class MlflowReport(Report):
             import sqlalchemy  # noqa: F401  # the slim mlflow comes without it, and without its database
             from mlflow import MlflowClient
         except ImportError:
-            raise MachineError("the report format mlflow needs mlflow", 'pip install "tokenbench[mlflow]"') from None
+            raise MachineError("the report format mlflow needs mlflow", install("mlflow")) from None
         logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every table it makes
         target = subfolder(folder, "mlflow")
         if target.resolve() not in _OPEN:  # it may come from others: its experiment may keep its files anywhere

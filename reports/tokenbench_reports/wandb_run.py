@@ -9,6 +9,7 @@ from tokenbench.comparison import MEAN, Comparison
 from tokenbench.errors import MachineError
 from tokenbench.report import MARK, Report, emptied
 from tokenbench.store.run import Run
+from tokenbench.tested import install
 
 
 class WandbReport(Report):
@@ -22,7 +23,7 @@ class WandbReport(Report):
         try:
             import wandb
         except ImportError:
-            raise MachineError("the report format wandb needs wandb", 'pip install "tokenbench[wandb]"') from None
+            raise MachineError("the report format wandb needs wandb", install("wandb")) from None
         target = emptied(folder, "wandb")
         quiet = wandb.Settings(
             console="off",

@@ -129,7 +129,7 @@ def places(run: Path) -> list[str]:
     return [
         *there, f"journal/{second}.{writer}.jsonl", f"journal/{first}.other.1.jsonl", f"cells/{second}.failed.json", "running.json",
         "report/figures", "report/figures/ranks.pdf", "report/figures/accuracy-cost.png", "report/official.csv", "report/wandb",
-        "report/mlflow", f"cells/{second}.parquet.broken", "logs/traceback.txt", "logs/slurm",
+        "report/mlflow", f"cells/{second}.parquet.broken", "logs/traceback.txt", "logs/slurm", "left-out", "left-out/other.1.jsonl",
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from tokenbench.runner.progress import Progress, Silent
 from tokenbench.runner.work import Work
 from tokenbench.runner.worker import Unit, Worker
 from tokenbench.store.files import make_folder
+from tokenbench.tested import install
 
 __all__ = ["Slurm"]
 
@@ -31,7 +32,7 @@ class Slurm:
         try:
             import submitit
         except ImportError:
-            raise MachineError("submitit is not installed", 'pip install "tokenbench[slurm]"') from None
+            raise MachineError("submitit is not installed", install("slurm")) from None
         self._submitit, self._workers = submitit, workers or 1
         self._settings = {"timeout_min": MINUTES, **dict(map(_setting, settings))}
         self._cluster = self._settings.pop("cluster", "slurm")

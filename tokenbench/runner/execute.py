@@ -158,6 +158,7 @@ def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[st
                 "device": work.model.device,
                 "decoder_layers": work.model.depth,
                 "decoding": "greedy",
+                "checkpoint_asks_for": work.model.asked,
             }
             for name, work in works.items()
         },
@@ -170,5 +171,5 @@ def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[st
         },
         "plugins": [{"name": p.name, "origin": p.origin, "error": p.error} for p in known.plugins],
         "plugin_files": list(map(str, known.files)),
-        "notes": list(dict.fromkeys(note for work in works.values() for note in work.model.backbone.notes)),
+        "notes": list(dict.fromkeys(note for work in works.values() for note in work.model.notes)),
     }

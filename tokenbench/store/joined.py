@@ -53,7 +53,7 @@ class JoinedRuns(Reworked):
         from tokenbench.comparison.noise import with_noise_floor
 
         found = super().compare(margin, look)
-        return replace(found, pairs=with_noise_floor(found.pairs, "B:vanilla")) if self._flips else found
+        return replace(found, pairs=with_noise_floor(found.pairs)) if self._flips else found
 
     def rows(self) -> pd.DataFrame:
         """The rows of both on the common samples. Raises UsageError if there are none."""
