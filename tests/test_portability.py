@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.fuzz.made import made_run
@@ -119,8 +120,6 @@ def windows(monkeypatch: pytest.MonkeyPatch, elsewhere: None) -> None:
 
 
 def test_free_memory_is_known_everywhere(elsewhere: None) -> None:
-    import psutil
-
     from tokenbench.runner.memory import free_bytes
 
     assert free_bytes("cpu") == pytest.approx(psutil.virtual_memory().available, rel=0.3)
