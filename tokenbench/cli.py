@@ -22,7 +22,9 @@ from tokenbench.commands.planning import plan
 from tokenbench.commands.reporting import report
 from tokenbench.commands.running import resume, run
 from tokenbench.commands.status import status
-from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief, printable
+from tokenbench.containment import Terminated
+from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief, of_machine
+from tokenbench.output import lost, open_streams, say
 from tokenbench.scaffold.command import new
 
 __all__ = ["cli", "main"]
@@ -30,7 +32,22 @@ __all__ = ["cli", "main"]
 INTERNAL, INTERRUPTED, TERMINATED = 70, 130, 143
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        """What click would take for an exit code of its own, or for the user's Ctrl-D, is an error like any other."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if trouble := of_machine(error):
+                raise trouble from error
+            raise
+        except (Exception, KeyboardInterrupt, Terminated):
+            raise
+        except BaseException as error:  # of a plug-in or library
+            raise RuntimeError(f"{brief(error)} was raised in the middle of a command") from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="tokenbench %(version)s")
 def cli() -> None:
     """Compare visual-token pruning strategies of multimodal LLMs.
@@ -48,29 +65,39 @@ for command in (list_, show, new, check, doctor, export):
 
 def main() -> NoReturn:
     """The entry point: every error a person can mend is one line and its exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    open_streams()
+    signal.signal(signal.SIGTERM, _terminate)
+    code = _outcome()
+    if (error := lost()) and code == 0:
+        code = _fail(f"standard output: {error.strerror}", "what was to be printed is lost", MachineError.exit_code)
+    sys.exit(code)
+
+
+def _outcome() -> int:
+    """Run the command that the command line names; its exit code."""
     try:
         cli(standalone_mode=False)
     except TokenBenchError as error:
-        _fail(str(error), error.hint, error.exit_code)
+        return _fail(str(error), error.hint, error.exit_code)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "tokenbench"
-        _fail(error.format_message(), f"see {command} --help", UsageError.exit_code)
+        return _fail(error.format_message(), f"see {command} --help", UsageError.exit_code)
     except click.ClickException as error:
-        _fail(error.format_message(), "", error.exit_code)
+        return _fail(error.format_message(), "", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted", "the same command goes on where it stopped", INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        return _fail("interrupted", "the same command goes on where it stopped", INTERRUPTED)
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            _fail(f"{error.filename}: {error.strerror}", "", MachineError.exit_code)
-        traceback.print_exc()
-        _fail(f"internal error: {brief(error)}", "a bug: please report it with the lines above", INTERNAL)
-    sys.exit(0)
+        if trouble := of_machine(error):
+            return _fail(str(trouble), trouble.hint, trouble.exit_code)
+        say(*traceback.format_exc().rstrip().split("\n"), err=True)
+        return _fail(f"internal error: {brief(error)}", "a bug: please report it with the lines above", INTERNAL)
+    return 0
 
 
-def _fail(message: str, hint: str, code: int) -> NoReturn:
-    click.echo(printable(f"error: {message}" + (f" ({hint})" if hint else "")), err=True)
-    sys.exit(code)
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated(TERMINATED)
+
+
+def _fail(message: str, hint: str, code: int) -> int:
+    say(f"error: {message}" + (f" ({hint})" if hint else ""), err=True)
+    return code

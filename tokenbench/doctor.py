@@ -126,7 +126,11 @@ def _gpu() -> Finding:
 
 
 def _memory() -> Finding:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
+    try:
+        import psutil
+    except ImportError as error:
+        return Finding("memory", "warn", f"not known: {error}", "pip install psutil")
+    total = psutil.virtual_memory().total / GB
     if total < 6:
         return Finding(
             "memory", "warn", f"{total:.0f} GB", "enough for the toy models only; name a smaller --batch-size"
@@ -202,6 +206,8 @@ def _there(needed: list[Requirement]) -> bool:
 
 def _tried(code: str) -> tuple[int, str, str]:
     """Exit code, output and last line of the errors of Python code in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", errors="replace"
+    )
     lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
     return done.returncode, done.stdout.strip(), lines[-1].strip()[:300]

@@ -14,8 +14,10 @@ All else is a bug and comes with a traceback.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 __all__ = [
@@ -28,12 +30,17 @@ __all__ = [
     "TokenBenchError",
     "UsageError",
     "brief",
+    "of_machine",
     "printable",
     "unknown",
 ]
 
 LONGEST = 100
 """Longer names are cut in messages."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+EXHAUSTED = (*FULL, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+"""What the system says when it is at its end, whatever a library makes of it."""
 
 
 class TokenBenchError(Exception):
@@ -109,6 +116,35 @@ def brief(error: BaseException) -> str:
     """Another library's error on one line: its class and the beginning of what it says."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def of_machine(error: BaseException) -> MachineError | None:
+    """The error as one of this machine: a full disk, no memory, a file that cannot be read. None for anything else.
+
+    A library may stumble over its own cleaning up once the disk is full: what it was doing then counts.
+    """
+    for at, one in enumerate(_chain(error)):
+        if isinstance(one, MemoryError):
+            return MachineError("this machine has too little memory for it")
+        if isinstance(one, OSError) and one.errno and (at == 0 or one.errno in EXHAUSTED):
+            reason = one.strerror or os.strerror(one.errno)
+            hint = "make room, and give the same command again" if one.errno in FULL else ""
+            return MachineError(f"{_name(one.filename)}: {reason}" if one.filename else reason, hint)
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was raised from, and so on."""
+    following: BaseException | None = error
+    seen: set[int] = set()
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+
+
+def _name(filename: str | bytes | int) -> str:
+    return os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
 
 
 def _escape(sign: str) -> str:

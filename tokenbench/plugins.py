@@ -20,6 +20,7 @@ from typing import Any
 import pluggy
 
 from tokenbench import hookspecs
+from tokenbench.containment import PluginError, contained
 from tokenbench.errors import UsageError, brief, unknown
 from tokenbench.hookspecs import KINDS
 
@@ -33,9 +34,9 @@ _SINGULAR = {
     "suites": "suite",
     "reports": "report format",
 }
-_NAME = re.compile(
-    r"\w[\w.-]{0,63}"
-)  # what a name may be: the signs of `clse:temp=0.2,fastv@pdrop+merge` are none of its own
+# What a name may be. The signs of `clse:temp=0.2,fastv@pdrop+merge` are none of its own; letters of other scripts look like
+# these ones, and a name must be one that a reader of a report can type.
+_NAME = re.compile(r"\w[\w.-]{0,63}", re.ASCII)
 _BASES = {"strategies": "Strategy", "mergers": "Merger", "backbones": "Backbone", "reports": "Report"}
 
 
@@ -114,17 +115,19 @@ class Registry:
         plugin = Plugin(point.name, origin)
         self.plugins.append(plugin)
         try:
-            self._register(plugin, point.load())
-        except (Exception, SystemExit) as error:  # whatever a third party raises must not stop the others
-            plugin.error = brief(error)
+            with contained():
+                self._register(plugin, point.load())
+        except PluginError as error:  # it must not stop the others
+            plugin.error = str(error)
 
     def _add_file(self, path: Path) -> None:
         plugin = Plugin(path.name, str(path))
         self.plugins.append(plugin)
         try:
-            self._register(plugin, _load_file(path))
-        except (Exception, SystemExit) as error:
-            raise UsageError(f"plug-in {path} failed to load: {brief(error)}") from error
+            with contained():
+                self._register(plugin, _load_file(path))
+        except PluginError as error:
+            raise UsageError(f"plug-in {path} failed to load: {error}") from error
         for kind, names in plugin.registered.items():
             for name in names:
                 self.get(kind, name)
@@ -147,7 +150,7 @@ class Registry:
         for kind, name, _ in found:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise UsageError(
-                    f"it registers a {_SINGULAR[kind]} as {name!r:.80}: a name has letters, digits, . _ and - only"
+                    f"it registers a {_SINGULAR[kind]} as {ascii(name)[:80]}: a name has the letters a-z and A-Z, digits, . _ and - only"
                 )
         for kind, name, target in found:
             plugin.registered[kind].append(name)
@@ -183,9 +186,10 @@ def _resolved(target: Any, name: str, plugin: Plugin) -> Any:
         return target
     module, _, attribute = target.partition(":")
     try:
-        return getattr(import_module(module), attribute)
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"plug-in {plugin.name} ({plugin.origin}) cannot provide '{name}': {brief(error)}") from error
+        with contained():
+            return getattr(import_module(module), attribute)
+    except PluginError as error:
+        raise UsageError(f"plug-in {plugin.name} ({plugin.origin}) cannot provide '{name}': {error}") from error
 
 
 def _checked(kind: str, name: str, value: Any, plugin: Plugin) -> Any:

@@ -1,17 +1,19 @@
 """The contract of a report format: it is handed a finished comparison and shows it; it tests nothing itself."""
 
+import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
-from tokenbench.errors import printable
-from tokenbench.store.files import publish
+from tokenbench.errors import MachineError, printable
+from tokenbench.store.files import make_folder, names, publish, sweep
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MARK = ".tokenbench"  # a folder that a report made, and may empty
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
 
 
@@ -51,7 +53,7 @@ def csv_text(table: "pd.DataFrame") -> str:
     def safe(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        text = printable(value) if any(sign < " " for sign in value) else value
+        text = value if value.isprintable() else printable(value)
         return f"'{text}" if value.startswith(FORMULA) else text
 
     return str(table.map(safe).rename(columns=safe).to_csv(index=False, lineterminator="\n"))
@@ -59,5 +61,30 @@ def csv_text(table: "pd.DataFrame") -> str:
 
 def write_text(path: Path, text: str) -> Path:
     """Write a file so that a reader sees the old content or the new one, never a part."""
-    publish(path, text.encode())
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """`write_text` for what is no text."""
+    publish(path, content)
     return path
+
+
+def emptied(folder: Path, name: str) -> Path:
+    """An empty folder in the one that files go to, for what another library writes there. What an earlier report left in it is
+    removed. Raises MachineError for a folder that holds anything else."""
+    target = subfolder(folder, name)
+    if (there := names(target, folder)) and MARK not in there:
+        raise MachineError(
+            f"{target} holds what no report wrote", "move it away, or name another folder for the reports"
+        )
+    shutil.rmtree(target)
+    publish(subfolder(folder, name) / MARK, b"")
+    return target
+
+
+def subfolder(folder: Path, name: str) -> Path:
+    """A folder in the one that files go to, made if need be. Raises MachineError for a link there: it would lead elsewhere."""
+    target = make_folder(folder / name, folder)
+    sweep(target, folder)
+    return target

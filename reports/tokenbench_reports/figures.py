@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
@@ -11,7 +12,7 @@ import pandas as pd
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.panel import budget_size
 from tokenbench.errors import MachineError, printable
-from tokenbench.report import Report
+from tokenbench.report import Report, subfolder, write_bytes
 from tokenbench.store.run import Run
 from tokenbench.tested import install
 from tokenbench_reports.standing import Standing, standings
@@ -46,8 +47,7 @@ class FiguresReport(Report):
             import matplotlib
         except ImportError:
             raise MachineError("figures need matplotlib", install("figures")) from None
-        target = folder / "figures"
-        target.mkdir(exist_ok=True)
+        target = subfolder(folder, "figures")
         written = []
         with matplotlib.rc_context(STYLE):
             for at, model in enumerate(comparison.models):
@@ -56,8 +56,9 @@ class FiguresReport(Report):
                     for form in FORMS:
                         path = target / f"{name}{suffix}.{form}"
                         plain = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(form)
-                        figure.savefig(path, dpi=200, bbox_inches="tight", metadata=plain)
-                        written.append(path)
+                        drawn = io.BytesIO()
+                        figure.savefig(drawn, format=form, dpi=200, bbox_inches="tight", metadata=plain)
+                        written.append(write_bytes(path, drawn.getvalue()))
         return written
 
 

@@ -33,7 +33,7 @@ class JsonReport(Report):
         content = json.dumps(_plain(contents(comparison, run.about())), indent=1, ensure_ascii=False, allow_nan=False)
         return [
             write_text(folder / "report.json", content + "\n"),
-            write_text(folder / SCHEMA.name, SCHEMA.read_text()),
+            write_text(folder / SCHEMA.name, SCHEMA.read_text(encoding="utf-8")),
         ]
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.errors import MachineError
-from tokenbench.report import Report
+from tokenbench.report import MARK, Report, emptied, subfolder
 from tokenbench.store.run import Run
 from tokenbench.tested import install
 
 LONGEST = 500
+_OPEN: set[Path] = set()  # folders whose database this process made, and has open
 
 
 class MlflowReport(Report):
@@ -27,14 +29,16 @@ class MlflowReport(Report):
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write the runs, in the place of those that are there; nothing is sent anywhere."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         try:
             import sqlalchemy  # noqa: F401  # the slim mlflow comes without it, and without its database
             from mlflow import MlflowClient
         except ImportError:
             raise MachineError("the report format mlflow needs mlflow", install("mlflow")) from None
         logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every table it makes
-        target = folder / "mlflow"
-        target.mkdir(exist_ok=True)
+        target = subfolder(folder, "mlflow")
+        if target.resolve() not in _OPEN:  # it may come from others: its experiment may keep its files anywhere
+            _OPEN.add(emptied(folder, "mlflow").resolve())
         client = MlflowClient(f"sqlite:///{target.resolve()}/mlflow.db")
         experiment = _emptied(client, target / "artifacts")
         spec = run.about()["spec"]
@@ -48,7 +52,7 @@ class MlflowReport(Report):
             client.log_text(there, rows.to_csv(index=False), "summary.csv")
             client.set_terminated(there)
         out.write(f"MLflow: mlflow ui --backend-store-uri sqlite:///{target}/mlflow.db\n")
-        return sorted(path for path in target.rglob("*") if path.is_file())
+        return sorted(path for path in target.rglob("*") if path.is_file() and path.name != MARK)
 
 
 def _emptied(client: Any, artifacts: Path) -> str:

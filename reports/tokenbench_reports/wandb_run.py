@@ -1,6 +1,5 @@
 """The comparison as a run of Weights & Biases, offline. It needs wandb: ``pip install "tokenbench[wandb]"``."""
 
-import shutil
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -8,7 +7,7 @@ import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.errors import MachineError
-from tokenbench.report import Report
+from tokenbench.report import MARK, Report, emptied
 from tokenbench.store.run import Run
 from tokenbench.tested import install
 
@@ -25,8 +24,7 @@ class WandbReport(Report):
             import wandb
         except ImportError:
             raise MachineError("the report format wandb needs wandb", install("wandb")) from None
-        target = folder / "wandb"
-        shutil.rmtree(target, ignore_errors=True)
+        target = emptied(folder, "wandb")
         quiet = wandb.Settings(
             console="off",
             silent=True,
@@ -51,7 +49,7 @@ class WandbReport(Report):
             there.summary["notes"] = [*comparison.warnings, *about.get("notes", ())]
         wandb.teardown()  # its service writes on after the run is finished
         out.write(f"offline run of Weights & Biases; upload it with: wandb sync {target}/offline-run-*\n")
-        return sorted({path.resolve() for path in target.rglob("*") if path.is_file()})
+        return sorted({path.resolve() for path in target.rglob("*") if path.is_file() and path.name != MARK})
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:

@@ -195,7 +195,7 @@ FILES: list[tuple[str, int, Change]] = [
     ("records that are a device", MACHINE, _instead(CELL, lambda path: path.symlink_to("/dev/zero"))),
     ("cells elsewhere", MACHINE, _instead("cells", lambda path: path.symlink_to("../elsewhere"))),
     ("run.json elsewhere", MACHINE, _instead("run.json", lambda path: path.symlink_to("../elsewhere"))),
-    ("run.json that is a device", USAGE, _instead("run.json", lambda path: path.symlink_to("/dev/zero"))),
+    ("run.json that is a link to a device", MACHINE, _instead("run.json", lambda path: path.symlink_to("/dev/zero"))),
     ("run.json in a folder", USAGE, _instead("run.json", Path.mkdir)),
     ("run.json that is a pipe", USAGE, _instead("run.json", lambda path: os.mkfifo(path))),
     ("no run.json", USAGE, lambda run, rng: (run / "run.json").unlink()),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.tokenbench.faults import watched
 from tests.tokenbench.test_run import call
 from tokenbench.runner import passes
 
@@ -35,23 +38,32 @@ def count_questions(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[Any, ...]]
     return found
 
 
-def started(arguments: Sequence[str], output: Path | None = None) -> Any:
+def started(arguments: Sequence[str], output: Path | None = None, fault: tuple[str, Path] | None = None) -> Any:
     """`tokenbench ARGUMENTS` in a new process. Its parent never ran a model: torch's threads do not survive a fork.
 
-    output: where its standard error goes.
+    output: where its standard error goes. fault: a system call and the run directory; it is killed just before it makes the call.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["tokenbench.runner.execute", "transformers.models.llava", "tests.tokenbench.processes"]
     )
-    process = context.Process(target=_run, args=(list(arguments), output))
+    process = context.Process(target=_run, args=(list(arguments), output, fault))
     process.start()
     return process
 
 
-def _run(arguments: Sequence[str], output: Path | None) -> None:
+def _run(arguments: Sequence[str], output: Path | None, fault: tuple[str, Path] | None) -> None:
     if output is not None:
         sys.stderr = output.open("w")
+    if fault:
+        wanted, folder = fault
+
+        def watch(name: str, path: str) -> None:
+            if f"{name} " == wanted[: len(name) + 1] and wanted[len(name) + 1 :] in path:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with watched(folder, watch):
+            call(*arguments)
     code = call(*arguments)
     sys.stderr.flush()
     sys.exit(code)

@@ -98,14 +98,25 @@ def test_a_damaged_journal_costs_the_damaged_records(finished: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 no more", None])
-def test_a_damaged_cell_is_set_aside_and_run_again(finished: Path, tmp_path: Path, damage: bytes | None) -> None:
+def test_a_damaged_cell_is_set_aside_and_run_again(
+    finished: Path, tmp_path: Path, damage: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = shutil.copytree(finished, tmp_path / "run")
     path = sorted((folder / "cells").glob("*.parquet"))[0]
-    path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
+    broken = path.with_name(path.name + ".broken")
+    broken.write_bytes(b"of an earlier accident")
+    damaged = path.read_bytes()[:-100] if damage is None else damage
+    path.write_bytes(damaged)
     assert call("report", str(folder)) == 4
+    capsys.readouterr()
     assert call("resume", str(folder), "-q") == 0
+    assert (
+        f"warning: damaged files of cells were set aside, and these cells run again: {broken}"
+        in capsys.readouterr().err
+    )
     equal(folder, finished)
-    assert path.with_name(path.name + ".broken").exists()
+    assert broken.read_bytes() == b"of an earlier accident"
+    assert broken.with_name(f"{broken.name}.2").read_bytes() == damaged
     assert "run again" in (folder / "logs" / f"{path.stem}.log").read_text()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,69 @@ def test_two_distributions_with_one_name_clash_only_for_that_name(
         UsageError, match=r"tb_rival \(tb_rival 2\.0\) and tokenbench-strategies \(tokenbench 0\.1\.0\)"
     ):
         known.get("strategies", "clse")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("import asyncio; raise asyncio.CancelledError('no')", "CancelledError: no"),
+        ("class Odd(BaseException): pass\nraise Odd('no')", "Odd: no"),
+        (GOOD.replace('register("mine", Mine)', "raise SystemExit(3)"), "SystemExit: 3"),
+    ],
+)
+def test_a_plug_in_cannot_end_the_command(
+    text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed(tmp_path, "tb_rude", text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert call("list", "plugins") == 0
+    assert f"tb_rude  (tb_rude 2.0)  FAILED: {reason}" in capsys.readouterr().out
+    assert call("list", "strategies", "--plugin", str(plugin(tmp_path, text))) == 2
+    assert f"failed to load: {reason}" in capsys.readouterr().err
+    clash = GOOD.replace('"mine", Mine', '"mine", "tb_rude_part:Mine"')
+    (tmp_path / "tb_rude_part.py").write_text("raise KeyboardInterrupt")
+    assert call("show", "mine", "--plugin", str(plugin(tmp_path, clash))) == 2
+    assert "cannot provide 'mine': KeyboardInterrupt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_user_can_end_the_command_while_a_plug_in_loads(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, "tb_slow", f"import signal; signal.raise_signal({int(number)})")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert call("list", "strategies") == 128 + number
+
+
+def test_what_a_plug_in_does_while_it_loads_stays_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed(tmp_path, "tb_loud", f"import os\nprint('hello')\nos.chdir({str(tmp_path)!r})\n{GOOD}")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = Path.cwd()
+    assert call("list", "strategies") == 0
+    told = capsys.readouterr()
+    assert "hello" not in told.out
+    assert "hello" in told.err
+    assert Path.cwd() == before
+
+
+@pytest.mark.parametrize("name", ["\u217dlse", "\u0441lse", "cl\u017fe", "\uff43lse", "clse\u200d", "clse\u0301", "１"])
+def test_a_name_that_looks_like_another_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="letters a-z") as error:
+        Registry([plugin(tmp_path, GOOD.replace('"mine"', repr(name)))])
+    assert str(error.value).isascii()
+
+
+def test_a_command_that_something_ends_from_within_has_not_succeeded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rude = GOOD.replace(
+        "def stages(self, depth, budget):", "def stages(self, depth, budget):\n        raise SystemExit(0)"
+    )
+    path = plugin(tmp_path, rude)
+    assert call("cost", "--model", "toy-llava", "--strategies", "mine", "--plugin", str(path)) not in (0, 1)
+    assert "SystemExit: 0" in capsys.readouterr().err

@@ -179,3 +179,12 @@ def test_the_engine_is_what_computes_answers_and_nothing_else() -> None:
         "comparison",
         "report",
     }
+
+
+def test_a_module_that_is_no_name_but_a_path_is_not_read(tmp_path: Path) -> None:
+    """Names of modules stand in run.json, which may come from anybody."""
+    (tmp_path / "secret.py").write_text("x = 1\n")
+    digest = code_hash(b"x = 1\n")
+    name = f"tokenbench.{tmp_path / 'secret'}"
+    assert changed({name: digest}, {}) == [name]
+    assert changed({"mine": digest}, {"mine": tmp_path / "secret.py"}) == []

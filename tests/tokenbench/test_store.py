@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.made import IDS, SPEC, made_run, record
+from tests.tokenbench.faults import CHANGES, READS, Dead, Killed, Points, watched
 from tokenbench.errors import MachineError
 from tokenbench.runner.records import _whole
 from tokenbench.store.directory import SCHEMA_VERSION, Store
+from tokenbench.store.lock import held
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 FLOATS = st.floats() | st.sampled_from([math.nan, math.inf, -0.0, 5e-324, 1e308])
@@ -156,3 +160,80 @@ def test_looks_stay_when_run_json_is_written_again(tmp_path: Path) -> None:
     store.look(lambda looks: bool(looks), {"time": "later", "samples": {"attribute": 6}})
     store.start(manifest)
     assert [look["time"] for look in store.manifest()["looks"]] == ["now"]
+
+
+def begin(folder: Path) -> None:
+    """What a run does before its first answer."""
+    store = Store(folder)
+    store.check()
+    store.make()
+    with held(folder, 0):
+        empty: dict[str, Any] = {"cells": [], "parts": {}, "tasks": {}, "models": {}, "plugin_files": []}
+        store.start({"schema_version": SCHEMA_VERSION, "spec": SPEC, **empty})
+
+
+def test_killed_at_any_point_before_the_first_answer_it_begins_again(tmp_path: Path) -> None:
+    counted = Points(CHANGES)
+    with watched(tmp_path / "run", counted):
+        begin(tmp_path / "run")
+    assert len(counted.seen) > 15
+    for at in range(len(counted.seen)):
+        folder = tmp_path / str(at) / "run"
+        with watched(folder, Dead(CHANGES, at)), pytest.raises(Killed):
+            begin(folder)
+        begin(folder)
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "cells",
+            "journal",
+            "lock",
+            "logs",
+            "report",
+            "run.json",
+            "run.lock",
+        ]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        Store.done,
+        Store.published,
+        Store.count,
+        Store.records_of,
+        Store.failure,
+        Store.records,
+        Store.summary,
+    ],
+)
+@pytest.mark.parametrize("cell", IDS)
+def test_no_error_of_the_disk_is_mistaken_for_what_a_run_holds(
+    tmp_path: Path, ask: Callable[[Store, str], Any], cell: str
+) -> None:
+    """Of a finished cell, an unfinished one, and one that failed: the right answer or an error, wherever a call fails."""
+    run = made_run(tmp_path / "run")
+    store = Store.open(run)
+    for other in IDS[1:]:
+        (run / "cells" / f"{other}.parquet").unlink()
+        store.append([(other, record(0, right=True, tokens=4))])
+    store.fail(
+        IDS[2],
+        {**dict.fromkeys(("model", "strategy", "budget", "task"), "x"), "seed": 0, "kind": "failed", "reason": "?"},
+    )
+
+    def asked() -> Any:
+        try:
+            return ask(store, cell)
+        except (OSError, MachineError) as error:
+            return type(error)
+
+    counted = Points(READS)
+    with watched(run, counted):
+        right = asked()
+    for at in range(len(counted.seen)):
+
+        def fail(path: str) -> None:
+            raise OSError(errno.EIO, "Input/output error", path)
+
+        with watched(run, Points(READS, at, fail)):
+            assert asked() in (right, OSError, MachineError), counted.seen[at]
+    assert not store.broken()

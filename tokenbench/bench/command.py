@@ -19,6 +19,7 @@ from tokenbench.commands.options import (
     whole_numbers,
 )
 from tokenbench.errors import MachineError, UsageError
+from tokenbench.output import say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,7 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     from tokenbench.models.source import configuration
     from tokenbench.plugins import Registry
     from tokenbench.store.directory import Store
-    from tokenbench.store.files import publish
+    from tokenbench.store.files import publish, sweep
 
     folder = Store.open(output).folder if output else None
     models, strategies, budgets, visual_tokens = (
@@ -78,17 +79,21 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
         measured(
             Protocol(model=model, ways=ways, lengths=lengths, plugins=plugin_files, **options),
             known,
-            lambda text: None if quiet else click.echo(text, err=True),
+            lambda text: None if quiet else say(text, err=True),
         )
         for model in models
     ]
-    content = json.dumps({"schema_version": SCHEMA_VERSION, "models": [one.to_json() for one in found]}, indent=2)
+    content = {"schema_version": SCHEMA_VERSION, "models": [one.to_json() for one in found]}
     if folder:
         try:
-            publish(folder / FILE, content.encode())
+            sweep(folder, folder)
+            publish(folder / FILE, json.dumps(content, indent=2).encode())
         except OSError as error:
             raise MachineError(f"cannot write {folder / FILE}: {error.strerror or error}") from None
-    click.echo(content if form == "json" else "\n\n".join(map(str, found)))
+    if form == "json":
+        say_json(content)
+    else:
+        say(*"\n\n".join(map(str, found)).split("\n"))
 
 
 def _lengths(texts: Sequence[str]) -> tuple[int | None, ...]:

@@ -46,7 +46,9 @@ def conditions(device: str) -> dict[str, Any]:
     if device.startswith("cuda"):
         query = ["nvidia-smi", f"--query-gpu={','.join(GPU_STATE)}", "--format=csv,noheader,nounits"]
         try:
-            told = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+            told = subprocess.run(
+                query, capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=10, check=True
+            ).stdout
             number = torch.device(device).index or 0
             found |= dict(zip(GPU_STATE, told.splitlines()[number].split(", "), strict=True))
         except (OSError, subprocess.SubprocessError, ValueError, IndexError):
@@ -57,7 +59,7 @@ def conditions(device: str) -> dict[str, Any]:
 def _cpu() -> str:
     """Its name, where the system tells it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

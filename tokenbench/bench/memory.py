@@ -1,11 +1,11 @@
-"""The most memory that a stretch of work took."""
+"""The most memory that a stretch of work took. Only Linux and CUDA can begin to count anew; elsewhere it is that of the whole process."""
 
 from __future__ import annotations
 
-import resource
 import sys
 from pathlib import Path
 
+import psutil
 import torch
 
 __all__ = ["peak_bytes", "reset_peak"]
@@ -19,7 +19,7 @@ def reset_peak(cuda: bool) -> None:
         torch.cuda.reset_peak_memory_stats()
     else:
         try:
-            Path("/proc/self/clear_refs").write_text("5")
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         except OSError:
             return
 
@@ -29,7 +29,18 @@ def peak_bytes(cuda: bool) -> int:
     if cuda:
         return torch.cuda.max_memory_allocated()
     try:
-        (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
         return int(line.split()[1]) * 1024
     except (OSError, ValueError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RESIDENT_KIB
+        return _peak_of_life()
+
+
+def _peak_of_life() -> int:
+    """Of a process that no /proc tells about."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        now = psutil.Process().memory_info()
+        return int(getattr(now, "peak_wset", now.rss))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RESIDENT_KIB

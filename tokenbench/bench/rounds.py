@@ -70,11 +70,13 @@ def _checked(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, 
 def _launch(order: dict[str, Any]) -> dict[str, Any]:
     """What a fresh process answers."""
     command = [sys.executable, "-m", "tokenbench.bench.launch"]
-    process = subprocess.run(command, input=json.dumps(order), capture_output=True, text=True)
+    process = subprocess.run(
+        command, input=json.dumps(order), capture_output=True, text=True, encoding="utf-8", errors="replace"
+    )
     model = order["protocol"]["model"]
-    if process.returncode < 0:
+    if not 0 <= process.returncode <= 255:  # minus a signal; on Windows the number of an exception, unsigned
         raise MachineError(
-            f"a launch of model '{model}' was killed by signal {-process.returncode}",
+            f"a launch of model '{model}' was killed by {_killer(process.returncode)}",
             "if the memory was too small: --layers, --visual-tokens and --batch-size make the work smaller",
         )
     if process.returncode:
@@ -83,3 +85,7 @@ def _launch(order: dict[str, Any]) -> dict[str, Any]:
     if "error" in answer:
         raise ERRORS[answer["exit_code"]](answer["error"], answer["hint"])
     return answer
+
+
+def _killer(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"exception {status:#x}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
 
 from tokenbench.errors import GateError
+from tokenbench.output import say, say_json
 
 __all__ = ["check"]
 
@@ -31,14 +31,12 @@ def check(plugin: str, form: str) -> None:
     for verdict in verdicts(plugin):
         found.append(verdict)
         if form == "text":
-            click.echo(str(verdict))
+            say(verdict)
     if form == "json":
-        click.echo(json.dumps([asdict(verdict) for verdict in found], indent=2, ensure_ascii=False))
+        say_json([asdict(verdict) for verdict in found])
     failed = [verdict for verdict in found if verdict.state == "FAILED"]
     if failed:
         names = ", ".join(dict.fromkeys(f"{verdict.subject}: {verdict.check}" for verdict in failed))
         raise GateError(f"{len(failed)} of {len(found)} checks failed ({names})", "each line above says how to mend it")
     skipped = sum(verdict.state == "skipped" for verdict in found)
-    click.echo(
-        f"{len(found) - skipped} checks passed" + (f", {skipped} could not run here" if skipped else ""), err=True
-    )
+    say(f"{len(found) - skipped} checks passed" + (f", {skipped} could not run here" if skipped else ""), err=True)

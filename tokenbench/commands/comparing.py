@@ -8,8 +8,22 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.options import Finite, Place, flat, list_option, peek_option, plugin_option, show_scores
+from tokenbench.commands.options import (
+    Finite,
+    Place,
+    absolute,
+    data_of_run_option,
+    flat,
+    list_option,
+    looking,
+    named_data,
+    peek_option,
+    plugin_option,
+    show_scores,
+    tasks_dir_option,
+)
 from tokenbench.errors import GateError, UsageError
+from tokenbench.output import say
 
 __all__ = ["claims", "compare"]
 
@@ -26,7 +40,10 @@ CONDITION = (
 @peek_option
 @list_option("--format", "formats", default="terminal", help="Report formats.")
 @click.option("-o", "--output", type=Place(file_okay=False), default=".", help="For files of a format.")
+@tasks_dir_option
+@data_of_run_option
 @plugin_option
+@looking
 def compare(
     folders: tuple[Path, ...],
     conditions: tuple[str, ...],
@@ -35,6 +52,7 @@ def compare(
     formats: Sequence[Sequence[str]],
     output: Path,
     plugin_files: tuple[str, ...],
+    **named: Sequence[Sequence[str]],
 ) -> None:
     """Compare two runs in pairs, on the samples they share; or set conditions on one.
 
@@ -43,6 +61,7 @@ def compare(
     """
     from tokenbench.comparison.gates import failed, parse_gate
     from tokenbench.plugins import Registry
+    from tokenbench.store.files import sweep
     from tokenbench.store.joined import JoinedRuns
     from tokenbench.store.run import Run
 
@@ -51,7 +70,8 @@ def compare(
     gates = [parse_gate(text) for text in conditions]
     known = Registry(plugin_files)
     writers = [known.get("reports", name)() for name in flat(formats)]
-    runs = [Run.open(folder, known) for folder in folders]
+    trusted = absolute(flat(named["tasks_dir"])), named_data(named["data"])
+    runs = [Run.open(folder, known, *trusted) for folder in folders]
     run = JoinedRuns(*runs) if len(runs) == 2 else runs[0]
     if peek:
         if gates:
@@ -61,6 +81,7 @@ def compare(
     margins = {margin, *(gate.margin for gate in gates if gate.margin is not None)}
     comparisons = {value: run.compare(value) for value in margins}
     output.mkdir(parents=True, exist_ok=True)
+    sweep(output, output)
     for writer in writers:
         writer.write(comparisons[margin], run, output, sys.stdout)
     reasons = [
@@ -92,9 +113,9 @@ def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
         rows = [row for row in rows if not names or getattr(row, field) in names]
     if not only_audit:
         for row in rows:
-            click.echo(row)
+            say(row)
     wrong, apart = list(audit(rows)), list(differing(rows))
-    click.echo(f"{sum(len(row.claims) for row in rows)} published numbers")
+    say(f"{sum(len(row.claims) for row in rows)} published numbers")
     _listed(f"{len(wrong)} that do not add up in print", wrong)
     _listed(
         f"{len(apart)} on which two sources differ by more than {DIFFER:g} points (versions, prompts or schedules may differ; neither need be wrong)",
@@ -103,6 +124,6 @@ def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
 
 
 def _listed(what: str, findings: Sequence[str]) -> None:
-    click.echo(what + (":" if findings else ""))
+    say(what + (":" if findings else ""))
     for finding in findings:
-        click.echo(f"  {finding}")
+        say(f"  {finding}")

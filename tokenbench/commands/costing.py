@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from tokenbench.commands.options import dtype_option, flat, list_option, match_option, plugin_option
+from tokenbench.output import say, say_json
 
 __all__ = ["cost"]
 
@@ -37,4 +37,7 @@ def cost(model: str, form: str, plugin_files: tuple[str, ...], **options: Any) -
         options["dtype"],
         options["match"],
     )
-    click.echo(json.dumps(table.to_json(), indent=2) if form == "json" else str(table))
+    if form == "json":
+        say_json(table.to_json())
+    else:
+        say(*str(table).split("\n"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from tokenbench.errors import MachineError
+from tokenbench.output import say, say_json
 
 __all__ = ["doctor"]
 
@@ -26,9 +26,9 @@ def doctor(form: str) -> None:
     for finding in findings(Path.cwd()):
         found.append(finding)
         if form == "text":
-            click.echo(str(finding))
+            say(finding)
     if form == "json":
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=2, ensure_ascii=False))
+        say_json([asdict(finding) for finding in found])
     failed = [finding.what for finding in found if finding.state == "FAIL"]
     if failed:
         raise MachineError(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.options import plugin_option
+from tokenbench.commands.options import looking, plugin_option
+from tokenbench.output import say
 
 __all__ = ["export"]
 
@@ -15,6 +16,7 @@ __all__ = ["export"]
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--to", "target", required=True, type=click.Path(path_type=Path), help="New folder of the data set.")
 @plugin_option
+@looking
 def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
     """Write a run as a data set: Parquet tables and a card, ready for a hub.
 
@@ -25,4 +27,4 @@ def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
     from tokenbench.store.run import Run
 
     for path in export_run(Run.open(folder, Registry(plugin_files)), target):
-        click.echo(path)
+        say(path)

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.options import Place, absolute, flat, list_option, plugin_option
+from tokenbench.commands.options import (
+    Finite,
+    Place,
+    absolute,
+    data_of_run_option,
+    flat,
+    list_option,
+    looking,
+    named_data,
+    plugin_option,
+)
+from tokenbench.output import say
 
 __all__ = ["judge"]
 
@@ -20,6 +31,7 @@ __all__ = ["judge"]
 @click.option("--model", required=True, help="The judge, by the name and version that the server knows.")
 @list_option("--tasks", help="Only these tasks of the run.")
 @list_option("--tasks-dir", help="Folders with the run's own task definitions.")
+@data_of_run_option
 @click.option(
     "--key-from",
     default="OPENAI_API_KEY",
@@ -28,20 +40,28 @@ __all__ = ["judge"]
     help="Where the server's key is, if it wants one.",
 )
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Questions asked at once.")
+@click.option(
+    "--timeout", type=Finite(0, min_open=True), default=60.0, show_default=True, help="Seconds that a call may take."
+)
+@click.option("--retry-failed", is_flag=True, help="Ask again about answers that got no verdict.")
 @list_option("--format", "formats", default="terminal,markdown,csv", help="Report formats.")
 @plugin_option
+@looking
 def judge(
     folder: Path,
     url: str,
     model: str,
     key_from: str,
     workers: int,
+    timeout: float,
+    retry_failed: bool,
     plugin_files: tuple[str, ...],
     **lists: Sequence[Sequence[str]],
 ) -> None:
     """Have the answers of a finished run rated by a judge model, each distinct answer once, and compare by its scores.
 
     Broken off, the same command goes on. Verdicts and reports are in RUN/judge/; the run's own scores stay as they are.
+    An answer that gets no verdict is counted, and left out of the comparison for all strategies alike.
     """
     from tokenbench.judge import Judge, judged
     from tokenbench.plugins import Registry
@@ -50,15 +70,16 @@ def judge(
 
     known = Registry(plugin_files)
     writers = [known.get("reports", name)() for name in flat(lists["formats"])]
-    who = Judge(url, model, os.environ.get(key_from, ""))
+    who = Judge(url, model, os.environ.get(key_from, ""), timeout=timeout)
     rated, target = judged(
-        Run.open(folder, known, absolute(flat(lists["tasks_dir"]))),
+        Run.open(folder, known, absolute(flat(lists["tasks_dir"])), named_data(lists["data"])),
         who,
         flat(lists["tasks"]),
         workers,
         lambda total: progress(total, sys.stderr, False),
+        retry_failed,
     )
     comparison = rated.compare()
     for writer in writers:
         writer.write(comparison, rated, target, sys.stdout)
-    click.echo(f"verdicts of {model}: {target}", err=True)
+    say(f"verdicts of {model}: {target}", *([rated.unrated] if rated.unrated else []), err=True)

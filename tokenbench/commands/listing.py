@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenbench.commands.options import plugin_option
-from tokenbench.errors import UsageError, printable
+from tokenbench.errors import UsageError
+from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -32,19 +33,19 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
         for plugin in known.plugins:
             brings = [f"{k}: {', '.join(sorted(names))}" for k, names in plugin.registered.items() if names]
             state = f"FAILED: {plugin.error}" if plugin.error else "; ".join(brings)
-            click.echo(printable(f"{plugin.name}  ({plugin.origin})  {state}"))
+            say(f"{plugin.name}  ({plugin.origin})  {state}")
     elif kind == "tasks":
         for name, task in _all_tasks(known):
-            click.echo(printable(f"{name}  {task.name}  {task.description}"))
+            say(f"{name}  {task.name}  {task.description}")
     elif kind == "backbones":
         for name in known.names(kind):
             backbone = known.get(kind, name)
             source = "embedded" if backbone.source and Path(backbone.source).is_dir() else backbone.source
-            click.echo(f"{name}  {source or 'any model of type ' + ', '.join(backbone.model_types)}")
-        click.echo(f"every strategy runs on every backbone: {', '.join(known.names('strategies'))}")
+            say(f"{name}  {source or 'any model of type ' + ', '.join(backbone.model_types)}")
+        say(f"every strategy runs on every backbone: {', '.join(known.names('strategies'))}")
     else:
         for name in known.names(kind):
-            click.echo(name)
+            say(name)
 
 
 @click.command()
@@ -76,12 +77,13 @@ def _show(name: str, known: Registry) -> None:
     name = name.removeprefix("+")
     part = known.get("mergers" if merger else "strategies", name)
     written = f"STRATEGY+{name}" if merger else name
-    click.echo(f"{name}\n\n{inspect.getdoc(part)}\n\nparameters, written {written}:NAME=VALUE (lists with slashes):")
+    about = (inspect.getdoc(part) or "").split("\n")
+    say(name, "", *about, "", f"parameters, written {written}:NAME=VALUE (lists with slashes):")
     for field_name, field in part.model_fields.items():
         default = "/".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-        click.echo(f"  {field.alias or field_name} = {default}  {field.description or ''}".rstrip())
+        say(f"  {field.alias or field_name} = {default}  {field.description or ''}".rstrip())
     if not part.model_fields:
-        click.echo("  none")
+        say("  none")
 
 
 def _all_tasks(known: Registry) -> list[tuple[str, Task]]:
@@ -92,6 +94,6 @@ def _all_tasks(known: Registry) -> list[tuple[str, Task]]:
 
 
 def _show_task(suite: str, task: Task) -> None:
-    click.echo(f"{task.name}\n\n{task.description}\n\n  suite: {suite}")
+    say(task.name, "", *task.description.split("\n"), "", f"  suite: {suite}")
     for heading, text in task.notes.items():
-        click.echo(f"  {heading}: {text}")
+        say(f"  {heading}: {text}")

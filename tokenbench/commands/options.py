@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,11 +22,15 @@ __all__ = [
     "Place",
     "absolute",
     "attention_option",
+    "data_of_run_option",
     "device_option",
     "dtype_option",
     "flat",
     "list_option",
+    "looking",
     "match_option",
+    "models_of_run_option",
+    "named_data",
     "peek_option",
     "plugin_option",
     "show_scores",
@@ -116,6 +121,31 @@ plugin_option = click.option(
 
 
 tasks_dir_option = list_option("--tasks-dir", help="Folders with the run's own task definitions, which hold code.")
+data_of_run_option = list_option(
+    "--data", help="Data folders that may be read, TASK=FOLDER: the run's own, or where they are now."
+)
+models_of_run_option = list_option("--models", help="Models of the run that may be read, unless plug-ins name them.")
+
+
+def named_data(texts: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """`--data` as a run remembers it. Raises as `data_folders` does."""
+    from tokenbench.suites import data_folders
+
+    return tuple(f"{task}={folder.resolve()}" for task, folder in data_folders(flat(texts)).items())
+
+
+def looking(command: F) -> F:
+    """A command that only looks at a run directory, which may come from anybody: nothing is fetched meanwhile."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **options: Any) -> Any:
+        from tokenbench.models.offline import offline
+
+        with offline():
+            return command(*args, **options)
+
+    decorated: Any = wrapped
+    return decorated  # type: ignore[no-any-return]
 
 
 peek_option = click.option(
@@ -125,9 +155,11 @@ peek_option = click.option(
 
 def show_scores(run: Run) -> None:
     """Print a run's scores, a line a cell."""
+    from tokenbench.output import say
+
     for row in run.scores().to_dict("records"):
         named = "  ".join(str(row[name]) for name in ("model", "strategy", "budget", "task"))
-        click.echo(f"{named}  {100 * row['score']:.1f} % of {row['samples']}")
+        say(f"{named}  {100 * row['score']:.1f} % of {row['samples']}")
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokenbench.commands.options import Finite, Place, list_option, whole_numbers
+from tokenbench.commands.options import Finite, Place, list_option, looking, whole_numbers
 from tokenbench.errors import UsageError
+from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.comparison.planning import Assumptions
@@ -49,6 +50,7 @@ MARGIN = 1.0
 @click.option("--score", type=Finite(0.001, 1), help="Vanilla's score, 0 to 1.  [default: the pilot's by task, or 0.7]")
 @click.option("--questions", type=Finite(1, 10**6), help="Questions an image.  [default: the pilot's by task, or 2]")
 @click.option("--seconds", type=Finite(min=0), help="Of one answer.  [default: the pilot's]")
+@looking
 def plan(
     difference: float,
     margin: float | None,
@@ -79,11 +81,11 @@ def plan(
     for at, about in enumerate(found):
         about = about.changed(named, **given)
         if at:
-            click.echo()
+            say("")
         for line in planned(
             difference, margin or MARGIN, samples or about.size or SAMPLES, strategies, budgets, about
         ).lines():
-            click.echo(line)
+            say(line)
 
 
 def piloted(run: Run, sized: bool) -> dict[str, Assumptions]:

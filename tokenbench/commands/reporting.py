@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokenbench.commands.options import Place, absolute, flat, list_option, plugin_option, tasks_dir_option
+from tokenbench.commands.options import (
+    Place,
+    absolute,
+    data_of_run_option,
+    flat,
+    list_option,
+    looking,
+    named_data,
+    plugin_option,
+    tasks_dir_option,
+)
+from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -23,36 +34,41 @@ MOST = 8  # names of files that are shown
 @click.argument("folder", metavar="RUN", type=Place())
 @list_option("--format", "formats", default="terminal,markdown,csv,html", help="Report formats.")
 @tasks_dir_option
+@data_of_run_option
 @plugin_option
+@looking
 def report(
     folder: Path,
     formats: Sequence[Sequence[str]],
     tasks_dir: Sequence[Sequence[str]],
+    data: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
 ) -> None:
     """Write the reports of a run again."""
     from tokenbench.plugins import Registry
 
-    write_reports(folder, flat(formats), Registry(plugin_files), absolute(flat(tasks_dir)))
+    write_reports(folder, flat(formats), Registry(plugin_files), absolute(flat(tasks_dir)), named_data(data))
 
 
-def write_reports(folder: Path, formats: Sequence[str], known: Registry, definitions: Sequence[str]) -> None:
+def write_reports(
+    folder: Path, formats: Sequence[str], known: Registry, definitions: Sequence[str], data: Sequence[str]
+) -> None:
     """Write a run's reports, and the benchmarks' own numbers where there are any, to RUN/report.
 
-    definitions: folders of task definitions that may be used.
+    definitions: folders of task definitions that may be used. data: `TASK=FOLDER` that may be read.
     """
     from tokenbench.report import csv_text, write_text
-    from tokenbench.store.foreign import within
+    from tokenbench.store.files import make_folder, sweep
     from tokenbench.store.run import Run
 
     writers = [known.get("reports", name)() for name in formats]
-    finished = Run.open(folder, known, definitions)
+    finished = Run.open(folder, known, definitions, data)
     comparison, official = finished.compare(), finished.official()
-    target = within(folder / "report", folder)
-    target.mkdir(exist_ok=True)
+    target = make_folder(folder / "report", folder)
+    sweep(target, folder)
     written = [path.name for writer in writers for path in writer.write(comparison, finished, target, sys.stdout)]
     if written:
-        click.echo(f"reports in {target}: {', '.join(written[:MOST])}{' …' if len(written) > MOST else ''}", err=True)
+        say(f"reports in {target}: {', '.join(written[:MOST])}{' …' if len(written) > MOST else ''}", err=True)
     if len(official):
         write_text(target / "official.csv", csv_text(official))
-        click.echo(f"the benchmarks' own numbers: {target / 'official.csv'}", err=True)
+        say(f"the benchmarks' own numbers: {target / 'official.csv'}", err=True)

@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,14 @@ from tokenbench.commands.options import (
     flat,
     list_option,
     match_option,
+    models_of_run_option,
     plugin_option,
     tasks_dir_option,
 )
 from tokenbench.commands.reporting import write_reports
-from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError, printable
+from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError, of_machine
 from tokenbench.executors.options import executor_options
+from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.executors import Executor
@@ -139,28 +142,46 @@ def run(
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @executor_options
 @tasks_dir_option
+@models_of_run_option
 @plugin_option
 def resume(
     folder: Path,
     retry_failed: bool,
     quiet: bool,
     executor: Callable[[], Executor],
-    tasks_dir: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
+    **named: Sequence[Sequence[str]],
 ) -> None:
     """Go on with a run by its directory alone. Cells whose identity has changed since are run again.
 
     Plug-ins that were single files and folders of task definitions must be named again: they hold code, and a run directory may
-    come from anybody.
+    come from anybody. So must models that are to be fetched.
     """
     from tokenbench.plugins import Registry
     from tokenbench.store.run import Run
 
     known = Registry(plugin_files)
-    there = Run.open(folder, known, absolute(flat(tasks_dir)))
+    there = Run.open(folder, known, absolute(flat(named["tasks_dir"])))
     there.check_plugins()
     spec = there.spec()
-    _carry_out(spec, folder, known, quiet, executor(), retry_failed)
+    with _fetching(spec, flat(named["models"]), known):
+        _carry_out(spec, folder, known, quiet, executor(), retry_failed)
+
+
+def _fetching(spec: Spec, named: Sequence[str], known: Registry) -> AbstractContextManager[None]:
+    """Whether anything may be fetched for a run directory: not if it alone names a model. Raises UsageError if one is not here."""
+    from tokenbench.models.offline import offline
+    from tokenbench.models.source import is_here
+    from tokenbench.store.run import unnamed
+
+    strange = unnamed(spec.models, named, known)
+    for name in strange:
+        if not is_here(name, known):
+            raise UsageError(
+                f"the model '{name}' is not on this machine, and only the run directory names it",
+                f"name it again to have it fetched: --models {name}",
+            )
+    return offline() if strange else nullcontext()
 
 
 def _carry_out(
@@ -169,29 +190,31 @@ def _carry_out(
     """Run, report, and say what failed."""
     from tokenbench.runner.execute import execute
     from tokenbench.runner.progress import progress
+    from tokenbench.store.directory import Store
     from tokenbench.store.run import Run
 
     try:
-        say = partial(click.echo, err=True)
-        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed, say)
+        told = partial(say, err=True)
+        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed, told)
     except TokenBenchError:
         raise
-    except OSError as error:
-        raise MachineError(
-            f"{error.filename or folder}: {error.strerror or error}", "mend it and run again to go on"
-        ) from error
     except Exception as error:
-        log = folder / "logs" / "traceback.txt"
-        if not log.parent.is_dir():
-            raise
-        log.write_text(traceback.format_exc())
-        raise TokenBenchError(f"internal error: {type(error).__name__}: {error}", f"traceback in {log}") from error
-    click.echo(f"run: {folder}", err=True)
+        if trouble := of_machine(error):
+            where = "" if str(folder) in str(trouble) else f"{folder}: "
+            raise MachineError(f"{where}{trouble}", "mend it and run again to go on") from error
+        raise TokenBenchError(f"internal error: {type(error).__name__}: {error}", _trace_kept(folder, error)) from error
+    say(f"run: {folder}", err=True)
+    if broken := Store(folder).broken():
+        say(
+            f"warning: damaged files of cells were set aside, and these cells run again: {folder / 'cells' / broken[0]}"
+            + (f" and {len(broken) - 1} more" if broken[1:] else ""),
+            err=True,
+        )
     for sentence in Run.open(folder).left_out():
-        click.echo(printable(sentence), err=True)
+        say(sentence, err=True)
     failures = _failures(folder)
     try:
-        write_reports(folder, ("markdown", "csv", "html", "terminal"), known, spec.definitions)
+        write_reports(folder, ("markdown", "csv", "html", "terminal"), known, spec.definitions, spec.data)
     except UsageError:  # nothing is left to compare
         if not failures:
             raise
@@ -200,6 +223,18 @@ def _carry_out(
             f"cells without numbers: {'; '.join(failures)}",
             f"tracebacks are in {folder / 'logs'}; when it is mended: tokenbench resume {folder} --retry-failed",
         )
+
+
+def _trace_kept(folder: Path, error: Exception) -> str:
+    """Keep the traceback of an error with the run, and say where; raise the error itself if that cannot be done."""
+    from tokenbench.store.files import publish
+
+    log = folder / "logs" / "traceback.txt"
+    try:
+        publish(log, "".join(traceback.format_exception(error)).encode(errors="backslashreplace"), folder)
+    except (OSError, MachineError):
+        raise error from None
+    return f"traceback in {log}"
 
 
 def _failures(folder: Path) -> list[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from tokenbench.commands.options import absolute, flat, whole_numbers
+from tokenbench.commands.options import absolute, flat, named_data, whole_numbers
 from tokenbench.errors import UsageError
+from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
@@ -23,7 +22,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     from tokenbench.budget import Budget
     from tokenbench.naming import parse_strategy
     from tokenbench.runner.spec import FLOORS, VANILLA, Spec
-    from tokenbench.suites import data_folders, resolve_suite
+    from tokenbench.suites import resolve_suite
 
     if not options["until"] and (options["looks"] or options["spending"]):
         raise UsageError(f"--{'looks' if options['looks'] else 'spending'} goes with --until decided")
@@ -34,7 +33,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     strategies = tuple(name for name in strategies if name != VANILLA)
     budgets = flat(options["budgets"])
     seeds = flat(options["seeds"])
-    data = tuple(f"{task}={path.resolve()}" for task, path in data_folders(flat(options["data"])).items())
+    data = named_data(options["data"])
     definitions = absolute(flat(options["tasks_dir"]))
     suite, tasks = resolve_suite(options["suite"], flat(options["tasks"]), known, data, definitions)
     if not options["models"] and not suite.model:
@@ -79,8 +78,6 @@ def show_cells(spec: Spec, known: Registry) -> None:
     for model in spec.models:
         for arm in chosen:
             seed = f"seed {arm.seed}" if arm.named.strategy.stochastic else ""
-            click.echo(f"{model}  {arm.named.name}  {arm.budget}  {seed}".rstrip())
+            say(f"{model}  {arm.named.name}  {arm.budget}  {seed}".rstrip())
     cells = len(spec.models) * len(chosen) * len(tasks)
-    click.echo(
-        f"{cells} cells of {len(tasks)} tasks, {samples * len(spec.models) * len(chosen)} answers; nothing was run"
-    )
+    say(f"{cells} cells of {len(tasks)} tasks, {samples * len(spec.models) * len(chosen)} answers; nothing was run")

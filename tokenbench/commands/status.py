@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,13 +14,18 @@ import click
 from tokenbench.commands.options import (
     Place,
     absolute,
+    data_of_run_option,
     flat,
+    looking,
+    models_of_run_option,
+    named_data,
     peek_option,
     plugin_option,
     show_scores,
     tasks_dir_option,
 )
 from tokenbench.errors import TokenBenchError
+from tokenbench.output import say, say_json
 
 __all__ = ["CellState", "Status", "status", "status_of"]
 
@@ -84,9 +88,14 @@ class Status:
 
 
 def status_of(
-    folder: Path, plugin_files: Sequence[str] = (), definitions: Sequence[str] = (), thorough: bool = False
+    folder: Path,
+    plugin_files: Sequence[str] = (),
+    definitions: Sequence[str] = (),
+    data: Sequence[str] = (),
+    models: Sequence[str] = (),
+    thorough: bool = False,
 ) -> Status:
-    """plugin_files, definitions: single-file plug-ins, and folders of task definitions, that may be used.
+    """plugin_files, definitions, data, models: what the user names again, so that it may be read.
 
     thorough: ask as a resume would, with models, plug-ins and samples at hand; else code and libraries alone are compared, and
     nothing of the run's is loaded. Raises UsageError if there is no run in the folder.
@@ -96,14 +105,14 @@ def status_of(
     from tokenbench.store.lock import holder
     from tokenbench.store.run import Run
 
-    run, store = Run.open(folder, definitions=definitions), Store.open(folder)
+    run, store = Run.open(folder, definitions=definitions, data=data), Store.open(folder)
     who = holder(folder)
     unfit = Counter((one.model, one.task) for one in store.left_out.all())
     with store.journals.fixed():
         cells = [_state(store, cell, run.manifest, who is not None, unfit) for cell in run.manifest["cells"]]
     try:
         files = run.check_plugins(plugin_files)
-        changed = _changed(run, plugin_files) if thorough else outdated(run.manifest, files)
+        changed = _changed(run, plugin_files, models) if thorough else outdated(run.manifest, files)
         unknown = ""
     except TokenBenchError as error:
         changed, unknown = {}, f"{error} ({error.hint})" if error.hint else str(error)
@@ -128,14 +137,16 @@ def _state(
     return CellState(**named, state="running" if running else "waiting", answers=answers, samples=samples)
 
 
-def _changed(run: Any, plugin_files: Sequence[str]) -> dict[str, list[str]]:
+def _changed(run: Any, plugin_files: Sequence[str], models: Sequence[str]) -> dict[str, list[str]]:
     """By the id of a cell: what in its identity would be another if it were run now."""
     from tokenbench.plugins import Registry
     from tokenbench.runner.identity import differences, unpacked
     from tokenbench.runner.work import fingerprints, works_of
 
     devices = {about["device"] for about in run.manifest["models"].values()}
-    works = works_of(run.spec(), Registry(plugin_files), devices.pop() if len(devices) == 1 else "")
+    known = Registry(plugin_files)
+    run.check_models(models, known)
+    works = works_of(run.seen_spec(), known, devices.pop() if len(devices) == 1 else "")
     now = {_key(cell.names): cell.parts for work in works.values() for cell in work.cells.values()}
     then = unpacked(run.manifest)
     asked = {name: text for work in works.values() for name, text in fingerprints(work).items()}
@@ -171,39 +182,43 @@ def _seconds_left(who: Mapping[str, Any] | None, answers: int, samples: int) -> 
 )
 @peek_option
 @tasks_dir_option
+@data_of_run_option
+@models_of_run_option
 @plugin_option
+@looking
 def status(
     folder: Path,
     verbose: bool,
     form: str,
     peek: bool,
     thorough: bool,
-    tasks_dir: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
+    **named: Sequence[Sequence[str]],
 ) -> None:
     """Say how far a run is, what failed, and which cells would be run again because code or libraries changed."""
     from tokenbench.store.run import Run
 
-    found = status_of(folder, plugin_files, absolute(flat(tasks_dir)), thorough)
+    definitions, data = absolute(flat(named["tasks_dir"])), named_data(named["data"])
+    found = status_of(folder, plugin_files, definitions, data, flat(named["models"]), thorough)
     if form == "json":
-        click.echo(json.dumps(found.to_json(), indent=2))
+        say_json(found.to_json())
         return
-    click.echo(f"{folder}: {', '.join(f'{number} {state}' for state, number in found.counts.items())}")
-    click.echo(f"{found.answers} of {found.samples} answers")
+    say(f"{folder}: {', '.join(f'{number} {state}' for state, number in found.counts.items())}")
+    say(f"{found.answers} of {found.samples} answers")
     if found.holder is not None:
         by = f"process {found.holder.get('pid', '?')} on {found.holder.get('host', '?')}"
         left = f", about {_duration(found.seconds_left)} left" if found.seconds_left is not None else ""
-        click.echo(f"run by {by}{left}")
+        say(f"run by {by}{left}")
     for cell in found.cells:
         if verbose or cell.reason or cell.stale:
             why = cell.reason or ("stale: " + "; ".join(cell.stale) if cell.stale else "")
-            click.echo(f"{cell.id}  {cell.name}  {cell.state} {cell.answers}/{cell.samples}  {why}".rstrip())
+            say(f"{cell.id}  {cell.name}  {cell.state} {cell.answers}/{cell.samples}  {why}".rstrip())
     if peek:
         show_scores(Run.open(folder))
     if found.unknown:
-        click.echo(f"whether cells are stale is not known: {found.unknown}")
+        say(f"whether cells are stale is not known: {found.unknown}")
     if found.orphans:
-        click.echo(f"{len(found.orphans)} finished cells of other identities are kept and stand in no report")
+        say(f"{len(found.orphans)} finished cells of other identities are kept and stand in no report")
 
 
 def _duration(seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from tokenbench.executors import Job, units
 from tokenbench.runner.progress import Progress, Silent
 from tokenbench.runner.work import Work
 from tokenbench.runner.worker import Unit, Worker
+from tokenbench.store.files import make_folder
 from tokenbench.tested import install
 
 __all__ = ["Slurm"]
@@ -44,7 +47,7 @@ class Slurm:
         """Weights are only loaded by the workers."""
 
     def run(self, job: Job, bar: Progress) -> None:
-        executor = self._executor(job.store.folder.resolve() / "logs" / "slurm")
+        executor = self._executor(_fresh_folder(job.store.folder.resolve()))
         todo = units(job.left, self._workers)
         shares = [share for i in range(self._workers) if (share := todo[i :: self._workers])]
         task = _Share(str(job.store.folder.resolve()), job.plugin_files, job.device)
@@ -111,6 +114,11 @@ class _Share:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, share)
+
+
+def _fresh_folder(run: Path) -> Path:
+    """Where submitit keeps its files. It unpickles what it finds there, so it must not find what others left in the run."""
+    return Path(tempfile.mkdtemp(dir=make_folder(run / "logs" / "slurm", run), prefix=time.strftime("%Y%m%d-%H%M%S-")))
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -11,13 +11,15 @@ from typing import Any
 
 from tokenbench.backbone import Backbone
 from tokenbench.errors import MachineError, UsageError, brief, unknown
+from tokenbench.models.offline import offline
 from tokenbench.plugins import Registry
 from tokenbench.pruning import backbone_of
 
-__all__ = ["Source", "configuration", "fingerprint", "locate"]
+__all__ = ["Source", "configuration", "fingerprint", "is_here", "locate"]
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # nothing that is executed or unpickled
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,18 @@ def configuration(name: str, known: Registry) -> tuple[Backbone, Any]:
         raise MachineError(f"{file} cannot be read: {brief(error)}") from error
 
 
+def is_here(name: str, known: Registry) -> bool:
+    """Whether a model is on this machine: a folder, or in the local cache. Nothing is fetched; raises as `locate` does."""
+    _, source, revision = _named(name, known)
+    if _is_folder(source):
+        return True
+    with offline():
+        try:
+            return _fetched(source, revision).is_dir()
+        except MachineError:
+            return False
+
+
 def fingerprint(folder: Path) -> str:
     """A hash of every file of a model folder."""
     digest = hashlib.sha256()
@@ -81,6 +95,8 @@ def _named(name: str, known: Registry) -> tuple[Backbone | None, str, str]:
     if backbone is not None and backbone.source is None:
         raise UsageError(f"'{given}' is an architecture, not a model", "name a model, or a folder with its weights")
     source = backbone.source if backbone is not None else given
+    if revision and not REVISION.fullmatch(revision):
+        raise UsageError(f"'{name[:100]}': '{revision[:100]}' is no revision", "name a commit, a branch or a tag")
     if _is_folder(source):
         if revision:
             raise UsageError(f"'{name}': a folder has no revisions", "leave out the part from @ on")
@@ -99,7 +115,7 @@ def _is_folder(source: str) -> bool:
 
 def _model_type(config: Path) -> str:
     try:
-        return str(json.loads(config.read_text())["model_type"])
+        return str(json.loads(config.read_text(encoding="utf-8"))["model_type"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MachineError(f"{config} cannot be read: {brief(error)}", "fetch the folder anew") from None
 

@@ -89,7 +89,7 @@ def _check_depth(folder: Path) -> None:
     for file in folder.glob("*.safetensors"):
         with safe_open(file, "pt") as weights:
             tensors += len(weights.keys())
-    deepest = max(_depths(json.loads((folder / "config.json").read_text())), default=0)
+    deepest = max(_depths(json.loads((folder / "config.json").read_text(encoding="utf-8"))), default=0)
     if tensors and deepest > tensors:
         raise ValueError(f"config.json wants {deepest} layers of {tensors} tensors")
 

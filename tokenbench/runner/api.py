@@ -49,7 +49,7 @@ def run(
     known = Registry(plugins)
     spec = spec_of(_parsed({"strategies": strategies, **options}), known)
     execute(spec, Path(output), known, lambda total: shown(total, sys.stderr, not progress), executor)
-    return Run.open(output, known)
+    return Run.open(output, known, spec.definitions, spec.data)
 
 
 def _parsed(options: dict[str, Any]) -> dict[str, Any]:

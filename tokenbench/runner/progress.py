@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
+from tokenbench.errors import printable
+
 __all__ = ["Progress", "Silent", "progress"]
 
 INTERVAL = 30.0
@@ -49,7 +51,7 @@ class _Lines:
             return
         self._last = now
         left = (now - self._start) / self._done * (self._total - self._done)
-        self._out.write(f"{self._done}/{self._total} answers, {what}, {left:.0f} s left\n")
+        self._out.write(f"{self._done}/{self._total} answers, {printable(what)}, {left:.0f} s left\n")
         self._out.flush()
 
 
@@ -58,12 +60,12 @@ def _bar(total: int, out: TextIO) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with RichProgress(*columns, console=Console(file=out), transient=True) as bar:
         task = bar.add_task("answers", total=total)
 
         class _Bar:
             def advance(self, answers: int, what: str) -> None:
-                bar.update(task, advance=answers, description=what)
+                bar.update(task, advance=answers, description=printable(what))
 
         yield _Bar()

@@ -84,6 +84,8 @@ def _file_of(name: str) -> Path | None:
     if loaded is not None:
         return Path(loaded)
     package, *parts = name.split(".")
+    if not all(part.isidentifier() for part in (package, *parts)):  # of a run of others: a path, perhaps
+        return None
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from tokenbench.output import say
+
 __all__ = ["new"]
 
 
@@ -23,6 +25,6 @@ def new(kind: str, name: str, output: Path | None) -> None:
 
     folder = output or Path(f"tokenbench-{name}")
     commands = scaffold(kind, name, folder, Registry())
-    click.echo(f"wrote {folder}; next:")
+    say(f"wrote {folder}; next:")
     for command in commands:
-        click.echo(f"  {command}")
+        say(f"  {command}")

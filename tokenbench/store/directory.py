@@ -3,7 +3,7 @@
     RUN/run.json                          resolved spec, cells, versions, hardware, looks
     RUN/cells/<cell id>.parquet, .json    final records of a cell, published at once; and its summary
     RUN/cells/<cell id>.failed.json       why a cell has none
-    RUN/cells/<cell id>.parquet.broken    a final file that could not be read any more; the cell is run again
+    RUN/cells/<cell id>.parquet.broken    a final file whose content was damaged; the cell is run again
     RUN/journal/<cell id>.<host>.<pid>.jsonl   records while the cell runs
     RUN/logs/<cell id>.log                what happened to the cell
     RUN/left-out/<host>.<pid>.jsonl       samples that a model cannot be asked, left out for all strategies
@@ -19,30 +19,41 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tokenbench.errors import MachineError, UsageError, brief
-from tokenbench.store.files import publish
+from tokenbench.errors import MachineError, UsageError
+from tokenbench.store import files
 from tokenbench.store.foreign import conforming, read_json
 from tokenbench.store.journals import Journals, Question
 from tokenbench.store.left_out import LeftOuts
 from tokenbench.store.manifest import CellFailure, CellSummary, Manifest, Versioned
-from tokenbench.store.record_file import RECORD, read_many, read_records
+from tokenbench.store.record_file import RECORD, DamagedError, count_records, read_many, read_records
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 
 SCHEMA_VERSION = 3
 AMENDED, PATIENCE = "run.lock", 10.0  # seconds; it is held for moments
-OWN = ("cells", "journal", "logs", "report", "lock", "running.json", AMENDED)  # what is there before run.json
+OWN = (
+    "cells",
+    "journal",
+    "logs",
+    "report",
+    "lock",
+    "running.json",
+    "left-out",
+    AMENDED,
+)  # what is there before run.json
+BROKEN = re.compile(r"\.parquet\.broken(\.\d+)?$")
 
 
 class Store:
@@ -54,14 +65,14 @@ class Store:
         self._journal = folder / "journal"
         self._logs = folder / "logs"
         self._writer = f"{socket.gethostname()}.{os.getpid()}"
-        self.journals = Journals(self._journal, self._writer)
+        self.journals = Journals(folder, self._writer)
         self.left_out = LeftOuts(folder, self._writer)
         self._finals: dict[str, tuple[object, frozenset[Question]]] = {}  # by cell, with the version of its file
 
     @classmethod
     def open(cls, folder: Path) -> Store:
         """An existing run. Raises UsageError if there is none."""
-        if not (folder / "run.json").is_file():
+        if not (folder / "run.json").is_symlink() and not (folder / "run.json").is_file():
             raise UsageError(f"{folder} is not a run directory: it holds no run.json")
         return cls(folder)
 
@@ -69,7 +80,7 @@ class Store:
         """Make the directory, unless it is there. Raises MachineError if it cannot be written."""
         try:
             for folder in (self._cells, self._journal, self._logs, self.folder / "report"):
-                folder.mkdir(parents=True, exist_ok=True)
+                files.make_folder(folder, self.folder)
         except OSError as error:
             raise MachineError(f"cannot write the run to {self.folder}: {error.strerror or error}") from None
 
@@ -80,13 +91,15 @@ class Store:
         """
         self.check()
         self.make()
+        for folder in (self.folder, self._cells):
+            files.sweep(folder, self.folder)
         with self._amending():
             looks = self.manifest().get("looks", []) if self.is_run() else []
-            publish(self.folder / "run.json", json.dumps({**manifest, "looks": looks}, indent=1).encode())
+            self._publish(self.folder / "run.json", {**manifest, "looks": looks}, indent=1)
 
     def is_run(self) -> bool:
         """Whether the directory holds a run."""
-        return (self.folder / "run.json").is_file()
+        return files.is_file(self.folder / "run.json", self.folder)
 
     def check(self) -> None:
         """Raise unless a run may start or go on here. Writes nothing."""
@@ -94,7 +107,9 @@ class Store:
             return
         if not self.folder.is_dir():
             raise UsageError(f"the output {self.folder} is a file", "name a new folder with -o")
-        if not self.is_run() and any(path.name not in OWN for path in self.folder.iterdir()):
+        # A process that was killed before it could publish run.json leaves its temporary file.
+        there = [name for name in files.names(self.folder, self.folder) if not files.is_temporary(name)]
+        if not self.is_run() and set(there) - set(OWN):
             raise UsageError(f"the output {self.folder} is not empty and holds no run", "name a new folder with -o")
 
     def look(self, unless: Callable[[list[dict[str, Any]]], bool], look: dict[str, Any]) -> None:
@@ -106,13 +121,14 @@ class Store:
             manifest = self.manifest()
             looks = manifest.get("looks", [])
             if not unless(looks):
-                publish(self.folder / "run.json", json.dumps({**manifest, "looks": [*looks, look]}, indent=1).encode())
+                self._publish(self.folder / "run.json", {**manifest, "looks": [*looks, look]}, indent=1)
 
     @contextmanager
     def _amending(self) -> Iterator[None]:
         """Alone with run.json, for the moment that it takes to change it."""
         from filelock import FileLock
 
+        files.check_lock(self.folder / AMENDED, self.folder)
         with FileLock(self.folder / AMENDED, timeout=PATIENCE):
             yield
 
@@ -130,19 +146,20 @@ class Store:
 
     def is_published(self, cell: str) -> bool:
         """Whether a cell has final records; a run that grew since may ask it for more."""
-        return self._parquet(cell).exists()
+        return files.is_file(self._parquet(cell), self.folder)
 
     def count(self, cell: str) -> int:
-        """How many final records a cell has, by the head of its file; all there can be if it cannot be read."""
+        """How many final records a cell has, by the head of its file; all there can be if it is damaged."""
         try:
-            return int(pq.read_metadata(self._parquet(cell)).num_rows) if self.is_published(cell) else 0
-        except (OSError, ValueError, pa.ArrowException):
+            return count_records(self._parquet(cell), self.folder) if self.is_published(cell) else 0
+        except DamagedError:
             return sys.maxsize
 
     def published(self, cell: str) -> Set[Question]:
         """The questions that a cell has final records of.
 
-        A published file that cannot be read is set aside, so that the cell is run again.
+        A published file whose content is damaged is set aside, so that the cell is run again. Raises MachineError if it
+        cannot be read now, for whatever passing reason: that costs nothing but the same command once more.
         """
         if not self.is_published(cell):
             return set()
@@ -178,11 +195,15 @@ class Store:
             return None
         try:
             return self.records(cell)
-        except MachineError as error:
-            path = self._parquet(cell)
-            path.replace(path.with_name(f"{path.name}.broken"))
+        except DamagedError as error:
             self.log(cell, f"{error}; it is set aside, and the cell is run again")
+            with suppress(FileNotFoundError):  # another worker has just done so
+                files.set_aside(self._parquet(cell), self.folder)
             return None
+
+    def broken(self) -> list[str]:
+        """The damaged files of cells that were set aside, by their names."""
+        return [name for name in files.names(self._cells, self.folder) if BROKEN.search(name)]
 
     def _parquet(self, cell: str) -> Path:
         return self._cells / f"{cell}.parquet"
@@ -215,8 +236,8 @@ class Store:
         pq.write_table(table, sink, compression="zstd")
         score = sum(table["score"].to_pylist()) / len(asked)
         summary = {**about, "samples": len(asked), "score": score}
-        publish(self._cells / f"{cell}.json", json.dumps(summary, indent=2).encode())
-        publish(self._parquet(cell), sink.getvalue().to_pybytes())
+        self._publish(self._cells / f"{cell}.json", summary)
+        files.publish(self._parquet(cell), sink.getvalue().to_pybytes(), self.folder)
         self.log(cell, f"published: {len(asked)} samples, mean score {score:.4f}")
 
     def summary(self, cell: str) -> dict[str, Any]:
@@ -232,19 +253,19 @@ class Store:
 
         about: kind and reason, and of how many samples it was asked.
         """
-        publish(self._cells / f"{cell}.failed.json", json.dumps(about, indent=2).encode())
+        self._publish(self._cells / f"{cell}.failed.json", about)
 
     def failure(self, cell: str) -> dict[str, Any] | None:
         """What `fail` remembered of a cell, unless it has published since all that it was asked then."""
         path = self._cells / f"{cell}.failed.json"
-        if not path.exists():
+        if not files.is_file(path, self.folder):
             return None
         about: dict[str, Any] = read_json(path, self.folder, CellFailure, "delete it and run again")
         return about if self.count(cell) < about.get("samples", 1) else None
 
     def forgive(self, cell: str) -> None:
         """Forget that a cell failed, so that it is tried again."""
-        (self._cells / f"{cell}.failed.json").unlink(missing_ok=True)
+        files.remove(self._cells / f"{cell}.failed.json", self.folder)
 
     def sweep(self, cell: str, unfit: Set[Question] = frozenset()) -> None:
         """Remove the journals of a cell, if all in them is published, and a failure that it has overcome."""
@@ -255,20 +276,20 @@ class Store:
 
     def log(self, cell: str, text: str) -> None:
         """Add to a cell's log, with the time (UTC) and who writes."""
-        with (self._logs / f"{cell}.log").open("a") as file:
-            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {self._writer} {text.rstrip()}\n")
+        line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {self._writer} {text.rstrip()}\n"
+        files.append(self._logs / f"{cell}.log", self.folder, line.encode(errors="backslashreplace"))
 
     def orphans(self, cells: Iterable[str]) -> list[str]:
         """Published cells that are none of these: of other versions of what a cell depends on."""
-        return sorted({path.stem for path in self._cells.glob("*.parquet")} - set(cells))
+        there = {Path(name).stem for name in files.names(self._cells, self.folder) if name.endswith(".parquet")}
+        return sorted(there - set(cells))
 
     def records(self, cell: str) -> pa.Table:
         """The published records of a cell."""
-        path = self._parquet(cell)
-        try:
-            return read_records(path, self.folder, RECORD)
-        except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
-            raise MachineError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
+        return read_records(self._parquet(cell), self.folder, RECORD)
+
+    def _publish(self, path: Path, content: Mapping[str, Any], indent: int = 2) -> None:
+        files.publish(path, json.dumps(content, indent=indent).encode(), self.folder)
 
     def columns(
         self, cells: Sequence[str], columns: Collection[str], packed: Collection[str] = ()

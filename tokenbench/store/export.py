@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -41,7 +42,8 @@ def export_run(run: Run, folder: Path) -> list[Path]:
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        _sweep(folder)
+        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
         try:
             for name, table in tables.items():
                 table.to_parquet(made / f"{name}.parquet", index=False)
@@ -55,6 +57,14 @@ def export_run(run: Run, folder: Path) -> list[Path]:
     except OSError as error:
         raise MachineError(f"cannot write {folder}: {error.strerror or error}") from None
     return sorted(folder.iterdir())
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what exports to the same folder left that were killed."""
+    left = re.compile(rf"\.{re.escape(folder.name)}\.[a-z0-9_]{{8}}\.tmp")
+    for path in folder.parent.iterdir():
+        if left.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _card(run: Run, comparison: Comparison, tables: dict[str, pd.DataFrame]) -> str:

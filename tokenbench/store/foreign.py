@@ -1,35 +1,42 @@
-"""Files of a run directory, which may come from others: read within limits, and only where they belong."""
+"""JSON files of a run directory, which may come from others: read within limits, and only in the shape that a run writes."""
 
 from __future__ import annotations
 
 import json
-import stat
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from tokenbench.errors import MachineError
+from tokenbench.store import files
 
-__all__ = ["conforming", "ordinary", "read_json", "within"]
+__all__ = ["conforming", "read_json"]
 
-MOST_BYTES = 256 * 2**20
-"""A run.json of a million cells is smaller."""
+TRY_AGAIN = "nothing is lost: run the same command again"
 
 
 def read_json(path: Path, root: Path, shape: type[BaseModel], hint: str) -> Any:
-    """The content of a JSON file of the run in `root`, as it stands there. Raises MachineError unless it has the shape."""
+    """The content of a JSON file of the run in `root`, as it stands there.
+
+    Raises MachineError if it cannot be read now, or has another shape; hint: what to do in the latter case.
+    """
     try:
-        ordinary(path, root)
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"it has more than {MOST_BYTES >> 20} MiB")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = files.read(path, root).decode()
+        content = json.loads(text)
         json.dumps(
             content, ensure_ascii=False
         ).encode()  # an escape may stand for half a letter, which no report can hold
-    except (OSError, ValueError, RecursionError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else _reason(error)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise MachineError(
+            f"{path} cannot be read: {error.strerror or error}", hint if missing else TRY_AGAIN
+        ) from None
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise MachineError(f"{path} cannot be read: {reason}", hint) from None
+    except MemoryError:
+        raise MachineError(f"there is not enough memory for {path}", TRY_AGAIN) from None
     return conforming(content, path, shape, hint)
 
 
@@ -42,26 +49,3 @@ def conforming(content: Any, path: Path, shape: type[BaseModel], hint: str) -> A
         where = ".".join(map(str, first["loc"])) or "all of it"
         raise MachineError(f"{path} cannot be read: {where[:100]}: {first['msg']}", hint) from None
     return content
-
-
-def ordinary(path: Path, root: Path) -> None:
-    """Raise OSError or ValueError for what is no file, or lies outside the run through a link."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("it is not a file")
-    if not _inside(path, root):
-        raise ValueError("it is a link out of the run directory")
-
-
-def within(path: Path, root: Path) -> Path:
-    """The path, which need not be there. Raises MachineError if a link leads out of the run: it would be written elsewhere."""
-    if not _inside(path, root):
-        raise MachineError(f"{path} is a link out of the run directory", "replace it by what it links to")
-    return path
-
-
-def _inside(path: Path, root: Path) -> bool:
-    return path.resolve().is_relative_to(root.resolve())
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -30,7 +30,7 @@ class JoinedRuns(Reworked):
     """
 
     def __init__(self, a: Run, b: Run) -> None:
-        super().__init__(a.folder, a._known)
+        super().__init__(a.folder, a._known, a._definitions, a._data)
         self._a, self._b = a, b
 
     def about(self) -> dict[str, Any]:

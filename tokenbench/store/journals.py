@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from tokenbench.store import files
 
 __all__ = ["Journals", "Question"]
 
@@ -24,8 +25,8 @@ WHOLE = re.compile(
 class Journals:
     """The journals of a run directory, and what this process knows of them."""
 
-    def __init__(self, folder: Path, writer: str) -> None:
-        self._folder, self._writer = folder, writer
+    def __init__(self, root: Path, writer: str) -> None:
+        self._root, self._folder, self._writer = root, root / "journal", writer
         self._listed: dict[str, list[Path]] | None = None
         self._ends: dict[Path, int] = {}  # how far a file has been read
         self._known: dict[str, dict[Question, None]] = {}
@@ -37,15 +38,15 @@ class Journals:
         for cell, record in records:
             lines.setdefault(cell, []).append(json.dumps(record))
         for cell, cell_lines in lines.items():
-            with (self._folder / f"{cell}.{self._writer}.jsonl").open("ab") as file:
-                # The first newline ends a line that a full disk or a crash may have torn.
-                file.write(("\n" + "\n".join(cell_lines) + "\n").encode())
+            # The first newline ends a line that a full disk or a crash may have torn.
+            text = "\n" + "\n".join(cell_lines) + "\n"
+            files.append(self._folder / f"{cell}.{self._writer}.jsonl", self._root, text.encode())
 
     def records(self, cell: str) -> dict[Question, Record]:
         """The records of a cell; the first one counts."""
         found: dict[Question, Record] = {}
         for path in self.files(cell):
-            for record in filter(None, map(_parsed, path.read_bytes().split(b"\n"))):
+            for record in filter(None, map(_parsed, self._lines(path))):
                 found.setdefault(_question(record), record)
         return found
 
@@ -62,7 +63,7 @@ class Journals:
         """How many of them there are, without a look into the records that are written as they should be."""
         found: set[Question] = set()
         for path in self.files(cell):
-            for line in path.read_bytes().split(b"\n"):
+            for line in self._lines(path):
                 if whole := WHOLE.fullmatch(line):
                     found.add((whole[1].decode(errors="replace"), whole[2].decode(errors="replace")))
                 elif record := _parsed(line):
@@ -72,7 +73,7 @@ class Journals:
     def forget(self, cell: str) -> None:
         """Remove the journals of a cell."""
         for path in self.files(cell):
-            path.unlink(missing_ok=True)
+            files.remove(path, self._root)
             self._ends.pop(path, None)
         self._known.pop(cell, None)
 
@@ -91,21 +92,24 @@ class Journals:
 
     def _list(self) -> dict[str, list[Path]]:
         found: dict[str, list[Path]] = {}
-        for name in sorted(os.listdir(self._folder)) if self._folder.is_dir() else ():
+        for name in files.names(self._folder, self._root):
             if name.endswith(".jsonl"):
                 found.setdefault(name.partition(".")[0], []).append(self._folder / name)
         return found
 
+    def _lines(self, path: Path) -> Iterator[bytes]:
+        """All lines; none if the cell was published meanwhile, and its journals removed."""
+        with suppress(FileNotFoundError):
+            for line in files.read_lines(path, self._root):
+                yield line.rstrip(b"\n")
+
     def _news(self, path: Path) -> Iterator[bytes]:
         """The whole lines that came since the last look."""
-        start = self._ends.get(path, 0)
-        start = start if start <= path.stat().st_size else 0  # a file that was removed since, and begun anew
-        with path.open("rb") as file:
-            file.seek(start)
-            content = file.read()
-        end = content.rfind(b"\n") + 1  # another process may be writing the rest
-        self._ends[path] = start + end
-        yield from content[:end].split(b"\n")
+        with suppress(FileNotFoundError):
+            start, content = files.read_since(path, self._root, self._ends.get(path, 0))
+            end = content.rfind(b"\n") + 1  # another process may be writing the rest
+            self._ends[path] = start + end
+            yield from content[:end].split(b"\n")
 
 
 def _parsed(line: bytes) -> Record | None:

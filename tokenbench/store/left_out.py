@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tokenbench.store.foreign import within
+from tokenbench.store import files
 from tokenbench.store.manifest import Count, Name
 
 __all__ = ["LeftOut", "LeftOuts", "sentences"]
@@ -44,15 +44,14 @@ class LeftOuts:
     def add(self, found: Iterable[LeftOut]) -> None:
         """Remember samples, so that whoever goes on with the run leaves them out as well."""
         lines = "".join(f"\n{one.model_dump_json()}\n" for one in found)  # a torn line is ended first
-        within(self._folder, self._root).mkdir(exist_ok=True)
-        with within(self._folder / f"{self._writer}.jsonl", self._root).open("ab") as file:
-            file.write(lines.encode())
+        files.make_folder(self._folder, self._root)
+        files.append(self._folder / f"{self._writer}.jsonl", self._root, lines.encode())
 
     def all(self) -> list[LeftOut]:
         """Each once, by task and place."""
         found: dict[tuple[str, str, str, str], LeftOut] = {}
-        for path in sorted(self._folder.glob("*.jsonl")):
-            for line in within(path, self._root).read_bytes().split(b"\n"):
+        for path in self._files():
+            for line in files.read_lines(path, self._root):
                 try:
                     one = LeftOut.model_validate(json.loads(line))
                 except (ValueError, ValidationError, RecursionError):
@@ -66,8 +65,11 @@ class LeftOuts:
 
     def forget(self) -> None:
         """Let all be tried again."""
-        for path in self._folder.glob("*.jsonl"):
-            path.unlink(missing_ok=True)
+        for path in self._files():
+            files.remove(path, self._root)
+
+    def _files(self) -> list[Path]:
+        return [self._folder / name for name in files.names(self._folder, self._root) if name.endswith(".jsonl")]
 
 
 def sentences(found: Iterable[LeftOut], samples: dict[str, int]) -> list[str]:

@@ -9,15 +9,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from tokenbench.errors import MachineError
-from tokenbench.store.files import publish
+from tokenbench.store import files
+from tokenbench.store.foreign import read_json
+from tokenbench.store.manifest import Name
 
 __all__ = ["held", "holder"]
 
 LOCK, NOTE = "lock", "running.json"
 PATIENCE = 2.0  # seconds; `holder` takes the lock for a moment
+
+
+class _Note(BaseModel):
+    """running.json. started: seconds since 1970."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    host: Name
+    pid: int
+    started: float
+    done: Annotated[int, Field(ge=0)]
 
 
 @contextmanager
@@ -28,6 +42,7 @@ def held(folder: Path, done: int) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    files.check_lock(folder / LOCK, folder)
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=PATIENCE)
@@ -37,10 +52,12 @@ def held(folder: Path, done: int) -> Iterator[None]:
         raise MachineError(f"{folder} is being run{by}", "wait for it, or name another folder with -o") from None
     try:
         note = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time(), "done": done}
-        publish(folder / NOTE, json.dumps(note).encode())
-        yield
+        files.publish(folder / NOTE, json.dumps(note).encode())
+        try:
+            yield
+        finally:
+            files.remove(folder / NOTE, folder)
     finally:
-        (folder / NOTE).unlink(missing_ok=True)
         lock.release()
 
 
@@ -48,8 +65,9 @@ def holder(folder: Path) -> dict[str, Any] | None:
     """Who runs it now: host, pid, started (seconds since 1970) and done; None if nobody does."""
     from filelock import FileLock, Timeout
 
-    if not (folder / LOCK).exists():
+    if not files.is_file(folder / LOCK, folder):
         return None
+    files.check_lock(folder / LOCK, folder)
     try:
         with FileLock(folder / LOCK, timeout=0):
             return None
@@ -61,12 +79,7 @@ def holder(folder: Path) -> dict[str, Any] | None:
 
 def _note(folder: Path) -> dict[str, Any] | None:
     try:
-        note = json.loads((folder / NOTE).read_text())
-        return {
-            "host": str(note["host"]),
-            "pid": int(note["pid"]),
-            "started": float(note["started"]),
-            "done": int(note["done"]),
-        }
-    except (OSError, ValueError, KeyError, TypeError):
+        note: dict[str, Any] = read_json(folder / NOTE, folder, _Note, "")
+    except MachineError:  # it is not there yet, or nothing that a run wrote
         return None
+    return {name: note[name] for name in _Note.model_fields}

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tokenbench.errors import MachineError, brief
-from tokenbench.store.foreign import ordinary
+from tokenbench.store import files
 
-__all__ = ["RECORD", "read_many", "read_records"]
+__all__ = ["RECORD", "DamagedError", "count_records", "read_many", "read_records"]
 
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
+MOST_PACKED = 2**32  # bytes of the file itself
 LATER = ("unit", "stratum", "asked", "lattice", "text_tokens", "seconds")  # which files of older versions lack
 BATCH = 2**17  # rows that are checked at once
+T = TypeVar("T")
 LATTICE = 4  # frames, height, width, leading tokens
 
 
@@ -45,14 +48,21 @@ RECORD = pa.schema(
 )
 
 
+class DamagedError(MachineError):
+    """What a file holds is not what a run wrote: to read it again does not help."""
+
+
 def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:
     """The records in a file of the run in `root`.
 
-    Raises OSError, ValueError or an ArrowException for a file that is damaged, or holds anything but records.
+    Raises DamagedError for a file that is damaged, or holds anything but records; MachineError if it cannot be read now.
     """
-    table = _parsed(path, root, schema)
-    _check_values(table)
-    return table
+    return _understood(path, root, lambda content: _checked_alone(_parsed(content, schema)))
+
+
+def count_records(path: Path, root: Path) -> int:
+    """How many records a file says that it holds. Raises as `read_records` does."""
+    return _understood(path, root, lambda content: int(pq.read_metadata(content).num_rows))
 
 
 def read_many(
@@ -60,15 +70,14 @@ def read_many(
 ) -> Iterator[pa.Table]:
     """Some columns of the records in each of many files. packed: columns that come as numbers into a dictionary of their values.
 
-    What the records hold is checked for many files at once, which costs a tenth. Raises MachineError for a file that is damaged, or
-    holds anything but records.
+    What the records hold is checked for many files at once, which costs a tenth. Raises as `read_records`
+    does.
     """
     wanted = pa.schema([field for field in schema if field.name in columns])
     batch: list[tuple[Path, pa.Table]] = []
     rows = 0
     for path in paths:
-        with _naming(path):
-            batch.append((path, _parsed(path, root, wanted, packed)))
+        batch.append((path, _understood(path, root, lambda content: _parsed(content, wanted, packed))))
         rows += len(batch[-1][1])
         if rows >= BATCH:
             yield from _checked(batch)
@@ -76,18 +85,34 @@ def read_many(
     yield from _checked(batch)
 
 
+def _understood(path: Path, root: Path, parse: Callable[[pa.BufferReader], T]) -> T:
+    """What the content of a file is understood as. Raises as `read_records` does."""
+    try:
+        content = files.read(path, root, MOST_PACKED)
+    except OSError as error:
+        raise MachineError(
+            f"{path} cannot be read: {error.strerror or error}", "nothing is lost: run the same command again"
+        ) from None
+    # From memory: whatever goes wrong from here on lies in what the file holds, not in the disk.
+    with _naming(path):
+        return parse(pa.BufferReader(content))
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
-        raise MachineError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
+    except MemoryError:
+        raise MachineError(
+            f"there is not enough memory for {path}", "free some; if there is plenty, delete the file and run again"
+        ) from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DamagedError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
 
 
-def _parsed(path: Path, root: Path, schema: pa.Schema, packed: Collection[str] = ()) -> pa.Table:
+def _parsed(content: pa.BufferReader, schema: pa.Schema, packed: Collection[str] = ()) -> pa.Table:
     """The columns of the schema."""
-    ordinary(path, root)
-    with pq.ParquetFile(pa.BufferReader(path.read_bytes()), read_dictionary=list(packed)) as file:
+    with pq.ParquetFile(content, read_dictionary=list(packed)) as file:
         about = file.metadata
         size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
         if about.num_rows > MOST_ROWS or size > MOST_BYTES:
@@ -132,6 +157,11 @@ def _checked(batch: Sequence[tuple[Path, pa.Table]]) -> Iterator[pa.Table]:
                 _check_values(table)
         raise
     yield from tables
+
+
+def _checked_alone(table: pa.Table) -> pa.Table:
+    _check_values(table)
+    return table
 
 
 def _check_values(table: pa.Table) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import UsageError
 from tokenbench.runner.spec import VANILLA, Spec
+from tokenbench.store import files
 from tokenbench.store.directory import Store
 from tokenbench.store.foreign import conforming, read_json
 from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame
@@ -18,7 +21,7 @@ from tokenbench.store.record_file import RECORD
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -27,25 +30,38 @@ if TYPE_CHECKING:
     from tokenbench.plugins import Registry
     from tokenbench.suite import Sample
 
-__all__ = ["Run"]
+__all__ = ["Run", "unnamed"]
 
 
 class Run:
     """A run directory. `Run.open(path).samples()` is its table of samples."""
 
-    def __init__(self, folder: Path, known: Registry | None = None, definitions: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        known: Registry | None = None,
+        definitions: Sequence[str] = (),
+        data: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self._store = Store.open(folder)
-        self._known, self._definitions = known, tuple(definitions)
+        self._known, self._definitions, self._data = known, tuple(definitions), tuple(data)
 
     @classmethod
-    def open(cls, folder: str | Path, known: Registry | None = None, definitions: Sequence[str] = ()) -> Run:
+    def open(
+        cls,
+        folder: str | Path,
+        known: Registry | None = None,
+        definitions: Sequence[str] = (),
+        data: Sequence[str] = (),
+    ) -> Run:
         """Open a run directory. Raises UsageError if there is none.
 
         known: where `questions` finds the run's suite; everything installed unless said otherwise. definitions: folders with
-        task definitions, which hold code: those that the run names are used only if they are among these.
+        task definitions, which hold code: those that the run names are used only if they are among these. data: `TASK=FOLDER`;
+        `questions` reads no folder that only the run names, for it may come from others.
         """
-        return cls(Path(folder), known, definitions)
+        return cls(Path(folder), known, definitions, data)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -61,6 +77,31 @@ class Run:
                 "name the folder with --tasks-dir if you trust it",
             )
         return spec
+
+    def seen_spec(self) -> Spec:
+        """`spec` for commands that only look: with the data folders that `open` was told of in the place of the run's own.
+
+        Raises UsageError if it was not told of all of them.
+        """
+        from tokenbench.suites import data_folders
+
+        spec, named = self.spec(), data_folders(self._data)
+        strange = [text for text in spec.data if text.partition("=")[0] not in named]
+        if strange:
+            raise UsageError(
+                f"only the run directory, which may come from others, names the data folders {', '.join(strange)}",
+                f"name them again to have them read: {' '.join(f'--data {text}' for text in strange)}",
+            )
+        wanted = {text.partition("=")[0] for text in spec.data}
+        return replace(spec, data=tuple(f"{task}={folder}" for task, folder in named.items() if task in wanted))
+
+    def check_models(self, models: Sequence[str], known: Registry) -> None:
+        """Raise UsageError unless every model of the run is a registered one, or among these."""
+        if strange := unnamed(self.spec().models, models, known):
+            raise UsageError(
+                f"only the run directory, which may come from others, names the models {', '.join(strange)}",
+                f"name them again to have them read: {' '.join(f'--models {name}' for name in strange)}",
+            )
 
     def check_plugins(self, files: Sequence[str | Path] | None = None) -> dict[str, Path]:
         """The single-file plug-ins it was run with, by the names of their modules.
@@ -129,14 +170,14 @@ class Run:
     def questions(self) -> dict[tuple[str, str], Sample]:
         """The questions asked, with their images, made anew by the run's suite: (task, sample) -> Sample.
 
-        Raises UsageError if the suite is not installed, or has definitions that `open` was not told to trust. A suite may have changed since; who shows its samples compares
-        their targets with those of `samples`.
+        Raises UsageError if the suite is not installed, or has definitions or data that `open` was not told of. A suite may have
+        changed since; who shows its samples compares their targets with those of `samples`.
         """
         from tokenbench.plugins import registry
         from tokenbench.suite import first
         from tokenbench.suites import resolve_suite
 
-        spec = self.spec()
+        spec = self.seen_spec()
         _, tasks = resolve_suite(spec.suite, spec.tasks, self._known or registry(), spec.data, spec.definitions)
         return {(task.name, sample.key): sample for task in tasks for sample in first(task, spec.limit)}
 
@@ -154,7 +195,7 @@ class Run:
         from tokenbench.bench.stored import Measurement
 
         path, hint = self.folder / FILE, "measure again, or remove it"
-        if not path.exists():
+        if not files.is_file(path, self.folder):
             return []
         content = read_json(path, self.folder, Versioned, hint)
         if content["schema_version"] != SCHEMA_VERSION:
@@ -295,3 +336,9 @@ class Run:
         planned = sum(tasks[cell["task"]]["samples"] for cell in cells)
         said = sentence(looks, answers, planned)
         return [said] if said else []
+
+
+def unnamed(models: Iterable[str], named: Iterable[str], known: Registry) -> list[str]:
+    """The models of a run that nobody else names: neither a plug-in nor the user. Nothing is looked up on the disk."""
+    registered, places = known.names("backbones"), {os.path.abspath(name) for name in named}
+    return [name for name in models if name not in registered and os.path.abspath(name) not in places]

@@ -39,7 +39,7 @@ class HtmlReport(Report):
 
 def page(comparison: Comparison, run: Run) -> str:
     """The whole page. Every string from outside is escaped by the template; the policy lets no other script run."""
-    style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

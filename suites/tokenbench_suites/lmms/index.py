@@ -30,7 +30,7 @@ def definitions(folder: Path) -> dict[str, Path]:
     """Name -> YAML of every task and group below a folder."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*.yaml")):
-        match = NAMED.search(path.read_text(errors="replace"))
+        match = NAMED.search(path.read_text(encoding="utf-8", errors="replace"))
         if match:
             found.setdefault(match[2], path)
     return found
@@ -51,7 +51,7 @@ def find(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
     known = {key: path for place in reversed(places) for key, path in place.items()}
     if name not in known:
         raise unknown("lmms-eval task", name, known)
-    text = known[name].read_text(errors="replace")
+    text = known[name].read_text(encoding="utf-8", errors="replace")
     listed = LISTED.search(text)
     if not listed:
         return {name: known[name]}

@@ -1,0 +1,153 @@
+"""TokenBench runs where Python and torch run: nothing in it asks for what Linux alone has, or for an encoding of this machine."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.fuzz.made import made_run
+from tests.tokenbench.test_run import call
+
+ROOT = Path(__file__).parents[1]
+PRODUCT = [
+    path
+    for name in ("tokenbench", "strategies", "backbones", "suites", "reports")
+    for path in (ROOT / name).rglob("*.py")
+]
+LINUX_ALONE = {"fcntl", "resource", "pwd", "grp", "termios", "posix", "syslog"}
+NOT_EVERYWHERE = {
+    "sysconf", "fork", "forkpty", "getuid", "geteuid", "getgid", "getegid", "getloadavg", "mkfifo", "mknod", "chown", "fchmod", "fchown",
+    "statvfs", "fstatvfs", "uname", "nice", "killpg", "setsid", "wait", "sched_getaffinity", "O_NOFOLLOW", "O_NONBLOCK", "O_DIRECTORY",
+    "O_CLOEXEC", "O_NOCTTY", "pread", "pwrite", "sendfile", "getpgid", "setpgid", "fdatasync", "sync", "pthread_kill", "alarm", "setitimer",
+    "SIGKILL", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGCHLD", "SIGSTOP", "SIGCONT", "pthread_sigmask",
+}  # fmt: skip
+
+
+def calls(path: Path) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+
+
+def encodes(call: ast.Call) -> bool:
+    """Whether a call that reads or writes text says how it is encoded; calls of other kinds do, too."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if name in ("read_text", "write_text"):
+        return "encoding" in given or len(call.args) > (name == "write_text")
+    mode = given.get(
+        "mode", call.args[isinstance(call.func, ast.Name)] if len(call.args) > isinstance(call.func, ast.Name) else None
+    )
+    if name == "open" and (isinstance(call.func, ast.Name) or isinstance(mode, ast.Constant)):
+        text = not (isinstance(mode, ast.Constant) and "b" in str(mode.value))
+        return not text or "encoding" in given
+    return name not in ("run", "Popen", "check_output") or "text" not in given or "encoding" in given
+
+
+def test_every_text_is_read_and_written_as_utf_8() -> None:
+    wanting = [f"{path.relative_to(ROOT)}:{one.lineno}" for path in PRODUCT for one in calls(path) if not encodes(one)]
+    assert not wanting
+
+
+def test_modules_that_linux_alone_has_are_imported_where_they_may_be_missing() -> None:
+    for path in PRODUCT:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:  # not inside a function or a try
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not LINUX_ALONE & set(names), path
+
+
+def test_names_that_linux_alone_has_are_asked_for_with_care() -> None:
+    """`getattr` and `hasattr` name them in a string."""
+    for path in PRODUCT:
+        text = path.read_text(encoding="utf-8")
+        guarded = {name for name in NOT_EVERYWHERE if f'"{name}")' in text}
+        for node in ast.walk(ast.parse(text)):
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id in ("os", "signal")
+            ):
+                assert node.attr not in NOT_EVERYWHERE - guarded, f"{path}:{node.lineno}"
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A system that has what Windows has: no names of POSIX, no folders that can be opened, no /proc."""
+    for name in NOT_EVERYWHERE:
+        if name.startswith("O_"):  # filelock has a part of its own for Windows
+            continue
+        monkeypatch.delattr(os, name, raising=False)
+    for name in LINUX_ALONE - {"posix", "fcntl"}:
+        monkeypatch.setitem(sys.modules, name, None)
+    there, read, write = os.open, Path.read_text, Path.write_text
+
+    def opened(path: Any, *more: Any, **named: Any) -> int:
+        if os.path.isdir(path):
+            raise PermissionError(13, "Permission denied", path)
+        return there(path, *more, **named)
+
+    def missing(method: Any) -> Any:
+        def asked(path: Path, *more: Any, **named: Any) -> Any:
+            if path.is_relative_to("/proc"):
+                raise FileNotFoundError(2, "No such file", str(path))
+            return method(path, *more, **named)
+
+        return asked
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(Path, "read_text", missing(read))
+    monkeypatch.setattr(Path, "write_text", missing(write))
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch, elsewhere: None) -> None:
+    """As far as a product module asks for the name of the system."""
+    from tokenbench.store import files
+
+    class Os:
+        name = "nt"
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+    monkeypatch.setattr(files, "os", Os())
+
+
+def test_free_memory_is_known_everywhere(elsewhere: None) -> None:
+    from tokenbench.runner.memory import free_bytes
+
+    assert free_bytes("cpu") == pytest.approx(psutil.virtual_memory().available, rel=0.3)
+    assert free_bytes("mps") > 0
+
+
+def test_a_run_goes_from_beginning_to_end(windows: None, tmp_path: Path) -> None:
+    few = ["--strategies", "fastv", "--budgets", "1/9", "--tasks", "attribute", "--limit", "2", "--no-floors", "-q"]
+    assert call("run", *few, "-o", str(tmp_path / "run")) == 0
+    assert call("resume", str(tmp_path / "run"), "-q") == 0
+
+
+def test_looking_at_a_run_works(windows: None, tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run")
+    assert call("status", str(run)) == 0
+    assert call("report", str(run), "--format", "terminal,markdown,csv,html,json,latex") == 0
+    assert call("compare", str(run)) == 0
+    (tmp_path / "data").mkdir()
+    assert call("export", str(run), "--to", str(tmp_path / "data")) == 0
+
+
+def test_the_doctor_and_the_measurements_work(windows: None, capsys: pytest.CaptureFixture[str]) -> None:
+    from tokenbench.bench.machine import conditions, fingerprint
+    from tokenbench.bench.memory import peak_bytes, reset_peak
+    from tokenbench.doctor import _memory
+
+    assert _memory().found.endswith(" GB")
+    assert fingerprint("cpu")["cores"]
+    assert conditions("cpu") == {}
+    reset_peak(False)
+    assert peak_bytes(False) > 2**20
