@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -52,6 +55,7 @@ class Sample:
     unit: what the task's metric counts, where that is several samples, which then stand side by side; empty for this sample
         alone.
     stratum: the part of the task that its metric averages on its own before it puts the parts together, if there are any.
+    origin: where a person finds it, such as file and row; only said, where the sample cannot be shown.
     """
 
     key: str
@@ -62,6 +66,14 @@ class Sample:
     evidence: tuple[Box, ...] = ()
     unit: str = ""
     stratum: str = ""
+    origin: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all that it says; pictures are known by their cluster's name alone."""
+        boxes = [vars(box) for box in self.evidence]
+        said = (self.key, self.cluster, self.question, self.target, self.unit, self.stratum, boxes)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Task(ABC):
@@ -85,7 +97,7 @@ class Task(ABC):
 
     @abstractmethod
     def samples(self) -> Sequence[Sample]:
-        """All samples, in an order of which every prefix is a fair smaller version (for `--limit`)."""
+        """All samples, always in the same order, of which every prefix is a fair smaller version: `--limit N` takes the first N."""
 
     @abstractmethod
     def score(self, answer: str, sample: Sample) -> float:

@@ -54,8 +54,8 @@ def test_what_is_appended_is_what_is_read(written: list[dict[str, Any]]) -> None
         store.start({"schema_version": SCHEMA_VERSION, "spec": SPEC, "cells": []})
         store.append((CELL, one) for one in written)
         keys = [one["sample"] for one in written]
-        assert store.done(CELL) == set(keys)
-        store.finish(CELL, keys[::-1], {})
+        assert store.done(CELL) == {(key, "") for key in keys}
+        store.finish(CELL, dict.fromkeys(keys[::-1], ""), {})
         store.sweep(CELL)
         read = Store.open(Path(folder) / "run").records(CELL).to_pylist()
     assert [one["sample"] for one in read] == keys[::-1]
@@ -93,7 +93,7 @@ def test_junk_in_a_journal_is_as_if_it_were_not_there(tmp_path: Path, line: str)
     store.make()
     store.append([(CELL, record(0, right=True, tokens=4))])
     (tmp_path / "run" / "journal" / f"{CELL}.other.1.jsonl").write_text(f"{line}\n")
-    assert store.done(CELL) == {"s0"}
+    assert store.done(CELL) == {("s0", "")}
 
 
 @pytest.mark.parametrize("change", [{"kept": "all"}, {"score": "high"}, {"answer": 5}, {"visual_tokens": 2**40}])
@@ -102,4 +102,57 @@ def test_a_record_that_no_run_wrote_is_named(tmp_path: Path, change: dict[str, A
     store.make()
     store.append([(CELL, {**record(0, right=True, tokens=4), **change})])
     with pytest.raises(MachineError, match=r"holds what no run wrote"):
-        store.finish(CELL, ["s0"], {})
+        store.finish(CELL, {"s0": ""}, {})
+
+
+def test_a_cell_grows_and_keeps_the_journal_of_what_is_not_published_yet(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    store.make()
+    store.append((CELL, record(i, right=True, tokens=4)) for i in range(2))
+    store.finish(CELL, {"s0": "", "s1": ""}, {})
+    store.sweep(CELL)
+    assert not list((tmp_path / "run" / "journal").iterdir())
+    store.append([(CELL, record(2, right=False, tokens=4)), (CELL, record(0, right=False, tokens=4))])
+    assert (store.count(CELL), store.answers(CELL, 4), store.answers(CELL, 3), store.answers(CELL, 2)) == (2, 3, 3, 2)
+    store.sweep(CELL)
+    assert store.done(CELL) == {(f"s{i}", "") for i in range(3)}
+    store.finish(CELL, {"s0": "", "s1": "", "s2": ""}, {})
+    store.sweep(CELL)
+    assert not list((tmp_path / "run" / "journal").iterdir())
+    assert store.records(CELL)["score"].to_pylist() == [1, 1, 0]  # what is final stays as it is
+
+
+def test_an_answer_to_another_question_is_none(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    store.make()
+    store.append([(CELL, {**record(0, right=True, tokens=4), "asked": "old"})])
+    store.finish(CELL, {"s0": "old"}, {})
+    store.append([(CELL, {**record(0, right=False, tokens=4), "asked": "new"})])
+    assert store.done(CELL) == {("s0", "old"), ("s0", "new")}
+    store.finish(CELL, {"s0": "new"}, {})
+    assert store.records(CELL)["score"].to_pylist() == [0]
+
+
+def test_a_failure_counts_until_all_that_was_asked_then_is_published(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    store.make()
+    names = {"model": "m", "strategy": "s", "budget": "1/2", "seed": 0, "task": "t"}
+    store.append((CELL, record(i, right=True, tokens=4)) for i in range(2))
+    store.finish(CELL, {"s0": ""}, {})
+    store.fail(CELL, {**names, "samples": 2, "kind": "failed", "reason": "it broke"})
+    store.sweep(CELL)
+    assert store.failure(CELL)
+    store.finish(CELL, {"s0": "", "s1": ""}, {})
+    assert not store.failure(CELL)
+    store.sweep(CELL)
+    assert not list((tmp_path / "run" / "cells").glob("*.failed.json"))
+
+
+def test_looks_stay_when_run_json_is_written_again(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run")
+    store = Store.open(run)
+    manifest = store.manifest()
+    store.look(lambda looks: False, {"time": "now", "samples": {"attribute": 6}})
+    store.look(lambda looks: bool(looks), {"time": "later", "samples": {"attribute": 6}})
+    store.start(manifest)
+    assert [look["time"] for look in store.manifest()["looks"]] == ["now"]

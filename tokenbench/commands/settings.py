@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["show_cells", "spec_of"]
 
+LOOKS = 5
+
 
 def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     """The spec that the options of `tokenbench run` say. Raises UsageError for what is unknown or wrong."""
@@ -23,6 +25,8 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     from tokenbench.runner.spec import FLOORS, VANILLA, Spec
     from tokenbench.suites import data_folders, resolve_suite
 
+    if not options["until"] and (options["looks"] or options["spending"]):
+        raise UsageError(f"--{'looks' if options['looks'] else 'spending'} goes with --until decided")
     named = flat(options["strategies"])
     if not named:
         raise UsageError("no strategy named", f"--strategies takes any of {', '.join(known.names('strategies'))}")
@@ -36,7 +40,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     if not options["models"] and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no model of its own", "name one with --models")
     models = flat(options["models"]) if options["models"] else (suite.model,)
-    for name, values in (("budgets", budgets), ("models", models), ("seeds", seeds)):
+    for name, values in (("budgets", budgets), ("models", models), ("seeds", seeds or not options["seeds"])):
         if not values:
             raise UsageError(f"--{name} is empty")
     return Spec(
@@ -55,6 +59,11 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
         device=options["device"],
         dtype=options["dtype"],
         attention=options["attention"],
+        strict=options["strict"],
+        margin=options["margin"],
+        until=options["until"] or "",
+        looks=(options["looks"] or LOOKS) if options["until"] else 1,
+        spending=(options["spending"] or "obrien-fleming") if options["until"] else "",
     )
 
 

@@ -12,6 +12,7 @@ from tokenbench.executors import Job, units
 from tokenbench.runner.progress import Progress, Silent
 from tokenbench.runner.work import Work
 from tokenbench.runner.worker import Unit, Worker
+from tokenbench.tested import install
 
 __all__ = ["Ray"]
 
@@ -26,7 +27,7 @@ class Ray:
         try:
             import ray
         except ImportError:
-            raise MachineError("Ray is not installed", 'pip install "tokenbench[ray]"') from None
+            raise MachineError("Ray is not installed", install("ray")) from None
         self._ray: Any = ray
         try:
             if not ray.is_initialized():
@@ -55,7 +56,7 @@ class Ray:
         """Weights are only loaded by the workers."""
 
     def run(self, job: Job, bar: Progress) -> None:
-        ray, todo = self._ray, units(job.works, self._workers)
+        ray, todo = self._ray, units(job.left, self._workers)
         remote = ray.remote(num_cpus=1, num_gpus=1 if self._gpus else 0, max_restarts=LOSSES, max_task_retries=LOSSES)(
             _Actor
         )

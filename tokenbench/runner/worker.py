@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,33 +11,27 @@ from typing import Any
 import torch
 
 from tokenbench.engine import Pruner
-from tokenbench.errors import (
-    InfeasibleError,
-    MachineError,
-    SampleError,
-    StrategyError,
-    TokenBenchError,
-    UsageError,
-    brief,
-)
-from tokenbench.models.model import Loaded, Model
+from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, brief, printable
+from tokenbench.models.model import Loaded
 from tokenbench.plugins import Registry
 from tokenbench.runner.evidence import lattice_of_first
 from tokenbench.runner.identity import Cell
 from tokenbench.runner.passes import Asked, Outcome, OutOfMemory, outcomes
 from tokenbench.runner.progress import Progress
 from tokenbench.runner.records import check_pruned, cost_record, score_record
+from tokenbench.runner.showing import is_passing, loaded_ahead
 from tokenbench.runner.spec import Spec
-from tokenbench.runner.work import Question, Work, works_of
+from tokenbench.runner.work import Batch, Question, Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import Store
-from tokenbench.suite import Sample, Task
+from tokenbench.store.left_out import LeftOut
+from tokenbench.suite import Sample
 
 __all__ = ["Unit", "Worker"]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Batches `start` to `stop` of a model: what a lost worker costs at the most."""
+    """Of what is left to do, the batches `start` to `stop` of a model: what a lost worker costs at the most."""
 
     model: str
     start: int
@@ -50,6 +43,7 @@ class Worker:
 
     def __init__(self, store: Store, works: dict[str, Work]) -> None:
         self._store, self._works = store, works
+        self._left = {name: left_of(work, store) for name, work in works.items()}
         self._loaded = ""
 
     @classmethod
@@ -59,13 +53,15 @@ class Worker:
         store = Store.open(Path(folder))
         manifest = store.manifest()
         works = works_of(Spec.from_json(manifest["spec"]), Registry(plugin_files), device)
+        reach = {cell["id"]: cell["samples"] for cell in manifest["cells"]}
         ours = {cell.id for work in works.values() for cell in work.cells.values()}
-        if ours != {cell["id"] for cell in manifest["cells"]}:
+        theirs = {name: task["asked"] for name, task in manifest["tasks"].items()}
+        if ours != reach.keys() or any(fingerprints(work) != theirs for work in works.values()):
             raise MachineError(
                 f"a worker has other software or data than the process that started {folder}",
                 f"give all machines the same environment; tokenbench status {folder}, run there, says what differs",
             )
-        return cls(store, works)
+        return cls(store, {name: work.reaching(reach) for name, work in works.items()})
 
     def answer(self, unit: Unit, bar: Progress) -> None:
         """Answer what the run directory does not hold yet. What fails is remembered there, and the rest goes on."""
@@ -73,7 +69,7 @@ class Worker:
         if self._loaded not in ("", unit.model):
             self._works[self._loaded].model.release()
         self._loaded = unit.model
-        _Batches(work, self._store, bar).answer(work.batches[unit.start : unit.stop])
+        _Batches(work, self._store, bar).answer(self._left[unit.model][unit.start : unit.stop])
 
 
 class _Batches:
@@ -82,29 +78,38 @@ class _Batches:
     def __init__(self, work: Work, store: Store, bar: Progress) -> None:
         self._work, self._store, self._bar = work, store, bar
         cells = work.cells.values()
-        self._done = {cell.id: store.done(cell.id) for cell in cells}
+        with store.journals.fixed():
+            self._done = {cell.id: store.done(cell.id) for cell in cells}
         self._lost = {cell.id for cell in cells if store.failure(cell.id)}
+        self._unfit = {
+            (one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name
+        }
         self._failed = {i for i in range(len(work.arms)) if all(cell.id in self._lost for cell in self._cells(i))}
 
-    def answer(self, batches: Sequence[Sequence[Question]]) -> None:
-        left = [questions for questions in batches if self._wanted(questions)]
-        skipped = sum(map(len, batches)) - sum(map(len, left))
-        self._bar.advance(len(self._work.arms) * skipped, "done before")
+    def answer(self, batches: Sequence[Batch]) -> None:
+        left = [batch for batch in batches if self._wanted(batch.questions, batch.arms)]
+        skipped = sum(batch.answers for batch in batches) - sum(batch.answers for batch in left)
+        self._bar.advance(skipped, "done before")
         if not left:
             return
         with self._work.model.pruner() as pruner:
-            for questions, loaded, unseen in _loaded(self._work.model, left):
-                for question, reason in unseen:
-                    self._lose(question, reason)
-                self._bar.advance(len(self._work.arms) * len(unseen), "failed")
+            for batch, (questions, loaded, unfit) in loaded_ahead(self._work.model, left, self._is_unfit):
+                for question, reason in unfit:
+                    if self._work.strict or is_passing(reason):
+                        self._lose(question, reason, batch.arms)
+                    else:
+                        self._leave_out(question, reason)
+                self._bar.advance(len(batch.arms) * (len(batch.questions) - len(questions)), "left out")
                 if loaded is not None:
-                    self._answer(pruner, questions, loaded)
+                    self._answer(pruner, questions, batch.arms, loaded)
 
-    def _answer(self, pruner: Pruner, questions: Sequence[Question], loaded: Loaded) -> None:
+    def _answer(self, pruner: Pruner, questions: Sequence[Question], asked: Sequence[int], loaded: Loaded) -> None:
+        """asked: the arms of the batch; others are left out, and share nothing with these."""
         arms, name = self._work.arms, self._work.model.name
-        wanted = self._wanted(questions)
-        self._bar.advance((len(arms) - len(wanted)) * len(questions), "done before")
-        for part, outcome in _answered(self._work, pruner, questions, loaded, wanted, set(self._failed)):
+        wanted = self._wanted(questions, asked)
+        self._bar.advance((len(asked) - len(wanted)) * len(questions), "done before")
+        others = {i for i in range(len(arms)) if i not in asked} | self._failed
+        for part, outcome in _answered(self._work, pruner, questions, loaded, wanted, others):
             i = outcome.plan
             if outcome.error is not None:
                 self._fail(i, outcome.error)
@@ -121,11 +126,18 @@ class _Batches:
         return [
             (b, cell)
             for b, cell in rows
-            if cell.id not in self._lost and questions[b][1].key not in self._done[cell.id]
+            if cell.id not in self._lost and not self._has(cell, questions[b][1]) and not self._is_unfit(questions[b])
         ]
 
-    def _wanted(self, questions: Sequence[Question]) -> list[int]:
-        return [i for i in range(len(self._work.arms)) if i not in self._failed and self._missing(i, questions)]
+    def _is_unfit(self, question: Question) -> bool:
+        task, sample = question
+        return (task.name, sample.key, sample.digest) in self._unfit
+
+    def _has(self, cell: Cell, sample: Sample) -> bool:
+        return (sample.key, sample.digest) in self._done[cell.id]
+
+    def _wanted(self, questions: Sequence[Question], asked: Sequence[int]) -> list[int]:
+        return [i for i in asked if i not in self._failed and self._missing(i, questions)]
 
     def _keep(self, questions: Sequence[Question], outcome: Outcome) -> None:
         """Append the records that are missing. A scorer that fails loses its own cell."""
@@ -146,74 +158,34 @@ class _Batches:
         for cell in self._cells(arm):
             self._lose_cell(cell, kind, str(error), "".join(traceback.format_exception(error)))
 
-    def _lose(self, question: Question, error: SampleError) -> None:
+    def _leave_out(self, question: Question, error: SampleError) -> None:
+        """A sample that the model cannot be asked is left out for all strategies alike, and the others of its unit with it."""
+        task, sample = question
+        found = []
+        for place, other in enumerate(self._work.samples[task.name], start=1):
+            if other is sample or (sample.unit and other.unit == sample.unit):
+                reason = error.reason if other is sample else f"it is counted together with sample {sample.key}"
+                names = {"sample": other.key, "asked": other.digest, "place": place, "origin": printable(other.origin)}
+                found.append(
+                    LeftOut(model=self._work.model.name, task=task.name, reason=printable(reason), **names)  # type: ignore[arg-type]
+                )
+        self._store.left_out.add(found)
+        self._unfit |= {(one.task, one.sample, one.asked) for one in found}
+
+    def _lose(self, question: Question, error: SampleError, asked: Sequence[int]) -> None:
         """A sample that cannot be shown loses the cells of its task."""
         task, sample = question
-        for i in range(len(self._work.arms)):
+        for i in asked:
             cell = self._work.cells[i, task.name]
-            if cell.id not in self._lost and sample.key not in self._done[cell.id]:
+            if cell.id not in self._lost and not self._has(cell, sample):
                 self._lose_cell(cell, "failed", str(error), "".join(traceback.format_exception(error)))
 
     def _lose_cell(self, cell: Cell, kind: str, reason: str, trace: str) -> None:
         self._lost.add(cell.id)
         reason = " ".join(reason.split())
-        self._store.fail(cell.id, {**cell.names, "kind": kind, "reason": reason})
+        samples = len(self._work.asked(cell))
+        self._store.fail(cell.id, {**cell.names, "samples": samples, "kind": kind, "reason": reason})
         self._store.log(cell.id, f"{kind}: {reason}\n{trace}")
-
-
-Batch = tuple[Sequence[Question], Loaded | None, list[tuple[Question, SampleError]]]
-
-
-def _loaded(model: Model, batches: Sequence[Sequence[Question]]) -> Iterator[Batch]:
-    """Every batch with its images, and what of it cannot be shown; the next one is loaded while one runs."""
-    with ThreadPoolExecutor(1) as ahead:
-
-        def load(at: int) -> Future[Batch] | None:
-            return ahead.submit(_shown, model, batches[at]) if at < len(batches) else None
-
-        coming = load(0)
-        for at in range(len(batches)):
-            assert coming is not None
-            batch, coming = coming.result(), load(at + 1)
-            yield batch
-
-
-def _shown(model: Model, questions: Sequence[Question]) -> Batch:
-    """The batch without the samples that cannot be shown."""
-    try:
-        return questions, model.load_samples([sample for _, sample in questions]), []
-    except MemoryError:
-        raise
-    except Exception as error:  # of a suite or of a processor, on any image there is
-        found = [(question, _trouble(model, question)) for question in questions]
-        if not any(trouble for _, trouble in found):
-            raise error from None
-    unseen = [(question, trouble) for question, trouble in found if trouble is not None]
-    good = [question for question, trouble in found if trouble is None]
-    return good, model.load_samples([sample for _, sample in good]) if good else None, unseen
-
-
-def _trouble(model: Model, question: Question) -> SampleError | None:
-    """Why a sample cannot be shown; None if it can, or if the model takes none like it."""
-    task, sample = question
-    try:
-        sample.load()
-    except Exception as error:
-        return _named(task, sample, error)
-    try:
-        model.load_samples([sample])
-    except UsageError:
-        return None
-    except Exception as error:
-        return _named(task, sample, error)
-    return None
-
-
-def _named(task: Task, sample: Sample, error: Exception) -> SampleError:
-    reason = str(error) if isinstance(error, TokenBenchError) else brief(error)
-    named = SampleError(f"task '{task.name}': sample {sample.key} cannot be shown: {reason}")
-    named.__cause__ = error
-    return named
 
 
 def _answered(

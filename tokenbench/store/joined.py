@@ -6,12 +6,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import UsageError
+from tokenbench.store.reworked import Reworked
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tokenbench.comparison import Comparison
+    from tokenbench.comparison.looks import Looks
 
 __all__ = ["JoinedRuns"]
 
@@ -20,7 +22,7 @@ CELL = ["model", "strategy", "budget", "seed"]
 ASKED = ["cluster", "target"]
 
 
-class JoinedRuns(Run):
+class JoinedRuns(Reworked):
     """The cells of two runs on their common samples.
 
     Strategies are named ``A:clse`` and ``B:clse``; what both runs answered alike, floors for instance, is one cell with its plain
@@ -45,24 +47,41 @@ class JoinedRuns(Run):
         marked = (("A", self._a), ("B", self._b))
         return [{**f, "strategy": f"{mark}:{f['strategy']}"} for mark, run in marked for f in run.failures()]
 
-    def compare(self, margin: float = 1.0) -> Comparison:
+    def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
         """As of one run; where both hold vanilla, the pairs have a column ``at_noise_floor`` (see ``with_noise_floor``)."""
         from dataclasses import replace
 
         from tokenbench.comparison.noise import with_noise_floor
 
-        found = super().compare(margin)
-        return replace(found, pairs=with_noise_floor(found.pairs, "B:vanilla")) if self._flips else found
+        found = super().compare(margin, look)
+        return replace(found, pairs=with_noise_floor(found.pairs)) if self._flips else found
 
-    def samples(self) -> pd.DataFrame:
+    def rows(self) -> pd.DataFrame:
         """The rows of both on the common samples. Raises UsageError if there are none."""
         return self._joined
+
+    @cached_property
+    def _looked(self) -> tuple[pd.DataFrame, Looks]:
+        from tokenbench.store.looking import rejoined
+
+        return rejoined(self.measured, [run._looked[1] for run in (self._a, self._b)])
+
+    @property
+    def _seed_scopes(self) -> dict[str, str]:
+        both = (("", self._a), ("A:", self._a), ("B:", self._b))
+        return {mark + name: scope for mark, run in both for name, scope in run._seed_scopes.items()}
+
+    def _remember(self, samples: pd.DataFrame) -> None:
+        for run in (self._a, self._b):
+            run._remember(run._looked[0])
 
     @cached_property
     def _joined(self) -> pd.DataFrame:
         import pandas as pd
 
-        a, b = self._a.whole(), self._b.whole()
+        from tokenbench.store.looking import looked
+
+        a, b = (looked(run.whole(), run.manifest)[0] for run in (self._a, self._b))
         asked = [rows[[*SAMPLE, *ASKED]].drop_duplicates(SAMPLE) for rows in (a, b)]
         common = asked[0].merge(asked[1], on=SAMPLE, suffixes=("", "_b"))
         if common.empty:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,21 +11,23 @@ from tokenbench.errors import UsageError
 from tokenbench.runner.spec import VANILLA, Spec
 from tokenbench.store.directory import Store
 from tokenbench.store.foreign import conforming, read_json
+from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame
+from tokenbench.store.left_out import sentences
 from tokenbench.store.manifest import Versioned
+from tokenbench.store.record_file import RECORD
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pandas as pd
 
     from tokenbench.comparison import Comparison
+    from tokenbench.comparison.looks import Looks
     from tokenbench.plugins import Registry
     from tokenbench.suite import Sample
 
 __all__ = ["Run"]
-
-IDENTITY = ("model", "strategy", "budget", "seed", "task")
 
 
 class Run:
@@ -59,17 +62,30 @@ class Run:
             )
         return spec
 
-    def check_plugins(self) -> None:
-        """Raise UsageError unless the plug-in files it was run with are there: they hold code, and the user names them."""
-        named = {path.name for path in self._known.files} if self._known else set()
+    def check_plugins(self, files: Sequence[str | Path] | None = None) -> dict[str, Path]:
+        """The single-file plug-ins it was run with, by the names of their modules.
+
+        files: those that the user names now, since they hold code; those that `open` was told of unless given. Raises UsageError
+        if one is lacking.
+        """
+        from tokenbench.plugins import file_module
+
+        given = files if files is not None else self._known.files if self._known else ()
+        named = {Path(file).name: Path(file) for file in given}
         if lacking := [file for file in self.manifest["plugin_files"] if Path(file).name not in named]:
             raise UsageError(
                 f"{self.folder} was run with plug-ins that are not named now",
                 " ".join(f"--plugin {file}" for file in lacking),
             )
+        return {file_module(file): file for file in named.values()}
 
-    def samples(self) -> pd.DataFrame:
+    def samples(
+        self, columns: Sequence[str] | None = None, of: Collection[tuple[str, str]] | None = None
+    ) -> pd.DataFrame:
         """One row for every sample of every finished cell of the run.
+
+        columns: those to read besides the cell's names, of the following; a few take a fraction of the memory and time of all. of:
+        only these samples, as (task, sample).
 
         Columns: model, strategy, budget, seed, task, sample, cluster, unit, stratum, answer, target, score (0 to 1), kept (ordinals of
         the visual tokens there to the end), visual_tokens (how many the sample began with), lattice (frames, height, width and
@@ -80,16 +96,35 @@ class Run:
         """
         import pandas as pd
 
-        frames = []
-        for cell in self.manifest["cells"]:
-            if self._store.is_done(cell["id"]):
-                frame = self._store.records(cell["id"]).to_pandas()
-                if "lattice" not in frame:  # records of an older version
-                    frame["lattice"] = None
-                for position, column in enumerate(IDENTITY):
-                    frame.insert(position, column, cell[column])
-                frames.append(frame)
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(IDENTITY))
+        cells = self._finished()
+        wanted = tuple(name for name in RECORD.names if name != "asked") if columns is None else tuple(columns)
+        if not cells:
+            return pd.DataFrame(columns=list(IDENTITY))
+        tables = self._store.columns(
+            [cell["id"] for cell in cells], {*wanted, *(("sample",) if of is not None else ())}
+        )
+        if of is not None:
+            tables = map(partial(chosen, of=of), cells, tables)
+        found = frame(cells, tables, wanted)
+        if "lattice" in wanted and "lattice" not in found:  # records of an older version
+            found["lattice"] = None
+        return found.astype(dict.fromkeys((name for name in IDENTITY if name != "seed"), str))
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """What comparisons are made of: `whole` with the columns that they need, names as categories, and `kept` as a number."""
+        return self._without(self.failures(), self._numbers())
+
+    def _numbers(self) -> pd.DataFrame:
+        """`samples` as `measured` has them."""
+        cells = self._finished()
+        if not cells:
+            return self.samples()
+        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, packed=NAMES)
+        return frame(cells, map(counted, tables), COMPARED)
+
+    def _finished(self) -> list[dict[str, Any]]:
+        return [cell for cell in self.manifest["cells"] if self._store.is_published(cell["id"])]
 
     def questions(self) -> dict[tuple[str, str], Sample]:
         """The questions asked, with their images, made anew by the run's suite: (task, sample) -> Sample.
@@ -107,7 +142,8 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """The manifest with the failures, and time and memory where measured: all that is known of the run but its scores."""
-        return {**self.manifest, "failures": self.failures(), "bench": self.bench()}
+        notes = [*self.manifest.get("notes", []), *self.left_out(), *self._looks_said()]
+        return {**self.manifest, "notes": notes, "failures": self.failures(), "bench": self.bench()}
 
     def bench(self) -> list[dict[str, Any]]:
         """What `tokenbench bench -o RUN` measured, a dict a model (see `docs/efficiency.md`); empty if it did not run.
@@ -136,7 +172,7 @@ class Run:
         rows = [
             {name: cell[name] for name in IDENTITY} | {"metric": metric, "value": value, "samples": summary["samples"]}
             for cell in self.manifest["cells"]
-            if self._store.is_done(cell["id"])
+            if self._store.is_published(cell["id"])
             for summary in (self._store.summary(cell["id"]),)
             for metric, value in summary.get("official", {}).items()
         ]
@@ -147,30 +183,114 @@ class Run:
         found = (self._store.failure(cell["id"]) for cell in self.manifest["cells"])
         return [failure for failure in found if failure]
 
+    def left_out(self) -> list[str]:
+        """Sentences on the samples that a model cannot be asked, which are left out for all strategies alike."""
+        tasks = {name: task["samples"] for name, task in self.manifest["tasks"].items()}
+        return sentences(self._store.left_out.all(), tasks)
+
     def whole(self) -> pd.DataFrame:
         """`samples` without the tasks that vanilla failed on, and without the strategies and budgets that failed on any other."""
+        return self._without(self.failures(), self.samples())
+
+    def _without(self, failures: Sequence[Mapping[str, Any]], samples: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
 
-        samples, failures = self.samples(), self.failures()
         task, arm = ["model", "task"], ["model", "strategy", "budget"]
         gone = {tuple(f[name] for name in task) for f in failures if f["strategy"] == VANILLA}
         lost = {tuple(f[name] for name in arm) for f in failures if tuple(f[name] for name in task) not in gone}
         for columns, names in ((task, gone), (arm, lost)):
             if names:
                 samples = samples[~pd.MultiIndex.from_frame(samples[columns]).isin(names)]
+        if unfit := [(one.model, one.task, one.sample) for one in self._store.left_out.all()]:
+            samples = samples[~pd.MultiIndex.from_frame(samples[["model", "task", "sample"]]).isin(unfit)]
         return samples
 
-    def compare(self, margin: float = 1.0) -> Comparison:
+    def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
         """The run's cells compared, unit by unit: intervals, retention, paired verdicts. What failed on any task is left out.
 
-        margin: loss in points of retention, declared beforehand, that is of no importance.
+        To see verdicts is a look at the run. It is remembered in run.json, if that can be written, unless an earlier look saw the
+        same samples; intervals and p values allow for all looks so far.
+
+        margin: loss in points of retention, declared beforehand, that is of no importance; the run's own unless given.
+        look: as it was at that look of a run that stops when it is decided, counted from 1.
 
         Raises UsageError if nothing is left to compare.
         """
         from tokenbench.comparison import compare
 
-        samples = self.whole()
+        samples, looks = self._looked if look is None else self._looked_then(look)
+        units = self._by_unit(samples)
+        self._remember(samples)
+        margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
+        return compare(units, margin=margin, looks=looks, scopes=self._seed_scopes)
+
+    def units(self) -> pd.DataFrame:
+        """`whole`, one row for every unit that the tasks' metrics count, `kept` as a number; no look. Raises UsageError if it is empty."""
+        return self._by_unit(self.measured)
+
+    def _by_unit(self, samples: pd.DataFrame) -> pd.DataFrame:
         if not len(samples):
             raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
-        return compare(by_unit(samples.assign(kept=samples["kept"].map(len)), rules), margin=margin)
+        return by_unit(samples, rules)
+
+    @property
+    def _seed_scopes(self) -> dict[str, str]:
+        """By strategy, what one draw of its seed may move."""
+        return dict(self.manifest.get("seed_scopes", {}))
+
+    def scores(self) -> pd.DataFrame:
+        """Mean scores without intervals or verdicts: a glance at the run that is no look.
+
+        Columns: model, strategy, budget, task, samples (how many), score (0 to 1).
+        """
+        units = self._by_unit(self._numbers())
+        cell = ["model", "strategy", "budget", "task"]
+        means = (
+            units.groupby([*cell, units["stratum"].astype(object).fillna("")], sort=False, observed=True)["score"]
+            .mean()
+            .groupby(cell, sort=False, observed=True)
+            .mean()
+        )
+        count = units.groupby(cell, sort=False, observed=True)["sample"].nunique()
+        return count.rename("samples").to_frame().join(means).reset_index()
+
+    @cached_property
+    def _looked(self) -> tuple[pd.DataFrame, Looks]:
+        """The samples that can be compared, with the column of the looks that saw them; and these looks, this one included."""
+        from tokenbench.store.looking import looked
+
+        return looked(self.measured, self.manifest)
+
+    def _looked_then(self, look: int) -> tuple[pd.DataFrame, Looks]:
+        """The same at an earlier look: what failed later had not failed then."""
+        from tokenbench.comparison.looks import seen
+        from tokenbench.store.looking import looked
+
+        sizes = self.manifest["plan"]["samples"]
+        failures = [f for f in self.failures() if f.get("samples", 1) <= sizes[f["task"]][look - 1]]
+        samples, looks = looked(self._without(failures, self._numbers()), self.manifest)
+        return seen(samples, look), looks.until(look)
+
+    def _remember(self, samples: pd.DataFrame) -> None:
+        """That verdicts on these samples are shown now."""
+        from tokenbench.store.looking import is_known, new_look
+
+        found = new_look(samples)
+        if is_known([own["samples"] for own in self.manifest.get("looks", [])], found["samples"]):
+            return
+        with suppress(OSError):  # somebody else's folder: who looks there does not change what its owner may say
+            self._store.look(lambda looks: is_known([own["samples"] for own in looks], found["samples"]), found)
+
+    def _looks_said(self) -> list[str]:
+        """What a reader has to know of the looks."""
+        from tokenbench.store.looking import sentence
+
+        samples, looks = self._looked
+        if not len(samples):
+            return []
+        cells, tasks = self.manifest["cells"], self.manifest["tasks"]
+        answers = sum(self._store.count(cell["id"]) for cell in cells)
+        planned = sum(tasks[cell["task"]]["samples"] for cell in cells)
+        said = sentence(looks, answers, planned)
+        return [said] if said else []

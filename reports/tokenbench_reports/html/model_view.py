@@ -6,15 +6,14 @@ from typing import Any
 import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
-from tokenbench.comparison.kept import thinned
 from tokenbench_reports.conclusions import lead
 from tokenbench_reports.document import MARK
 from tokenbench_reports.html.budget_view import BudgetView, budget_view
 from tokenbench_reports.html.curves import Curve, curves
-from tokenbench_reports.html.grids import Bar, Cell, Grid, numeric, tinted, verdict
+from tokenbench_reports.html.grids import Bar, Cell, Grid, judgement, numeric, tinted
 from tokenbench_reports.html.maps import bias_maps
 from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
-from tokenbench_reports.wording import NOTHING, floored, interval, number, p_value, percent, range_of
+from tokenbench_reports.wording import NOTHING, interval, judged, marks_of, number, p_value, percent, range_of
 
 COSTS = {"realised_tokens": "visual tokens", "flops": "FLOPs", "cache_bytes": "KV cache"}
 
@@ -49,34 +48,35 @@ class ModelView:
 
 
 def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> ModelView:
-    """Arrange one model's results; ``samples`` are its rows of the run."""
+    """Arrange one model's results; ``samples`` are some of its rows of the run (see ``thinned``)."""
     summary = comparison.summary[comparison.summary["model"] == model]
     mean = summary[summary["task"] == MEAN]
     pairs = comparison.pairs[comparison.pairs["model"] == model]
     standing = [group for group in standings(comparison, model) if len(group.strategies) > 1]
     between = pairs[pairs["family"] == "F2"]
-    few = thinned(samples)
-    maps = bias_maps(few)
+    maps = bias_maps(samples)
     skills = [str(name) for name in summary.columns if str(name).startswith("skill_") and mean[name].notna().any()]
     return ModelView(
         model=model,
         lead=lead(comparison, model),
-        cells=_cells(mean, pairs[pairs["family"] == "F1"], standing, skills),
+        cells=_cells(mean, pairs[pairs["family"] == "F1"], standing, skills, comparison.margin),
         pairs=_pairs(between) if len(between) else None,
         tasks=_tasks(summary[summary["task"] != MEAN]),
         recall=_by_budget(
             "Evidence recall: share of the answer's visual tokens that were kept to the end, %", mean, "evidence_recall"
         ),
         skill=[grid for name in skills if (grid := _by_budget(_skill_caption(name), mean, name))],
-        budgets=[budget_view(group, between, summary, few, maps) for group in standing],
+        budgets=[budget_view(group, between, summary, samples, maps) for group in standing],
         curves=curves(mean),
         points=_points(mean),
     )
 
 
-def _cells(mean: pd.DataFrame, verdicts: pd.DataFrame, standing: list[Standing], skills: list[str]) -> Grid:
+def _cells(
+    mean: pd.DataFrame, verdicts: pd.DataFrame, standing: list[Standing], skills: list[str], margin: float
+) -> Grid:
     vanilla = mean[mean["strategy"] == "vanilla"].iloc[0]
-    words = {(row["a"], row["budget"]): floored(str(row["verdict"]), row) for row in verdicts.to_dict("records")}
+    found = {(row["a"], row["budget"]): judgement(row["verdict"], judged(row)) for row in verdicts.to_dict("records")}
     groups = {group.budget: group for group in standing}
     low, high = min(mean["retention_low"].min(), 0.9), max(mean["retention_high"].max(), 1.0)
     recalls = mean["evidence_recall"].notna().any()
@@ -86,7 +86,11 @@ def _cells(mean: pd.DataFrame, verdicts: pd.DataFrame, standing: list[Standing],
         strategy, budget = str(cell["strategy"]), str(cell["budget"])
         plain = strategy == "vanilla"
         group = groups.get(budget)
-        kept = percent(1.0) if plain else interval(cell["retention"], cell["retention_low"], cell["retention_high"])
+        kept = (
+            percent(1.0)
+            if plain
+            else interval(cell["retention"], cell["retention_low"], cell["retention_high"], marks=marks_of(margin))
+        )
         bar = Bar(
             *(
                 100 * (at - low) / (high - low)
@@ -99,7 +103,7 @@ def _cells(mean: pd.DataFrame, verdicts: pd.DataFrame, standing: list[Standing],
             Cell(strategy),
             Cell(budget),
             numeric(kept, cell["retention"], bar=bar if cell["retention_low"] == cell["retention_low"] else None),
-            verdict(words[strategy, budget]) if (strategy, budget) in words else Cell(NOTHING, tone="dim"),
+            found.get((strategy, budget), Cell(NOTHING, tone="dim")),
             _rank(group, strategy),
             numeric(number(cell["realised_tokens"]), cell["realised_tokens"]),
             *(_share(cell[name] / vanilla[name]) for name in ("flops", "cache_bytes")),
@@ -145,12 +149,12 @@ def _pairs(pairs: pd.DataFrame) -> Grid:
             Cell(str(row["budget"])),
             Cell(str(row["a"])),
             Cell(str(row["b"])),
-            numeric(interval(row["difference"], row["low"], row["high"], signed=True), row["difference"]),
+            numeric(interval(row["difference"], row["low"], row["high"], signed=True, marks=[0.0]), row["difference"]),
             numeric(p_value(row["p"]), row["p"]),
             Cell(_limits(row["tasks_low"], row["tasks_high"])),
             numeric(percent(row["mde"]), row["mde"]),
             numeric(f"{MARK} {row['cost_ratio']:.2f}×" if unequal else "equal", row["cost_ratio"]),
-            verdict(floored(str(row["verdict"]), row)),
+            judgement(row["verdict"], judged(row)),
         ])  # fmt: skip
     headers = [
         "budget",

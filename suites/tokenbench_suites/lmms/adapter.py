@@ -23,6 +23,7 @@ from tokenbench.plugins import registry
 from tokenbench.runner.spec import VANILLA
 from tokenbench.suite import Sample, Video
 from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, opened
+from tokenbench_suites.lmms.exit import tell_the_shell
 from tokenbench_suites.lmms.library import content, cut
 
 __all__ = ["TokenBench"]
@@ -67,6 +68,13 @@ class TokenBench(lmms):  # type: ignore[misc]
         self._plan = Plan.make(method, allowed, self._model.depth, int(seed))
         self._wish = Wish.of(self._plan.typical)
         self._batch_size = int(batch_size)
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> TokenBench:
+        """The model that lmms-eval's command line asks for. If its evaluation fails, so does the command."""
+        tell_the_shell()
+        made: TokenBench = super().create_from_arg_string(arg_string, additional_config)
+        return made
 
     def generate_until(self, requests: Sequence[Any]) -> Iterator[str]:
         """Answers, in the order of the requests and as soon as they are there, so that lmms-eval can keep them."""
