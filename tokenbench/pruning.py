@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from typing import Any
@@ -73,14 +73,13 @@ def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[
         if hasattr(model, "generate"):
             own = model.generate
             undo.callback(replaced(model, "generate", wraps(own)(partial(prompts.generate, own))))
-        if hasattr(model, "loss_function"):
+        if hasattr(type(model), "loss_function"):
             undo.callback(_refusing_labels(model, pruner))
         yield pruner
 
 
-def _refusing_labels(model: Any, pruner: Pruner) -> Any:
+def _refusing_labels(model: Any, pruner: Pruner) -> Callable[[], None]:
     """Labels have a column for every token of the prompt, and would be held against the wrong ones. Returns what undoes it."""
-    own = model.loss_function
 
     def loss(*args: Any, **kwargs: Any) -> Any:
         if pruner.shorter:
@@ -88,9 +87,14 @@ def _refusing_labels(model: Any, pruner: Pruner) -> Any:
                 "labels do not fit a pruned prompt: it has fewer tokens than they have columns",
                 "run the prompt without its answer, then the answer on the KV cache, and take the loss of these logits",
             )
-        return own(*args, **kwargs)
+        with_stock_loss()
+        try:
+            return model.loss_function(*args, **kwargs)
+        finally:
+            replaced(model, "_loss_function", loss)
 
-    return replaced(model, "_loss_function", loss)
+    with_stock_loss = replaced(model, "_loss_function", loss)
+    return with_stock_loss
 
 
 def backbone_for(model: Any, known: Registry) -> Backbone:

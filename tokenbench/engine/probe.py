@@ -71,9 +71,7 @@ def _probed(stock: str) -> Callable[..., Any]:
             scaling = kwargs.get("scaling")
             # What to keep is no function that gradients flow through; gradient checkpointing will not ask again.
             with torch.no_grad():
-                listener(
-                    Attended(query.detach(), key.detach(), query.shape[-1] ** -0.5 if scaling is None else scaling)
-                )
+                listener(Attended(query, key, query.shape[-1] ** -0.5 if scaling is None else scaling))
         return _stock(stock, module)(module, query, key, value, attention_mask, **kwargs)
 
     return attention

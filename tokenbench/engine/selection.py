@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[int, st
 def written_over(hidden: Tensor, name: str) -> Tensor:
     """A copy of hidden states, to write merged ones into. They were computed without gradients, and a backward pass must not go on
     as if there were none: it raises UsageError."""
-    copy = hidden.clone()
+    copy: Any = hidden.clone()
     if copy.requires_grad:
 
         def refuse(gradient: Tensor) -> None:
@@ -66,7 +67,8 @@ def written_over(hidden: Tensor, name: str) -> Tensor:
             )
 
         copy.register_hook(refuse)
-    return copy
+    written: Tensor = copy
+    return written
 
 
 def _any_wrong(selections: Sequence[tuple[View, Selection]]) -> Tensor:

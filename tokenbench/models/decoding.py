@@ -29,14 +29,16 @@ def greedy(config: Any) -> Any:
     """The same with nothing left but the ids: generate() takes from it all that its caller does not say."""
     from transformers import GenerationConfig
 
-    return GenerationConfig(**{name: getattr(config, name, None) for name in IDS})
+    made: Any = GenerationConfig
+    return made(**{name: getattr(config, name, None) for name in IDS})
 
 
 def asked_for(config: Any) -> dict[str, Any]:
     """What a checkpoint asks for beyond ids and lengths, by the names that transformers knows."""
     from transformers import GenerationConfig
 
-    plain = GenerationConfig()
+    made: Any = GenerationConfig
+    plain = made()
     usual = {**plain.to_dict(), **plain._get_default_generation_params()}
     said: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
     others = set(usual) - {*IDS, *LENGTHS, "transformers_version", "_from_model_config"}

@@ -17,10 +17,12 @@ import yaml
 pytest.importorskip("lmms_eval", reason='needs lmms-eval: pip install "tokenbench[lmms]"')
 
 import datasets
+from loguru import logger
 
 import tokenbench
 from tests.docs.blocks import ROOT
 from tests.suites.lmms.benchmarks import pope
+from tests.tokenbench.test_decoding import folder_with
 from tests.tokenbench.test_run import call
 from tokenbench import UsageError
 from tokenbench_suites.lmms.adapter import TokenBench
@@ -116,3 +118,16 @@ def test_the_model_stays_after_a_task() -> None:
     model.clean()
     assert model._model.visual_tokens
     assert not model.is_simple
+
+
+def test_what_a_checkpoint_asks_of_generation_is_said_and_left_out(tmp_path: Path) -> None:
+    folder = folder_with("generation_config", {"repetition_penalty": 3.0}, tmp_path / "model")
+    said: list[str] = []
+    sink = logger.add(said.append, level="WARNING", format="{message}")
+    try:
+        TokenBench(backbone=str(folder))
+        TokenBench(backbone="toy-llava")
+    finally:
+        logger.remove(sink)
+    assert len(said) == 1
+    assert "asks for repetition_penalty=3.0" in said[0]

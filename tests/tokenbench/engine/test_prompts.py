@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor
+from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessor
 
 import tokenbench
 from tests.tiny import tiny
@@ -175,6 +175,22 @@ def test_without_a_cache_the_encoder_is_listened_to_once(strategy: str) -> None:
     (cached, kept), (uncached, same) = found
     assert kept == same
     torch.testing.assert_close(uncached, cached, **CLOSE)
+
+
+def test_drafts_of_another_model_change_nothing() -> None:
+    model, prompts = tiny("llava")
+    config = LlamaConfig(
+        vocab_size=96, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, eos_token_id=2
+    )
+    torch.manual_seed(0)
+    assistant = LlamaForCausalLM(config).eval()
+    for strategy in ("fastv", "clse", "sparsevlm"):
+        with tokenbench.pruned(model, strategy, "1/3") as pruning:
+            plain, drafted = (
+                generate(model, prompts[0], tokens=8, **more) for more in ({}, {"assistant_model": assistant})
+            )
+        assert torch.equal(plain.sequences, drafted.sequences)
+        assert pruning.prefills[0][0].kept == pruning.prefills[1][0].kept
 
 
 class Forced(LogitsProcessor):
