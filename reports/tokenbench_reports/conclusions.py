@@ -32,9 +32,12 @@ def _sentences(comparison: Comparison, model: str) -> Iterator[str]:
         yield from (_best(group) for group in groups)
     detectable = between["mde"].dropna()
     if len(detectable):
+        low, high = number(100 * detectable.min()), number(100 * detectable.max())
+        sizes = low if low == high else f"{low} to {high}"
         yield (
-            f"Differences smaller than about {number(100 * detectable.median())} points of retention would have been missed "
-            "more often than one time in five: not distinguishable does not mean equal."
+            f"A true difference between two strategies of less than {sizes} points of retention"
+            f"{'' if low == high else ', depending on the pair,'} would have been missed more than one time in five: "
+            "not distinguishable does not mean equal."
         )
     yield "Nothing follows for other tasks, models or prompts."
 
@@ -44,7 +47,7 @@ def _vanilla(rows: pd.DataFrame, margin: float) -> Iterator[str]:
     if rows.empty:
         return
     counts = rows["verdict"].value_counts()
-    good = [str(v) for v in counts.index if "non-inferior" in str(v) or str(v).startswith(("better", "equivalent"))]
+    good = [verdict for verdict in counts.index if verdict.lossless]
     for verdict in good:
         chosen = rows[rows["verdict"] == verdict]
         names = [f"{a} at {b}" for a, b in zip(chosen["a"], chosen["budget"], strict=True)]
@@ -58,12 +61,17 @@ def _vanilla(rows: pd.DataFrame, margin: float) -> Iterator[str]:
 
 def _best(group: Standing) -> str:
     if group.winner:
-        cost = ", though not at equal cost" if group.unequal else ""
-        return f"At {group.budget}, {group.winner} is better than every other strategy{cost}."
+        return f"At {group.budget}, {group.winner} is better than every other strategy{_price(group)}."
     return (
         f"At {group.budget}, no best can be named: {_few(group.top)} are not distinguishable from the highest, "
         f"{len(group.strategies) - len(group.top)} of {len(group.strategies)} are worse."
     )
+
+
+def _price(group: Standing) -> str:
+    """Whom the winner outspent, in visual tokens."""
+    cheaper = group.cheaper_than(str(group.winner))
+    return f", but it kept more visual tokens than {_few(cheaper)}" if cheaper else ""
 
 
 def _few(names: list[str]) -> str:

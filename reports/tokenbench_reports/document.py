@@ -5,12 +5,24 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench.comparison.verdicts import Kind
 from tokenbench.errors import printable
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.conclusions import lead
 from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
 from tokenbench_reports.table import Table
-from tokenbench_reports.wording import NOTHING, counted, floored, interval, listed, number, p_value, percent, range_of
+from tokenbench_reports.wording import (
+    NOTHING,
+    counted,
+    interval,
+    judged,
+    listed,
+    marks_of,
+    number,
+    p_value,
+    percent,
+    range_of,
+)
 
 MARK = "≠"
 
@@ -83,7 +95,7 @@ def _failures(run: Mapping[str, object]) -> list[str]:
 
 def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> Section:
     standing = standings(comparison, model)
-    title = f"Mean over {counted(len(comparison.tasks), 'task')}"
+    title = f"{_averaged(comparison, model)} over {counted(len(comparison.tasks), 'task')}"
     tables = [_cells(comparison, model, standing, title)]
     if any(len(group.strategies) > 1 for group in standing):
         tables.append(_pairs(comparison, model))
@@ -99,7 +111,7 @@ def together(comparison: Comparison) -> Section | None:
         return None
     [model] = whole.models
     standing = standings(whole, model)
-    title = f"Mean over {counted(len(comparison.models), 'model')} and {counted(len(comparison.tasks), 'task')}"
+    title = f"{_averaged(whole, model)} over {counted(len(comparison.models), 'model')} and {counted(len(comparison.tasks), 'task')}"
     tables = [_cells(whole, model, standing, title)]
     if any(len(group.strategies) > 1 for group in standing):
         tables.append(_pairs(whole, model))
@@ -108,6 +120,11 @@ def together(comparison: Comparison) -> Section | None:
         "tests cover new images for these models only: they do not generalise to other models."
     )
     return Section(model, f"{lead(whole, model)} {scope}", _verdict(whole, model, standing), tables)
+
+
+def _averaged(comparison: Comparison, model: str) -> str:
+    """What retention over all tasks is: with vanilla near zero on a task a mean of ratios means nothing."""
+    return "Mean, with retention of the mean score," if model in comparison.ratio_of_means else "Mean"
 
 
 def _verdict(comparison: Comparison, model: str, standing: list[Standing]) -> list[str]:
@@ -141,7 +158,7 @@ def _cells(comparison: Comparison, model: str, standing: list[Standing], title: 
     cells = {(row["strategy"], row["budget"]): row for row in chosen.to_dict("records")}
     pairs = comparison.pairs
     against = pairs[(pairs["model"] == model) & (pairs["family"] == "F1")].to_dict("records")
-    verdicts = {(row["a"], row["budget"]): floored(str(row["verdict"]), row) for row in against}
+    verdicts = {(row["a"], row["budget"]): judged(row) for row in against}
     ranked = any(len(group.strategies) > 1 for group in standing)
     vanilla = cells["vanilla", "all"]
     skills = [column for column in summary.columns if str(column).startswith("skill_")]
@@ -153,7 +170,8 @@ def _cells(comparison: Comparison, model: str, standing: list[Standing], title: 
                 strong.add(len(rows))
             key = (name, group.budget)
             rank = range_of(*group.ranks(name))
-            rows.append(_cell(*key, cells[key], vanilla, skills, [rank, verdicts[key]][not ranked :]))
+            closing = [rank, verdicts[key]][not ranked :]
+            rows.append(_cell(*key, cells[key], vanilla, skills, closing, comparison.margin))
     headers = [
         "strategy",
         "budget",
@@ -176,9 +194,11 @@ def _cell(
     vanilla: Mapping[Hashable, float],
     skills: Sequence[Hashable],
     closing: list[str],
+    margin: float = 0.0,
 ) -> list[str]:
     score = interval(cell["score"], cell["score_low"], cell["score_high"])
-    kept = interval(cell["retention"], cell["retention_low"], cell["retention_high"])
+    marks = marks_of(margin)
+    kept = interval(cell["retention"], cell["retention_low"], cell["retention_high"], marks=marks)
     if strategy == "vanilla":
         kept = percent(cell["retention"])
     costs = [_share(cell[name] / vanilla[name]) for name in ("flops", "cache_bytes")]
@@ -200,14 +220,12 @@ def _pairs(comparison: Comparison, model: str) -> Table:
     for budget in dict.fromkeys(pairs["budget"]):
         rows += [[]] if rows else []
         for row in pairs[pairs["budget"] == budget].to_dict("records"):
-            verdict = str(row["verdict"])
-            if verdict == "not distinguishable" and row["mde"] == row["mde"]:
-                verdict += f" (would have shown {percent(row['mde'])})"
+            said = judged(row)
+            if row["verdict"].kind is Kind.NOT_DISTINGUISHABLE and row["mde"] == row["mde"]:
+                said += f" (would have shown {percent(row['mde'])})"
             cost = f"{MARK} {row['cost_ratio']:.2f}×" if abs(row["cost_ratio"] - 1) > UNEQUAL_COST else "equal"
-            difference = interval(row["difference"], row["low"], row["high"], signed=True)
-            rows.append(
-                [str(budget), str(row["a"]), str(row["b"]), difference, p_value(row["p"]), cost, floored(verdict, row)]
-            )
+            difference = interval(row["difference"], row["low"], row["high"], signed=True, marks=[0.0])
+            rows.append([str(budget), str(row["a"]), str(row["b"]), difference, p_value(row["p"]), cost, said])
     headers = ["budget", "a", "b", "a − b, points of retention [95 % CI]", "p", "tokens", "a is"]
     return Table("Between the strategies", headers, rows, 3)
 
@@ -234,27 +252,31 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     questions, images = counted(comparison.samples, "question"), counted(comparison.clusters, "image")
     notes = [
         f"Unit: {questions} on {images}; intervals and tests count images, an image in several tasks once.",
-        "Retention is 100 × score / vanilla's score, averaged over the tasks; its interval knows that both were "
-        "measured on the same images. Budget is what was asked for; visual tokens are what ran, the mean over the "
+        "Retention is 100 × score / vanilla's score, averaged over the tasks; both are measured on the same images, and its "
+        "interval takes that into account. It is the interval of family F1, so that the verdict beside it can be read off it: a "
+        "strategy is worse exactly where its interval ends below 100. Budget is what was asked for; visual tokens are what ran, the mean over the "
         "decoder layers. FLOPs (encoder and prefill) and KV cache are shares of vanilla's, by count; FLOPs are not latency.",
         *_budgets(run),
         "Skill is how much of the way from a floor (0 %) to vanilla (100 %) a strategy goes, at the same budget: random tokens, "
-        "or the image shrunk to as many. Below 0 the floor is better.",
-        f"Against vanilla: family F1 per model, max-T over all strategies and budgets, error {alpha}. Margin "
-        f"{margin} (points of retention; non-inferiority one-sided at {100 * comparison.alpha / 2:g} %), to be fixed "
-        'before a run. "Not decided" means that neither a loss nor its absence was shown.',
-        f"Between strategies: family F2 per model, max-T over all pairs at equal budget, error {alpha}, simultaneous "
-        "intervals. p is adjusted within its family and step-down: near the limit it can decide where the interval "
-        "still touches 0. Bold and rank follow these verdicts.",
+        "or the image shrunk to as many. Below 0 the floor is better. Skill and evidence are given without an interval.",
+        f"Against vanilla: family F1 per model, max-T over all strategies and budgets, error {alpha}. The margin is {margin} "
+        f"{'point' if comparison.margin == 1 else 'points'} of retention, to be fixed before a run; non-inferiority within it means "
+        f'that the whole interval lies above {100 - comparison.margin:g}. "Not decided" means that neither a loss nor its absence was shown.',
+        f"Between strategies: family F2 per model, max-T over all pairs at equal budget, error {alpha}. Every verdict is read off the "
+        "simultaneous interval beside it; p is adjusted for the family in a single step. Bold and rank follow these verdicts.",
+        "Intervals allow for images that lose all their answers although none was seen to: with few images, or few that differ, "
+        "they are wider than their observed spread.",
         f"{MARK} marks pairs whose realised tokens differ by more than {100 * UNEQUAL_COST:g} %: no comparison at "
         "equal cost.",
         '"Would have shown" is the smallest true difference that this comparison detects with power 80 %. What is '
         "not distinguishable has not been shown to be the same.",
-        "Tests on single tasks are exploratory (family F3, false discovery rate); they are in pairs.csv.",
+        "Tests on single tasks are exploratory (family F3, false discovery rate); they and their intervals are in pairs.csv.",
         "These intervals cover image sampling (and seeds, where a strategy ran with several). They do not cover other "
         "tasks, other models, prompts, the choice of budget or data contamination.",
-        f"Random signs: {comparison.resamples:,} per family, seed {comparison.seed}.",
+        f"Random signs: {comparison.resamples:,} per family, ten times as many where a statistic comes close to its critical value, "
+        f"seed {comparison.seed}.",
     ]
+    notes[1:1] = _looks(comparison)
     if hard := _margin_power(comparison):
         notes.insert(3, hard)
     return notes + [text for text in (_facts(run, "versions"), _facts(run, "hardware")) if text]
@@ -272,14 +294,30 @@ def _budgets(run: Mapping[str, object]) -> list[str]:
 
 def _margin_power(comparison: Comparison) -> str:
     """How far the data are from being able to show a loss within the margin at all."""
-    pairs = comparison.pairs
-    needed = pairs["samples_needed"].dropna()
-    if needed.empty:
+    shown = comparison.pairs["smallest_margin"].dropna()
+    if shown.empty or 100 * shown.min() <= comparison.margin:
         return ""
     return (
-        f"A margin of {comparison.margin:g} is hard to show, even for a strategy without any loss: to decide what is "
-        f"not decided here would take about {needed.min():,.0f} to {needed.max():,.0f} samples."
+        f"On these images not even a strategy without any loss could have been shown to be non-inferior within "
+        f"{comparison.margin:g}: the smallest margin that they can show is {number(100 * shown.min(), 2)} points."
     )
+
+
+def _looks(comparison: Comparison) -> list[str]:
+    """How often verdicts were shown while the data grew, and what that costs."""
+    looks = comparison.looks
+    if looks is None or (len(looks) == 1 and looks.declared):
+        return []
+    if looks.declared:
+        return [
+            f"This is look {len(looks)} of {looks.planned or len(looks)} that were planned; the error is spent over them "
+            f"({looks.spending}), and intervals hold over all looks, whenever the run stops."
+        ]
+    return [
+        f"Verdicts were shown {counted(len(looks), 'time')} while the run grew, and no maximum was declared: look j may bring the "
+        f"error that was spent to {100 * comparison.alpha:g} % × j / (j + 1), so that a run may be extended at any time. Intervals "
+        "hold over all looks."
+    ]
 
 
 def _facts(run: Mapping[str, object], key: str) -> str:

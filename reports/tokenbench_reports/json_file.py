@@ -10,6 +10,7 @@ import pandas as pd
 
 from tokenbench.claims import beside
 from tokenbench.comparison import Comparison
+from tokenbench.comparison.verdicts import Verdict
 from tokenbench.report import Report, write_text
 from tokenbench.store.run import Run
 from tokenbench_reports.document import document
@@ -72,5 +73,7 @@ def _plain(value: Any) -> Any:
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
+    if isinstance(value, Verdict):
+        return value.words
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value

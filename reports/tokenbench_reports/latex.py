@@ -11,7 +11,7 @@ from tokenbench.report import Report, write_text
 from tokenbench.store.run import Run
 from tokenbench_reports.document import document
 from tokenbench_reports.standing import Standing, standings
-from tokenbench_reports.wording import counted, interval, number, percent, range_of
+from tokenbench_reports.wording import counted, interval, marks_of, number, percent, range_of
 
 SIGNS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$",
@@ -49,16 +49,17 @@ def _model(comparison: Comparison, model: str, label: str) -> Iterator[str]:
     mean = summary[summary["task"] == MEAN]
     verdicts = comparison.pairs[(comparison.pairs["model"] == model) & (comparison.pairs["family"] == "F1")]
     words = {
-        (a, b): str(word) for a, b, word in zip(verdicts["a"], verdicts["budget"], verdicts["verdict"], strict=True)
+        (a, b): verdict.words
+        for a, b, verdict in zip(verdicts["a"], verdicts["budget"], verdicts["verdict"], strict=True)
     }
     warning = f" {label}." if label else ""
     for group in standings(comparison, model):
-        yield from _cells(model, group, mean, words, warning)
+        yield from _cells(model, group, mean, words, warning, comparison.margin)
         yield from _tasks(model, group, summary[summary["task"] != MEAN], warning)
 
 
 def _cells(
-    model: str, group: Standing, mean: pd.DataFrame, words: dict[tuple[str, str], str], warning: str
+    model: str, group: Standing, mean: pd.DataFrame, words: dict[tuple[str, str], str], warning: str, margin: float
 ) -> Iterator[str]:
     vanilla = mean[mean["strategy"] == "vanilla"].iloc[0]
     here = mean[mean["budget"] == group.budget].set_index("strategy")
@@ -66,13 +67,13 @@ def _cells(
     for name in group.strategies:
         cell: Any = here.loc[name]
         costs = [percent(cell[cost] / vanilla[cost], 0) for cost in ("flops", "cache_bytes")]
-        kept = interval(cell["retention"], cell["retention_low"], cell["retention_high"])
+        kept = interval(cell["retention"], cell["retention_low"], cell["retention_high"], marks=marks_of(margin))
         rank = range_of(*group.ranks(name))
         rows.append([name, kept, number(cell["realised_tokens"]), *costs, rank, words.get((name, group.budget), "")])
     caption = (
-        f"Retention in per cent of vanilla's score with 95 % intervals (pointwise), {model} at budget {group.budget}, "
+        f"Retention in per cent of vanilla's score with simultaneous 95 % intervals, {model} at budget {group.budget}, "
         f"{counted(int(vanilla['n']), 'question')} on {counted(int(vanilla['clusters']), 'image')}. FLOPs and KV cache in per cent of "
-        "vanilla's. Bold: not distinguishable from the highest. Ranks and verdicts are adjusted for all comparisons (max-T)."
+        "vanilla's. Bold: not distinguishable from the highest. Verdicts against vanilla are read off these intervals; ranks are adjusted for all pairs (max-T)."
         + warning
     )
     headers = ["strategy", "retention", "tokens", "FLOPs", "KV", "rank", "against vanilla"]

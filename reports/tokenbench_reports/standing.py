@@ -18,13 +18,22 @@ class Standing:
         budget: as given by the user.
         strategies: by retention, highest first.
         beats: the pairs (a, b) in which a is significantly better.
-        unequal: whether any two differ in realised cost.
+        dearer: the pairs (a, b) in which a kept more visual tokens, over all layers.
     """
 
     budget: str
     strategies: list[str]
     beats: frozenset[tuple[str, str]]
-    unequal: bool
+    dearer: frozenset[tuple[str, str]]
+
+    @property
+    def unequal(self) -> bool:
+        """Whether any two differ in realised cost."""
+        return bool(self.dearer)
+
+    def cheaper_than(self, strategy: str) -> list[str]:
+        """The strategies that kept fewer tokens."""
+        return [name for name in self.strategies if (strategy, name) in self.dearer]
 
     @property
     def top(self) -> list[str]:
@@ -58,7 +67,9 @@ def _standing(budget: str, cells: pd.DataFrame, pairs: pd.DataFrame) -> Standing
     here = cells[cells["budget"] == budget].sort_values("retention", ascending=False, kind="stable")
     pairs = pairs[pairs["budget"] == budget]
     triples = list(zip(pairs["a"], pairs["b"], pairs["verdict"], strict=True))
-    beats = {(a, b) for a, b, verdict in triples if verdict == "better"}
-    beats |= {(b, a) for a, b, verdict in triples if verdict == "worse"}
-    unequal = bool(((pairs["cost_ratio"] - 1).abs() > UNEQUAL_COST).any())
-    return Standing(budget, list(here["strategy"]), frozenset(beats), unequal)
+    beats = {(a, b) for a, b, verdict in triples if verdict.sign > 0}
+    beats |= {(b, a) for a, b, verdict in triples if verdict.sign < 0}
+    costs = list(zip(pairs["a"], pairs["b"], pairs["cost_ratio"], strict=True))
+    dearer = {(a, b) for a, b, ratio in costs if ratio > 1 + UNEQUAL_COST}
+    dearer |= {(b, a) for a, b, ratio in costs if ratio < 1 - UNEQUAL_COST}
+    return Standing(budget, list(here["strategy"]), frozenset(beats), frozenset(dearer))

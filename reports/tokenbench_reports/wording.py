@@ -5,6 +5,7 @@ from math import isnan
 from typing import Any
 
 MINUS = "−"
+_MOST_DIGITS = 5
 NOTHING = "–"
 
 
@@ -23,11 +24,26 @@ def percent(fraction: float, digits: int = 1, *, signed: bool = False) -> str:
     return number(100 * fraction, digits, signed=signed)
 
 
-def interval(value: float, low: float, high: float, *, signed: bool = False) -> str:
-    """``95.8 [94.4, 97.2]`` from fractions; without an interval where none is known."""
+def interval(value: float, low: float, high: float, *, signed: bool = False, marks: Iterable[float] = ()) -> str:
+    """``95.8 [94.4, 97.2]`` from fractions; without an interval where none is known.
+
+    A limit that would be rounded to one of the ``marks`` (fractions such as no difference, or the margin) has as many digits as it takes
+    to see on which side of it the limit lies, so that what is printed never contradicts the verdict.
+    """
     if isnan(value) or isnan(low):
         return percent(value, signed=signed)
-    return f"{percent(value, signed=signed)} [{percent(low, signed=signed)}, {percent(high, signed=signed)}]"
+    at = list(marks)
+    return f"{percent(value, signed=signed)} [{_limit(low, at, signed)}, {_limit(high, at, signed)}]"
+
+
+def _limit(value: float, marks: list[float], signed: bool) -> str:
+    text = percent(value, signed=signed)
+    for mark in marks:
+        if value != mark and text == percent(mark, signed=signed):
+            digits = next((n for n in range(2, _MOST_DIGITS) if percent(value, n) != percent(mark, n)), 0)
+            side = "<" if value < mark else ">"
+            return percent(value, digits, signed=signed) if digits else side + text
+    return text
 
 
 def p_value(p: float) -> str:
@@ -35,8 +51,13 @@ def p_value(p: float) -> str:
     if isnan(p):
         return NOTHING
     if p <= 0.0001:
-        return "<0.0001"
+        return "≤0.0001"
     return f"{p:.4f}" if p < 0.001 else f"{p:.3f}"
+
+
+def marks_of(margin: float) -> list[float]:
+    """What a limit of retention must not be rounded to: vanilla's, and the margin on either side, as fractions."""
+    return [1.0, 1.0 - margin / 100, 1.0 + margin / 100]
 
 
 def listed(names: Iterable[str]) -> str:
@@ -55,6 +76,7 @@ def range_of(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}–{high}"
 
 
-def floored(text: str, pair: Mapping[Hashable, Any]) -> str:
-    """A pair's verdict, marked where it differs no more than vanilla does from itself."""
-    return f"{text}, at the noise floor" if pair.get("at_noise_floor", False) else text
+def judged(pair: Mapping[Hashable, Any]) -> str:
+    """A pair's verdict in words, marked where the two differ no more than vanilla does from itself."""
+    words = str(pair["verdict"].words)
+    return f"{words}, at the noise floor" if pair.get("at_noise_floor", False) else words

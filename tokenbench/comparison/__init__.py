@@ -4,24 +4,37 @@ Families (tests are adjusted within one, per model):
 
 * ``F1`` every strategy and budget against vanilla, on retention over all tasks: max-T, simultaneous intervals;
 * ``F2`` every pair of strategies at the same budget, on retention over all tasks: max-T, simultaneous intervals;
-* ``F3`` every comparison on a single task: exploratory, false discovery rate, pointwise intervals.
+* ``F3`` every comparison on a single task: exploratory, false discovery rate, intervals of the level at which it rejects.
 
-Several models together have families ``F1`` and ``F2`` of their own, on retention over all models and tasks.
+Every verdict is read off the interval that stands beside it. Several models together have families ``F1`` and ``F2`` of their own, on
+retention over all models and tasks. Data that grow are looked at again: see ``looks``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from tokenbench.comparison.measures import Measures, measure
-from tokenbench.comparison.pairs import PAIR_COLUMNS, Settings, pair_rows
-from tokenbench.comparison.panel import panels, together
+from tokenbench.comparison.looks import Looks, seen
+from tokenbench.comparison.measures import measure
+from tokenbench.comparison.pairs import (
+    MEAN,
+    PAIR_COLUMNS,
+    Row,
+    Settings,
+    View,
+    pair_rows,
+    with_missing,
+    without_verdict,
+)
+from tokenbench.comparison.panel import TOGETHER, Cell, Fill, Panel, Scopes, panels, together
 from tokenbench.comparison.skill import with_skill
-from tokenbench.comparison.summary import MEAN, summary_rows
+from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.warnings import reader_warnings
+from tokenbench.statistics import Scale
+from tokenbench.statistics.spending import SPENDING, spend_all
 
-__all__ = ["ALPHA", "MEAN", "Comparison", "compare"]
+__all__ = ["ALPHA", "MEAN", "Comparison", "Looks", "compare"]
 
 ALPHA = 0.05
 
@@ -31,26 +44,31 @@ class Comparison:
     """What a report shows.
 
     Attributes:
-        summary: one row per model, strategy, budget and task, and one with task ``mean`` (unweighted mean over the
-            tasks). ``score`` and ``retention`` (1 is vanilla's) are fractions, with pointwise 95 % intervals; ``n`` counts samples, not
-            samples times seeds; ``deff`` is the design effect of the clusters. ``skill_random`` and ``skill_downsample`` say
-            how much of the way from that floor to vanilla a cell goes.
-        pairs: one row per comparison ``a`` minus ``b``. ``difference``, ``low`` and ``high`` are differences of
-            score for a single task and of *retention* for task ``mean``, fractions as well. ``p`` is adjusted within ``family``,
-            ``p_unadjusted`` is not. ``mde`` is the smallest difference this comparison would have found (power 0.8);
-            ``discordant`` counts clusters scored differently, ``a_better`` and ``b_better`` samples.
-            ``p_noninferior`` (one-sided, adjusted, to be held against alpha / 2) and ``samples_needed`` (to decide
-            the margin, roughly) exist against vanilla only. ``cost_ratio`` is realised tokens of a over those of b. ``tasks_low`` and ``tasks_high`` (task ``mean`` only) are limits for other
-            tasks like these, pointwise, from the spread between tasks: a different claim, never tested.
+        summary: one row per model, strategy, budget and task, and one with task ``mean`` (over the tasks, unweighted).
+            ``score`` and ``retention`` (1 is vanilla's) are fractions with 95 % limits. Limits are pointwise, but for ``retention`` over all
+            tasks: there they are those of family ``F1``, which the verdict is read off. ``n`` counts samples, not samples times seeds;
+            ``deff`` is the design effect of the clusters. ``skill_random`` and ``skill_downsample`` say how much of the way from that
+            floor to vanilla a cell goes.
+        pairs: one row per comparison ``a`` minus ``b``. ``difference``, ``low`` and ``high`` are differences of score for a single task and
+            of *retention* for task ``mean``, fractions as well. ``p`` is adjusted within ``family``, ``p_unadjusted`` is not. ``verdict``
+            is a ``Verdict``. ``mde`` is the smallest difference this comparison would have found (power 0.8), ``smallest_margin`` the
+            smallest margin within which a strategy without any difference could have been shown non-inferior. ``discordant`` counts
+            clusters scored differently, ``a_better`` and ``b_better`` samples. ``samples_needed`` (to decide the margin with power 0.8)
+            exists against vanilla only. ``missing`` counts answers that one of the cells lacks; ``if_wrong`` and ``if_vanilla`` are the
+            difference if they were wrong, or as vanilla's. ``cost_ratio`` is realised tokens of a over those of b. ``tasks_low`` and
+            ``tasks_high`` (task ``mean`` only) are limits for other tasks like these, from the spread between tasks: a different claim,
+            never tested. ``look`` is the last look at which both cells ran.
         models: names.
         tasks: names, without ``mean``.
         samples: number of samples over all tasks (the largest over models).
         clusters: number of distinct clusters among them.
         alpha: error of each family.
         margin: points of retention, for the words "within" and "more than".
-        resamples: random sign vectors per family; ten times as many where a p value comes close to alpha.
+        resamples: random sign vectors per family; ten times as many where a statistic comes close to its critical value.
         seed: of those.
         warnings: sentences for the reader.
+        ratio_of_means: models whose retention over all tasks is the retention of the mean score, since vanilla is near zero on a task.
+        looks: how often verdicts were shown on growing data; None if once.
         together: the mean over all models and tasks, of the cells that every model has, as a comparison of one model
             named ``all models together``; task ``mean`` alone. It speaks of new images for these models, not of other
             models. None for a single model.
@@ -67,47 +85,130 @@ class Comparison:
     resamples: int
     seed: int
     warnings: tuple[str, ...]
+    ratio_of_means: tuple[str, ...] = ()
+    looks: Looks | None = None
     together: "Comparison | None" = None
 
 
-def compare(samples: pd.DataFrame, *, margin: float = 1.0, resamples: int = 9999, seed: int = 0) -> Comparison:
+def compare(
+    samples: pd.DataFrame,
+    *,
+    margin: float = 1.0,
+    resamples: int = 9999,
+    seed: int = 0,
+    scopes: Scopes | None = None,
+    looks: Looks | None = None,
+) -> Comparison:
     """Compare all cells of a run on the samples that every cell of a model has scored.
 
     Args:
         samples: one row per cell and sample, with columns model, strategy, budget, seed, task, sample, cluster,
-            score (in [0, 1]), kept, visual_tokens, realised_tokens, flops, cache_bytes and evidence_recall. The order of
-            the rows does not matter.
+            score (in [0, 1]), kept, visual_tokens, realised_tokens, flops, cache_bytes and evidence_recall; with ``looks`` also
+            look. The order of the rows does not matter.
         margin: loss in points of retention that is declared, before the run, to be of no importance.
         resamples: random sign vectors per family.
         seed: of those; the same seed gives the same numbers.
+        scopes: by strategy, ``sample`` if its seed draws anew for every sample; ``run``, which is assumed otherwise, if one draw may move
+            all samples.
+        looks: at which verdicts were shown while the data grew, the present one last.
 
     Raises:
         SamplesError: the samples cannot be compared (see ``panels``).
     """
-    found = [measure(panel, ALPHA) for panel in panels(samples)]
-    whole = together(samples)
-    settings = Settings(margin, resamples, seed)
-    compared = _compared(found, settings)
-    if whole is None:
+    settings = Settings(margin, resamples, seed, SPENDING[looks.spending] if looks else spend_all)
+    by_model = [
+        _model(samples, model, settings, scopes, looks) for model in sorted(samples["model"].astype(str).unique())
+    ]
+    compared = _compared(by_model, settings, looks)
+    whole = _views(samples, TOGETHER, scopes, looks, None)
+    if not whole:
         return compared
-    averaged = _compared([measure(whole, ALPHA)], settings)
+    averaged = _compared([_rows(whole, settings, [])], settings, looks)
     return replace(compared, together=replace(averaged, tasks=compared.tasks, warnings=()))
 
 
-def _compared(found: Sequence[Measures], settings: Settings) -> Comparison:
-    panels = [measures.panel for measures in found]
-    summary = [row for measures in found for row in summary_rows(measures)]
-    pairs = [row for measures in found for row in pair_rows(measures, settings)]
+@dataclass(frozen=True)
+class _Model:
+    """One model, or all together: what the last look saw, and the rows of both tables."""
+
+    view: View
+    summary: list[Row]
+    pairs: list[Row]
+
+
+def _model(samples: pd.DataFrame, model: str, settings: Settings, scopes: Scopes | None, looks: Looks | None) -> _Model:
+    rows = samples[samples["model"].astype(str) == model]
+    views = _views(rows, model, scopes, looks, None)
+    fills: tuple[Fill, ...] = ("wrong", "as vanilla")
+    lacking = any(view.measures.panel.missing for view in views)
+    filled = [pair_rows(_views(rows, model, scopes, looks, fill), settings) for fill in fills] if lacking else []
+    return _rows(views, settings, filled)
+
+
+def _rows(views: Sequence[View], settings: Settings, filled: Sequence[list[Row]]) -> _Model:
+    pairs = pair_rows(views, settings)
+    if filled:
+        pairs = with_missing(pairs, filled, _absent(views), settings.margin)
+    last = views[-1].measures
+    pairs = without_verdict(pairs, {last.panel.cells[at] for at in last.contradicted})
+    headline: dict[Cell, Limits] = {
+        Cell(row["a"], row["budget"]): tuple(
+            100 + 100 * row.get(name, float("nan")) for name in ("difference", "low", "high")
+        )
+        for row in pairs
+        if row["family"] == "F1"
+    }
+    return _Model(views[-1], list(summary_rows(views, settings, headline)), pairs)
+
+
+def _absent(views: Sequence[View]) -> dict[tuple[str, str, str], int]:
+    """How many answers a strategy and budget lack, by task and over all of them."""
+    found: dict[tuple[str, str, str], int] = {}
+    panel = views[-1].measures.panel
+    for task, lacking in panel.missing.items():
+        for at, count in lacking.items():
+            for name in (task, MEAN):
+                key = (*panel.cells[at], name)
+                found[key] = found.get(key, 0) + count
+    return found
+
+
+def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks | None, fill: Fill | None) -> list[View]:
+    """What each look saw of a model, or of all models together; a look after which none of its cells ran on is not there."""
+    if looks is None:
+        return [View(measure(panel, ALPHA)) for panel in _panels(rows, model, scopes, fill)]
+    found, last = [], len(looks)
+    for number in range(last):
+        stopped = {cell for cell, at in looks.frozen.items() if at <= number}
+        here = seen(rows, number + 1)
+        keys = zip(here["model"].astype(str), here["strategy"].astype(str), here["budget"].astype(str), strict=True)
+        here = here[[key not in stopped for key in keys]] if stopped else here
+        for panel in _panels(here, model, scopes, fill) if len(here) else ():
+            found.append(View(measure(panel, ALPHA), number, looks.fractions[number]))
+    return found
+
+
+def _panels(rows: pd.DataFrame, model: str, scopes: Scopes | None, fill: Fill | None) -> Iterator[Panel]:
+    if model != TOGETHER:
+        yield from panels(rows, scopes, fill)
+    elif (whole := together(rows, scopes, fill)) is not None:
+        yield whole
+
+
+def _compared(found: Sequence[_Model], settings: Settings, looks: Looks | None) -> Comparison:
+    last = [one.view.measures for one in found]
     return Comparison(
-        summary=with_skill(pd.DataFrame(summary)),
-        pairs=pd.DataFrame(pairs, columns=PAIR_COLUMNS),
-        models=tuple(panel.model for panel in panels),
-        tasks=tuple(sorted({task.name for panel in panels for task in panel.tasks})),
-        samples=max(panel.samples for panel in panels),
-        clusters=max(len(panel.clusters) for panel in panels),
+        summary=with_skill(pd.DataFrame([row for one in found for row in one.summary])),
+        pairs=pd.DataFrame([row for one in found for row in one.pairs], columns=PAIR_COLUMNS),
+        models=tuple(measures.panel.model for measures in last),
+        tasks=tuple(sorted({task.name for measures in last for task in measures.tasks})),
+        samples=max(measures.panel.samples for measures in last),
+        clusters=max(measures.panel.images for measures in last),
         alpha=ALPHA,
         margin=settings.margin,
         resamples=settings.resamples,
         seed=settings.seed,
-        warnings=tuple(text for measures in found for text in reader_warnings(measures)),
+        warnings=tuple(text for measures in last for text in reader_warnings(measures)),
+        ratio_of_means=tuple(m.panel.model for m in last if m.scale is Scale.RETENTION_OF_MEAN),
+        looks=looks,
     )

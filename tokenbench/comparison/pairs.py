@@ -1,24 +1,28 @@
 """Rows of the pairs table: every comparison with its interval, p and verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tokenbench.comparison import verdicts
-from tokenbench.comparison.measures import Measures, noise_of
-from tokenbench.comparison.summary import MEAN, NAN, Row
-from tokenbench.statistics import Estimates, Family, detectable, family, pair
-from tokenbench.statistics.clusters import Floats
+from tokenbench.comparison.measures import Measures
+from tokenbench.comparison.panel import Cell
+from tokenbench.comparison.single import TaskTests, task_tests
+from tokenbench.comparison.verdicts import Kind, Verdict, against_vanilla, between
+from tokenbench.statistics import Family, Look, Pairing, family
 from tokenbench.statistics.quantiles import false_discovery, student_critical
+from tokenbench.statistics.spending import Spending, spend_all
+
+MEAN = "mean"
+NAN = float("nan")
+Row = dict[str, Any]
 
 PAIR_COLUMNS = [
     "model", "budget", "task", "a", "b", "difference", "low", "high", "p", "p_unadjusted", "verdict", "family",
-    "mde", "discordant", "a_better", "b_better", "p_noninferior", "samples_needed", "cost_ratio", "tasks_low", "tasks_high",
+    "mde", "smallest_margin", "discordant", "a_better", "b_better", "samples_needed", "missing", "if_wrong", "if_vanilla",
+    "cost_ratio", "tasks_low", "tasks_high", "look",
 ]  # fmt: skip
-NEAR_ALPHA = 0.007
-Pairing = tuple[int, int]
 
 
 class Settings(NamedTuple):
@@ -27,168 +31,229 @@ class Settings(NamedTuple):
     margin: float
     resamples: int
     seed: int
+    spending: Spending = spend_all
 
 
-def pair_rows(measures: Measures, settings: Settings) -> list[Row]:
-    """All comparisons of one model: F1, F2, then F3; without F3 for several models together."""
-    cells = measures.panel.cells
-    control = [(at, 0) for at in range(1, len(cells))]
-    peers = [(a, b) for a, b in combinations(range(1, len(cells)), 2) if cells[a].budget == cells[b].budget]
-    return [
-        *_headline(measures, control, "F1", settings),
-        *_headline(measures, peers, "F2", settings),
-        *(_exploratory(measures, control + peers, settings) if measures.panel.models == 1 else []),
-    ]
+class View(NamedTuple):
+    """What one look saw of a model.
 
-
-def _headline(measures: Measures, pairings: list[Pairing], name: str, settings: Settings) -> list[Row]:
-    """One family on retention over all tasks."""
-    rows = [
-        _described(measures, pairing, MEAN, name, measures.safe) | _other_tasks(measures, pairing)
-        for pairing in pairings
-    ]
-    if not rows or measures.retention is None or not np.isfinite(measures.retention.se[1:]).all():
-        word = verdicts.NOT_DECIDED if name == "F1" else verdicts.NOT_DISTINGUISHABLE
-        return [row | {"verdict": word} for row in rows]
-    estimates = measures.retention.contrast(_contrasts(pairings, len(measures.panel.cells)))
-    floor = np.array([measures.floor(*pairing, measures.safe) for pairing in pairings])
-    tested = _family(estimates, floor, measures.alpha, settings)
-    rows = [row | _tested(estimates, tested, floor, at) for at, row in enumerate(rows)]
-    if name == "F2":
-        return [_fractions(row | {"verdict": _direction(row, measures.alpha)}) for row in rows]
-    lossless = _family(estimates, floor, measures.alpha, settings, null=-settings.margin, two_sided=False).p
-    return [
-        _fractions(row | _against_vanilla(row, float(p), measures, settings.margin))
-        for row, p in zip(rows, lossless, strict=True)
-    ]
-
-
-def _other_tasks(measures: Measures, pairing: Pairing) -> Row:
-    """Limits for the difference on other tasks like these: Student's, from the spread between the tasks alone.
-
-    None for several models together: a task on two models is not two tasks.
+    Attributes:
+        measures: of the cells that were still running.
+        number: of the look, counted from 0.
+        share: of the images that may be seen at most.
     """
-    a, b = pairing
-    found = [task.retention for task in measures.tasks if task.retention is not None]
-    values = np.array([estimates.value[a] - estimates.value[b] for estimates in found]) / 100
-    if len(values) < 2 or measures.panel.models > 1:
-        return {"tasks_low": NAN, "tasks_high": NAN}
-    half = float(student_critical(measures.alpha / 2, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
-    return {"tasks_low": float(values.mean() - half), "tasks_high": float(values.mean() + half)}
+
+    measures: Measures
+    number: int = 0
+    share: float = 1.0
+
+
+class Pair(NamedTuple):
+    """Two cells, named so that they can be found at every look."""
+
+    a: Cell
+    b: Cell
+
+
+def pair_rows(views: Sequence[View], settings: Settings) -> list[Row]:
+    """All comparisons of one model: F1, F2, then F3; without F3 for several models together.
+
+    Args:
+        views: all looks so far, the present one last. A cell that stopped is compared on the images of its last look.
+        settings: of the tests.
+    """
+    cells = list(dict.fromkeys(cell for view in views for cell in view.measures.panel.cells))
+    vanilla, *others = sorted(cells, key=lambda cell: cell.strategy != "vanilla")
+    control = [Pair(cell, vanilla) for cell in others]
+    peers = [Pair(a, b) for a, b in combinations(others, 2) if a.budget == b.budget]
+    rows = [*_headline(views, control, "F1", settings), *_headline(views, peers, "F2", settings)]
+    if views[-1].measures.panel.models == 1:
+        rows += _exploratory(views, control + peers, settings)
+    looks = {pair: last_view(views, pair).number + 1 for pair in control + peers}
+    return [row | {"look": looks[_pair_of(row)]} for row in rows]
+
+
+def _pair_of(row: Row) -> Pair:
+    b = "all" if row["b"] == "vanilla" else row["budget"]
+    return Pair(Cell(row["a"], row["budget"]), Cell(row["b"], b))
+
+
+def last_view(views: Sequence[View], pair: Sequence[Cell]) -> View:
+    """The latest look that saw all of these cells."""
+    return next(view for view in reversed(views) if set(pair) <= set(view.measures.panel.cells))
+
+
+def _places(view: View, pairs: Sequence[Pair]) -> tuple[list[int], list[Pairing]]:
+    """Which pairs a look saw, and the positions of their cells there."""
+    at = {cell: place for place, cell in enumerate(view.measures.panel.cells)}
+    seen = [number for number, pair in enumerate(pairs) if pair.a in at and pair.b in at]
+    return seen, [(at[pairs[number].a], at[pairs[number].b]) for number in seen]
+
+
+def _headline(views: Sequence[View], pairs: list[Pair], name: str, settings: Settings) -> list[Row]:
+    """One family on retention over all tasks."""
+    if not pairs:
+        return []
+    rows = []
+    for pair in pairs:
+        measures = last_view(views, pair).measures
+        [place] = _places(View(measures), [pair])[1]
+        everywhere = range(len(measures.tasks))
+        rows.append(_described(measures, place, MEAN, name, everywhere) | _other_tasks(measures, place))
+    tested = _family(views, pairs, settings)
+    numbers = [_tested(tested, at) for at in range(len(pairs))] if tested else [dict[str, float]()] * len(pairs)
+    if views[-1].measures.scale is None:
+        return [row | {"verdict": Verdict(Kind.UNDEFINED)} for row in rows]
+    judged = [_judged(row, found, name, settings.margin) for row, found in zip(rows, numbers, strict=True)]
+    return [_fractions(row) for row in judged]
+
+
+def _family(views: Sequence[View], pairs: Sequence[Pair], settings: Settings) -> Family | None:
+    """All looks at the same tasks on the same scale; None where no retention or no variance is known."""
+    last = views[-1].measures
+    if last.scale is None or last.single:
+        return None
+    tasks = [task.name for task in last.tasks]
+    looks = []
+    for view in views:
+        seen, places = _places(view, pairs)
+        if seen and [task.name for task in view.measures.tasks] == tasks and not view.measures.single:
+            share = view.share if view is not views[-1] else max(view.share, views[-1].share)
+            looks.append(Look(view.measures.headline(places, last.scale), share, np.array(seen), view.number))
+    return family(
+        looks,
+        settings.spending,
+        keys=last.panel.keys,
+        resamples=settings.resamples,
+        seed=settings.seed,
+        alpha=last.alpha,
+    )
+
+
+def _tested(tested: Family, at: int) -> Row:
+    names = ("low", "high", "p", "p_unadjusted", "mde", "smallest_margin")
+    return {"difference": float(tested.value[at])} | {name: float(getattr(tested, name)[at]) for name in names}
+
+
+def _judged(row: Row, found: Row, name: str, margin: float) -> Row:
+    low, high = found.get("low", NAN), found.get("high", NAN)
+    verdict = against_vanilla(low, high, margin) if name == "F1" else between(low, high)
+    return row | found | {"verdict": verdict}
 
 
 def _fractions(row: Row) -> Row:
     """Points of retention, which the families and the margin are stated in, as the fractions that all tables hold."""
-    return row | {name: row[name] / 100 for name in ("difference", "low", "high", "mde")}
+    names = ("difference", "low", "high", "mde", "smallest_margin")
+    return row | {name: row[name] / 100 for name in names if name in row}
 
 
-def _family(
-    estimates: Estimates,
-    floor: Floats,
-    alpha: float,
-    settings: Settings,
-    *,
-    null: float = 0.0,
-    two_sided: bool = True,
-) -> Family:
-    """Test a family; Monte-Carlo error must not decide a verdict, so what is close to alpha is tested more finely."""
-    level = alpha if two_sided else alpha / 2
-    for resamples in (settings.resamples, 10 * (settings.resamples + 1) - 1):
-        tested = family(
-            estimates,
-            null=null,
-            two_sided=two_sided,
-            floor=floor,
-            resamples=resamples,
-            seed=settings.seed,
-            alpha=alpha,
-        )
-        if tested.exact or (np.abs(tested.p - level) > NEAR_ALPHA * level / 0.05).all():
-            break
-    return tested
+def _other_tasks(measures: Measures, place: Pairing) -> Row:
+    """Limits for the difference on other tasks like these: Student's, from the spread between the tasks alone.
+
+    None for several models together (a task on two models is not two tasks), and none where vanilla is near zero on a task.
+    """
+    if len(measures.tasks) < 2 or measures.panel.models > 1 or measures.near_zero:
+        return {"tasks_low": NAN, "tasks_high": NAN}
+    a, b = place
+    values = np.array([(task.scores.value[a] - task.scores.value[b]) / task.scores.value[0] for task in measures.tasks])
+    half = float(student_critical(measures.alpha / 2, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
+    return {"tasks_low": float(values.mean() - half), "tasks_high": float(values.mean() + half)}
 
 
-def _tested(estimates: Estimates, tested: Family, floor: Floats, at: int) -> Row:
-    se = np.sqrt(estimates.se[at] ** 2 + floor[at])
-    return {
-        "difference": float(estimates.value[at]),
-        "low": float(tested.low[at]),
-        "high": float(tested.high[at]),
-        "p": float(tested.p[at]),
-        "p_unadjusted": float(tested.p_unadjusted[at]),
-        "mde": float(detectable(se, tested.critical[at], estimates.df[at])),
-    }
+def _exploratory(views: Sequence[View], pairs: list[Pair], settings: Settings) -> list[Row]:
+    """Single tasks: exact sign flips, the false discovery rate controlled over all of them.
 
-
-def _against_vanilla(row: Row, p_noninferior: float, measures: Measures, margin: float) -> Row:
-    not_inferior = p_noninferior <= measures.alpha / 2
-    word = verdicts.against_vanilla(_direction(row, measures.alpha), row["low"], row["high"], not_inferior, margin)
-    half = (row["high"] - row["low"]) / 2
-    # Intervals narrow with the root of the sample size: a rough number, to plan by.
-    needed = measures.panel.samples * (half / margin) ** 2 if word == verdicts.NOT_DECIDED and margin > 0 else NAN
-    return {"verdict": word, "p_noninferior": p_noninferior, "samples_needed": needed}
-
-
-def _exploratory(measures: Measures, pairings: list[Pairing], settings: Settings) -> list[Row]:
-    """Single tasks: exact sign flips, the false discovery rate controlled over all of them."""
-    rows = [_single(measures, pairing, at, settings) for pairing in pairings for at in range(len(measures.tasks))]
-    if not rows:
+    Intervals have the level at which the rejected ones were rejected (Benjamini and Yekutieli 2005), so that an interval excludes 0 exactly
+    where a difference is found. Of several looks the last one counts, with the error that is left to it.
+    """
+    tests = [found for view in views for found in _single_tests(view, views, pairs, settings)]
+    if not tests:
         return []
-    adjusted = false_discovery([row["p_unadjusted"] for row in rows])
-    rows = [row | {"p": float(p)} for row, p in zip(rows, adjusted, strict=True)]
-    return [row | {"verdict": _direction(row, measures.alpha)} for row in rows]
+    last = views[-1]
+    level = settings.spending(last.number, last.share, last.measures.alpha)
+    if last.number:
+        level -= settings.spending(last.number - 1, views[-2].share if len(views) > 1 else 0.0, last.measures.alpha)
+    adjusted = false_discovery(np.concatenate([tests_.p for _, tests_ in tests]))
+    found = int((adjusted <= level).sum())
+    each = max(1, found) * level / len(adjusted)
+    rows, start = [], 0
+    for measures, tests_ in tests:
+        end = start + len(tests_.p)
+        rows += _single_rows(measures, tests_, adjusted[start:end], each)
+        start = end
+    return rows
 
 
-def _single(measures: Measures, pairing: Pairing, position: int, settings: Settings) -> Row:
-    task, scores = measures.panel.tasks[position], measures.panel.averages[position]
-    score = measures.tasks[position].score
-    noise, noise_df = 0.0, np.inf
-    if len(score.noise):
-        noise, noise_df = noise_of(score.contrast(_contrasts([pairing], scores.shape[1])), 0)
-    a, b = (task.weights * scores[:, at] for at in pairing)
-    found = pair(
-        a,
-        b,
-        task.codes,
-        noise=noise,
-        noise_df=noise_df,
-        resamples=settings.resamples,
-        seed=settings.seed,
-        alpha=measures.alpha,
-    )
-    return {
-        **_described(measures, pairing, task.name, "F3", [position]),
-        "difference": found.difference,
-        "low": found.interval.low,
-        "high": found.interval.high,
-        "p_unadjusted": found.p,
-        "mde": found.mde,
-    }
+def _single_tests(
+    view: View, views: Sequence[View], pairs: Sequence[Pair], settings: Settings
+) -> Iterator[tuple[Measures, TaskTests]]:
+    """The comparisons whose last look this is, task by task."""
+    own = [pair for pair in pairs if last_view(views, pair) is view]
+    places = _places(view, own)[1]
+    for position in range(len(view.measures.tasks) if places else 0):
+        yield view.measures, task_tests(view.measures, position, places, settings.resamples, settings.seed)
 
 
-def _direction(row: Row, alpha: float) -> str:
-    return verdicts.direction(row["difference"], row["p"], alpha)
+def _single_rows(measures: Measures, tests: TaskTests, adjusted: Sequence[float], level: float) -> Iterator[Row]:
+    task = measures.tasks[tests.position].name
+    low, high = tests.limits(tests.scores, level)
+    mde = tests.detectable(measures.alpha)
+    for at, place in enumerate(tests.pairs):
+        yield {
+            **_described(measures, place, task, "F3", [tests.position]),
+            "difference": float(tests.scores.value[at]),
+            "low": float(low[at]),
+            "high": float(high[at]),
+            "p": float(adjusted[at]),
+            "p_unadjusted": float(tests.p[at]),
+            "mde": float(mde[at]),
+            "verdict": between(float(low[at]), float(high[at])),
+        }
 
 
-def _contrasts(pairings: list[Pairing], cells: int) -> Floats:
-    """``[K, C]`` matrix of differences a - b."""
-    matrix = np.zeros((cells, len(pairings)))
-    for at, (a, b) in enumerate(pairings):
-        matrix[a, at], matrix[b, at] = 1.0, -1.0
-    return matrix
-
-
-def _described(measures: Measures, pairing: Pairing, task: str, name: str, positions: Sequence[int]) -> Row:
+def _described(measures: Measures, place: Pairing, task: str, name: str, positions: Sequence[int]) -> Row:
     """Who is compared on what, and what differs, before any test."""
-    a, b = (measures.panel.cells[at] for at in pairing)
+    a, b = (measures.panel.cells[at] for at in place)
     tokens = measures.panel.cost["realised_tokens"]
     cost_a, cost_b = (float(tokens.loc[cell].mean() if task == MEAN else tokens.loc[(*cell, task)]) for cell in (a, b))
-    differences = measures.differences(*pairing, positions)
+    differences = measures.differences(*place, positions)
     return {
         **{"model": measures.panel.model, "budget": a.budget, "task": task},
         **{"a": a.strategy, "b": b.strategy, "family": name},
-        "discordant": measures.discordant(*pairing, positions),
+        "discordant": measures.discordant(*place, positions),
         "a_better": int((differences > 0).sum()),
         "b_better": int((differences < 0).sum()),
         "cost_ratio": cost_a / cost_b if cost_b > 0 else NAN,
     }
+
+
+def with_missing(
+    rows: list[Row], filled: Sequence[list[Row]], absent: Mapping[tuple[str, str, str], int], margin: float
+) -> list[Row]:
+    """The rows with what missing answers could change: an interval holds what it would be at either end.
+
+    Args:
+        rows: on the samples that every cell has.
+        filled: the same rows with missing answers taken as wrong, and as vanilla's.
+        absent: how many answers of a strategy and budget are missing on a task, or on ``mean``.
+        margin: in points.
+    """
+    wrong, vanilla = filled
+    found = []
+    for row, least, most in zip(rows, wrong, vanilla, strict=True):
+        if count := sum(absent.get((row[name], row["budget"], row["task"]), 0) for name in ("a", "b")):
+            ends = {"missing": count, "if_wrong": least["difference"], "if_vanilla": most["difference"]}
+            low, high = (
+                take(one.get(name, NAN) for one in (row, least, most)) for take, name in ((min, "low"), (max, "high"))
+            )
+            p = max(one.get("p", NAN) for one in (row, least, most))
+            verdict = against_vanilla(100 * low, 100 * high, margin) if row["family"] == "F1" else between(low, high)
+            row = row | ends | {"low": low, "high": high, "p": p, "verdict": verdict}
+        found.append(row)
+    return found
+
+
+def without_verdict(rows: list[Row], cells: Collection[Cell]) -> list[Row]:
+    """The rows; those of cells whose seeds contradict what was declared of them have no interval and no p."""
+    none = {"low": NAN, "high": NAN, "p": NAN, "verdict": Verdict(Kind.SEEDS_CONTRADICT)}
+    return [row | none if any(Cell(row[name], row["budget"]) in cells for name in ("a", "b")) else row for row in rows]

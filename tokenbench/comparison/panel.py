@@ -1,22 +1,28 @@
 """The samples of one model as arrays: every cell on the same samples, in an order that does not depend on the rows."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from hashlib import blake2b
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tokenbench.errors import SamplesError
-from tokenbench.statistics.clusters import Floats, Ints, cluster_sums
-from tokenbench.statistics.retention import TaskSums
-from tokenbench.statistics.seeds import averaging
+from tokenbench.statistics import TaskSums, averaging, cluster_sums
+from tokenbench.statistics.clusters import Floats, Ints
+from tokenbench.statistics.signs import Keys
 
 VANILLA = "vanilla"
 TOGETHER = "all models together"
 COST = ["kept", "visual_tokens", "realised_tokens", "flops", "cache_bytes", "evidence_recall"]
 _COLUMN = ["strategy", "budget", "seed"]
+
+Fill = Literal["wrong", "as vanilla"]
+"""What a missing answer may be taken for: the two ends of what it can have been."""
+Scopes = Mapping[str, str]
+"""By strategy, ``sample`` if its seed draws anew for every sample, ``run`` (also where nothing is said) if one draw may move all."""
 
 
 class Cell(NamedTuple):
@@ -59,9 +65,10 @@ class Panel:
         cells: K cells, vanilla first.
         cell: ``[M]`` cell of each column of the scores (a cell has one column per seed).
         tasks: by name; tasks without a common sample are left out.
-        clusters: names of the clusters, in the order of the codes.
+        clusters: names of all clusters of the model, in the order of the codes.
         cost: mean of ``COST`` by strategy, budget and task.
-        warnings: what a reader has to know about the selection.
+        shared: ``[K]`` whether one draw of a cell's seed may move all of its samples.
+        missing: by task and cell, how many of vanilla's samples the cell has no score for.
         models: how many models' answers are laid together; a task of each is a task here.
     """
 
@@ -71,7 +78,8 @@ class Panel:
     tasks: list[TaskScores]
     clusters: list[str]
     cost: pd.DataFrame
-    warnings: list[str]
+    shared: Floats
+    missing: dict[str, dict[int, int]] = field(default_factory=dict)
     models: int = 1
 
     @cached_property
@@ -79,24 +87,45 @@ class Panel:
         """``[N, K]`` seed-averaged scores of each task."""
         return [task.scores @ averaging(self.cell) for task in self.tasks]
 
+    @cached_property
+    def sums(self) -> list[TaskSums]:
+        """Scores of each task by cluster."""
+        return [task.sums for task in self.tasks]
+
+    @cached_property
+    def keys(self) -> Keys:
+        """``[G]`` a number for every cluster that depends on its name alone."""
+        digests = b"".join(blake2b(name.encode(), digest_size=8).digest() for name in self.clusters)
+        return np.frombuffer(digests, dtype=np.uint64)
+
     @property
     def samples(self) -> int:
         """Number of samples over all tasks."""
         return sum(len(task.codes) for task in self.tasks)
 
+    @property
+    def images(self) -> int:
+        """Number of clusters that occur in any task."""
+        return len(np.unique(np.concatenate([task.codes for task in self.tasks])))
 
-def panels(samples: pd.DataFrame) -> Iterator[Panel]:
+
+def panels(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | None = None) -> Iterator[Panel]:
     """Split a run's samples by model.
+
+    Args:
+        samples: see ``compare``.
+        scopes: of the strategies' seeds.
+        fill: what to take missing answers for; without it samples that any cell lacks are left out of all cells.
 
     Raises:
         SamplesError: a score outside [0, 1], a sample twice in a cell or in two clusters, no vanilla cell, or no sample
             that all cells of a model have scored.
     """
     for model, rows in _ordered(samples).groupby("model", sort=True):
-        yield _panel(str(model), rows)
+        yield _panel(str(model), rows, scopes or {}, fill)
 
 
-def together(samples: pd.DataFrame) -> Panel | None:
+def together(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | None = None) -> Panel | None:
     """All models of a run as one panel of the cells that every model has; None for one model, or no such strategy.
 
     A task of each model is a task of the panel, so that means over tasks are means over models and tasks. An image is
@@ -111,7 +140,8 @@ def together(samples: pd.DataFrame) -> Panel | None:
         return None
     rows = frame[pd.MultiIndex.from_frame(frame[_COLUMN]).isin(common)]
     # No name holds a NUL, so that no two pairs of names become one.
-    return replace(_panel(TOGETHER, rows.assign(task=rows["model"] + "\0" + rows["task"])), models=models)
+    panel = _panel(TOGETHER, rows.assign(task=rows["model"] + "\0" + rows["task"]), scopes or {}, fill)
+    return replace(panel, models=models)
 
 
 def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +151,7 @@ def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(["model", "task", "sample", *_COLUMN], kind="stable")
 
 
-def _panel(model: str, rows: pd.DataFrame) -> Panel:
+def _panel(model: str, rows: pd.DataFrame, scopes: Scopes, fill: Fill | None) -> Panel:
     columns = pd.MultiIndex.from_frame(rows[_COLUMN].drop_duplicates())
     order = sorted(range(len(columns)), key=lambda at: _order(*columns[at]))  # type: ignore[arg-type]
     columns = columns[order]
@@ -129,10 +159,15 @@ def _panel(model: str, rows: pd.DataFrame) -> Panel:
         raise SamplesError(f"{model}: no vanilla cell to compare with; every run must include it")
     cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))
     cell = np.array([cells.index(Cell(strategy, budget)) for strategy, budget, _ in columns])
-    warnings: list[str] = []
-    wide = {}
+    wide, missing = {}, {}
     for task, group in rows.groupby("task", sort=True):
-        complete = _complete(f"{model}, {task}", group, columns, warnings)
+        table = _table(f"{model}, {task}", group, columns)
+        lacking = table.isna().to_numpy()[table.iloc[:, 0].notna()]
+        if lacking.any():
+            missing[str(task)] = {
+                int(at): int(lacking[:, cell == at].any(axis=1).sum()) for at in np.unique(cell[lacking.any(axis=0)])
+            }
+        complete = _filled(table, fill).dropna()
         if len(complete):
             wide[str(task)] = complete
     if not wide:
@@ -141,7 +176,8 @@ def _panel(model: str, rows: pd.DataFrame) -> Panel:
     if (sample_cluster["nunique"] > 1).any():
         raise SamplesError(f"{model}: a sample belongs to two clusters")
     names = {task: sample_cluster["first"].loc[task].reindex(table.index) for task, table in wide.items()}
-    clusters, codes = np.unique(np.concatenate([names[task].to_numpy(dtype=str) for task in wide]), return_inverse=True)
+    clusters = np.unique(rows["cluster"].to_numpy(dtype=str))
+    codes = np.searchsorted(clusters, np.concatenate([names[task].to_numpy(dtype=str) for task in wide]))
     splits = np.split(codes, np.cumsum([len(table) for table in wide.values()])[:-1])
     tasks = [
         TaskScores(task, table.to_numpy(dtype=np.float64), split, _weights(rows[rows["task"] == task], table.index))
@@ -151,21 +187,23 @@ def _panel(model: str, rows: pd.DataFrame) -> Panel:
     kept = rows[pd.MultiIndex.from_frame(rows[["task", "sample"]]).isin(used)]
     cost = kept.reindex(columns=[*kept.columns, *(name for name in COST if name not in kept)])
     cost = cost.groupby(["strategy", "budget", "task"])[COST].mean()
-    return Panel(model, cells, cell, tasks, clusters.tolist(), cost, warnings)
+    shared = np.array([scopes.get(one.strategy, "run") != "sample" for one in cells], dtype=np.float64)
+    return Panel(model, cells, cell, tasks, clusters.tolist(), cost, shared, missing)
 
 
-def _complete(where: str, group: pd.DataFrame, columns: pd.MultiIndex, warnings: list[str]) -> pd.DataFrame:
-    """One row per sample and one column per cell and seed; samples that any cell lacks are left out."""
+def _table(where: str, group: pd.DataFrame, columns: pd.MultiIndex) -> pd.DataFrame:
+    """One row per sample and one column per cell and seed."""
     if group.duplicated(["sample", *_COLUMN]).any():
         raise SamplesError(f"{where}: a sample occurs twice in one cell")
-    table = group.pivot(index="sample", columns=_COLUMN, values="score").reindex(columns=columns)
-    complete = table.dropna()
-    if len(complete) < len(table):
-        missing = len(table) - len(complete)
-        warnings.append(
-            f"{where}: {missing} of {len(table)} samples were not scored in every cell and are left out of all cells"
-        )
-    return complete
+    return group.pivot(index="sample", columns=_COLUMN, values="score").reindex(columns=columns)
+
+
+def _filled(table: pd.DataFrame, fill: Fill | None) -> pd.DataFrame:
+    """The table with missing answers taken for one of the two ends, on the samples that vanilla has."""
+    if fill is None or not table.isna().to_numpy().any():
+        return table
+    table = table[table.iloc[:, 0].notna()]
+    return table.fillna(0.0) if fill == "wrong" else table.T.fillna(table.iloc[:, 0]).T
 
 
 def _weights(rows: pd.DataFrame, samples: pd.Index) -> Floats:

@@ -1,54 +1,75 @@
 """Rows of the summary table: every cell with its score, retention and cost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tokenbench.comparison.measures import Measures
-from tokenbench.comparison.panel import COST
-from tokenbench.statistics import Estimates, Interval, bounded_interval
-from tokenbench.statistics.clusters import UNKNOWN
-from tokenbench.statistics.quantiles import student_critical
+from tokenbench.comparison.measures import Measures, Scores
+from tokenbench.comparison.pairs import MEAN, NAN, Row, Settings, View, last_view
+from tokenbench.comparison.panel import COST, Cell
+from tokenbench.comparison.single import task_tests
+from tokenbench.statistics import Pairing, Scale
 
-MEAN = "mean"
-Row = dict[str, Any]
-NAN = float("nan")
+Limits = tuple[float, float, float]
+UNKNOWN: Limits = (NAN, NAN, NAN)
 
 
-def summary_rows(measures: Measures) -> Iterator[Row]:
-    """One row per cell and task, and one per cell for the mean over tasks; the latter alone for models together."""
-    for at in range(len(measures.panel.cells)):
+def summary_rows(views: Sequence[View], settings: Settings, headline: Mapping[Cell, Limits]) -> Iterator[Row]:
+    """One row per cell and task, and one per cell for the mean over tasks; the latter alone for models together.
+
+    Args:
+        views: all looks so far; a cell is shown as at its last look.
+        settings: of the tests.
+        headline: retention of the cells over all tasks with its limits, from family F1.
+    """
+    cells = dict.fromkeys(cell for view in reversed(views) for cell in view.measures.panel.cells)
+    ratios = {view.number: _task_retention(view.measures, settings) for view in views}
+    for cell in sorted(cells, key=list(cells).index):
+        view = last_view(views, [cell])
+        measures, at = view.measures, view.measures.panel.cells.index(cell)
         for position in range(len(measures.tasks) if measures.panel.models == 1 else 0):
-            yield _task_row(measures, at, position)
-        yield _mean_row(measures, at)
+            yield _task_row(measures, at, position, ratios[view.number][position][at])
+        yield _mean_row(measures, at, headline.get(cell, UNKNOWN))
 
 
-def _task_row(measures: Measures, at: int, position: int) -> Row:
+def _task_retention(measures: Measures, settings: Settings) -> list[list[Limits]]:
+    """By task, retention of every cell in per cent; pointwise."""
+    count = len(measures.panel.cells)
+    control: list[Pairing] = [(at, 0) for at in range(1, count)]
+    found = []
+    for position, task in enumerate(measures.tasks):
+        if not task.safe or not control or measures.panel.models > 1:
+            found.append([UNKNOWN] * count)
+            continue
+        ratio = measures.on_task(position, control, Scale.RETENTION)
+        tests = task_tests(measures, position, control, settings.resamples, settings.seed)
+        low, high = tests.limits(ratio, measures.alpha)
+        rows = np.stack([100 + ratio.value, 100 + low, 100 + high], axis=1).tolist()
+        found.append([UNKNOWN, *(tuple(row) for row in rows)])
+    return found
+
+
+def _task_row(measures: Measures, at: int, position: int, ratio: Limits) -> Row:
     task = measures.tasks[position]
-    cell = task.means[at]
     cost: Any = measures.panel.cost.loc[(*measures.panel.cells[at], task.name), :]
     return {
         **_identity(measures, at, task.name),
-        **{"n": cell.n, "clusters": cell.clusters, "deff": cell.deff},
-        **_score(cell.mean, cell.interval),
-        **_retention(measures, task.retention, at, [position]),
+        **{"n": task.samples, "clusters": task.images, "deff": float(task.deff[at])},
+        **_score(task.scores, at),
+        **_retention(ratio, vanilla=at == 0 and task.safe),
         **{name: float(cost[name]) for name in COST},
     }
 
 
-def _mean_row(measures: Measures, at: int) -> Row:
-    panel, score = measures.panel, measures.score
-    n, clusters = panel.samples, len(panel.clusters)
-    # As in a single task: without clustering the unit is the sample, and the normal critical value is the right one.
-    df = float(score.df[at]) if clusters < n or score.noise_variance[at] > 0 else np.inf
-    mean = float(score.value[at])
+def _mean_row(measures: Measures, at: int, ratio: Limits) -> Row:
+    panel = measures.panel
     costs: Any = panel.cost.loc[panel.cells[at], :]
     return {
         **_identity(measures, at, MEAN),
-        **{"n": n, "clusters": clusters, "deff": NAN},
-        **_score(mean, bounded_interval(mean, float(score.se[at]), df, n, clusters, measures.alpha)),
-        **_retention(measures, measures.retention, at, measures.safe),
+        **{"n": panel.samples, "clusters": panel.images, "deff": NAN},
+        **_score(measures.score, at),
+        **_retention(ratio, vanilla=at == 0 and measures.scale is not None),
         **{name: float(costs[name].mean()) for name in COST},
     }
 
@@ -59,19 +80,15 @@ def _identity(measures: Measures, at: int, task: str) -> Row:
     return {"model": measures.panel.model, "strategy": strategy, "budget": budget, "task": task, "seeds": seeds}
 
 
-def _score(mean: float, interval: Interval) -> Row:
-    return {"score": mean, "score_low": interval.low, "score_high": interval.high}
+def _score(scores: Scores, at: int) -> Row:
+    return {
+        "score": float(scores.value[at]),
+        "score_low": float(scores.low[at]),
+        "score_high": float(scores.high[at]),
+    }
 
 
-def _retention(measures: Measures, estimates: Estimates | None, at: int, positions: Sequence[int]) -> Row:
-    """Pointwise t interval; vanilla is its own reference and has none."""
+def _retention(ratio: Limits, *, vanilla: bool) -> Row:
+    """As fractions; vanilla is its own reference and has no interval."""
     names = ("retention", "retention_low", "retention_high")
-    if estimates is None:
-        return dict.fromkeys(names, NAN)
-    if at == 0:
-        return dict.fromkeys(names, 1.0)
-    value = float(estimates.value[at]) / 100
-    se = float(np.sqrt(estimates.se[at] ** 2 + measures.floor(at, 0, positions))) / 100
-    half = float(student_critical(measures.alpha / 2, estimates.df[at])) * se
-    interval = Interval(max(0.0, value - half), value + half) if np.isfinite(half) else UNKNOWN
-    return dict(zip(names, (value, *interval), strict=True))
+    return dict.fromkeys(names, 1.0) if vanilla else {name: one / 100 for name, one in zip(names, ratio, strict=True)}

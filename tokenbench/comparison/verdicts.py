@@ -1,52 +1,121 @@
-"""The fixed words of every report, and the one place that decides which applies.
+"""The verdict on a comparison: the one place that decides it, and the fixed words of every report.
 
-A difference that was not shown is "not distinguishable" or "not decided"; no report ever says "equal" or "no loss".
+A verdict is read off the simultaneous interval that stands beside it, so the two never disagree. A difference that was not shown is "not
+distinguishable" or "not decided"; no report ever says "equal" or "no loss".
 """
 
-BETTER = "better"
-WORSE = "worse"
-NOT_DISTINGUISHABLE = "not distinguishable"
-NOT_DECIDED = "not decided"
+from dataclasses import dataclass
+from enum import Enum
+from math import isnan
+from typing import Literal
+
+__all__ = ["Kind", "Verdict", "against_vanilla", "between"]
+
+Tone = Literal["good", "bad", "open"]
 
 
-def non_inferior(margin: float) -> str:
-    """The words for: a loss of ``margin`` points or more is ruled out."""
-    return f"non-inferior within {margin:g}"
+class Kind(Enum):
+    """What was shown; the value is the wording, with the margin where it has one."""
+
+    BETTER = "better"
+    EQUIVALENT = "equivalent within {margin:g}"
+    NON_INFERIOR = "non-inferior within {margin:g}"
+    WORSE_BUT_NON_INFERIOR = "worse, but non-inferior within {margin:g}"
+    WORSE = "worse"
+    LOSES_MORE = "loses more than {margin:g}"
+    NOT_DECIDED = "not decided"
+    NOT_DISTINGUISHABLE = "not distinguishable"
+    TOO_FEW = "too few images"
+    UNDEFINED = "retention is not defined"
+    SEEDS_CONTRADICT = "no verdict: its seeds contradict their declared scope"
 
 
-def equivalent(margin: float) -> str:
-    """The words for: a loss or gain of ``margin`` points or more is ruled out."""
-    return f"equivalent within {margin:g}"
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison has shown.
+
+    Attributes:
+        kind: of the verdict.
+        margin: points of retention, declared before the run; None for kinds without one.
+    """
+
+    kind: Kind
+    margin: float | None = None
+
+    @property
+    def words(self) -> str:
+        """For a reader."""
+        return self.kind.value.format(margin=self.margin)
+
+    def __str__(self) -> str:
+        return self.words
+
+    @property
+    def tone(self) -> Tone:
+        """Whether it speaks for the first cell, against it, or leaves the question open."""
+        if self.kind in _GOOD:
+            return "good"
+        return "open" if self.kind in _OPEN else "bad"
+
+    @property
+    def sign(self) -> int:
+        """1 if the first cell was shown to be better, -1 if worse, 0 if no order was shown."""
+        if self.kind is Kind.BETTER:
+            return 1
+        return -1 if self.kind in (Kind.WORSE, Kind.WORSE_BUT_NON_INFERIOR, Kind.LOSES_MORE) else 0
+
+    @property
+    def lossless(self) -> bool:
+        """Whether a loss of the margin, or any loss, was ruled out."""
+        return self.kind in _GOOD
+
+    @property
+    def final(self) -> bool:
+        """Whether more samples could not say anything better or worse that a reader acts on."""
+        return self.kind in (
+            Kind.BETTER,
+            Kind.EQUIVALENT,
+            Kind.NON_INFERIOR,
+            Kind.WORSE_BUT_NON_INFERIOR,
+            Kind.LOSES_MORE,
+        )
+
+    @property
+    def mirrored(self) -> "Verdict":
+        """The verdict on the second cell against the first; for kinds without a margin."""
+        return Verdict({Kind.BETTER: Kind.WORSE, Kind.WORSE: Kind.BETTER}.get(self.kind, self.kind), self.margin)
 
 
-def loses_more(margin: float) -> str:
-    """The words for: the loss is larger than ``margin`` points."""
-    return f"loses more than {margin:g}"
+_GOOD = (Kind.BETTER, Kind.EQUIVALENT, Kind.NON_INFERIOR, Kind.WORSE_BUT_NON_INFERIOR)
+_OPEN = (Kind.NOT_DECIDED, Kind.NOT_DISTINGUISHABLE, Kind.TOO_FEW, Kind.UNDEFINED, Kind.SEEDS_CONTRADICT)
 
 
-def direction(difference: float, p: float, alpha: float) -> str:
-    """Better, worse or not distinguishable, by the p value adjusted in its family."""
-    if not p <= alpha:
-        return NOT_DISTINGUISHABLE
-    return BETTER if difference > 0 else WORSE
-
-
-def against_vanilla(word: str, low: float, high: float, not_inferior: bool, margin: float) -> str:
-    """The verdict on a strategy's retention.
+def against_vanilla(low: float, high: float, margin: float) -> Verdict:
+    """The verdict on a strategy.
 
     Args:
-        word: its direction.
-        low: simultaneous lower limit of retention minus 100.
+        low: lower limit of its retention minus 100.
         high: upper limit.
-        not_inferior: whether a loss of ``margin`` is ruled out.
-        margin: declared before the run.
+        margin: loss in points that was declared, before the run, to be of no importance.
     """
+    if isnan(low) or isnan(high):
+        return Verdict(Kind.TOO_FEW)
     if high < -margin:
-        return loses_more(margin)
-    if word == WORSE and not_inferior:
-        return f"{WORSE}, but {non_inferior(margin)}"
-    if word != NOT_DISTINGUISHABLE:
-        return word
-    if not_inferior and high < margin:
-        return equivalent(margin)
-    return non_inferior(margin) if not_inferior else NOT_DECIDED
+        return Verdict(Kind.LOSES_MORE, margin)
+    not_inferior = low > -margin
+    if high < 0:
+        return Verdict(Kind.WORSE_BUT_NON_INFERIOR, margin) if not_inferior else Verdict(Kind.WORSE)
+    if low > 0:
+        return Verdict(Kind.BETTER)
+    if not not_inferior:
+        return Verdict(Kind.NOT_DECIDED)
+    return Verdict(Kind.EQUIVALENT if high < margin else Kind.NON_INFERIOR, margin)
+
+
+def between(low: float, high: float) -> Verdict:
+    """The verdict on one strategy against another, or on one task: from the limits of their difference."""
+    if isnan(low) or isnan(high):
+        return Verdict(Kind.TOO_FEW)
+    if high < 0 or low > 0:
+        return Verdict(Kind.BETTER if low > 0 else Kind.WORSE)
+    return Verdict(Kind.NOT_DISTINGUISHABLE)

@@ -1,41 +1,39 @@
 """Paired, clustered statistics: pure functions on arrays that know nothing of models, strategies or files."""
 
-from tokenbench.statistics.cells import CellMean, bounded_interval, cell_mean, clopper_pearson, wilson
-from tokenbench.statistics.clusters import Interval, cluster_sums, influence
-from tokenbench.statistics.estimates import Estimates, Part
-from tokenbench.statistics.family import Family, family
-from tokenbench.statistics.intervals import detectable, samples_needed, score_interval, tango_interval
-from tokenbench.statistics.pairs import Pair, pair
-from tokenbench.statistics.retention import TaskSums, mean_score, retention
-from tokenbench.statistics.seeds import SeedEffect, average_seeds, averaging, seed_effect
+from tokenbench.statistics.cells import design_effect, score_intervals
+from tokenbench.statistics.clusters import TaskSums, cluster_sums, influence
+from tokenbench.statistics.contrasts import Contrasts, Pairing, Scale, contrasts
+from tokenbench.statistics.family import Family, Look, family
+from tokenbench.statistics.limits import Critical, detectable, limits, score_limits, smallest_margin, statistic
+from tokenbench.statistics.seeds import SeedSpread, averaging, seed_spread
 from tokenbench.statistics.signflip import SignFlip, sign_flip
+from tokenbench.statistics.tilt import Sizes, tilted_limits, tilted_statistic
 
 __all__ = [
-    "CellMean",
-    "Estimates",
+    "Contrasts",
+    "Critical",
     "Family",
-    "Interval",
-    "Pair",
-    "Part",
-    "SeedEffect",
+    "Look",
+    "Pairing",
+    "Scale",
+    "SeedSpread",
     "SignFlip",
+    "Sizes",
     "TaskSums",
-    "average_seeds",
     "averaging",
-    "bounded_interval",
-    "cell_mean",
-    "clopper_pearson",
     "cluster_sums",
+    "contrasts",
+    "design_effect",
     "detectable",
     "family",
     "influence",
-    "mean_score",
-    "pair",
-    "retention",
-    "samples_needed",
-    "score_interval",
-    "seed_effect",
+    "limits",
+    "score_intervals",
+    "score_limits",
+    "seed_spread",
     "sign_flip",
-    "tango_interval",
-    "wilson",
+    "smallest_margin",
+    "statistic",
+    "tilted_limits",
+    "tilted_statistic",
 ]

@@ -3,6 +3,7 @@
 An image with six questions is one draw from the population of images, so all that follows works on sums per cluster.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,25 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+class TaskSums(NamedTuple):
+    """Scores of one task by cluster.
+
+    Attributes:
+        index: ``[G_t]`` positions of the task's clusters among all clusters, each once.
+        sizes: ``[G_t]`` samples per cluster.
+        sums: ``[G_t, M]`` sums of scores of M columns (a cell, or one seed of it).
+    """
+
+    index: Ints  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    sizes: Floats
+    sums: Floats
+
+    @property
+    def means(self) -> Floats:
+        """``[M]`` mean score of each column."""
+        return np.asarray(self.sums.sum(axis=0) / self.sizes.sum())
 
 
 UNKNOWN = Interval(float("nan"), float("nan"))
@@ -51,6 +71,14 @@ def influence(sums: Floats, sizes: Floats) -> Floats:
     """
     total = sizes.sum()
     return np.asarray((sums - np.outer(sizes, sums.sum(axis=0) / total)) / total)
+
+
+def merge(tasks: Sequence[TaskSums], values: Sequence[Floats], clusters: int) -> Floats:
+    """``[G, C]`` values of each cluster, added over the tasks that it occurs in; ``values`` are ``[G_t, C]`` by task."""
+    merged = np.zeros((clusters, values[0].shape[1]))
+    for task, value in zip(tasks, values, strict=True):
+        merged[task.index] += value  # a task names each of its clusters once
+    return merged
 
 
 def correction(clusters: int) -> float:

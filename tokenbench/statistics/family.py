@@ -1,159 +1,217 @@
-"""One test for a family of comparisons: cluster sign flips with the null imposed, and the maximum over the family.
+"""One test for a family of comparisons: sign flips of whole images with the null imposed, and the maximum over the family.
 
-Every comparison sees the same random signs, so their dependence is kept; the step-down p and the simultaneous
-intervals hold for the whole family (Westfall and Young 1993; Romano and Wolf 2005; sign changes with few clusters:
-Canay, Santos and Shaikh 2021). With a control as the common partner it is a paired, clustered Dunnett test.
+Every comparison sees the same random signs, so their dependence is kept, and p and intervals hold for the whole family (max-T, single
+step: Westfall and Young 1993; sign changes with few clusters: Canay, Santos and Shaikh 2021). With a control as the common partner it is
+a paired, clustered Dunnett test. A family may be looked at several times while its data grow: an image keeps its signs, and the error
+that each look may spend is given (Lan and DeMets 1983). Intervals of all looks hold together, so that stopping by any rule is allowed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import floor
 
 import numpy as np
-from scipy import special
 
-from tokenbench.statistics.clusters import Floats
-from tokenbench.statistics.estimates import Estimates
-from tokenbench.statistics.intervals import score_interval
-from tokenbench.statistics.quantiles import normal_critical, student_critical, student_tail
+from tokenbench.statistics.clusters import Floats, Ints
+from tokenbench.statistics.contrasts import Contrasts
+from tokenbench.statistics.limits import Critical, detectable, limits, null_norm, smallest_margin, statistic
+from tokenbench.statistics.quantiles import normal_critical
+from tokenbench.statistics.signs import Keys, Signs, draw_signs
+from tokenbench.statistics.spending import Spending, spend_all
 
-_CHUNK = 1000
-_TIE = 1e-5
+TIE = 1e-5
 """Statistics closer than this are tied: they are computed in single precision."""
+NEAR = 0.05
+"""Monte-Carlo error must not decide a verdict: a statistic this close to its critical value is tested on ten times as many signs."""
+_ERRORS = np.geomspace(1e-4, 1.0, 61)
+"""Where p is searched for if there are several looks."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """The data at one look.
+
+    Attributes:
+        contrasts: differences on the images seen so far.
+        share: of the images that may be seen at most, in (0, 1].
+        columns: positions in the family of the differences that are still looked at.
+        number: of the look, counted from 0.
+    """
+
+    contrasts: Contrasts
+    share: float
+    columns: Ints
+    number: int = 0
 
 
 @dataclass(frozen=True)
 class Family:
-    """Tests of C comparisons against a null, simultaneous over the family.
+    """C comparisons, simultaneous over the family and over all looks; each as of its own last look.
 
     Attributes:
-        statistic: ``[C]`` the sign-flip statistics T0.
-        p_unadjusted: ``[C]``.
-        p_single: ``[C]`` single-step adjusted; at most alpha exactly where the interval excludes the null.
-        p: ``[C]`` step-down adjusted, never larger than single step.
-        low: ``[C]`` simultaneous lower limits.
-        high: ``[C]`` simultaneous upper limits (infinite when one-sided).
+        value: ``[C]`` differences.
+        statistic: ``[C]`` sign-flip statistics of no difference.
+        p_unadjusted: ``[C]`` of each comparison by itself; NaN with several looks.
+        p: ``[C]`` single step: at most alpha exactly where the interval excludes 0. With several looks it is the smallest error, on a
+            grid, at which any of them rejects. NaN where there are too few images.
+        low, high: ``[C]`` limits: the values that the intervals of all looks have in common.
         critical: ``[C]`` critical values of the intervals.
-        exact: whether all sign vectors were enumerated.
+        mde: ``[C]`` smallest difference found with power 80 %.
+        smallest_margin: ``[C]`` smallest margin that these images can show.
+        disjoint: ``[C]`` whether the looks' intervals have nothing in common, so that the last one stands.
+        exact: whether all signs were enumerated.
     """
 
+    value: Floats
     statistic: Floats
     p_unadjusted: Floats
-    p_single: Floats
     p: Floats
     low: Floats
     high: Floats
     critical: Floats
+    mde: Floats
+    smallest_margin: Floats
+    disjoint: Floats
     exact: bool
 
 
 def family(
-    estimates: Estimates,
+    looks: Contrasts | Sequence[Look],
+    spending: Spending = spend_all,
     *,
-    null: float = 0.0,
-    two_sided: bool = True,
-    floor: Floats | float = 0.0,
+    keys: Keys | None = None,
     resamples: int = 9999,
     seed: int = 0,
     alpha: float = 0.05,
 ) -> Family:
-    """Test all estimates against ``null`` by max-T.
+    """Test that C differences are zero.
 
     Args:
-        estimates: C estimates with their influence values.
-        null: the value under the null; with ``two_sided=False`` the alternative is "greater" at level alpha / 2.
-        two_sided: use absolute values.
-        floor: ``[C]`` variance added where too few clusters are discordant to show any. It enters the intervals, and
-            tests away from zero; a test of no difference needs none.
-        resamples: random sign vectors B; fewer than B possible ones are all enumerated instead.
-        seed: of the signs: the same seed gives the same numbers.
-        alpha: error of the family.
+        looks: the data at every look so far, the present one last; or the differences themselves, looked at once.
+        spending: error that may be spent up to and including a look, of a total.
+        keys: ``[G]`` one number an image, which its signs follow from; their positions by default.
+        resamples: random sign vectors B; all are enumerated where there are fewer.
+        seed: of the signs.
+        alpha: error of the family over all looks.
     """
-    distance = estimates.value - null
-    psi, shift = estimates.psi(), estimates.shift()
-    extra = np.broadcast_to(np.asarray(floor, dtype=np.float64), distance.shape)
-    tested = extra if null else np.zeros_like(distance)
-    imposed = psi + distance * shift
-    norm = np.sqrt((imposed**2).sum(axis=0) + estimates.noise_variance + tested)
-    # Rounding alone is no evidence: without any difference between the columns the statistic is zero.
-    norm = np.where(norm > 1e-9 * (1 + np.abs(estimates.value)), norm, np.inf)
-    freedom = _noise_df(estimates, (psi**2).sum(axis=0))
-    statistic = _student_to_normal(distance / norm, freedom)
-    noise = np.vstack([estimates.noise, np.diag(np.sqrt(tested))]) if tested.any() else estimates.noise
-    drawn, exact = _flips(imposed / norm, noise / norm, resamples, seed)
-    observed = np.abs(statistic) if two_sided else statistic
-    drawn = np.abs(drawn) if two_sided else drawn
-    highest = np.sort(drawn.max(axis=1))
-    # The enumerated set holds the observed signs; a random sample must be given them.
-    own = 0 if exact else 1
-    rank = ceil((1 - (alpha if two_sided else alpha / 2)) * (len(drawn) + own))
-    bound = float(highest[min(rank, len(highest)) - 1]) + 2 * _TIE
-    bounds = np.where(extra > 0, max(bound, normal_critical(alpha / 2)), bound)
-    critical = _normal_to_student(bounds, freedom)
-    low, high = score_interval(estimates.value, psi, shift, critical, estimates.noise_variance + extra)
-    return Family(
-        statistic=statistic,
-        p_unadjusted=(own + (drawn >= observed - _TIE).sum(axis=0)) / (own + len(drawn)),
-        p_single=(own + (highest[:, None] >= observed - _TIE).sum(axis=0)) / (own + len(drawn)),
-        p=_step_down(observed, drawn, own),
-        low=low,
-        high=high if two_sided else np.full_like(high, np.inf),
-        critical=critical,
-        exact=exact,
-    )
+    if isinstance(looks, Contrasts):
+        looks = [Look(looks, 1.0, np.arange(len(looks.value)))]
+    keys = np.arange(len(looks[0].contrasts.influence), dtype=np.uint64) if keys is None else keys
+    count = 1 + max(int(look.columns.max()) for look in looks)
+    for vectors in (resamples, 10 * (resamples + 1) - 1):
+        signs = draw_signs(keys, vectors, seed)
+        state = _Looks(signs, count)
+        for look in looks:
+            state.add(look)
+        found = state.judge(looks, spending, alpha)
+        if signs.exact or not state.near(spending, alpha):
+            break
+    return found
 
 
-def _step_down(observed: Floats, drawn: Floats, own: int) -> Floats:
-    """Compare each statistic with the maximum over those not larger than itself, largest first."""
-    order = np.argsort(-observed, kind="stable")
-    maxima = np.maximum.accumulate(drawn[:, order[::-1]], axis=1)[:, ::-1]
-    p = (own + (maxima >= observed[order] - _TIE).sum(axis=0)) / (own + len(drawn))
-    adjusted = np.empty(len(observed))
-    adjusted[order] = np.maximum.accumulate(p)
-    return adjusted
+class _Looks:
+    """Statistics, and their distribution under random signs, look by look; a difference that is no longer looked at keeps its last."""
+
+    def __init__(self, signs: Signs, count: int) -> None:
+        self.signs, self.count = signs, count
+        self.own = (
+            0 if signs.exact else 1
+        )  # the enumerated signs hold the observed ones; random ones must be given them
+        self.shares: list[float] = []
+        self.numbers: list[int] = []
+        self.observed: list[Floats] = []
+        self.flips: list[Floats] = []
+        self.normals: list[Floats] = []
+        self._normal = np.random.default_rng([signs.seed, 1])
+        self._statistic = np.zeros(count)
+        self._drawn = np.zeros((signs.vectors, count))
+        self._path = np.zeros((signs.vectors, count))
+
+    def add(self, look: Look) -> None:
+        """The next look: its statistics and the ``[B]`` maxima of random ones."""
+        data, columns = look.contrasts, look.columns
+        norm = null_norm(data)
+        imposed = data.influence + data.value * data.shift
+        scaled = np.divide(imposed, norm, out=np.zeros_like(imposed), where=norm > 0)
+        self._statistic[columns] = statistic(data)
+        self._drawn[:, columns] = np.abs(self.signs.sums(scaled))
+        if self.count > 1 or self.shares or look.share < 1:
+            kept = (self.shares[-1] if self.shares else 0.0) / look.share
+            fresh = self._normal.standard_normal((len(self._path), len(columns))) @ _correlated(data.influence)
+            self._path[:, columns] = np.sqrt(kept) * self._path[:, columns] + np.sqrt(1 - kept) * fresh
+        self.shares.append(look.share)
+        self.numbers.append(look.number)
+        self.observed.append(np.abs(self._statistic.copy()))
+        self.flips.append(self._drawn.max(axis=1))
+        self.normals.append(np.abs(self._path).max(axis=1))
+
+    def critical(self, spending: Spending, alpha: float) -> tuple[list[float], list[float]]:
+        """Critical values of the sign flips and of the normal family, by look."""
+        spent = [spending(at, share, alpha) for at, share in zip(self.numbers, self.shares, strict=True)]
+        steps = np.diff([0.0, *spent])
+        bounds = [normal_critical(max(step, 1e-15) / (2 * self.count)) for step in steps]
+        flips = _boundary(self.flips, spent, bounds, self.own)
+        normal = _boundary(self.normals, spent, bounds, 0)
+        # One comparison is no less certain than a normal one.
+        return flips, [max(c, normal_critical(total / 2)) for c, total in zip(normal, spent, strict=True)]
+
+    def near(self, spending: Spending, alpha: float) -> bool:
+        """Whether any statistic is so close to its critical value that the signs drawn may decide."""
+        flips, _ = self.critical(spending, alpha)
+        return any((np.abs(own - c) < NEAR).any() for own, c in zip(self.observed, flips, strict=True))
+
+    def judge(self, looks: Sequence[Look], spending: Spending, alpha: float) -> Family:
+        """Limits of all looks together, and p."""
+        low, high = np.full(self.count, -np.inf), np.full(self.count, np.inf)
+        last_low, last_high, critical, value, mde, margin = (np.full(self.count, np.nan) for _ in range(6))
+        for look, own, flips, normal in zip(looks, self.observed, *self.critical(spending, alpha), strict=True):
+            data, at = look.contrasts, look.columns
+            both = Critical(np.full(len(at), flips), np.full(len(at), normal))
+            last_low[at], last_high[at] = limits(data, both, own[at] > flips)
+            low[at], high[at] = np.fmax(low[at], last_low[at]), np.fmin(high[at], last_high[at])
+            value[at], critical[at] = data.value, max(flips, normal)
+            mde[at], margin[at] = detectable(data, both.normal), smallest_margin(data, both.normal)
+        unbounded, disjoint = np.isinf(low) | np.isinf(high), low > high
+        low, high = np.where(disjoint, last_low, low), np.where(disjoint, last_high, high)
+        low, high = np.where(unbounded, np.nan, low), np.where(unbounded, np.nan, high)
+        p = self._share(self.flips[0][:, None]) if len(looks) == 1 else self._repeated(spending, alpha)
+        unadjusted = self._share(self._drawn) if len(looks) == 1 else np.full(self.count, np.nan)
+        p, unadjusted = (np.where(unbounded, np.nan, one) for one in (p, unadjusted))
+        return Family(
+            value, self._statistic, unadjusted, p, low, high, critical, mde, margin, disjoint, self.signs.exact
+        )  # fmt: skip
+
+    def _share(self, drawn: Floats) -> Floats:
+        reached = (drawn >= self.observed[0] - TIE).sum(axis=0)
+        return np.asarray((self.own + reached) / (self.own + len(drawn)))
+
+    def _repeated(self, spending: Spending, alpha: float) -> Floats:
+        p = np.ones(self.count)
+        for error in sorted({*_ERRORS.tolist(), alpha}, reverse=True):
+            flips, _ = self.critical(spending, error)
+            rejected = np.any([own > c for own, c in zip(self.observed, flips, strict=True)], axis=0)
+            p = np.where(rejected, error, p)
+        return p
 
 
-def _flips(psi: Floats, noise: Floats, resamples: int, seed: int) -> tuple[Floats, bool]:
-    """``[B, C]`` statistics under signs of the clusters and normal draws of the noise; whether the signs are all."""
-    generator = np.random.default_rng(seed)
-    single, offset = psi.astype(np.float32), psi.sum(axis=0).astype(np.float32)
-    enumerated = not noise.any() and len(psi) < 31 and 2 ** len(psi) <= resamples + 1
-    bits = _all_bits(len(psi)) if enumerated else _random_bits(len(psi), resamples, generator)
-    drawn = np.concatenate([2 * (rows @ single) - offset for rows in bits]).astype(np.float64)
-    sources = np.flatnonzero(noise.any(axis=1))
-    if len(sources):
-        drawn += generator.standard_normal((len(drawn), len(sources))) @ noise[sources]
-    return drawn, enumerated
+def _boundary(maxima: Sequence[Floats], spent: Sequence[float], fallback: Sequence[float], own: int) -> list[float]:
+    """Critical values by look: no more draws than the error spent allows have crossed one so far."""
+    inside, found = np.ones(len(maxima[0]), dtype=bool), []
+    for values, total, bound in zip(maxima, spent, fallback, strict=True):
+        allowed = floor(total * (len(values) + own) + 1e-9) - own - int((~inside).sum())
+        left = values[inside]
+        if allowed >= 0:
+            critical = float(np.partition(left, len(left) - 1 - allowed)[len(left) - 1 - allowed]) + TIE
+        else:  # too few draws for so small an error
+            critical = max(float(left.max()) + TIE, bound)
+        found.append(critical)
+        inside &= values <= critical
+    return found
 
 
-def _random_bits(clusters: int, resamples: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    width = ceil(clusters / 8)
-    for start in range(0, resamples, _CHUNK):
-        rows = min(_CHUNK, resamples - start)
-        packed = np.frombuffer(generator.bytes(rows * width), dtype=np.uint8).reshape(rows, width)
-        yield np.unpackbits(packed, axis=1, count=clusters).astype(np.float32)
-
-
-def _all_bits(clusters: int) -> Iterator[np.ndarray]:
-    yield (np.arange(2**clusters)[:, None] >> np.arange(clusters) & 1).astype(np.float32)
-
-
-def _noise_df(estimates: Estimates, sampling: Floats) -> Floats:
-    """``[C]`` degrees of freedom as far as the noise limits them; infinite without noise.
-
-    The signs take care of how many clusters there are, so only the seeds' variance counts as estimated here.
-    """
-    limited = (estimates.noise**4 / estimates.noise_df[:, None]).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(limited > 0, (sampling + estimates.noise_variance) ** 2 / limited, np.inf)
-
-
-def _student_to_normal(statistic: Floats, df: Floats) -> Floats:
-    """The normal quantile with the same tail as Student's on ``df``."""
-    limited = np.isfinite(df)
-    tail = student_tail(np.abs(statistic), np.where(limited, df, 1.0))
-    return np.where(limited, np.copysign(-special.ndtri(tail), statistic), statistic)
-
-
-def _normal_to_student(critical: Floats, df: Floats) -> Floats:
-    return np.where(np.isfinite(df), student_critical(special.ndtr(-critical), df), critical)
+def _correlated(influence: Floats) -> Floats:
+    """``[C, C]`` a root of the correlations, which makes independent normal draws go together as the differences do."""
+    norm = np.sqrt((influence**2).sum(axis=0))
+    unit = np.divide(influence, norm, out=np.zeros_like(influence), where=norm > 0)
+    values, vectors = np.linalg.eigh(unit.T @ unit)
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)

@@ -1,65 +1,78 @@
-"""Stochastic strategies: average over seeds, and say how much the choice of the seeds adds.
+"""Stochastic strategies: the scores of a cell are averages over its seeds, and a seed may move all samples together.
 
-Noise drawn anew for every sample is part of the variance between clusters already. A seed that shifts all samples
-together (one mask for a whole run) is not, so it is estimated from the spread between seeds beyond what the
-cluster x seed interaction explains (two-way variance; Owen and Eckles 2012).
+Noise drawn anew for every sample is part of the variance between images already. One mask for a whole run is not: what it adds shows in
+the spread between seeds alone, on as many degrees of freedom as there are seeds less one. That spread enters an interval by the method
+of variance estimates recovery (Zou and Donner 2008), with neither a pre-test nor a truncated difference of variances.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
 from tokenbench.statistics.clusters import Floats, Ints
-from tokenbench.statistics.estimates import Estimates
+from tokenbench.statistics.quantiles import student_critical
 
-
-class SeedEffect(NamedTuple):
-    """What the seeds of K cells add to the variance of their seed averages.
-
-    Attributes:
-        variance: ``[K]`` zero for a cell with one seed.
-        df: ``[K]`` number of seeds minus one.
-        marked: ``[K]`` whether the seeds differ by more than chance allows (1 %).
-    """
-
-    variance: Floats
-    df: Floats
-    marked: np.ndarray
+CONTRADICTED = 0.001
+"""Chance that all seeds of an honest declaration look as if they moved the samples together."""
 
 
 def averaging(cell: Ints) -> Floats:
-    """``[M, K]`` weights that average M columns (one per cell and seed) to K cells."""
-    weights = np.zeros((len(cell), int(cell.max()) + 1))
-    weights[np.arange(len(cell)), cell] = 1.0
-    return np.asarray(weights / weights.sum(axis=0), dtype=np.float64)
+    """``[M, K]`` matrix that averages the columns of each cell."""
+    matrix = np.zeros((len(cell), int(cell.max()) + 1))
+    matrix[np.arange(len(cell)), cell] = 1.0
+    return matrix / matrix.sum(axis=0)
 
 
-def seed_effect(columns: Estimates, cell: Ints) -> SeedEffect:
-    """Variance ``max(0, S2 - V) / R`` of each cell's average over its R seeds.
+@dataclass(frozen=True)
+class SeedSpread:
+    """What the choice of the seeds does to K averages over R seeds each.
 
-    S2 is the variance between the seeds' estimates, V the part of it that is cluster x seed interaction.
+    Attributes:
+        between: ``[K]`` variance between the seeds' own estimates, over R; zero for a single seed.
+        interaction: ``[K]`` the part of it that is noise of the images, over R.
+        df: ``[K]`` R - 1.
+        counted: ``[K]`` whether a seed of the cell may move all samples together; elsewhere its noise is in the images already.
+    """
+
+    between: Floats
+    interaction: Floats
+    df: Floats
+    counted: Floats
+
+    def excess(self, critical: Floats) -> Floats:
+        """What each average adds to the square of a half width at a normal critical value; ``[C, 1]`` gives ``[C, K]``."""
+        seeded = self.df > 0
+        student = np.where(seeded, student_critical(special.ndtr(-critical), np.where(seeded, self.df, 1.0)), 0.0)
+        return np.asarray(self.counted * np.maximum(0.0, student**2 * self.between - critical**2 * self.interaction))
+
+    @property
+    def contradicted(self) -> Floats:
+        """``[K]`` whether the seeds differ by more than samples drawn one by one can explain, though they are not counted."""
+        several = np.maximum(self.df, 1.0)
+        limit = special.chdtri(several, CONTRADICTED / max(1, int((self.df > 0).sum()))) / several
+        return np.asarray(
+            ~self.counted.astype(bool) & (self.df > 0) & (self.between > limit * self.interaction + 1e-18)
+        )
+
+
+def seed_spread(values: Floats, influence: Floats, cell: Ints, counted: Floats | None = None) -> SeedSpread:
+    """Compare the columns of each cell.
 
     Args:
-        columns: M estimates, one per cell and seed, without noise.
+        values: ``[M]`` estimates, one per cell and seed.
+        influence: ``[G, M]`` their influence values.
         cell: ``[M]`` cell of each column.
+        counted: ``[K]`` whether the seeds of a cell may move all samples together; all of them by default.
     """
-    weights = averaging(cell)
-    seeds = np.bincount(cell).astype(np.float64)
-    freedom = np.maximum(seeds - 1, 1.0)
-    same = (weights > 0).astype(np.float64)
-    residual = columns.contrast(np.eye(len(cell)) - weights @ same.T)
-    between = (residual.value**2) @ same / freedom
-    within = residual.sampling_variance @ same / freedom
-    limit = special.chdtri(freedom, 0.01) / freedom
-    variance = np.where(seeds > 1, np.maximum(0.0, between - within) / seeds, 0.0)
-    return SeedEffect(variance, seeds - 1, (seeds > 1) & (between > limit * within + 1e-18))
-
-
-def average_seeds(columns: Estimates, cell: Ints) -> Estimates:
-    """Estimates of the K cells from their M columns, with the seeds' variance as independent noise."""
-    cells, effect = columns.contrast(averaging(cell)), seed_effect(columns, cell)
-    sources = np.flatnonzero(effect.variance > 0)
-    noise = np.zeros((len(sources), len(effect.variance)))
-    noise[np.arange(len(sources)), sources] = np.sqrt(effect.variance[sources])
-    return Estimates(cells.value, cells.parts, cells.clusters, noise, effect.df[sources])
+    average = averaging(cell)
+    count = np.bincount(cell).astype(np.float64)
+    residual = np.eye(len(cell)) - average @ (average > 0).T
+    same, df = (average > 0).astype(np.float64), count - 1
+    several = np.where(df > 0, df, 1.0) * count
+    return SeedSpread(
+        between=(values @ residual) ** 2 @ same / several,
+        interaction=((influence @ residual) ** 2).sum(axis=0) @ same / several,
+        df=df,
+        counted=np.ones(len(df)) if counted is None else counted,
+    )

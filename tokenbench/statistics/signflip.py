@@ -3,7 +3,7 @@
 With one 0/1 question per image this is McNemar's exact test; with more it is its clustered generalisation.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
@@ -12,15 +12,45 @@ from tokenbench.statistics.clusters import Floats, Ints
 
 MAX_DENOMINATOR = 120
 """Covers 0/1 scores, VQA accuracy (tenths) and averages over a few seeds of either."""
+TIE = 1e-9
 _CHUNK = 1000
 
 
-class SignFlip(NamedTuple):
-    """Two-sided p, its mid-p (half the weight of the observed value), and whether both are exact."""
+@dataclass(frozen=True)
+class SignFlip:
+    """How ``|sum_g +-d_g| / ||d||`` is distributed under fair signs.
 
-    p: float
-    mid_p: float
+    Attributes:
+        statistic: the one observed.
+        values: possible ones (or drawn ones), rising.
+        tail: probability of each or anything larger.
+        exact: whether all signs were counted.
+    """
+
+    statistic: float
+    values: Floats
+    tail: Floats
     exact: bool
+
+    @property
+    def p(self) -> float:
+        """Two-sided p."""
+        return self.reach(self.statistic)
+
+    @property
+    def mid_p(self) -> float:
+        """Two-sided p with half the weight of the observed value."""
+        return (self.reach(self.statistic) + self.reach(self.statistic + 2 * TIE)) / 2
+
+    def reach(self, statistic: float) -> float:
+        """Probability of a statistic as large as this one."""
+        at = int(np.searchsorted(self.values, statistic - TIE))
+        return float(self.tail[at]) if at < len(self.tail) else 0.0 if self.exact else float(self.tail[-1])
+
+    def critical(self, level: float) -> float:
+        """The value that is exceeded with a probability of at most ``level``."""
+        beyond = np.append(self.tail[1:], 0.0)
+        return float(self.values[int(np.argmax(beyond <= level))])
 
 
 def lattice(differences: Floats) -> Ints | None:
@@ -67,26 +97,26 @@ def sign_flip(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> S
     """
     differences = differences[np.abs(differences) > 1e-9]
     if not len(differences):
-        return SignFlip(1.0, 1.0, True)
+        return SignFlip(0.0, np.zeros(1), np.ones(1), True)
+    norm = float(np.linalg.norm(differences))
+    observed = abs(float(differences.sum())) / norm
     units = lattice(differences)
     if units is None:
-        return _monte_carlo(differences, resamples, seed)
+        drawn = np.sort(np.append(_monte_carlo(differences, resamples, seed) / norm, observed))
+        return SignFlip(observed, drawn, np.arange(len(drawn), 0, -1) / len(drawn), False)
     sizes = np.abs(units)
     probability = flip_distribution(sizes)
-    values = np.abs(np.arange(len(probability)) * 2 - sizes.sum())
-    observed = abs(int(units.sum()))
-    p = float(probability[values >= observed].sum())
-    return SignFlip(min(1.0, p), min(1.0, p) - float(probability[values == observed].sum()) / 2, True)
+    values = np.arange(len(probability)) * 2 - sizes.sum()
+    ahead = values >= 0
+    twice = np.where(values[ahead] > 0, 2.0, 1.0) * probability[ahead]  # the distribution is symmetric
+    tail = np.minimum(np.cumsum(twice[::-1])[::-1], 1.0)
+    return SignFlip(observed, values[ahead] / float(np.linalg.norm(units)), tail, True)
 
 
-def _monte_carlo(differences: Floats, resamples: int, seed: int) -> SignFlip:
+def _monte_carlo(differences: Floats, resamples: int, seed: int) -> Floats:
     generator = np.random.default_rng(seed)
-    observed, slack = abs(differences.sum()), 1e-9 * np.abs(differences).sum()
-    reached = tied = 0
+    parts = []
     for start in range(0, resamples, _CHUNK):
         rows = min(_CHUNK, resamples - start)
-        sums = np.abs(generator.choice((-1.0, 1.0), size=(rows, len(differences))) @ differences)
-        reached += int((sums >= observed - slack).sum())
-        tied += int((np.abs(sums - observed) <= slack).sum())
-    p = (1 + reached) / (resamples + 1)
-    return SignFlip(p, p - (1 + tied) / (resamples + 1) / 2, False)
+        parts.append(np.abs(generator.choice((-1.0, 1.0), size=(rows, len(differences))) @ differences))
+    return np.concatenate(parts)

@@ -10,7 +10,7 @@ import pandas as pd
 from tokenbench.comparison import MEAN
 from tokenbench.comparison.kept import agreement
 from tokenbench.statistics.ranks import ENOUGH_TASKS, Ranks, rank_test
-from tokenbench_reports.html.grids import Cell, Grid, tinted, verdict
+from tokenbench_reports.html.grids import Cell, Grid, judgement, tinted
 from tokenbench_reports.html.maps import BiasMap
 from tokenbench_reports.standing import Standing
 from tokenbench_reports.wording import interval, number, p_value, percent
@@ -101,13 +101,12 @@ def _matrix(group: Standing, pairs: pd.DataFrame) -> Grid:
 def _relation(a: str, b: str, known: Mapping[tuple[str, str], Mapping[Hashable, Any]]) -> Cell:
     row, sign = (known[a, b], 1.0) if (a, b) in known else (known[b, a], -1.0)
     difference, low, high = (sign * row[name] for name in ("difference", "low", "high"))
-    word = str(row["verdict"])
-    if sign < 0:
-        word = {"better": "worse", "worse": "better"}.get(word, word)
+    verdict = row["verdict"] if sign > 0 else row["verdict"].mirrored
     ends = sorted((low, high)) if low == low else (low, high)
-    hint = f"{a} − {b}: {interval(difference, *ends, signed=True)} points of retention, p {p_value(row['p'])}"
-    cell = verdict(word)
-    return Cell(word, tone=cell.tone, sign=cell.sign, hint=hint)
+    hint = (
+        f"{a} − {b}: {interval(difference, *ends, signed=True, marks=[0.0])} points of retention, p {p_value(row['p'])}"
+    )
+    return judgement(verdict, hint=hint)
 
 
 def _critical(group: Standing, cells: pd.DataFrame, pairs: pd.DataFrame) -> Critical | None:
@@ -122,8 +121,8 @@ def _critical(group: Standing, cells: pd.DataFrame, pairs: pd.DataFrame) -> Crit
     places = 100 * (ranks.mean - 1) / max(1, total - 1)
     apart = {
         frozenset((a, b))
-        for a, b, word in zip(pairs["a"], pairs["b"], pairs["verdict"], strict=True)
-        if word in ("better", "worse")
+        for a, b, verdict in zip(pairs["a"], pairs["b"], pairs["verdict"], strict=True)
+        if verdict.sign
     }
     names = [group.strategies[at] for at in order]
     marks = [(group.strategies[at], float(ranks.mean[at]), float(places[at])) for at in order]

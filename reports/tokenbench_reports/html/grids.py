@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tokenbench.comparison.verdicts import Kind, Verdict
 from tokenbench_reports.wording import NOTHING
 
 
@@ -75,17 +76,24 @@ def tinted(text: str, value: float, low: float, high: float, hint: str = "") -> 
     return Cell(text, float(value), f"t{min(9, max(0, int(10 * share)))}", hint)
 
 
-def verdict(word: str) -> Cell:
-    """A verdict with a sign beside its colour."""
-    if word.startswith(("better", "non-inferior", "equivalent")):
-        return Cell(word, tone="good", sign="▲" if word.startswith("better") else "✓")
-    if word.startswith("reproduced"):
-        return Cell(word, tone="good", sign="✓")
-    if word.startswith("not reproduced"):
-        return Cell(word, tone="bad", sign="✗")
-    if word.startswith(("worse", "loses")):
-        return Cell(word, tone="bad", sign="▼")
-    return Cell(word, tone="dim", sign="?" if word == "not decided" else "·")
+_TONES = {"good": "good", "bad": "bad", "open": "dim"}
+
+
+def judgement(verdict: Verdict, text: str = "", hint: str = "") -> Cell:
+    """A verdict with a sign beside its colour; ``text`` where more is said than its words."""
+    sign = {1: "▲", -1: "▼"}.get(
+        verdict.sign, "✓" if verdict.tone == "good" else "?" if verdict.kind is Kind.NOT_DECIDED else "·"
+    )
+    return Cell(text or verdict.words, tone=_TONES[verdict.tone], sign=sign, hint=hint)
+
+
+def reproduction(word: str) -> Cell:
+    """Whether a published number was met, with a sign beside its colour."""
+    tone, sign = next((look for start, look in _REPRODUCED.items() if word.startswith(start)), ("dim", "·"))
+    return Cell(word, tone=tone, sign=sign)
+
+
+_REPRODUCED = {"reproduced": ("good", "✓"), "not reproduced": ("bad", "✗")}
 
 
 def plain(caption: str, headers: list[str], rows: list[list[str]], keys: int) -> Grid:
@@ -93,7 +101,7 @@ def plain(caption: str, headers: list[str], rows: list[list[str]], keys: int) ->
     return Grid(
         caption,
         headers,
-        [[*map(Cell, row[:-1]), verdict(row[-1])] for row in rows],
+        [[*map(Cell, row[:-1]), reproduction(row[-1])] for row in rows],
         keys,
         filters=list(range(1, min(keys, 3))),
     )

@@ -11,10 +11,10 @@ from tokenbench_reports.conclusions import lead
 from tokenbench_reports.document import MARK
 from tokenbench_reports.html.budget_view import BudgetView, budget_view
 from tokenbench_reports.html.curves import Curve, curves
-from tokenbench_reports.html.grids import Bar, Cell, Grid, numeric, tinted, verdict
+from tokenbench_reports.html.grids import Bar, Cell, Grid, judgement, numeric, tinted
 from tokenbench_reports.html.maps import bias_maps
 from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
-from tokenbench_reports.wording import NOTHING, floored, interval, number, p_value, percent, range_of
+from tokenbench_reports.wording import NOTHING, interval, judged, marks_of, number, p_value, percent, range_of
 
 COSTS = {"realised_tokens": "visual tokens", "flops": "FLOPs", "cache_bytes": "KV cache"}
 
@@ -61,7 +61,7 @@ def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> Mod
     return ModelView(
         model=model,
         lead=lead(comparison, model),
-        cells=_cells(mean, pairs[pairs["family"] == "F1"], standing, skills),
+        cells=_cells(mean, pairs[pairs["family"] == "F1"], standing, skills, comparison.margin),
         pairs=_pairs(between) if len(between) else None,
         tasks=_tasks(summary[summary["task"] != MEAN]),
         recall=_by_budget(
@@ -74,9 +74,11 @@ def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> Mod
     )
 
 
-def _cells(mean: pd.DataFrame, verdicts: pd.DataFrame, standing: list[Standing], skills: list[str]) -> Grid:
+def _cells(
+    mean: pd.DataFrame, verdicts: pd.DataFrame, standing: list[Standing], skills: list[str], margin: float
+) -> Grid:
     vanilla = mean[mean["strategy"] == "vanilla"].iloc[0]
-    words = {(row["a"], row["budget"]): floored(str(row["verdict"]), row) for row in verdicts.to_dict("records")}
+    found = {(row["a"], row["budget"]): judgement(row["verdict"], judged(row)) for row in verdicts.to_dict("records")}
     groups = {group.budget: group for group in standing}
     low, high = min(mean["retention_low"].min(), 0.9), max(mean["retention_high"].max(), 1.0)
     recalls = mean["evidence_recall"].notna().any()
@@ -86,7 +88,11 @@ def _cells(mean: pd.DataFrame, verdicts: pd.DataFrame, standing: list[Standing],
         strategy, budget = str(cell["strategy"]), str(cell["budget"])
         plain = strategy == "vanilla"
         group = groups.get(budget)
-        kept = percent(1.0) if plain else interval(cell["retention"], cell["retention_low"], cell["retention_high"])
+        kept = (
+            percent(1.0)
+            if plain
+            else interval(cell["retention"], cell["retention_low"], cell["retention_high"], marks=marks_of(margin))
+        )
         bar = Bar(
             *(
                 100 * (at - low) / (high - low)
@@ -99,7 +105,7 @@ def _cells(mean: pd.DataFrame, verdicts: pd.DataFrame, standing: list[Standing],
             Cell(strategy),
             Cell(budget),
             numeric(kept, cell["retention"], bar=bar if cell["retention_low"] == cell["retention_low"] else None),
-            verdict(words[strategy, budget]) if (strategy, budget) in words else Cell(NOTHING, tone="dim"),
+            found.get((strategy, budget), Cell(NOTHING, tone="dim")),
             _rank(group, strategy),
             numeric(number(cell["realised_tokens"]), cell["realised_tokens"]),
             *(_share(cell[name] / vanilla[name]) for name in ("flops", "cache_bytes")),
@@ -145,12 +151,12 @@ def _pairs(pairs: pd.DataFrame) -> Grid:
             Cell(str(row["budget"])),
             Cell(str(row["a"])),
             Cell(str(row["b"])),
-            numeric(interval(row["difference"], row["low"], row["high"], signed=True), row["difference"]),
+            numeric(interval(row["difference"], row["low"], row["high"], signed=True, marks=[0.0]), row["difference"]),
             numeric(p_value(row["p"]), row["p"]),
             Cell(_limits(row["tasks_low"], row["tasks_high"])),
             numeric(percent(row["mde"]), row["mde"]),
             numeric(f"{MARK} {row['cost_ratio']:.2f}×" if unequal else "equal", row["cost_ratio"]),
-            verdict(floored(str(row["verdict"]), row)),
+            judgement(row["verdict"], judged(row)),
         ])  # fmt: skip
     headers = [
         "budget",

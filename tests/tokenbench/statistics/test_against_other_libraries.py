@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tokenbench.statistics import TaskSums, cell_mean, cluster_sums, mean_score, pair, retention, sign_flip
+from tests.tokenbench.statistics.data import against_first, as_task
+from tokenbench.statistics import Scale, TaskSums, cluster_sums, contrasts, sign_flip
 from tokenbench.statistics.quantiles import false_discovery, student_critical, student_tail
 from tokenbench.statistics.ranks import rank_test
 
@@ -20,7 +21,8 @@ def test_singletons_are_mcnemar_for_every_small_table():
 
 
 def test_nothing_discordant_is_no_evidence():
-    assert sign_flip(np.zeros(5)) == (1.0, 1.0, True)
+    found = sign_flip(np.zeros(5))
+    assert (found.statistic, found.p, found.exact) == (0.0, 1.0, True)
 
 
 def test_scores_off_every_lattice_agree_with_scipys_permutation_test():
@@ -59,9 +61,10 @@ def test_clustered_standard_errors_are_those_of_statsmodels():
     def robust(values):
         return api.OLS(values, np.ones(120)).fit(cov_type="cluster", cov_kwds={"groups": codes}, use_t=True).bse[0]
 
-    # A cell's design effect has a floor of one; a pair's has none.
-    assert cell_mean(a, codes).se == pytest.approx(max(robust(a), a.std(ddof=1) / np.sqrt(120)), rel=1e-10)
-    assert pair(a, b, codes).se == pytest.approx(robust(a - b), rel=1e-10)
+    # Statsmodels corrects by (N - 1) / (N - K) as well, which is one here.
+    found = against_first([as_task(np.stack([b, a], axis=1), codes)])
+    images = len(np.unique(codes))
+    assert np.sqrt(images / (images - 1) * (found.influence**2).sum()) == pytest.approx(robust(a - b), rel=1e-10)
 
 
 def tasks_with_shared_images(seed=0, images=60):
@@ -85,19 +88,26 @@ def test_retention_error_agrees_with_the_paired_cluster_bootstrap():
     weights = np.hstack([rng.multinomial(half, np.full(half, 1 / half), 4000) for _ in range(2)])
     means = [(weights[:, t.index] @ t.sums) / (weights[:, t.index] @ t.sizes)[:, None] for t in tasks]
     resampled = np.mean([100 * m / m[:, :1] for m in means], axis=0)
-    found = retention(tasks, np.array([1.0, 0.0, 0.0]))
-    assert found.se[1:] == pytest.approx(resampled.std(axis=0)[1:], rel=0.08)
-    difference = found.contrast(np.array([[0.0], [1.0], [-1.0]]))
-    assert difference.se[0] == pytest.approx((resampled[:, 1] - resampled[:, 2]).std(), rel=0.08)
+    found = contrasts(tasks, np.arange(3), [(1, 0), (2, 0), (1, 2)], Scale.RETENTION, 60)
+    se = np.sqrt((found.influence**2).sum(axis=0))
+    expected = [resampled[:, 1].std(), resampled[:, 2].std(), (resampled[:, 1] - resampled[:, 2]).std()]
+    assert se == pytest.approx(expected, rel=0.08)
+    # The ratio of the means, which stands for it where vanilla is near zero on a task, has an error of its own.
+    ratio = 100 * sum(means) / sum(m[:, :1] for m in means)
+    found = contrasts(tasks, np.arange(3), [(1, 0), (2, 0)], Scale.RETENTION_OF_MEAN, 60)
+    assert np.sqrt((found.influence**2).sum(axis=0)) == pytest.approx(ratio.std(axis=0)[1:], rel=0.08)
 
 
 def test_tasks_taken_as_independent_would_be_too_sure():
     tasks = tasks_with_shared_images()
     separate = [tasks[0], tasks[1]._replace(index=tasks[1].index + 60)]
-    vanilla = np.array([0.0, 0.0, 1.0])
-    # The mean score rises with the image in both tasks; ignoring that loses the covariance.
-    assert mean_score(tasks).se[0] > 1.1 * mean_score(separate).se[0]
-    assert retention(separate, vanilla).value == pytest.approx(retention(tasks, vanilla).value)
+    together, apart = (
+        contrasts(t, np.array([0, 1, 2]), [(1, 0)], Scale.SCORE, 120).influence for t in (tasks, separate)
+    )
+    shared = (together**2).sum() - (apart**2).sum()
+    products = 2 * (apart[:30, 0] * apart[60:90, 0]).sum()
+    assert shared == pytest.approx(products)
+    assert abs(shared) > 1e-6
 
 
 def test_ranks_are_those_of_scipy_and_scikit_posthocs():

@@ -2,27 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenbench.statistics import (
-    TaskSums,
-    cell_mean,
-    cluster_sums,
-    family,
-    mean_score,
-    pair,
-    retention,
-    score_interval,
-    sign_flip,
-    tango_interval,
-    wilson,
-)
+from tests.tokenbench.statistics.data import against_first, as_task
+from tokenbench.statistics import Scale, contrasts, family, score_intervals, sign_flip
 from tokenbench.statistics.signflip import flip_distribution
-
-few_scores = st.lists(
-    st.tuples(st.integers(0, 5), st.sampled_from([0, 0.3, 1]), st.sampled_from([0, 0.6, 1])), min_size=2
-)
+from tokenbench.statistics.signs import draw_signs
 
 
 def binary_cells(images=40, per=3, cells=4, seed=0):
@@ -32,158 +18,114 @@ def binary_cells(images=40, per=3, cells=4, seed=0):
     return (latent > 0).astype(float), codes
 
 
-def as_task(scores, codes):
-    index, local = np.unique(codes, return_inverse=True)
-    return TaskSums(index, np.bincount(local).astype(float), cluster_sums(scores, local, len(index)))
-
-
-def against_first(estimates):
-    cells = len(estimates.value)
-    return estimates.contrast(np.vstack([-np.ones(cells - 1), np.eye(cells - 1)]))
-
-
-def test_writing_every_sample_three_times_adds_no_information():
+def test_writing_every_image_three_times_under_one_name_adds_no_information_about_spread():
     scores, codes = binary_cells()
-    once, thrice = pair(*scores.T[:2], codes), pair(*np.repeat(scores, 3, axis=0).T[:2], np.repeat(codes, 3))
-    assert (thrice.p, thrice.se, thrice.df) == pytest.approx((once.p, once.se, once.df))
-    assert thrice.interval == pytest.approx(once.interval)
-    one = family(against_first(mean_score([as_task(scores, codes)])), resamples=999)
-    three = family(
-        against_first(mean_score([as_task(3 * scores, codes)._replace(sizes=np.full(40, 9.0))])), resamples=999
-    )
-    assert three.p == pytest.approx(one.p)
-    assert three.low == pytest.approx(one.low)
+    once = against_first([as_task(scores, codes)])
+    thrice = against_first([as_task(np.repeat(scores, 3, axis=0), np.repeat(codes, 3))])
+    assert thrice.influence == pytest.approx(once.influence)
+    assert family(thrice, resamples=999).p == pytest.approx(family(once, resamples=999).p)
     # Samples taken as independent would gain the root of three: the check can fail.
-    naive = pair(*np.repeat(scores, 3, axis=0).T[:2], np.arange(3 * len(codes)))
-    assert naive.se < 0.75 * pair(*scores.T[:2], np.arange(len(codes))).se
+    apart = against_first([as_task(np.repeat(scores, 3, axis=0), np.arange(3 * len(codes)))])
+    assert ((apart.influence**2).sum(axis=0) < 0.6 * (once.influence**2).sum(axis=0)).all()
 
 
 def test_exchanging_the_cells_turns_the_interval_round():
     scores, codes = binary_cells()
-    there, back = pair(*scores.T[:2], codes), pair(*scores.T[1::-1], codes)
-    assert back.interval == pytest.approx((-there.interval.high, -there.interval.low))
-    assert (back.p, back.a_better, back.b_better) == (there.p, there.b_better, there.a_better)
-
-
-def test_the_order_of_samples_and_the_names_of_clusters_do_not_matter():
-    scores, codes = binary_cells()
-    order = np.random.default_rng(1).permutation(len(codes))
-    names = np.random.default_rng(2).permutation(1000)[:40]
-    assert cell_mean(scores[order, 0], names[codes[order]]) == cell_mean(scores[:, 0], codes)
-    assert pair(*scores[order].T[:2], names[codes[order]]).interval == pytest.approx(
-        pair(*scores.T[:2], codes).interval
+    task = as_task(scores[:, :2], codes)
+    there, back = (
+        family(contrasts([task], np.arange(2), [pair], Scale.SCORE, 40), resamples=999) for pair in ((0, 1), (1, 0))
     )
+    assert (back.low[0], back.high[0]) == pytest.approx((-there.high[0], -there.low[0]))
+    assert back.p == there.p
 
 
-def test_the_unit_of_the_scores_does_not_matter():
+def test_the_unit_of_the_scores_does_not_matter_for_retention():
     scores, codes = binary_cells()
-    plain, times = (family(against_first(mean_score([as_task(k * scores, codes)])), resamples=999) for k in (1, 100))
-    assert times.p == pytest.approx(plain.p)
-    assert times.high == pytest.approx(100 * plain.high)
-
-
-def test_limits_are_where_the_score_statistic_reaches_the_critical_value():
-    rng = np.random.default_rng(0)
-    sizes = rng.integers(1, 6, 30).astype(float)
-    sums = rng.integers(-2, 4, 30).astype(float)
-    estimate = sums.sum() / sizes.sum()
-    psi, shift = (sums - sizes * estimate) / sizes.sum(), sizes / sizes.sum()
-    limits = score_interval(np.array([estimate]), psi[:, None], shift[:, None], np.array([2.1]))
-    for limit in limits:
-        rest = sums - sizes * limit[0]
-        assert abs(rest.sum()) / np.linalg.norm(rest) == pytest.approx(2.1)
+    plain, half = (
+        family(against_first([as_task(k * scores, codes)], Scale.RETENTION), resamples=999) for k in (1, 0.5)
+    )
+    assert half.p == pytest.approx(plain.p)
+    assert half.value == pytest.approx(plain.value)
 
 
 def test_identical_columns_give_p_one_and_finite_intervals():
     scores, codes = binary_cells()
     scores[:, 1] = scores[:, 0]
-    found = family(against_first(mean_score([as_task(scores, codes)])), floor=np.array([1e-4, 0, 0]), resamples=999)
+    found = family(against_first([as_task(scores, codes)]), resamples=999)
     assert (found.p[0], found.p_unadjusted[0]) == (1.0, 1.0)
     assert found.low[0] < 0 < found.high[0]
-    single = pair(scores[:, 0], scores[:, 1], codes)
-    assert single.p == 1
-    assert single.interval.low < 0 < single.interval.high
-    assert np.isfinite(single.interval).all()
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_the_simultaneous_interval_excludes_the_null_where_single_step_p_is_small(seed):
-    scores, codes = binary_cells(images=60, cells=6, seed=seed)
-    found = family(against_first(mean_score([as_task(scores, codes)])), resamples=999, seed=seed)
-    excluded = (found.low > 0) | (found.high < 0)
-    assert (excluded == (found.p_single <= 0.05)).all()
-    assert (found.p_unadjusted <= found.p).all()
-    assert (found.p <= found.p_single).all()
-
-
-def test_both_kinds_of_verdict_occur_in_the_test_above():
-    adjusted = [
-        family(
-            against_first(mean_score([as_task(*binary_cells(images=60, cells=6, seed=seed))])), resamples=999
-        ).p_single
-        for seed in range(6)
-    ]
-    assert 0 < (np.concatenate(adjusted) <= 0.05).mean() < 1
+    assert np.isfinite([found.low, found.high]).all()
 
 
 def test_a_task_counted_twice_on_the_same_images_adds_no_information():
     scores, codes = binary_cells()
     task = as_task(scores, codes)
-    vanilla = np.array([1.0, 0, 0, 0])
-    once, twice = retention([task], vanilla), retention([task, task], vanilla)
-    assert twice.se == pytest.approx(once.se)
-    assert twice.df[1:] == pytest.approx(once.df[1:])
-    apart = retention([task, task._replace(index=task.index + 40)], vanilla)
-    assert apart.se[1:] == pytest.approx(once.se[1:] / np.sqrt(2))
-    assert apart.df[1:] == pytest.approx(2 * once.df[1:])
+    once, twice, apart = (
+        against_first(tasks, Scale.RETENTION)
+        for tasks in ([task], [task, task], [task, task._replace(index=task.index + 40)])
+    )
+    assert twice.influence == pytest.approx(once.influence)
+    assert twice.sizes.unseen(np.full(3, 1.96)) == pytest.approx(once.sizes.unseen(np.full(3, 1.96)))
+    assert (apart.influence**2).sum(axis=0) == pytest.approx((once.influence**2).sum(axis=0) / 2)
     # A common sign for the image in both tasks, or the test would be too sure as well.
-    tests = [family(against_first(estimates), resamples=999).p for estimates in (once, twice, apart)]
+    tests = [family(differences, resamples=999).p for differences in (once, twice, apart)]
     assert tests[1] == pytest.approx(tests[0])
     assert (tests[2] <= tests[0]).all()
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not():
-    estimates = against_first(mean_score([as_task(*binary_cells())]))
-    first, again, other = (family(estimates, resamples=499, seed=seed) for seed in (1, 1, 2))
+    differences = against_first([as_task(*binary_cells())])
+    first, again, other = (family(differences, resamples=499, seed=seed) for seed in (1, 1, 2))
     assert (first.p == again.p).all()
     assert (first.low == again.low).all()
     assert (first.p != other.p).any()
 
 
-def test_one_sided_tests_ask_for_greater_than_the_null():
-    estimates = against_first(mean_score([as_task(*binary_cells(images=300))]))
-    found = family(estimates, null=-0.5, two_sided=False, resamples=999)
-    assert (found.p <= 0.025).all()
-    assert np.isinf(found.high).all()
-    assert (found.low > -0.5).all()
-    assert (family(estimates, null=0.5, two_sided=False, resamples=999).p == 1).all()
+def test_an_image_keeps_its_signs_whatever_else_is_there():
+    rng = np.random.default_rng(0)
+    keys = rng.integers(0, 2**63, 50).astype(np.uint64)
+    values = rng.normal(size=(50, 2))
+    some = np.zeros_like(values)
+    some[10:30] = values[10:30]
+    whole, part = draw_signs(keys, 999, 3), draw_signs(keys[10:40], 999, 3)
+    assert whole.sums(some) == pytest.approx(part.sums(np.vstack([values[10:30], np.zeros((10, 2))])), abs=1e-5)
+    assert np.abs(whole.sums(values).mean(axis=0)).max() < 0.6
+    assert whole.sums(values).var(axis=0) == pytest.approx((values**2).sum(axis=0), rel=0.15)
+    assert not np.allclose(draw_signs(keys, 999, 4).sums(values), whole.sums(values))
 
 
-def test_a_floor_forbids_claims_from_a_handful_of_agreements():
-    """Eight images without any difference do not rule a difference of 0.1 out; without a floor they seem to."""
-    same = np.ones((8, 2))
-    estimates = against_first(mean_score([as_task(same, np.arange(8))]))
-    naive = family(estimates, null=-0.1, two_sided=False)
-    careful = family(estimates, null=-0.1, two_sided=False, floor=4 / 8**2)
-    assert naive.p[0] < 0.025 < careful.p[0]
+def test_signs_are_as_often_up_as_down_and_images_are_independent():
+    signs = draw_signs(np.arange(40, dtype=np.uint64), 4096, 0).sums(np.eye(40))
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    assert np.abs(signs.mean(axis=0)).max() < 4.5 / 64
+    together = signs.T @ signs / 4096
+    assert np.abs(together - np.eye(40)).max() < 5 / 64
 
 
-@given(few_scores)
-def test_pairs_are_sane_on_any_data(rows):
-    codes, a, b = (np.array(column) for column in zip(*rows, strict=True))
-    found = pair(a.astype(float), b.astype(float), codes)
-    assert 0 < found.p <= 1
-    assert 0 <= found.mid_p <= found.p
-    low, high = found.interval
-    assert np.isnan(low) or low - 1e-6 <= found.difference <= high + 1e-6
-    assert np.isnan(low) == (len(set(codes)) == 1) or len(set(codes)) < 6
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.floats(0.01, 0.99), st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_score_intervals_hold_the_mean_and_stay_within_bounds(extra, share, seed):
+    rng = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(len(extra)), np.array(extra) + 1)
+    scores = (rng.uniform(size=(len(codes), 2)) < share).astype(float)
+    value, low, high = score_intervals([as_task(scores, codes)], np.arange(2), len(extra))
+    assert value == pytest.approx(scores.mean(axis=0))
+    if len(extra) == 1:
+        assert np.isnan([low, high]).all()
+        return
+    assert (low >= 0).all()
+    assert (high <= 1).all()
+    assert (low < value + 1e-12).all()
+    assert (high > value - 1e-12).all()
+    assert (high - low > 0).all()
 
 
-@given(st.floats(0, 1), st.floats(1, 1e5), st.floats(0.5, 5))
-def test_wilson_stays_within_bounds_and_holds_the_mean(mean, n, critical):
-    low, high = wilson(mean, n, critical)
-    assert -1e-9 <= low <= mean + 1e-9
-    assert mean - 1e-9 <= high <= 1 + 1e-9
+def test_score_intervals_of_right_and_wrong_mirror_each_other():
+    scores, codes = binary_cells()
+    _, low, high = score_intervals([as_task(scores, codes)], np.arange(4), 40)
+    _, low_wrong, high_wrong = score_intervals([as_task(1 - scores, codes)], np.arange(4), 40)
+    assert low_wrong == pytest.approx(1 - high)
+    assert high_wrong == pytest.approx(1 - low)
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=12))
@@ -193,17 +135,13 @@ def test_the_distribution_of_flipped_sums_is_that_of_every_sign(sizes):
     assert flip_distribution(np.array(sizes)) == pytest.approx(expected, abs=1e-12)
 
 
-@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 30))
-def test_tango_never_collapses_and_turns_round(b, c, rest):
-    n = b + c + rest
-    if n == 0:
-        return
-    low, high = tango_interval(b, c, n, 1.96)
-    assert low < high
-    assert tango_interval(c, b, n, 1.96) == pytest.approx((-high, -low), abs=1e-9)
-
-
 @given(st.lists(st.sampled_from([-2, -1, -0.3, 0, 0.3, 0.6, 1]), min_size=1, max_size=30))
 def test_sign_flip_is_blind_to_the_sign_of_everything(differences):
     d = np.array(differences)
     assert sign_flip(d).p == pytest.approx(sign_flip(-d).p, abs=1e-12)
+
+
+@given(st.lists(st.sampled_from([-2, -1, 1, 3]), min_size=1, max_size=14), st.sampled_from([0.3, 0.05, 0.01]))
+def test_a_statistic_beyond_the_critical_value_is_one_whose_p_is_small(differences, level):
+    found = sign_flip(np.array(differences, dtype=float))
+    assert (found.statistic > found.critical(level) + 1e-9) == (found.p <= level)

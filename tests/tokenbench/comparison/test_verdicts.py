@@ -1,0 +1,57 @@
+"""Words from limits: recorded cases, and what must hold of any interval."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tokenbench.comparison.verdicts import Kind, Verdict, against_vanilla, between
+
+VECTORS = json.loads((Path(__file__).parents[2] / "data" / "vectors-2.json").read_text())
+points = st.floats(-20, 20)
+margins = st.floats(0.01, 5)
+
+
+@pytest.mark.parametrize("case", VECTORS["words"], ids=lambda case: case["verdict"])
+def test_recorded_words(case):
+    assert against_vanilla(case["low"], case["high"], case["margin"]).words == case["verdict"]
+
+
+@given(points, points, margins)
+def test_a_verdict_says_what_its_interval_says(low, high, margin):
+    assume(low < high)
+    verdict = against_vanilla(low, high, margin)
+    assert (verdict.kind is Kind.BETTER) == (low > 0)
+    assert (verdict.sign < 0) == (high < 0)
+    assert verdict.lossless == (low > -margin)
+    assert (verdict.kind is Kind.LOSES_MORE) == (high < -margin)
+    assert (verdict.kind is Kind.EQUIVALENT) == (-margin < low <= 0 <= high < margin)
+    assert (verdict.kind is Kind.NOT_DECIDED) == (low <= -margin and high >= 0)
+    assert verdict.final == (low > -margin or high < -margin)
+    assert (verdict.tone == "open") == (verdict.kind is Kind.NOT_DECIDED)
+
+
+@given(points, points)
+def test_between_strategies_the_interval_decides_as_well(low, high):
+    assume(low < high)
+    verdict = between(low, high)
+    assert verdict.sign == (1 if low > 0 else -1 if high < 0 else 0)
+    assert verdict.mirrored == between(-high, -low)
+
+
+def test_without_an_interval_there_is_no_verdict():
+    for verdict in (against_vanilla(np.nan, np.nan, 1.0), between(np.nan, np.nan)):
+        assert verdict == Verdict(Kind.TOO_FEW)
+        assert (verdict.sign, verdict.tone, verdict.final, verdict.lossless) == (0, "open", False, False)
+
+
+def test_every_kind_has_words_and_a_tone():
+    for kind in Kind:
+        verdict = Verdict(kind, 1.5)
+        assert str(verdict) == verdict.words
+        assert "{" not in verdict.words
+        assert ("1.5" in verdict.words) == ("margin" in kind.value)
+        assert verdict.tone in ("good", "bad", "open")

@@ -1,0 +1,131 @@
+"""One interval a comparison: the values that neither the sign flips nor the tilted variance rejects.
+
+Every word of a report is read off this interval, and it holds 0 exactly where the test of no difference does not reject.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tokenbench.statistics.clusters import Floats
+from tokenbench.statistics.contrasts import Contrasts
+from tokenbench.statistics.quantiles import normal_critical
+from tokenbench.statistics.tilt import tilted_limits
+
+POWER = 0.8
+_BEYOND = 1e-6
+"""A rejected 0 lies this share of one answer outside the interval at least."""
+
+
+class Critical(NamedTuple):
+    """``[C]`` critical values: of the sign flips, and of normal statistics that go together as these do; never below the flips' use."""
+
+    flips: Floats
+    normal: Floats
+
+
+def score_limits(value: Floats, influence: Floats, shift: Floats, critical: Floats) -> tuple[Floats, Floats]:
+    """Invert the sign-flip score test in closed form.
+
+    The limits are the x with ``|value - x| = critical * ||influence + (value - x) shift||``. Where there are too few images for the test
+    to reject anything the interval is unbounded, here NaN.
+
+    Args:
+        value: ``[C]``.
+        influence: ``[G, C]``.
+        shift: ``[G, C]``, columns sum to one.
+        critical: ``[C]``.
+
+    Returns:
+        Lower and upper limits, ``[C]`` each.
+    """
+    square = critical**2
+    cross = square * (influence * shift).sum(axis=0)
+    room = 1 - square * (shift**2).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root = np.sqrt(cross**2 + room * square * (influence**2).sum(axis=0))
+        low, high = value - (cross + root) / room, value - (cross - root) / room
+    bounded = room > 1e-9
+    return np.where(bounded, low, np.nan), np.where(bounded, high, np.nan)
+
+
+def limits(found: Contrasts, critical: Critical, rejected: Floats) -> tuple[Floats, Floats]:
+    """Lower and upper limits of C differences, ``[C]`` each; NaN where there are too few images.
+
+    Away from 0 a limit is the wider of flips and tilt. Towards 0 it holds 0 unless the test of no difference rejects it: then no unseen
+    image larger than one answer is allowed for, since the flips' own level is exact at 0.
+
+    Args:
+        found: the differences.
+        critical: their critical values.
+        rejected: ``[C]`` whether the sign flips reject no difference.
+    """
+    flips, normal = np.maximum(critical.flips, critical.normal), critical.normal
+    flipped = _with_seeds(found, score_limits(found.value, found.influence, found.shift, flips), flips)
+    cautious, plain = (
+        _with_seeds(found, tilted_limits(found.value, found.influence, normal, unseen), normal)
+        for unseen in (found.sizes.unseen(normal), np.full(len(found.value), found.sizes.least))
+    )
+    low, high = np.minimum(flipped[0], cautious[0]), np.maximum(flipped[1], cautious[1])
+    beyond = _BEYOND * found.sizes.least
+    facing_low = np.where(rejected, np.maximum(beyond, np.minimum(flipped[0], plain[0])), np.minimum(low, 0.0))
+    facing_high = np.where(rejected, np.minimum(-beyond, np.maximum(flipped[1], plain[1])), np.maximum(high, 0.0))
+    low = np.where(found.value >= 0, facing_low, low)
+    high = np.where(found.value <= 0, facing_high, high)
+    unbounded = np.isnan(flipped[0])
+    return (
+        np.where(unbounded, np.nan, np.maximum(low, found.lowest)),
+        np.where(unbounded, np.nan, np.minimum(high, found.highest)),
+    )
+
+
+def _with_seeds(found: Contrasts, pair: tuple[Floats, Floats], critical: Floats) -> tuple[Floats, Floats]:
+    if not found.seeded:
+        return pair
+    excess = found.excess(critical)
+    return (
+        found.value - np.sqrt((found.value - pair[0]) ** 2 + excess),
+        found.value + np.sqrt((pair[1] - found.value) ** 2 + excess),
+    )
+
+
+def statistic(found: Contrasts) -> Floats:
+    """``[C]`` the critical value at which the sign-flip interval, with what the seeds add, would reach 0; with the sign of the value."""
+    norm = null_norm(found)
+    value = np.abs(found.value)
+    plain = np.divide(value, norm, out=np.zeros_like(value), where=norm > 0)
+    if not found.seeded:
+        return np.copysign(plain, found.value)
+    low, high = np.zeros_like(plain), plain.copy()
+    for _ in range(60):
+        middle = (low + high) / 2
+        within = middle**2 * norm**2 + found.excess(middle) <= value**2
+        low, high = np.where(within, middle, low), np.where(within, high, middle)
+    return np.copysign(low, found.value)
+
+
+def null_norm(found: Contrasts) -> Floats:
+    """``[C]`` norm of the influences with the null imposed; zero where nothing but rounding is left."""
+    norm = np.sqrt(((found.influence + found.value * found.shift) ** 2).sum(axis=0))
+    return np.where(norm > 1e-9 * (found.sizes.least + np.abs(found.value)), norm, 0.0)
+
+
+def detectable(found: Contrasts, normal: Floats) -> Floats:
+    """``[C]`` smallest true difference that the comparison finds with power 80 %; by counts where few images differ.
+
+    It uses what the images show of the spread, never the observed difference ("observed power" says nothing new).
+    """
+    factor = normal + normal_critical(1 - POWER)
+    spread = (found.influence**2).sum(axis=0)
+    size = np.divide(spread, found.moved, out=np.zeros_like(spread), where=found.moved > 0)
+    half = np.maximum(factor * np.sqrt(spread), factor**2 * np.maximum(size, found.sizes.answer))
+    if not found.seeded:
+        return np.asarray(half)
+    return np.sqrt(half**2 + found.excess(normal) * (factor / normal) ** 2)
+
+
+def smallest_margin(found: Contrasts, normal: Floats) -> Floats:
+    """``[C]`` smallest margin within which a strategy without any difference could have been shown non-inferior on these images."""
+    spread = (found.influence**2).sum(axis=0)
+    half = np.maximum(normal**2 * found.sizes.unseen(normal), normal * np.sqrt(spread))
+    return np.sqrt(half**2 + found.excess(normal)) if found.seeded else np.asarray(half)

@@ -1,0 +1,56 @@
+"""Random signs that belong to images: an image has the same signs in every comparison, in every family and at every look."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenbench.statistics.clusters import Floats
+
+Keys = NDArray[np.uint64]
+_CELLS = 2_000_000
+"""Signs held at a time."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """B sign vectors for G images.
+
+    Attributes:
+        keys: ``[G]`` one number an image, which its signs follow from.
+        vectors: B.
+        seed: of the signs.
+        exact: whether these are all there are.
+    """
+
+    keys: Keys
+    vectors: int
+    seed: int
+    exact: bool
+
+    def sums(self, values: Floats) -> Floats:
+        """``[B, C]`` sums over the images of signs times ``[G, C]`` values, in single precision."""
+        moving = np.flatnonzero(values.any(axis=1))
+        found = np.tile(-values.sum(axis=0), (self.vectors, 1))
+        step = max(1, _CELLS // self.vectors)
+        for start in range(0, len(moving), step):
+            rows = moving[start : start + step]
+            bits = np.stack(list(self._bits(rows))).astype(np.float32)
+            found += 2 * (bits.T @ values[rows].astype(np.float32))
+        return found
+
+    def _bits(self, rows: NDArray[np.intp]) -> Iterator[NDArray[np.uint8]]:
+        for row in rows:
+            if self.exact:
+                yield (np.arange(self.vectors) >> int(row) & 1).astype(np.uint8)
+            else:
+                stream = np.random.Philox(key=np.array([self.seed, self.keys[row]], dtype=np.uint64))
+                packed = stream.random_raw(-(-self.vectors // 64)).view(np.uint8)
+                yield np.unpackbits(packed, count=self.vectors)
+
+
+def draw_signs(keys: Keys, resamples: int, seed: int) -> Signs:
+    """All sign vectors where there are no more than ``resamples`` random ones would be, else random ones."""
+    exact = len(keys) < 31 and 2 ** len(keys) <= resamples + 1
+    return Signs(keys, 2 ** len(keys) if exact else resamples, seed, exact)
