@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -63,6 +66,13 @@ class Sample:
     unit: str = ""
     stratum: str = ""
 
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all that it says; pictures are known by their cluster's name alone."""
+        boxes = [vars(box) for box in self.evidence]
+        said = (self.key, self.cluster, self.question, self.target, self.unit, self.stratum, boxes)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
 
 class Task(ABC):
     """One benchmark: its samples and its scorer.
@@ -85,7 +95,7 @@ class Task(ABC):
 
     @abstractmethod
     def samples(self) -> Sequence[Sample]:
-        """All samples, in an order of which every prefix is a fair smaller version (for `--limit`)."""
+        """All samples, always in the same order, of which every prefix is a fair smaller version: `--limit N` takes the first N."""
 
     @abstractmethod
     def score(self, answer: str, sample: Sample) -> float:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 
 LISTS = ("tasks", "strategies", "budgets", "models", "seeds")
-VALUES = ("limit", "batch_size", "device", "dtype", "attention", "match")
+VALUES = ("limit", "batch_size", "device", "dtype", "attention", "match", "margin", "until", "spending")
 
 
 def command(about: Mapping[str, object]) -> str:
@@ -17,8 +17,10 @@ def command(about: Mapping[str, object]) -> str:
         if values := spec.get(name):
             words += [f"--{name}", ",".join(map(str, values))]
     for name in VALUES:
-        if (value := spec.get(name)) is not None:
+        if (value := spec.get(name)) not in (None, ""):
             words += [f"--{name.replace('_', '-')}", str(value)]
+    if spec.get("until"):
+        words += ["--looks", str(spec["looks"])]
     return shlex.join(words if spec.get("floors") else [*words, "--no-floors"])
 
 

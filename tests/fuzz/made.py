@@ -76,7 +76,7 @@ def made_run(folder: Path, samples: int = 6) -> Path:
         tokens = SIDE * SIDE if at == 0 else 4
         keys = [f"s{i}" for i in range(samples)]
         store.append((cell["id"], record(i, at < 2 or i % 2 == 0, tokens)) for i in range(samples))
-        store.finish(cell["id"], keys, {**cell, "official": {"accuracy": 0.5}})
+        store.finish(cell["id"], dict.fromkeys(keys, ""), {**cell, "official": {"accuracy": 0.5}})
         store.sweep(cell["id"])
     (folder / "bench.json").write_text(json.dumps(BENCH))
     return folder

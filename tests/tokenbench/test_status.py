@@ -47,18 +47,22 @@ def tokenbench_register_suites(register):
 """
 
 
-@pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    """A suite of two tasks; a picture of one of them is broken."""
+def made_suite(folder: Path) -> list[str]:
+    """A suite of two tasks; a picture of one of them is broken. The options that run it."""
     from PIL import Image
 
     for name in ("good", "bad"):
         for i in range(4):
-            Image.new("RGB", (40, 40), (200, 10 * i, 0)).save(tmp_path / f"{name}-{i}.png")
-    (tmp_path / "bad-1.png").write_bytes(b"no picture")
-    (tmp_path / "plug.py").write_text(SUITE)
+            Image.new("RGB", (40, 40), (200, 10 * i, 0)).save(folder / f"{name}-{i}.png")
+    (folder / "bad-1.png").write_bytes(b"no picture")
+    (folder / "plug.py").write_text(SUITE)
     options = ["--suite", "colours", "--strategies", "fastv", "--budgets", "1/9", "--batch-size", "3", "--no-floors"]
-    return [*options, "--plugin", str(tmp_path / "plug.py"), "-q"]
+    return [*options, "--plugin", str(folder / "plug.py"), "-q"]
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    return made_suite(tmp_path)
 
 
 def states(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:

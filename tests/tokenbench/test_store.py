@@ -54,8 +54,8 @@ def test_what_is_appended_is_what_is_read(written: list[dict[str, Any]]) -> None
         store.start({"schema_version": SCHEMA_VERSION, "spec": SPEC, "cells": []})
         store.append((CELL, one) for one in written)
         keys = [one["sample"] for one in written]
-        assert store.done(CELL) == set(keys)
-        store.finish(CELL, keys[::-1], {})
+        assert store.done(CELL) == {(key, "") for key in keys}
+        store.finish(CELL, dict.fromkeys(keys[::-1], ""), {})
         store.sweep(CELL)
         read = Store.open(Path(folder) / "run").records(CELL).to_pylist()
     assert [one["sample"] for one in read] == keys[::-1]
@@ -93,7 +93,7 @@ def test_junk_in_a_journal_is_as_if_it_were_not_there(tmp_path: Path, line: str)
     store.make()
     store.append([(CELL, record(0, right=True, tokens=4))])
     (tmp_path / "run" / "journal" / f"{CELL}.other.1.jsonl").write_text(f"{line}\n")
-    assert store.done(CELL) == {"s0"}
+    assert store.done(CELL) == {("s0", "")}
 
 
 @pytest.mark.parametrize("change", [{"kept": "all"}, {"score": "high"}, {"answer": 5}, {"visual_tokens": 2**40}])
@@ -102,4 +102,4 @@ def test_a_record_that_no_run_wrote_is_named(tmp_path: Path, change: dict[str, A
     store.make()
     store.append([(CELL, {**record(0, right=True, tokens=4), **change})])
     with pytest.raises(MachineError, match=r"holds what no run wrote"):
-        store.finish(CELL, ["s0"], {})
+        store.finish(CELL, {"s0": ""}, {})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.options import Finite, Place, flat, list_option, plugin_option
+from tokenbench.commands.options import Finite, Place, flat, list_option, peek_option, plugin_option, show_scores
 from tokenbench.errors import GateError, UsageError
 
 __all__ = ["claims", "compare", "plan"]
@@ -22,21 +22,24 @@ CONDITION = (
 @click.command()
 @click.argument("folders", metavar="RUN_A [RUN_B]", nargs=-1, required=True, type=Place())
 @click.option("--fail-if", "conditions", multiple=True, metavar="CONDITION", help=CONDITION)
-@click.option("--margin", type=Finite(min=0), default=1.0, show_default=True, help="Points of retention.")
+@click.option("--margin", type=Finite(min=0), help="Points of retention.  [default: the run's]")
+@peek_option
 @list_option("--format", "formats", default="terminal", help="Report formats.")
 @click.option("-o", "--output", type=Place(file_okay=False), default=".", help="For files of a format.")
 @plugin_option
 def compare(
     folders: tuple[Path, ...],
     conditions: tuple[str, ...],
-    margin: float,
+    margin: float | None,
+    peek: bool,
     formats: Sequence[Sequence[str]],
     output: Path,
     plugin_files: tuple[str, ...],
 ) -> None:
     """Compare two runs in pairs, on the samples they share; or set conditions on one.
 
-    Strategies of two runs are named A:clse and B:clse. The budget of a condition follows its last @.
+    Strategies of two runs are named A:clse and B:clse. The budget of a condition follows its last @. Every comparison is a look at
+    the verdicts, which the run counts; with --peek it is none.
     """
     from tokenbench.comparison.gates import failed, parse_gate
     from tokenbench.plugins import Registry
@@ -50,6 +53,11 @@ def compare(
     writers = [known.get("reports", name)() for name in flat(formats)]
     runs = [Run.open(folder, known) for folder in folders]
     run = JoinedRuns(*runs) if len(runs) == 2 else runs[0]
+    if peek:
+        if gates:
+            raise UsageError("--peek shows no verdicts for --fail-if to hold against", "leave one of them out")
+        show_scores(run)
+        return
     margins = {margin, *(gate.margin for gate in gates if gate.margin is not None)}
     comparisons = {value: run.compare(value) for value in margins}
     output.mkdir(parents=True, exist_ok=True)

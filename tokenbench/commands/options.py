@@ -6,11 +6,14 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tokenbench.errors import MachineError, UsageError
+
+if TYPE_CHECKING:
+    from tokenbench.store.run import Run
 
 __all__ = [
     "Finite",
@@ -23,7 +26,9 @@ __all__ = [
     "flat",
     "list_option",
     "match_option",
+    "peek_option",
     "plugin_option",
+    "show_scores",
     "tasks_dir_option",
     "whole_numbers",
 ]
@@ -111,6 +116,18 @@ plugin_option = click.option(
 
 
 tasks_dir_option = list_option("--tasks-dir", help="Folders with the run's own task definitions, which hold code.")
+
+
+peek_option = click.option(
+    "--peek", is_flag=True, help="Scores only, without intervals, p or verdicts; does not count as a look."
+)
+
+
+def show_scores(run: Run) -> None:
+    """Print a run's scores, a line a cell."""
+    for row in run.scores().to_dict("records"):
+        named = "  ".join(str(row[name]) for name in ("model", "strategy", "budget", "task"))
+        click.echo(f"{named}  {100 * row['score']:.1f} % of {row['samples']}")
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")

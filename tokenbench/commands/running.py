@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from tokenbench.commands.options import (
+    Finite,
     Place,
     absolute,
     attention_option,
@@ -55,7 +57,25 @@ __all__ = ["resume", "run"]
     help="Run the strategies 'random' and 'downsample' as floors.",
 )
 @match_option
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task; more may follow.")
+@click.option(
+    "--until",
+    type=click.Choice(["decided"]),
+    help="Take whole images at random, look at the verdicts now and then, and run no strategy further that is decided.",
+)
+@click.option("--looks", type=click.IntRange(2, 100), help="With --until: how many looks at the most.  [default: 5]")
+@click.option(
+    "--spending",
+    type=click.Choice(["obrien-fleming", "pocock"]),
+    help="With --until: how looks share the error.  [default: obrien-fleming]",
+)
+@click.option(
+    "--margin",
+    type=Finite(min=0),
+    default=1.0,
+    show_default=True,
+    help="Loss in points of retention that is of no importance.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Questions a batch.")
 @device_option
 @dtype_option("float32")
@@ -85,7 +105,8 @@ def run(
 ) -> None:
     """Run every strategy x budget x model cell of a suite and compare them.
 
-    Run again to go on where an interrupted run stopped.
+    Run again to go on where an interrupted run stopped. With more samples, strategies, budgets, seeds, tasks or models the same
+    folder grows: only what it lacks is run.
     """
     from tokenbench.commands.settings import show_cells, spec_of
     from tokenbench.plugins import Registry
@@ -142,7 +163,8 @@ def _carry_out(
     from tokenbench.runner.progress import progress
 
     try:
-        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed)
+        say = partial(click.echo, err=True)
+        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed, say)
     except TokenBenchError:
         raise
     except OSError as error:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["show_cells", "spec_of"]
 
+LOOKS = 5
+
 
 def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     """The spec that the options of `tokenbench run` say. Raises UsageError for what is unknown or wrong."""
@@ -23,6 +25,8 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     from tokenbench.runner.spec import FLOORS, VANILLA, Spec
     from tokenbench.suites import data_folders, resolve_suite
 
+    if not options["until"] and (options["looks"] or options["spending"]):
+        raise UsageError(f"--{'looks' if options['looks'] else 'spending'} goes with --until decided")
     named = flat(options["strategies"])
     if not named:
         raise UsageError("no strategy named", f"--strategies takes any of {', '.join(known.names('strategies'))}")
@@ -55,6 +59,10 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
         device=options["device"],
         dtype=options["dtype"],
         attention=options["attention"],
+        margin=options["margin"],
+        until=options["until"] or "",
+        looks=(options["looks"] or LOOKS) if options["until"] else 1,
+        spending=(options["spending"] or "obrien-fleming") if options["until"] else "",
     )
 
 

@@ -49,6 +49,10 @@ class _File(BaseModel):
     floors: bool | None = None
     match: Mode | None = None
     limit: int | None = Field(None, ge=1)
+    until: Literal["decided"] | None = None
+    looks: int | None = Field(None, ge=2, le=100)
+    spending: Literal["obrien-fleming", "pocock"] | None = None
+    margin: float | None = Field(None, ge=0, allow_inf_nan=False)
     batch_size: int | None = Field(None, ge=1)
     device: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] | None = None

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tokenbench.commands.options import Place, absolute, flat, plugin_option, tasks_dir_option
+from tokenbench.commands.options import (
+    Place,
+    absolute,
+    flat,
+    peek_option,
+    plugin_option,
+    show_scores,
+    tasks_dir_option,
+)
 from tokenbench.errors import TokenBenchError
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ NAMES = ("model", "strategy", "budget", "seed", "task")
 
 @dataclass(frozen=True)
 class CellState:
-    """One cell. state: done, running, waiting, failed or infeasible. reason: of a failure. stale: what has changed since."""
+    """One cell. state: done, running, waiting, failed or infeasible. samples: what it is asked so far. reason: of a failure. stale: what has changed since."""
 
     id: str
     model: str
@@ -99,9 +107,10 @@ def status_of(folder: Path, known: Registry, definitions: Sequence[str] = ()) ->
 
 def _state(store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], running: bool) -> CellState:
     named = {name: cell[name] for name in ("id", *NAMES)}
-    samples = manifest["tasks"][cell["task"]]["samples"]
+    planned = manifest["tasks"][cell["task"]]["samples"]
+    samples = planned if cell.get("samples") is None else cell["samples"]
     answers, failure = store.answers(cell["id"], samples), store.failure(cell["id"])
-    if store.is_done(cell["id"]):
+    if store.count(cell["id"]) >= samples:
         return CellState(**named, state="done", answers=answers, samples=samples)
     if failure:
         return CellState(**named, state=failure["kind"], answers=answers, samples=samples, reason=failure["reason"])
@@ -111,13 +120,21 @@ def _state(store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], run
 def _changed(run: Any, known: Registry) -> dict[tuple[Any, ...], list[str]]:
     """By the names of a cell: what in its identity would be another if it were run now."""
     from tokenbench.runner.identity import differences, unpacked
-    from tokenbench.runner.work import works_of
+    from tokenbench.runner.work import fingerprints, works_of
 
     devices = {about["device"] for about in run.manifest["models"].values()}
     works = works_of(run.spec(), known, devices.pop() if len(devices) == 1 else "")
     now = {_key(cell.names): cell.parts for work in works.values() for cell in work.cells.values()}
     then = unpacked(run.manifest)
-    return {_key(cell): differences(then[cell["id"]], now.get(_key(cell), {})) for cell in run.manifest["cells"]}
+    asked = {name: text for work in works.values() for name, text in fingerprints(work).items()}
+    changed = {name for name, about in run.manifest["tasks"].items() if about.get("asked") != asked.get(name)}
+    return {
+        _key(cell): [
+            *differences(then[cell["id"]], now.get(_key(cell), {})),
+            *(["task: samples changed"] if cell["task"] in changed else []),
+        ]
+        for cell in run.manifest["cells"]
+    }
 
 
 def _key(cell: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -135,17 +152,20 @@ def _seconds_left(who: Mapping[str, Any] | None, answers: int, samples: int) -> 
 @click.argument("folder", metavar="RUN", type=Place())
 @click.option("-v", "--verbose", is_flag=True, help="Every cell, with its identity.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@peek_option
 @tasks_dir_option
 @plugin_option
 def status(
     folder: Path,
     verbose: bool,
     form: str,
+    peek: bool,
     tasks_dir: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
 ) -> None:
     """Say how far a run is, what failed, and which cells would be run again because something changed."""
     from tokenbench.plugins import Registry
+    from tokenbench.store.run import Run
 
     found = status_of(folder, Registry(plugin_files), absolute(flat(tasks_dir)))
     if form == "json":
@@ -161,6 +181,8 @@ def status(
         if verbose or cell.reason or cell.stale:
             why = cell.reason or ("stale: " + "; ".join(cell.stale) if cell.stale else "")
             click.echo(f"{cell.id}  {cell.name}  {cell.state} {cell.answers}/{cell.samples}  {why}".rstrip())
+    if peek:
+        show_scores(Run.open(folder))
     if found.unknown:
         click.echo(f"whether cells are stale is not known: {found.unknown}")
     if found.orphans:

@@ -73,11 +73,14 @@ def seen(samples: pd.DataFrame, look: int) -> pd.DataFrame:
 
 
 def frozen(samples: pd.DataFrame) -> dict[Cell, int]:
-    """Cells whose samples end before those of others do, with the look at which they end: on any task or seed.
+    """Cells whose samples end before those of others do, with the last look of which they have all: on any task or seed.
 
     Of a model that was decided as a whole, before another one, these are all cells, vanilla included.
     """
-    last = samples.groupby([*_CELL, "seed", "task"], sort=False)[COLUMN].max()
-    whole = last.groupby("task").transform("max")
-    behind = last[last < whole].groupby(_CELL, sort=False).min()
-    return {(str(model), str(strategy), str(budget)): int(look) for (model, strategy, budget), look in behind.items()}
+    looks = {task: sorted(own) for task, own in samples.groupby("task")[COLUMN].unique().items()}
+    found: dict[Cell, int] = {}
+    for (model, strategy, budget, _, task), last in samples.groupby([*_CELL, "seed", "task"])[COLUMN].max().items():
+        if missing := [look for look in looks[task] if look > last]:
+            cell = (str(model), str(strategy), str(budget))
+            found[cell] = min(found.get(cell, missing[0]), int(missing[0]) - 1)
+    return found

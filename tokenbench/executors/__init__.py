@@ -6,13 +6,13 @@ directory and skip what is there; so a lost worker costs the unit in flight, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from tokenbench.runner.progress import Progress
-    from tokenbench.runner.work import Work
+    from tokenbench.runner.work import Batch, Work
     from tokenbench.runner.worker import Unit
     from tokenbench.store.directory import Store
 
@@ -23,17 +23,17 @@ UNITS_A_WORKER = 4  # so that a slow or lost one holds up little
 
 @dataclass(frozen=True)
 class Job:
-    """What there is to do. plugin_files, device: what a worker elsewhere needs to make the same works."""
+    """What there is to do. left: by model. plugin_files, device: what a worker elsewhere needs to make the same works."""
 
     store: Store
     works: Mapping[str, Work]
+    left: Mapping[str, Sequence[Batch]]
     plugin_files: tuple[str, ...]
     device: str
 
     def answers(self, unit: Unit) -> int:
         """How many a unit has."""
-        work = self.works[unit.model]
-        return sum(map(len, work.batches[unit.start : unit.stop])) * len(work.arms)
+        return sum(batch.answers for batch in self.left[unit.model][unit.start : unit.stop])
 
 
 class Executor(Protocol):
@@ -49,14 +49,12 @@ class Executor(Protocol):
         """Do all of it. Raises MachineError for what stops a worker, after the others have ended."""
 
 
-def units(works: Mapping[str, Work], workers: int) -> list[Unit]:
-    """The job in units of nearly equal size, those of a model side by side."""
+def units(left: Mapping[str, Sequence[Batch]], workers: int) -> list[Unit]:
+    """The batches in units of nearly equal size, those of a model side by side."""
     from tokenbench.runner.worker import Unit
 
     found = []
-    for name, work in works.items():
-        size = max(1, len(work.batches) // (UNITS_A_WORKER * workers))
-        found += [
-            Unit(name, start, min(start + size, len(work.batches))) for start in range(0, len(work.batches), size)
-        ]
+    for name, batches in left.items():
+        size = max(1, len(batches) // (UNITS_A_WORKER * workers))
+        found += [Unit(name, start, min(start + size, len(batches))) for start in range(0, len(batches), size)]
     return found

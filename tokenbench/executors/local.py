@@ -27,5 +27,5 @@ class Local:
 
     def run(self, job: Job, bar: Progress) -> None:
         worker = Worker(job.store, dict(job.works))
-        for name, work in job.works.items():
-            worker.answer(Unit(name, 0, len(work.batches)), bar)
+        for name, batches in job.left.items():
+            worker.answer(Unit(name, 0, len(batches)), bar)

@@ -55,7 +55,7 @@ class Ray:
         """Weights are only loaded by the workers."""
 
     def run(self, job: Job, bar: Progress) -> None:
-        ray, todo = self._ray, units(job.works, self._workers)
+        ray, todo = self._ray, units(job.left, self._workers)
         remote = ray.remote(num_cpus=1, num_gpus=1 if self._gpus else 0, max_restarts=LOSSES, max_task_retries=LOSSES)(
             _Actor
         )

@@ -44,7 +44,7 @@ class Slurm:
 
     def run(self, job: Job, bar: Progress) -> None:
         executor = self._executor(job.store.folder.resolve() / "logs" / "slurm")
-        todo = units(job.works, self._workers)
+        todo = units(job.left, self._workers)
         shares = [share for i in range(self._workers) if (share := todo[i :: self._workers])]
         task = _Share(str(job.store.folder.resolve()), job.plugin_files, job.device)
         for _ in range(LOSSES + 1):

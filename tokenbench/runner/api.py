@@ -35,8 +35,8 @@ def run(
         run = tokenbench.run(["clse", "fastv"], "my-run", budgets=["1/3", 64], limit=20)
         run.compare().summary
 
-    options: those of `tokenbench run`, by their names: suite, tasks, budgets, models, seeds, floors, match, limit, batch_size,
-    device, dtype, attention, data, tasks_dir. plugins: single Python files. executor: where the work is done; in this process
+    options: those of `tokenbench run`, by their names: suite, tasks, budgets, models, seeds, floors, match, limit, until, looks,
+    spending, margin, batch_size, device, dtype, attention, data, tasks_dir. plugins: single Python files. executor: where the work is done; in this process
     unless given. What fails while it runs is in `Run.failures()`.
 
     Raises UsageError for what is unknown or wrong, MachineError for what this machine cannot do.

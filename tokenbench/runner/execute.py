@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from typing import Any
 import torch
 
 import tokenbench
+from tokenbench.errors import UsageError
 from tokenbench.executors import Executor, Job
 from tokenbench.plugins import Registry
+from tokenbench.runner.growth import grown, growth
 from tokenbench.runner.identity import Cell, packed, versions
 from tokenbench.runner.progress import Progress
-from tokenbench.runner.spec import Spec
-from tokenbench.runner.work import Work, works_of
+from tokenbench.runner.spec import VANILLA, Spec
+from tokenbench.runner.stopping import plan_of, until_decided
+from tokenbench.runner.work import Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import SCHEMA_VERSION, Store
 from tokenbench.store.lock import held
 
@@ -32,60 +35,105 @@ def execute(
     progress: ProgressFactory,
     executor: Executor | None = None,
     retry_failed: bool = False,
+    say: Callable[[str], object] = lambda text: None,
 ) -> None:
-    """Run every cell of `spec` that `folder` does not hold yet, here or where the executor says.
+    """Run every cell of `spec` that `folder` does not hold yet, here or where the executor says; a run that is there grows.
 
     Everything that can be wrong with the spec is found before the folder is touched. What fails while it runs, a strategy, a
     sample or a scorer, loses its own cells, with the reason in the folder; all others finish. Failed cells are left alone
-    unless they are to be tried again.
+    unless they are to be tried again. say: is told in a sentence how the run grows, and what was decided.
     """
     from tokenbench.executors.local import Local
 
     executor = executor or Local()
     store = Store(folder)
-    store.check(spec.to_json())
+    store.check()
+    asked, before = spec, _there(store)
+    spec = grown(before, asked, folder) if before else asked
     device = executor.device(spec.device)
     works = works_of(spec, known, device)
+    plan_of(spec, next(iter(works.values())).samples)
     executor.check(works)
-    cells = [(cell.id, len(work.samples[cell.task])) for work in works.values() for cell in work.cells.values()]
     store.make()
-    with held(folder, sum(store.answers(cell, samples) for cell, samples in cells)):
-        store.start(_manifest(spec, works, known))
+    with held(folder, sum(store.answers(cell.id, len(work.asked(cell))) for work, cell in _cells(works))):
+        if _there(store) != before:
+            raise UsageError(f"another process changed the settings of {folder} at the same time", "run it again")
+        if before and (more := growth(before, spec)):
+            say(f"{folder} grows ({more}); what it has is kept")
         if retry_failed:
-            for cell, _ in cells:
-                store.forgive(cell)
-        total = sum(len(batch) * len(work.arms) for work in works.values() for batch in work.batches)
-        with progress(total) as bar:
-            executor.run(Job(store, works, tuple(map(str, known.files)), device), bar)
-        for work in works.values():
-            publish(store, work)
+            for _, cell in _cells(works):
+                store.forgive(cell.id)
+
+        def run(works: Mapping[str, Work]) -> None:
+            """All that is asked of these works, to the last published cell."""
+            store.start(_manifest(spec, works, known))
+            left = {name: left_of(work, store) for name, work in works.items()}
+            total = sum(batch.answers for batches in left.values() for batch in batches)
+            with progress(total) as bar:
+                if total:
+                    executor.run(Job(store, works, left, tuple(map(str, known.files)), device), bar)
+            publish(store, works)
+
+        known_before = store.manifest() if before else None
+        try:
+            if spec.until:
+                until_decided(spec, works, folder, run, say)
+            else:
+                run(works)
+        except UsageError:  # what cannot be done, and is seen only now, must not stay a part of the run
+            if known_before:
+                store.start(known_before)
+            raise
 
 
-def publish(store: Store, work: Work) -> None:
-    """Publish the cells of a model whose records are all there. Raises MachineError if there is no reason for one to lack any."""
-    for cell in work.cells.values():
-        keys = work.samples[cell.task]
-        if not store.is_done(cell.id):
-            journal = store.journaled(cell.id)
-            if store.failure(cell.id) and not journal.keys() >= set(keys):
+def _there(store: Store) -> Spec | None:
+    return Spec.from_json(store.manifest()["spec"]) if store.is_run() else None
+
+
+def _cells(works: Mapping[str, Work]) -> list[tuple[Work, Cell]]:
+    """Vanilla's last."""
+    found = [(work, cell) for work in works.values() for cell in work.cells.values()]
+    return sorted(found, key=lambda pair: pair[1].strategy == VANILLA)
+
+
+def publish(store: Store, works: Mapping[str, Work]) -> None:
+    """Publish the cells whose records are all there. Raises MachineError if there is no reason for one to lack any.
+
+    Vanilla, which everything is compared with, comes last: as far as it goes, all others do.
+    """
+    for work, cell in _cells(works):
+        asked = {sample.key: sample.digest for sample in work.asked(cell)}
+        if not store.published(cell.id) >= asked.items():
+            records = store.records_of(cell.id)
+            if store.failure(cell.id) and not records.keys() >= asked.items():
                 continue
-            answers = {key: str(journal[key]["answer"]) for key in keys if key in journal}
+            answers = {
+                key: str(records[key, digest]["answer"]) for key, digest in asked.items() if (key, digest) in records
+            }
             official = work.tasks[cell.task].official(answers)
-            store.finish(cell.id, keys, {**cell.names, "parts": cell.parts, "official": dict(official)})
+            store.finish(cell.id, asked, {**cell.names, "parts": cell.parts, "official": dict(official)})
         store.sweep(cell.id)  # also what a crash after publication left behind
 
 
 def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[str, Any]:
-    cells: Iterable[Cell] = (cell for work in works.values() for cell in work.cells.values())
+    reach = {cell.id: len(work.asked(cell)) for work in works.values() for cell in work.cells.values()}
+    first = next(iter(works.values()))
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
-        **packed(cells),
+        **packed([cell for work in works.values() for cell in work.cells.values()], reach),
         "tasks": {
-            name: {"unit_rule": task.unit_rule, "identity": task.identity, "samples": len(work.samples[name])}
-            for work in works.values()
-            for name, task in work.tasks.items()
+            name: {
+                "unit_rule": task.unit_rule,
+                "identity": task.identity,
+                "samples": len(first.samples[name]),
+                "of": len(task.samples()),
+                "asked": prints[name],
+            }
+            for prints in (fingerprints(first),)
+            for name, task in first.tasks.items()
         },
+        **({"plan": plan} if (plan := plan_of(spec, first.samples)) else {}),
         "models": {
             name: {
                 "identity": work.model.identity,

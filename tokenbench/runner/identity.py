@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import version
@@ -48,8 +48,8 @@ class Cell:
         return {"id": self.id, **named}
 
 
-def cell(spec: Spec, model: Model, arm: Arm, task: Task, asked: str) -> Cell:
-    """asked: the fingerprint of the task's samples."""
+def cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
+    """Its samples are no part of it, so that it can grow: every record says what was asked (see `Sample.digest`)."""
     parts: Parts = {
         "model": {
             "name": model.name,
@@ -60,13 +60,7 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task, asked: str) -> Cell:
         "strategy": {"name": arm.named.name, "source": _digest([*map(source_hash, arm.named.strategy.parts)])},
         "budget": {"asked": str(arm.budget), "match": spec.match},
         "seed": {"number": arm.seed},
-        "task": {
-            "suite": spec.suite,
-            "name": task.name,
-            "source": source_hash(task),
-            "version": task.identity,
-            "samples": asked,
-        },
+        "task": {"name": task.name, "source": source_hash(task), "version": task.identity},
         "generation": {"decoding": "greedy", "new tokens": task.max_new_tokens},
         "numerics": {
             "dtype": spec.dtype,
@@ -89,22 +83,22 @@ def versions() -> dict[str, str]:
     return {library: version(library) for library in LIBRARIES}
 
 
-def fingerprint_of(samples: Sequence[Sample]) -> str:
-    """A hash of all that samples say, in order; pictures are known by their cluster's name alone."""
-    said = [
-        (s.key, s.cluster, s.question, s.target, s.unit, s.stratum, [vars(box) for box in s.evidence]) for s in samples
-    ]
-    return _digest(said)
+def fingerprint_of(samples: Iterable[Sample]) -> str:
+    """A hash of all that samples say, in order."""
+    return _digest([sample.digest for sample in samples])
 
 
-def packed(cells: Iterable[Cell]) -> dict[str, Any]:
-    """As run.json holds cells: their names, and every part once, by its hash."""
+def packed(cells: Iterable[Cell], samples: Mapping[str, int]) -> dict[str, Any]:
+    """As run.json holds cells: their names, how many samples they are asked, and every part of their identities once, by its hash.
+
+    samples: by the cell's id.
+    """
     parts: dict[str, Any] = {}
     entries = []
     for one in cells:
         own = {name: _digest(part)[:16] for name, part in one.parts.items()}
         parts |= {own[name]: part for name, part in one.parts.items()}
-        entries.append({**one.names, "parts": own})
+        entries.append({**one.names, "samples": samples[one.id], "parts": own})
     return {"cells": entries, "parts": parts}
 
 

@@ -65,15 +65,16 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Of every wanted plan, in passes over the whole batch. Plan 0 is vanilla.
 
-    failed: plans that are left out. Plans that run side by side do so however many of them are wanted, so that a resumed run
-    computes the same numbers. Raises OutOfMemory for what does not fit even alone.
+    failed: plans that are left out, because they failed or are not asked; without vanilla there is no prefix to go on from. Plans
+    that run side by side do so however many of them are wanted, so that a resumed run computes the same numbers. Raises OutOfMemory
+    for what does not fit even alone.
     """
     row = _Row.of(model, asked.batch)
     later = [(i, plan) for i, plan in enumerate(plans) if i != 0]
     together = groups(later, row.visual, row.text, _most_plans(model, row, size, len(asked.keys)))
     standing = [[i for i in group if i not in failed] for group in together]
     due = [group for group in standing if set(wanted).intersection(group)]
-    sharing = [i for group in due for i in group if _first(plans[i]) > 0]
+    sharing = [i for group in due for i in group if _first(plans[i]) > 0 and 0 not in failed]
     run = _Run(model, pruner, plans, asked)
     if 0 in wanted or sharing:
         pruner.others = [plans[i] for i in sharing]

@@ -37,6 +37,7 @@ def score_record(task: Task, sample: Sample, answer: str, row: RowTrace, grid: G
         "stratum": sample.stratum,
         "answer": _whole(answer),
         "target": _whole(sample.target),
+        "asked": sample.digest,
         "score": float(task.score(answer, sample)),
         "kept": kept,
         "lattice": [grid.t, grid.h, grid.w, grid.lead] if grid else None,

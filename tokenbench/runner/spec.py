@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 from tokenbench.budget import Budget
 from tokenbench.naming import NamedStrategy, parse_strategy
@@ -16,6 +16,7 @@ __all__ = ["FLOORS", "VANILLA", "Arm", "Spec", "arms"]
 
 VANILLA = "vanilla"
 FLOORS = ("random", "downsample")
+NO_SEED = 0  # of what does not draw, whatever seeds the others have: it is the same cell when a run takes more seeds
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Spec:
     match: str = "nominal"
     data: tuple[str, ...] = ()  # TASK=FOLDER
     definitions: tuple[str, ...] = ()  # folders with task definitions
+    margin: float = 1.0  # points of retention
+    until: Literal["", "decided"] = ""  # when a strategy stops; "" for not before it has all samples
+    looks: int = 1  # planned ones; more only with `until`
+    spending: Literal["", "obrien-fleming", "pocock"] = ""  # how they spend the error
 
     def to_json(self) -> dict[str, Any]:
         """As run.json holds it."""
@@ -65,12 +70,12 @@ class Arm:
 
 def arms(spec: Spec, known: Registry) -> list[Arm]:
     """Vanilla first, then what takes no budget, then every strategy and floor at every budget, the stochastic ones once a seed."""
-    result = [Arm(parse_strategy(VANILLA, known), Budget.everything(), spec.seeds[0])]
+    result = [Arm(parse_strategy(VANILLA, known), Budget.everything(), NO_SEED)]
     named_all = [parse_strategy(text, known) for text in (*spec.strategies, *spec.floors)]
-    result += [Arm(named, Budget.none(), spec.seeds[0]) for named in named_all if not named.strategy.budgeted]
+    result += [Arm(named, Budget.none(), NO_SEED) for named in named_all if not named.strategy.budgeted]
     for named, budget in product(named_all, spec.budgets):
         if not named.strategy.budgeted:
             continue
-        seeds = spec.seeds if named.strategy.stochastic else spec.seeds[:1]
+        seeds = spec.seeds if named.strategy.stochastic else (NO_SEED,)
         result += [Arm(named, Budget.parse(budget), seed) for seed in seeds]
     return result

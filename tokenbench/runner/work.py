@@ -1,9 +1,9 @@
-"""One model's share of a run: what is asked, in which batches, under which arms, into which cells."""
+"""One model's share of a run: what is asked, under which arms, into which cells, and what of it is left to do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from tokenbench.cost import ModelSize
@@ -14,19 +14,34 @@ from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.plugins import Registry
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
+from tokenbench.runner.order import ORDER_SEED, shuffled
 from tokenbench.runner.spec import Arm, Spec, arms
+from tokenbench.store.directory import Store
 from tokenbench.suite import Sample, Task, first
 from tokenbench.suites import resolve_suite
 
-__all__ = ["Question", "Work", "works_of"]
+__all__ = ["Batch", "Question", "Work", "fingerprints", "left_of", "samples_of", "works_of"]
 
 Question = tuple[Task, Sample]
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Questions that are asked at once, and the numbers of the arms that are asked them."""
+
+    questions: Sequence[Question]
+    arms: tuple[int, ...]
+
+    @property
+    def answers(self) -> int:
+        return len(self.questions) * len(self.arms)
+
+
+@dataclass(frozen=True)
 class Work:
-    """plans: one an arm. batches: the same however much of a run is done already, so that a resumed run computes the same
-    numbers. cells: (number of the arm, task) -> cell.
+    """plans: one an arm. tasks, samples: by the task's name; samples in the order in which a run takes them up, so that a smaller
+    run is a prefix. cells: (number of the arm, task) -> cell. reach: how many of the first samples a cell is asked, by its id; all
+    unless it is named.
     """
 
     model: Model
@@ -34,26 +49,50 @@ class Work:
     plans: Sequence[Plan]
     wish: Wish
     size: ModelSize | None
-    batches: Sequence[Sequence[Question]]
+    tasks: Mapping[str, Task]
+    samples: Mapping[str, Sequence[Sample]]
+    batch_size: int
     cells: Mapping[tuple[int, str], Cell]
+    reach: Mapping[str, int] = field(default_factory=dict)
+
+    def reaching(self, reach: Mapping[str, int]) -> Work:
+        """The same work, as far as these numbers of samples."""
+        return replace(self, reach=reach)
+
+    def asked(self, cell: Cell) -> Sequence[Sample]:
+        """The samples of a cell."""
+        samples = self.samples[cell.task]
+        return samples[: self.reach.get(cell.id, len(samples))]
 
     @cached_property
-    def tasks(self) -> dict[str, Task]:
-        """By name."""
-        return {task.name: task for batch in self.batches for task, _ in batch}
-
-    @cached_property
-    def samples(self) -> dict[str, list[str]]:
-        """Keys of every task's samples, in the order in which they are asked."""
-        keys: dict[str, list[str]] = {}
-        for batch in self.batches:
-            for task, sample in batch:
-                keys.setdefault(task.name, []).append(sample.key)
-        return keys
+    def questions(self) -> list[Question]:
+        """Of all tasks, those on the same images side by side."""
+        chosen = [(task, sample) for name, task in self.tasks.items() for sample in self.samples[name]]
+        place = {cluster: i for i, cluster in enumerate(dict.fromkeys(sample.cluster for _, sample in chosen))}
+        return sorted(chosen, key=lambda question: place[question[1].cluster])
 
     def cells_of(self, arm: int, questions: Sequence[Question]) -> list[Cell]:
         """The cell that each question's answer goes to."""
         return [self.cells[arm, task.name] for task, _ in questions]
+
+
+def left_of(work: Work, store: Store) -> list[Batch]:
+    """What is asked and not yet published, in batches of questions that the same arms lack.
+
+    What is journaled only counts for nothing here: a run that was broken off has the batches it had before, and so computes the same
+    numbers. Whoever answers a batch skips what is journaled.
+    """
+    lacking: dict[tuple[str, str], list[int]] = {}
+    for (arm, task), of in work.cells.items():
+        published = store.published(of.id)
+        for sample in work.asked(of):
+            if (sample.key, sample.digest) not in published:
+                lacking.setdefault((task, sample.key), []).append(arm)
+    alike: dict[tuple[int, ...], list[Question]] = {}
+    for task, sample in work.questions:
+        if found := lacking.get((task.name, sample.key)):
+            alike.setdefault(tuple(found), []).append((task, sample))
+    return [Batch(part, found) for found, questions in alike.items() for part in _parts(questions, work.batch_size)]
 
 
 def works_of(spec: Spec, known: Registry, device: str = "") -> dict[str, Work]:
@@ -63,25 +102,27 @@ def works_of(spec: Spec, known: Registry, device: str = "") -> dict[str, Work]:
     UsageError for a budget above the number of visual tokens of the first samples.
     """
     _, tasks = resolve_suite(spec.suite, spec.tasks, known, spec.data, spec.definitions)
-    questions = _questions(tasks, spec.limit)
-    asked = {task.name: fingerprint_of([sample for other, sample in questions if other is task]) for task in tasks}
-    batches = list(_batches(questions, spec.batch_size))
+    samples = {task.name: samples_of(task, spec) for task in tasks}
     works = {}
     for name in spec.models:
         model = Model(name, locate(name, known), device or spec.device, spec.dtype, spec.attention)
-        works[name] = _work(spec, model, tasks, asked, batches, known)
+        works[name] = _work(spec, model, tasks, samples, known)
         _check_budgets(works[name])
     return works
 
 
-def _questions(tasks: Sequence[Task], limit: int | None) -> list[Question]:
-    """The questions of all tasks, those on the same images side by side."""
-    chosen = [(task, sample) for task in tasks for sample in first(task, limit)]
-    place = {cluster: i for i, cluster in enumerate(dict.fromkeys(sample.cluster for _, sample in chosen))}
-    return sorted(chosen, key=lambda question: place[question[1].cluster])
+def fingerprints(work: Work) -> dict[str, str]:
+    """Of the samples of every task, by its name."""
+    return {name: fingerprint_of(samples) for name, samples in work.samples.items()}
 
 
-def _batches(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
+def samples_of(task: Task, spec: Spec) -> Sequence[Sample]:
+    """What a run asks of a task, in the order in which it takes it up: the task's own, or whole images at random."""
+    samples = first(task, spec.limit)
+    return shuffled(samples, ORDER_SEED) if spec.until else samples
+
+
+def _parts(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
     for start in range(0, len(questions), size):
         yield questions[start : start + size]
 
@@ -90,8 +131,7 @@ def _work(
     spec: Spec,
     model: Model,
     tasks: Sequence[Task],
-    asked: Mapping[str, str],
-    batches: Sequence[Sequence[Question]],
+    samples: Mapping[str, Sequence[Sample]],
     known: Registry,
 ) -> Work:
     chosen, size = arms(spec, known), model.size
@@ -107,18 +147,18 @@ def _work(
         for arm in chosen
     ]
     wish = Wish.of(stage for plan in plans for stage in plan.typical)
-    cells = {
-        (i, task.name): cell(spec, model, arm, task, asked[task.name]) for i, arm in enumerate(chosen) for task in tasks
-    }
-    return Work(model, chosen, plans, wish, size, batches, cells)
+    cells = {(i, task.name): cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
+    named = {task.name: task for task in tasks}
+    return Work(model, chosen, plans, wish, size, named, samples, spec.batch_size, cells)
 
 
 def _check_budgets(work: Work) -> None:
     """Refuse budgets above the number of visual tokens that the first samples have."""
     largest = max((arm.budget.tokens or 0 for arm in work.arms), default=0)
-    if not largest or not work.batches:
+    if not largest or not work.questions:
         return
-    tokens = max(work.model.visual_tokens(work.model.load_samples([sample for _, sample in work.batches[0]])))
+    some = [sample for _, sample in work.questions[: work.batch_size]]
+    tokens = max(work.model.visual_tokens(work.model.load_samples(some)))
     if largest > tokens:
         raise UsageError(
             f"budget '{largest}' is more than the {tokens} visual tokens {work.model.name} has for a sample"

@@ -29,7 +29,7 @@ from tokenbench.runner.passes import Asked, Outcome, OutOfMemory, outcomes
 from tokenbench.runner.progress import Progress
 from tokenbench.runner.records import check_pruned, cost_record, score_record
 from tokenbench.runner.spec import Spec
-from tokenbench.runner.work import Question, Work, works_of
+from tokenbench.runner.work import Batch, Question, Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import Store
 from tokenbench.suite import Sample, Task
 
@@ -38,7 +38,7 @@ __all__ = ["Unit", "Worker"]
 
 @dataclass(frozen=True)
 class Unit:
-    """Batches `start` to `stop` of a model: what a lost worker costs at the most."""
+    """Of what is left to do, the batches `start` to `stop` of a model: what a lost worker costs at the most."""
 
     model: str
     start: int
@@ -50,6 +50,7 @@ class Worker:
 
     def __init__(self, store: Store, works: dict[str, Work]) -> None:
         self._store, self._works = store, works
+        self._left = {name: left_of(work, store) for name, work in works.items()}
         self._loaded = ""
 
     @classmethod
@@ -59,13 +60,15 @@ class Worker:
         store = Store.open(Path(folder))
         manifest = store.manifest()
         works = works_of(Spec.from_json(manifest["spec"]), Registry(plugin_files), device)
+        reach = {cell["id"]: cell["samples"] for cell in manifest["cells"]}
         ours = {cell.id for work in works.values() for cell in work.cells.values()}
-        if ours != {cell["id"] for cell in manifest["cells"]}:
+        theirs = {name: task["asked"] for name, task in manifest["tasks"].items()}
+        if ours != reach.keys() or any(fingerprints(work) != theirs for work in works.values()):
             raise MachineError(
                 f"a worker has other software or data than the process that started {folder}",
                 f"give all machines the same environment; tokenbench status {folder}, run there, says what differs",
             )
-        return cls(store, works)
+        return cls(store, {name: work.reaching(reach) for name, work in works.items()})
 
     def answer(self, unit: Unit, bar: Progress) -> None:
         """Answer what the run directory does not hold yet. What fails is remembered there, and the rest goes on."""
@@ -73,7 +76,7 @@ class Worker:
         if self._loaded not in ("", unit.model):
             self._works[self._loaded].model.release()
         self._loaded = unit.model
-        _Batches(work, self._store, bar).answer(work.batches[unit.start : unit.stop])
+        _Batches(work, self._store, bar).answer(self._left[unit.model][unit.start : unit.stop])
 
 
 class _Batches:
@@ -86,25 +89,27 @@ class _Batches:
         self._lost = {cell.id for cell in cells if store.failure(cell.id)}
         self._failed = {i for i in range(len(work.arms)) if all(cell.id in self._lost for cell in self._cells(i))}
 
-    def answer(self, batches: Sequence[Sequence[Question]]) -> None:
-        left = [questions for questions in batches if self._wanted(questions)]
-        skipped = sum(map(len, batches)) - sum(map(len, left))
-        self._bar.advance(len(self._work.arms) * skipped, "done before")
+    def answer(self, batches: Sequence[Batch]) -> None:
+        left = [batch for batch in batches if self._wanted(batch.questions, batch.arms)]
+        skipped = sum(batch.answers for batch in batches) - sum(batch.answers for batch in left)
+        self._bar.advance(skipped, "done before")
         if not left:
             return
         with self._work.model.pruner() as pruner:
-            for questions, loaded, unseen in _loaded(self._work.model, left):
+            for batch, questions, loaded, unseen in _loaded(self._work.model, left):
                 for question, reason in unseen:
-                    self._lose(question, reason)
-                self._bar.advance(len(self._work.arms) * len(unseen), "failed")
+                    self._lose(question, reason, batch.arms)
+                self._bar.advance(len(batch.arms) * len(unseen), "failed")
                 if loaded is not None:
-                    self._answer(pruner, questions, loaded)
+                    self._answer(pruner, questions, batch.arms, loaded)
 
-    def _answer(self, pruner: Pruner, questions: Sequence[Question], loaded: Loaded) -> None:
+    def _answer(self, pruner: Pruner, questions: Sequence[Question], asked: Sequence[int], loaded: Loaded) -> None:
+        """asked: the arms of the batch; others are left out, and share nothing with these."""
         arms, name = self._work.arms, self._work.model.name
-        wanted = self._wanted(questions)
-        self._bar.advance((len(arms) - len(wanted)) * len(questions), "done before")
-        for part, outcome in _answered(self._work, pruner, questions, loaded, wanted, set(self._failed)):
+        wanted = self._wanted(questions, asked)
+        self._bar.advance((len(asked) - len(wanted)) * len(questions), "done before")
+        others = {i for i in range(len(arms)) if i not in asked} | self._failed
+        for part, outcome in _answered(self._work, pruner, questions, loaded, wanted, others):
             i = outcome.plan
             if outcome.error is not None:
                 self._fail(i, outcome.error)
@@ -118,14 +123,13 @@ class _Batches:
     def _missing(self, arm: int, questions: Sequence[Question]) -> list[tuple[int, Cell]]:
         """Rows whose answer under this arm is not there yet, with the cells they go to."""
         rows = enumerate(self._work.cells_of(arm, questions))
-        return [
-            (b, cell)
-            for b, cell in rows
-            if cell.id not in self._lost and questions[b][1].key not in self._done[cell.id]
-        ]
+        return [(b, cell) for b, cell in rows if cell.id not in self._lost and not self._has(cell, questions[b][1])]
 
-    def _wanted(self, questions: Sequence[Question]) -> list[int]:
-        return [i for i in range(len(self._work.arms)) if i not in self._failed and self._missing(i, questions)]
+    def _has(self, cell: Cell, sample: Sample) -> bool:
+        return (sample.key, sample.digest) in self._done[cell.id]
+
+    def _wanted(self, questions: Sequence[Question], asked: Sequence[int]) -> list[int]:
+        return [i for i in asked if i not in self._failed and self._missing(i, questions)]
 
     def _keep(self, questions: Sequence[Question], outcome: Outcome) -> None:
         """Append the records that are missing. A scorer that fails loses its own cell."""
@@ -146,39 +150,42 @@ class _Batches:
         for cell in self._cells(arm):
             self._lose_cell(cell, kind, str(error), "".join(traceback.format_exception(error)))
 
-    def _lose(self, question: Question, error: SampleError) -> None:
+    def _lose(self, question: Question, error: SampleError, asked: Sequence[int]) -> None:
         """A sample that cannot be shown loses the cells of its task."""
         task, sample = question
-        for i in range(len(self._work.arms)):
+        for i in asked:
             cell = self._work.cells[i, task.name]
-            if cell.id not in self._lost and sample.key not in self._done[cell.id]:
+            if cell.id not in self._lost and not self._has(cell, sample):
                 self._lose_cell(cell, "failed", str(error), "".join(traceback.format_exception(error)))
 
     def _lose_cell(self, cell: Cell, kind: str, reason: str, trace: str) -> None:
         self._lost.add(cell.id)
         reason = " ".join(reason.split())
-        self._store.fail(cell.id, {**cell.names, "kind": kind, "reason": reason})
+        samples = len(self._work.asked(cell))
+        self._store.fail(cell.id, {**cell.names, "samples": samples, "kind": kind, "reason": reason})
         self._store.log(cell.id, f"{kind}: {reason}\n{trace}")
 
 
-Batch = tuple[Sequence[Question], Loaded | None, list[tuple[Question, SampleError]]]
+Shown = tuple[Sequence[Question], Loaded | None, list[tuple[Question, SampleError]]]
 
 
-def _loaded(model: Model, batches: Sequence[Sequence[Question]]) -> Iterator[Batch]:
+def _loaded(
+    model: Model, batches: Sequence[Batch]
+) -> Iterator[tuple[Batch, Sequence[Question], Loaded | None, list[tuple[Question, SampleError]]]]:
     """Every batch with its images, and what of it cannot be shown; the next one is loaded while one runs."""
     with ThreadPoolExecutor(1) as ahead:
 
-        def load(at: int) -> Future[Batch] | None:
-            return ahead.submit(_shown, model, batches[at]) if at < len(batches) else None
+        def load(at: int) -> Future[Shown] | None:
+            return ahead.submit(_shown, model, batches[at].questions) if at < len(batches) else None
 
         coming = load(0)
-        for at in range(len(batches)):
+        for at, batch in enumerate(batches):
             assert coming is not None
-            batch, coming = coming.result(), load(at + 1)
-            yield batch
+            shown, coming = coming.result(), load(at + 1)
+            yield batch, *shown
 
 
-def _shown(model: Model, questions: Sequence[Question]) -> Batch:
+def _shown(model: Model, questions: Sequence[Question]) -> Shown:
     """The batch without the samples that cannot be shown."""
     try:
         return questions, model.load_samples([sample for _, sample in questions]), []

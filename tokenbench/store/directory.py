@@ -1,6 +1,6 @@
 """The run directory: what is computed is never lost and never counted twice.
 
-    RUN/run.json                          resolved spec, cells, versions, hardware
+    RUN/run.json                          resolved spec, cells, versions, hardware, looks
     RUN/cells/<cell id>.parquet, .json    final records of a cell, published at once; and its summary
     RUN/cells/<cell id>.failed.json       why a cell has none
     RUN/cells/<cell id>.parquet.broken    a final file that could not be read any more; the cell is run again
@@ -9,8 +9,9 @@
     RUN/lock, RUN/running.json            who runs it now
     RUN/report/
 
-A record goes to the journal as soon as it exists. A complete cell is written to one Parquet file, moved into place by an
-atomic rename, and only then loses its journals. A torn line of a journal is as if it had never been written.
+A record goes to the journal as soon as it exists. A cell that has all records it was asked for is written to one Parquet file,
+moved into place by an atomic rename, and only then loses its journals. When the run grows, its cells are published again with more
+records, in the same way. A torn line of a journal is as if it had never been written.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,8 @@ from tokenbench.store.record_file import read_records
 __all__ = ["SCHEMA_VERSION", "Store"]
 
 SCHEMA_VERSION = 3
-OWN = ("cells", "journal", "logs", "report", "lock", "running.json")  # what is there before run.json
+AMENDED, PATIENCE = "run.lock", 10.0  # seconds; it is held for moments
+OWN = ("cells", "journal", "logs", "report", "lock", "running.json", AMENDED)  # what is there before run.json
 
 RECORD = pa.schema(
     [
@@ -45,6 +49,7 @@ RECORD = pa.schema(
         ("stratum", pa.string()),
         ("answer", pa.string()),
         ("target", pa.string()),
+        ("asked", pa.string()),
         ("score", pa.float64()),
         ("kept", pa.list_(pa.int32())),
         ("visual_tokens", pa.int32()),
@@ -58,6 +63,10 @@ RECORD = pa.schema(
         ("seconds", pa.float64()),
     ]
 )
+
+
+Question = tuple[str, str]
+"""A sample's key, and the digest of what it says: an answer to a question that has changed since is none."""
 
 
 class Store:
@@ -86,33 +95,47 @@ class Store:
             raise MachineError(f"cannot write the run to {self.folder}: {error.strerror or error}") from None
 
     def start(self, manifest: dict[str, Any]) -> None:
-        """Begin the run, or take up the one that is there; it must be of the same spec.
+        """Write run.json: of a new run, or of one that goes on or grows. Its looks stay.
 
-        Raises UsageError if the directory holds another run or something else, MachineError if it cannot be written.
+        Raises UsageError if the directory holds something else, MachineError if it cannot be written.
         """
-        self.check(manifest["spec"])
+        self.check()
         self.make()
-        publish(self.folder / "run.json", json.dumps(manifest, indent=1).encode())
+        with self._amending():
+            looks = self.manifest().get("looks", []) if self.is_run() else []
+            publish(self.folder / "run.json", json.dumps({**manifest, "looks": looks}, indent=1).encode())
 
-    def check(self, spec: dict[str, Any]) -> None:
-        """Raise unless a run of this spec may start or go on here. Writes nothing."""
+    def is_run(self) -> bool:
+        """Whether the directory holds a run."""
+        return (self.folder / "run.json").is_file()
+
+    def check(self) -> None:
+        """Raise unless a run may start or go on here. Writes nothing."""
         if not self.folder.exists():
             return
         if not self.folder.is_dir():
             raise UsageError(f"the output {self.folder} is a file", "name a new folder with -o")
-        if not (self.folder / "run.json").exists():
-            if any(path.name not in OWN for path in self.folder.iterdir()):
-                raise UsageError(f"the output {self.folder} is not empty and holds no run", "name a new folder with -o")
-            return
-        there = self.manifest()["spec"]
-        if there != spec:
-            changes = [
-                f"{k}: {there.get(k)} -> {spec.get(k)}" for k in sorted({*there, *spec}) if there.get(k) != spec.get(k)
-            ]
-            raise UsageError(
-                f"{self.folder} holds a run with other settings ({'; '.join(changes)})",
-                "name another folder with -o, or repeat that run's settings",
-            )
+        if not self.is_run() and any(path.name not in OWN for path in self.folder.iterdir()):
+            raise UsageError(f"the output {self.folder} is not empty and holds no run", "name a new folder with -o")
+
+    def look(self, unless: Callable[[list[dict[str, Any]]], bool], look: dict[str, Any]) -> None:
+        """Remember in run.json that verdicts were shown, unless those of the looks that are there tell otherwise.
+
+        Raises OSError if it cannot be written.
+        """
+        with self._amending():
+            manifest = self.manifest()
+            looks = manifest.get("looks", [])
+            if not unless(looks):
+                publish(self.folder / "run.json", json.dumps({**manifest, "looks": [*looks, look]}, indent=1).encode())
+
+    @contextmanager
+    def _amending(self) -> Iterator[None]:
+        """Alone with run.json, for the moment that it takes to change it."""
+        from filelock import FileLock
+
+        with FileLock(self.folder / AMENDED, timeout=PATIENCE):
+            yield
 
     def manifest(self) -> dict[str, Any]:
         """The content of run.json."""
@@ -126,39 +149,67 @@ class Store:
         conforming(manifest, path, Manifest, hint)
         return manifest
 
-    def is_done(self, cell: str) -> bool:
-        """Whether a cell is complete and published."""
-        return (self._cells / f"{cell}.parquet").exists()
+    def is_published(self, cell: str) -> bool:
+        """Whether a cell has final records; a run that grew since may ask it for more."""
+        return self._parquet(cell).exists()
 
-    def journaled(self, cell: str) -> dict[str, dict[str, Any]]:
-        """The records of an unfinished cell by sample, whoever wrote them; the first one counts."""
-        records: dict[str, dict[str, Any]] = {}
+    def count(self, cell: str) -> int:
+        """How many final records a cell has, by the head of its file; all there can be if it cannot be read."""
+        try:
+            return int(pq.read_metadata(self._parquet(cell)).num_rows) if self.is_published(cell) else 0
+        except (OSError, ValueError, pa.ArrowException):
+            return sys.maxsize
+
+    def published(self, cell: str) -> Set[Question]:
+        """The questions that a cell has final records of.
+
+        A published file that cannot be read is set aside, so that the cell is run again.
+        """
+        final = self._final(cell)
+        return dict.fromkeys(_questions(final)).keys() if final is not None else set()
+
+    def journaled(self, cell: str) -> dict[Question, dict[str, Any]]:
+        """The records that are not yet published, by question, whoever wrote them; the first one counts."""
+        records: dict[Question, dict[str, Any]] = {}
         for path in sorted(self._journal.glob(f"{cell}.*.jsonl")):
             for line in path.read_bytes().split(b"\n"):
                 try:
                     record = json.loads(line)
-                    records.setdefault(record["sample"], record)
-                except (ValueError, KeyError, TypeError, RecursionError):
+                    records.setdefault((record["sample"], record.get("asked", "")), record)
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     continue  # torn by a crash, or junk: the sample is done again
         return records
 
-    def done(self, cell: str) -> Set[str]:
-        """The samples of a cell that need not be run: journaled ones, or all of a published cell.
+    def done(self, cell: str) -> Set[Question]:
+        """The questions of a cell that need not be asked: final and journaled ones."""
+        return self.published(cell) | self.journaled(cell).keys()
 
-        A published file that cannot be read is set aside, so that the cell is run again.
-        """
-        if self.is_done(cell):
-            try:
-                return set(self.records(cell)["sample"].to_pylist())
-            except (MachineError, KeyError) as error:
-                path = self._cells / f"{cell}.parquet"
-                path.replace(path.with_name(f"{path.name}.broken"))
-                self.log(cell, f"{error}; it is set aside, and the cell is run again")
-        return self.journaled(cell).keys()
+    def records_of(self, cell: str) -> dict[Question, dict[str, Any]]:
+        """All records of a cell by question, final and journaled ones; of two the final one counts."""
+        final = self._final(cell)
+        rows = dict(zip(_questions(final), final.to_pylist(), strict=True)) if final is not None else {}
+        return self.journaled(cell) | rows
 
     def answers(self, cell: str, samples: int) -> int:
-        """How many of a cell's samples are answered; no published file is read."""
-        return samples if self.is_done(cell) else len(self.journaled(cell))
+        """How many of the first samples of a cell are answered. A published file is read only beside a journal."""
+        if (final := self.count(cell)) >= samples:
+            return samples
+        journal = self.journaled(cell)
+        return min(samples, len(self.published(cell) | journal.keys()) if final and journal else final + len(journal))
+
+    def _final(self, cell: str) -> pa.Table | None:
+        if not self.is_published(cell):
+            return None
+        try:
+            return self.records(cell)
+        except MachineError as error:
+            path = self._parquet(cell)
+            path.replace(path.with_name(f"{path.name}.broken"))
+            self.log(cell, f"{error}; it is set aside, and the cell is run again")
+            return None
+
+    def _parquet(self, cell: str) -> Path:
+        return self._cells / f"{cell}.parquet"
 
     def append(self, records: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Add (cell, record) pairs to the cells' journals; the lines of one cell in one write."""
@@ -170,11 +221,14 @@ class Store:
                 # The first newline ends a line that a full disk or a crash may have torn.
                 file.write(("\n" + "\n".join(cell_lines) + "\n").encode())
 
-    def finish(self, cell: str, samples: Sequence[str], about: dict[str, Any]) -> None:
-        """Publish a complete cell: exactly one record a sample, in the order of `samples`."""
-        journal = self.journaled(cell)
+    def finish(self, cell: str, asked: Mapping[str, str], about: dict[str, Any]) -> None:
+        """Publish a complete cell: exactly one record a sample, in their order.
+
+        asked: sample -> digest of its question. Final records of other questions are dropped.
+        """
+        records = self.records_of(cell)
         try:
-            table = pa.Table.from_pylist([journal[sample] for sample in samples], schema=RECORD)
+            table = pa.Table.from_pylist([records[question] for question in asked.items()], schema=RECORD)
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise MachineError(
                 f"a journal of cell {cell} in {self._journal} holds what no run wrote: {error}",
@@ -182,11 +236,11 @@ class Store:
             ) from None
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
-        score = sum(table["score"].to_pylist()) / len(samples)
-        summary = {**about, "samples": len(samples), "score": score}
+        score = sum(table["score"].to_pylist()) / len(asked)
+        summary = {**about, "samples": len(asked), "score": score}
         publish(self._cells / f"{cell}.json", json.dumps(summary, indent=2).encode())
-        publish(self._cells / f"{cell}.parquet", sink.getvalue().to_pybytes())
-        self.log(cell, f"published: {len(samples)} samples, mean score {score:.4f}")
+        publish(self._parquet(cell), sink.getvalue().to_pybytes())
+        self.log(cell, f"published: {len(asked)} samples, mean score {score:.4f}")
 
     def summary(self, cell: str) -> dict[str, Any]:
         """What `finish` was told about a published cell, with its number of samples and mean score."""
@@ -197,26 +251,32 @@ class Store:
         return about
 
     def fail(self, cell: str, about: dict[str, Any]) -> None:
-        """Remember why a cell cannot be finished; it is left alone until it is forgiven, or its identity changes."""
+        """Remember why a cell cannot be finished; it is left alone until it is forgiven, or its identity changes.
+
+        about: kind and reason, and of how many samples it was asked.
+        """
         publish(self._cells / f"{cell}.failed.json", json.dumps(about, indent=2).encode())
 
     def failure(self, cell: str) -> dict[str, Any] | None:
-        """What `fail` remembered of a cell that is not done."""
+        """What `fail` remembered of a cell, unless it has published since all that it was asked then."""
         path = self._cells / f"{cell}.failed.json"
-        if self.is_done(cell) or not path.exists():
+        if not path.exists():
             return None
         about: dict[str, Any] = read_json(path, self.folder, CellFailure, "delete it and run again")
-        return about
+        return about if self.count(cell) < about.get("samples", 1) else None
 
     def forgive(self, cell: str) -> None:
         """Forget that a cell failed, so that it is tried again."""
         (self._cells / f"{cell}.failed.json").unlink(missing_ok=True)
 
     def sweep(self, cell: str) -> None:
-        """Remove the journals of a published cell, and what it failed with before."""
-        for path in self._journal.glob(f"{cell}.*.jsonl"):
-            path.unlink(missing_ok=True)
-        self.forgive(cell)
+        """Remove the journals of a cell, if all in them is published, and a failure that it has overcome."""
+        journals = list(self._journal.glob(f"{cell}.*.jsonl"))
+        if journals and self.journaled(cell).keys() <= self.published(cell):
+            for path in journals:
+                path.unlink(missing_ok=True)
+        if not self.failure(cell):
+            self.forgive(cell)
 
     def log(self, cell: str, text: str) -> None:
         """Add to a cell's log, with the time (UTC) and who writes."""
@@ -229,8 +289,14 @@ class Store:
 
     def records(self, cell: str) -> pa.Table:
         """The published records of a cell."""
-        path = self._cells / f"{cell}.parquet"
+        path = self._parquet(cell)
         try:
             return read_records(path, self.folder, RECORD)
         except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
             raise MachineError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
+
+
+def _questions(records: pa.Table) -> Iterator[Question]:
+    """Of final records; those of older versions do not say what was asked."""
+    digests = records["asked"].to_pylist() if "asked" in records.column_names else [""] * len(records)
+    return zip(records["sample"].to_pylist(), (digest or "" for digest in digests), strict=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tokenbench.comparison import Comparison
+    from tokenbench.comparison.looks import Looks
 
 __all__ = ["JoinedRuns"]
 
@@ -45,13 +46,13 @@ class JoinedRuns(Run):
         marked = (("A", self._a), ("B", self._b))
         return [{**f, "strategy": f"{mark}:{f['strategy']}"} for mark, run in marked for f in run.failures()]
 
-    def compare(self, margin: float = 1.0) -> Comparison:
+    def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
         """As of one run; where both hold vanilla, the pairs have a column ``at_noise_floor`` (see ``with_noise_floor``)."""
         from dataclasses import replace
 
         from tokenbench.comparison.noise import with_noise_floor
 
-        found = super().compare(margin)
+        found = super().compare(margin, look)
         return replace(found, pairs=with_noise_floor(found.pairs, "B:vanilla")) if self._flips else found
 
     def samples(self) -> pd.DataFrame:
@@ -59,10 +60,20 @@ class JoinedRuns(Run):
         return self._joined
 
     @cached_property
+    def _looked(self) -> tuple[pd.DataFrame, Looks]:
+        from tokenbench.store.looking import rejoined
+
+        return rejoined(self.whole(), [run._looked[1] for run in (self._a, self._b)])
+
+    def _remember(self, samples: pd.DataFrame) -> None:
+        for run in (self._a, self._b):
+            run._remember(run._looked[0])
+
+    @cached_property
     def _joined(self) -> pd.DataFrame:
         import pandas as pd
 
-        a, b = self._a.whole(), self._b.whole()
+        a, b = self._a._looked[0], self._b._looked[0]
         asked = [rows[[*SAMPLE, *ASKED]].drop_duplicates(SAMPLE) for rows in (a, b)]
         common = asked[0].merge(asked[1], on=SAMPLE, suffixes=("", "_b"))
         if common.empty:

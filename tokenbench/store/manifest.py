@@ -14,6 +14,9 @@ Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 CellId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 
 
+Count = Annotated[int, Field(ge=0)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -28,6 +31,7 @@ class _Identity(_Part):
 
 class _Cell(_Identity):
     id: CellId
+    samples: Count | None = None
     parts: dict[str, str]
 
 
@@ -47,11 +51,28 @@ class _Spec(_Part):
     device: Name
     dtype: Literal["float32", "bfloat16", "float16"]
     attention: Name
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    until: Literal["", "decided"] = ""
+    looks: Annotated[int, Field(ge=1)] = 1
+    spending: Literal["", "obrien-fleming", "pocock"] = ""
 
 
 class _Task(_Part):
     unit_rule: Literal["mean", "all", "mean+all"]
-    samples: Annotated[int, Field(ge=0)]
+    samples: Count
+    of: Count | None = None
+
+
+class _Plan(_Part):
+    looks: Annotated[int, Field(ge=1)]
+    spending: Literal["obrien-fleming", "pocock"]
+    maximum: dict[Name, Count]
+    samples: dict[Name, list[Count]]
+
+
+class _Look(_Part):
+    time: Name
+    samples: dict[Name, Count]
 
 
 class _Model(_Part):
@@ -76,6 +97,8 @@ class Manifest(Versioned):
     versions: dict[str, Any] = {}
     hardware: dict[str, Any] = {}
     notes: list[str] = []
+    plan: _Plan | None = None
+    looks: list[_Look] = []
 
 
 class CellSummary(_Part):
@@ -90,3 +113,4 @@ class CellFailure(_Identity):
 
     kind: Name
     reason: str
+    samples: Count = 1

@@ -13,7 +13,7 @@ from tokenbench.store.foreign import ordinary
 __all__ = ["read_records"]
 
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
-LATER = ("unit", "stratum", "lattice", "text_tokens", "seconds")  # which files of older versions lack
+LATER = ("unit", "stratum", "asked", "lattice", "text_tokens", "seconds")  # which files of older versions lack
 LATTICE = 4  # frames, height, width, leading tokens
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,12 @@ from tokenbench.store.manifest import Versioned
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
     from tokenbench.comparison import Comparison
+    from tokenbench.comparison.looks import Looks
     from tokenbench.plugins import Registry
     from tokenbench.suite import Sample
 
@@ -82,8 +84,8 @@ class Run:
 
         frames = []
         for cell in self.manifest["cells"]:
-            if self._store.is_done(cell["id"]):
-                frame = self._store.records(cell["id"]).to_pandas()
+            if self._store.is_published(cell["id"]):
+                frame = self._store.records(cell["id"]).to_pandas().drop(columns="asked", errors="ignore")
                 if "lattice" not in frame:  # records of an older version
                     frame["lattice"] = None
                 for position, column in enumerate(IDENTITY):
@@ -107,7 +109,8 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """The manifest with the failures, and time and memory where measured: all that is known of the run but its scores."""
-        return {**self.manifest, "failures": self.failures(), "bench": self.bench()}
+        notes = [*self.manifest.get("notes", []), *self._looks_said()]
+        return {**self.manifest, "notes": notes, "failures": self.failures(), "bench": self.bench()}
 
     def bench(self) -> list[dict[str, Any]]:
         """What `tokenbench bench -o RUN` measured, a dict a model (see `docs/efficiency.md`); empty if it did not run.
@@ -136,7 +139,7 @@ class Run:
         rows = [
             {name: cell[name] for name in IDENTITY} | {"metric": metric, "value": value, "samples": summary["samples"]}
             for cell in self.manifest["cells"]
-            if self._store.is_done(cell["id"])
+            if self._store.is_published(cell["id"])
             for summary in (self._store.summary(cell["id"]),)
             for metric, value in summary.get("official", {}).items()
         ]
@@ -149,9 +152,12 @@ class Run:
 
     def whole(self) -> pd.DataFrame:
         """`samples` without the tasks that vanilla failed on, and without the strategies and budgets that failed on any other."""
+        return self._without(self.failures())
+
+    def _without(self, failures: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         import pandas as pd
 
-        samples, failures = self.samples(), self.failures()
+        samples = self.samples()
         task, arm = ["model", "task"], ["model", "strategy", "budget"]
         gone = {tuple(f[name] for name in task) for f in failures if f["strategy"] == VANILLA}
         lost = {tuple(f[name] for name in arm) for f in failures if tuple(f[name] for name in task) not in gone}
@@ -160,17 +166,83 @@ class Run:
                 samples = samples[~pd.MultiIndex.from_frame(samples[columns]).isin(names)]
         return samples
 
-    def compare(self, margin: float = 1.0) -> Comparison:
+    def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
         """The run's cells compared, unit by unit: intervals, retention, paired verdicts. What failed on any task is left out.
 
-        margin: loss in points of retention, declared beforehand, that is of no importance.
+        To see verdicts is a look at the run. It is remembered in run.json, if that can be written, unless an earlier look saw the
+        same samples; intervals and p values allow for all looks so far.
+
+        margin: loss in points of retention, declared beforehand, that is of no importance; the run's own unless given.
+        look: as it was at that look of a run that stops when it is decided, counted from 1.
 
         Raises UsageError if nothing is left to compare.
         """
         from tokenbench.comparison import compare
 
-        samples = self.whole()
+        samples, looks = self._looked if look is None else self._looked_then(look)
         if not len(samples):
             raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
+        self._remember(samples)
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
-        return compare(by_unit(samples.assign(kept=samples["kept"].map(len)), rules), margin=margin)
+        margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
+        return compare(by_unit(samples.assign(kept=samples["kept"].map(len)), rules), margin=margin, looks=looks)
+
+    def scores(self) -> pd.DataFrame:
+        """Mean scores without intervals or verdicts: a glance at the run that is no look.
+
+        Columns: model, strategy, budget, task, samples (how many), score (0 to 1).
+        """
+        rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
+        samples = self.samples()
+        if not len(samples):
+            raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
+        units = by_unit(samples.assign(kept=samples["kept"].map(len)), rules)
+        cell = ["model", "strategy", "budget", "task"]
+        means = (
+            units.groupby([*cell, units["stratum"].fillna("")], sort=False)["score"]
+            .mean()
+            .groupby(cell, sort=False)
+            .mean()
+        )
+        count = units.groupby(cell, sort=False)["sample"].nunique()
+        return count.rename("samples").to_frame().join(means).reset_index()
+
+    @cached_property
+    def _looked(self) -> tuple[pd.DataFrame, Looks]:
+        """The samples that can be compared, with the column of the looks that saw them; and these looks, this one included."""
+        from tokenbench.store.looking import looked
+
+        return looked(self.whole(), self.manifest)
+
+    def _looked_then(self, look: int) -> tuple[pd.DataFrame, Looks]:
+        """The same at an earlier look: what failed later had not failed then."""
+        from tokenbench.comparison.looks import seen
+        from tokenbench.store.looking import looked
+
+        sizes = self.manifest["plan"]["samples"]
+        failures = [f for f in self.failures() if f.get("samples", 1) <= sizes[f["task"]][look - 1]]
+        samples, looks = looked(self._without(failures), self.manifest)
+        return seen(samples, look), looks.until(look)
+
+    def _remember(self, samples: pd.DataFrame) -> None:
+        """That verdicts on these samples are shown now."""
+        from tokenbench.store.looking import is_known, new_look
+
+        found = new_look(samples)
+        if is_known([own["samples"] for own in self.manifest.get("looks", [])], found["samples"]):
+            return
+        with suppress(OSError):  # somebody else's folder: who looks there does not change what its owner may say
+            self._store.look(lambda looks: is_known([own["samples"] for own in looks], found["samples"]), found)
+
+    def _looks_said(self) -> list[str]:
+        """What a reader has to know of the looks."""
+        from tokenbench.store.looking import sentence
+
+        samples, looks = self._looked
+        if not len(samples):
+            return []
+        cells, tasks = self.manifest["cells"], self.manifest["tasks"]
+        answers = sum(self._store.count(cell["id"]) for cell in cells)
+        planned = sum(tasks[cell["task"]]["samples"] for cell in cells)
+        said = sentence(looks, answers, planned)
+        return [said] if said else []

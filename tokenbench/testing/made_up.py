@@ -75,7 +75,7 @@ def _run(folder: Path, kind: MadeUp) -> Run:
             continue
         records = list(_records(kind, cell, right, at))
         store.append((cell.id, record) for record in records)
-        store.finish(cell.id, [record["sample"] for record in records], {**cell.names, "official": {}})
+        store.finish(cell.id, {record["sample"]: "" for record in records}, {**cell.names, "official": {}})
         store.sweep(cell.id)
     run = _MadeUpRun(folder)
     run.asked = _questions(kind)
@@ -127,7 +127,7 @@ def _manifest(kind: MadeUp, cells: Sequence[Cell]) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
-        **packed(cells),
+        **packed(cells, {cell.id: IMAGES for cell in cells}),
         "tasks": {task: {"unit_rule": "mean", "identity": "", "samples": IMAGES} for task in kind.tasks},
         "models": dict.fromkeys(kind.models, about),
         "versions": {"tokenbench": "0", "python": "3", "torch": "2", "transformers": "5"},

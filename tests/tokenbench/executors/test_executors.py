@@ -20,7 +20,9 @@ from tokenbench.executors import units
 from tokenbench.executors.options import executor_of
 from tokenbench.executors.slurm import Slurm
 from tokenbench.plugins import registry
-from tokenbench.runner.work import works_of
+from tokenbench.runner.api import _parsed
+from tokenbench.runner.work import left_of, works_of
+from tokenbench.store.directory import Store
 
 LONG = [
     *("--strategies", "fastv,clse", "--budgets", "1/9", "--tasks", "attribute,counting"),
@@ -35,15 +37,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_units_cover_every_batch_once() -> None:
-    options = dict.fromkeys(("tasks", "models", "data", "tasks_dir"), ())
-    more = {"suite": "image", "floors": False, "match": "nominal", "limit": 5, "batch_size": 2, "device": "cpu"}
-    lists = {"strategies": [["fastv"]], "budgets": [["1/9"]], "seeds": [["0"]]}
-    spec = spec_of({**options, **more, **lists, "dtype": "float32", "attention": "sdpa"}, registry())
-    works = works_of(spec, registry())
+def test_units_cover_every_batch_once(tmp_path: Path) -> None:
+    few = {"strategies": "fastv", "budgets": "1/9", "seeds": 0, "floors": False, "limit": 5, "batch_size": 2}
+    works = works_of(spec_of(_parsed({**few, "device": "cpu"}), registry()), registry())
+    left = {name: left_of(work, Store(tmp_path)) for name, work in works.items()}
+    assert sum(batch.answers for batch in left["toy-llava"]) == 6 * 5 * 2  # tasks, samples, vanilla and fastv
     for workers in (1, 2, 7, 100):
-        found = [(unit.model, batch) for unit in units(works, workers) for batch in range(unit.start, unit.stop)]
-        assert found == [(name, batch) for name, work in works.items() for batch in range(len(work.batches))]
+        found = [(unit.model, batch) for unit in units(left, workers) for batch in range(unit.start, unit.stop)]
+        assert found == [(name, batch) for name, batches in left.items() for batch in range(len(batches))]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """One interval a comparison: it agrees with its test, never gets better with one more lost answer, and stays within what is possible."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,7 +34,7 @@ def test_one_more_lost_answer_never_makes_a_limit_or_a_verdict_better(images, qu
     assert (np.diff(lows) < 1e-9).all()
     # The critical value of so few images is a quantile of random signs: equal limits may differ by its last digits.
     assert (np.diff(highs) < 0.02).all()
-    assert all(BADNESS.index(a) <= BADNESS.index(b) for a, b in zip(kinds, kinds[1:], strict=False))
+    assert all(BADNESS.index(a) <= BADNESS.index(b) for a, b in pairwise(kinds))
     assert kinds[0] in (Kind.NOT_DECIDED, Kind.EQUIVALENT)
 
 

@@ -36,7 +36,7 @@ def test_sign_flip_of_single_pairs_is_mcnemar():
 
 def test_a_large_mcnemar_table():
     vector = VECTORS["mcnemar_agresti"]
-    b, c, n = vector["b"], vector["c"], vector["n"]
+    b, c = vector["b"], vector["c"]
     found = sign_flip(np.repeat([1.0, -1.0], [b, c]))
     assert found.p == pytest.approx(vector["exact"], rel=1e-9)
     assert found.statistic == pytest.approx(abs(vector["z0"]), abs=vector["tol_z"])
