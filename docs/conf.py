@@ -7,6 +7,8 @@ from tokenbench import __version__
 
 sys.path.insert(0, str(Path(__file__).with_name("_ext")))
 
+from versions import versions  # in _ext
+
 project = "TokenBench"
 author = "the TokenBench authors"
 copyright = author
@@ -23,7 +25,8 @@ extensions = [
 exclude_patterns = ["_build"]
 default_role = "code"
 highlight_language = "text"
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["deflist", "substitution"]
+myst_substitutions = versions()
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"

@@ -12,12 +12,13 @@ import click
 from tokenbench import __version__
 from tokenbench.bench.command import bench
 from tokenbench.commands.checking import check
-from tokenbench.commands.comparing import claims, compare, plan
+from tokenbench.commands.comparing import claims, compare
 from tokenbench.commands.costing import cost
 from tokenbench.commands.diagnosis import doctor
 from tokenbench.commands.exporting import export
 from tokenbench.commands.judging import judge
 from tokenbench.commands.listing import list_, show
+from tokenbench.commands.planning import plan
 from tokenbench.commands.reporting import report
 from tokenbench.commands.running import resume, run
 from tokenbench.commands.status import status

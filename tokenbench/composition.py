@@ -40,6 +40,10 @@ class Composed(Strategy):
         return self.scorer.stochastic
 
     @property
+    def seed_scope(self) -> Literal["sample", "run"]:  # type: ignore[override]
+        return self.scorer.seed_scope
+
+    @property
     def merges(self) -> bool:  # type: ignore[override]
         return self.scorer.merges or self.merger is not None
 

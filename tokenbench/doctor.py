@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +19,14 @@ from packaging.specifiers import SpecifierSet
 
 from tokenbench.hookspecs import KINDS
 from tokenbench.plugins import Registry
+from tokenbench.tested import NAME, declared, install, installed, untested
 
 __all__ = ["Finding", "findings"]
 
 GB = 2**30
-NAME = "tokenbench"
+ABSENT = "not installed"
 NO_PRUNING = ("test", "docs")  # extras of those who change TokenBench itself
+MOST_NAMED = 8  # libraries in one line
 PAIR = "import torch, torchvision; torchvision.ops.nms; print(torch.__version__, torchvision.__version__)"
 DEVICES = (
     "import json, torch; print(json.dumps({'built': torch.version.cuda, 'names':"
@@ -50,6 +52,7 @@ def findings(folder: Path) -> Iterator[Finding]:
     """Everything that a run depends on. folder: where runs would be written."""
     yield _python()
     yield from _libraries()
+    yield _tested()
     yield _pair()
     yield _gpu()
     yield _memory()
@@ -68,21 +71,29 @@ def _python() -> Finding:
 
 def _libraries() -> Iterator[Finding]:
     """One finding a library that is missing or too old or new, or one for all."""
-    needed = [requirement for requirement, extra in _requirements() if not extra]
+    needed = declared(NAME)
     wrong = [finding for requirement in needed if (finding := _library(requirement))]
     yield from wrong or [Finding("libraries", "ok", f"all {len(needed)} in the declared ranges")]
 
 
 def _library(requirement: Requirement) -> Finding | None:
     """What is wrong with a library, if anything."""
-    fix = f'pip install "{requirement.name}{requirement.specifier}"'
-    try:
-        there = version(requirement.name)
-    except PackageNotFoundError:
-        return Finding(requirement.name, "FAIL", "not installed", fix)
+    there = installed(requirement.name)
+    if not there:
+        return Finding(requirement.name, "FAIL", ABSENT, install())
     if requirement.specifier.contains(there, prereleases=True):
         return None
-    return Finding(requirement.name, "FAIL", f"{there}, needed is {requirement.specifier}", fix)
+    return Finding(requirement.name, "FAIL", f"{there}, needed is {requirement.specifier}", install())
+
+
+def _tested() -> Finding:
+    """Versions that no test has seen. They may work, but a release of a library has changed numbers before."""
+    extras = [extra for extra, needed in _extra_requirements().items() if _there(needed)]
+    others = [f"{name} {there} (tested: {tested})" for name, there, tested in untested(extras)]
+    if not others:
+        return Finding("tested versions", "ok", "all libraries are installed as they were tested")
+    named = ", ".join(others[:MOST_NAMED]) + (f", and {len(others) - MOST_NAMED} more" if others[MOST_NAMED:] else "")
+    return Finding("tested versions", "warn", f"installed in other versions: {named}", install(*extras))
 
 
 def _pair() -> Finding:
@@ -148,17 +159,12 @@ def _hub() -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     """What is optional, there or not."""
-    extras: dict[str, list[Requirement]] = {}
-    for requirement, extra in _requirements():
-        if extra and extra not in NO_PRUNING:
-            extras.setdefault(extra, []).append(requirement)
-    for extra, needed in extras.items():
+    for extra, needed in _extra_requirements().items():
         wrong = [finding for requirement in needed if (finding := _library(requirement))]
-        how = f'pip install "{NAME}[{extra}]"'
-        if all(finding.found == "not installed" for finding in wrong) and wrong:
-            yield Finding(f"extra {extra}", "ok", "not installed", how)
+        if not _there(needed):
+            yield Finding(f"extra {extra}", "ok", ABSENT, install(extra))
         elif wrong:
-            yield Finding(f"extra {extra}", "warn", "; ".join(f"{w.what} {w.found}" for w in wrong), how)
+            yield Finding(f"extra {extra}", "warn", "; ".join(f"{w.what} {w.found}" for w in wrong), install(extra))
         else:
             yield Finding(f"extra {extra}", "ok", "installed")
 
@@ -179,18 +185,19 @@ def _plugins() -> Iterator[Finding]:
                     f"{kind} {name}", "warn", f"registered by {' and '.join(brings)}", "uninstall one of them"
                 )
     loaded = sum(not plugin.error for plugin in known.plugins)
-    yield Finding("plug-ins", "ok" if loaded else "FAIL", f"{loaded} loaded", "" if loaded else f"pip install {NAME}")
+    yield Finding("plug-ins", "ok" if loaded else "FAIL", f"{loaded} loaded", "" if loaded else install())
 
 
-def _requirements() -> Iterator[tuple[Requirement, str]]:
-    """What is declared, with the extra that asks for it, if it is one."""
+def _extra_requirements() -> dict[str, list[Requirement]]:
+    """What each extra adds, those left out that are not for pruning."""
     extras = metadata(NAME).get_all("Provides-Extra") or []
-    for requirement in map(Requirement, requires(NAME) or ()):
-        marker = requirement.marker
-        if marker is None or marker.evaluate({"extra": ""}):
-            yield requirement, ""
-        else:
-            yield from ((requirement, extra) for extra in extras if marker.evaluate({"extra": extra}))
+    return {extra: declared(NAME, extra) for extra in extras if extra not in NO_PRUNING}
+
+
+def _there(needed: list[Requirement]) -> bool:
+    """Whether any library is installed that only the extra asks for; what it bounds more tightly is always there."""
+    always = {requirement.name for requirement in declared(NAME)}
+    return any(installed(requirement.name) for requirement in needed if requirement.name not in always)
 
 
 def _tried(code: str) -> tuple[int, str, str]:

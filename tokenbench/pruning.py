@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
 from typing import Any
-
-from torch import nn
 
 from tokenbench.backbone import Backbone
 from tokenbench.budget import Budget
-from tokenbench.engine import Layout, Plan, Pruner, Watch, Wish, cache_name
+from tokenbench.engine import Plan, Pruner, Watch, Wish, before, replaced
 from tokenbench.errors import UsageError
 from tokenbench.naming import parse_strategy
 from tokenbench.plugins import Registry, registry
+from tokenbench.prompts import Prompts
 from tokenbench.strategy import Strategy
+from tokenbench.wrapped import stock_in, uncompiled
 
 __all__ = ["attached", "backbone_for", "backbone_of", "pruned"]
 
@@ -35,20 +35,27 @@ def pruned(
             model.generate(**inputs)
         pruning.rows[0].kept  # ordinals of the visual tokens that stayed
 
-    model: a stock transformers model of an architecture some registered backbone serves, on any device.
+    model: a stock transformers model of an architecture some registered backbone serves, on any device, or a wrapper around one
+    (PEFT, Accelerate, torch.compile, your own). What is compiled runs uncompiled inside.
     strategy: a name with parameters (`"clse:temp=0.2"`), or a Strategy. budget: `"1/3"`, `"33%"`, `0.334` or `192`.
     seed, keys: for stochastic strategies; keys name the samples, one a row, so that a draw does not depend on the batch.
 
-    Raises UsageError for an unknown strategy, a bad budget, or a model that cannot be pruned. When the context ends the
+    The choice is made once a prompt: inside generate() that is what generate() was given, outside of it what a forward is given.
+    A KV cache that was pruned goes on inside such a context alone. Raises UsageError for an unknown strategy, a bad budget, a model
+    that cannot be pruned or is being pruned already, and for a forward that cannot be pruned rightly. When the context ends the
     model is as it was.
     """
-    backbone = backbone_for(model, registry())
-    method = parse_strategy(strategy, registry()).strategy if isinstance(strategy, str) else strategy
+    known = registry()
+    stock = stock_in(
+        model, {kind for name in known.names("backbones") for kind in known.get("backbones", name).model_types}
+    )
+    backbone = backbone_for(stock, known)
+    method = parse_strategy(strategy, known).strategy if isinstance(strategy, str) else strategy
     allowed = budget if isinstance(budget, Budget) else Budget.parse(budget)
-    depth = len(backbone.decoder(model).layers)  # type: ignore[arg-type]
+    depth = len(backbone.decoder(stock).layers)  # type: ignore[arg-type]
     plan = Plan.make(method, allowed, depth, seed)
     plans = [plan] if keys is None else [plan.of(key) for key in keys]
-    with attached(model, backbone, plans) as pruner:
+    with uncompiled(), attached(stock, backbone, plans) as pruner:
         yield pruner
 
 
@@ -60,37 +67,30 @@ def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[
     """
     wish = Wish.of(stage for plan in plans for stage in plan.typical)
     encoders = backbone.encoders(model) if wish.anything else []
-    with Pruner(backbone.decoder(model), plans) as pruner, Watch(encoders, wish) as watch:
+    with Pruner(backbone.decoder(model), plans) as pruner, Watch(encoders, wish) as watch, ExitStack() as undo:
+        prompts = Prompts(model, backbone, pruner, watch)
+        undo.callback(before(model.base_model, prompts.look))
+        if hasattr(model, "generate"):
+            own = model.generate
+            undo.callback(replaced(model, "generate", wraps(own)(partial(prompts.generate, own))))
+        if hasattr(model, "loss_function"):
+            undo.callback(_refusing_labels(model, pruner))
+        yield pruner
 
-        def find_visual_tokens(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            ids = kwargs.get("input_ids", args[0] if args else None)
-            cache = kwargs.get(cache_name(kwargs))
-            started = cache is not None and cache.get_seq_length() > 0
-            if ids is None:
-                if not started:
-                    raise UsageError(
-                        "pruning needs input_ids, to see where the visual tokens are", "do not pass inputs_embeds"
-                    )
-                return
-            if started and ids.shape[1] == 1:
-                return
-            visual = backbone.visual(model, ids)
-            if not bool(visual.any()):
-                return
-            if started:
-                raise UsageError(
-                    "images cannot be added to a conversation whose KV cache was pruned", "start a new cache"
-                )
-            encoded = partial(watch.rows, ids, visual, model.config.image_token_id) if pruner.frames is None else None
-            pruner.layout = Layout(
-                visual, partial(backbone.grids, model, ids), encoded or (lambda: pruner.frames or ())
+
+def _refusing_labels(model: Any, pruner: Pruner) -> Any:
+    """Labels have a column for every token of the prompt, and would be held against the wrong ones. Returns what undoes it."""
+    own = model.loss_function
+
+    def loss(*args: Any, **kwargs: Any) -> Any:
+        if pruner.shorter:
+            raise UsageError(
+                "labels do not fit a pruned prompt: it has fewer tokens than they have columns",
+                "run the prompt without its answer, then the answer on the KV cache, and take the loss of these logits",
             )
+        return own(*args, **kwargs)
 
-        hook = model.base_model.register_forward_pre_hook(find_visual_tokens, with_kwargs=True)
-        try:
-            yield pruner
-        finally:
-            hook.remove()
+    return replaced(model, "_loss_function", loss)
 
 
 def backbone_for(model: Any, known: Registry) -> Backbone:

@@ -185,6 +185,8 @@ class Strategy(BaseModel):
     trim: the tokens dropped are also removed from the KV cache of earlier layers.
     positions: position ids of what follows a stage: "original", or "compact" (renumbered without gaps).
     stochastic: its answers depend on the seed, so that it runs once for every seed.
+    seed_scope: what one draw may move, for the statistics: "sample" if it draws from `view.generator` alone, which is every sample's own;
+        "run" if a draw may be shared by several samples (one mask for a whole run), which takes more seeds and wider intervals.
     merges: `select` returns new hidden states.
     budgeted: it takes a budget; one that does not runs once.
     """
@@ -194,6 +196,7 @@ class Strategy(BaseModel):
     trim: ClassVar[bool] = False
     positions: ClassVar[Literal["original", "compact"]] = "original"
     stochastic: ClassVar[bool] = False
+    seed_scope: ClassVar[Literal["sample", "run"]] = "run"
     merges: ClassVar[bool] = False
     budgeted: ClassVar[bool] = True
 

@@ -1,13 +1,15 @@
 """Error rates and coverage of the product's own decisions on made-up data with a known truth.
 
-python -m benchmarks.simulations [--runs 2000] [--processes 2] [--tables TEXT]     prints the tables of docs/simulations.md
+`python -m benchmarks.simulations [--runs 2000] [--processes 2] [--tables TEXT] [--seconds N]` prints the tables of docs/simulations.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Iterator
+from itertools import islice
 from math import sqrt
 from multiprocessing import Pool
 
@@ -18,7 +20,7 @@ from benchmarks.simulations.settings import Setting, settings
 from tokenbench.comparison.verdicts import against_vanilla
 from tokenbench.statistics import family
 
-CHUNK = 50
+CHUNK = 20
 
 
 def several(work: tuple[int, int, int]) -> tuple[int, list[dict[str, float]]]:
@@ -58,21 +60,28 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--tables", default="", help="only tables whose title holds this")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing new after so many seconds")
     options = parser.parse_args()
+    begin = time.monotonic()
     chosen = [at for at, row in enumerate(ROWS) if options.tables.lower() in row.table.lower()]
-    work = [
-        (at, first, min(CHUNK, total - first))
-        for at in chosen
-        for total in (max(CHUNK, int(options.runs * ROWS[at].weight)),)
-        for first in range(0, total, CHUNK)
-    ]
+    totals = {at: max(CHUNK, int(options.runs * ROWS[at].weight)) for at in chosen}
+    # All settings go on together, so that each has its share of the runs whenever time is up.
+    chunks = [(at, first) for at in chosen for first in range(0, totals[at], CHUNK)]
+    chunks.sort(key=lambda chunk: chunk[1] / totals[chunk[0]])
+    work = ((at, first, min(CHUNK, totals[at] - first)) for at, first in chunks)
     outcomes: dict[int, list[dict[str, float]]] = {at: [] for at in chosen}
     with Pool(options.processes) as pool:
-        for at, found in pool.imap_unordered(several, work):
+        due = (one for one in work if time.monotonic() - begin < options.seconds)
+        waiting = [pool.apply_async(several, (one,)) for one in islice(due, 4 * options.processes)]
+        while waiting:
+            at, found = waiting.pop(0).get()
             outcomes[at] += found
+            waiting += [pool.apply_async(several, (one,)) for one in islice(due, 1)]
     table = ""
     for at in chosen:
         row = ROWS[at]
+        if not outcomes[at]:
+            continue
         names = list(outcomes[at][0])
         if row.table != table:
             table = row.table

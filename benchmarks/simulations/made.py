@@ -56,10 +56,10 @@ def spoiled(rng, sizes, accuracy, cells, *, flip=0.0, loss=0.0, whole=0.0, parti
     return np.hstack([right, np.where(struck(loss), 0.0, scores)])
 
 
-def differences(tasks, pairs, scale=Scale.RETENTION, cell=None, counted=None):
-    """Contrasts of cells over tasks."""
+def differences(tasks, pairs, scale=Scale.RETENTION, cell=None, counted=None, images=None):
+    """Contrasts of cells over tasks; ``images`` there are in all, where more may be seen later."""
     cell = np.arange(tasks[0].sums.shape[1]) if cell is None else np.asarray(cell)
-    images = 1 + max(int(task.index.max()) for task in tasks)
+    images = images or 1 + max(int(task.index.max()) for task in tasks)
     return contrasts(tasks, cell, pairs, scale, images, counted)
 
 

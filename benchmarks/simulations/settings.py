@@ -163,7 +163,7 @@ def many_looks(spending, shares, stop, effects, whole=0.2):
         for number, share in enumerate(shares):
             seen = [_first(task, share) for task in tasks]
             pairs = [(at + 1, 0) for at in running]
-            looks.append(Look(differences(seen, pairs), share, np.array(running), number))
+            looks.append(Look(differences(seen, pairs, images=start), share, np.array(running), number))
             answers += (share - (shares[number - 1] if number else 0.0)) * len(running)
             found = family(looks, spending, resamples=SIGNS, seed=seed)
             if stop:
@@ -238,7 +238,7 @@ def margins() -> Iterator[Setting]:
     ):
         for cells in (1, 4):
             name = f"{tasks} task{'s' * (tasks > 1)} of {images:,} single images, family of {cells}"
-            yield Setting(margin, name, at_the_margin(tasks, images, 1, cells, loss=0.01))
+            yield Setting(margin, name, at_the_margin(tasks, images, 1, cells, loss=0.01), 2.0)
     for tasks, images, whole in (
         (1, 300, 1.0),
         (1, 600, 1.0),
@@ -328,7 +328,7 @@ def reports_and_looks() -> Iterator[Setting]:
         for stop in (False, True):
             for effects in ((0, 0, 0, 0), (2, 5, 10, 30)):
                 name = f"{label}, {'stopped when decided' if stop else 'all looks'}, losses {effects}"
-                yield Setting("Five looks", name, many_looks(spending, FIVE, stop, effects), 0.5)
+                yield Setting("Five looks", name, many_looks(spending, FIVE, stop, effects), 0.4)
 
 
 def settings() -> Iterator[Setting]:

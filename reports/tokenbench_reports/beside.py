@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tokenbench.claims import beside
+from tokenbench.claims import NARROW, SAME_IMAGES, beside
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench_reports.table import Table
 from tokenbench_reports.wording import NOTHING, interval, number, percent
@@ -54,6 +54,7 @@ def _ratio(ratio: Mapping[str, float | None]) -> str:
 def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
     """What papers print for these cells, beside what was measured; no table where the ledger holds nothing of the kind."""
     found = beside(comparison, run)
+    found = found[found["model"] == model]
     rows = [
         [
             *(str(row[name]) for name in ("strategy", "budget", "task")),
@@ -62,7 +63,24 @@ def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> 
             str(row["source"]),
             f"{row['verdict']}: {row['why']}" if row["why"] else str(row["verdict"]),
         ]
-        for row in found[found["model"] == model].to_dict("records")
+        for row in found.to_dict("records")
     ]
-    headers = ["strategy", "budget", "task", "published", "measured [95 % CI]", "source", "verdict"]
-    return [Table("Published retention % beside measured (intervals pointwise)", headers, rows, 3)] if rows else []
+    headers = ["strategy", "budget", "task", "published", "measured [limits]", "source", "verdict"]
+    title, note = "Published retention % beside measured", _yardstick(set(found["yardstick"]))
+    return [Table(title, headers, rows, 3, note=note)] if rows else []
+
+
+def _yardstick(used: set[str]) -> str:
+    """How verdicts on published numbers are reached."""
+    limits = (
+        "The limits say where a run of the same models on the same images lands in 95 % of cases, by the A/A check: vanilla ran twice, and "
+        "strategies are taken to flip as often."
+        if SAME_IMAGES in used
+        else "The limits are the 95 % interval of the retention, which is for new images. Papers used the same images, so that a closer look needs an A/A check: run it "
+        "twice, then tokenbench compare A B."
+    )
+    return (
+        "Retention is compared, since it does not depend on a benchmark's scale. Reproduced: the published number lies within "
+        f"the limits, and they are no wider than ± {100 * NARROW:g} points; undecided: it lies within wider ones; not reproduced: it lies outside, its "
+        f"rounding allowed for. {limits}"
+    )

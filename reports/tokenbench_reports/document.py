@@ -277,8 +277,8 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
         f"seed {comparison.seed}.",
     ]
     notes[1:1] = _looks(comparison)
-    if hard := _margin_power(comparison):
-        notes.insert(3, hard)
+    if hard := _margin_power(comparison) + _samples_needed(comparison):
+        notes.insert(3, hard.strip())
     return notes + [text for text in (_facts(run, "versions"), _facts(run, "hardware")) if text]
 
 
@@ -303,20 +303,28 @@ def _margin_power(comparison: Comparison) -> str:
     )
 
 
+def _samples_needed(comparison: Comparison) -> str:
+    """How many samples would decide what is open; of the pairs that are, the fewest and the most."""
+    needed = comparison.pairs["samples_needed"].dropna()
+    if needed.empty:
+        return ""
+    span = dict.fromkeys(f"{number:,.0f}" for number in (needed.min(), needed.max()))
+    return (
+        f" To decide what is not decided here would take about {' to '.join(span)} samples, with tasks as large in proportion as "
+        f"here: so many show a strategy without any loss to be non-inferior within {comparison.margin:g} with a power of 80 %."
+    )
+
+
 def _looks(comparison: Comparison) -> list[str]:
-    """How often verdicts were shown while the data grew, and what that costs."""
+    """What it costs that a run may be extended; how often it was looked at stands among the run's own notes."""
     looks = comparison.looks
-    if looks is None or (len(looks) == 1 and looks.declared):
+    if looks is None or looks.declared:
         return []
-    if looks.declared:
-        return [
-            f"This is look {len(looks)} of {looks.planned or len(looks)} that were planned; the error is spent over them "
-            f"({looks.spending}), and intervals hold over all looks, whenever the run stops."
-        ]
+    spent = 100 * comparison.alpha * len(looks) / (len(looks) + 1)
     return [
-        f"Verdicts were shown {counted(len(looks), 'time')} while the run grew, and no maximum was declared: look j may bring the "
-        f"error that was spent to {100 * comparison.alpha:g} % × j / (j + 1), so that a run may be extended at any time. Intervals "
-        "hold over all looks."
+        f"The run holds only the first samples of each task and may be extended at any time, so that error is left for later looks: up to "
+        f"look {len(looks)}, {spent:.3g} % of the {100 * comparison.alpha:g} % is spent (look j may bring it to {100 * comparison.alpha:g} % × j / (j + 1)). Intervals "
+        "hold over all looks, those to come included, and are wider than those of a run of the whole suite."
     ]
 
 

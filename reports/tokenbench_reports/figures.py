@@ -13,6 +13,7 @@ from tokenbench.comparison.panel import budget_size
 from tokenbench.errors import MachineError, printable
 from tokenbench.report import Report
 from tokenbench.store.run import Run
+from tokenbench.tested import install
 from tokenbench_reports.standing import Standing, standings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class FiguresReport(Report):
         try:
             import matplotlib
         except ImportError:
-            raise MachineError("figures need matplotlib", 'pip install "tokenbench[figures]"') from None
+            raise MachineError("figures need matplotlib", install("figures")) from None
         target = folder / "figures"
         target.mkdir(exist_ok=True)
         written = []

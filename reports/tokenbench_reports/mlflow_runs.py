@@ -14,6 +14,7 @@ from tokenbench.comparison import MEAN, Comparison
 from tokenbench.errors import MachineError
 from tokenbench.report import Report
 from tokenbench.store.run import Run
+from tokenbench.tested import install
 
 LONGEST = 500
 
@@ -30,7 +31,7 @@ class MlflowReport(Report):
             import sqlalchemy  # noqa: F401  # the slim mlflow comes without it, and without its database
             from mlflow import MlflowClient
         except ImportError:
-            raise MachineError("the report format mlflow needs mlflow", 'pip install "tokenbench[mlflow]"') from None
+            raise MachineError("the report format mlflow needs mlflow", install("mlflow")) from None
         logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every table it makes
         target = folder / "mlflow"
         target.mkdir(exist_ok=True)

@@ -10,6 +10,7 @@ from tokenbench.comparison import MEAN, Comparison
 from tokenbench.errors import MachineError
 from tokenbench.report import Report
 from tokenbench.store.run import Run
+from tokenbench.tested import install
 
 
 class WandbReport(Report):
@@ -23,7 +24,7 @@ class WandbReport(Report):
         try:
             import wandb
         except ImportError:
-            raise MachineError("the report format wandb needs wandb", 'pip install "tokenbench[wandb]"') from None
+            raise MachineError("the report format wandb needs wandb", install("wandb")) from None
         target = folder / "wandb"
         shutil.rmtree(target, ignore_errors=True)
         quiet = wandb.Settings(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -23,6 +23,7 @@ class Random(Strategy):
     """
 
     stochastic: ClassVar[bool] = True
+    seed_scope: ClassVar[Literal["sample", "run"]] = "sample"
 
     layer: int | None = Field(None, ge=0, description="decoder layer before which tokens go; default 2 of 32, as FastV")
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tokenbench import MachineError
+from tokenbench.tested import install
 from tokenbench.testing.made_up import MadeUp, made_up
 from tokenbench_reports.mlflow_runs import MlflowReport
 from tokenbench_reports.wandb_run import WandbReport
@@ -67,4 +68,4 @@ def test_a_missing_library_is_one_line(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MachineError, match=f"needs {library}") as error:
         report.write(comparison, run, tmp_path, io.StringIO())
-    assert error.value.hint == f'pip install "tokenbench[{library}]"'
+    assert error.value.hint == install(library)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tokenbench.comparison import MEAN, compare
+from tokenbench.comparison import MEAN, Looks, compare
 
 COLUMNS = "model strategy budget seed task sample cluster answer target score kept visual_tokens realised_tokens evidence_recall"
 WORDS = {
@@ -357,3 +357,49 @@ def test_models_without_a_common_strategy_have_no_mean():
     first, second = run({("a", "1/3", 0): 0.1}), run({("b", "1/3", 0): 0.1})
     both = pd.concat([first.assign(model="small"), second.assign(model="large")])
     assert compare(both, resamples=99).together is None
+
+
+def grown(samples, images):
+    """The samples with the look that saw them first: that of the first image counts at which they are among the images."""
+    place = samples["cluster"].str.rpartition("-")[2].astype(int)
+    return samples.assign(look=1 + np.searchsorted(images, place, side="right"))
+
+
+def looks_at(images, spending="pocock", frozen=None):
+    fractions = tuple(count / images[-1] for count in images)
+    seen = tuple({"ocr": count, "count": count} for count in images)
+    return Looks(True, seen[-1], fractions, spending, seen, len(images), frozen or {})
+
+
+def test_a_look_at_growing_data_keeps_what_earlier_looks_showed():
+    samples = grown(run({("a", "1/3", 0): 0.05, ("b", "1/3", 0): 0.3}, images=120), [40, 80, 120])
+    found = [
+        compare(samples[samples["look"] <= n], resamples=999, looks=looks_at([40, 80, 120]).until(n)) for n in (1, 2, 3)
+    ]
+    for before, after in ((found[0], found[1]), (found[1], found[2])):
+        for name, better in (("low", np.greater_equal), ("high", np.less_equal)):
+            headline = [c.pairs.loc[c.pairs["family"] != "F3", name].to_numpy() for c in (after, before)]
+            assert better(headline[0], headline[1] + (-0.004 if name == "low" else 0.004)).all()
+    once = compare(samples.drop(columns="look"), resamples=999)
+    for c in (found[2], once):
+        assert row(c.summary, strategy="b", task=MEAN)["retention"] == pytest.approx(
+            row(once.summary, strategy="b", task=MEAN)["retention"]
+        )
+    assert found[2].looks is not None
+    assert set(found[2].pairs["look"]) == {3}
+
+
+def test_a_strategy_that_stopped_keeps_its_samples_and_its_interval():
+    samples = grown(run({("a", "1/3", 0): 0.0, ("b", "1/3", 0): 0.4}, images=120), [40, 120])
+    stopped = samples[~((samples["strategy"] == "b") & (samples["look"] == 2))]
+    first = compare(samples[samples["look"] == 1], resamples=999, looks=looks_at([40, 120]).until(1))
+    found = compare(stopped, resamples=999, looks=looks_at([40, 120], frozen={("toy", "b", "1/3"): 1}))
+    cells = found.summary[found.summary["task"] == "ocr"].set_index("strategy")["n"].to_dict()
+    assert cells == {"vanilla": 240, "a": 240, "b": 80}
+    for name in ("difference", "low", "high"):
+        pairs = [row(c.pairs, a="b", b="vanilla", task=MEAN)[name] for c in (first, found)]
+        assert pairs[1] == pytest.approx(pairs[0], abs=0.01), name
+    assert row(found.pairs, a="b", b="vanilla", task=MEAN)["look"] == 1
+    assert row(found.pairs, a="a", b="b", task=MEAN)["look"] == 1
+    assert row(found.pairs, a="a", b="vanilla", task=MEAN)["look"] == 2
+    assert not found.warnings  # answers that nobody asked for are not missing

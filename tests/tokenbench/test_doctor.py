@@ -9,7 +9,14 @@ import pytest
 
 from tests.tokenbench.test_plugins import installed
 from tests.tokenbench.test_run import call
-from tokenbench import doctor
+from tokenbench import doctor, tested
+
+
+@pytest.fixture(autouse=True)
+def _nothing_tried(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Except where torch is the subject, its import in a new process is left out: it takes seconds."""
+    if "torch" not in request.node.name and "sound" not in request.node.name:
+        monkeypatch.setattr(doctor, "_tried", lambda code: (1, "", "not tried"))
 
 
 def found(folder: Path) -> dict[str, doctor.Finding]:
@@ -47,13 +54,43 @@ def test_a_torchvision_that_does_not_fit_torch_is_found_by_importing_it(
     assert "cannot run TokenBench as it is: torch and torchvision" in said.err
 
 
+def with_versions(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
+    """Let libraries seem to be installed in these versions; an empty one is not installed."""
+    there = tested.installed
+    for module in (doctor, tested):
+        monkeypatch.setattr(module, "installed", lambda name: versions.get(name.replace("-", "_"), there(name)))
+
+
 def test_a_library_out_of_its_range_is_named_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = doctor.version
-    monkeypatch.setattr(doctor, "version", lambda name: "4.57.0" if name == "transformers" else there(name))
+    with_versions(monkeypatch, transformers="4.57.0")
     finding = found(tmp_path)["transformers"]
     assert finding.state == "FAIL"
     assert finding.found.startswith("4.57.0, needed is")
-    assert finding.fix.startswith('pip install "transformers')
+    assert finding.fix == f"pip install -c {tested.CONSTRAINTS} tokenbench"
+
+
+def test_versions_that_were_not_tested_are_named_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_tested = {name.replace("-", "_"): version for name, version in tested.pins().items()}
+    with_versions(monkeypatch, **as_tested)
+    assert found(tmp_path)["tested versions"].state == "ok"
+    with_versions(monkeypatch, **as_tested | {"torch": "2.99.0", "MarkupSafe".lower(): "99"})
+    finding = found(tmp_path)["tested versions"]
+    assert finding.state == "warn"
+    pin = tested.pins()
+    assert f"torch 2.99.0 (tested: {pin['torch']}), markupsafe 99 (tested: {pin['markupsafe']})" in finding.found
+    assert finding.fix.startswith(f"pip install -c {tested.CONSTRAINTS} ")
+
+
+def test_a_bound_that_an_extra_sets_is_told_only_if_the_extra_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_versions(monkeypatch, filelock="4.3.1", lmms_eval="")
+    assert (found(tmp_path)["extra lmms"].state, found(tmp_path)["extra lmms"].found) == ("ok", "not installed")
+    with_versions(monkeypatch, filelock="4.3.1", lmms_eval="0.7.3")
+    finding = found(tmp_path)["extra lmms"]
+    assert (finding.state, finding.found) == ("warn", "filelock 4.3.1, needed is <4.3")
 
 
 def test_plug_ins_that_fail_or_clash_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

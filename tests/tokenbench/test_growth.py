@@ -64,7 +64,7 @@ def test_more_samples_then_one_more_strategy(
 ) -> None:
     folder, fresh = tmp_path / "run", tmp_path / "fresh"
     assert call("run", *words(), "-o", str(folder), "-q") == 0
-    assert "look" not in (folder / "report" / "summary.md").read_text()
+    assert "This is look" not in (folder / "report" / "summary.md").read_text()
     assert call("run", *words(limit=7), "-o", str(folder), "-q") == 0
     assert f"{folder} grows (limit: 3 -> 7)" in capsys.readouterr().err
     assert "This is look 2 at this run" in (folder / "report" / "summary.md").read_text()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tokenbench.errors import MachineError, UsageError
+from tokenbench.models.decoding import greedy
 from tokenbench.models.device import check_device, device_named
 from tokenbench.models.source import configuration, locate
 from tokenbench.models.weights import stock_model
@@ -36,6 +37,7 @@ def measured_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
             backbone, config = configuration(protocol.model, known)
             with torch.device(device):
                 model = AutoModelForImageTextToText.from_config(cut(config, protocol.layers), **options)
+            model.generation_config = greedy(model.generation_config)
         else:
             source = locate(protocol.model, known)
             backbone, config = (

@@ -1,4 +1,4 @@
-"""The commands that look at results: compare, plan and claims."""
+"""The commands that look at results: compare and claims."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from tokenbench.commands.options import Finite, Place, flat, list_option, peek_option, plugin_option, show_scores
 from tokenbench.errors import GateError, UsageError
 
-__all__ = ["claims", "compare", "plan"]
+__all__ = ["claims", "compare"]
 
 CONDITION = (
     "Exit with 1 if it holds: clse<fastv@1/9 (shown to be worse), clse<=fastv@1/9 (not shown to be better), "
@@ -73,41 +73,12 @@ def compare(
 
 
 @click.command()
-@click.option("--difference", type=Finite(0, min_open=True), default=1.0, show_default=True, help="Points of score.")
-@click.option("--samples", type=click.IntRange(1, 10**9), default=5000, show_default=True, help="Over all tasks.")
-@click.option("--strategies", type=click.IntRange(1, 10**9), default=2, show_default=True, help="How many.")
-@click.option("--budgets", type=click.IntRange(1, 10**9), default=3, show_default=True, help="How many.")
-@click.option("--pilot", type=Place(), help="A run to measure the assumptions on.")
-@click.option(
-    "--discordance",
-    type=Finite(0, 1, min_open=True),
-    help="Share of samples on which two strategies differ.  [default: the pilot's, or 0.18]",
-)
-@click.option("--deff", type=Finite(min=1), help="Design effect of a difference.  [default: the pilot's, or 1.3]")
-@click.option("--seconds", type=Finite(min=0), help="Of one answer.  [default: the pilot's]")
-def plan(
-    difference: float, samples: int, strategies: int, budgets: int, pilot: Path | None, **given: float | None
-) -> None:
-    """How many samples a difference needs, how wide intervals will be, how many device hours it takes."""
-    from dataclasses import replace
-
-    from tokenbench.comparison.planning import Assumptions, assumed
-    from tokenbench.comparison.planning import plan as planned
-    from tokenbench.store.run import Run
-
-    about = assumed(Run.open(pilot).samples()) if pilot else Assumptions()
-    about = replace(about, **{name: value for name, value in given.items() if value is not None})
-    for line in planned(difference, samples, strategies, budgets, about).lines():
-        click.echo(line)
-
-
-@click.command()
 @list_option("--methods", help="Only these methods.")
 @list_option("--backbones", help="Only these backbones.")
-@click.option("--audit", "only_audit", is_flag=True, help="Only what does not add up.")
+@click.option("--audit", "only_audit", is_flag=True, help="Only what does not add up, and where two sources differ.")
 def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
-    """List the published numbers, and what does not add up in them."""
-    from tokenbench.claims import audit, ledger, printed_rows
+    """List the published numbers, what does not add up in them, and where two sources differ."""
+    from tokenbench.claims import DIFFER, audit, differing, ledger, printed_rows
     from tokenbench.errors import unknown
 
     rows = printed_rows(ledger())
@@ -122,10 +93,16 @@ def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
     if not only_audit:
         for row in rows:
             click.echo(row)
-    findings = list(audit(rows))
-    count = sum(len(row.claims) for row in rows)
-    click.echo(
-        f"{count} published numbers; the audit finds {len(findings)} that do not add up" + (":" if findings else "")
+    wrong, apart = list(audit(rows)), list(differing(rows))
+    click.echo(f"{sum(len(row.claims) for row in rows)} published numbers")
+    _listed(f"{len(wrong)} that do not add up in print", wrong)
+    _listed(
+        f"{len(apart)} on which two sources differ by more than {DIFFER:g} points (versions, prompts or schedules may differ; neither need be wrong)",
+        apart,
     )
+
+
+def _listed(what: str, findings: Sequence[str]) -> None:
+    click.echo(what + (":" if findings else ""))
     for finding in findings:
         click.echo(f"  {finding}")

@@ -49,7 +49,10 @@ __all__ = ["resume", "run"]
     "--models",
     help="Names, folders with weights, or Hugging Face ids (ID@REVISION).  [default: the suite's toy model]",
 )
-@list_option("--seeds", default="0,1,2", help="Seeds of strategies that draw at random.")
+@list_option(
+    "--seeds",
+    help="Seeds of strategies that draw at random.  [default: 0,1,2; 0 to 4 where one draw may move all samples]",
+)
 @click.option(
     "--floors/--no-floors",
     default=True,

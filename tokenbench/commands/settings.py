@@ -40,7 +40,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     if not options["models"] and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no model of its own", "name one with --models")
     models = flat(options["models"]) if options["models"] else (suite.model,)
-    for name, values in (("budgets", budgets), ("models", models), ("seeds", seeds)):
+    for name, values in (("budgets", budgets), ("models", models), ("seeds", seeds or not options["seeds"])):
         if not values:
             raise UsageError(f"--{name} is empty")
     return Spec(

@@ -177,15 +177,16 @@ def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks |
     """What each look saw of a model, or of all models together; a look after which none of its cells ran on is not there."""
     if looks is None:
         return [View(measure(panel, ALPHA)) for panel in _panels(rows, model, scopes, fill)]
-    found, last = [], len(looks)
-    for number in range(last):
+    found: list[tuple[Panel, int]] = []
+    for number in range(len(looks)):
         stopped = {cell for cell, at in looks.frozen.items() if at <= number}
         here = seen(rows, number + 1)
         keys = zip(here["model"].astype(str), here["strategy"].astype(str), here["budget"].astype(str), strict=True)
         here = here[[key not in stopped for key in keys]] if stopped else here
-        for panel in _panels(here, model, scopes, fill) if len(here) else ():
-            found.append(View(measure(panel, ALPHA), number, looks.fractions[number]))
-    return found
+        found += [(panel, number) for panel in _panels(here, model, scopes, fill)] if len(here) else []
+    # An image has one place, and so one sign, at every look.
+    clusters = sorted({name for panel, _ in found for name in panel.clusters})
+    return [View(measure(panel.among(clusters), ALPHA), number, looks.fractions[number]) for panel, number in found]
 
 
 def _panels(rows: pd.DataFrame, model: str, scopes: Scopes | None, fill: Fill | None) -> Iterator[Panel]:

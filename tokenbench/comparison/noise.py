@@ -1,13 +1,39 @@
 """The A/A check: vanilla run twice shows how often answers differ for no reason."""
 
+from typing import NamedTuple
+
 import pandas as pd
+from scipy import special
 
 from tokenbench.comparison.panel import VANILLA
 
-__all__ = ["with_noise_floor"]
+__all__ = ["AGAIN", "Flips", "flips", "with_noise_floor"]
+
+AGAIN = "B:vanilla"
+"""Vanilla's second run, where it answered otherwise than the first."""
+FLOOR = "at_noise_floor"
 
 
-def with_noise_floor(pairs: pd.DataFrame, again: str) -> pd.DataFrame:
+class Flips(NamedTuple):
+    """How often vanilla's scores on one task differ between two runs of it.
+
+    samples: that differ. clusters: images they are on.
+    """
+
+    samples: int = 0
+    clusters: int = 0
+
+    @property
+    def variance(self) -> float:
+        """Upper 95 % limit of the variance of the difference of the two sums of scores.
+
+        Flips come as a Poisson process does, of which none seen is no proof that there are none. Those on one image go together.
+        """
+        together = self.samples / self.clusters if self.clusters else 1.0
+        return float(special.gammaincinv(self.samples + 1, 0.95)) * together
+
+
+def with_noise_floor(pairs: pd.DataFrame, again: str = AGAIN) -> pd.DataFrame:
     """The pairs with a column ``at_noise_floor``: whether a and b differ on no more samples than the two runs of vanilla.
 
     Args:
@@ -16,5 +42,16 @@ def with_noise_floor(pairs: pd.DataFrame, again: str) -> pd.DataFrame:
     """
     differing, key = pairs["a_better"] + pairs["b_better"], ["model", "task"]
     own = (pairs["a"] == again) & (pairs["b"] == VANILLA)
-    flips = pairs[own].assign(flips=differing[own]).set_index(key)["flips"]
-    return pairs.assign(at_noise_floor=differing <= pairs[key].join(flips, on=key)["flips"].fillna(0))
+    counts = pairs[own].assign(flips=differing[own]).set_index(key)["flips"]
+    return pairs.assign(**{FLOOR: differing <= pairs[key].join(counts, on=key)["flips"].fillna(0)})
+
+
+def flips(pairs: pd.DataFrame, model: str) -> dict[str, Flips] | None:
+    """By task, how often vanilla flipped; a task is missing where it never did. None for pairs without an A/A check."""
+    if FLOOR not in pairs:
+        return None
+    own = pairs[(pairs["model"] == model) & (pairs["a"] == AGAIN) & (pairs["b"] == VANILLA)]
+    return {
+        row["task"]: Flips(int(row["a_better"] + row["b_better"]), int(row["discordant"]))
+        for row in own.to_dict("records")
+    }

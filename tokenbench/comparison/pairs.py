@@ -8,6 +8,7 @@ import numpy as np
 
 from tokenbench.comparison.measures import Measures
 from tokenbench.comparison.panel import Cell
+from tokenbench.comparison.planning import samples_needed
 from tokenbench.comparison.single import TaskTests, task_tests
 from tokenbench.comparison.verdicts import Kind, Verdict, against_vanilla, between
 from tokenbench.statistics import Family, Look, Pairing, family
@@ -105,7 +106,22 @@ def _headline(views: Sequence[View], pairs: list[Pair], name: str, settings: Set
     if views[-1].measures.scale is None:
         return [row | {"verdict": Verdict(Kind.UNDEFINED)} for row in rows]
     judged = [_judged(row, found, name, settings.margin) for row, found in zip(rows, numbers, strict=True)]
+    if tested and settings.margin > 0:
+        needed = [
+            _needed(views, pair, row, float(c), settings)
+            for pair, row, c in zip(pairs, judged, tested.critical, strict=True)
+        ]
+        judged = [row | {"samples_needed": number} for row, number in zip(judged, needed, strict=True)]
     return [_fractions(row) for row in judged]
+
+
+def _needed(views: Sequence[View], pair: Pair, row: Row, critical: float, settings: Settings) -> float:
+    """Samples that would decide what is open, for a strategy without any loss; NaN for what is decided."""
+    if row["verdict"].kind is not Kind.NOT_DECIDED:
+        return NAN
+    panel = last_view(views, pair).measures.panel
+    a, b = (panel.cells.index(cell) for cell in pair)
+    return float(samples_needed(panel, a, b, settings.margin, critical))
 
 
 def _family(views: Sequence[View], pairs: Sequence[Pair], settings: Settings) -> Family | None:

@@ -98,6 +98,12 @@ class Panel:
         digests = b"".join(blake2b(name.encode(), digest_size=8).digest() for name in self.clusters)
         return np.frombuffer(digests, dtype=np.uint64)
 
+    def among(self, clusters: list[str]) -> "Panel":
+        """The same scores with codes that count more clusters; the names are in order and hold all of the panel's own."""
+        places = np.searchsorted(np.array(clusters), np.array(self.clusters))
+        tasks = [task._replace(codes=places[task.codes]) for task in self.tasks]
+        return replace(self, tasks=tasks, clusters=clusters)
+
     @property
     def samples(self) -> int:
         """Number of samples over all tasks."""

@@ -1,21 +1,36 @@
-"""Before GPU time is spent: how many samples a difference needs, how wide intervals will be, and how long it takes.
+"""Before GPU time is spent: how many samples a verdict of a report takes, how wide its intervals will be, and how long it takes.
 
-All differences are points of score on one task or on the mean over tasks with the same number of samples.
+All differences and margins are points of retention, as in reports and in ``run --margin``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import sqrt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isinf
 from typing import TYPE_CHECKING
 
-from tokenbench.statistics.intervals import samples_needed
-from tokenbench.statistics.quantiles import normal_critical
+import numpy as np
+
+from tokenbench.statistics.planning import (
+    TaskDesign,
+    detectable_difference,
+    family_critical,
+    half_width,
+    measured_design,
+    provable_margin,
+    rounded_up,
+    samples_for,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Assumptions", "Plan", "assumed", "plan"]
+    from tokenbench.comparison.panel import Panel
+
+__all__ = ["Assumptions", "Plan", "assumed", "designs", "plan", "samples_needed"]
+
+Tasks = Mapping[str, TaskDesign]
 
 
 @dataclass(frozen=True)
@@ -23,117 +38,247 @@ class Assumptions:
     """What a plan rests on.
 
     Attributes:
-        discordance: share of samples on which two strategies differ.
-        deff: design effect of a difference: how many times its variance grows because questions share images.
+        against_vanilla: by task, how a strategy differs from vanilla.
+        between: by task, how two strategies at one budget differ.
         seconds: of one answer on one device; None if unknown.
+        origin: where the assumptions come from, as the head of their list.
+        sized: whether the tasks' shares are numbers of samples that there are.
     """
 
-    discordance: float = 0.18
-    deff: float = 1.3
+    against_vanilla: Tasks
+    between: Tasks
     seconds: float | None = None
+    origin: str = "Assumed, not measured (--pilot RUN measures it on your model and data):"
+    sized: bool = False
+
+    @property
+    def size(self) -> int | None:
+        """How many samples all tasks have; None if unknown."""
+        return round(sum(task.share for task in self.against_vanilla.values())) if self.sized else None
+
+    @classmethod
+    def default(cls, names: Sequence[str] = ("one task",)) -> Assumptions:
+        """Tasks of equal size, none of them measured."""
+        tasks = {name: TaskDesign() for name in names}
+        return cls(tasks, tasks)
+
+    def changed(self, sizes: Mapping[str, int], seconds: float | None = None, **facts: float | None) -> Assumptions:
+        """With these sizes of tasks, and with what is not None of ``TaskDesign``'s other attributes for all tasks."""
+        known = {name: value for name, value in facts.items() if value is not None}
+
+        def change(tasks: Tasks) -> Tasks:
+            return {name: replace(task, share=sizes.get(name, task.share), **known) for name, task in tasks.items()}
+
+        return replace(
+            self,
+            against_vanilla=change(self.against_vanilla),
+            between=change(self.between),
+            seconds=self.seconds if seconds is None else seconds,
+            sized=self.sized or bool(sizes),
+        )
+
+    def lines(self) -> Iterator[str]:
+        """For a person to read; tasks of which the same is known share a line."""
+        yield self.origin
+        groups: dict[tuple[TaskDesign, TaskDesign], list[str]] = {}
+        for name, task in self.against_vanilla.items():
+            groups.setdefault((replace(task, share=1), replace(self.between[name], share=1)), []).append(name)
+        for (task, pair), names in groups.items():
+            yield (
+                f"  {', '.join(names)}: vanilla's score {_percent(task.score)}; a strategy differs from vanilla on "
+                f"{_percent(task.discordance)} of the samples (design effect {task.deff:.2f}), two strategies at one budget differ "
+                f"on {_percent(pair.discordance)} ({pair.deff:.2f}); {max(task.questions, task.deff):.1f} questions an image"
+            )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to expect.
+    """What to expect. Numbers of samples are over all tasks, for a power of 80 %, rounded up to two digits.
 
     Attributes:
-        difference, samples, comparisons, about: what was asked.
-        single: samples to find the difference in one comparison declared beforehand (power 80 %, error 5 %).
-        family: the same when it is one of ``comparisons``, all adjusted.
-        margin: samples to show a loss smaller than the difference for a strategy without any loss (one-sided 2.5 %).
-        width: half the expected 95 % interval of a difference, in points, with ``samples``.
-        detectable: difference found with power 80 % with ``samples``, adjusted, in points.
+        difference, margin, samples, about: what was asked, in points of retention.
+        pairs: how many pairs at equal budget are compared. cells: how many strategies and budgets are compared with vanilla.
+        find: samples to find the difference between two strategies in the table; between a strategy and vanilla if there are no
+            pairs. find_alone: in one comparison alone.
+        show: samples to show that a strategy without any loss is non-inferior within the margin, in the table.
+            show_alone: in one comparison alone.
+        width: half the expected simultaneous 95 % interval of such a difference with ``samples``.
+        detectable: the smallest such difference found with ``samples``; infinite if none is.
+        provable: the smallest margin shown for a strategy without any loss with ``samples``; infinite if none is.
         answers: to be given in all. hours: of one device; None if unknown.
     """
 
     difference: float
+    margin: float
     samples: int
-    comparisons: int
     about: Assumptions
-    single: int
-    family: int
-    margin: int
+    pairs: int
+    cells: int
+    find: int
+    find_alone: int
+    show: int
+    show_alone: int
     width: float
     detectable: float
+    provable: float
     answers: int
     hours: float | None
 
-    def lines(self) -> list[str]:
+    def lines(self) -> Iterator[str]:
         """For a person to read."""
-        shown, about = f"{self.difference:g} point{'' if self.difference == 1 else 's'} of score", self.about
+        two = "between two strategies" if self.pairs else "between a strategy and vanilla"
+        yield from self.about.lines()
+        yield "Samples, over all tasks, for a power of 80 % (differences and margins are points of retention):"
+        yield f"{self.find:>12,}  to find a difference of {_points(self.difference)} {two}{self._table}"
+        if (self.pairs or self.cells) > 1:
+            yield f"{self.find_alone:>12,}  the same in a run of these two alone, at one budget"
+        yield (
+            f"{self.show:>12,}  to show that a strategy without any loss is non-inferior within {_points(self.margin)} "
+            f"(run --margin {self.margin:g}){_table(self.cells, 'comparison')}"
+        )
+        if self.cells > 1:
+            yield f"{self.show_alone:>12,}  the same in a run of this strategy alone, at one budget"
+        yield f"With {self.samples:,} sample{'' if self.samples == 1 else 's'}{self._by_task()}:"
+        yield f"{'± ' + format(self.width, ',.2f'):>12}  95 % interval of a difference {two}{self._table}"
+        yield f"{_shown(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
+        yield f"{_shown(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
         hours = (
             f"about {self.hours:,.1f} device hours" if self.hours is not None else "for hours give --seconds or --pilot"
         )
-        return [
-            f"assumed: two strategies differ on {about.discordance:.1%} of the samples; design effect {about.deff:.2f}",
-            f"samples to find a difference of {shown} (power 80 %, error 5 %):",
-            f"{self.single:>12,}  in one comparison declared beforehand",
-            f"{self.family:>12,}  in a table of {self.comparisons:,} pairs, adjusted (an upper bound)",
-            f"samples to show, for a strategy without any loss, that it loses less than {shown}:",
-            f"{self.margin:>12,}",
-            f"with {self.samples:,} samples: 95 % interval of a difference ± {self.width:.2f} points; detectable in the table {self.detectable:.2f}",
-            f"answers: {self.answers:,}; {hours}",
-        ]
+        yield f"{self.answers:>12,}  answers; {hours}"
+
+    @property
+    def _table(self) -> str:
+        return _table(self.pairs, "pair") if self.pairs else _table(self.cells, "comparison")
+
+    def _by_task(self) -> str:
+        tasks = self.about.against_vanilla
+        whole = sum(task.share for task in tasks.values())
+        numbers = {name: self.samples * task.share / whole for name, task in tasks.items()}
+        images = sum(numbers[name] / max(task.questions, task.deff) for name, task in tasks.items())
+        listed = ", ".join(f"{name} {number:,.0f}" for name, number in numbers.items())
+        return f" on about {max(images, 1):,.0f} images" + (f" ({listed})" if len(tasks) > 1 else "")
 
 
-def plan(difference: float, samples: int, strategies: int, budgets: int, about: Assumptions) -> Plan:
+def plan(difference: float, margin: float, samples: int, strategies: int, budgets: int, about: Assumptions) -> Plan:
     """Plan a run.
 
     Args:
-        difference: to be found, in points of score.
+        difference: between two strategies, to be found, in points of retention.
+        margin: for non-inferiority, in points of retention.
         samples: over all tasks.
         strategies: without vanilla.
         budgets: of each.
         about: what is assumed.
     """
-    delta = difference / 100
-    comparisons = max(1, budgets * strategies * (strategies - 1) // 2)
-    variance = max(about.discordance - delta**2, 1e-9)
-    # Bonferroni: an upper bound on what the max-T family needs, which knows how the comparisons go together.
-    adjusted = 0.05 / comparisons
-    deff, n = about.deff, max(1, samples)
-    se = sqrt(about.discordance * deff / n)
-    answers = samples * (1 + strategies * budgets)
+    control, peers = list(about.against_vanilla.values()), list(about.between.values())
+    cells, pairs = strategies * budgets, budgets * strategies * (strategies - 1) // 2
+    against = family_critical(cells)
+    peers, between = (peers, family_critical(pairs)) if pairs else (control, against)
+    answers = samples * (1 + cells)
     return Plan(
         difference=difference,
+        margin=margin,
         samples=samples,
-        comparisons=comparisons,
         about=about,
-        single=round(samples_needed(delta, variance, deff=deff)),
-        family=round(samples_needed(delta, variance, deff=deff, alpha=adjusted)),
-        margin=round(samples_needed(delta, about.discordance, deff=deff)),
-        width=100 * normal_critical(0.025) * se,
-        detectable=100 * (normal_critical(adjusted / 2) + normal_critical(0.2)) * se,
+        pairs=pairs,
+        cells=cells,
+        find=rounded_up(samples_for(peers, difference=-difference, critical=between)),
+        find_alone=rounded_up(samples_for(peers, difference=-difference)),
+        show=rounded_up(samples_for(control, margin=margin, critical=against)),
+        show_alone=rounded_up(samples_for(control, margin=margin)),
+        width=half_width(samples, peers, between),
+        detectable=detectable_difference(samples, peers, between),
+        provable=provable_margin(samples, control, against),
         answers=answers,
         hours=answers * about.seconds / 3600 if about.seconds is not None else None,
     )
 
 
-def assumed(samples: pd.DataFrame) -> Assumptions:
-    """Assumptions measured on a pilot run: medians over its pairs of strategies at one budget, or against vanilla."""
-    import numpy as np
+def assumed(samples: pd.DataFrame, floors: Sequence[str] = ()) -> dict[str, Assumptions]:
+    """Assumptions measured on a pilot run, by model: on each task the medians over its pairs.
 
+    Args:
+        samples: of the pilot, as ``compare`` takes them.
+        floors: strategies that say nothing about those to be planned for; they are left out where there are others.
+    """
     from tokenbench.comparison.panel import panels
-    from tokenbench.statistics.clusters import cluster_sums, correction
 
-    shares: list[float] = []
-    effects: list[float] = []
-    for panel in panels(samples.assign(kept=samples["kept"].map(len))):
-        for task, averages in zip(panel.tasks, panel.averages, strict=True):
-            _, codes = np.unique(task.codes, return_inverse=True)
-            clusters = int(codes.max()) + 1
-            for a, cell in enumerate(panel.cells):
-                others = [0] + [b for b in range(a + 1, len(panel.cells)) if panel.cells[b].budget == cell.budget]
-                for b in (other for other in others if other != a and a):
-                    d = averages[:, a] - averages[:, b]
-                    naive = float(((d - d.mean()) ** 2).sum())
-                    sums = cluster_sums(d - d.mean(), codes, clusters)
-                    shares.append(float((d**2).mean()))
-                    effects.append(correction(clusters) * float((sums**2).sum()) / naive if naive > 0 else float("nan"))
-    known = [effect for effect in effects if effect == effect]
-    return Assumptions(
-        discordance=float(np.median(shares)) if shares else Assumptions.discordance,
-        deff=max(1.0, float(np.median(known))) if known else 1.0,
-        seconds=float(samples["seconds"].mean()) if "seconds" in samples else None,
-    )
+    found = {}
+    for panel in panels(samples):
+        cells = panel.cells
+        chosen = [at for at in range(1, len(cells)) if cells[at].strategy not in floors] or list(range(1, len(cells)))
+        control = _median([designs(panel, at, 0) for at in chosen])
+        peers = _median(
+            [designs(panel, a, b) for a in chosen for b in chosen if a < b and cells[a].budget == cells[b].budget]
+        )
+        names = [task.name for task in panel.tasks]
+        if not control:  # the pilot ran vanilla alone
+            continue
+        own = samples[samples["model"].astype(str) == panel.model]
+        found[panel.model] = Assumptions(
+            dict(zip(names, control, strict=True)),
+            dict(zip(names, peers or control, strict=True)),
+            float(own["seconds"].mean()) if "seconds" in own else None,
+            f"Measured on the pilot, {panel.model}, {len(chosen)} strategies and budgets"
+            + (
+                ""
+                if peers
+                else "; for want of a second strategy two strategies are taken to differ as one does from vanilla"
+            )
+            + ":",
+        )
+    return found
+
+
+def designs(panel: Panel, a: int, b: int) -> list[TaskDesign]:
+    """How two cells of a panel differ on each of its tasks, to plan by (see ``measured_design``)."""
+    return [
+        measured_design(
+            task.weights * (scores[:, a] - scores[:, b]), task.codes, float((task.weights * scores[:, 0]).mean())
+        )
+        for task, scores in zip(panel.tasks, panel.averages, strict=True)
+    ]
+
+
+def samples_needed(panel: Panel, a: int, b: int, margin: float, critical: float) -> int:
+    """About how many samples, over all tasks, show with a power of 80 % that a strategy that loses nothing keeps a margin.
+
+    Planned from how two cells of a panel differ, with its own tasks as large in proportion as they are; rounded up to two digits.
+
+    Args:
+        panel: the samples at hand.
+        a: position of the strategy among the cells.
+        b: of vanilla.
+        margin: in points of retention, above 0.
+        critical: value of the simultaneous interval.
+    """
+    return rounded_up(samples_for(designs(panel, a, b), margin=margin, critical=critical))
+
+
+def _median(pairs: Sequence[Sequence[TaskDesign]]) -> list[TaskDesign]:
+    """Task by task: pairs differ in what they need, tasks too, and only the former may be averaged out."""
+    return [
+        replace(
+            own[0],
+            discordance=float(np.median([task.discordance for task in own])),
+            deff=float(np.median([task.deff for task in own])),
+        )
+        for own in zip(*pairs, strict=True)
+    ]
+
+
+def _points(number: float) -> str:
+    return f"{number:g} point{'' if number == 1 else 's'}"
+
+
+def _table(count: int, what: str) -> str:
+    return f", in a table of {count:,} {what}s" if count > 1 else ""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _shown(points: float) -> str:
+    return "none" if isinf(points) else f"{points:,.2f}"

@@ -6,7 +6,22 @@ from tokenbench.engine.plan import Fit, Plan
 from tokenbench.engine.prefill import Layout
 from tokenbench.engine.prefix import Prefix
 from tokenbench.engine.pruner import Pruner
+from tokenbench.engine.state import before, replaced
 from tokenbench.engine.trace import RowTrace
 from tokenbench.engine.watch import Watch, Wish, dealt
 
-__all__ = ["Fit", "Frame", "Layout", "Plan", "Prefix", "Pruner", "RowTrace", "Watch", "Wish", "cache_name", "dealt"]
+__all__ = [
+    "Fit",
+    "Frame",
+    "Layout",
+    "Plan",
+    "Prefix",
+    "Pruner",
+    "RowTrace",
+    "Watch",
+    "Wish",
+    "before",
+    "cache_name",
+    "dealt",
+    "replaced",
+]

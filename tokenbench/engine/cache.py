@@ -25,6 +25,9 @@ class PrunedLayer(DynamicLayer):
     valid: [B, n] which of the prompt's n stored tokens are real, not padding. shift: [B] of the segment.
     dropped: how many tokens the layer claims to hold beyond those it stores. padded: some row is padded.
     compact: some row's later positions are shifted. full: it holds the whole prompt, as a stock cache would.
+    trimmed: it lost tokens that its own layer has seen. text: tokens that every row has after its visual ones.
+    pruned: some layer of the same cache dropped something, so that only the hooks know how to go on from it.
+    awaited: they have prepared the next update.
     """
 
     def __init__(self) -> None:
@@ -35,20 +38,31 @@ class PrunedLayer(DynamicLayer):
         self.padded = False
         self.compact = False
         self.full = True
+        self.trimmed = False
+        self.text = 0
+        self.pruned = False
+        self.awaited = False
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if self.is_initialized:
+            if self.pruned and not self.awaited:
+                raise UsageError(
+                    "this KV cache was pruned, and positions and masks of what follows are right in pruned() alone",
+                    "generate inside the context to the end, or go on from the cache inside another one",
+                )
+            self.awaited = False
             return super().update(key_states, value_states, *args, **kwargs)
         # The prompt's own are kept as they are; the stock layer would copy them.
         self.lazy_initialization(key_states, value_states)
         self.keys, self.values = key_states, value_states
         return key_states, value_states
 
-    def describe(self, segment: Segment, prompt: int) -> None:
-        """The layer is about to store the tokens of `segment`, out of a prompt of `prompt` columns."""
+    def describe(self, segment: Segment, prompt: int, text: int) -> None:
+        """The layer is about to store the tokens of `segment`, out of a prompt of `prompt` columns whose rows all end with at
+        least `text` words."""
         self.valid, self.shift = segment.valid, segment.shift
         self.dropped = prompt - segment.valid.shape[1]
-        self.padded, self.full = segment.padded, segment.full
+        self.padded, self.full, self.text = segment.padded, segment.full, text
         self.compact = segment.compact
 
     def trim(self, index: Tensor, valid: Tensor, padded: bool) -> None:
@@ -57,7 +71,26 @@ class PrunedLayer(DynamicLayer):
         self.dropped += self.keys.shape[2] - index.shape[1]
         self.keys = by_head(take(by_token(self.keys), index), self.keys.shape[1])
         self.values = by_head(take(by_token(self.values), index), self.values.shape[1])
-        self.valid, self.padded, self.full = valid, padded, False
+        self.valid, self.padded, self.full, self.trimmed = valid, padded, False, True
+
+    def crop(self, length: int) -> None:
+        """Forget the last tokens: -length of them or, as transformers 5.23 has it, all from `length` on.
+
+        Raises UsageError for tokens of the prompt whose absence would change what is left.
+        """
+        gone = -length if length <= 0 else max(0, self.get_seq_length() - length)
+        if gone == 0 or self.keys is None or self.values is None:
+            return
+        stored = self.keys.shape[2] - gone
+        own = 0 if self.valid is None else max(0, self.valid.shape[1] - stored)
+        if self.pruned and own and (self.trimmed or own > self.text):
+            raise UsageError(
+                f"the last {gone} tokens cannot be cropped from a pruned KV cache: {own} of them are of its prompt",
+                "crop what was generated only, or run the prompt again",
+            )
+        if self.valid is not None and own:
+            self.valid, self.text = self.valid[:, :stored], self.text - own
+        self.keys, self.values = self.keys[:, :, :stored], self.values[:, :, :stored]
 
     def seen(self, queries: int) -> Tensor:
         """[B, stored + queries] validity of the keys that `queries` further tokens will meet."""

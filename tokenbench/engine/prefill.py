@@ -18,10 +18,10 @@ from tokenbench.engine.prefix import Prefix, Wanted
 from tokenbench.engine.prior import Prior
 from tokenbench.engine.probe import Attended, Listener, Probe
 from tokenbench.engine.segment import Segment, causal_mask, pack, take
-from tokenbench.engine.selection import selected, wrong_numbers
+from tokenbench.engine.selection import selected, written_over, wrong_numbers
 from tokenbench.engine.trace import RowTrace
 from tokenbench.engine.twins import Twins
-from tokenbench.errors import InfeasibleError, StrategyError
+from tokenbench.errors import InfeasibleError, StrategyError, UsageError
 from tokenbench.strategy import Attn, Grid, Selection, Stage, View
 
 __all__ = ["Layout", "Prefill"]
@@ -34,11 +34,13 @@ class Layout:
     visual: [B, S] True at the columns of visual tokens, in the order of the lattices' cells.
     grids: from the prompt's position ids ([..., B, S], or None where the model makes none) to the lattices of every row.
     frames: what the encoder saw of every row; called when a stage asks for it.
+    again: the prompt ran before, in the same generation. A forward may be longer: what follows the prompt is not looked at.
     """
 
     visual: Tensor
     grids: Callable[[Tensor | None], Sequence[tuple[Grid, ...]]]
     frames: Callable[[], Sequence[Sequence[Frame]]]
+    again: bool = False
 
 
 class Prefill:
@@ -101,6 +103,7 @@ class Prefill:
         last = layout.visual.int() * torch.arange(valid.shape[1], device=valid.device)
         self._after = (last.argmax(1) + 1).tolist()  # first column after the visual tokens
         self._alike = list(range(len(plans)))  # of every row, the first that begins like it
+        self._refuse_images_at_the_end()
 
     def _planned(self, b: int, plan: Plan) -> tuple[Stage, ...]:
         """The stages of row b; without visual tokens it has none. Errors say which row it is."""
@@ -109,6 +112,17 @@ class Prefill:
         except InfeasibleError as error:
             error.row = b
             raise
+
+    def _refuse_images_at_the_end(self) -> None:
+        """What is asked may not be dropped, and is what a question-guided choice looks from."""
+        for b, (stages, after) in enumerate(zip(self._stages, self._after, strict=True)):
+            if (stages or self._wanted.depths) and after == self.prompt.shape[1]:
+                error = UsageError(
+                    f"the prompt of row {b} ends with a visual token, so that there is nothing to answer from",
+                    "put the question, or the marks that open the answer, after the image",
+                )
+                error.row = b
+                raise error
 
     def _planned_of(self, others: Sequence[Plan]) -> list[list[tuple[Stage, ...]]]:
         """Of every row: the stages of the plans that go on from it."""
@@ -231,7 +245,7 @@ class Prefill:
             lengths[b] -= view.n - len(kept)
             self.rows[b].stages.append((layer, view.alive[selection.keep]))
             if selection.values is not None:
-                merged = hidden.clone() if merged is None else merged
+                merged = written_over(hidden, self.plans[b].name) if merged is None else merged
                 self.rows[b].merged = True
                 merged[b, kept] = selection.values.to(hidden.dtype)
         hidden = hidden if merged is None else merged
@@ -302,13 +316,18 @@ class Prefill:
     def store(self, layer: int) -> None:
         """Tell the cache of decoder layer `layer` what it is about to store."""
         if self.caches is not None:
-            self.caches[layer].describe(self.segment, self.prompt.shape[1])
+            text = self.prompt.shape[1] - max(self._after)
+            self.caches[layer].describe(self.segment, self.prompt.shape[1], text)
             self._stored.append(self.segment)
 
     def finish(self) -> None:
-        """Trim the caches of the rows whose strategy says so."""
+        """Trim the caches of the rows whose strategy says so; from here on, only the hooks know what the caches hold."""
         trim, last = [plan.strategy.trim for plan in self.plans], self.segment
-        if self.caches is None or last.full or not any(trim):
+        if self.caches is None or last.full:
+            return
+        for cache in self.caches:
+            cache.pruned = True
+        if not any(trim):
             return
         # Padding repeats columns that were dropped.
         alive = torch.zeros_like(self.prompt).scatter(1, last.columns, last.valid)

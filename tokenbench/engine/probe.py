@@ -7,6 +7,7 @@ code of its own. Softmax rows are computed for the few queries that somebody ask
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -49,17 +50,30 @@ class Attended:
 
 
 Listener = Callable[[Attended], None]
-_LISTENERS: WeakKeyDictionary[nn.Module, Listener] = WeakKeyDictionary()
+
+
+class _Listeners(threading.local):
+    """Who listens to which module. Every thread hears its own forward alone."""
+
+    def __init__(self) -> None:
+        self.of: WeakKeyDictionary[nn.Module, Listener] = WeakKeyDictionary()
+
+
+_LISTENERS = _Listeners()
 
 
 def _probed(stock: str) -> Callable[..., Any]:
     def attention(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
     ) -> Any:
-        listener = _LISTENERS.get(module)
+        listener = _LISTENERS.of.get(module)
         if listener is not None:
             scaling = kwargs.get("scaling")
-            listener(Attended(query, key, query.shape[-1] ** -0.5 if scaling is None else scaling))
+            # What to keep is no function that gradients flow through; gradient checkpointing will not ask again.
+            with torch.no_grad():
+                listener(
+                    Attended(query.detach(), key.detach(), query.shape[-1] ** -0.5 if scaling is None else scaling)
+                )
         return _stock(stock, module)(module, query, key, value, attention_mask, **kwargs)
 
     return attention
@@ -105,12 +119,12 @@ class Probe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for attention in self._attentions:
-            _LISTENERS.pop(attention, None)
+            _LISTENERS.of.pop(attention, None)
         self._undo.close()
 
     def listen(self, attention: nn.Module, listener: Listener | None) -> None:
         """Call `listener` whenever `attention` runs; None = stop listening."""
         if listener is None:
-            _LISTENERS.pop(attention, None)
+            _LISTENERS.of.pop(attention, None)
         else:
-            _LISTENERS[attention] = listener
+            _LISTENERS.of[attention] = listener

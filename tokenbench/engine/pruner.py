@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from tokenbench.engine.cache import PrunedLayer, cache_name, install
+from tokenbench.engine.cut import run_in_two, width
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.plan import Plan
 from tokenbench.engine.prefill import Layout, Prefill
 from tokenbench.engine.prefix import Prefix
 from tokenbench.engine.probe import Probe
 from tokenbench.engine.segment import causal_mask
+from tokenbench.engine.state import Forward, Now, Running, alone, before, replaced
 from tokenbench.engine.trace import RowTrace
 from tokenbench.errors import UsageError
 
@@ -34,6 +36,8 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 class Pruner:
     """Prunes the prompts that run through `decoder` (a stock decoder with `layers` and `rotary_emb`) inside the context.
 
+    One context at a time for a decoder; threads may generate side by side in it.
+
     plans: one for all rows, or one a row of the batch (repeated for beams); may be replaced between generations.
     layout: set it before a prompt runs: where its visual tokens are. A forward without one is a decode step.
     frames: what the encoder saw of every row of the next prompt, where the encoder ran apart from it.
@@ -44,19 +48,15 @@ class Pruner:
     def __init__(self, decoder: Any, plans: Sequence[Plan]) -> None:
         self.decoder = decoder
         self.plans = list(plans)
-        self.layout: Layout | None = None
         self.frames: Sequence[Sequence[Frame]] | None = None
         self.others: Sequence[Plan] = ()
         self.prefix: Prefix | None = None
         self.prefills: list[list[RowTrace]] = []
         self._probe = Probe(self.decoder, [layer.self_attn for layer in self.decoder.layers])
-        self._prefill: Prefill | None = None
+        self._now, self._running = Now(), Running()
         self._from: Prefix | None = None
         self._same: Sequence[int] = ()
         self._forwards: dict[int, Callable[..., Any]] = {}  # the layers' own, while prompts share
-        self._positions: Tensor | None = None  # position ids of the forward that runs
-        self._masks: dict[tuple[int, int], Tensor | None] = {}  # of this forward, by segment
-        self._ropes: dict[int, Any] = {}  # likewise
         self._hooks = ExitStack()
         kinds = set(getattr(decoder.config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
@@ -72,15 +72,29 @@ class Pruner:
         """The trace of the last prompt."""
         return self.prefills[-1]
 
+    @property
+    def layout(self) -> Layout | None:
+        """Of this thread's next prompt."""
+        return self._now.layout
+
+    @layout.setter
+    def layout(self, layout: Layout | None) -> None:
+        self._now.layout = layout
+
+    @property
+    def shorter(self) -> bool:
+        """Whether this thread's last forward was a prompt that lost tokens: its output has fewer columns than its input."""
+        return self._now.shorter
+
     def __enter__(self) -> Pruner:
         with ExitStack() as hooks:
-            hooks.enter_context(self._probe)
             add = hooks.callback
-            add(self.decoder.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
-            add(self.decoder.register_forward_hook(self._finish).remove)
-            add(self.decoder.rotary_emb.register_forward_pre_hook(self._place, with_kwargs=True).remove)
+            add(alone(self.decoder))
+            hooks.enter_context(self._probe)
+            add(replaced(self.decoder, "forward", partial(self._forward, self.decoder.forward)))
+            add(before(self.decoder.rotary_emb, self._place))
             for i, layer in enumerate(self.decoder.layers):
-                add(layer.register_forward_pre_hook(partial(self._before, i), with_kwargs=True).remove)
+                add(before(layer, partial(self._before, i)))
                 add(layer.register_forward_hook(partial(self._after, i)).remove)
             self._hooks = hooks.pop_all()
         return self
@@ -88,8 +102,9 @@ class Pruner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._running.wait()
         self._hooks.close()
-        self._prefill = self.layout = None
+        self._now = Now()
 
     @contextmanager
     def sharing(self, same: Sequence[int] = (), prefix: Prefix | None = None) -> Iterator[None]:
@@ -100,9 +115,8 @@ class Pruner:
         """
         with ExitStack() as undo:
             for i, layer in enumerate(self.decoder.layers):
-                undo.callback(_restored(layer))
                 self._forwards[i] = layer.forward
-                layer.forward = partial(self._run_once, i, layer)
+                undo.callback(replaced(layer, "forward", partial(self._run_once, i, layer)))
             self._same, self._from = same, prefix
             try:
                 yield
@@ -110,7 +124,7 @@ class Pruner:
                 self._same, self._from, self._forwards = (), None, {}
 
     def _run_once(self, i: int, layer: Any, hidden: Tensor, **kwargs: Any) -> Any:
-        prefill, forward = self._prefill, self._forwards[i]
+        prefill, forward = self._now.forward.prefill, self._forwards[i]
         if prefill is None:
             return forward(hidden, **kwargs)
         if i < prefill.start:
@@ -120,11 +134,36 @@ class Pruner:
         cache = prefill.caches[i] if prefill.caches is not None else None
         return prefill.twins.run(forward, layer.self_attn, hidden, kwargs, self._probe, prefill.wanted(i), cache)
 
-    def _begin(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
-        self._prefill, self._positions, self._masks, self._ropes = None, None, {}, {}
+    def _forward(self, stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The decoder's forward: a prompt, if there is a layout for it, or a decode step."""
         layout, self.layout = self.layout, None
-        if layout is None:
-            return None
+        self._now.forward, self._now.shorter = Forward(), False
+        with self._running:
+            if layout is None:
+                return stock(*args, **kwargs)
+            run, end = partial(self._run_prompt, stock, layout), layout.visual.shape[1]
+            if end == width(kwargs):
+                return run(*args, **kwargs)
+            return run_in_two(run, stock, args, kwargs, end)
+
+    def _run_prompt(self, stock: Callable[..., Any], layout: Layout, *args: Any, **kwargs: Any) -> Any:
+        prefill, kwargs = self._prefill(layout, kwargs)
+        self._now.forward = Forward(prefill)
+        try:
+            output = stock(*args, **kwargs)
+        finally:
+            self._now.forward = Forward()
+            for layer in self.decoder.layers:
+                self._probe.listen(layer.self_attn, None)
+        prefill.finish()
+        self._now.shorter = not prefill.segment.full
+        if not layout.again:
+            self.prefills.append(prefill.rows)
+        self.prefix = prefill.prefix() if self.others else None
+        return output
+
+    def _prefill(self, layout: Layout, kwargs: dict[str, Any]) -> tuple[Prefill, dict[str, Any]]:
+        """A prompt about to run, and the decoder's arguments for it."""
         batch = len(layout.visual)
         mask = kwargs.get("attention_mask")
         if mask is not None and mask.ndim != 2:
@@ -139,57 +178,55 @@ class Pruner:
         each = batch // len(self.plans)
         plans = [plan for plan in self.plans for _ in range(each)]
         added, kwargs = _taken_away(kwargs)
-        self._prefill = Prefill(
-            plans, layout, valid, self.decoder, self._probe.attention, added, self.others, self._from
-        )
+        prefill = Prefill(plans, layout, valid, self.decoder, self._probe.attention, added, self.others, self._from)
         if self._same and "flash" not in self._probe.attention:  # it takes no mask with holes
-            self._prefill.share(self._same)
-        return args, kwargs
+            prefill.share(self._same)
+        return prefill, kwargs
 
     def _place(self, rotary: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Learn the position ids [B or 1, n], with one more leading dimension where positions have several parts."""
-        self._positions = kwargs["position_ids"] if "position_ids" in kwargs else args[1]
-        if self._prefill is not None:
-            self._prefill.place(self._positions)
+        forward = self._now.forward
+        forward.positions = kwargs["position_ids"] if "position_ids" in kwargs else args[1]
+        if forward.prefill is not None:
+            forward.prefill.place(forward.positions)
 
     def _before(self, i: int, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
         hidden, *rest = args
-        if self._prefill is None:
+        prefill = self._now.forward.prefill
+        if prefill is None:
             changed = self._decode_arguments(i, hidden, kwargs)
         else:
-            hidden, changed = self._prefill_arguments(i, layer, hidden, kwargs)
+            hidden, changed = self._prefill_arguments(prefill, i, layer, hidden, kwargs)
         return (hidden, *rest), changed
 
     def _after(self, i: int, layer: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if self._prefill is None or i < self._prefill.start:
+        prefill = self._now.forward.prefill
+        if prefill is None or i < prefill.start:
             return None
-        return self._prefill.add(i, output)
+        return prefill.add(i, output)
 
     def _prefill_arguments(
-        self, i: int, layer: Any, hidden: Tensor, kwargs: dict[str, Any]
+        self, prefill: Prefill, i: int, layer: Any, hidden: Tensor, kwargs: dict[str, Any]
     ) -> tuple[Tensor, dict[str, Any]]:
-        prefill = self._prefill
-        assert prefill is not None
         if i == 0:
             prefill.caches = install(kwargs.get(cache_name(kwargs)), self.depth)
             prefill.rope = kwargs["position_embeddings"]
         # Not called as a module: the prefill's own hooks are not meant.
-        prefill.run_prior(i, layer.self_attn, self._forwards.get(i, layer.forward), hidden, kwargs, self._probe)
+        with torch.no_grad():
+            prefill.run_prior(i, layer.self_attn, self._forwards.get(i, layer.forward), hidden, kwargs, self._probe)
         if i < prefill.start:
             prefill.store(i)
             return hidden, kwargs
         prefill.remember(i, hidden)
         if prefill.due(i):
-            self._peek(i, layer, hidden, kwargs)
+            self._peek(prefill, i, layer, hidden, kwargs)
             hidden = prefill.reduce(i, hidden)
         prefill.store(i)
         self._probe.listen(layer.self_attn, prefill.wanted(i))
         return hidden, prefill.arguments(kwargs, hidden.dtype)
 
-    def _peek(self, i: int, layer: Any, hidden: Tensor, kwargs: dict[str, Any]) -> None:
+    def _peek(self, prefill: Prefill, i: int, layer: Any, hidden: Tensor, kwargs: dict[str, Any]) -> None:
         """Run the attention of a layer on the candidates of its stage, for its softmax rows alone."""
-        prefill = self._prefill
-        assert prefill is not None
         listener = prefill.peeked(i)
         if listener is None:
             return
@@ -198,19 +235,13 @@ class Pruner:
         with torch.no_grad():
             layer.self_attn(hidden_states=layer.input_layernorm(hidden), **{**arguments, cache_name(arguments): None})
 
-    def _finish(self, decoder: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if self._prefill is not None:
-            for layer in self.decoder.layers:
-                self._probe.listen(layer.self_attn, None)
-            self._prefill.finish()
-            self.prefills.append(self._prefill.rows)
-            self.prefix = self._prefill.prefix() if self.others else None
-            self._prefill = None
-
     def _decode_arguments(self, i: int, hidden: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
         cache = kwargs.get(cache_name(kwargs))
         stored = cache.layers[i] if cache is not None and i < len(cache.layers) else None
-        if not isinstance(stored, PrunedLayer) or stored.full or stored.valid is None:
+        if not isinstance(stored, PrunedLayer):
+            return kwargs
+        stored.awaited = True
+        if stored.full or stored.valid is None:
             return kwargs
         changed = {"attention_mask": self._decode_mask(stored, hidden), "position_ids": None}
         assert stored.shift is not None
@@ -220,29 +251,23 @@ class Pruner:
 
     def _decode_rope(self, shift: Tensor, hidden: Tensor) -> Any:
         """One a segment and step: position embeddings of what follows positions moved by shift [B]."""
-        if id(shift) not in self._ropes:
-            assert self._positions is not None
+        forward = self._now.forward
+        if id(shift) not in forward.ropes:
+            assert forward.positions is not None
             # Not called as a module: `_place` listens there.
-            self._ropes[id(shift)] = self.decoder.rotary_emb.forward(hidden, self._positions - shift.unsqueeze(1))
-        return self._ropes[id(shift)]
+            forward.ropes[id(shift)] = self.decoder.rotary_emb.forward(hidden, forward.positions - shift.unsqueeze(1))
+        return forward.ropes[id(shift)]
 
     def _decode_mask(self, stored: PrunedLayer, hidden: Tensor) -> Tensor | None:
         """One mask a segment and step: layers of one segment share it."""
         assert stored.valid is not None and stored.keys is not None
-        queries = hidden.shape[1]
+        queries, masks = hidden.shape[1], self._now.forward.masks
         key = (id(stored.valid), stored.keys.shape[2])
-        if key not in self._masks:
-            self._masks[key] = causal_mask(
+        if key not in masks:
+            masks[key] = causal_mask(
                 stored.seen(queries), queries, padded=stored.padded, attention=self._probe.attention, dtype=hidden.dtype
             )
-        return self._masks[key]
-
-
-def _restored(layer: nn.Module) -> Callable[[], None]:
-    """Gives the layer back the forward it has now, its own or one that somebody put over it."""
-    if "forward" in vars(layer):
-        return partial(setattr, layer, "forward", layer.forward)
-    return partial(delattr, layer, "forward")
+        return masks[key]
 
 
 def _taken_away(kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tokenbench.errors import StrategyError, TokenBenchError
+from tokenbench.errors import StrategyError, TokenBenchError, UsageError
 from tokenbench.strategy import Selection, Strategy, View
 
-__all__ = ["selected", "wrong_numbers"]
+__all__ = ["selected", "written_over", "wrong_numbers"]
 
 
 def selected(strategy: Strategy, name: str, view: View, width: int) -> Selection:
@@ -51,6 +51,22 @@ def wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[int, st
         if values is not None and bool(values.isnan().any()):
             return at, "values are NaN"
     return None
+
+
+def written_over(hidden: Tensor, name: str) -> Tensor:
+    """A copy of hidden states, to write merged ones into. They were computed without gradients, and a backward pass must not go on
+    as if there were none: it raises UsageError."""
+    copy = hidden.clone()
+    if copy.requires_grad:
+
+        def refuse(gradient: Tensor) -> None:
+            raise UsageError(
+                f"strategy {name} merges tokens, and no gradient flows through what it merged",
+                "train with a strategy that only drops tokens",
+            )
+
+        copy.register_hook(refuse)
+    return copy
 
 
 def _any_wrong(selections: Sequence[tuple[View, Selection]]) -> Tensor:

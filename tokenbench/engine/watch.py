@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tokenbench.backbone import Encoder, runs
+from tokenbench.backbone import Encoder, FrameLayout, runs
 from tokenbench.engine.frame import Call, Frame, windows
 from tokenbench.engine.probe import Attended, Probe
+from tokenbench.engine.state import before
+from tokenbench.errors import UsageError
 from tokenbench.strategy import Stage
 
 __all__ = ["Watch", "Wish", "dealt"]
@@ -42,18 +45,34 @@ class Wish:
         )
 
 
+class _Now(threading.local):
+    """What this thread's encoder does: the run at the moment, with its layouts and what was heard, and the runs before."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Frame]] = []
+        self.call: Call | None = None
+        self.layouts: list[FrameLayout] = []
+        self.heard: dict[int, list[Attended]] = {}
+
+    def __reduce__(self) -> tuple[type[_Now], tuple[()]]:  # models are copied with their hooks
+        return _Now, ()
+
+
 class Watch:
     """Records every run of the encoders inside the context.
 
-    calls: the frames of every run since they were last taken away.
+    Every thread's own are kept apart.
     """
 
     def __init__(self, encoders: Sequence[Encoder], wish: Wish) -> None:
-        self.calls: list[list[Frame]] = []
         self._encoders, self._wish = encoders, wish
-        self._call: Call | None = None  # the one that runs
-        self._heard: dict[int, list[Attended]] = {}
+        self._now = _Now()
         self._undo = ExitStack()
+
+    @property
+    def calls(self) -> list[list[Frame]]:
+        """The frames of every run in this thread since they were last taken away."""
+        return self._now.calls
 
     def __enter__(self) -> Watch:
         if not self._wish.anything:
@@ -74,7 +93,12 @@ class Watch:
         tokens are. image: the id of an image's; all images are encoded in one call, then all clips."""
         ids, visual = ids.cpu(), visual.cpu()
         kinds = sorted(set(ids[visual].tolist()), key=lambda token: token != image)
-        calls, self.calls = self.calls[-len(kinds) :], []
+        calls, self._now.calls = self._now.calls[-len(kinds) :], []
+        if len(calls) < len(kinds):
+            raise UsageError(
+                "the strategy looks into the vision encoder, which did not run inside the context for this prompt",
+                "pass the pixels, not what the encoder made of them",
+            )
         each = int(visual.sum()) // sum(frame.tokens for call in calls for frame in call)  # beams repeat rows
         stretches = [
             [(int(row[at]), n) for at, n in runs(row, mask)]
@@ -92,54 +116,52 @@ class Watch:
         asked = {range(count)[layer] for layer in self._wish.attention}
         starts = {encoder.after(share) for share in self._wish.reruns}
         probe = undo.enter_context(Probe(encoder.tower, encoder.attentions))
-        undo.callback(
-            encoder.tower.register_forward_pre_hook(
-                partial(self._begin, encoder, probe, asked), with_kwargs=True
-            ).remove
-        )
+        undo.callback(before(encoder.tower, partial(self._begin, encoder, probe, asked)))
         undo.callback(encoder.tower.register_forward_hook(partial(self._finish, encoder, probe, asked)).remove)
         for i, layer in enumerate(encoder.layers):
             if i in asked or (starts and i >= min(starts)):
-                hook = partial(self._before, i, i in starts)
-                undo.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
+                undo.callback(before(layer, partial(self._before, i, i in starts)))
         undo.callback(encoder.layers[encoder.depth - 1].register_forward_hook(self._output).remove)
 
     def _begin(
         self, encoder: Encoder, probe: Probe, asked: set[int], tower: nn.Module, args: Any, kwargs: dict[str, Any]
     ) -> None:
-        self._call = Call(encoder, {}, {}, {})
-        self._layouts = encoder.layouts(*args, **kwargs)
-        self._heard = {layer: [] for layer in asked}
-        for layer, heard in self._heard.items():
+        now = self._now
+        now.call, now.layouts = Call(encoder, {}, {}, {}), encoder.layouts(*args, **kwargs)
+        now.heard = {layer: [] for layer in asked}
+        for layer, heard in now.heard.items():
             probe.listen(encoder.attentions[layer], heard.append)
 
     def _before(
         self, i: int, remember: bool, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]
     ) -> None:
-        if self._call is None:
+        call = self._now.call
+        if call is None:
             return
         arguments = dict(kwargs)
         states = args[0] if args else arguments.pop("hidden_states")
-        self._call.arguments[i] = args[1:], arguments
+        call.arguments[i] = args[1:], arguments
         if remember:
-            self._call.states[i] = _rows(states)
+            call.states[i] = _rows(states)
 
     def _output(self, layer: nn.Module, args: Any, output: Tensor) -> None:
-        if self._call is not None:
-            self._call.output = _rows(output)
+        if self._now.call is not None:
+            self._now.call.output = _rows(output)
 
     def _finish(
         self, encoder: Encoder, probe: Probe, asked: set[int], tower: nn.Module, args: Any, output: Any
     ) -> None:
-        call, self._call, start, frames = self._call, None, 0, []
-        assert call is not None
+        now, start, frames = self._now, 0, []
+        call, now.call = now.call, None
+        if call is None:  # another thread entered the context while this one encoded
+            return
         for layer in asked:
             probe.listen(encoder.attentions[layer], None)
-            call.windows[layer] = windows(self._heard[layer], call.arguments[layer][1].get("cu_seqlens"))
-        for layout in self._layouts:
+            call.windows[layer] = windows(now.heard[layer], call.arguments[layer][1].get("cu_seqlens"))
+        for layout in now.layouts:
             frames.append(Frame(call, start, layout))
             start += layout.rows
-        self.calls.append(frames)
+        now.calls.append(frames)
 
 
 def dealt(frames: Iterable[Frame], counts: Iterable[int]) -> list[list[Frame]]:

@@ -12,6 +12,7 @@ from tokenbench.executors import Job, units
 from tokenbench.runner.progress import Progress, Silent
 from tokenbench.runner.work import Work
 from tokenbench.runner.worker import Unit, Worker
+from tokenbench.tested import install
 
 __all__ = ["Ray"]
 
@@ -26,7 +27,7 @@ class Ray:
         try:
             import ray
         except ImportError:
-            raise MachineError("Ray is not installed", 'pip install "tokenbench[ray]"') from None
+            raise MachineError("Ray is not installed", install("ray")) from None
         self._ray: Any = ray
         try:
             if not ray.is_initialized():

@@ -11,6 +11,7 @@ from tokenbench.executors import Job, units
 from tokenbench.runner.progress import Progress, Silent
 from tokenbench.runner.work import Work
 from tokenbench.runner.worker import Unit, Worker
+from tokenbench.tested import install
 
 __all__ = ["Slurm"]
 
@@ -28,7 +29,7 @@ class Slurm:
         try:
             import submitit
         except ImportError:
-            raise MachineError("submitit is not installed", 'pip install "tokenbench[slurm]"') from None
+            raise MachineError("submitit is not installed", install("slurm")) from None
         self._submitit, self._workers = submitit, workers or 1
         self._settings = {"timeout_min": MINUTES, **dict(map(_setting, settings))}
         self._cluster = self._settings.pop("cluster", "slurm")

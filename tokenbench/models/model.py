@@ -16,10 +16,11 @@ from torch import Tensor
 from tokenbench.cost import ModelSize
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
 from tokenbench.errors import MachineError, UsageError, brief
+from tokenbench.models.decoding import note
 from tokenbench.models.device import check_device, device_named
 from tokenbench.models.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
 from tokenbench.models.source import Source
-from tokenbench.models.weights import stock_model, stock_processor, stock_skeleton
+from tokenbench.models.weights import generation_asked, stock_model, stock_processor, stock_skeleton
 from tokenbench.pruning import attached
 from tokenbench.suite import Sample, Video
 
@@ -81,7 +82,7 @@ class Model:
 
     name: as the user wrote it. device: where it runs, "auto" being the GPUs there are (several share its layers) or the
     CPU. dtype: a name torch knows. attention: an attention implementation transformers knows. depth: decoder layers. prompt:
-    what the chat is written with.
+    what the chat is written with. asked: what the checkpoint asks of generation, which is greedy all the same.
 
     The weights come into memory with `load`; before, all that does not run the model works. Raises MachineError for a
     configuration or processor that cannot be read.
@@ -105,6 +106,7 @@ class Model:
         logging.disable_progress_bar()
         self._processor = stock_processor(name, source.folder)
         self._skeleton = stock_skeleton(name, source.folder)
+        self.asked = generation_asked(name, source.folder)
         self.depth = len(self.backbone.decoder(self._skeleton).layers)  # type: ignore[arg-type]
 
     def load(self) -> None:
@@ -135,6 +137,11 @@ class Model:
             return self.backbone.size(self._skeleton.config)
         except NotImplementedError:
             return None
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences a reader of its numbers must see."""
+        return [*self.backbone.notes, *filter(None, [note(self.name, self.asked)])]
 
     @property
     def number_bytes(self) -> int:

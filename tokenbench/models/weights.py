@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import MachineError, brief
+from tokenbench.models.decoding import asked_for, checkpoint_config, greedy
 
-__all__ = ["stock_model", "stock_processor", "stock_skeleton"]
+__all__ = ["generation_asked", "stock_model", "stock_processor", "stock_skeleton"]
 
 DEPTHS = ("num_hidden_layers", "num_layers", "depth")
 
 
 def stock_model(name: str, folder: Path, **options: Any) -> Any:
-    """The model, every weight of which comes from the folder's safetensors. name: for errors; options: of `from_pretrained`.
+    """The model, every weight of which comes from the folder's safetensors. It decodes greedily. name: for errors; options: of
+    `from_pretrained`.
 
     Raises MachineError if it cannot be loaded, or if weights are missing, which would be drawn at random.
     """
@@ -23,6 +25,7 @@ def stock_model(name: str, folder: Path, **options: Any) -> Any:
 
     try:
         _check_depth(folder)
+        decoding = greedy(checkpoint_config(folder))
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
         )
@@ -34,6 +37,7 @@ def stock_model(name: str, folder: Path, **options: Any) -> Any:
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise _broken(name, folder, f"{len(missing)} weights are missing, the first of them {missing[0]}")
+    model.generation_config = decoding
     return model.eval()
 
 
@@ -48,6 +52,14 @@ def stock_processor(name: str, folder: Path) -> Any:
     except Exception as error:
         raise _broken(name, folder, brief(error)) from error
     return processor
+
+
+def generation_asked(name: str, folder: Path) -> dict[str, Any]:
+    """What the checkpoint asks of generation beside greedy decoding. Raises MachineError if it cannot be read."""
+    try:
+        return asked_for(checkpoint_config(folder))
+    except Exception as error:
+        raise _broken(name, folder, f"generation_config.json cannot be read: {brief(error)}") from error
 
 
 def stock_skeleton(name: str, folder: Path) -> Any:

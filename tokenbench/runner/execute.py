@@ -133,6 +133,9 @@ def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[st
             for prints in (fingerprints(first),)
             for name, task in first.tasks.items()
         },
+        "seed_scopes": {
+            arm.named.name: arm.named.strategy.seed_scope for arm in first.arms if arm.named.strategy.stochastic
+        },
         **({"plan": plan} if (plan := plan_of(spec, first.samples)) else {}),
         "models": {
             name: {
@@ -142,6 +145,7 @@ def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[st
                 "device": work.model.device,
                 "decoder_layers": work.model.depth,
                 "decoding": "greedy",
+                "checkpoint_asks_for": work.model.asked,
             }
             for name, work in works.items()
         },
@@ -154,5 +158,5 @@ def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[st
         },
         "plugins": [{"name": p.name, "origin": p.origin, "error": p.error} for p in known.plugins],
         "plugin_files": list(map(str, known.files)),
-        "notes": list(dict.fromkeys(note for work in works.values() for note in work.model.backbone.notes)),
+        "notes": list(dict.fromkeys(note for work in works.values() for note in work.model.notes)),
     }

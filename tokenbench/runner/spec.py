@@ -16,6 +16,8 @@ __all__ = ["FLOORS", "VANILLA", "Arm", "Spec", "arms"]
 
 VANILLA = "vanilla"
 FLOORS = ("random", "downsample")
+SEEDS = {"sample": (0, 1, 2), "run": (0, 1, 2, 3, 4)}
+"""Unless others are asked for. Where one draw may move all samples, the seeds are all that shows how much: three are too few."""
 NO_SEED = 0  # of what does not draw, whatever seeds the others have: it is the same cell when a run takes more seeds
 
 
@@ -76,6 +78,6 @@ def arms(spec: Spec, known: Registry) -> list[Arm]:
     for named, budget in product(named_all, spec.budgets):
         if not named.strategy.budgeted:
             continue
-        seeds = spec.seeds if named.strategy.stochastic else (NO_SEED,)
+        seeds = (spec.seeds or SEEDS[named.strategy.seed_scope]) if named.strategy.stochastic else (NO_SEED,)
         result += [Arm(named, Budget.parse(budget), seed) for seed in seeds]
     return result

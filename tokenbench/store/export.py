@@ -34,7 +34,11 @@ def export_run(run: Run, folder: Path) -> list[Path]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there and not empty", "name a new folder with --to")
     comparison = run.compare()
-    tables = {"samples": run.samples(), "summary": comparison.summary, "pairs": comparison.pairs}
+    tables = {
+        "samples": run.samples(),
+        "summary": comparison.summary,
+        "pairs": comparison.pairs.astype({"verdict": str}),
+    }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))

@@ -53,7 +53,7 @@ class JoinedRuns(Run):
         from tokenbench.comparison.noise import with_noise_floor
 
         found = super().compare(margin, look)
-        return replace(found, pairs=with_noise_floor(found.pairs, "B:vanilla")) if self._flips else found
+        return replace(found, pairs=with_noise_floor(found.pairs)) if self._flips else found
 
     def samples(self) -> pd.DataFrame:
         """The rows of both on the common samples. Raises UsageError if there are none."""
@@ -64,6 +64,11 @@ class JoinedRuns(Run):
         from tokenbench.store.looking import rejoined
 
         return rejoined(self.whole(), [run._looked[1] for run in (self._a, self._b)])
+
+    @property
+    def _seed_scopes(self) -> dict[str, str]:
+        both = (("", self._a), ("A:", self._a), ("B:", self._b))
+        return {mark + name: scope for mark, run in both for name, scope in run._seed_scopes.items()}
 
     def _remember(self, samples: pd.DataFrame) -> None:
         for run in (self._a, self._b):

@@ -97,6 +97,7 @@ class Manifest(Versioned):
     versions: dict[str, Any] = {}
     hardware: dict[str, Any] = {}
     notes: list[str] = []
+    seed_scopes: dict[Name, Literal["sample", "run"]] = {}
     plan: _Plan | None = None
     looks: list[_Look] = []
 

@@ -180,23 +180,32 @@ class Run:
         from tokenbench.comparison import compare
 
         samples, looks = self._looked if look is None else self._looked_then(look)
+        units = self._by_unit(samples)
+        self._remember(samples)
+        margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
+        return compare(units, margin=margin, looks=looks, scopes=self._seed_scopes)
+
+    def units(self) -> pd.DataFrame:
+        """`whole`, one row for every unit that the tasks' metrics count, `kept` as a number; no look. Raises UsageError if it is empty."""
+        return self._by_unit(self.whole())
+
+    def _by_unit(self, samples: pd.DataFrame) -> pd.DataFrame:
         if not len(samples):
             raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
-        self._remember(samples)
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
-        margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
-        return compare(by_unit(samples.assign(kept=samples["kept"].map(len)), rules), margin=margin, looks=looks)
+        return by_unit(samples.assign(kept=samples["kept"].map(len)), rules)
+
+    @property
+    def _seed_scopes(self) -> dict[str, str]:
+        """By strategy, what one draw of its seed may move."""
+        return dict(self.manifest.get("seed_scopes", {}))
 
     def scores(self) -> pd.DataFrame:
         """Mean scores without intervals or verdicts: a glance at the run that is no look.
 
         Columns: model, strategy, budget, task, samples (how many), score (0 to 1).
         """
-        rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
-        samples = self.samples()
-        if not len(samples):
-            raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
-        units = by_unit(samples.assign(kept=samples["kept"].map(len)), rules)
+        units = self._by_unit(self.samples())
         cell = ["model", "strategy", "budget", "task"]
         means = (
             units.groupby([*cell, units["stratum"].fillna("")], sort=False)["score"]

@@ -64,10 +64,19 @@ def logits(output: Any) -> Tensor:
     return torch.stack(output.logits)
 
 
-def masked(model: Any, output: Any, prompt: Prompt, b: int, row: RowTrace, backbone: Backbone | None = None) -> Tensor:
+def masked(
+    model: Any,
+    output: Any,
+    prompt: Prompt,
+    b: int,
+    row: RowTrace,
+    backbone: Backbone | None = None,
+    gradients: bool = False,
+) -> Tensor:
     """[steps, V] logits of row b from the stock model, in which dropped tokens are hidden from each stage's layer on.
 
     A trimmed KV cache also hides them from later queries in earlier layers. backbone: the adapter, if it is not installed.
+    gradients: whether they can be differentiated.
     """
     backbone = backbone or backbone_for(model, registry())
     end = prompt["input_ids"].shape[1]
@@ -80,7 +89,8 @@ def masked(model: Any, output: Any, prompt: Prompt, b: int, row: RowTrace, backb
         left[visual] = 0
         left[visual[row.stages[0][1]]] = 1
         longer["position_ids"] = (left.cumsum(0) - 1).clamp_min(0)[None]
-    with _hidden(backbone.decoder(model).layers, _masks(row, visual, end, ids.shape[1])), torch.no_grad():
+    masks = _masks(row, visual, end, ids.shape[1])
+    with _hidden(backbone.decoder(model).layers, masks), torch.set_grad_enabled(gradients):
         stock: Tensor = model(**longer, use_cache=False).logits[0]
     return stock[end - 1 :]
 

@@ -123,6 +123,13 @@ def obeys_the_seed(case: Case) -> None:
     assert first == again, "the same seed keeps other tokens the second time"
     if case.strategy.stochastic:
         assert first != other, "it is declared stochastic, but another seed changes nothing"
+        if case.strategy.seed_scope == "sample":
+            one = case.prompts[0]
+            rows = case.run([one, one], keys=["one", "two"], tokens=1)[1]
+            alike = rows[0].kept == rows[1].kept
+            assert not alike, (
+                "its seed_scope is 'sample', but two samples get the same draw: declare seed_scope = 'run'"
+            )
     else:
         assert first == other, "another seed changes what it keeps, but it is not declared stochastic"
 

@@ -72,9 +72,12 @@ def _together(comparison: Comparison) -> tuple[str, list[Grid]] | None:
     ]
 
 
-def _published(comparison: Comparison, model: str, about: dict[str, Any]) -> Grid | None:
-    tables = published(comparison, model, about)
-    return plain(tables[0].title, tables[0].headers, tables[0].rows, tables[0].keys) if tables else None
+def _published(comparison: Comparison, model: str, about: dict[str, Any]) -> list[tuple[Grid, str]]:
+    """What papers print, with how the verdicts are reached."""
+    return [
+        (plain(table.title, table.headers, table.rows, table.keys), table.note)
+        for table in published(comparison, model, about)
+    ]
 
 
 def _measured(comparison: Comparison, model: str, about: dict[str, Any]) -> Iterator[tuple[Grid, str]]:

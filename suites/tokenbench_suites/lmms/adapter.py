@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lmms_eval.api.model import lmms
+from loguru import logger
 from PIL import Image
 
 from tokenbench.budget import Budget
 from tokenbench.engine import Plan, Wish
 from tokenbench.errors import UsageError, unknown
+from tokenbench.models.decoding import note
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.naming import parse_strategy
@@ -21,6 +23,7 @@ from tokenbench.plugins import registry
 from tokenbench.runner.spec import VANILLA
 from tokenbench.suite import Sample, Video
 from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, opened
+from tokenbench_suites.lmms.exit import tell_the_shell
 from tokenbench_suites.lmms.library import content, cut
 
 __all__ = ["TokenBench"]
@@ -60,9 +63,18 @@ class TokenBench(lmms):  # type: ignore[misc]
         allowed = Budget.parse(str(budget)) if method.budgeted else whole
         numerics = others.get("dtype", "float32"), others.get("attention", "sdpa")
         self._model = Model(backbone, locate(backbone, known), device or "auto", *numerics)
+        if said := note(backbone, self._model.asked):
+            logger.warning(said)
         self._plan = Plan.make(method, allowed, self._model.depth, int(seed))
         self._wish = Wish.of(self._plan.typical)
         self._batch_size = int(batch_size)
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> TokenBench:
+        """The model that lmms-eval's command line asks for. If its evaluation fails, so does the command."""
+        tell_the_shell()
+        made: TokenBench = super().create_from_arg_string(arg_string, additional_config)
+        return made
 
     def generate_until(self, requests: Sequence[Any]) -> Iterator[str]:
         """Answers, in the order of the requests and as soon as they are there, so that lmms-eval can keep them."""

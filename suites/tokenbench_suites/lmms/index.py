@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tokenbench.errors import MachineError, UsageError, unknown
+from tokenbench.tested import install
 
 __all__ = ["definitions", "find", "installed"]
 
@@ -20,7 +21,7 @@ def installed() -> Path:
     """The folder of lmms-eval. Raises MachineError, with the command that installs it, if it is not there."""
     spec = find_spec("lmms_eval")
     if spec is None or not spec.submodule_search_locations:
-        raise MachineError("public benchmarks need lmms-eval, which is not installed", 'pip install "tokenbench[lmms]"')
+        raise MachineError("public benchmarks need lmms-eval, which is not installed", install("lmms"))
     return Path(next(iter(spec.submodule_search_locations)))
 
 

@@ -1,9 +1,11 @@
-"""TokenBench as a model of lmms-eval: the same numbers in both directions, through the entry point and its command line."""
+"""TokenBench as a model of lmms-eval: the same numbers in both directions, through the entry point and the documented command."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ pytest.importorskip("lmms_eval", reason='needs lmms-eval: pip install "tokenbenc
 import datasets
 
 import tokenbench
+from tests.docs.blocks import ROOT
 from tests.suites.lmms.benchmarks import pope
 from tests.tokenbench.test_run import call
 from tokenbench import UsageError
@@ -40,15 +43,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def documented() -> list[str]:
+    """The command of the page on lmms-eval."""
+    (command,) = re.findall(r"^\$ python (-m lmms_eval .*)", (ROOT / "docs" / "lmms-eval.md").read_text(), re.MULTILINE)
+    return shlex.split(command)
+
+
 @pytest.fixture(scope="module")
 def theirs(folder: Path) -> dict[str, Any]:
-    """Results and samples of lmms-eval's own command line."""
+    """Results and samples of the documented command, on a model and data that are here."""
     out = folder / "out"
-    arguments = "backbone=toy-llava,strategy=fastv:layer=1,budget=1/9"
+    here = {
+        "backbone=llava-1.5-7b,strategy=clse,budget=1/3": "backbone=toy-llava,strategy=clse,budget=1/3",
+        "pope": "tb_pope",
+    }
+    assert here.keys() <= set(documented())
     command = [
-        *(sys.executable, "-m", "lmms_eval", "--model", "tokenbench", "--model_args", arguments, "--tasks", "tb_pope"),
+        *(sys.executable, *(here.get(word, word) for word in documented())),
         *("--include_path", str(folder / "yaml"), "--output_path", str(out), "--log_samples", "--device", "cpu"),
-        *("--gen_kwargs", "max_new_tokens=5", "--batch_size", "4", "--verbosity", "DEBUG"),
+        *("--gen_kwargs", "max_new_tokens=5", "--batch_size", "4"),
     ]
     environment = os.environ | {"LMMS_EVAL_DATASETS_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -74,17 +87,21 @@ def test_both_directions_give_the_same_answers_and_numbers(
 
     monkeypatch.setattr(Benchmark, "samples", short)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
-    strategies = ["--strategies", "fastv:layer=1", "--budgets", "1/9", "--no-floors", "-q"]
+    strategies = ["--strategies", "clse", "--budgets", "1/3", "--no-floors", "-q"]
     out = folder / "run"
     arguments = ["--suite", "lmms:pope", "--data", f"pope={folder / 'data'}", *strategies, "-o", str(out)]
     assert call("run", *arguments) == 0
     run = tokenbench.Run.open(out)
-    official = run.official().query("strategy == 'fastv:layer=1'").set_index("metric")["value"]
+    official = run.official().query("strategy == 'clse'").set_index("metric")["value"]
     assert set(official.index) == {f"pope_{n}" for n in ("accuracy", "precision", "recall", "f1_score", "yes_ratio")}
     for metric, value in official.items():
         assert theirs[f"{metric},none"] == pytest.approx(value)
-    ours = run.samples().query("strategy == 'fastv:layer=1'")["answer"]
+    ours = run.samples().query("strategy == 'clse'")["answer"]
     assert sorted(ours) == sorted(row["filtered_resps"] for row in theirs["rows"])
+
+
+def test_the_readme_shows_the_documented_command() -> None:
+    assert f"$ python {shlex.join(documented())}\n" in (ROOT / "README.md").read_text()
 
 
 def test_a_misspelt_argument_is_an_error() -> None:

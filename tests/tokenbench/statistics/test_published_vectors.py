@@ -18,7 +18,6 @@ from tokenbench.statistics import (
     influence,
     sign_flip,
 )
-from tokenbench.statistics.intervals import samples_needed
 from tokenbench.statistics.quantiles import false_discovery
 from tokenbench.statistics.ranks import rank_test
 
@@ -129,11 +128,6 @@ def test_max_t_over_all_1024_signs():
     assert np.abs(found.statistic) == pytest.approx(vector["T0"])
     assert found.p_unadjusted == pytest.approx(vector["raw"], abs=1e-12)
     assert found.p == pytest.approx(vector["single_step"], abs=1e-12)
-
-
-def test_sample_sizes_of_miller():
-    vector = VECTORS["miller_power"]
-    assert samples_needed(0.03, 1 / 9) == pytest.approx(vector["n"], abs=1e-5)
 
 
 @pytest.mark.parametrize(("raw", "adjusted"), [("p", "bh"), ("p2", "bh2")])

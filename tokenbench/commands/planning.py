@@ -1,0 +1,131 @@
+"""The command that plans a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tokenbench.commands.options import Finite, Place, list_option, whole_numbers
+from tokenbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from tokenbench.comparison.planning import Assumptions
+    from tokenbench.store.run import Run
+
+__all__ = ["piloted", "plan"]
+
+SAMPLES = 5000
+MARGIN = 1.0
+
+
+@click.command()
+@click.option("--difference", type=Finite(0.001, 100), default=1.0, show_default=True, help="Points of retention.")
+@click.option(
+    "--margin", type=Finite(0.001, 100), help="Of the run, points of retention.  [default: the pilot's, or 1]"
+)
+@click.option(
+    "--samples", type=click.IntRange(1, 10**9), help="Over all tasks.  [default: the sum of the sizes, or 5000]"
+)
+@list_option(
+    "--sizes",
+    help="Samples of each task, as gqa=12578,pope=8910 or 12578,8910.  [default: those of the pilot's suite, or equal]",
+)
+@click.option(
+    "--strategies", type=click.IntRange(1, 10**6), default=2, show_default=True, help="How many, floors included."
+)
+@click.option("--budgets", type=click.IntRange(1, 10**6), default=3, show_default=True, help="How many.")
+@click.option("--pilot", type=Place(), help="A run to measure the assumptions on.")
+@click.option(
+    "--discordance",
+    type=Finite(0, 1, min_open=True),
+    help="Share of samples on which two strategies differ.  [default: the pilot's by task, or 0.18]",
+)
+@click.option(
+    "--deff", type=Finite(1, 10**6), help="Design effect of a difference.  [default: the pilot's by task, or 1.3]"
+)
+@click.option("--score", type=Finite(0.001, 1), help="Vanilla's score, 0 to 1.  [default: the pilot's by task, or 0.7]")
+@click.option("--questions", type=Finite(1, 10**6), help="Questions an image.  [default: the pilot's by task, or 2]")
+@click.option("--seconds", type=Finite(min=0), help="Of one answer.  [default: the pilot's]")
+def plan(
+    difference: float,
+    margin: float | None,
+    samples: int | None,
+    sizes: Sequence[Sequence[str]],
+    strategies: int,
+    budgets: int,
+    pilot: Path | None,
+    **given: float | None,
+) -> None:
+    """How many samples a verdict takes, how wide intervals will be, how many device hours it takes.
+
+    Every number of samples is for a power of 80 %: of ten such runs eight reach the verdict.
+    """
+    from tokenbench.comparison.planning import Assumptions
+    from tokenbench.comparison.planning import plan as planned
+    from tokenbench.store.run import Run
+
+    parts = [part for given_sizes in sizes for part in given_sizes]
+    if pilot:
+        run = Run.open(pilot)
+        margin = margin or run.manifest["spec"].get("margin")
+        found = list(piloted(run, sized=bool(parts)).values())
+        named = _sizes(parts, tuple(found[0].between))
+    else:
+        named = _sizes(parts)
+        found = [Assumptions.default(tuple(named) or ("one task",))]
+    for at, about in enumerate(found):
+        about = about.changed(named, **given)
+        if at:
+            click.echo()
+        for line in planned(
+            difference, margin or MARGIN, samples or about.size or SAMPLES, strategies, budgets, about
+        ).lines():
+            click.echo(line)
+
+
+def piloted(run: Run, sized: bool) -> dict[str, Assumptions]:
+    """What a pilot run says, by model; its tasks are as large as those of its suite.
+
+    sized: the user gives the sizes of the tasks, so that nothing need be said where the run does not know them.
+
+    Raises UsageError for a run of vanilla alone.
+    """
+    from dataclasses import replace
+
+    from tokenbench.comparison.planning import assumed
+
+    units, whole = run.units(), run.whole()
+    found = assumed(units, run.manifest["spec"]["floors"])
+    if not found:
+        raise UsageError(
+            f"{run.folder} holds answers of vanilla alone, which say nothing of a difference", "run a strategy in it"
+        )
+    limit, stated = run.manifest["spec"]["limit"], run.manifest["tasks"]
+    unit, sample = (rows.groupby("task")["sample"].nunique() for rows in (units, whole))
+    known = {task: stated.get(task, {}).get("samples" if limit is None else "of") for task in unit.index}
+    if all(known.values()):
+        sizes = {task: round(known[task] * unit[task] / sample[task]) for task in known}
+        return {name: about.changed(sizes) for name, about in found.items()}
+    if sized:
+        return found
+    note = f"The pilot asked {limit} samples of each task: they are taken to be of equal size unless --sizes says otherwise."
+    return {name: replace(about, origin=f"{note}\n{about.origin}") for name, about in found.items()}
+
+
+def _sizes(parts: Sequence[str], tasks: Sequence[str] = ()) -> dict[str, int]:
+    """Sizes by task, of texts like ``gqa=12578`` or ``12578``.
+
+    tasks: those of the pilot, all of which must be named, or counted, where any is; without a pilot any are welcome.
+    """
+    names, texts = [part.rpartition("=")[0] for part in parts], [part.rpartition("=")[2] for part in parts]
+    numbers = whole_numbers("--sizes", texts, least=1)
+    if not any(names):
+        names = list(tasks) if tasks else [f"task {at}" for at in range(1, len(texts) + 1)]
+    fits = len(names) == len(set(names)) == len(texts) and all(names) and set(names) == set(tasks or names)
+    if parts and not fits:
+        expected = ", ".join(f"{name}=N" for name in tasks) or "each task once, all with a name or none"
+        raise UsageError(f"--sizes {','.join(parts)[:100]} does not fit", f"it takes {expected}")
+    return dict(zip(names, numbers, strict=True)) if parts else {}

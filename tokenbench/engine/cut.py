@@ -1,0 +1,70 @@
+"""A forward that goes on past its prompt, as two: the prompt, then what follows on the prompt's KV cache.
+
+generate() runs such forwards without a cache, where every step shows the whole text again, and with drafted tokens behind the
+prompt. Selection is made from the prompt; what follows it meets the tokens that are left, as it would with a cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from tokenbench.engine.cache import cache_name
+from tokenbench.errors import UsageError
+
+__all__ = ["run_in_two", "width"]
+
+ALONG = ("input_ids", "inputs_embeds", "position_ids", "cache_position", "attention_mask", "visual_pos_masks")
+SHOWN = ("visual_pos_masks", "deepstack_visual_embeds")  # what only a prompt has
+
+
+def width(kwargs: dict[str, Any]) -> int:
+    """Columns of a decoder's forward."""
+    embeds = kwargs.get("inputs_embeds")
+    length: int = (kwargs["input_ids"] if embeds is None else embeds).shape[1]
+    return length
+
+
+def run_in_two(
+    prompt: Callable[..., Any], later: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], end: int
+) -> Any:
+    """The decoder's output for all columns that are left; `prompt` runs the first `end` of them, `later` the rest.
+
+    Raises UsageError for attention weights, which the two have of unlike shapes.
+    """
+    if kwargs.get("output_attentions"):
+        raise UsageError(
+            "attention weights of a pruned prompt and what follows it do not fit into one tensor",
+            "leave out output_attentions, or use_cache=False and drafts",
+        )
+    name = cache_name(kwargs)
+    given = kwargs.get(name)
+    whole = {**kwargs, name: DynamicCache() if given is None else given, "use_cache": True}
+    first = {key: _columns(value, slice(None, end)) if key in ALONG else value for key, value in whole.items()}
+    rest = {key: _columns(value, slice(end, None)) if key in ALONG else value for key, value in whole.items()}
+    # The mask also says which columns of the cache are padding.
+    rest |= {"attention_mask": kwargs.get("attention_mask"), **dict.fromkeys(set(SHOWN) & set(rest))}
+    begun = prompt(*args, **first)
+    output = later(*args, **rest)
+    return _joined(begun, output, keep_cache=given is not None)
+
+
+def _columns(value: Any, at: slice) -> Any:
+    """Along the sequence: the second dimension of embeddings, the last one of everything else."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value[:, at] if value.is_floating_point() and value.ndim == 3 else value[..., at]
+
+
+def _joined(begun: Any, output: Any, keep_cache: bool) -> Any:
+    fields = dict(output)
+    fields["last_hidden_state"] = torch.cat([begun.last_hidden_state, output.last_hidden_state], 1)
+    if output.get("hidden_states") is not None:
+        states = zip(begun.hidden_states, output.hidden_states, strict=True)
+        fields["hidden_states"] = tuple(torch.cat(pair, 1) for pair in states)
+    if not keep_cache:
+        fields = {key: value for key, value in fields.items() if key not in ("cache", "past_key_values")}
+    return type(output)(**fields)

@@ -1,0 +1,98 @@
+"""Who prunes a decoder, and what every thread does in it at the moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from tokenbench.engine.prefill import Layout, Prefill
+from tokenbench.errors import UsageError
+
+__all__ = ["Forward", "Now", "Running", "alone", "before", "replaced"]
+
+_MARK = "_tokenbench_prunes"
+_DOOR = threading.Lock()
+
+
+@dataclass
+class Forward:
+    """The forward that runs.
+
+    prefill: of its prompt; None while there is none. positions: its position ids. masks, ropes: those made for it, by segment.
+    """
+
+    prefill: Prefill | None = None
+    positions: Tensor | None = None
+    masks: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
+    ropes: dict[int, Any] = field(default_factory=dict)
+
+
+class Now(threading.local):
+    """What this thread does; others generate beside it. shorter: its last prompt lost tokens."""
+
+    def __init__(self) -> None:
+        self.layout: Layout | None = None
+        self.forward = Forward()
+        self.shorter = False
+
+    def __reduce__(self) -> tuple[type[Now], tuple[()]]:  # models are copied with their hooks
+        return Now, ()
+
+
+class Running:
+    """Counts the forwards that run, so that hooks are not taken away under one of another thread."""
+
+    def __init__(self) -> None:
+        self._changed, self._count = threading.Condition(), 0
+
+    def __reduce__(self) -> tuple[type[Running], tuple[()]]:
+        return Running, ()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Until none runs."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count == 0)
+
+
+def alone(decoder: nn.Module) -> Callable[[], None]:
+    """Claim the decoder; returns what gives it free. Raises UsageError if somebody prunes it already, or if it is a copy that was
+    made meanwhile, hooks and all."""
+    with _DOOR:
+        if getattr(decoder, _MARK, False):
+            raise UsageError(
+                "this model is being pruned already: another pruned() context is open on it, or on what it was copied from",
+                "leave that one first; threads share one context, or have a model of their own",
+            )
+        setattr(decoder, _MARK, True)
+    return partial(delattr, decoder, _MARK)
+
+
+def replaced(owner: Any, name: str, new: Any) -> Callable[[], None]:
+    """Put `new` over an object's method. Returns what gives it back what it has now, its own or one that somebody put there."""
+    undo = partial(setattr, owner, name, getattr(owner, name)) if name in vars(owner) else partial(delattr, owner, name)
+    setattr(owner, name, new)
+    return undo
+
+
+def before(module: nn.Module, hook: Callable[[nn.Module, Any, dict[str, Any]], Any]) -> Callable[[], None]:
+    """Call `hook` before every forward of the module. Returns what takes it away."""
+    return module.register_forward_pre_hook(partial(_called, hook), with_kwargs=True).remove
+
+
+def _called(hook: Callable[..., Any], module: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> Any:
+    # Without keyword arguments where another thread takes the hook away at this moment.
+    return None if kwargs is None else hook(module, args, kwargs)
