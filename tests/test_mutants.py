@@ -1,6 +1,6 @@
-"""The lines of mutants.toml, broken one at a time in a copy of the project: quick tests must catch it.
+"""The lines of mutants.toml, broken one at a time in a copy of the project: quick tests must catch each.
 
-A kind of slow test: `pytest tests/test_mutants.py -k verdicts` breaks the lines of files of that name alone.
+It takes long, and is therefore a slow test; `pytest tests/test_mutants.py -k verdicts` breaks the lines of files of that name alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ SOURCES = ("tokenbench", "strategies", "backbones", "suites", "reports", "tests"
 FILES = tomllib.loads((ROOT / "tests" / "mutants.toml").read_text())
 MUTANTS = [(name, line, broken) for name, file in FILES.items() for line, broken in file["mutants"]]
 
-each = pytest.mark.parametrize(("name", "line", "broken"), MUTANTS, ids=[f"{name}: {broken}" for name, _, broken in MUTANTS])
+each = pytest.mark.parametrize(
+    ("name", "line", "broken"), MUTANTS, ids=[f"{name}-{at}" for at, (name, *_) in enumerate(MUTANTS)]
+)
 
 
 @each
@@ -39,17 +41,18 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def quick_tests(copy: Path, tests: Sequence[str]) -> int:
-    """pytest's exit code, of a process that imports the copy. No bytecode: a file that changes twice a second would keep the old."""
+def quick_tests(copy: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run them in a process that imports the copy. It keeps no bytecode, which would not notice two changes within a second."""
     paths = os.pathsep.join(str(copy / source) for source in (".", *SOURCES[1:-1]))
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests]
-    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, check=False, timeout=600).returncode
+    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
 @pytest.mark.slow
 def test_quick_tests_pass_while_nothing_is_broken(copy: Path) -> None:
-    assert quick_tests(copy, sorted({test for file in FILES.values() for test in file["tests"]})) == 0
+    found = quick_tests(copy, sorted({test for file in FILES.values() for test in file["tests"]}))
+    assert found.returncode == 0, found.stdout
 
 
 @pytest.mark.slow
@@ -59,6 +62,8 @@ def test_quick_tests_catch_it(copy: Path, name: str, line: str, broken: str) -> 
     source = path.read_text()
     path.write_text(source.replace(line, broken))
     try:
-        assert quick_tests(copy, FILES[name]["tests"]) == pytest.ExitCode.TESTS_FAILED
+        found = quick_tests(copy, FILES[name]["tests"])
     finally:
         path.write_text(source)
+    assert found.returncode == pytest.ExitCode.TESTS_FAILED, f"no test fails if {line!r} is {broken!r}"
+    assert "\nFAILED " in found.stdout, found.stdout  # a copy that cannot be imported would show nothing

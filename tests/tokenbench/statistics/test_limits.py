@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
