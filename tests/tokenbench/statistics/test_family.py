@@ -48,6 +48,13 @@ def test_a_comparison_that_comes_later_is_one_of_the_family_from_then_on():
     assert flips[1] > together[0] - 0.1
 
 
+def test_a_single_comparison_is_judged_at_the_normal_critical_value_and_so_are_two_that_are_one():
+    one = Look(difference(1.0), 1.0, np.array([0]))
+    twice = Look(difference(1.0, pairs=[(1, 0), (1, 0)]), 1.0, np.arange(2))
+    assert critical([one], 1, spending=spend_all)[1] == pytest.approx([stats.norm.isf(0.025)])
+    assert critical([twice], 2, spending=spend_all)[1] == pytest.approx([stats.norm.isf(0.025)], abs=0.05)
+
+
 def test_too_few_draws_for_a_small_error_leave_bonferronis_bound():
     draws = np.linspace(0, 3, 99)
     assert _boundary([draws], [1e-4], [3.9], 1) == [3.9]

@@ -1,8 +1,7 @@
 """One interval a comparison: it agrees with its test, never gets better with one more lost answer, and stays within what is possible."""
 
-from itertools import pairwise
-
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
