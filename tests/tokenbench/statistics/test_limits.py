@@ -129,6 +129,14 @@ def test_a_shown_difference_never_reaches_zero_on_either_side():
         assert low[0] > 0 if sign < 0 else high[0] < 0
 
 
+def test_a_difference_that_is_not_shown_holds_zero_on_either_side():
+    """Whatever the limits would say by themselves."""
+    for pair in PAIR:
+        found = contrasts(losses(60, 1, 30), np.arange(2), [pair], Scale.SCORE, 60)
+        low, high = limits(found, Critical(np.array([1.0]), np.array([1.0])), np.array([False]))
+        assert low[0] <= 0 <= high[0]
+
+
 def test_limits_of_the_flips_are_where_the_score_statistic_reaches_the_critical_value():
     rng = np.random.default_rng(0)
     sizes = rng.integers(1, 6, 30).astype(float)
