@@ -67,3 +67,14 @@ def test_the_seeds_of_both_cells_widen_a_comparison():
     first, second, both = contrasts([task], cell, [(1, 0), (2, 0), (1, 2)], Scale.SCORE, 30).excess(np.full(3, Z))
     assert min(first, second) > 0
     assert both == pytest.approx(first + second)
+
+
+def test_of_one_task_the_ratio_of_means_is_the_mean_of_ratios():
+    """Vanilla's own chance enters both alike; with a loss of a half it is a large part."""
+    rng = np.random.default_rng(2)
+    task = singles(rng.uniform(size=50) < 0.5, rng.uniform(size=50) < 0.25, rng.uniform(size=50) < 0.4)
+    ratios, means = (
+        contrasts([task], np.arange(3), PAIRS, scale, 50) for scale in (Scale.RETENTION, Scale.RETENTION_OF_MEAN)
+    )
+    assert means.value == pytest.approx(ratios.value)
+    assert means.influence == pytest.approx(ratios.influence)
