@@ -66,9 +66,10 @@ class StrategyError(TokenBenchError):
 
 
 class SampleError(TokenBenchError):
-    """A sample cannot be shown to a model."""
+    """A sample cannot be shown to a model. reason: without the sample's name."""
 
     exit_code = 3
+    reason: str = ""
 
 
 class InfeasibleError(TokenBenchError):

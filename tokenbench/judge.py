@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tokenbench.errors import MachineError, UsageError, brief, unknown
 from tokenbench.runner.progress import Progress
 from tokenbench.store.foreign import within
+from tokenbench.store.reworked import Reworked
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -155,14 +156,14 @@ class Judge:
         return str(said["choices"][0]["message"]["content"]).strip(), str(said.get("model", ""))
 
 
-class JudgedRun(Run):
+class JudgedRun(Reworked):
     """A run with a judge's scores in place of the task's own; the others, of tasks that were not judged, are left out."""
 
     def __init__(self, run: Run, samples: pd.DataFrame) -> None:
         super().__init__(run.folder, run._known, run._definitions)
         self._judged = samples
 
-    def samples(self) -> pd.DataFrame:
+    def rows(self) -> pd.DataFrame:
         """As of the run, with the judge's scores and its identity in the column `judge`."""
         return self._judged
 

@@ -23,7 +23,7 @@ from tokenbench import hookspecs
 from tokenbench.errors import UsageError, brief, unknown
 from tokenbench.hookspecs import KINDS
 
-__all__ = ["Plugin", "Registry", "registry"]
+__all__ = ["Plugin", "Registry", "file_module", "registry"]
 
 GROUP = "tokenbench"
 _SINGULAR = {
@@ -160,10 +160,15 @@ def registry() -> Registry:
     return Registry()
 
 
+def file_module(path: Path) -> str:
+    """The name of the module that a single-file plug-in becomes."""
+    return f"tokenbench_plugin_{path.stem.replace('-', '_')}"
+
+
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError("no such file")
-    name = f"tokenbench_plugin_{path.stem.replace('-', '_')}"
+    name = file_module(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError("a plug-in file must end in .py")

@@ -34,7 +34,8 @@ class Report(ABC):
             comparison: the results.
             run: where the numbers come from. ``run.about()`` holds ``spec`` (with ``limit``), ``versions``,
                 ``hardware``, ``failures``, ``bench`` (time and memory, see ``Run.bench``) and ``notes`` (sentences a reader
-                must see); ``run.samples()`` every answer, ``run.questions()`` the images.
+                must see); ``run.samples()`` every answer, ``run.measured`` the numbers among them in a tenth of the memory,
+                ``run.questions()`` the images.
             folder: where files go; it exists.
             out: where text for the terminal goes.
 

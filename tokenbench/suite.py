@@ -55,6 +55,7 @@ class Sample:
     unit: what the task's metric counts, where that is several samples, which then stand side by side; empty for this sample
         alone.
     stratum: the part of the task that its metric averages on its own before it puts the parts together, if there are any.
+    origin: where a person finds it, such as file and row; only said, where the sample cannot be shown.
     """
 
     key: str
@@ -65,6 +66,7 @@ class Sample:
     evidence: tuple[Box, ...] = ()
     unit: str = ""
     stratum: str = ""
+    origin: str = ""
 
     @cached_property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from tokenbench.comparison import compare
+from tokenbench.store.frames import selected
 from tokenbench.suite import Box, Sample
 
 SIDE = 6
@@ -29,8 +30,12 @@ class MadeUpRun:
     def about(self):
         return self._about
 
-    def samples(self):
-        return self._samples
+    def samples(self, columns=None, of=None):
+        return selected(self._samples, columns, of)
+
+    @property
+    def measured(self):
+        return self._samples.assign(kept=self._samples["kept"].map(len))
 
     def questions(self):
         return self._questions

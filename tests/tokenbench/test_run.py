@@ -19,7 +19,7 @@ import tokenbench
 from tokenbench import cli
 from tokenbench.naming import parse_strategy
 from tokenbench.plugins import registry
-from tokenbench.runner.identity import source_hash
+from tokenbench.runner.sources import source_of
 from tokenbench.store import files
 from tokenbench.store.directory import Store
 
@@ -277,4 +277,4 @@ def test_the_parts_of_a_composition_are_part_of_its_identity() -> None:
     strategy = parse_strategy("fastv@pdrop+merge", registry()).strategy
     modules = [type(part).__module__.rpartition(".")[2] for part in strategy.parts]
     assert modules == ["composition", "fastv", "pdrop", "merge"]
-    assert len({source_hash(part) for part in strategy.parts}) == 4
+    assert len({str(source_of(part)) for part in strategy.parts}) == 4

@@ -27,7 +27,7 @@ from tokenbench.commands.options import (
     tasks_dir_option,
 )
 from tokenbench.commands.reporting import write_reports
-from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
+from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError, printable
 from tokenbench.executors.options import executor_options
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ __all__ = ["resume", "run"]
     help="Run the strategies 'random' and 'downsample' as floors.",
 )
 @match_option
+@click.option(
+    "--strict/--no-strict",
+    default=False,
+    help="Whether a sample that a model cannot be asked (a damaged picture) costs its task, not only itself.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task; more may follow.")
 @click.option(
     "--until",
@@ -164,6 +169,7 @@ def _carry_out(
     """Run, report, and say what failed."""
     from tokenbench.runner.execute import execute
     from tokenbench.runner.progress import progress
+    from tokenbench.store.run import Run
 
     try:
         say = partial(click.echo, err=True)
@@ -181,6 +187,8 @@ def _carry_out(
         log.write_text(traceback.format_exc())
         raise TokenBenchError(f"internal error: {type(error).__name__}: {error}", f"traceback in {log}") from error
     click.echo(f"run: {folder}", err=True)
+    for sentence in Run.open(folder).left_out():
+        click.echo(printable(sentence), err=True)
     failures = _failures(folder)
     try:
         write_reports(folder, ("markdown", "csv", "html", "terminal"), known, spec.definitions)

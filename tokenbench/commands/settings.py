@@ -59,6 +59,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
         device=options["device"],
         dtype=options["dtype"],
         attention=options["attention"],
+        strict=options["strict"],
         margin=options["margin"],
         until=options["until"] or "",
         looks=(options["looks"] or LOOKS) if options["until"] else 1,

@@ -47,6 +47,7 @@ class _File(BaseModel):
     data: Texts | None = None
     tasks_dir: Texts | None = None
     floors: bool | None = None
+    strict: bool | None = None
     match: Mode | None = None
     limit: int | None = Field(None, ge=1)
     until: Literal["decided"] | None = None

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,9 +22,6 @@ from tokenbench.commands.options import (
     tasks_dir_option,
 )
 from tokenbench.errors import TokenBenchError
-
-if TYPE_CHECKING:
-    from tokenbench.plugins import Registry
 
 __all__ = ["CellState", "Status", "status", "status_of"]
 
@@ -86,50 +83,65 @@ class Status:
         return {**asdict(self), "counts": self.counts, "answers": self.answers, "samples": self.samples}
 
 
-def status_of(folder: Path, known: Registry, definitions: Sequence[str] = ()) -> Status:
-    """definitions: folders of task definitions that may be used. Raises UsageError if there is no run in the folder."""
+def status_of(
+    folder: Path, plugin_files: Sequence[str] = (), definitions: Sequence[str] = (), thorough: bool = False
+) -> Status:
+    """plugin_files, definitions: single-file plug-ins, and folders of task definitions, that may be used.
+
+    thorough: ask as a resume would, with models, plug-ins and samples at hand; else code and libraries alone are compared, and
+    nothing of the run's is loaded. Raises UsageError if there is no run in the folder.
+    """
+    from tokenbench.runner.identity import outdated
     from tokenbench.store.directory import Store
     from tokenbench.store.lock import holder
     from tokenbench.store.run import Run
 
-    run, store = Run.open(folder, known, definitions), Store.open(folder)
+    run, store = Run.open(folder, definitions=definitions), Store.open(folder)
     who = holder(folder)
-    cells = [_state(store, cell, run.manifest, who is not None) for cell in run.manifest["cells"]]
+    unfit = Counter((one.model, one.task) for one in store.left_out.all())
+    with store.journals.fixed():
+        cells = [_state(store, cell, run.manifest, who is not None, unfit) for cell in run.manifest["cells"]]
     try:
-        run.check_plugins()
-        changed, unknown = _changed(run, known), ""
+        files = run.check_plugins(plugin_files)
+        changed = _changed(run, plugin_files) if thorough else outdated(run.manifest, files)
+        unknown = ""
     except TokenBenchError as error:
         changed, unknown = {}, f"{error} ({error.hint})" if error.hint else str(error)
-    cells = [replace(cell, stale=tuple(changed.get(_key(asdict(cell)), ()))) for cell in cells]
+    cells = [replace(cell, stale=tuple(changed.get(cell.id, ()))) for cell in cells]
     left = _seconds_left(who, sum(c.answers for c in cells), sum(c.samples for c in cells))
     return Status(str(folder), cells, who, left, unknown, store.orphans(cell.id for cell in cells))
 
 
-def _state(store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], running: bool) -> CellState:
+def _state(
+    store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], running: bool, unfit: Counter[tuple[str, str]]
+) -> CellState:
+    """unfit: how many samples a model cannot be asked, by (model, task)."""
     named = {name: cell[name] for name in ("id", *NAMES)}
     planned = manifest["tasks"][cell["task"]]["samples"]
     samples = planned if cell.get("samples") is None else cell["samples"]
+    samples = max(0, samples - unfit[cell["model"], cell["task"]])
     answers, failure = store.answers(cell["id"], samples), store.failure(cell["id"])
-    if store.count(cell["id"]) >= samples:
+    if store.count(cell["id"]) >= max(1, samples):
         return CellState(**named, state="done", answers=answers, samples=samples)
     if failure:
         return CellState(**named, state=failure["kind"], answers=answers, samples=samples, reason=failure["reason"])
     return CellState(**named, state="running" if running else "waiting", answers=answers, samples=samples)
 
 
-def _changed(run: Any, known: Registry) -> dict[tuple[Any, ...], list[str]]:
-    """By the names of a cell: what in its identity would be another if it were run now."""
+def _changed(run: Any, plugin_files: Sequence[str]) -> dict[str, list[str]]:
+    """By the id of a cell: what in its identity would be another if it were run now."""
+    from tokenbench.plugins import Registry
     from tokenbench.runner.identity import differences, unpacked
     from tokenbench.runner.work import fingerprints, works_of
 
     devices = {about["device"] for about in run.manifest["models"].values()}
-    works = works_of(run.spec(), known, devices.pop() if len(devices) == 1 else "")
+    works = works_of(run.spec(), Registry(plugin_files), devices.pop() if len(devices) == 1 else "")
     now = {_key(cell.names): cell.parts for work in works.values() for cell in work.cells.values()}
     then = unpacked(run.manifest)
     asked = {name: text for work in works.values() for name, text in fingerprints(work).items()}
     changed = {name for name, about in run.manifest["tasks"].items() if about.get("asked") != asked.get(name)}
     return {
-        _key(cell): [
+        cell["id"]: [
             *differences(then[cell["id"]], now.get(_key(cell), {})),
             *(["task: samples changed"] if cell["task"] in changed else []),
         ]
@@ -152,6 +164,11 @@ def _seconds_left(who: Mapping[str, Any] | None, answers: int, samples: int) -> 
 @click.argument("folder", metavar="RUN", type=Place())
 @click.option("-v", "--verbose", is_flag=True, help="Every cell, with its identity.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="Load the suite and the models' processors, as a resume would, to see also whether data, prompts or weights have changed.",
+)
 @peek_option
 @tasks_dir_option
 @plugin_option
@@ -160,14 +177,14 @@ def status(
     verbose: bool,
     form: str,
     peek: bool,
+    thorough: bool,
     tasks_dir: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
 ) -> None:
-    """Say how far a run is, what failed, and which cells would be run again because something changed."""
-    from tokenbench.plugins import Registry
+    """Say how far a run is, what failed, and which cells would be run again because code or libraries changed."""
     from tokenbench.store.run import Run
 
-    found = status_of(folder, Registry(plugin_files), absolute(flat(tasks_dir)))
+    found = status_of(folder, plugin_files, absolute(flat(tasks_dir)), thorough)
     if form == "json":
         click.echo(json.dumps(found.to_json(), indent=2))
         return

@@ -3,7 +3,7 @@
 Descriptions, not tests: they say where a method looks, never whether that is good.
 """
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 
 from tokenbench.statistics.clusters import Floats
 
-__all__ = ["agreement", "bias", "keep_rates"]
+__all__ = ["agreement", "bias", "few", "first_seed", "keep_rates", "on", "thinned"]
 
 ENOUGH = 500
 """Samples a task are thinned to about so many in all: shares settle long before."""
@@ -19,10 +19,25 @@ ENOUGH = 500
 
 def thinned(samples: pd.DataFrame, most: int = ENOUGH) -> pd.DataFrame:
     """The rows of the first seed on at most ``most`` (task, sample) pairs, the same in every cell."""
-    first = samples[samples["seed"] == samples.groupby(["strategy", "budget"])["seed"].transform("min")]
-    keys = first[["task", "sample"]].drop_duplicates()
+    return on(first_seed(samples), few(samples, most))
+
+
+def few(samples: pd.DataFrame, most: int = ENOUGH) -> list[tuple[str, str]]:
+    """At most ``most`` (task, sample) pairs, evenly from all there are."""
+    keys = samples[["task", "sample"]].drop_duplicates()
     chosen = keys.iloc[:: max(1, -(-len(keys) // most))]
-    return first.merge(chosen, on=["task", "sample"])
+    return [(str(task), str(sample)) for task, sample in chosen.itertuples(index=False)]
+
+
+def on(samples: pd.DataFrame, pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
+    """The rows on these (task, sample) pairs."""
+    return samples[pd.MultiIndex.from_frame(samples[["task", "sample"]]).isin(pairs)]
+
+
+def first_seed(samples: pd.DataFrame) -> pd.DataFrame:
+    """One answer a sample of every cell: that of its lowest seed."""
+    lowest = samples.groupby(["strategy", "budget"], observed=True)["seed"].transform("min")
+    return samples[samples["seed"] == lowest]
 
 
 def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:

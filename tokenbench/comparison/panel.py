@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ VANILLA = "vanilla"
 TOGETHER = "all models together"
 COST = ["kept", "visual_tokens", "realised_tokens", "flops", "cache_bytes", "evidence_recall"]
 _COLUMN = ["strategy", "budget", "seed"]
+_NAMES = ["model", "strategy", "budget", "task", "sample", "cluster"]
 
 Fill = Literal["wrong", "as vanilla"]
 """What a missing answer may be taken for: the two ends of what it can have been."""
@@ -104,6 +105,16 @@ class Panel:
         tasks = [task._replace(codes=places[task.codes]) for task in self.tasks]
         return replace(self, tasks=tasks, clusters=clusters)
 
+    @cached_property
+    def _tokens(self) -> dict[tuple[str, ...], float]:
+        single = self.cost["realised_tokens"]
+        mean = single.groupby(level=[0, 1]).mean()
+        return {**{(*key, ""): value for key, value in mean.items()}, **single.to_dict()}
+
+    def tokens(self, cell: Cell, task: str = "") -> float:
+        """Realised tokens of a cell on a task, or the mean over its tasks; NaN where it has no answer."""
+        return float(self._tokens.get((*cell, task), np.nan))
+
     @property
     def samples(self) -> int:
         """Number of samples over all tasks."""
@@ -127,8 +138,11 @@ def panels(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | Non
         SamplesError: a score outside [0, 1], a sample twice in a cell or in two clusters, no vanilla cell, or no sample
             that all cells of a model have scored.
     """
-    for model, rows in _ordered(samples).groupby("model", sort=True):
-        yield _panel(str(model), rows, scopes or {}, fill)
+    frame = _named(samples)
+    for model in frame["model"].cat.categories:
+        rows = frame[frame["model"] == model]
+        if len(rows):
+            yield _panel(str(model), rows, scopes or {}, fill)
 
 
 def together(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | None = None) -> Panel | None:
@@ -137,88 +151,143 @@ def together(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | N
     A task of each model is a task of the panel, so that means over tasks are means over models and tasks. An image is
     one cluster whichever model sees it: its influences on the models' scores are added before anything is squared.
     """
-    frame = _ordered(samples)
+    models = samples["model"].nunique()
+    if models < 2:
+        return None
+    frame = _named(samples)
     columns = frame[["model", *_COLUMN]].drop_duplicates()
-    models = columns["model"].nunique()
-    shared = columns.groupby(_COLUMN)["model"].transform("size") == models
+    shared = columns.groupby(_COLUMN, observed=True)["model"].transform("size") == models
     common = pd.MultiIndex.from_frame(columns.loc[shared, _COLUMN])
-    if models < 2 or not (common.get_level_values("strategy") != VANILLA).any():
+    if not (common.get_level_values("strategy") != VANILLA).any():
         return None
     rows = frame[pd.MultiIndex.from_frame(frame[_COLUMN]).isin(common)]
     # No name holds a NUL, so that no two pairs of names become one.
-    panel = _panel(TOGETHER, rows.assign(task=rows["model"] + "\0" + rows["task"]), scopes or {}, fill)
-    return replace(panel, models=models)
+    tasks = rows["model"].astype(object) + "\0" + rows["task"].astype(object)
+    return replace(_panel(TOGETHER, rows.assign(task=_category(tasks)), scopes or {}, fill), models=models)
 
 
-def _ordered(samples: pd.DataFrame) -> pd.DataFrame:
-    frame = samples.astype({name: str for name in ("model", "strategy", "budget", "task", "sample", "cluster")})
-    if not frame["score"].dropna().between(0, 1).all():
+def _named(samples: pd.DataFrame) -> pd.DataFrame:
+    """The columns that panels need, with names as categories: numbers instead of text from here on."""
+    if not samples["score"].dropna().between(0, 1).all():
         raise SamplesError("scores must lie in [0, 1]")
-    return frame.sort_values(["model", "task", "sample", *_COLUMN], kind="stable")
+    numbers = [name for name in ("seed", "score", "stratum", *COST) if name in samples]
+    return samples[[*_NAMES, *numbers]].assign(**{name: _category(samples[name]) for name in _NAMES})
+
+
+def _category(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The column as a category of texts, whose codes are in their order."""
+    found = column.astype("category")
+    texts = found.cat.categories.astype(str)
+    if not texts.is_unique or found.hasnans:
+        return column.astype(str).astype("category")
+    found = found.cat.rename_categories(texts)
+    return found if texts.is_monotonic_increasing else found.cat.reorder_categories(sorted(texts))
 
 
 def _panel(model: str, rows: pd.DataFrame, scopes: Scopes, fill: Fill | None) -> Panel:
-    columns = pd.MultiIndex.from_frame(rows[_COLUMN].drop_duplicates())
-    order = sorted(range(len(columns)), key=lambda at: _order(*columns[at]))  # type: ignore[arg-type]
-    columns = columns[order]
+    numbers, columns = _columns(rows)
     if columns[0][0] != VANILLA:
         raise SamplesError(f"{model}: no vanilla cell to compare with; every run must include it")
     cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))
-    cell = np.array([cells.index(Cell(strategy, budget)) for strategy, budget, _ in columns])
-    wide, missing = {}, {}
-    for task, group in rows.groupby("task", sort=True):
-        table = _table(f"{model}, {task}", group, columns)
-        lacking = table.isna().to_numpy()[table.iloc[:, 0].notna()]
-        if lacking.any():
-            missing[str(task)] = {
-                int(at): int(lacking[:, cell == at].any(axis=1).sum()) for at in np.unique(cell[lacking.any(axis=0)])
-            }
-        complete = _filled(table, fill).dropna()
-        if len(complete):
-            wide[str(task)] = complete
-    if not wide:
+    place = {cell: at for at, cell in enumerate(cells)}
+    cell = np.array([place[Cell(strategy, budget)] for strategy, budget, _ in columns])
+    clusters = np.unique(rows["cluster"].cat.codes)
+    tasks, missing, used = [], {}, np.zeros(len(rows), dtype=bool)
+    for task, at in _rows_by(rows["task"]):
+        table = _table(model, task, rows.iloc[at], numbers[at], len(columns))
+        if lacking := table.missing(cell):
+            missing[task] = lacking
+        complete = table.complete(fill)
+        used[at] = complete.used
+        if len(complete.scores):
+            codes = np.searchsorted(clusters, complete.clusters)
+            tasks.append(TaskScores(task, complete.scores, codes, _weights(complete.strata)))
+    if not tasks:
         raise SamplesError(f"{model}: no sample has been scored by every cell")
-    sample_cluster = rows.groupby(["task", "sample"])["cluster"].agg(["first", "nunique"])
-    if (sample_cluster["nunique"] > 1).any():
-        raise SamplesError(f"{model}: a sample belongs to two clusters")
-    names = {task: sample_cluster["first"].loc[task].reindex(table.index) for task, table in wide.items()}
-    clusters = np.unique(rows["cluster"].to_numpy(dtype=str))
-    codes = np.searchsorted(clusters, np.concatenate([names[task].to_numpy(dtype=str) for task in wide]))
-    splits = np.split(codes, np.cumsum([len(table) for table in wide.values()])[:-1])
-    tasks = [
-        TaskScores(task, table.to_numpy(dtype=np.float64), split, _weights(rows[rows["task"] == task], table.index))
-        for (task, table), split in zip(wide.items(), splits, strict=True)
-    ]
-    used = pd.MultiIndex.from_tuples([(task, name) for task, table in wide.items() for name in table.index])
-    kept = rows[pd.MultiIndex.from_frame(rows[["task", "sample"]]).isin(used)]
-    cost = kept.reindex(columns=[*kept.columns, *(name for name in COST if name not in kept)])
-    cost = cost.groupby(["strategy", "budget", "task"])[COST].mean()
+    names = rows["cluster"].cat.categories[clusters].tolist()
     shared = np.array([scopes.get(one.strategy, "run") != "sample" for one in cells], dtype=np.float64)
-    return Panel(model, cells, cell, tasks, clusters.tolist(), cost, shared, missing)
+    return Panel(model, cells, cell, tasks, names, _costs(rows if used.all() else rows[used]), shared, missing)
 
 
-def _table(where: str, group: pd.DataFrame, columns: pd.MultiIndex) -> pd.DataFrame:
-    """One row per sample and one column per cell and seed."""
-    if group.duplicated(["sample", *_COLUMN]).any():
-        raise SamplesError(f"{where}: a sample occurs twice in one cell")
-    return group.pivot(index="sample", columns=_COLUMN, values="score").reindex(columns=columns)
+def _columns(rows: pd.DataFrame) -> tuple[Ints, list[tuple[str, str, int]]]:
+    """The number of every row's strategy, budget and seed, and what these are in the order of the numbers."""
+    groups = rows.groupby(_COLUMN, observed=True, sort=False).ngroup().to_numpy()
+    first = np.unique(groups, return_index=True)[1]  # ngroup counts from 0 without gaps
+    there = list(rows[_COLUMN].iloc[first].itertuples(index=False, name=None))
+    order = sorted(range(len(there)), key=lambda at: _order(*there[at]))
+    number = np.empty(len(there), dtype=np.int64)
+    number[order] = np.arange(len(there))
+    return number[groups], [there[at] for at in order]
 
 
-def _filled(table: pd.DataFrame, fill: Fill | None) -> pd.DataFrame:
-    """The table with missing answers taken for one of the two ends, on the samples that vanilla has."""
-    if fill is None or not table.isna().to_numpy().any():
-        return table
-    table = table[table.iloc[:, 0].notna()]
-    return table.fillna(0.0) if fill == "wrong" else table.T.fillna(table.iloc[:, 0]).T
+def _rows_by(names: "pd.Series[Any]") -> Iterator[tuple[str, Ints]]:
+    """Every category that occurs, with the positions of its rows."""
+    codes = names.cat.codes.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    for at in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        yield str(names.cat.categories[codes[at[0]]]), at
 
 
-def _weights(rows: pd.DataFrame, samples: pd.Index) -> Floats:
+class _Table(NamedTuple):
+    """The samples of one task, in the order of their names.
+
+    Attributes:
+        scores: ``[N, M]``, NaN where a column has none.
+        clusters: ``[N]`` codes of their clusters.
+        strata: ``[N]`` names.
+        used: of every row of the run's table, whether it is of one of these samples.
+        local: ``[rows]`` of every row, its sample.
+    """
+
+    scores: Floats
+    clusters: Ints
+    strata: "np.ndarray[Any, Any]"
+    used: "np.ndarray[Any, np.dtype[np.bool_]]"
+    local: Ints
+
+    def missing(self, cell: Ints) -> dict[int, int]:
+        """By cell, how many of vanilla's samples it has no score for, where it lacks any."""
+        lacking = np.isnan(self.scores[~np.isnan(self.scores[:, 0])])
+        lacks = np.unique(cell[lacking.any(axis=0)])
+        return {int(at): int(lacking[:, cell == at].any(axis=1).sum()) for at in lacks}
+
+    def complete(self, fill: Fill | None) -> "_Table":
+        """The samples that every column has scored; with ``fill`` those of vanilla, missing answers taken for one of the two ends."""
+        scores = self.scores
+        if fill is not None:
+            vanilla = scores[:, :1]
+            taken = np.zeros_like(vanilla) if fill == "wrong" else vanilla
+            scores = np.where(np.isnan(scores) & ~np.isnan(vanilla), taken, scores)
+        whole = ~np.isnan(scores).any(axis=1)
+        return _Table(scores[whole], self.clusters[whole], self.strata[whole], whole[self.local], self.local)
+
+
+def _table(model: str, task: str, rows: pd.DataFrame, numbers: Ints, columns: int) -> _Table:
+    """numbers: of every row's column."""
+    keys, first, local = np.unique(rows["sample"].cat.codes, return_index=True, return_inverse=True)
+    place = local * columns + numbers
+    if len(np.unique(place)) < len(place):
+        raise SamplesError(f"{model}, {task}: a sample occurs twice in one cell")
+    clusters = rows["cluster"].cat.codes.to_numpy()
+    if (clusters != clusters[first][local]).any():
+        raise SamplesError(f"{model}: a sample belongs to two clusters")
+    scores = np.full((len(keys), columns), np.nan)
+    scores.flat[place] = rows["score"].to_numpy(dtype=np.float64)
+    strata = rows["stratum"].iloc[first].astype(object).fillna("").astype(str).to_numpy() if "stratum" in rows else None
+    names = np.full(len(keys), "") if strata is None else strata
+    return _Table(scores, clusters[first], names, np.ones(len(rows), dtype=bool), local)
+
+
+def _weights(strata: "np.ndarray[Any, Any]") -> Floats:
     """A weight a sample that gives every stratum of the task the same say; ones without strata."""
-    if "stratum" not in rows or not rows["stratum"].fillna("").astype(bool).any():
-        return np.ones(len(samples))
-    stratum = rows.drop_duplicates("sample").set_index("sample")["stratum"].reindex(samples)
-    size = stratum.map(stratum.value_counts())
-    return np.asarray(len(stratum) / (stratum.nunique() * size), dtype=np.float64)
+    _, local, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    return np.asarray(len(local) / (len(sizes) * sizes[local]), dtype=np.float64)
+
+
+def _costs(rows: pd.DataFrame) -> pd.DataFrame:
+    known = [name for name in COST if name in rows]
+    means = rows.groupby(["strategy", "budget", "task"], observed=True)[known].mean().reindex(columns=COST)
+    return means.set_axis(pd.MultiIndex.from_tuples(means.index, names=means.index.names))
 
 
 def _order(strategy: str, budget: str, seed: int) -> tuple[bool, str, float, str, int]:

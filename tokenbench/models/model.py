@@ -16,6 +16,7 @@ from torch import Tensor
 from tokenbench.cost import ModelSize
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
 from tokenbench.errors import MachineError, UsageError, brief
+from tokenbench.models import processing
 from tokenbench.models.decoding import note
 from tokenbench.models.device import check_device, device_named
 from tokenbench.models.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["Batch", "Loaded", "Model"]
-
 
 NOTHING = Wish()
 
@@ -82,7 +82,8 @@ class Model:
 
     name: as the user wrote it. device: where it runs, "auto" being the GPUs there are (several share its layers) or the
     CPU. dtype: a name torch knows. attention: an attention implementation transformers knows. depth: decoder layers. prompt:
-    what the chat is written with. asked: what the checkpoint asks of generation, which is greedy all the same.
+    what the chat is written with. asked: what the checkpoint asks of generation, which is greedy all the same. placeholders, context:
+    as `limits` says.
 
     The weights come into memory with `load`; before, all that does not run the model works. Raises MachineError for a
     configuration or processor that cannot be read.
@@ -106,6 +107,7 @@ class Model:
         logging.disable_progress_bar()
         self._processor = stock_processor(name, source.folder)
         self._skeleton = stock_skeleton(name, source.folder)
+        self.placeholders, self.context = processing.limits(self._processor, self._skeleton.config)
         self.asked = generation_asked(name, source.folder)
         self.depth = len(self.backbone.decoder(self._skeleton).layers)  # type: ignore[arg-type]
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import version
-from types import ModuleType
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import tokenbench
-from tokenbench import engine
-from tokenbench.models.model import Model
-from tokenbench.runner import passes, records
-from tokenbench.runner.spec import Arm, Spec
-from tokenbench.suite import Sample, Task
+from tokenbench.runner.sources import changed, source_of
 
-__all__ = ["Cell", "cell", "differences", "fingerprint_of", "packed", "source_hash", "unpacked", "versions"]
+if TYPE_CHECKING:
+    from tokenbench.models.model import Model
+    from tokenbench.runner.spec import Arm, Spec
+    from tokenbench.suite import Sample, Task
+
+__all__ = ["Cell", "cell", "differences", "fingerprint_of", "outdated", "packed", "unpacked", "versions"]
 
 LIBRARIES = ("torch", "torchvision", "transformers", "tokenizers", "numpy", "pillow")
+ENGINE = ("tokenbench.engine.pruner", "tokenbench.runner.passes", "tokenbench.runner.records")
+"""Modules that, with what they import, make an answer out of a model, a strategy and a sample."""
 Parts = Mapping[str, Mapping[str, Any]]
 
 
@@ -54,13 +55,13 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
         "model": {
             "name": model.name,
             "weights": model.identity,
-            "adapter": source_hash(model.backbone),
+            "adapter": source_of(model.backbone),
             "prompt": model.prompt,
         },
-        "strategy": {"name": arm.named.name, "source": _digest([*map(source_hash, arm.named.strategy.parts)])},
+        "strategy": {"name": arm.named.name, "source": _together(map(source_of, arm.named.strategy.parts))},
         "budget": {"asked": str(arm.budget), "match": spec.match},
         "seed": {"number": arm.seed},
-        "task": {"name": task.name, "source": source_hash(task), "version": task.identity},
+        "task": {"name": task.name, "source": source_of(task), "version": task.identity},
         "generation": {"decoding": "greedy", "new tokens": task.max_new_tokens},
         "numerics": {
             "dtype": spec.dtype,
@@ -68,10 +69,7 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
             "batch size": spec.batch_size,
             "attention": model.attention,
         },
-        "engine": {
-            "tokenbench": tokenbench.__version__,
-            "source": _digest([*map(source_hash, (engine.Pruner, passes, records))]),
-        },
+        "engine": {"tokenbench": tokenbench.__version__, "source": _together(map(source_of, ENGINE))},
         "libraries": versions(),
     }
     return Cell(model.name, arm.named.name, str(arm.budget), arm.seed, task.name, parts)
@@ -117,48 +115,45 @@ def differences(old: Parts, new: Parts) -> list[str]:
         before, after = old.get(part, {}), new.get(part, {})
         for name in dict.fromkeys([*before, *after]):
             a, b = before.get(name, "nothing"), after.get(name, "nothing")
-            if a != b:
+            if isinstance(a, Mapping) and isinstance(b, Mapping):
+                found += _edited(part, name, [module for module in {**a, **b} if a.get(module) != b.get(module)])
+            elif a != b:
                 readable = max(len(str(a)), len(str(b))) < 40
                 found.append(f"{part}: {name} {a} -> {b}" if readable else f"{part}: {name} changed")
     return found
 
 
-def source_hash(obj: Any) -> str:
-    """A hash of the source of a module, or of an object's class, and of what it uses from its own package."""
-    if inspect.ismodule(obj):
-        return _hash_of((obj,))
-    cls = obj if isinstance(obj, type) else type(obj)
-    return _hash_of(tuple(sys.modules[base.__module__] for base in cls.__mro__))
+def outdated(manifest: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, list[str]]:
+    """By the id of a cell: sentences on what makes its identity another one now, as far as that shows without loading any
+    model, plug-in or sample, which is code and libraries. files: of modules that are single files, by their names."""
+    now = {"engine": {"tokenbench": tokenbench.__version__}, "libraries": versions()}
+    found: dict[tuple[str, str], list[str]] = {}
+    for cell in manifest["cells"]:
+        for part, digest in cell["parts"].items():
+            if (part, digest) not in found:
+                then = manifest["parts"].get(digest, {})
+                found[part, digest] = _outdated(part, then, now.get(part, {}), files)
+    return {
+        cell["id"]: [sentence for part in cell["parts"].items() for sentence in found[part]]
+        for cell in manifest["cells"]
+    }
 
 
-@lru_cache
-def _hash_of(modules: tuple[ModuleType, ...]) -> str:
-    files: dict[str, bytes] = {}
-    for module in modules:
-        _collect(module, files)
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        digest.update(name.encode() + files[name])
-    return digest.hexdigest()
+def _outdated(part: str, then: Mapping[str, Any], now: Mapping[str, Any], files: Mapping[str, Path]) -> list[str]:
+    known = {name: then[name] for name in now if name in then}
+    found = differences({part: known}, {part: now} if known else {})
+    for name, value in then.items():
+        if isinstance(value, Mapping):
+            found += _edited(part, name, changed(value, files))
+    return found
 
 
-def _collect(module: ModuleType, files: dict[str, bytes]) -> None:
-    """Add the module's source and that of the modules of its package that it imports from, by their names."""
-    file = getattr(module, "__file__", None)
-    package = module.__name__.partition(".")[0]
-    if (
-        file is None
-        or module.__name__ in files
-        or package in sys.stdlib_module_names
-        or package in ("pydantic", "torch")
-    ):
-        return
-    with open(file, "rb") as source:
-        files[module.__name__] = source.read()
-    for value in vars(module).values():
-        used = value if inspect.ismodule(value) else sys.modules.get(getattr(value, "__module__", None) or "")
-        if used is not None and used.__name__.partition(".")[0] == package:
-            _collect(used, files)
+def _edited(part: str, name: str, modules: Sequence[str]) -> list[str]:
+    return [f"{part}: {name} changed ({', '.join(modules)})"] if modules else []
+
+
+def _together(sources: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    return {module: digest for source in sources for module, digest in source.items()}
 
 
 def _digest(value: Any) -> str:

@@ -6,11 +6,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tokenbench.budget import Budget
-from tokenbench.naming import NamedStrategy, parse_strategy
-from tokenbench.plugins import Registry
+
+if TYPE_CHECKING:
+    from tokenbench.naming import NamedStrategy
+    from tokenbench.plugins import Registry
+
 
 __all__ = ["FLOORS", "VANILLA", "Arm", "Spec", "arms"]
 
@@ -44,6 +47,7 @@ class Spec:
     until: Literal["", "decided"] = ""  # when a strategy stops; "" for not before it has all samples
     looks: int = 1  # planned ones; more only with `until`
     spending: Literal["", "obrien-fleming", "pocock"] = ""  # how they spend the error
+    strict: bool = False  # a sample that a model cannot be asked costs its task, not only itself
 
     def to_json(self) -> dict[str, Any]:
         """As run.json holds it."""
@@ -72,6 +76,8 @@ class Arm:
 
 def arms(spec: Spec, known: Registry) -> list[Arm]:
     """Vanilla first, then what takes no budget, then every strategy and floor at every budget, the stochastic ones once a seed."""
+    from tokenbench.naming import parse_strategy
+
     result = [Arm(parse_strategy(VANILLA, known), Budget.everything(), NO_SEED)]
     named_all = [parse_strategy(text, known) for text in (*spec.strategies, *spec.floors)]
     result += [Arm(named, Budget.none(), NO_SEED) for named in named_all if not named.strategy.budgeted]

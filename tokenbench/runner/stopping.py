@@ -85,7 +85,7 @@ def _reached(work: Work, store: Store) -> dict[str, int]:
     """How many of the first samples of each cell are there: a run that goes on asks no cell for less than it has."""
     found = {}
     for cell in work.cells.values():
-        there = store.published(cell.id)
+        there = store.published(cell.id) | store.left_out.questions(work.model.name, cell.task)
         lacking = (i for i, sample in enumerate(work.samples[cell.task]) if (sample.key, sample.digest) not in there)
         found[cell.id] = next(lacking, len(work.samples[cell.task]))
     return found

@@ -41,7 +41,7 @@ class Batch:
 class Work:
     """plans: one an arm. tasks, samples: by the task's name; samples in the order in which a run takes them up, so that a smaller
     run is a prefix. cells: (number of the arm, task) -> cell. reach: how many of the first samples a cell is asked, by its id; all
-    unless it is named.
+    unless it is named. strict: whether a sample that the model cannot be asked costs its task, not only itself.
     """
 
     model: Model
@@ -53,6 +53,7 @@ class Work:
     samples: Mapping[str, Sequence[Sample]]
     batch_size: int
     cells: Mapping[tuple[int, str], Cell]
+    strict: bool = False
     reach: Mapping[str, int] = field(default_factory=dict)
 
     def reaching(self, reach: Mapping[str, int]) -> Work:
@@ -92,7 +93,14 @@ def left_of(work: Work, store: Store) -> list[Batch]:
     for task, sample in work.questions:
         if found := lacking.get((task.name, sample.key)):
             alike.setdefault(tuple(found), []).append((task, sample))
-    return [Batch(part, found) for found, questions in alike.items() for part in _parts(questions, work.batch_size)]
+    # A batch keeps its place, and so its numbers, whichever of its samples turned out to be unfit.
+    unfit = {(one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name}
+    return [
+        Batch(part, found)
+        for found, questions in alike.items()
+        for part in _parts(questions, work.batch_size)
+        if not all((task.name, sample.key, sample.digest) in unfit for task, sample in part)
+    ]
 
 
 def works_of(spec: Spec, known: Registry, device: str = "") -> dict[str, Work]:
@@ -149,7 +157,7 @@ def _work(
     wish = Wish.of(stage for plan in plans for stage in plan.typical)
     cells = {(i, task.name): cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
     named = {task.name: task for task in tasks}
-    return Work(model, chosen, plans, wish, size, named, samples, spec.batch_size, cells)
+    return Work(model, chosen, plans, wish, size, named, samples, spec.batch_size, cells, spec.strict)
 
 
 def _check_budgets(work: Work) -> None:
@@ -157,8 +165,12 @@ def _check_budgets(work: Work) -> None:
     largest = max((arm.budget.tokens or 0 for arm in work.arms), default=0)
     if not largest or not work.questions:
         return
-    some = [sample for _, sample in work.questions[: work.batch_size]]
-    tokens = max(work.model.visual_tokens(work.model.load_samples(some)))
+    from tokenbench.runner.showing import shown  # it knows of batches
+
+    _, loaded, _ = shown(work.model, work.questions[: work.batch_size])
+    if loaded is None:
+        return
+    tokens = max(work.model.visual_tokens(loaded))
     if largest > tokens:
         raise UsageError(
             f"budget '{largest}' is more than the {tokens} visual tokens {work.model.name} has for a sample"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,20 @@ from typing import Any
 import torch
 
 from tokenbench.engine import Pruner
-from tokenbench.errors import (
-    InfeasibleError,
-    MachineError,
-    SampleError,
-    StrategyError,
-    TokenBenchError,
-    UsageError,
-    brief,
-)
-from tokenbench.models.model import Loaded, Model
+from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, brief, printable
+from tokenbench.models.model import Loaded
 from tokenbench.plugins import Registry
 from tokenbench.runner.evidence import lattice_of_first
 from tokenbench.runner.identity import Cell
 from tokenbench.runner.passes import Asked, Outcome, OutOfMemory, outcomes
 from tokenbench.runner.progress import Progress
 from tokenbench.runner.records import check_pruned, cost_record, score_record
+from tokenbench.runner.showing import is_passing, loaded_ahead
 from tokenbench.runner.spec import Spec
 from tokenbench.runner.work import Batch, Question, Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import Store
-from tokenbench.suite import Sample, Task
+from tokenbench.store.left_out import LeftOut
+from tokenbench.suite import Sample
 
 __all__ = ["Unit", "Worker"]
 
@@ -85,8 +78,12 @@ class _Batches:
     def __init__(self, work: Work, store: Store, bar: Progress) -> None:
         self._work, self._store, self._bar = work, store, bar
         cells = work.cells.values()
-        self._done = {cell.id: store.done(cell.id) for cell in cells}
+        with store.journals.fixed():
+            self._done = {cell.id: store.done(cell.id) for cell in cells}
         self._lost = {cell.id for cell in cells if store.failure(cell.id)}
+        self._unfit = {
+            (one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name
+        }
         self._failed = {i for i in range(len(work.arms)) if all(cell.id in self._lost for cell in self._cells(i))}
 
     def answer(self, batches: Sequence[Batch]) -> None:
@@ -96,10 +93,13 @@ class _Batches:
         if not left:
             return
         with self._work.model.pruner() as pruner:
-            for batch, questions, loaded, unseen in _loaded(self._work.model, left):
-                for question, reason in unseen:
-                    self._lose(question, reason, batch.arms)
-                self._bar.advance(len(batch.arms) * len(unseen), "failed")
+            for batch, (questions, loaded, unfit) in loaded_ahead(self._work.model, left, self._is_unfit):
+                for question, reason in unfit:
+                    if self._work.strict or is_passing(reason):
+                        self._lose(question, reason, batch.arms)
+                    else:
+                        self._leave_out(question, reason)
+                self._bar.advance(len(batch.arms) * (len(batch.questions) - len(questions)), "left out")
                 if loaded is not None:
                     self._answer(pruner, questions, batch.arms, loaded)
 
@@ -123,7 +123,15 @@ class _Batches:
     def _missing(self, arm: int, questions: Sequence[Question]) -> list[tuple[int, Cell]]:
         """Rows whose answer under this arm is not there yet, with the cells they go to."""
         rows = enumerate(self._work.cells_of(arm, questions))
-        return [(b, cell) for b, cell in rows if cell.id not in self._lost and not self._has(cell, questions[b][1])]
+        return [
+            (b, cell)
+            for b, cell in rows
+            if cell.id not in self._lost and not self._has(cell, questions[b][1]) and not self._is_unfit(questions[b])
+        ]
+
+    def _is_unfit(self, question: Question) -> bool:
+        task, sample = question
+        return (task.name, sample.key, sample.digest) in self._unfit
 
     def _has(self, cell: Cell, sample: Sample) -> bool:
         return (sample.key, sample.digest) in self._done[cell.id]
@@ -150,6 +158,20 @@ class _Batches:
         for cell in self._cells(arm):
             self._lose_cell(cell, kind, str(error), "".join(traceback.format_exception(error)))
 
+    def _leave_out(self, question: Question, error: SampleError) -> None:
+        """A sample that the model cannot be asked is left out for all strategies alike, and the others of its unit with it."""
+        task, sample = question
+        found = []
+        for place, other in enumerate(self._work.samples[task.name], start=1):
+            if other is sample or (sample.unit and other.unit == sample.unit):
+                reason = error.reason if other is sample else f"it is counted together with sample {sample.key}"
+                names = {"sample": other.key, "asked": other.digest, "place": place, "origin": printable(other.origin)}
+                found.append(
+                    LeftOut(model=self._work.model.name, task=task.name, reason=printable(reason), **names)  # type: ignore[arg-type]
+                )
+        self._store.left_out.add(found)
+        self._unfit |= {(one.task, one.sample, one.asked) for one in found}
+
     def _lose(self, question: Question, error: SampleError, asked: Sequence[int]) -> None:
         """A sample that cannot be shown loses the cells of its task."""
         task, sample = question
@@ -164,63 +186,6 @@ class _Batches:
         samples = len(self._work.asked(cell))
         self._store.fail(cell.id, {**cell.names, "samples": samples, "kind": kind, "reason": reason})
         self._store.log(cell.id, f"{kind}: {reason}\n{trace}")
-
-
-Shown = tuple[Sequence[Question], Loaded | None, list[tuple[Question, SampleError]]]
-
-
-def _loaded(
-    model: Model, batches: Sequence[Batch]
-) -> Iterator[tuple[Batch, Sequence[Question], Loaded | None, list[tuple[Question, SampleError]]]]:
-    """Every batch with its images, and what of it cannot be shown; the next one is loaded while one runs."""
-    with ThreadPoolExecutor(1) as ahead:
-
-        def load(at: int) -> Future[Shown] | None:
-            return ahead.submit(_shown, model, batches[at].questions) if at < len(batches) else None
-
-        coming = load(0)
-        for at, batch in enumerate(batches):
-            assert coming is not None
-            shown, coming = coming.result(), load(at + 1)
-            yield batch, *shown
-
-
-def _shown(model: Model, questions: Sequence[Question]) -> Shown:
-    """The batch without the samples that cannot be shown."""
-    try:
-        return questions, model.load_samples([sample for _, sample in questions]), []
-    except MemoryError:
-        raise
-    except Exception as error:  # of a suite or of a processor, on any image there is
-        found = [(question, _trouble(model, question)) for question in questions]
-        if not any(trouble for _, trouble in found):
-            raise error from None
-    unseen = [(question, trouble) for question, trouble in found if trouble is not None]
-    good = [question for question, trouble in found if trouble is None]
-    return good, model.load_samples([sample for _, sample in good]) if good else None, unseen
-
-
-def _trouble(model: Model, question: Question) -> SampleError | None:
-    """Why a sample cannot be shown; None if it can, or if the model takes none like it."""
-    task, sample = question
-    try:
-        sample.load()
-    except Exception as error:
-        return _named(task, sample, error)
-    try:
-        model.load_samples([sample])
-    except UsageError:
-        return None
-    except Exception as error:
-        return _named(task, sample, error)
-    return None
-
-
-def _named(task: Task, sample: Sample, error: Exception) -> SampleError:
-    reason = str(error) if isinstance(error, TokenBenchError) else brief(error)
-    named = SampleError(f"task '{task.name}': sample {sample.key} cannot be shown: {reason}")
-    named.__cause__ = error
-    return named
 
 
 def _answered(

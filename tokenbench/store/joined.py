@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import UsageError
+from tokenbench.store.reworked import Reworked
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ CELL = ["model", "strategy", "budget", "seed"]
 ASKED = ["cluster", "target"]
 
 
-class JoinedRuns(Run):
+class JoinedRuns(Reworked):
     """The cells of two runs on their common samples.
 
     Strategies are named ``A:clse`` and ``B:clse``; what both runs answered alike, floors for instance, is one cell with its plain
@@ -55,7 +56,7 @@ class JoinedRuns(Run):
         found = super().compare(margin, look)
         return replace(found, pairs=with_noise_floor(found.pairs)) if self._flips else found
 
-    def samples(self) -> pd.DataFrame:
+    def rows(self) -> pd.DataFrame:
         """The rows of both on the common samples. Raises UsageError if there are none."""
         return self._joined
 
@@ -63,7 +64,7 @@ class JoinedRuns(Run):
     def _looked(self) -> tuple[pd.DataFrame, Looks]:
         from tokenbench.store.looking import rejoined
 
-        return rejoined(self.whole(), [run._looked[1] for run in (self._a, self._b)])
+        return rejoined(self.measured, [run._looked[1] for run in (self._a, self._b)])
 
     @property
     def _seed_scopes(self) -> dict[str, str]:
@@ -78,7 +79,9 @@ class JoinedRuns(Run):
     def _joined(self) -> pd.DataFrame:
         import pandas as pd
 
-        a, b = self._a._looked[0], self._b._looked[0]
+        from tokenbench.store.looking import looked
+
+        a, b = (looked(run.whole(), run.manifest)[0] for run in (self._a, self._b))
         asked = [rows[[*SAMPLE, *ASKED]].drop_duplicates(SAMPLE) for rows in (a, b)]
         common = asked[0].merge(asked[1], on=SAMPLE, suffixes=("", "_b"))
         if common.empty:

@@ -29,11 +29,11 @@ def looked(samples: pd.DataFrame, manifest: Mapping[str, Any]) -> tuple[pd.DataF
     if not present:  # vanilla failed, or nothing is there yet: there is nothing to compare with
         return samples.assign(**{COLUMN: 1}), Looks(False, None, (1.0,), "counted", ({},))
     if plan and plan["samples"].keys() >= present.keys():
-        seen = _numbered(samples, {task: plan["samples"][task] for task in present})
+        seen = _numbered(samples, present, plan["samples"])
         return seen, _looks(seen, plan["spending"], plan["maximum"], plan["looks"])
     sizes = [look["samples"] for look in manifest.get("looks", [])]
     sizes = sizes if is_known(sizes, present) else [*sizes, present]
-    seen = _numbered(samples, {task: [size.get(task, 0) for size in sizes] for task in present})
+    seen = _numbered(samples, present, {task: [size.get(task, 0) for size in sizes] for task in present})
     if len(sizes) == 1 and manifest["spec"]["limit"] is None:  # all there are: the maximum needs no declaration
         return seen, _looks(seen, "obrien-fleming", _images(seen), 1)
     return seen, _looks(seen)
@@ -41,7 +41,7 @@ def looked(samples: pd.DataFrame, manifest: Mapping[str, Any]) -> tuple[pd.DataF
 
 def rejoined(samples: pd.DataFrame, looks: Sequence[Looks]) -> tuple[pd.DataFrame, Looks]:
     """Of samples of several runs, each with its own column of looks: a sample was seen when all have seen it."""
-    last = samples.groupby(["task", "sample"])[COLUMN].transform("max")
+    last = samples.groupby(["task", "sample"], observed=True)[COLUMN].transform("max")
     seen = samples.assign(**{COLUMN: last.rank(method="dense").astype(int)})
     if all(own.declared and len(own) == 1 for own in looks):
         return seen, _looks(seen, "obrien-fleming", _images(seen), 1)
@@ -50,8 +50,8 @@ def rejoined(samples: pd.DataFrame, looks: Sequence[Looks]) -> tuple[pd.DataFram
 
 def new_look(samples: pd.DataFrame) -> dict[str, Any]:
     """How run.json remembers a look: its time (UTC), and the numbers of leading samples and of their images by task."""
-    vanilla = samples[samples["strategy"] == VANILLA]
-    sizes = vanilla.groupby(["model", "task"]).size().groupby("task").max()
+    vanilla = samples["strategy"] == VANILLA
+    sizes = 1 + _places(samples)[vanilla].groupby(samples["task"], observed=True).max()
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "samples": {str(task): int(number) for task, number in sizes.items()},
@@ -87,21 +87,21 @@ def sentence(looks: Looks, answers: int, planned: int) -> str:
     )
 
 
-def _numbered(samples: pd.DataFrame, ends: Mapping[str, Sequence[int]]) -> pd.DataFrame:
-    """ends: by task, how many leading samples each look has seen."""
+def _places(samples: pd.DataFrame) -> pd.Series[int]:
+    """The place of every row's sample in the order of its task, from 0: that in the cell which lacks the fewest before it."""
+    within = samples.groupby(["model", "strategy", "budget", "seed", "task"], observed=True).cumcount()
+    return within.groupby([samples["task"], samples["sample"]], observed=True).transform("max")
+
+
+def _numbered(samples: pd.DataFrame, present: Sizes, ends: Mapping[str, Sequence[int]]) -> pd.DataFrame:
+    """The samples that vanilla reaches, with their looks. ends: by task, how many leading samples each look has seen."""
     import numpy as np
 
-    vanilla = samples[samples["strategy"] == VANILLA]
-    order = vanilla.groupby(["model", "task"]).cumcount()
-    place = order.groupby([vanilla["task"], vanilla["sample"]]).max()
-    looks = {
-        (task, sample): 1 + int(np.searchsorted(np.maximum.accumulate(ends[task]), at, side="right"))
-        for (task, sample), at in place.items()
-    }
-    count = max(map(len, ends.values()))
-    number = [looks.get(key, count + 1) for key in zip(samples["task"], samples["sample"], strict=True)]
-    found = samples.assign(**{COLUMN: number})
-    return found[found[COLUMN] <= count]
+    places, number = _places(samples), np.zeros(len(samples), dtype=np.int64)
+    for task, reach in present.items():
+        here = (samples["task"] == task) & (places < reach)
+        number[here] = 1 + np.searchsorted(np.maximum.accumulate(ends[task]), places[here], side="right")
+    return samples.assign(**{COLUMN: number})[number > 0]
 
 
 def _looks(
@@ -119,4 +119,6 @@ def _looks(
 
 def _images(samples: pd.DataFrame) -> dict[str, int]:
     vanilla = samples[samples["strategy"] == VANILLA]
-    return {str(task): int(number) for task, number in vanilla.groupby("task")["cluster"].nunique().items()}
+    return {
+        str(task): int(number) for task, number in vanilla.groupby("task", observed=True)["cluster"].nunique().items()
+    }

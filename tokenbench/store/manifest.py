@@ -55,6 +55,7 @@ class _Spec(_Part):
     until: Literal["", "decided"] = ""
     looks: Annotated[int, Field(ge=1)] = 1
     spending: Literal["", "obrien-fleming", "pocock"] = ""
+    strict: bool = False
 
 
 class _Task(_Part):

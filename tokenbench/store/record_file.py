@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tokenbench.errors import MachineError, brief
 from tokenbench.store.foreign import ordinary
 
-__all__ = ["read_records"]
+__all__ = ["RECORD", "read_many", "read_records"]
 
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
 LATER = ("unit", "stratum", "asked", "lattice", "text_tokens", "seconds")  # which files of older versions lack
+BATCH = 2**17  # rows that are checked at once
 LATTICE = 4  # frames, height, width, leading tokens
+
+
+RECORD = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("cluster", pa.string()),
+        ("unit", pa.string()),
+        ("stratum", pa.string()),
+        ("answer", pa.string()),
+        ("target", pa.string()),
+        ("asked", pa.string()),
+        ("score", pa.float64()),
+        ("kept", pa.list_(pa.int32())),
+        ("visual_tokens", pa.int32()),
+        ("lattice", pa.list_(pa.int32())),
+        ("tokens_per_layer", pa.list_(pa.int32())),
+        ("realised_tokens", pa.float64()),
+        ("text_tokens", pa.int32()),
+        ("flops", pa.float64()),
+        ("cache_bytes", pa.float64()),
+        ("evidence_recall", pa.float64()),
+        ("seconds", pa.float64()),
+    ]
+)
 
 
 def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:
@@ -22,52 +50,121 @@ def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:
 
     Raises OSError, ValueError or an ArrowException for a file that is damaged, or holds anything but records.
     """
-    ordinary(path, root)
-    with pq.ParquetFile(path) as file:
-        about = file.metadata
-        size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
-        if about.num_rows > MOST_ROWS or size > MOST_BYTES:
-            raise ValueError(f"{about.num_rows} rows of {size} bytes are too many")
-        table = file.read()
-    table.validate(full=True)  # text that is no UTF-8, offsets that lead nowhere
-    table = _typed(table, schema)
+    table = _parsed(path, root, schema)
     _check_values(table)
     return table
 
 
-def _typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with its known columns in their types."""
-    for field in schema:
-        times = table.column_names.count(field.name)
-        if times > 1 or (times == 0 and field.name not in LATER):
-            raise ValueError(f"column {field.name} is there {times} times")
-        if times:
-            at = table.column_names.index(field.name)
-            if pa.types.is_string(table.field(at).type) != pa.types.is_string(field.type):
-                raise ValueError(f"column {field.name} is {table.field(at).type}, not {field.type}")
-            table = table.set_column(at, field, table.column(at).cast(field.type))
-        if field.name not in LATER and table[field.name].null_count:
-            raise ValueError(f"column {field.name} has gaps")
+def read_many(
+    paths: Iterable[Path], root: Path, schema: pa.Schema, columns: Collection[str], packed: Collection[str] = ()
+) -> Iterator[pa.Table]:
+    """Some columns of the records in each of many files. packed: columns that come as numbers into a dictionary of their values.
+
+    What the records hold is checked for many files at once, which costs a tenth. Raises MachineError for a file that is damaged, or
+    holds anything but records.
+    """
+    wanted = pa.schema([field for field in schema if field.name in columns])
+    batch: list[tuple[Path, pa.Table]] = []
+    rows = 0
+    for path in paths:
+        with _naming(path):
+            batch.append((path, _parsed(path, root, wanted, packed)))
+        rows += len(batch[-1][1])
+        if rows >= BATCH:
+            yield from _checked(batch)
+            batch, rows = [], 0
+    yield from _checked(batch)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
+        raise MachineError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
+
+
+def _parsed(path: Path, root: Path, schema: pa.Schema, packed: Collection[str] = ()) -> pa.Table:
+    """The columns of the schema."""
+    ordinary(path, root)
+    with pq.ParquetFile(pa.BufferReader(path.read_bytes()), read_dictionary=list(packed)) as file:
+        about = file.metadata
+        size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+        if about.num_rows > MOST_ROWS or size > MOST_BYTES:
+            raise ValueError(f"{about.num_rows} rows of {size} bytes are too many")
+        names = file.schema_arrow.names
+        for field in schema:
+            times = names.count(field.name)
+            if times > 1 or (times == 0 and field.name not in LATER):
+                raise ValueError(f"column {field.name} is there {times} times")
+        table = file.read(columns=[field.name for field in schema if field.name in names], use_threads=False)
+    table.validate(full=True)  # text that is no UTF-8, offsets that lead nowhere
+    table = _typed(table, schema)
+    if "sample" in table.column_names and len(pc.unique(table["sample"])) < len(table):
+        raise ValueError("a sample occurs twice")
     return table
 
 
+def _typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with its columns in their types; those that are packed stay so."""
+    fields = []
+    for name in schema.names:
+        if name not in table.column_names:
+            continue
+        field, own = schema.field(name), table.field(name).type
+        plain = own.value_type if pa.types.is_dictionary(own) else own
+        if pa.types.is_string(plain) != pa.types.is_string(field.type):
+            raise ValueError(f"column {name} is {own}, not {field.type}")
+        if name not in LATER and table[name].null_count:
+            raise ValueError(f"column {name} has gaps")
+        fields.append(field.with_type(own) if pa.types.is_dictionary(own) else field)
+    return table.select([field.name for field in fields]).cast(pa.schema(fields))
+
+
+def _checked(batch: Sequence[tuple[Path, pa.Table]]) -> Iterator[pa.Table]:
+    tables = [table for _, table in batch]
+    try:
+        if tables:
+            _check_values(pa.concat_tables(tables, promote_options="default"))
+    except ValueError:
+        for path, table in batch:  # which of them it is
+            with _naming(path):
+                _check_values(table)
+        raise
+    yield from tables
+
+
 def _check_values(table: pa.Table) -> None:
-    samples, score, visual, kept = (table[name] for name in ("sample", "score", "visual_tokens", "kept"))
-    beyond = pc.greater_equal(pc.list_flatten(kept), pc.take(visual, pc.list_parent_indices(kept)))
-    rules = {
-        "a sample occurs twice": len(pc.unique(samples)) < len(samples),
-        "a score is not from 0 to 1": not _all(pc.and_(pc.greater_equal(score, 0), pc.less_equal(score, 1))),
-        "a number of visual tokens is beyond all models": not _all(_between(visual, 0, MOST_TOKENS)),
-        "a kept token is none of the visual tokens": not _all(pc.greater_equal(pc.list_flatten(kept), 0))
-        or _any(beyond),
-        "a lattice is none": "lattice" in table.column_names and not _are_lattices(table["lattice"].drop_null()),
-    }
-    for rule, broken in rules.items():
-        if broken:
+    """Raise ValueError for what no run writes, as far as the columns of the table show it."""
+    there = set(table.column_names)
+    for rule, (columns, holds) in RULES.items():
+        if there.issuperset(columns) and not holds(*(table[name] for name in columns)):
             raise ValueError(rule)
 
 
+def _are_scores(score: pa.ChunkedArray) -> bool:
+    return _all(_between(score, 0, 1))
+
+
+def _are_counts(visual: pa.ChunkedArray) -> bool:
+    return _all(_between(visual, 0, MOST_TOKENS))
+
+
+def _are_kept(kept: pa.ChunkedArray, visual: pa.ChunkedArray) -> bool:
+    """Whether every kept token is one of its sample's visual tokens."""
+    ordinals = pc.list_flatten(kept)
+    ends = pc.min_max(ordinals)
+    if not len(ordinals):
+        return True
+    if ends["min"].as_py() is None or ordinals.null_count or ends["min"].as_py() < 0:
+        return False
+    if ends["max"].as_py() < pc.min(visual).as_py():
+        return True  # the usual case, which needs no look at the single samples
+    return _all(pc.less(ordinals, pc.take(visual, pc.list_parent_indices(kept))))
+
+
 def _are_lattices(column: pa.ChunkedArray) -> bool:
+    column = column.drop_null()
     if not _all(pc.equal(pc.list_value_length(column), LATTICE)):
         return False
     frames, height, width, lead = (pc.cast(pc.list_element(column, i), pa.float64()) for i in range(LATTICE))
@@ -85,5 +182,10 @@ def _all(values: pa.ChunkedArray) -> bool:
     return bool(pc.all(pc.fill_null(values, False)).as_py() in (True, None))
 
 
-def _any(values: pa.ChunkedArray) -> bool:
-    return bool(pc.any(values).as_py())
+RULES: dict[str, tuple[tuple[str, ...], Callable[..., bool]]] = {
+    "a score is not from 0 to 1": (("score",), _are_scores),
+    "a number of visual tokens is beyond all models": (("visual_tokens",), _are_counts),
+    "a kept token is none of the visual tokens": (("kept", "visual_tokens"), _are_kept),
+    "a lattice is none": (("lattice",), _are_lattices),
+}
+"""What is wrong where it does not hold, by the columns that it is about."""

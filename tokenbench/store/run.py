@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,14 @@ from tokenbench.errors import UsageError
 from tokenbench.runner.spec import VANILLA, Spec
 from tokenbench.store.directory import Store
 from tokenbench.store.foreign import conforming, read_json
+from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame
+from tokenbench.store.left_out import sentences
 from tokenbench.store.manifest import Versioned
+from tokenbench.store.record_file import RECORD
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pandas as pd
 
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
     from tokenbench.suite import Sample
 
 __all__ = ["Run"]
-
-IDENTITY = ("model", "strategy", "budget", "seed", "task")
 
 
 class Run:
@@ -61,17 +62,30 @@ class Run:
             )
         return spec
 
-    def check_plugins(self) -> None:
-        """Raise UsageError unless the plug-in files it was run with are there: they hold code, and the user names them."""
-        named = {path.name for path in self._known.files} if self._known else set()
+    def check_plugins(self, files: Sequence[str | Path] | None = None) -> dict[str, Path]:
+        """The single-file plug-ins it was run with, by the names of their modules.
+
+        files: those that the user names now, since they hold code; those that `open` was told of unless given. Raises UsageError
+        if one is lacking.
+        """
+        from tokenbench.plugins import file_module
+
+        given = files if files is not None else self._known.files if self._known else ()
+        named = {Path(file).name: Path(file) for file in given}
         if lacking := [file for file in self.manifest["plugin_files"] if Path(file).name not in named]:
             raise UsageError(
                 f"{self.folder} was run with plug-ins that are not named now",
                 " ".join(f"--plugin {file}" for file in lacking),
             )
+        return {file_module(file): file for file in named.values()}
 
-    def samples(self) -> pd.DataFrame:
+    def samples(
+        self, columns: Sequence[str] | None = None, of: Collection[tuple[str, str]] | None = None
+    ) -> pd.DataFrame:
         """One row for every sample of every finished cell of the run.
+
+        columns: those to read besides the cell's names, of the following; a few take a fraction of the memory and time of all. of:
+        only these samples, as (task, sample).
 
         Columns: model, strategy, budget, seed, task, sample, cluster, unit, stratum, answer, target, score (0 to 1), kept (ordinals of
         the visual tokens there to the end), visual_tokens (how many the sample began with), lattice (frames, height, width and
@@ -82,16 +96,35 @@ class Run:
         """
         import pandas as pd
 
-        frames = []
-        for cell in self.manifest["cells"]:
-            if self._store.is_published(cell["id"]):
-                frame = self._store.records(cell["id"]).to_pandas().drop(columns="asked", errors="ignore")
-                if "lattice" not in frame:  # records of an older version
-                    frame["lattice"] = None
-                for position, column in enumerate(IDENTITY):
-                    frame.insert(position, column, cell[column])
-                frames.append(frame)
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(IDENTITY))
+        cells = self._finished()
+        wanted = tuple(name for name in RECORD.names if name != "asked") if columns is None else tuple(columns)
+        if not cells:
+            return pd.DataFrame(columns=list(IDENTITY))
+        tables = self._store.columns(
+            [cell["id"] for cell in cells], {*wanted, *(("sample",) if of is not None else ())}
+        )
+        if of is not None:
+            tables = map(partial(chosen, of=of), cells, tables)
+        found = frame(cells, tables, wanted)
+        if "lattice" in wanted and "lattice" not in found:  # records of an older version
+            found["lattice"] = None
+        return found.astype(dict.fromkeys((name for name in IDENTITY if name != "seed"), str))
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """What comparisons are made of: `whole` with the columns that they need, names as categories, and `kept` as a number."""
+        return self._without(self.failures(), self._numbers())
+
+    def _numbers(self) -> pd.DataFrame:
+        """`samples` as `measured` has them."""
+        cells = self._finished()
+        if not cells:
+            return self.samples()
+        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, packed=NAMES)
+        return frame(cells, map(counted, tables), COMPARED)
+
+    def _finished(self) -> list[dict[str, Any]]:
+        return [cell for cell in self.manifest["cells"] if self._store.is_published(cell["id"])]
 
     def questions(self) -> dict[tuple[str, str], Sample]:
         """The questions asked, with their images, made anew by the run's suite: (task, sample) -> Sample.
@@ -109,7 +142,7 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """The manifest with the failures, and time and memory where measured: all that is known of the run but its scores."""
-        notes = [*self.manifest.get("notes", []), *self._looks_said()]
+        notes = [*self.manifest.get("notes", []), *self.left_out(), *self._looks_said()]
         return {**self.manifest, "notes": notes, "failures": self.failures(), "bench": self.bench()}
 
     def bench(self) -> list[dict[str, Any]]:
@@ -150,20 +183,26 @@ class Run:
         found = (self._store.failure(cell["id"]) for cell in self.manifest["cells"])
         return [failure for failure in found if failure]
 
+    def left_out(self) -> list[str]:
+        """Sentences on the samples that a model cannot be asked, which are left out for all strategies alike."""
+        tasks = {name: task["samples"] for name, task in self.manifest["tasks"].items()}
+        return sentences(self._store.left_out.all(), tasks)
+
     def whole(self) -> pd.DataFrame:
         """`samples` without the tasks that vanilla failed on, and without the strategies and budgets that failed on any other."""
-        return self._without(self.failures())
+        return self._without(self.failures(), self.samples())
 
-    def _without(self, failures: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    def _without(self, failures: Sequence[Mapping[str, Any]], samples: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
 
-        samples = self.samples()
         task, arm = ["model", "task"], ["model", "strategy", "budget"]
         gone = {tuple(f[name] for name in task) for f in failures if f["strategy"] == VANILLA}
         lost = {tuple(f[name] for name in arm) for f in failures if tuple(f[name] for name in task) not in gone}
         for columns, names in ((task, gone), (arm, lost)):
             if names:
                 samples = samples[~pd.MultiIndex.from_frame(samples[columns]).isin(names)]
+        if unfit := [(one.model, one.task, one.sample) for one in self._store.left_out.all()]:
+            samples = samples[~pd.MultiIndex.from_frame(samples[["model", "task", "sample"]]).isin(unfit)]
         return samples
 
     def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
@@ -187,13 +226,13 @@ class Run:
 
     def units(self) -> pd.DataFrame:
         """`whole`, one row for every unit that the tasks' metrics count, `kept` as a number; no look. Raises UsageError if it is empty."""
-        return self._by_unit(self.whole())
+        return self._by_unit(self.measured)
 
     def _by_unit(self, samples: pd.DataFrame) -> pd.DataFrame:
         if not len(samples):
             raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
-        return by_unit(samples.assign(kept=samples["kept"].map(len)), rules)
+        return by_unit(samples, rules)
 
     @property
     def _seed_scopes(self) -> dict[str, str]:
@@ -205,23 +244,24 @@ class Run:
 
         Columns: model, strategy, budget, task, samples (how many), score (0 to 1).
         """
-        units = self._by_unit(self.samples())
+        units = self._by_unit(self._numbers())
         cell = ["model", "strategy", "budget", "task"]
         means = (
-            units.groupby([*cell, units["stratum"].fillna("")], sort=False)["score"]
+            units.groupby([*cell, units["stratum"].astype(object).fillna("")], sort=False, observed=True)["score"]
             .mean()
-            .groupby(cell, sort=False)
+            .groupby(cell, sort=False, observed=True)
             .mean()
         )
-        count = units.groupby(cell, sort=False)["sample"].nunique()
-        return count.rename("samples").to_frame().join(means).reset_index()
+        count = units.groupby(cell, sort=False, observed=True)["sample"].nunique()
+        found = count.rename("samples").to_frame().join(means).reset_index()
+        return found.astype({name: str for name in cell})
 
     @cached_property
     def _looked(self) -> tuple[pd.DataFrame, Looks]:
         """The samples that can be compared, with the column of the looks that saw them; and these looks, this one included."""
         from tokenbench.store.looking import looked
 
-        return looked(self.whole(), self.manifest)
+        return looked(self.measured, self.manifest)
 
     def _looked_then(self, look: int) -> tuple[pd.DataFrame, Looks]:
         """The same at an earlier look: what failed later had not failed then."""
@@ -230,7 +270,7 @@ class Run:
 
         sizes = self.manifest["plan"]["samples"]
         failures = [f for f in self.failures() if f.get("samples", 1) <= sizes[f["task"]][look - 1]]
-        samples, looks = looked(self._without(failures), self.manifest)
+        samples, looks = looked(self._without(failures, self._numbers()), self.manifest)
         return seen(samples, look), looks.until(look)
 
     def _remember(self, samples: pd.DataFrame) -> None:

@@ -25,9 +25,11 @@ def by_unit(samples: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
     if "unit" not in samples:
         return samples
     several = samples["task"].isin(rules) & samples.duplicated([*CELL, "unit"], keep=False)
+    if not several.any():
+        return samples
     parts = [samples[~several]]
-    for task, rows in samples[several].groupby("task", sort=False):
-        groups = rows.groupby([*CELL, "unit"], sort=False)
+    for task, rows in samples[several].groupby("task", sort=False, observed=True):
+        groups = rows.groupby([*CELL, "unit"], sort=False, observed=True)
         mean, every = groups["score"].mean(), groups["score"].min()
         found = groups.first()
         found["score"] = {"mean": mean, "all": every, "mean+all": (mean + every) / 2}[rules[str(task)]]

@@ -6,20 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokenbench.comparison import Comparison
+from tokenbench.comparison.kept import few, first_seed, on
 from tokenbench.report import Report, write_text
 from tokenbench.store.run import Run
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.document import document, together
-from tokenbench_reports.html.gallery import gallery
+from tokenbench_reports.html.gallery import chosen, gallery, questions_of
 from tokenbench_reports.html.grids import Cell, Grid, plain
 from tokenbench_reports.html.model_view import ModelView, model_view
 from tokenbench_reports.html.models import across_models
 from tokenbench_reports.reproduce import command, facts
 
 HERE = Path(__file__).parent
+COLUMNS = ("sample", "answer", "target", "score", "kept", "visual_tokens", "lattice")
+Pair = tuple[str, str]
 
 
 class HtmlReport(Report):
@@ -39,17 +43,18 @@ def page(comparison: Comparison, run: Run) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    samples = run.samples()
-    views = [model_view(comparison, model, samples[samples["model"] == model]) for model in comparison.models]
+    looks = {model: _looked_at(comparison, model, run) for model in comparison.models}
+    samples = run.samples(COLUMNS, {pair for look in looks.values() for pairs in look for pair in pairs})
+    rows = {model: first_seed(_compared(comparison, model, samples)) for model in comparison.models}
+    questions = questions_of(run)
+    views = [model_view(comparison, model, on(rows[model], mapped)) for model, (mapped, _) in looks.items()]
     about = run.about()
     return environment.get_template("page.html").render(
         content=document(comparison, about),
         views=views,
         across=across_models(comparison),
         together=_together(comparison),
-        galleries={
-            model: gallery(comparison, model, samples[samples["model"] == model], run) for model in comparison.models
-        },
+        galleries={model: gallery(shown, rows[model], questions) for model, (_, shown) in looks.items()},
         published={model: _published(comparison, model, about) for model in comparison.models},
         benches={model: list(_measured(comparison, model, about)) for model in comparison.models},
         budgets=_budgets(views),
@@ -59,6 +64,19 @@ def page(comparison: Comparison, run: Run) -> str:
         script=script,
         policy=_policy(style, script),
     )
+
+
+def _looked_at(comparison: Comparison, model: str, run: Run) -> tuple[list[Pair], list[Pair]]:
+    """The samples that maps are made of, and those that are shown, chosen by their scores alone: there may be a million answers."""
+    rows = run.measured[run.measured["model"] == model]
+    return few(rows), chosen(first_seed(rows))
+
+
+def _compared(comparison: Comparison, model: str, samples: pd.DataFrame) -> pd.DataFrame:
+    """The model's rows of cells that stand in the comparison."""
+    cells = comparison.summary.loc[comparison.summary["model"] == model, ["strategy", "budget"]]
+    own = samples[samples["model"] == model]
+    return own[pd.MultiIndex.from_frame(own[["strategy", "budget"]]).isin(pd.MultiIndex.from_frame(cells))]
 
 
 def _together(comparison: Comparison) -> tuple[str, list[Grid]] | None:

@@ -1,6 +1,6 @@
 """Real samples with the tokens that every strategy kept, and what it answered."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tokenbench.comparison import Comparison
 from tokenbench.errors import TokenBenchError
 from tokenbench.store.run import Run
 from tokenbench.suite import Sample, Video
@@ -31,20 +30,23 @@ class Gallery:
     missing: str = ""
 
 
-def gallery(comparison: Comparison, model: str, samples: pd.DataFrame, run: Run) -> Gallery:
-    """Choose samples on which the strategies disagree, those that pruning spoils first."""
+def questions_of(run: Run) -> Mapping[tuple[str, str], Sample] | str:
+    """The run's questions, or why they cannot be shown."""
     try:
-        questions = run.questions()
+        return run.questions()
     except TokenBenchError as error:
-        return Gallery(missing=f"The samples cannot be made anew: {error}.")
-    cells = set(
-        map(tuple, comparison.summary.loc[comparison.summary["model"] == model, ["strategy", "budget"]].to_numpy())
-    )
-    first = samples[samples["seed"] == samples.groupby(["strategy", "budget"])["seed"].transform("min")]
-    first = first[[pair in cells for pair in zip(first["strategy"], first["budget"], strict=True)]]
+        return f"The samples cannot be made anew: {error}."
+
+
+def gallery(
+    shown: Sequence[tuple[str, str]], samples: pd.DataFrame, questions: Mapping[tuple[str, str], Sample] | str
+) -> Gallery:
+    """Show (task, sample) pairs. samples: the model's rows on them, one a cell."""
+    if isinstance(questions, str):
+        return Gallery(missing=questions)
     found = []
-    for task, key in chosen(first):
-        rows = first[(first["task"] == task) & (first["sample"] == key)]
+    for task, key in shown:
+        rows = samples[(samples["task"] == task) & (samples["sample"] == key)]
         question = questions.get((task, key))
         if question is None or question.target != rows["target"].iloc[0]:
             continue  # the suite has changed since the run
@@ -62,14 +64,16 @@ def chosen(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:
     The more even the strategies are split, the more a sample shows; where all fail alike there is nothing to see.
     """
     keys = ["task", "sample", "cluster"]
+    samples = samples[["strategy", "score", *keys]]
     vanilla = samples[samples["strategy"] == "vanilla"].set_index(keys)["score"].rename("vanilla")
     pruned = samples[samples["strategy"] != "vanilla"].join(vanilla, on=keys)
     before, after = pruned["vanilla"] >= RIGHT, pruned["score"] >= RIGHT
     counts = (
         pruned.assign(spoilt=before & ~after, mended=~before & after)
-        .groupby(keys)[["spoilt", "mended"]]
+        .groupby(keys, observed=True)[["spoilt", "mended"]]
         .mean()
         .reset_index()
+        .astype(dict.fromkeys(keys, str))
     )
     counts["rank"] = (
         (counts["spoilt"] > 0)

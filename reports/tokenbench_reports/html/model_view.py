@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
-from tokenbench.comparison.kept import thinned
 from tokenbench_reports.conclusions import lead
 from tokenbench_reports.document import MARK
 from tokenbench_reports.html.budget_view import BudgetView, budget_view
@@ -49,14 +48,13 @@ class ModelView:
 
 
 def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> ModelView:
-    """Arrange one model's results; ``samples`` are its rows of the run."""
+    """Arrange one model's results; ``samples`` are some of its rows of the run (see ``thinned``)."""
     summary = comparison.summary[comparison.summary["model"] == model]
     mean = summary[summary["task"] == MEAN]
     pairs = comparison.pairs[comparison.pairs["model"] == model]
     standing = [group for group in standings(comparison, model) if len(group.strategies) > 1]
     between = pairs[pairs["family"] == "F2"]
-    few = thinned(samples)
-    maps = bias_maps(few)
+    maps = bias_maps(samples)
     skills = [str(name) for name in summary.columns if str(name).startswith("skill_") and mean[name].notna().any()]
     return ModelView(
         model=model,
@@ -68,7 +66,7 @@ def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> Mod
             "Evidence recall: share of the answer's visual tokens that were kept to the end, %", mean, "evidence_recall"
         ),
         skill=[grid for name in skills if (grid := _by_budget(_skill_caption(name), mean, name))],
-        budgets=[budget_view(group, between, summary, few, maps) for group in standing],
+        budgets=[budget_view(group, between, summary, samples, maps) for group in standing],
         curves=curves(mean),
         points=_points(mean),
     )

@@ -126,7 +126,8 @@ def _sample(definition: Definition, entry: Entry, i: int) -> Sample:
     loaded = library(definition)
     row = loaded.rows.plain[i]
     question = loaded.question(i)
-    shown = loaded.rows.media_hash(i) or "-".join(file_hash(item, definition.folder) for item in loaded.shown(i))
+    media, names = loaded.rows.media(i)
+    shown = media or "-".join(file_hash(item, definition.folder) for item in loaded.shown(i))
     key = hashlib.sha256(f"{shown}\n{question}\n{loaded.rows.contents[i]}".encode()).hexdigest()[:16]
     return Sample(
         key=key,
@@ -136,6 +137,7 @@ def _sample(definition: Definition, entry: Entry, i: int) -> Sample:
         load=partial(_load, definition, i),
         unit=_unit(entry, row),
         stratum=entry.stratum.format_map(row),
+        origin=", ".join([str(definition.folder or entry.source or definition.name), f"row {i}", *names]),
     )
 
 

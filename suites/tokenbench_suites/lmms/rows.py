@@ -64,13 +64,13 @@ class Rows:
             row[name] = [pixel for _ in value] if isinstance(value, list) else None if value is None else pixel
         return row
 
-    def media_hash(self, i: int) -> str:
-        """Hash of the files of row i's media; empty if it has none."""
-        digest, any_ = hashlib.sha256(), False
-        for item in self._files(i):
+    def media(self, i: int) -> tuple[str, list[str]]:
+        """Hash of the files of row i's media, empty if it has none; and the names of those that have any."""
+        digest, files = hashlib.sha256(), self._files(i)
+        for item in files:
             digest.update(item.get("bytes") or regular(Path(str(item.get("path")))).read_bytes())
-            any_ = True
-        return digest.hexdigest()[:20] if any_ else ""
+        names = [str(item["path"]) for item in files if item.get("path")]
+        return digest.hexdigest()[:20] if files else "", names
 
     def _files(self, i: int) -> list[Mapping[str, Any]]:
         """The files of row i's media, undecoded: `bytes`, or the `path` of a file."""

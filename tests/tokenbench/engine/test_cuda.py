@@ -40,7 +40,10 @@ def run(model: Any, strategy: str, prompts: list[Prompt], **options: Any) -> tup
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_gpu_answers_and_chooses_as_the_cpu_does(backbone: str) -> None:
-    """In float64, every strategy: scores of random weights that are tied in float32 are decided by the last bit."""
+    """In float64, every strategy: scores of random weights that are tied in float32 are decided by the last bit.
+
+    Norms and rotary angles are computed in float32 all the same, which is what the tolerance of the logits is for.
+    """
     model, prompts = registry().get("backbones", backbone)().tiny()
     model, prompts = model.double(), on("cpu", prompts, torch.float64)
     other, moved = copy.deepcopy(model).to("cuda"), on("cuda", prompts, torch.float64)
@@ -50,7 +53,7 @@ def test_a_gpu_answers_and_chooses_as_the_cpu_does(backbone: str) -> None:
         for row, one in zip(pruning.rows, expected.rows, strict=True):
             assert [kept.tolist() for _, kept in row.stages] == [kept.tolist() for _, kept in one.stages], strategy
         assert torch.equal(ours.sequences.cpu(), theirs.sequences), strategy
-        torch.testing.assert_close(logits(ours).cpu(), logits(theirs), atol=1e-6, rtol=1e-6, msg=strategy)
+        torch.testing.assert_close(logits(ours).cpu(), logits(theirs), atol=1e-3, rtol=1e-3, msg=strategy)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

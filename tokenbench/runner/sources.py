@@ -1,0 +1,170 @@
+"""The source that can change an answer, module by module: read, never imported, so that anybody can ask what has changed since."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["changed", "code_hash", "source_of"]
+
+Imports = tuple[tuple[int, str], ...]
+DIGITS = 16
+WORDS_ALONE = frozenset(
+    {
+        "tokenbench",  # where its names come from
+        "tokenbench.errors",
+        "tokenbench.hookspecs",
+        "tokenbench.models.source",
+        "tokenbench.naming",
+        "tokenbench.plugins",
+    }
+)
+"""Modules that say or find things, which stand in an identity by themselves: none of them computes any part of an answer."""
+FOREIGN = ("pydantic", "torch")
+"""Packages whose classes are bases of ours; their versions are part of an identity, or cannot change an answer."""
+
+
+def source_of(obj: object) -> dict[str, str]:
+    """Hashes by module of all the code that an object's class, or a module (by its name), is made of.
+
+    That is: the modules of the class and its bases, and what these import from their own packages.
+    """
+    if isinstance(obj, str):
+        return _closure([obj])
+    cls = obj if isinstance(obj, type) else type(obj)
+    return _closure(base.__module__ for base in cls.__mro__)
+
+
+def changed(then: Mapping[str, str], files: Mapping[str, Path]) -> list[str]:
+    """Modules whose code is not what it was, or that are no longer there.
+
+    files: where modules are that only a run knows of, by name: plug-ins that are single files.
+    """
+    return [name for name, digest in then.items() if _now(name, files) != digest]
+
+
+def code_hash(source: bytes) -> str:
+    """A hash of what a module does: comments, docstrings, line numbers and formatting leave it as it is."""
+    return _read(source)[0]
+
+
+def _now(name: str, files: Mapping[str, Path]) -> str | None:
+    file = files.get(name) or _file_of(name)
+    return _of_file(file)[0] if file is not None and file.is_file() else None
+
+
+def _closure(names: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    left = [name for name in names if _counts(name)]
+    while left:
+        name = left.pop()
+        file = _file_of(name)
+        if file is None or name in found:
+            continue
+        found[name], imports = _of_file(file)
+        package = name.partition(".")[0]
+        home = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        left += [used for used in _absolute(imports, home) if used.partition(".")[0] == package and _counts(used)]
+    return dict(sorted(found.items()))
+
+
+def _counts(name: str) -> bool:
+    package = name.partition(".")[0]
+    return package not in sys.stdlib_module_names and package not in FOREIGN and name not in WORDS_ALONE
+
+
+def _file_of(name: str) -> Path | None:
+    """Where a module's source is; None for what is no module. Nothing is imported, not even its package."""
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    if loaded is not None:
+        return Path(loaded)
+    package, *parts = name.split(".")
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not parts:
+        return Path(spec.origin) if spec.has_location and spec.origin else None
+    for folder in spec.submodule_search_locations or ():
+        place = Path(folder, *parts)
+        for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
+
+
+def _of_file(file: Path) -> tuple[str, Imports]:
+    about = file.stat()
+    return _of_version(file, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _of_version(file: Path, time: int, size: int) -> tuple[str, Imports]:
+    """time, size: of the file, so that an edited one is read again."""
+    return _read(file.read_bytes())
+
+
+def _read(source: bytes) -> tuple[str, Imports]:
+    """A hash of the code, and its imports; what is no Python, such as a compiled module, is hashed as it is."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return hashlib.sha256(source).hexdigest()[:DIGITS], ()
+    digest = hashlib.sha256("".join(_written(tree)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:DIGITS], tuple(_imports(tree))
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Level and name of all that is imported anywhere, functions included, but for type checkers alone."""
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = [node.module] if node.module else []
+            yield node.level, ".".join(origin)
+            yield from ((node.level, ".".join([*origin, alias.name])) for alias in node.names)  # perhaps a submodule
+        elif isinstance(node, ast.If) and _for_type_checkers(node.test):
+            left += node.orelse
+        else:
+            left += ast.iter_child_nodes(node)
+
+
+def _absolute(imports: Imports, home: str) -> Iterator[str]:
+    """Full names. home: the package of the module that imports."""
+    for level, name in imports:
+        above = home.split(".")[: len(home.split(".")) + 1 - level] if level else []
+        yield ".".join([*above, *filter(None, [name])])
+
+
+def _for_type_checkers(test: ast.expr) -> bool:
+    return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))
+
+
+def _written(node: ast.AST) -> Iterator[str]:
+    """A syntax tree as text that does not depend on where things stand, nor on the Python that read it."""
+    yield f"({type(node).__name__}"
+    for name, value in ast.iter_fields(node):
+        values = [part for part in (value if isinstance(value, list) else [value]) if not _does_nothing(part)]
+        if values in ([], [None]) or name in ("kind", "type_comment"):
+            continue
+        yield f" {name}="
+        for part in values:
+            if isinstance(part, ast.AST):
+                yield from _written(part)
+            else:
+                yield f"{part!r},"
+    yield ")"
+
+
+def _does_nothing(part: object) -> bool:
+    """A docstring, of whatever it is, or an ellipsis."""
+    return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
