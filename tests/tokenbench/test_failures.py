@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 import tokenbench
@@ -108,3 +111,45 @@ def test_an_infeasible_cell_is_reported_and_the_run_is_whole(
     assert "fastv:layer=3 at 1/9 is infeasible" in " ".join(capsys.readouterr().out.split())
     assert set(run.samples()["strategy"]) == {"vanilla", "divprune"}
     assert json.loads((folder / "run.json").read_text())["spec"]["match"] == "tokens"
+
+
+class Failed(tokenbench.Run):
+    """Two models, two tasks and three strategies; what fails is said, not run. Vanilla's failed cells hold answers of others."""
+
+    def __init__(self, *failures: tuple[str, str, str]) -> None:
+        self._failures = failures
+
+    def failures(self) -> list[dict[str, Any]]:
+        names = ("model", "strategy", "task")
+        return [dict(zip(names, failure, strict=True), budget=budget(failure[1])) for failure in self._failures]
+
+    def samples(self) -> pd.DataFrame:
+        cells = [
+            (model, strategy, budget(strategy), task)
+            for model, strategy, task in product(("big", "small"), ("vanilla", "good", "bad"), ("easy", "hard"))
+            if (model, strategy, task) not in self._failures
+        ]
+        return pd.DataFrame(cells, columns=["model", "strategy", "budget", "task"])
+
+    def left(self) -> set[str]:
+        frame = self.whole()
+        return set(frame["model"] + " " + frame["strategy"] + " " + frame["task"])
+
+
+def budget(strategy: str) -> str:
+    return "all" if strategy == "vanilla" else "1/9"
+
+
+def test_a_task_without_vanilla_is_left_out_and_the_strategies_stay() -> None:
+    """Without vanilla there is nothing to compare with; that the strategy failed there as well costs it nothing."""
+    run = Failed(("big", "vanilla", "hard"), ("big", "bad", "hard"))
+    small = {f"small {strategy} {task}" for strategy in ("vanilla", "good", "bad") for task in ("easy", "hard")}
+    assert run.left() == small | {"big vanilla easy", "big good easy", "big bad easy"}
+
+
+def test_a_strategy_that_failed_on_a_task_is_left_out_of_all_on_that_model() -> None:
+    """A mean over fewer tasks than the others' would not be comparable."""
+    run = Failed(("big", "bad", "hard"))
+    whole = Failed().left()
+    assert len(whole) == 12
+    assert run.left() == whole - {"big bad easy", "big bad hard"}

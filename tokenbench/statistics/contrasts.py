@@ -123,7 +123,8 @@ def _possible(units: Floats, vanilla: Floats, pairs: Sequence[Pairing], scale: S
     reference = float(units @ vanilla)
     against = np.array([b == 0 and scale is not Scale.SCORE for _, b in pairs])
     most = float(units.sum())
-    return {"lowest": np.where(against, -reference, -most), "highest": np.where(against, most - reference, most)}
+    wrong = float(units @ np.maximum(1 - vanilla, 0.0))  # exactly 0 where vanilla is always right
+    return {"lowest": np.where(against, -reference, -most), "highest": np.where(against, wrong, most)}
 
 
 def _influences(

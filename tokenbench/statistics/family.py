@@ -124,6 +124,7 @@ class _Looks:
         self.normals: list[Floats] = []
         self._normal = np.random.default_rng([signs.seed, 1])
         self._statistic = np.zeros(count)
+        self._seen = np.zeros(count)
         self._drawn = np.zeros((signs.vectors, count))
         self._path = np.zeros((signs.vectors, count))
 
@@ -136,9 +137,11 @@ class _Looks:
         self._statistic[columns] = statistic(data)
         self._drawn[:, columns] = np.abs(self.signs.sums(scaled))
         if self.count > 1 or self.shares or look.share < 1:
-            kept = (self.shares[-1] if self.shares else 0.0) / look.share
+            # Of a difference that is new nothing was seen before, whatever was of the others.
+            kept = self._seen[columns] * (self.shares[-1] if self.shares else 0.0) / look.share
             fresh = self._normal.standard_normal((len(self._path), len(columns))) @ _correlated(data.influence)
             self._path[:, columns] = np.sqrt(kept) * self._path[:, columns] + np.sqrt(1 - kept) * fresh
+        self._seen[columns] = 1.0
         self.shares.append(look.share)
         self.numbers.append(look.number)
         self.observed.append(np.abs(self._statistic.copy()))

@@ -42,8 +42,26 @@ def test_between_strategies_the_interval_decides_as_well(low, high):
     assert verdict.mirrored == between(-high, -low)
 
 
-def test_without_an_interval_there_is_no_verdict():
-    for verdict in (against_vanilla(np.nan, np.nan, 1.0), between(np.nan, np.nan)):
+@pytest.mark.parametrize(
+    ("low", "high", "kind"),
+    [
+        (-3, -1, Kind.WORSE),
+        (-1, -0.5, Kind.WORSE),
+        (-1, 0.5, Kind.NOT_DECIDED),
+        (-0.5, 0, Kind.EQUIVALENT),
+        (0, 0.5, Kind.EQUIVALENT),
+        (-0.5, 1, Kind.NON_INFERIOR),
+        (0, 1, Kind.NON_INFERIOR),
+    ],
+)
+def test_a_limit_belongs_to_the_interval_so_that_what_it_says_is_not_ruled_out(low, high, kind):
+    """The margin is one point: a loss of exactly one, or a difference of exactly 0, is still among what is possible."""
+    assert against_vanilla(low, high, 1.0).kind is kind
+
+
+@pytest.mark.parametrize(("low", "high"), [(np.nan, np.nan), (np.nan, -2.0), (2.0, np.nan)])
+def test_without_both_limits_there_is_no_verdict(low, high):
+    for verdict in (against_vanilla(low, high, 1.0), between(low, high)):
         assert verdict == Verdict(Kind.TOO_FEW)
         assert (verdict.sign, verdict.tone, verdict.final, verdict.lossless) == (0, "open", False, False)
 

@@ -26,8 +26,7 @@ class Look(Strategy):
         return [(1, 1.0)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        asks = (Attn(0), Attn(0, "prior"))
-        return Stage(layer, keep, hidden=(0,), keys=(0,), attention=asks, signals=SIGNALS, rerun=0.5, pixels=True)
+        return Stage(layer, keep, hidden=(0,), keys=(0,), attention=(Attn(0),), signals=SIGNALS, rerun=0.5, pixels=True)
 
     def select(self, view: View) -> Selection:
         self.see(view)
@@ -106,26 +105,6 @@ def test_beams_share_what_the_encoder_saw(name: str) -> None:
     alone = views(name, slice(0, 2))[2]
     for view, other in zip(seen, [one for one in alone for _ in range(2)], strict=True):
         torch.testing.assert_close(view.signals[Signal("cls")], other.signals[Signal("cls")], **CLOSE)
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-def test_the_prior_is_a_forward_without_the_question(name: str) -> None:
-    """The prompt up to its visual tokens, then its last token: stock, with eager attention."""
-    model, prompts, seen = views(name)
-    eager, _ = tiny(name, "eager")
-    for prompt, view in zip(prompts, seen, strict=True):
-        ids = prompt["input_ids"]
-        visual = (
-            tokenbench.pruning.backbone_for(model, tokenbench.plugins.registry())
-            .visual(model, ids)[0]
-            .nonzero()
-            .flatten()
-        )
-        end = int(visual[-1]) + 1
-        cut = {k: torch.cat([v[:, :end], v[:, -1:]], 1) if v.shape == ids.shape else v for k, v in prompt.items()}
-        with torch.no_grad():
-            weights = eager(**cut, output_attentions=True).attentions[0]
-        torch.testing.assert_close(view.attention[Attn(0, "prior")][:, 0], weights[0, :, -1, visual], **CLOSE)
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -1,5 +1,6 @@
 """One interval a comparison: it agrees with its test, never gets better with one more lost answer, and stays within what is possible."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,8 +11,10 @@ from scipy import stats
 
 from tests.tokenbench.statistics.data import Z, against_first, as_task, losses
 from tokenbench.comparison.verdicts import Kind, against_vanilla
-from tokenbench.statistics import Scale, family, score_limits, smallest_margin
+from tokenbench.statistics import Critical, Scale, contrasts, family, limits, score_limits, smallest_margin
+from tokenbench.statistics.tilt import tilted_limits
 
+PAIR = ((0, 1), (1, 0))
 BADNESS = [
     Kind.BETTER,
     Kind.EQUIVALENT,
@@ -91,6 +94,47 @@ def test_a_lost_answer_never_raises_the_lower_limit_on_any_data(seed, clustered)
         after = family(against_first([as_task(scores, codes)], Scale.RETENTION), resamples=999)
         assert after.low[0] <= before.low[0] + 0.02
         before = after
+
+
+@pytest.mark.parametrize("lost", [0, 4, 12, 40])
+@pytest.mark.parametrize(("images", "questions"), [(300, 6), (60, 4)])
+def test_gains_have_the_limits_of_losses_turned_round(images, questions, lost):
+    """Shown or not: which cell is called the first decides nothing."""
+    task = losses(images, questions, lost)
+    there, back = (family(contrasts(task, np.arange(2), [pair], Scale.SCORE, images), resamples=999) for pair in PAIR)
+    assert (back.low[0], back.high[0]) == pytest.approx((-there.high[0], -there.low[0]), abs=1e-12)
+    assert (there.low[0] > 0) == (back.high[0] < 0) == (there.p[0] <= 0.05) == (lost > 5)
+
+
+def test_a_difference_that_is_shown_is_shown_by_as_much_as_single_answers_say():
+    """Towards 0 no unseen image larger than one answer is allowed for: the limit is the wider of the flips' and that one."""
+    found = against_first(losses(300, 6, 12))
+    flips, z = np.array([2.1]), np.array([Z])
+    _, flipped = score_limits(found.value, found.influence, found.shift, flips)
+    _, answer = tilted_limits(found.value, found.influence, z, 1 / 1800)
+    _, image = tilted_limits(found.value, found.influence, z, found.sizes.unseen(z))
+    _, high = limits(found, Critical(flips, z), np.array([True]))
+    assert image[0] > max(flipped[0], answer[0]) + 1e-4
+    assert high[0] == pytest.approx(max(flipped[0], answer[0]))
+    assert limits(found, Critical(flips, z), np.array([False]))[1][0] >= 0
+
+
+def test_a_shown_difference_never_reaches_zero_on_either_side():
+    """Six images that all lose, or gain: the signs reject, while the other limits would still hold 0."""
+    for sign in (1, -1):
+        found = against_first(losses(60, 1, 6))
+        turned = replace(found, value=sign * found.value, influence=sign * found.influence)
+        critical = Critical(np.array([2.4]), np.array([3.5]))
+        low, high = limits(turned, critical, np.array([True]))
+        assert low[0] > 0 if sign < 0 else high[0] < 0
+
+
+def test_a_difference_that_is_not_shown_holds_zero_on_either_side():
+    """Whatever the limits would say by themselves."""
+    for pair in PAIR:
+        found = contrasts(losses(60, 1, 30), np.arange(2), [pair], Scale.SCORE, 60)
+        low, high = limits(found, Critical(np.array([1.0]), np.array([1.0])), np.array([False]))
+        assert low[0] <= 0 <= high[0]
 
 
 def test_limits_of_the_flips_are_where_the_score_statistic_reaches_the_critical_value():

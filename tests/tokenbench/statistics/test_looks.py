@@ -34,6 +34,12 @@ def test_spending_rises_and_never_exceeds_the_error(name):
     assert spent[-1] <= 0.05 + 1e-12
 
 
+@pytest.mark.parametrize("spending", [obrien_fleming, pocock])
+def test_past_the_declared_maximum_nothing_more_can_be_spent(spending):
+    assert spending(5, 1.0, 0.05) == pytest.approx(0.05)
+    assert spending(5, 1.7, 0.05) == spending(5, 1.0, 0.05)
+
+
 def prefix(task, share):
     images = int(np.ceil(share * len(task.index)))
     return TaskSums(task.index[:images], task.sizes[:images], task.sums[:images])

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from tests.tokenbench.statistics.data import Z, against_first, as_task
-from tokenbench.statistics import family, seed_spread
+from tokenbench.statistics import SeedSpread, family, seed_spread
 
 CELL = [0, 1, 1, 1]
 
@@ -72,3 +72,16 @@ def test_seeds_that_move_all_samples_keep_their_level(shift):
             wrong, naive = wrong + (excluded and not at), naive + (excluded and at)
     assert wrong / runs <= 0.105
     assert naive / runs > (0.2 if shift else -1)
+
+
+def test_seeds_that_are_not_counted_add_nothing():
+    spread = seed_spread(np.array([0.0, 1.0, 2.0, 6.0]), np.zeros((5, 4)), np.array(CELL), np.array([1.0, 0.0]))
+    assert spread.excess(np.array([[Z]])).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(("cells", "accused"), [(1, True), (50, False)])
+def test_more_cells_are_not_accused_more_often(cells, accused):
+    """A spread that one honest cell has once in 2,000 times is nothing special in the largest of fifty."""
+    ratio = np.full(cells, stats.chi2.isf(1 / 2000, 2) / 2)
+    spread = SeedSpread(ratio, np.ones(cells), np.full(cells, 2.0), np.zeros(cells))
+    assert spread.contradicted.tolist() == [accused] * cells
