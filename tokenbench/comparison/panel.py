@@ -109,7 +109,8 @@ class Panel:
     def _tokens(self) -> dict[tuple[str, ...], float]:
         single = self.cost["realised_tokens"]
         mean = single.groupby(level=[0, 1]).mean()
-        return {**{(*key, ""): value for key, value in mean.items()}, **single.to_dict()}
+        known: dict[Any, float] = {**{(*key, ""): value for key, value in mean.to_dict().items()}, **single.to_dict()}  # type: ignore[misc]
+        return known
 
     def tokens(self, cell: Cell, task: str = "") -> float:
         """Realised tokens of a cell on a task, or the mean over its tasks; NaN where it has no answer."""
@@ -180,7 +181,7 @@ def _category(column: "pd.Series[Any]") -> "pd.Series[Any]":
     texts = found.cat.categories.astype(str)
     if not texts.is_unique or found.hasnans:
         return column.astype(str).astype("category")
-    found = found.cat.rename_categories(texts)
+    found = found.cat.rename_categories(texts.tolist())
     return found if texts.is_monotonic_increasing else found.cat.reorder_categories(sorted(texts))
 
 
@@ -258,7 +259,7 @@ class _Table(NamedTuple):
             vanilla = scores[:, :1]
             taken = np.zeros_like(vanilla) if fill == "wrong" else vanilla
             scores = np.where(np.isnan(scores) & ~np.isnan(vanilla), taken, scores)
-        whole = ~np.isnan(scores).any(axis=1)
+        whole = np.asarray(~np.isnan(scores).any(axis=1))
         return _Table(scores[whole], self.clusters[whole], self.strata[whole], whole[self.local], self.local)
 
 
@@ -269,13 +270,13 @@ def _table(model: str, task: str, rows: pd.DataFrame, numbers: Ints, columns: in
     if len(np.unique(place)) < len(place):
         raise SamplesError(f"{model}, {task}: a sample occurs twice in one cell")
     clusters = rows["cluster"].cat.codes.to_numpy()
-    if (clusters != clusters[first][local]).any():
+    if np.any(clusters != clusters[first][local]):
         raise SamplesError(f"{model}: a sample belongs to two clusters")
     scores = np.full((len(keys), columns), np.nan)
     scores.flat[place] = rows["score"].to_numpy(dtype=np.float64)
     strata = rows["stratum"].iloc[first].astype(object).fillna("").astype(str).to_numpy() if "stratum" in rows else None
     names = np.full(len(keys), "") if strata is None else strata
-    return _Table(scores, clusters[first], names, np.ones(len(rows), dtype=bool), local)
+    return _Table(scores, clusters[first], names, np.ones(len(rows), dtype=bool), local.astype(np.int64))
 
 
 def _weights(strata: "np.ndarray[Any, Any]") -> Floats:

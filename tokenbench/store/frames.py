@@ -35,7 +35,9 @@ def frame(cells: Sequence[Mapping[str, Any]], tables: Iterable[pa.Table], column
     named = {name: _repeated([cell[name] for cell in cells], lengths) for name in IDENTITY}
     rest = whole.select([name for name in columns if name in whole.column_names])
     del whole
-    found = pd.concat([pd.DataFrame(named), rest.to_pandas(split_blocks=True, self_destruct=True)], axis=1)
+    found: pd.DataFrame = pd.concat(
+        [pd.DataFrame(named), rest.to_pandas(split_blocks=True, self_destruct=True)], axis=1
+    )
     for name in found.columns[found.dtypes == "category"]:
         found[name] = found[name].cat.reorder_categories(sorted(found[name].cat.categories))  # they sort as text does
     return found

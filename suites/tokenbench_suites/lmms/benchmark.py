@@ -126,7 +126,7 @@ def _sample(definition: Definition, entry: Entry, i: int) -> Sample:
     loaded = library(definition)
     row = loaded.rows.plain[i]
     question = loaded.question(i)
-    media, names = loaded.rows.media(i)
+    media, names = loaded.rows.media_hash(i)
     shown = media or "-".join(file_hash(item, definition.folder) for item in loaded.shown(i))
     key = hashlib.sha256(f"{shown}\n{question}\n{loaded.rows.contents[i]}".encode()).hexdigest()[:16]
     return Sample(

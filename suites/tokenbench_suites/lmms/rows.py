@@ -64,7 +64,7 @@ class Rows:
             row[name] = [pixel for _ in value] if isinstance(value, list) else None if value is None else pixel
         return row
 
-    def media(self, i: int) -> tuple[str, list[str]]:
+    def media_hash(self, i: int) -> tuple[str, list[str]]:
         """Hash of the files of row i's media, empty if it has none; and the names of those that have any."""
         digest, files = hashlib.sha256(), self._files(i)
         for item in files:
