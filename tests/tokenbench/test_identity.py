@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-import tokenbench.engine
+import tokenbench
 from tokenbench import Budget
 from tokenbench.naming import NamedStrategy, parse_strategy
 from tokenbench.plugins import registry
-from tokenbench.runner import identity, passes, records
+from tokenbench.runner import identity
 from tokenbench.runner.spec import Arm, Spec
 from tokenbench.suite import Sample, Task
 from tokenbench.suites import resolve_suite
@@ -105,10 +105,12 @@ def test_a_library_of_another_version_makes_another_cell(library: str, monkeypat
 
 def test_another_engine_makes_another_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     here = cell()
-    assert {tokenbench.engine.Pruner, passes, records} <= {*identity.ENGINE}
+    assert {"tokenbench.engine.pruner", "tokenbench.runner.passes", "tokenbench.runner.records"} <= {*identity.ENGINE}
     for part in identity.ENGINE:
         with monkeypatch.context() as patch:
-            patch.setattr(identity, "ENGINE", tuple(pytest if one is part else one for one in identity.ENGINE))
+            patch.setattr(
+                identity, "ENGINE", tuple("tokenbench.errors" if one == part else one for one in identity.ENGINE)
+            )
             assert changed(here, cell()) == {("engine", "source")}
     monkeypatch.setattr(tokenbench, "__version__", "9.9")
     assert changed(here, cell()) == {("engine", "tokenbench")}
