@@ -75,10 +75,11 @@ def fabricate(folder: Path, shape: Shape) -> None:
     store.start(_manifest(shape, models, tasks, cells))
     for at, cell in enumerate(cells):
         records = list(_records(shape, cell, np.random.default_rng(at)))
-        store.append((cell.id, record) for record in records)
-        if shape.finished:
-            store.finish(cell.id, [record["sample"] for record in records], {**cell.names, "official": {}})
-            store.sweep(cell.id)
+        if not shape.finished:
+            store.append((cell.id, record) for record in records)
+            continue
+        asked = {record["sample"]: record["asked"] for record in records}
+        store.finish(cell.id, asked, {**cell.names, "official": {}}, dict(zip(asked.items(), records, strict=True)))
 
 
 def _parts(model: str, strategy: str, budget: str, task: str) -> dict[str, dict[str, Any]]:
@@ -97,7 +98,7 @@ def _records(shape: Shape, cell: Cell, generator: np.random.Generator) -> Iterat
     for at, good in enumerate(right.tolist()):
         yield {
             "sample": f"{cell.task}-{at:08}", "cluster": f"image-{at // 3:08}", "unit": f"{cell.task}-{at:08}", "stratum": "",
-            "answer": "yes" if good else f"no {at % 97}", "target": "yes", "score": float(good), "kept": kept[at % len(kept)],
+            "answer": "yes" if good else f"no {at % 97}", "target": "yes", "asked": f"{at:016x}", "score": float(good), "kept": kept[at % len(kept)],
             "visual_tokens": VISUAL, "lattice": [1, SIDE, SIDE, 0], "tokens_per_layer": [VISUAL] * 2 + [tokens] * (LAYERS - 2),
             "realised_tokens": (2 * VISUAL + (LAYERS - 2) * tokens) / LAYERS, "text_tokens": 20 + at % 30, "flops": 1e12 + tokens,
             "cache_bytes": 1e6 * tokens, "evidence_recall": float("nan"), "seconds": 0.1,
@@ -113,7 +114,7 @@ def _manifest(shape: Shape, models: Sequence[str], tasks: Sequence[str], cells: 
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
-        **packed(cells),
+        **packed(cells, {cell.id: shape.samples for cell in cells}),
         "tasks": {task: {"unit_rule": "mean", "identity": "", "samples": shape.samples} for task in tasks},
         "models": {model: {**about, "decoding": "greedy"} for model in models},
         "versions": {"tokenbench": "0"},

@@ -72,7 +72,7 @@ def main() -> None:
     outcomes: dict[int, list[dict[str, float]]] = {at: [] for at in chosen}
     with Pool(options.processes) as pool:
         due = (one for one in work if time.monotonic() - begin < options.seconds)
-        waiting = [pool.apply_async(several, (one,)) for one in islice(due, 4 * options.processes)]
+        waiting = [pool.apply_async(several, (one,)) for one in islice(due, 2 * options.processes)]
         while waiting:
             at, found = waiting.pop(0).get()
             outcomes[at] += found

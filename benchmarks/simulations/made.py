@@ -34,7 +34,7 @@ def spoiled(rng, sizes, accuracy, cells, *, flip=0.0, loss=0.0, whole=0.0, parti
         accuracy: of vanilla.
         cells: how many.
         flip: share of samples answered anew, with the same accuracy: no true difference.
-        loss: share of vanilla's right answers that are lost.
+        loss: share of vanilla's right answers that are lost; one for all cells, or one a cell.
         whole: share of the flips and losses that befall an image as a whole.
         partial: answered anew with partial credit, in tenths.
     """
@@ -42,6 +42,7 @@ def spoiled(rng, sizes, accuracy, cells, *, flip=0.0, loss=0.0, whole=0.0, parti
     shape = (len(codes), cells)
 
     def struck(rate):
+        rate = np.broadcast_to(rate, cells)
         alone = rng.uniform(size=shape) < rate
         together = (rng.uniform(size=(len(sizes), cells)) < rate)[codes]
         of_image = (rng.uniform(size=(len(sizes), cells)) < whole)[codes]

@@ -154,10 +154,8 @@ def many_looks(spending, shares, stop, effects, whole=0.2):
         tasks, start = [], 0
         for images, questions in ((300, 4), (1500, 1)):
             sizes = np.full(images, questions)
-            columns = [spoiled(rng, sizes, 0.8, 1, flip=0.1, loss=loss / 100, whole=whole) for loss in effects]
-            right = columns[0][:, :1]
-            scores = [np.where(right == column[:, :1], column[:, 1:], right) for column in columns]
-            tasks.append(as_task(np.hstack([right, *scores]), sizes, start))
+            scores = spoiled(rng, sizes, 0.8, len(effects), flip=0.1, loss=np.array(effects) / 100, whole=whole)
+            tasks.append(as_task(scores, sizes, start))
             start += images
         running, looks, answers = list(range(len(effects))), [], 0.0
         for number, share in enumerate(shares):

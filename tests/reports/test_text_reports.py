@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tokenbench.comparison import compare
 from tokenbench.report import write_text
 from tokenbench_reports.conclusions import _best
 from tokenbench_reports.csv_tables import CsvReport
+from tokenbench_reports.document import _notes
 from tokenbench_reports.markdown import MarkdownReport
 from tokenbench_reports.standing import Standing
 from tokenbench_reports.terminal import TerminalReport
@@ -188,3 +190,21 @@ def test_numbers_are_written_as_readers_expect():
 )
 def test_a_winner_at_unequal_cost_is_said_to_be_one(unequal: bool, end: str) -> None:
     assert _best(Standing("1/3", ["good", "bad"], frozenset({("good", "bad")}), unequal)).endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [([52_000] * 3, "about 52,000 samples,"), ([17_000, 21_000, 19_000], "about 17,000 to 21,000 samples,")],
+)
+def test_what_is_open_says_how_many_samples_would_decide_it(comparison, needed, said):
+    asked = "To decide what is not decided here would take"
+    nothing = comparison.pairs.assign(samples_needed=float("nan"))
+    assert not any(asked in note for note in _notes(replace(comparison, pairs=nothing), ABOUT))
+    numbers = [*needed, *[float("nan")] * (len(nothing) - len(needed))]
+    [note] = [
+        note
+        for note in _notes(replace(comparison, pairs=nothing.assign(samples_needed=numbers)), ABOUT)
+        if asked in note
+    ]
+    assert said in note
+    assert "non-inferior within 1 with a power of 80 %" in note

@@ -15,8 +15,9 @@ from tests.tokenbench.processes import count_questions
 from tests.tokenbench.test_run import call, killed, table
 from tests.tokenbench.test_status import SUITE, made_suite
 from tokenbench.errors import UsageError
-from tokenbench.runner.growth import grown, growth
+from tokenbench.runner.growth import grown, growth, with_seeds
 from tokenbench.runner.spec import Spec
+from tokenbench.store.directory import Store
 
 # What depends on how often verdicts were looked at.
 OF_LOOKS = ["low", "high", "p", "p_unadjusted", "verdict", "mde", "smallest_margin", "samples_needed", "look"]
@@ -78,9 +79,13 @@ def test_more_samples_then_one_more_strategy(
     equal(folder, fresh)
 
 
-def test_more_of_anything(tmp_path: Path, asked: Counter[Any]) -> None:
+def test_more_of_anything(tmp_path: Path, asked: Counter[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, fresh = tmp_path / "run", tmp_path / "fresh"
+    order: list[str] = []
+    finish = Store.finish
+    monkeypatch.setattr(Store, "finish", lambda *a: (order.append(a[3]["strategy"]), finish(*a)))
     run(folder)
+    assert order.index("vanilla") == len(order) - 1  # as far as vanilla goes, all others do
     run(folder, budgets="1/3,1/9")
     tokenbench.Run.open(folder).compare()
     run(folder, budgets="1/3,1/9", seeds="0,1")
@@ -209,6 +214,17 @@ def test_a_run_becomes_what_both_commands_say() -> None:
     assert growth(now, now) == ""
 
 
+def test_seeds_that_nobody_asked_for_are_not_lost() -> None:
+    """Unless they are asked for, seeds follow from what a strategy draws."""
+    cells = [{"strategy": "random", "seed": 0}, {"strategy": "mine", "seed": 4}, {"strategy": "fastv", "seed": 9}]
+    about = {"seed_scopes": {"random": "sample", "mine": "run"}, "cells": cells}
+    default, asked = spec_of(seeds=()), spec_of(seeds=(7, 0))
+    assert grown(with_seeds(default, about), asked, Path("run")).seeds == (0, 4, 7)
+    assert growth(with_seeds(default, about), spec_of(seeds=(0, 4, 7))) == "seeds: + 7"
+    assert grown(default, default, Path("run")).seeds == ()
+    assert grown(with_seeds(asked, about), default, Path("run")).seeds == (7, 0)
+
+
 @pytest.mark.parametrize(
     ("there", "asked"),
     [
@@ -258,9 +274,9 @@ def test_what_fails_while_a_run_grows_has_no_numbers_until_it_is_mended(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The second picture of a task is broken: as in a fresh run, the task has no numbers, though its first sample has."""
-    folder, few = tmp_path / "run", [*colours, "--limit", "1"]
+    folder, few = tmp_path / "run", [*colours, "--strict", "--limit", "1"]
     assert call("run", *few, "-o", str(folder)) == 0
-    assert call("run", *colours, "-o", str(folder)) == 3
+    assert call("run", *colours, "--strict", "-o", str(folder)) == 3
     assert "sample bad-1 cannot be shown" in capsys.readouterr().err
     assert set(tokenbench.Run.open(folder).whole()["task"]) == {"good"}
     assert call("status", str(folder)) == 0

@@ -71,6 +71,17 @@ def test_none_seen_among_a_few_is_not_none():
     assert "for want of a second strategy" in about.origin
 
 
+def test_tasks_that_share_images_vary_together():
+    """The same answers to the same images in two tasks: nothing more is known than from one of them."""
+    rows = pilot(a=(20, 0)).query("task == 'single'")
+    both = pd.concat([rows, rows.assign(task="again", sample="again-" + rows["sample"])])
+    [apart], [shared] = ([designs(panel, 1, 0) for panel in panels(one)] for one in (rows, both))
+    assert [task.deff for task in shared] == pytest.approx([2.0, 2.0])
+    assert [task.overlap for task in shared] == pytest.approx([2.0, 2.0])
+    assert apart[0].overlap == 1.0
+    assert samples_for(shared, margin=3) == pytest.approx(2 * samples_for(apart, margin=3), rel=0.05)
+
+
 def test_a_report_says_what_its_own_samples_would_need():
     """The same function as the plan's, with the run's own tasks and the family's critical value."""
     [panel] = panels(pilot(a=(20, 0)))

@@ -72,11 +72,11 @@ def states(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> d
     return found
 
 
-def test_a_broken_picture_loses_the_cells_of_its_task_until_it_is_mended(
+def test_strictly_a_broken_picture_loses_the_cells_of_its_task_until_it_is_mended(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plug, folder = ["--plugin", str(tmp_path / "plug.py")], tmp_path / "run"
-    assert call("run", *arguments, "-o", str(folder)) == 3
+    assert call("run", *arguments, "--strict", "-o", str(folder)) == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert "task 'bad': sample bad-1 cannot be shown: UnidentifiedImageError" in line
     assert f"tokenbench resume {folder} --retry-failed" in line
@@ -111,7 +111,7 @@ def test_a_scorer_that_fails_loses_its_own_cells(
 def test_a_run_that_lacks_its_plug_in_is_told_so(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("run", *arguments, "-o", str(tmp_path / "run")) == 3
+    assert call("run", *arguments, "-o", str(tmp_path / "run")) == 0
     found = states(tmp_path / "run", capsys)
     assert f"not named now (--plugin {tmp_path / 'plug.py'})" in found["unknown"]
     assert call("resume", str(tmp_path / "run"), "-q") == 2

@@ -23,7 +23,8 @@ from tokenbench.comparison.verdicts import Kind, Verdict
 from tokenbench.runner import stopping
 from tokenbench.runner.order import image_of, look_sizes, shuffled
 from tokenbench.store.directory import Store
-from tokenbench.store.looking import looked, sentence
+from tokenbench.store.looking import looked, rejoined, sentence
+from tokenbench.store.run import Run
 from tokenbench.suite import Sample
 
 SETTINGS = {
@@ -304,6 +305,23 @@ def test_what_nobody_has_seen_is_left_out() -> None:
     assert seen.groupby("strategy").size().to_dict() == {"vanilla": 6, "ahead": 6}
 
 
+@pytest.mark.parametrize("lacks", ["vanilla", "on"])
+def test_a_sample_that_one_cell_lacks_is_seen_in_the_others(lacks: str) -> None:
+    """It is for the comparison to say that it is missing."""
+    samples = rows({"vanilla": {"large": 18}, "on": {"large": 18}})
+    samples = samples[(samples["strategy"] != lacks) | (samples["sample"] != "large7")]
+    for manifest in (
+        {"spec": {"limit": 20}, "looks": [{"samples": {"large": 8}}]},
+        {"plan": PLAN, "spec": {"limit": None}},
+    ):
+        seen, looks = looked(samples, manifest)
+        assert len(seen) == 35
+        assert len(looks) == (3 if "plan" in manifest else 2)
+        assert not looks.frozen
+        first = seen[(seen["strategy"] != lacks) & (seen["look"] == 1)]["sample"]
+        assert list(first) == [f"large{i}" for i in range(6 if "plan" in manifest else 8)]
+
+
 def test_looks_by_hand_are_counted_and_what_they_saw_is_known() -> None:
     samples = rows({"vanilla": {"large": 18, "small": 4}, "on": {"large": 18, "small": 4}})
     manifest = {"spec": {"limit": 40}, "looks": [{"samples": {"large": 4}}, {"samples": {"large": 8, "small": 4}}]}
@@ -320,3 +338,32 @@ def test_looks_by_hand_are_counted_and_what_they_saw_is_known() -> None:
     (_, once) = looked(samples, {"spec": {"limit": None}})
     assert (once.declared, once.fractions, once.maximum) == (True, (1.0,), {"large": 9, "small": 2})
     assert sentence(once, 0, 0) == ""
+
+
+def test_two_runs_were_seen_as_often_as_both_were() -> None:
+    samples = rows({"vanilla": {"large": 6}, "B:on": {"large": 6}})
+    own = samples.assign(look=[1, 1, 2, 2, 3, 3, 1, 1, 1, 1, 1, 1])
+    many, once = (looked(rows({"vanilla": {"large": 6}}), {"spec": {"limit": limit}})[1] for limit in (6, None))
+    seen, looks = rejoined(own, [many, once])
+    assert seen["look"].tolist() == [1, 1, 2, 2, 3, 3] * 2
+    assert (len(looks), looks.declared, looks.frozen) == (3, False, {})
+    assert rejoined(own.assign(look=1), [once, once])[1].declared
+    assert not rejoined(own.assign(look=1), [many, once])[1].declared
+
+
+def test_what_fails_later_had_not_failed_at_an_earlier_look(tmp_path: Path) -> None:
+    """Otherwise a run that is broken off would decide otherwise than before: the family would be another one."""
+    names = {"model": "m", "strategy": "late", "budget": "1/9", "seed": 0, "task": "large"}
+
+    class Told(Run):
+        def __init__(self) -> None:
+            self.manifest = {"plan": PLAN, "spec": {"limit": None}, "tasks": {}}
+
+        def samples(self) -> pd.DataFrame:
+            return rows({"vanilla": {"large": 12}, "late": {"large": 6}, "on": {"large": 12}})
+
+        def failures(self) -> list[dict[str, Any]]:
+            return [{**names, "samples": 12}]
+
+    assert set(Told()._looked_then(1)[0]["strategy"]) == {"vanilla", "late", "on"}
+    assert set(Told()._looked_then(2)[0]["strategy"]) == {"vanilla", "on"}

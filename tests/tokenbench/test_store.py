@@ -148,7 +148,9 @@ def test_killed_at_any_point_before_the_first_answer_it_begins_again(tmp_path: P
         Store.count,
         Store.records_of,
         Store.failure,
-        Store.journaled,
+        lambda store, cell: store.journals.records(cell),
+        lambda store, cell: set(store.journals.questions(cell)),
+        lambda store, cell: store.journals.count(cell),
         Store.records,
         Store.summary,
     ],
@@ -185,3 +187,56 @@ def test_no_error_of_the_disk_is_mistaken_for_what_a_run_holds(
         with watched(run, Points(READS, at, fail)):
             assert asked() in (right, OSError, MachineError), counted.seen[at]
     assert not store.broken()
+
+
+def test_a_cell_grows_and_keeps_the_journal_of_what_is_not_published_yet(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    store.make()
+    store.append((CELL, record(i, right=True, tokens=4)) for i in range(2))
+    store.finish(CELL, {"s0": "", "s1": ""}, {})
+    store.sweep(CELL)
+    assert not list((tmp_path / "run" / "journal").iterdir())
+    store.append([(CELL, record(2, right=False, tokens=4)), (CELL, record(0, right=False, tokens=4))])
+    assert (store.count(CELL), store.answers(CELL, 4), store.answers(CELL, 3), store.answers(CELL, 2)) == (2, 3, 3, 2)
+    store.sweep(CELL)
+    assert store.done(CELL) == {(f"s{i}", "") for i in range(3)}
+    store.finish(CELL, {"s0": "", "s1": "", "s2": ""}, {})
+    store.sweep(CELL)
+    assert not list((tmp_path / "run" / "journal").iterdir())
+    assert store.records(CELL)["score"].to_pylist() == [1, 1, 0]  # what is final stays as it is
+
+
+def test_an_answer_to_another_question_is_none(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    store.make()
+    store.append([(CELL, {**record(0, right=True, tokens=4), "asked": "old"})])
+    store.finish(CELL, {"s0": "old"}, {})
+    store.append([(CELL, {**record(0, right=False, tokens=4), "asked": "new"})])
+    assert store.done(CELL) == {("s0", "old"), ("s0", "new")}
+    store.finish(CELL, {"s0": "new"}, {})
+    assert store.records(CELL)["score"].to_pylist() == [0]
+
+
+def test_a_failure_counts_until_all_that_was_asked_then_is_published(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    store.make()
+    names = {"model": "m", "strategy": "s", "budget": "1/2", "seed": 0, "task": "t"}
+    store.append((CELL, record(i, right=True, tokens=4)) for i in range(2))
+    store.finish(CELL, {"s0": ""}, {})
+    store.fail(CELL, {**names, "samples": 2, "kind": "failed", "reason": "it broke"})
+    store.sweep(CELL)
+    assert store.failure(CELL)
+    store.finish(CELL, {"s0": "", "s1": ""}, {})
+    assert not store.failure(CELL)
+    store.sweep(CELL)
+    assert not list((tmp_path / "run" / "cells").glob("*.failed.json"))
+
+
+def test_looks_stay_when_run_json_is_written_again(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run")
+    store = Store.open(run)
+    manifest = store.manifest()
+    store.look(lambda looks: False, {"time": "now", "samples": {"attribute": 6}})
+    store.look(lambda looks: bool(looks), {"time": "later", "samples": {"attribute": 6}})
+    store.start(manifest)
+    assert [look["time"] for look in store.manifest()["looks"]] == ["now"]

@@ -104,7 +104,7 @@ def verdict(claimed: float, digits: float, found: Measured) -> tuple[str, str]:
     return "reproduced", ""
 
 
-def _measured(cell: Mapping[str, Any], flips: Mapping[str, float] | None) -> Measured:
+def _measured(cell: Mapping[Any, Any], flips: Mapping[str, float] | None) -> Measured:
     """A cell's retention with the limits for the same images, where vanilla ran twice, or else for new ones.
 
     If each of two runs flips scores at a rate that makes ``v`` the variance of the difference of their means, retention, a ratio r of

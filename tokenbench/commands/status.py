@@ -108,7 +108,8 @@ def status_of(
     run, store = Run.open(folder, definitions=definitions, data=data), Store.open(folder)
     who = holder(folder)
     unfit = Counter((one.model, one.task) for one in store.left_out.all())
-    cells = [_state(store, cell, run.manifest, who is not None, unfit) for cell in run.manifest["cells"]]
+    with store.journals.fixed():
+        cells = [_state(store, cell, run.manifest, who is not None, unfit) for cell in run.manifest["cells"]]
     try:
         files = run.check_plugins(plugin_files)
         changed = _changed(run, plugin_files, models) if thorough else outdated(run.manifest, files)

@@ -230,8 +230,7 @@ def _single_rows(measures: Measures, tests: TaskTests, adjusted: Sequence[float]
 def _described(measures: Measures, place: Pairing, task: str, name: str, positions: Sequence[int]) -> Row:
     """Who is compared on what, and what differs, before any test."""
     a, b = (measures.panel.cells[at] for at in place)
-    tokens = measures.panel.cost["realised_tokens"]
-    cost_a, cost_b = (float(tokens.loc[cell].mean() if task == MEAN else tokens.loc[(*cell, task)]) for cell in (a, b))
+    cost_a, cost_b = (measures.panel.tokens(cell, "" if task == MEAN else task) for cell in (a, b))
     differences = measures.differences(*place, positions)
     return {
         **{"model": measures.panel.model, "budget": a.budget, "task": task},

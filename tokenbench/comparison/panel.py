@@ -105,6 +105,16 @@ class Panel:
         tasks = [task._replace(codes=places[task.codes]) for task in self.tasks]
         return replace(self, tasks=tasks, clusters=clusters)
 
+    @cached_property
+    def _tokens(self) -> dict[tuple[str, ...], float]:
+        single = self.cost["realised_tokens"]
+        mean = single.groupby(level=[0, 1]).mean()
+        return {**{(*key, ""): value for key, value in mean.items()}, **single.to_dict()}
+
+    def tokens(self, cell: Cell, task: str = "") -> float:
+        """Realised tokens of a cell on a task, or the mean over its tasks; NaN where it has no answer."""
+        return float(self._tokens.get((*cell, task), np.nan))
+
     @property
     def samples(self) -> int:
         """Number of samples over all tasks."""

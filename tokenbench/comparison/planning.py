@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tokenbench.statistics.clusters import Floats, cluster_sums
 from tokenbench.statistics.planning import (
     TaskDesign,
     detectable_difference,
@@ -233,12 +234,22 @@ def assumed(samples: pd.DataFrame, floors: Sequence[str] = ()) -> dict[str, Assu
 
 def designs(panel: Panel, a: int, b: int) -> list[TaskDesign]:
     """How two cells of a panel differ on each of its tasks, to plan by (see ``measured_design``)."""
-    return [
-        measured_design(
-            task.weights * (scores[:, a] - scores[:, b]), task.codes, float((task.weights * scores[:, 0]).mean())
-        )
-        for task, scores in zip(panel.tasks, panel.averages, strict=True)
-    ]
+    found, moves, holds = [], [], []
+    for task, scores in zip(panel.tasks, panel.averages, strict=True):
+        difference = task.weights * (scores[:, a] - scores[:, b])
+        design = measured_design(difference, task.codes, float((task.weights * scores[:, 0]).mean()))
+        unit = design.share * design.score
+        moves.append(cluster_sums(difference - difference.mean(), task.codes, len(panel.clusters)) / unit)
+        holds.append(np.bincount(task.codes, minlength=len(panel.clusters)) / unit)
+        found.append(design)
+    together, overlap = _overlap(moves), _overlap(holds)
+    return [replace(one, deff=max(1.0, one.deff * together), overlap=overlap) for one in found]
+
+
+def _overlap(parts: Sequence[Floats]) -> float:
+    """How many times the squares of the images' sums over the tasks are those of their parts: 1 if no two tasks share images."""
+    alone = sum(float((part**2).sum()) for part in parts)
+    return float((np.sum(parts, axis=0) ** 2).sum()) / alone if alone > 0 else 1.0
 
 
 def samples_needed(panel: Panel, a: int, b: int, margin: float, critical: float) -> int:

@@ -11,7 +11,8 @@ from tokenbench.judge.question import Asked
 from tokenbench.judge.server import Judge
 from tokenbench.judge.verdicts import ProgressFactory, collect
 from tokenbench.store import files
-from tokenbench.store.run import Reworked, Run
+from tokenbench.store.reworked import Reworked
+from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,18 +16,10 @@ from torch import Tensor
 from tokenbench.cost import ModelSize
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
 from tokenbench.errors import MachineError, UsageError, brief
+from tokenbench.models import processing
 from tokenbench.models.decoding import note
 from tokenbench.models.device import check_device, device_named
-from tokenbench.models.processing import (
-    KINDS,
-    SeenImages,
-    arguments,
-    context_of,
-    joined,
-    kind_of,
-    of_kind,
-    placeholders,
-)
+from tokenbench.models.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
 from tokenbench.models.source import Source
 from tokenbench.models.weights import generation_asked, stock_model, stock_processor, stock_skeleton
 from tokenbench.pruning import attached
@@ -39,7 +31,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["Batch", "Loaded", "Model"]
-
 
 NOTHING = Wish()
 
@@ -91,8 +82,8 @@ class Model:
 
     name: as the user wrote it. device: where it runs, "auto" being the GPUs there are (several share its layers) or the
     CPU. dtype: a name torch knows. attention: an attention implementation transformers knows. depth: decoder layers. prompt:
-    what the chat is written with. placeholders: what stands for an image in it. context: tokens that the decoder was made for, if known.
-    asked: what the checkpoint asks of generation, which is greedy all the same.
+    what the chat is written with. asked: what the checkpoint asks of generation, which is greedy all the same. placeholders, context:
+    as `limits` says.
 
     The weights come into memory with `load`; before, all that does not run the model works. Raises MachineError for a
     configuration or processor that cannot be read.
@@ -116,8 +107,7 @@ class Model:
         logging.disable_progress_bar()
         self._processor = stock_processor(name, source.folder)
         self._skeleton = stock_skeleton(name, source.folder)
-        self.placeholders = placeholders(self._processor)
-        self.context = context_of(self._skeleton.config)
+        self.placeholders, self.context = processing.limits(self._processor, self._skeleton.config)
         self.asked = generation_asked(name, source.folder)
         self.depth = len(self.backbone.decoder(self._skeleton).layers)  # type: ignore[arg-type]
 

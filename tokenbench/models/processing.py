@@ -16,20 +16,17 @@ if TYPE_CHECKING:
 
     Shown = Image | Video
 
-__all__ = ["KINDS", "SeenImages", "arguments", "context_of", "joined", "kind_of", "of_kind", "placeholders"]
+__all__ = ["KINDS", "SeenImages", "arguments", "joined", "kind_of", "limits", "of_kind"]
 
 KINDS = ("image", "video")
 
 
-def placeholders(processor: Any) -> tuple[str, ...]:
-    """The texts that stand for an image or a clip in a prompt."""
-    found = (getattr(processor, f"{kind}_token", None) for kind in KINDS)
-    return tuple(str(sign) for sign in found if sign)
-
-
-def context_of(config: Any) -> int | None:
-    """How many tokens the decoder was made for; None if its configuration does not say."""
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
+def limits(processor: Any, config: Any) -> tuple[tuple[str, ...], int | None]:
+    """What a prompt must keep to: the texts that stand for an image or a clip, which a question must not hold, and the number of tokens
+    that the decoder was made for; None if its configuration does not say."""
+    signs = (getattr(processor, f"{kind}_token", None) for kind in KINDS)
+    longest = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return tuple(str(sign) for sign in signs if sign), longest
 
 
 def kind_of(item: Shown) -> str:

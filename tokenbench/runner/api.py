@@ -30,7 +30,7 @@ def run(
     progress: bool = False,
     **options: Any,
 ) -> Run:
-    """Run every strategy x budget x model cell into the run directory `output`, or go on with it, and return it.
+    """Run every strategy x budget x model cell into the run directory `output`, or go on with it, and return it. A run that is there grows.
 
         run = tokenbench.run(["clse", "fastv"], "my-run", budgets=["1/3", 64], limit=20)
         run.compare().summary

@@ -14,7 +14,7 @@ import tokenbench
 from tokenbench.errors import UsageError
 from tokenbench.executors import Executor, Job
 from tokenbench.plugins import Registry
-from tokenbench.runner.growth import grown, growth
+from tokenbench.runner.growth import grown, growth, with_seeds
 from tokenbench.runner.identity import Cell, packed, versions
 from tokenbench.runner.progress import Progress
 from tokenbench.runner.spec import VANILLA, Spec
@@ -48,15 +48,17 @@ def execute(
     executor = executor or Local()
     store = Store(folder)
     store.check()
-    asked, before = spec, _there(store)
-    spec = grown(before, asked, folder) if before else asked
+    before = _there(store, spec)
+    spec = grown(before, spec, folder) if before else spec
     device = executor.device(spec.device)
     works = works_of(spec, known, device)
     plan_of(spec, next(iter(works.values())).samples)
     executor.check(works)
     store.make()
-    with held(folder, sum(store.answers(cell.id, len(work.asked(cell))) for work, cell in _cells(works))):
-        if _there(store) != before:
+    with store.journals.fixed():
+        done = sum(store.answers(cell.id, len(work.asked(cell))) for work, cell in _cells(works))
+    with held(folder, done):
+        if _there(store, spec) != before:
             raise UsageError(f"another process changed the settings of {folder} at the same time", "run it again")
         if before and (more := growth(before, spec)):
             say(f"{folder} grows ({more}); what it has is kept")
@@ -73,7 +75,8 @@ def execute(
             with progress(total) as bar:
                 if total:
                     executor.run(Job(store, works, left, tuple(map(str, known.files)), device), bar)
-            publish(store, works)
+            with store.journals.fixed():
+                publish(store, works)
 
         known_before = store.manifest() if before else None
         try:
@@ -87,8 +90,13 @@ def execute(
             raise
 
 
-def _there(store: Store) -> Spec | None:
-    return Spec.from_json(store.manifest()["spec"]) if store.is_run() else None
+def _there(store: Store, asked: Spec) -> Spec | None:
+    """The spec of a run that is there, with the seeds that it used if others are asked for."""
+    if not store.is_run():
+        return None
+    manifest = store.manifest()
+    there = Spec.from_json(manifest["spec"])
+    return with_seeds(there, manifest) if asked.seeds else there
 
 
 def _cells(works: Mapping[str, Work]) -> list[tuple[Work, Cell]]:
@@ -116,7 +124,8 @@ def publish(store: Store, works: Mapping[str, Work]) -> None:
                 key: str(records[key, digest]["answer"]) for key, digest in asked.items() if (key, digest) in records
             }
             official = work.tasks[cell.task].official(answers)
-            store.finish(cell.id, asked, {**cell.names, "parts": cell.parts, "official": dict(official)})
+            about = {**cell.names, "parts": cell.parts, "official": dict(official)}
+            store.finish(cell.id, asked, about, records)
         store.sweep(cell.id, unfit)  # also what a crash after publication left behind
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tokenbench.errors import UsageError
 from tokenbench.runner.spec import Spec
 
-__all__ = ["grown", "growth"]
+__all__ = ["grown", "growth", "with_seeds"]
 
 LISTS = ("tasks", "models", "strategies", "floors", "budgets", "seeds", "data", "definitions")
 PLANNED = ("until", "looks", "spending")
@@ -17,9 +18,9 @@ T = TypeVar("T")
 
 
 def grown(there: Spec, asked: Spec, folder: Path) -> Spec:
-    """What a folder's run becomes when `asked` is run there: everything of both.
+    """What a folder's run becomes when `asked` is run there: everything of both. Seeds that nobody asked for stay as they are.
 
-    Raises UsageError for settings that cannot grow, and for a smaller limit: a run does not shrink.
+    there: with the seeds that it used, whoever chose them, if others are asked for now (see `with_seeds`). Raises UsageError for settings that cannot grow, and for a smaller limit: a run does not shrink.
     """
     lists = {name: _both(getattr(there, name), getattr(asked, name)) for name in LISTS}
     lists["floors"] = tuple(name for name in lists["floors"] if name not in lists["strategies"])
@@ -44,6 +45,13 @@ def grown(there: Spec, asked: Spec, folder: Path) -> Spec:
             f"{why}; name another folder with -o, or repeat that run's settings",
         )
     return whole
+
+
+def with_seeds(there: Spec, manifest: Mapping[str, Any]) -> Spec:
+    """A spec that leaves the seeds to its strategies, with those that run.json says they used."""
+    drawing = manifest.get("seed_scopes", {})
+    used = sorted({cell["seed"] for cell in manifest["cells"] if cell["strategy"] in drawing})
+    return there if there.seeds else replace(there, seeds=tuple(used))
 
 
 def growth(there: Spec, now: Spec) -> str:

@@ -78,7 +78,8 @@ class _Batches:
     def __init__(self, work: Work, store: Store, bar: Progress) -> None:
         self._work, self._store, self._bar = work, store, bar
         cells = work.cells.values()
-        self._done = {cell.id: store.done(cell.id) for cell in cells}
+        with store.journals.fixed():
+            self._done = {cell.id: store.done(cell.id) for cell in cells}
         self._lost = {cell.id for cell in cells if store.failure(cell.id)}
         self._unfit = {
             (one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name

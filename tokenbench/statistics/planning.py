@@ -12,7 +12,7 @@ interval allows for whole images that were lost unseen. So the counts are drawn,
   ``cap`` is the largest loss of one image, seen or allowed for. The sign-flip limit has to be above ``-margin`` as well.
 * A difference is shown if ``estimate^2 > c^2 sum e^2``, on as many discordant images as a sign-flip test needs at least.
 
-Images are taken to belong to one task each, and strategies to have no seeds.
+Strategies are taken to have no seeds.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class TaskDesign:
         deff: design effect of the difference, at least 1: how many times its variance grows because questions share images.
         score: vanilla's mean score, in (0, 1].
         questions: samples of an image, ``sum n_g^2 / N``; never less than the design effect.
+        overlap: how many times as much an image holds over all tasks as on this one, because it is in others too.
     """
 
     share: float = 1.0
@@ -58,6 +59,7 @@ class TaskDesign:
     deff: float = 1.3
     score: float = 0.7
     questions: float = 2.0
+    overlap: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.share > 0 and self.discordance >= 0 and self.deff >= 1 and 0 < self.score <= 1):
@@ -198,7 +200,7 @@ def family_critical(comparisons: int, alpha: float = 0.05) -> float:
 
 def rounded_up(samples: float) -> int:
     """To two digits: a planned number is not known more exactly."""
-    unit = 10 ** max(0, floor(log10(max(samples, 1))) - 1)
+    unit = int(10 ** max(0, floor(log10(max(samples, 1))) - 1))
     return ceil(samples / unit) * unit
 
 
@@ -224,6 +226,7 @@ class _Draws:
         score = column("score")
         # As reports do: where vanilla is near zero on a task, the mean score is compared with vanilla's.
         self._weight = 100 / (np.full_like(score, score.sum()) if score.min() <= NEAR_ZERO else len(tasks) * score)
+        self._overlap = column("overlap")
         self._deff, self._questions = column("deff"), np.maximum(column("questions"), column("deff"))
         net = difference * score / 100
         self._rate = np.maximum(column("discordance"), np.abs(net))
@@ -259,7 +262,7 @@ class _Draws:
         """``[DRAWS]`` the loss by one whole image that none was seen to have, in points; what single samples showed pays it off."""
         whole = self._weight * self._questions / number
         paid = (step * (1 - self._deff / self._questions))[:, None] * counts
-        merged = float((self._weight * whole).sum() / self._weight.sum())
+        merged = float((self._weight * whole * self._overlap).sum() / self._weight.sum())
         pay = PAID / critical**2
         by_task = (whole[:, None] - pay * paid).max(axis=0)
         answer = float((self._weight / number).max())

@@ -34,9 +34,10 @@ import pyarrow.parquet as pq
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.store import files
 from tokenbench.store.foreign import conforming, read_json
+from tokenbench.store.journals import Journals, Question
 from tokenbench.store.left_out import LeftOuts
 from tokenbench.store.manifest import CellFailure, CellSummary, Manifest, Versioned
-from tokenbench.store.record_file import DamagedError, count_records, read_many, read_records
+from tokenbench.store.record_file import RECORD, DamagedError, count_records, read_many, read_records
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 
@@ -44,33 +45,6 @@ SCHEMA_VERSION = 3
 AMENDED, PATIENCE = "run.lock", 10.0  # seconds; it is held for moments
 OWN = ("cells", "journal", "logs", "report", "lock", "running.json", AMENDED)  # what is there before run.json
 BROKEN = re.compile(r"\.parquet\.broken(\.\d+)?$")
-
-RECORD = pa.schema(
-    [
-        ("sample", pa.string()),
-        ("cluster", pa.string()),
-        ("unit", pa.string()),
-        ("stratum", pa.string()),
-        ("answer", pa.string()),
-        ("target", pa.string()),
-        ("asked", pa.string()),
-        ("score", pa.float64()),
-        ("kept", pa.list_(pa.int32())),
-        ("visual_tokens", pa.int32()),
-        ("lattice", pa.list_(pa.int32())),
-        ("tokens_per_layer", pa.list_(pa.int32())),
-        ("realised_tokens", pa.float64()),
-        ("text_tokens", pa.int32()),
-        ("flops", pa.float64()),
-        ("cache_bytes", pa.float64()),
-        ("evidence_recall", pa.float64()),
-        ("seconds", pa.float64()),
-    ]
-)
-
-
-Question = tuple[str, str]
-"""A sample's key, and the digest of what it says: an answer to a question that has changed since is none."""
 
 
 class Store:
@@ -82,7 +56,9 @@ class Store:
         self._journal = folder / "journal"
         self._logs = folder / "logs"
         self._writer = f"{socket.gethostname()}.{os.getpid()}"
+        self.journals = Journals(self._journal, folder, self._writer)
         self.left_out = LeftOuts(folder, self._writer)
+        self._finals: dict[str, tuple[object, frozenset[Question]]] = {}  # by cell, with the version of its file
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -176,38 +152,33 @@ class Store:
         A published file whose content is damaged is set aside, so that the cell is run again. Raises MachineError if it
         cannot be read now, for whatever passing reason: that costs nothing but the same command once more.
         """
-        final = self._final(cell)
-        return dict.fromkeys(_questions(final)).keys() if final is not None else set()
-
-    def journaled(self, cell: str) -> dict[Question, dict[str, Any]]:
-        """The records that are not yet published, by question, whoever wrote them; the first one counts."""
-        records: dict[Question, dict[str, Any]] = {}
-        for path in self._journals(cell):
-            with suppress(FileNotFoundError):  # the cell was published meanwhile, and its journals removed
-                for line in files.read_lines(path, self.folder):
-                    try:
-                        record = json.loads(line)
-                        records.setdefault((record["sample"], record.get("asked", "")), record)
-                    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                        continue  # torn by a crash, or junk: the sample is done again
-        return records
+        if not self.is_published(cell):
+            return set()
+        version = files.version(self._parquet(cell), self.folder)
+        known, questions = self._finals.get(cell, (None, frozenset[Question]()))
+        if known != version:
+            final = self._final(cell)
+            questions = frozenset(_questions(final)) if final is not None else frozenset()
+            self._finals[cell] = (version, questions)
+        return questions
 
     def done(self, cell: str) -> Set[Question]:
         """The questions of a cell that need not be asked: final and journaled ones."""
-        return self.published(cell) | self.journaled(cell).keys()
+        return self.published(cell) | self.journals.questions(cell)
 
     def records_of(self, cell: str) -> dict[Question, dict[str, Any]]:
         """All records of a cell by question, final and journaled ones; of two the final one counts."""
         final = self._final(cell)
         rows = dict(zip(_questions(final), final.to_pylist(), strict=True)) if final is not None else {}
-        return self.journaled(cell) | rows
+        return self.journals.records(cell) | rows
 
     def answers(self, cell: str, samples: int) -> int:
         """How many of the first samples of a cell are answered. A published file is read only beside a journal."""
-        if (final := self.count(cell)) >= samples:
-            return samples
-        journal = self.journaled(cell)
-        return min(samples, len(self.published(cell) | journal.keys()) if final and journal else final + len(journal))
+        if (final := self.count(cell)) >= samples or not self.journals.files(cell):
+            return min(samples, final)
+        if not final:
+            return min(samples, self.journals.count(cell))
+        return min(samples, len(self.done(cell)))
 
     def _final(self, cell: str) -> pa.Table | None:
         if not self.is_published(cell):
@@ -229,20 +200,21 @@ class Store:
 
     def append(self, records: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Add (cell, record) pairs to the cells' journals; the lines of one cell in one write."""
-        lines: dict[str, list[str]] = {}
-        for cell, record in records:
-            lines.setdefault(cell, []).append(json.dumps(record))
-        for cell, cell_lines in lines.items():
-            # The first newline ends a line that a full disk or a crash may have torn.
-            text = "\n" + "\n".join(cell_lines) + "\n"
-            files.append(self._journal / f"{cell}.{self._writer}.jsonl", self.folder, text.encode())
+        self.journals.append(records)
 
-    def finish(self, cell: str, asked: Mapping[str, str], about: dict[str, Any]) -> None:
+    def finish(
+        self,
+        cell: str,
+        asked: Mapping[str, str],
+        about: dict[str, Any],
+        records: Mapping[Question, dict[str, Any]] | None = None,
+    ) -> None:
         """Publish a complete cell: exactly one record a sample, in their order.
 
-        asked: sample -> digest of its question. Final records of other questions are dropped.
+        asked: sample -> digest of its question. Final records of other questions are dropped. records: those of the cell, if they
+        have been read already.
         """
-        records = self.records_of(cell)
+        records = self.records_of(cell) if records is None else records
         try:
             table = pa.Table.from_pylist([records[question] for question in asked.items()], schema=RECORD)
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
@@ -287,10 +259,8 @@ class Store:
 
     def sweep(self, cell: str, unfit: Set[Question] = frozenset()) -> None:
         """Remove the journals of a cell, if all in them is published, and a failure that it has overcome."""
-        journals = self._journals(cell)
-        if journals and self.journaled(cell).keys() - unfit <= self.published(cell):
-            for path in journals:
-                files.remove(path, self.folder)
+        if self.journals.files(cell) and self.journals.questions(cell) - unfit <= self.published(cell):
+            self.journals.forget(cell)
         if not self.failure(cell):
             self.forgive(cell)
 
@@ -307,10 +277,6 @@ class Store:
     def records(self, cell: str) -> pa.Table:
         """The published records of a cell."""
         return read_records(self._parquet(cell), self.folder, RECORD)
-
-    def _journals(self, cell: str) -> list[Path]:
-        found = files.names(self._journal, self.folder)
-        return [self._journal / name for name in found if name.startswith(f"{cell}.") and name.endswith(".jsonl")]
 
     def _publish(self, path: Path, content: Mapping[str, Any], indent: int = 2) -> None:
         files.publish(path, json.dumps(content, indent=indent).encode(), self.folder)

@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import UsageError
-from tokenbench.store.run import Reworked, Run
+from tokenbench.store.reworked import Reworked
+from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

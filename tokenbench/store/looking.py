@@ -29,11 +29,11 @@ def looked(samples: pd.DataFrame, manifest: Mapping[str, Any]) -> tuple[pd.DataF
     if not present:  # vanilla failed, or nothing is there yet: there is nothing to compare with
         return samples.assign(**{COLUMN: 1}), Looks(False, None, (1.0,), "counted", ({},))
     if plan and plan["samples"].keys() >= present.keys():
-        seen = _numbered(samples, {task: plan["samples"][task] for task in present})
+        seen = _numbered(samples, present, plan["samples"])
         return seen, _looks(seen, plan["spending"], plan["maximum"], plan["looks"])
     sizes = [look["samples"] for look in manifest.get("looks", [])]
     sizes = sizes if is_known(sizes, present) else [*sizes, present]
-    seen = _numbered(samples, {task: [size.get(task, 0) for size in sizes] for task in present})
+    seen = _numbered(samples, present, {task: [size.get(task, 0) for size in sizes] for task in present})
     if len(sizes) == 1 and manifest["spec"]["limit"] is None:  # all there are: the maximum needs no declaration
         return seen, _looks(seen, "obrien-fleming", _images(seen), 1)
     return seen, _looks(seen)
@@ -50,8 +50,8 @@ def rejoined(samples: pd.DataFrame, looks: Sequence[Looks]) -> tuple[pd.DataFram
 
 def new_look(samples: pd.DataFrame) -> dict[str, Any]:
     """How run.json remembers a look: its time (UTC), and the numbers of leading samples and of their images by task."""
-    vanilla = samples[samples["strategy"] == VANILLA]
-    sizes = vanilla.groupby(["model", "task"], observed=True).size().groupby("task", observed=True).max()
+    vanilla = samples["strategy"] == VANILLA
+    sizes = 1 + _places(samples)[vanilla].groupby(samples["task"], observed=True).max()
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "samples": {str(task): int(number) for task, number in sizes.items()},
@@ -87,23 +87,21 @@ def sentence(looks: Looks, answers: int, planned: int) -> str:
     )
 
 
-def _numbered(samples: pd.DataFrame, ends: Mapping[str, Sequence[int]]) -> pd.DataFrame:
-    """ends: by task, how many leading samples each look has seen."""
-    import numpy as np
-    import pandas as pd
+def _places(samples: pd.DataFrame) -> pd.Series[int]:
+    """The place of every row's sample in the order of its task, from 0: that in the cell which lacks the fewest before it."""
+    within = samples.groupby(["model", "strategy", "budget", "seed", "task"], observed=True).cumcount()
+    return within.groupby([samples["task"], samples["sample"]], observed=True).transform("max")
 
-    count = max(map(len, ends.values()))
-    vanilla = samples[samples["strategy"] == VANILLA]
-    order = vanilla.groupby(["model", "task"], observed=True).cumcount()
-    place = order.groupby([vanilla["task"], vanilla["sample"]], observed=True).max()
-    tasks = place.index.get_level_values("task")
-    number = pd.Series(count + 1, index=place.index, name=COLUMN)
-    for task in tasks.unique():
-        own = tasks == task
-        number[own] = 1 + np.searchsorted(np.maximum.accumulate(ends[task]), place[own], side="right")
-    found = samples.join(number, on=["task", "sample"])  # a sample that vanilla has not answered was seen by none
-    found = found[found[COLUMN] <= count]
-    return found.astype({COLUMN: int})
+
+def _numbered(samples: pd.DataFrame, present: Sizes, ends: Mapping[str, Sequence[int]]) -> pd.DataFrame:
+    """The samples that vanilla reaches, with their looks. ends: by task, how many leading samples each look has seen."""
+    import numpy as np
+
+    places, number = _places(samples), np.zeros(len(samples), dtype=np.int64)
+    for task, reach in present.items():
+        here = (samples["task"] == task) & (places < reach)
+        number[here] = 1 + np.searchsorted(np.maximum.accumulate(ends[task]), places[here], side="right")
+    return samples.assign(**{COLUMN: number})[number > 0]
 
 
 def _looks(

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tokenbench.errors import MachineError, brief
 from tokenbench.store import files
 
-__all__ = ["DamagedError", "count_records", "read_many", "read_records"]
+__all__ = ["RECORD", "DamagedError", "count_records", "read_many", "read_records"]
 
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
 MOST_PACKED = 2**32  # bytes of the file itself
@@ -22,6 +22,30 @@ LATER = ("unit", "stratum", "asked", "lattice", "text_tokens", "seconds")  # whi
 BATCH = 2**17  # rows that are checked at once
 T = TypeVar("T")
 LATTICE = 4  # frames, height, width, leading tokens
+
+
+RECORD = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("cluster", pa.string()),
+        ("unit", pa.string()),
+        ("stratum", pa.string()),
+        ("answer", pa.string()),
+        ("target", pa.string()),
+        ("asked", pa.string()),
+        ("score", pa.float64()),
+        ("kept", pa.list_(pa.int32())),
+        ("visual_tokens", pa.int32()),
+        ("lattice", pa.list_(pa.int32())),
+        ("tokens_per_layer", pa.list_(pa.int32())),
+        ("realised_tokens", pa.float64()),
+        ("text_tokens", pa.int32()),
+        ("flops", pa.float64()),
+        ("cache_bytes", pa.float64()),
+        ("evidence_recall", pa.float64()),
+        ("seconds", pa.float64()),
+    ]
+)
 
 
 class DamagedError(MachineError):

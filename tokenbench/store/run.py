@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from tokenbench.errors import UsageError
 from tokenbench.runner.spec import VANILLA, Spec
 from tokenbench.store import files
-from tokenbench.store.directory import RECORD, Store
+from tokenbench.store.directory import Store
 from tokenbench.store.foreign import conforming, read_json
-from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame, selected
+from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame
 from tokenbench.store.left_out import sentences
 from tokenbench.store.manifest import Versioned
+from tokenbench.store.record_file import RECORD
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tokenbench.plugins import Registry
     from tokenbench.suite import Sample
 
-__all__ = ["Reworked", "Run", "unnamed"]
+__all__ = ["Run", "unnamed"]
 
 
 class Run:
@@ -266,8 +267,7 @@ class Run:
 
     def units(self) -> pd.DataFrame:
         """`whole`, one row for every unit that the tasks' metrics count, `kept` as a number; no look. Raises UsageError if it is empty."""
-        samples = self.whole()
-        return self._by_unit(samples.assign(kept=samples["kept"].map(len)) if len(samples) else samples)
+        return self._by_unit(self.measured)
 
     def _by_unit(self, samples: pd.DataFrame) -> pd.DataFrame:
         if not len(samples):
@@ -294,7 +294,8 @@ class Run:
             .mean()
         )
         count = units.groupby(cell, sort=False, observed=True)["sample"].nunique()
-        return count.rename("samples").to_frame().join(means).reset_index()
+        found = count.rename("samples").to_frame().join(means).reset_index()
+        return found.astype({name: str for name in cell})
 
     @cached_property
     def _looked(self) -> tuple[pd.DataFrame, Looks]:
@@ -341,20 +342,3 @@ def unnamed(models: Iterable[str], named: Iterable[str], known: Registry) -> lis
     """The models of a run that nobody else names: neither a plug-in nor the user. Nothing is looked up on the disk."""
     registered, places = known.names("backbones"), {os.path.abspath(name) for name in named}
     return [name for name in models if name not in registered and os.path.abspath(name) not in places]
-
-
-class Reworked(Run):
-    """A run whose samples are not as its files hold them."""
-
-    def rows(self) -> pd.DataFrame:
-        """All samples, with the columns of `Run.samples`."""
-        raise NotImplementedError
-
-    def samples(
-        self, columns: Sequence[str] | None = None, of: Collection[tuple[str, str]] | None = None
-    ) -> pd.DataFrame:
-        return selected(self.rows(), columns, of)
-
-    def _numbers(self) -> pd.DataFrame:
-        rows = self.rows()
-        return rows.assign(kept=rows["kept"].map(len))

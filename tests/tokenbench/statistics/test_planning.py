@@ -132,6 +132,13 @@ def test_intervals_are_never_narrower_than_what_images_not_seen_may_hide():
     )
 
 
+def test_an_image_in_two_tasks_may_be_lost_in_both():
+    two = [task(discordance=0.0, overlap=2.0)] * 2
+    assert half_width(600, two) == pytest.approx(
+        stats.norm.ppf(0.975) ** 2 * 100 / 300
+    )  # 300 images, asked once in each task
+
+
 def test_what_single_samples_show_pays_for_whole_images_unseen():
     """Five of 1,800 answers lost, each on an image of six of its own: 0.3032 points may be lost by an image unseen, for one lost whole 0.3333."""
     critical = stats.norm.ppf(0.975)
