@@ -109,6 +109,86 @@ def test_a_record_that_no_run_wrote_is_named(tmp_path: Path, change: dict[str, A
         store.finish(CELL, {"s0": ""}, {})
 
 
+def begin(folder: Path) -> None:
+    """What a run does before its first answer."""
+    store = Store(folder)
+    store.check()
+    store.make()
+    with held(folder, 0):
+        empty: dict[str, Any] = {"cells": [], "parts": {}, "tasks": {}, "models": {}, "plugin_files": []}
+        store.start({"schema_version": SCHEMA_VERSION, "spec": SPEC, **empty})
+
+
+def test_killed_at_any_point_before_the_first_answer_it_begins_again(tmp_path: Path) -> None:
+    counted = Points(CHANGES)
+    with watched(tmp_path / "run", counted):
+        begin(tmp_path / "run")
+    assert len(counted.seen) > 15
+    for at in range(len(counted.seen)):
+        folder = tmp_path / str(at) / "run"
+        with watched(folder, Dead(CHANGES, at)), pytest.raises(Killed):
+            begin(folder)
+        begin(folder)
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "cells",
+            "journal",
+            "lock",
+            "logs",
+            "report",
+            "run.json",
+            "run.lock",
+        ]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        Store.done,
+        Store.published,
+        Store.count,
+        Store.records_of,
+        Store.failure,
+        lambda store, cell: store.journals.records(cell),
+        lambda store, cell: set(store.journals.questions(cell)),
+        lambda store, cell: store.journals.count(cell),
+        Store.records,
+        Store.summary,
+    ],
+)
+@pytest.mark.parametrize("cell", IDS)
+def test_no_error_of_the_disk_is_mistaken_for_what_a_run_holds(
+    tmp_path: Path, ask: Callable[[Store, str], Any], cell: str
+) -> None:
+    """Of a finished cell, an unfinished one, and one that failed: the right answer or an error, wherever a call fails."""
+    run = made_run(tmp_path / "run")
+    store = Store.open(run)
+    for other in IDS[1:]:
+        (run / "cells" / f"{other}.parquet").unlink()
+        store.append([(other, record(0, right=True, tokens=4))])
+    store.fail(
+        IDS[2],
+        {**dict.fromkeys(("model", "strategy", "budget", "task"), "x"), "seed": 0, "kind": "failed", "reason": "?"},
+    )
+
+    def asked() -> Any:
+        try:
+            return ask(store, cell)
+        except (OSError, MachineError) as error:
+            return type(error)
+
+    counted = Points(READS)
+    with watched(run, counted):
+        right = asked()
+    for at in range(len(counted.seen)):
+
+        def fail(path: str) -> None:
+            raise OSError(errno.EIO, "Input/output error", path)
+
+        with watched(run, Points(READS, at, fail)):
+            assert asked() in (right, OSError, MachineError), counted.seen[at]
+    assert not store.broken()
+
+
 def test_a_cell_grows_and_keeps_the_journal_of_what_is_not_published_yet(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
     store.make()
@@ -160,80 +240,3 @@ def test_looks_stay_when_run_json_is_written_again(tmp_path: Path) -> None:
     store.look(lambda looks: bool(looks), {"time": "later", "samples": {"attribute": 6}})
     store.start(manifest)
     assert [look["time"] for look in store.manifest()["looks"]] == ["now"]
-
-
-def begin(folder: Path) -> None:
-    """What a run does before its first answer."""
-    store = Store(folder)
-    store.check()
-    store.make()
-    with held(folder, 0):
-        empty: dict[str, Any] = {"cells": [], "parts": {}, "tasks": {}, "models": {}, "plugin_files": []}
-        store.start({"schema_version": SCHEMA_VERSION, "spec": SPEC, **empty})
-
-
-def test_killed_at_any_point_before_the_first_answer_it_begins_again(tmp_path: Path) -> None:
-    counted = Points(CHANGES)
-    with watched(tmp_path / "run", counted):
-        begin(tmp_path / "run")
-    assert len(counted.seen) > 15
-    for at in range(len(counted.seen)):
-        folder = tmp_path / str(at) / "run"
-        with watched(folder, Dead(CHANGES, at)), pytest.raises(Killed):
-            begin(folder)
-        begin(folder)
-        assert sorted(path.name for path in folder.iterdir()) == [
-            "cells",
-            "journal",
-            "lock",
-            "logs",
-            "report",
-            "run.json",
-            "run.lock",
-        ]
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        Store.done,
-        Store.published,
-        Store.count,
-        Store.records_of,
-        Store.failure,
-        Store.records,
-        Store.summary,
-    ],
-)
-@pytest.mark.parametrize("cell", IDS)
-def test_no_error_of_the_disk_is_mistaken_for_what_a_run_holds(
-    tmp_path: Path, ask: Callable[[Store, str], Any], cell: str
-) -> None:
-    """Of a finished cell, an unfinished one, and one that failed: the right answer or an error, wherever a call fails."""
-    run = made_run(tmp_path / "run")
-    store = Store.open(run)
-    for other in IDS[1:]:
-        (run / "cells" / f"{other}.parquet").unlink()
-        store.append([(other, record(0, right=True, tokens=4))])
-    store.fail(
-        IDS[2],
-        {**dict.fromkeys(("model", "strategy", "budget", "task"), "x"), "seed": 0, "kind": "failed", "reason": "?"},
-    )
-
-    def asked() -> Any:
-        try:
-            return ask(store, cell)
-        except (OSError, MachineError) as error:
-            return type(error)
-
-    counted = Points(READS)
-    with watched(run, counted):
-        right = asked()
-    for at in range(len(counted.seen)):
-
-        def fail(path: str) -> None:
-            raise OSError(errno.EIO, "Input/output error", path)
-
-        with watched(run, Points(READS, at, fail)):
-            assert asked() in (right, OSError, MachineError), counted.seen[at]
-    assert not store.broken()

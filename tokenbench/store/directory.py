@@ -65,7 +65,7 @@ class Store:
         self._journal = folder / "journal"
         self._logs = folder / "logs"
         self._writer = f"{socket.gethostname()}.{os.getpid()}"
-        self.journals = Journals(folder, self._writer)
+        self.journals = Journals(self._journal, folder, self._writer)
         self.left_out = LeftOuts(folder, self._writer)
         self._finals: dict[str, tuple[object, frozenset[Question]]] = {}  # by cell, with the version of its file
 
@@ -163,8 +163,7 @@ class Store:
         """
         if not self.is_published(cell):
             return set()
-        about = self._parquet(cell).stat()
-        version = (about.st_ino, about.st_mtime_ns, about.st_size)
+        version = files.version(self._parquet(cell), self.folder)
         known, questions = self._finals.get(cell, (None, frozenset[Question]()))
         if known != version:
             final = self._final(cell)

@@ -25,6 +25,7 @@ from typing import IO
 from tokenbench.errors import MachineError
 
 __all__ = [
+    "MOST_LINES",
     "append",
     "check_lock",
     "is_file",
@@ -38,6 +39,7 @@ __all__ = [
     "remove",
     "set_aside",
     "sweep",
+    "version",
 ]
 
 MOST_BYTES = 256 * 2**20
@@ -64,9 +66,19 @@ def names(folder: Path, root: Path) -> list[str]:
     return sorted(os.listdir(folder))
 
 
-def read(path: Path, root: Path, most: int = MOST_BYTES) -> bytes:
-    """What a file holds. Raises MachineError for what is no file or has more than `most` bytes; OSError if it cannot be read."""
+def version(path: Path, root: Path) -> tuple[int, int, int] | None:
+    """What tells a file from the one that replaces it, its size last; None if it is not there. Raises as `is_file` does."""
+    found = _found(path, root)
+    return None if found is None else (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def read(path: Path, root: Path, most: int = MOST_BYTES, start: int = 0) -> bytes:
+    """What a file holds from byte `start` on.
+
+    Raises MachineError for what is no file or has more than `most` bytes; OSError if it cannot be read.
+    """
     with _opened(path, root, most) as file:
+        file.seek(start)
         return file.read()
 
 

@@ -25,8 +25,8 @@ WHOLE = re.compile(
 class Journals:
     """The journals of a run directory, and what this process knows of them."""
 
-    def __init__(self, root: Path, writer: str) -> None:
-        self._root, self._folder, self._writer = root, root / "journal", writer
+    def __init__(self, folder: Path, root: Path, writer: str) -> None:
+        self._folder, self._root, self._writer = folder, root, writer
         self._listed: dict[str, list[Path]] | None = None
         self._ends: dict[Path, int] = {}  # how far a file has been read
         self._known: dict[str, dict[Question, None]] = {}
@@ -46,7 +46,7 @@ class Journals:
         """The records of a cell; the first one counts."""
         found: dict[Question, Record] = {}
         for path in self.files(cell):
-            for record in filter(None, map(_parsed, self._lines(path))):
+            for record in filter(None, map(_parsed, self._read(path).split(b"\n"))):
                 found.setdefault(_question(record), record)
         return found
 
@@ -63,7 +63,7 @@ class Journals:
         """How many of them there are, without a look into the records that are written as they should be."""
         found: set[Question] = set()
         for path in self.files(cell):
-            for line in self._lines(path):
+            for line in self._read(path).split(b"\n"):
                 if whole := WHOLE.fullmatch(line):
                     found.add((whole[1].decode(errors="replace"), whole[2].decode(errors="replace")))
                 elif record := _parsed(line):
@@ -105,11 +105,20 @@ class Journals:
 
     def _news(self, path: Path) -> Iterator[bytes]:
         """The whole lines that came since the last look."""
-        with suppress(FileNotFoundError):
-            start, content = files.read_since(path, self._root, self._ends.get(path, 0))
-            end = content.rfind(b"\n") + 1  # another process may be writing the rest
-            self._ends[path] = start + end
-            yield from content[:end].split(b"\n")
+        start = self._ends.get(path, 0)
+        _, _, size = files.version(path, self._root) or (0, 0, 0)
+        start = start if start <= size else 0  # a file that was removed since, and begun anew
+        content = self._read(path, start)
+        end = content.rfind(b"\n") + 1  # another process may be writing the rest
+        self._ends[path] = start + end
+        yield from content[:end].split(b"\n")
+
+    def _read(self, path: Path, start: int = 0) -> bytes:
+        """What a journal holds; nothing if its cell was published meanwhile, and its journals removed."""
+        try:
+            return files.read(path, self._root, files.MOST_LINES, start)
+        except FileNotFoundError:
+            return b""
 
 
 def _parsed(line: bytes) -> Record | None:
