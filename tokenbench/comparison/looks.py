@@ -79,9 +79,8 @@ def frozen(samples: pd.DataFrame) -> dict[Cell, int]:
     """
     looks = {task: sorted(own) for task, own in samples.groupby("task", observed=True)[COLUMN].unique().items()}
     found: dict[Cell, int] = {}
-    for row in (
-        samples.groupby([*_CELL, "seed", "task"], as_index=False, observed=True)[COLUMN].max().to_dict("records")
-    ):
+    last = samples.groupby([*_CELL, "seed", "task"], observed=True)[COLUMN].max().reset_index()
+    for row in last.to_dict("records"):
         if missing := [int(look) for look in looks[row["task"]] if look > row[COLUMN]]:
             cell = (str(row["model"]), str(row["strategy"]), str(row["budget"]))
             found[cell] = min(found.get(cell, missing[0]), missing[0] - 1)

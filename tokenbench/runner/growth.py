@@ -22,7 +22,7 @@ def grown(there: Spec, asked: Spec, folder: Path) -> Spec:
 
     there: with the seeds that it used, whoever chose them, if others are asked for now (see `with_seeds`). Raises UsageError for settings that cannot grow, and for a smaller limit: a run does not shrink.
     """
-    lists = {name: _both(getattr(there, name), getattr(asked, name)) for name in LISTS}
+    lists: dict[str, Any] = {name: _both(getattr(there, name), getattr(asked, name)) for name in LISTS}
     lists["floors"] = tuple(name for name in lists["floors"] if name not in lists["strategies"])
     suite = ",".join(_both(tuple(there.suite.split(",")), tuple(asked.suite.split(","))))
     whole = replace(asked, suite=suite, **lists)

@@ -84,11 +84,11 @@ def left_of(work: Work, store: Store) -> list[Batch]:
     numbers. Whoever answers a batch skips what is journaled.
     """
     lacking: dict[tuple[str, str], list[int]] = {}
-    for (arm, task), of in work.cells.items():
+    for (arm, name), of in work.cells.items():
         published = store.published(of.id)
         for sample in work.asked(of):
             if (sample.key, sample.digest) not in published:
-                lacking.setdefault((task, sample.key), []).append(arm)
+                lacking.setdefault((name, sample.key), []).append(arm)
     alike: dict[tuple[int, ...], list[Question]] = {}
     for task, sample in work.questions:
         if found := lacking.get((task.name, sample.key)):
