@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -118,6 +119,7 @@ class Failed(tokenbench.Run):
 
     def __init__(self, *failures: tuple[str, str, str]) -> None:
         self._failures = failures
+        self._store = SimpleNamespace(left_out=SimpleNamespace(all=list))  # type: ignore[assignment]
 
     def failures(self) -> list[dict[str, Any]]:
         names = ("model", "strategy", "task")

@@ -39,7 +39,7 @@ def asked(sample: int, digest: str = "d") -> dict[str, Any]:
 
 
 def test_what_was_read_is_not_read_again(tmp_path: Path, parsed: list[bytes]) -> None:
-    mine, theirs = Journals(tmp_path, "here.1"), Journals(tmp_path, "there.2")
+    mine, theirs = Journals(tmp_path, tmp_path, "here.1"), Journals(tmp_path, tmp_path, "there.2")
     mine.append((cell, asked(i)) for i in range(3) for cell in (CELL, OTHER))
     assert mine.questions(CELL) == {("s0", "d"), ("s1", "d"), ("s2", "d")}
     assert len(parsed) == 3
@@ -57,7 +57,7 @@ def test_what_was_read_is_not_read_again(tmp_path: Path, parsed: list[bytes]) ->
 
 
 def test_a_line_that_is_still_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
-    journal, path = Journals(tmp_path, "here.1"), tmp_path / f"{CELL}.there.2.jsonl"
+    journal, path = Journals(tmp_path, tmp_path, "here.1"), tmp_path / f"{CELL}.there.2.jsonl"
     line = json.dumps(asked(0)).encode()
     for end in (10, len(line) - 1, len(line)):
         path.write_bytes(line[:end])
@@ -67,7 +67,7 @@ def test_a_line_that_is_still_being_written_is_read_when_it_is_whole(tmp_path: P
 
 
 def test_cells_whose_names_begin_alike_are_told_apart(tmp_path: Path) -> None:
-    journal = Journals(tmp_path, "here.1")
+    journal = Journals(tmp_path, tmp_path, "here.1")
     journal.append([(CELL, asked(0)), (f"{CELL}0", asked(1))])
     assert journal.questions(CELL) == {("s0", "d")}
     with journal.fixed():
@@ -84,7 +84,8 @@ NASTY = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.samp
 def test_a_count_is_the_number_of_records_wherever_a_line_was_torn(
     tmp_path_factory: pytest.TempPathFactory, texts: list[tuple[str, str, str]], data: st.DataObject
 ) -> None:
-    journal = Journals(tmp_path_factory.mktemp("journal"), "here.1")
+    folder = tmp_path_factory.mktemp("journal")
+    journal = Journals(folder, folder, "here.1")
     for sample, answer, digest in texts:
         journal.append([(CELL, {**asked(0, digest), "sample": sample, "answer": answer})])
     (path,) = journal.files(CELL)
@@ -92,11 +93,11 @@ def test_a_count_is_the_number_of_records_wherever_a_line_was_torn(
     assert journal.count(CELL) == len(journal.records(CELL)) == len({(sample, digest) for sample, _, digest in texts})
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
     journal.append([(CELL, asked(5))])
-    assert journal.count(CELL) == len(journal.records(CELL)) == len(Journals(path.parent, "").questions(CELL))
+    assert journal.count(CELL) == len(journal.records(CELL)) == len(Journals(folder, folder, "").questions(CELL))
 
 
 def test_a_count_parses_nothing_that_is_as_a_run_writes_it(tmp_path: Path, parsed: list[bytes]) -> None:
-    journal = Journals(tmp_path, "here.1")
+    journal = Journals(tmp_path, tmp_path, "here.1")
     journal.append((CELL, {**asked(i), "flops": float("nan")}) for i in range(5))
     assert journal.count(CELL) == 5
     assert not parsed

@@ -22,6 +22,7 @@ from tokenbench.plugins import registry
 from tokenbench.runner.sources import source_of
 from tokenbench.store import files
 from tokenbench.store.directory import Store
+from tokenbench.store.journals import Journals
 
 TOY = Path(registry().get("backbones", "toy-llava").source)
 SMALL = [
@@ -130,7 +131,7 @@ def kill_at(moment: int | str) -> None:
         if moment == "publish":
             files.os.replace = lambda *a: die()  # type: ignore[assignment]
         if moment == "journals":
-            Path.unlink = die  # type: ignore[method-assign, assignment]
+            Journals.forget = die  # type: ignore[method-assign, assignment]
         finish(self, *args)
         if moment == "published":
             die()

@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -358,6 +359,7 @@ def test_what_fails_later_had_not_failed_at_an_earlier_look(tmp_path: Path) -> N
     class Told(Run):
         def __init__(self) -> None:
             self.manifest = {"plan": PLAN, "spec": {"limit": None}, "tasks": {}}
+            self._store = SimpleNamespace(left_out=SimpleNamespace(all=list))  # type: ignore[assignment]
 
         def samples(self) -> pd.DataFrame:
             return rows({"vanilla": {"large": 12}, "late": {"large": 6}, "on": {"large": 12}})
