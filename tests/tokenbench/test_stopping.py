@@ -361,7 +361,7 @@ def test_what_fails_later_had_not_failed_at_an_earlier_look(tmp_path: Path) -> N
             self.manifest = {"plan": PLAN, "spec": {"limit": None}, "tasks": {}}
             self._store = SimpleNamespace(left_out=SimpleNamespace(all=list))  # type: ignore[assignment]
 
-        def samples(self) -> pd.DataFrame:
+        def _numbers(self) -> pd.DataFrame:
             return rows({"vanilla": {"large": 12}, "late": {"large": 6}, "on": {"large": 12}})
 
         def failures(self) -> list[dict[str, Any]]:
