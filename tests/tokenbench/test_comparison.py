@@ -403,3 +403,37 @@ def test_a_strategy_that_stopped_keeps_its_samples_and_its_interval():
     assert row(found.pairs, a="a", b="b", task=MEAN)["look"] == 1
     assert row(found.pairs, a="a", b="vanilla", task=MEAN)["look"] == 2
     assert not found.warnings  # answers that nobody asked for are not missing
+
+
+def test_of_two_strategies_that_lack_the_same_answers_either_may_have_been_wrong():
+    samples = run({("a", "1/3", 0): 0.02, ("b", "1/3", 0): 0.06}, images=300, per=1)
+    gone = samples["strategy"].isin(["a", "b"]) & (samples["cluster"].str.rpartition("-")[2].astype(int) < 40)
+    pair = row(compare(samples[~gone], resamples=199).pairs, a="a", b="b", task=MEAN)
+    worst = samples.assign(score=samples["score"].where(~(gone & (samples["strategy"] == "a")), 0.0))
+    vanilla = samples[samples["strategy"] == "vanilla"].set_index(["task", "sample"])["score"]
+    of_b = gone & (samples["strategy"] == "b")
+    keys = pd.MultiIndex.from_frame(worst.loc[of_b, ["task", "sample"]])
+    worst.loc[of_b, "score"] = vanilla.reindex(keys).to_numpy()
+    expected = row(compare(worst, resamples=199).pairs, a="a", b="b", task=MEAN)
+    assert expected["difference"] < min(pair["if_wrong"], pair["if_vanilla"])
+    assert pair["low"] <= expected["low"]
+    assert pair["verdict"].words == "not distinguishable"
+
+
+def test_answers_that_vanilla_lacks_are_said():
+    samples = run({("a", "1/3", 0): 0.1})
+    found = compare(samples[~((samples["strategy"] == "vanilla") & (samples["sample"] == "ocr-3"))], resamples=99)
+    assert any("toy, ocr: vanilla has no answer to 1 samples" in text for text in found.warnings)
+    assert row(found.summary, strategy="a", task="ocr")["n"] == 119
+
+
+def test_a_strategy_that_stopped_before_a_task_joined_has_no_interval_over_all_of_them():
+    samples = grown(run({("a", "1/3", 0): 0.0, ("z", "1/3", 0): 0.4}, images=60), [30, 60])
+    samples.loc[samples["task"] == "ocr", "look"] = 2
+    stopped = samples[~((samples["strategy"] == "z") & (samples["look"] == 2))]
+    looks = Looks(
+        False, None, (0.5, 1.0), "counted", ({"count": 30}, {"count": 60, "ocr": 60}), None, {("toy", "z", "1/3"): 1}
+    )
+    found = compare(stopped, resamples=199, looks=looks)
+    assert row(found.pairs, a="z", b="vanilla", task=MEAN)["verdict"].words == "too few images"
+    assert row(found.pairs, a="a", b="vanilla", task=MEAN)["low"] < 0

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokenbench.comparison.measures import Measures
-from tokenbench.comparison.panel import Cell
+from tokenbench.comparison.panel import VANILLA, Cell
 from tokenbench.comparison.planning import samples_needed
 from tokenbench.comparison.single import TaskTests, task_tests
 from tokenbench.comparison.verdicts import Kind, Verdict, against_vanilla, between
@@ -64,19 +64,14 @@ def pair_rows(views: Sequence[View], settings: Settings) -> list[Row]:
         settings: of the tests.
     """
     cells = list(dict.fromkeys(cell for view in views for cell in view.measures.panel.cells))
-    vanilla, *others = sorted(cells, key=lambda cell: cell.strategy != "vanilla")
+    vanilla, *others = sorted(cells, key=lambda cell: cell.strategy != VANILLA)
     control = [Pair(cell, vanilla) for cell in others]
     peers = [Pair(a, b) for a, b in combinations(others, 2) if a.budget == b.budget]
     rows = [*_headline(views, control, "F1", settings), *_headline(views, peers, "F2", settings)]
     if views[-1].measures.panel.models == 1:
         rows += _exploratory(views, control + peers, settings)
-    looks = {pair: last_view(views, pair).number + 1 for pair in control + peers}
-    return [row | {"look": looks[_pair_of(row)]} for row in rows]
-
-
-def _pair_of(row: Row) -> Pair:
-    b = "all" if row["b"] == "vanilla" else row["budget"]
-    return Pair(Cell(row["a"], row["budget"]), Cell(row["b"], b))
+    looks = {(*pair.a, pair.b.strategy): last_view(views, pair).number + 1 for pair in control + peers}
+    return [row | {"look": looks[row["a"], row["budget"], row["b"]]} for row in rows]
 
 
 def last_view(views: Sequence[View], pair: Sequence[Cell]) -> View:
@@ -134,12 +129,14 @@ def _family(views: Sequence[View], pairs: Sequence[Pair], settings: Settings) ->
     for view in views:
         seen, places = _places(view, pairs)
         if seen and [task.name for task in view.measures.tasks] == tasks and not view.measures.single:
-            share = view.share if view is not views[-1] else max(view.share, views[-1].share)
-            looks.append(Look(view.measures.headline(places, last.scale), share, np.array(seen), view.number))
+            looks.append(Look(view.measures.headline(places, last.scale), view.share, np.array(seen), view.number))
+    if not looks:
+        return None
     return family(
         looks,
         settings.spending,
         keys=last.panel.keys,
+        count=len(pairs),
         resamples=settings.resamples,
         seed=settings.seed,
         alpha=last.alpha,
@@ -254,18 +251,42 @@ def with_missing(
         margin: in points.
     """
     wrong, vanilla = filled
+    alone = [{(row["a"], row["budget"], row["task"]): row for row in one if row["b"] == VANILLA} for one in filled]
     found = []
     for row, least, most in zip(rows, wrong, vanilla, strict=True):
-        if count := sum(absent.get((row[name], row["budget"], row["task"]), 0) for name in ("a", "b")):
-            ends = {"missing": count, "if_wrong": least["difference"], "if_vanilla": most["difference"]}
+        lacking = [absent.get((row[name], row["budget"], row["task"]), 0) for name in ("a", "b")]
+        if any(lacking):
+            ends = [row, least, most, *([_mixed(row, *alone)] if all(lacking) else ())]
             low, high = (
-                take(one.get(name, NAN) for one in (row, least, most)) for take, name in ((min, "low"), (max, "high"))
+                float(np.min([_value(end, "low") for end in ends])),
+                float(np.max([_value(end, "high") for end in ends])),
             )
-            p = max(one.get("p", NAN) for one in (row, least, most))
+            p = float(np.max([_value(end, "p") for end in (row, least, most)]))
             verdict = against_vanilla(100 * low, 100 * high, margin) if row["family"] == "F1" else between(low, high)
-            row = row | ends | {"low": low, "high": high, "p": p, "verdict": verdict}
+            verdict = row["verdict"] if row["verdict"].kind is Kind.UNDEFINED else verdict
+            said = {"missing": sum(lacking), "if_wrong": _difference(least), "if_vanilla": _difference(most)}
+            row = row | said | {"low": low, "high": high, "p": p, "verdict": verdict}
         found.append(row)
     return found
+
+
+def _mixed(row: Row, wrong: Mapping[Any, Row], vanilla: Mapping[Any, Row]) -> Row:
+    """Both cells lack answers, and one may have been wrong where the other was as vanilla: from what each is against vanilla."""
+    (a_wrong, b_wrong), (a_vanilla, b_vanilla) = (
+        tuple(end.get((row[name], row["budget"], row["task"]), {}) for name in ("a", "b")) for end in (wrong, vanilla)
+    )
+    return {
+        "low": _value(a_wrong, "low") - _value(b_vanilla, "high"),
+        "high": _value(a_vanilla, "high") - _value(b_wrong, "low"),
+    }
+
+
+def _value(row: Row, name: str) -> float:
+    return float(row.get(name, NAN))
+
+
+def _difference(row: Row) -> float:
+    return _value(row, "difference")
 
 
 def without_verdict(rows: list[Row], cells: Collection[Cell]) -> list[Row]:

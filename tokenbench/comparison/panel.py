@@ -69,7 +69,7 @@ class Panel:
         clusters: names of all clusters of the model, in the order of the codes.
         cost: mean of ``COST`` by strategy, budget and task.
         shared: ``[K]`` whether one draw of a cell's seed may move all of its samples.
-        missing: by task and cell, how many of vanilla's samples the cell has no score for.
+        missing: by task and cell, how many of vanilla's samples the cell has no score for; of vanilla, how many of the others' samples.
         models: how many models' answers are laid together; a task of each is a task here.
     """
 
@@ -247,10 +247,12 @@ class _Table(NamedTuple):
     local: Ints
 
     def missing(self, cell: Ints) -> dict[int, int]:
-        """By cell, how many of vanilla's samples it has no score for, where it lacks any."""
-        lacking = np.isnan(self.scores[~np.isnan(self.scores[:, 0])])
+        """By cell, how many of vanilla's samples it has no score for, where it lacks any; of vanilla, how many of the others' samples."""
+        there = ~np.isnan(self.scores[:, 0])
+        lacking = np.isnan(self.scores[there])
         lacks = np.unique(cell[lacking.any(axis=0)])
-        return {int(at): int(lacking[:, cell == at].any(axis=1).sum()) for at in lacks}
+        found = {int(at): int(lacking[:, cell == at].any(axis=1).sum()) for at in lacks}
+        return found if there.all() else {0: int((~there).sum()), **found}
 
     def complete(self, fill: Fill | None) -> "_Table":
         """The samples that every column has scored; with ``fill`` those of vanilla, missing answers taken for one of the two ends."""

@@ -52,13 +52,16 @@ def _missing(measures: Measures) -> Iterator[str]:
     names: dict[str, Mapping[int, int]] = dict(panel.missing)
     for task, lacking in names.items():
         total = next((len(one.codes) for one in panel.tasks if one.name == task), 0)
-        cells = ", ".join(
-            f"{panel.cells[at].strategy} at {panel.cells[at].budget} ({count})" for at, count in lacking.items()
-        )
-        yield (
-            f"{panel.model}, {task}: answers are missing in {cells}; comparisons are on the {total} samples that every cell has, and "
-            "intervals of these cells hold what they would be with missing answers counted as wrong"
-        )
+        if unknown := lacking.get(0, 0):
+            yield f"{panel.model}, {task}: vanilla has no answer to {unknown} samples that others answered; they are left out of everything"
+        cells = [
+            f"{panel.cells[at].strategy} at {panel.cells[at].budget} ({count})" for at, count in lacking.items() if at
+        ]
+        if cells:
+            yield (
+                f"{panel.model}, {task}: answers are missing in {', '.join(cells)}; comparisons are on the {total} samples that every "
+                "cell has, and intervals of these cells hold what they would be with missing answers counted as wrong"
+            )
 
 
 def _few_seeds(measures: Measures) -> Iterator[str]:

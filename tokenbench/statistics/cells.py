@@ -41,11 +41,10 @@ def score_intervals(
         return value, unknown, unknown
     critical = np.full(len(value), float(student_critical(alpha / 2, even - 1)))
     excess = seed_spread(columns, spread, cell, counted).excess(critical[:, None]).diagonal()
+    # An image that is partly right pays as much against a cell that is always right as against one that is always wrong.
     right = [unit * (task.sums @ average) / task.sizes.sum() for task in tasks]
-    wrong = [unit * task.sizes[:, None] / task.sizes.sum() - part for task, part in zip(tasks, right, strict=True)]
-    units = np.full(len(tasks), unit)
-    low, _ = tilted_limits(value, own, critical, image_sizes(tasks, units, wrong, images).unseen(critical))
-    _, high = tilted_limits(value, own, critical, image_sizes(tasks, units, right, images).unseen(critical))
+    sizes = image_sizes(tasks, np.full(len(tasks), unit), right, images)
+    low, high = tilted_limits(value, own, critical, sizes.unseen(critical))
     low, high = value - np.sqrt((value - low) ** 2 + excess), value + np.sqrt((high - value) ** 2 + excess)
     return value, np.maximum(low, 0.0), np.minimum(high, 1.0)
 

@@ -80,6 +80,7 @@ def family(
     spending: Spending = spend_all,
     *,
     keys: Keys | None = None,
+    count: int | None = None,
     resamples: int = 9999,
     seed: int = 0,
     alpha: float = 0.05,
@@ -90,6 +91,7 @@ def family(
         looks: the data at every look so far, the present one last; or the differences themselves, looked at once.
         spending: error that may be spent up to and including a look, of a total.
         keys: ``[G]`` one number an image, which its signs follow from; their positions by default.
+        count: C, where some differences were seen at none of these looks.
         resamples: random sign vectors B; all are enumerated where there are fewer.
         seed: of the signs.
         alpha: error of the family over all looks.
@@ -97,7 +99,7 @@ def family(
     if isinstance(looks, Contrasts):
         looks = [Look(looks, 1.0, np.arange(len(looks.value)))]
     keys = np.arange(len(looks[0].contrasts.influence), dtype=np.uint64) if keys is None else keys
-    count = 1 + max(int(look.columns.max()) for look in looks)
+    count = 1 + max(int(look.columns.max()) for look in looks) if count is None else count
     for vectors in (resamples, 10 * (resamples + 1) - 1):
         signs = draw_signs(keys, vectors, seed)
         state = _Looks(signs, count)
@@ -114,12 +116,10 @@ class _Looks:
 
     def __init__(self, signs: Signs, count: int) -> None:
         self.signs, self.count = signs, count
-        self.own = (
-            0 if signs.exact else 1
-        )  # the enumerated signs hold the observed ones; random ones must be given them
+        self.own = int(not signs.exact)  # the enumerated signs hold the observed ones; random ones must be given them
         self.shares: list[float] = []
         self.numbers: list[int] = []
-        self.observed: list[Floats] = []
+        self.observed: list[Floats] = []  # of what was looked at; of the others no statistic is known any more
         self.flips: list[Floats] = []
         self.normals: list[Floats] = []
         self._normal = np.random.default_rng([signs.seed, 1])
@@ -144,7 +144,8 @@ class _Looks:
         self._seen[columns] = 1.0
         self.shares.append(look.share)
         self.numbers.append(look.number)
-        self.observed.append(np.abs(self._statistic.copy()))
+        here = np.isin(np.arange(self.count), columns)
+        self.observed.append(np.where(here, np.abs(self._statistic), np.nan))
         self.flips.append(self._drawn.max(axis=1))
         self.normals.append(np.abs(self._path).max(axis=1))
 
@@ -166,18 +167,23 @@ class _Looks:
     def judge(self, looks: Sequence[Look], spending: Spending, alpha: float) -> Family:
         """Limits of all looks together, and p."""
         low, high = np.full(self.count, -np.inf), np.full(self.count, np.inf)
+        bounded = []
         last_low, last_high, critical, value, mde, margin = (np.full(self.count, np.nan) for _ in range(6))
         for look, own, flips, normal in zip(looks, self.observed, *self.critical(spending, alpha), strict=True):
             data, at = look.contrasts, look.columns
             both = Critical(np.full(len(at), flips), np.full(len(at), normal))
             last_low[at], last_high[at] = limits(data, both, own[at] > flips)
+            bounded.append(np.isin(np.arange(self.count), at[~np.isnan(last_low[at])]))
             low[at], high[at] = np.fmax(low[at], last_low[at]), np.fmin(high[at], last_high[at])
             value[at], critical[at] = data.value, max(flips, normal)
             mde[at], margin[at] = detectable(data, both.normal), smallest_margin(data, both.normal)
         unbounded, disjoint = np.isinf(low) | np.isinf(high), low > high
         low, high = np.where(disjoint, last_low, low), np.where(disjoint, last_high, high)
         low, high = np.where(unbounded, np.nan, low), np.where(unbounded, np.nan, high)
-        p = self._share(self.flips[0][:, None]) if len(looks) == 1 else self._repeated(spending, alpha)
+        for later in range(1, len(bounded)):  # where the last interval stands alone, so does its test
+            for earlier in bounded[:later]:
+                earlier &= ~(disjoint & bounded[later])
+        p = self._share(self.flips[0][:, None]) if len(looks) == 1 else self._repeated(spending, alpha, bounded)
         unadjusted = self._share(self._drawn) if len(looks) == 1 else np.full(self.count, np.nan)
         p, unadjusted = (np.where(unbounded, np.nan, one) for one in (p, unadjusted))
         return Family(
@@ -188,11 +194,14 @@ class _Looks:
         reached = (drawn >= self.observed[0] - TIE).sum(axis=0)
         return np.asarray((self.own + reached) / (self.own + len(drawn)))
 
-    def _repeated(self, spending: Spending, alpha: float) -> Floats:
+    def _repeated(self, spending: Spending, alpha: float, counts: Sequence[Floats]) -> Floats:
+        """counts: by look, whether a difference has an interval there that is part of the one reported."""
         p = np.ones(self.count)
         for error in sorted({*_ERRORS.tolist(), alpha}, reverse=True):
             flips, _ = self.critical(spending, error)
-            rejected = np.any([own > c for own, c in zip(self.observed, flips, strict=True)], axis=0)
+            rejected = np.any(
+                [(own > c) & one for own, c, one in zip(self.observed, flips, counts, strict=True)], axis=0
+            )
             p = np.where(rejected, error, p)
         return p
 

@@ -157,3 +157,34 @@ def test_bounds_of_many_images_are_those_of_obrien_and_fleming():
     assert found.critical[0] == pytest.approx(2.03, abs=0.06)
     first = family(grown(np.random.default_rng(11), 1500, 2, [0.2]), obrien_fleming, resamples=999)
     assert first.critical[0] == pytest.approx(stats.norm.isf(obrien_fleming(0, 0.2, 0.05) / 2), abs=0.02)
+
+
+def test_where_the_looks_have_nothing_in_common_p_is_that_of_the_interval_shown():
+    """Forty wins at the first look, then as many images with fifty losses: the last look stands alone, and so does its test."""
+    scores = np.ones((480, 2))
+    scores[:40, 0], scores[100:150, 1] = 0, 0
+    codes = np.arange(480)
+    looks = []
+    for number, images in enumerate((40, 480)):
+        found = contrasts([as_task(scores[:images], codes[:images])], np.arange(2), [(1, 0)], Scale.SCORE, 480)
+        looks.append(Look(found, images / 480, np.array([0]), number))
+    found = family(looks, open_ended, resamples=999)
+    assert found.disjoint[0]
+    assert found.low[0] < 0 < found.high[0]
+    assert found.p[0] > 0.05
+
+
+def test_a_difference_that_stopped_is_not_tested_again_by_a_later_bound():
+    """Six of a hundred images lost are 2.4 standard errors: within the bound of the first look, and beyond that of the last."""
+    scores = np.ones((200, 3))
+    scores[:6, 1], scores[100:102, 2] = 0, 0
+    codes = np.arange(200)
+    first, last = (
+        contrasts([as_task(scores[:images], codes[:images])], np.arange(3), pairs, Scale.SCORE, 200)
+        for images, pairs in ((100, [(1, 0), (2, 0)]), (200, [(2, 0)]))
+    )
+    looks = [Look(first, 0.5, np.array([0, 1]), 0), Look(last, 1.0, np.array([1]), 1)]
+    found = family(looks, obrien_fleming, resamples=1999)
+    assert abs(found.statistic[0]) > found.critical[1] > 1.9
+    assert found.low[0] < 0 <= found.high[0]
+    assert found.p[0] > 0.05
