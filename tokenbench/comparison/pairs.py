@@ -12,6 +12,7 @@ from tokenbench.comparison.planning import samples_needed
 from tokenbench.comparison.single import TaskTests, task_tests
 from tokenbench.comparison.verdicts import Kind, Verdict, against_vanilla, between
 from tokenbench.statistics import Family, Look, Pairing, family
+from tokenbench.statistics.clusters import Floats
 from tokenbench.statistics.quantiles import false_discovery, student_critical
 from tokenbench.statistics.spending import Spending, spend_all
 
@@ -189,7 +190,8 @@ def _exploratory(views: Sequence[View], pairs: list[Pair], settings: Settings) -
     adjusted = false_discovery(np.concatenate([tests_.p for _, tests_ in tests]))
     found = int((adjusted <= level).sum())
     each = max(1, found) * level / len(adjusted)
-    rows, start = [], 0
+    rows: list[Row] = []
+    start = 0
     for measures, tests_ in tests:
         end = start + len(tests_.p)
         rows += _single_rows(measures, tests_, adjusted[start:end], each)
@@ -207,7 +209,7 @@ def _single_tests(
         yield view.measures, task_tests(view.measures, position, places, settings.resamples, settings.seed)
 
 
-def _single_rows(measures: Measures, tests: TaskTests, adjusted: Sequence[float], level: float) -> Iterator[Row]:
+def _single_rows(measures: Measures, tests: TaskTests, adjusted: Floats, level: float) -> Iterator[Row]:
     task = measures.tasks[tests.position].name
     low, high = tests.limits(tests.scores, level)
     mde = tests.detectable(measures.alpha)

@@ -278,7 +278,9 @@ def _table(model: str, task: str, rows: pd.DataFrame, numbers: Ints, columns: in
     scores.flat[place] = rows["score"].to_numpy(dtype=np.float64)
     strata = rows["stratum"].iloc[first].astype(object).fillna("").astype(str).to_numpy() if "stratum" in rows else None
     names = np.full(len(keys), "") if strata is None else strata
-    return _Table(scores, clusters[first], names, np.ones(len(rows), dtype=bool), local.astype(np.int64))
+    return _Table(
+        scores, clusters[first].astype(np.int64), names, np.ones(len(rows), dtype=bool), local.astype(np.int64)
+    )
 
 
 def _weights(strata: "np.ndarray[Any, Any]") -> Floats:

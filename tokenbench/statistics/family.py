@@ -12,7 +12,7 @@ from math import floor
 
 import numpy as np
 
-from tokenbench.statistics.clusters import Floats, Ints
+from tokenbench.statistics.clusters import Booleans, Floats, Ints
 from tokenbench.statistics.contrasts import Contrasts
 from tokenbench.statistics.limits import Critical, detectable, limits, null_norm, smallest_margin, statistic
 from tokenbench.statistics.quantiles import normal_critical
@@ -71,7 +71,7 @@ class Family:
     critical: Floats
     mde: Floats
     smallest_margin: Floats
-    disjoint: Floats
+    disjoint: Booleans
     exact: bool
 
 
@@ -167,7 +167,7 @@ class _Looks:
     def judge(self, looks: Sequence[Look], spending: Spending, alpha: float) -> Family:
         """Limits of all looks together, and p."""
         low, high = np.full(self.count, -np.inf), np.full(self.count, np.inf)
-        bounded = []
+        bounded: list[Booleans] = []
         last_low, last_high, critical, value, mde, margin = (np.full(self.count, np.nan) for _ in range(6))
         for look, own, flips, normal in zip(looks, self.observed, *self.critical(spending, alpha), strict=True):
             data, at = look.contrasts, look.columns
@@ -194,7 +194,7 @@ class _Looks:
         reached = (drawn >= self.observed[0] - TIE).sum(axis=0)
         return np.asarray((self.own + reached) / (self.own + len(drawn)))
 
-    def _repeated(self, spending: Spending, alpha: float, counts: Sequence[Floats]) -> Floats:
+    def _repeated(self, spending: Spending, alpha: float, counts: Sequence[Booleans]) -> Floats:
         """counts: by look, whether a difference has an interval there that is part of the one reported."""
         p = np.ones(self.count)
         for error in sorted({*_ERRORS.tolist(), alpha}, reverse=True):

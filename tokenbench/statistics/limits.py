@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tokenbench.statistics.clusters import Floats
+from tokenbench.statistics.clusters import Booleans, Floats
 from tokenbench.statistics.contrasts import Contrasts
 from tokenbench.statistics.quantiles import normal_critical
 from tokenbench.statistics.tilt import tilted_limits
@@ -49,7 +49,7 @@ def score_limits(value: Floats, influence: Floats, shift: Floats, critical: Floa
     return np.where(bounded, low, np.nan), np.where(bounded, high, np.nan)
 
 
-def limits(found: Contrasts, critical: Critical, rejected: Floats) -> tuple[Floats, Floats]:
+def limits(found: Contrasts, critical: Critical, rejected: Booleans) -> tuple[Floats, Floats]:
     """Lower and upper limits of C differences, ``[C]`` each; NaN where there are too few images.
 
     Away from 0 a limit is the wider of flips and tilt. Towards 0 it holds 0 unless the test of no difference rejects it: then no unseen
@@ -121,7 +121,7 @@ def detectable(found: Contrasts, normal: Floats) -> Floats:
     half = np.maximum(factor * np.sqrt(spread), factor**2 * np.maximum(size, found.sizes.answer))
     if not found.seeded:
         return np.asarray(half)
-    return np.sqrt(half**2 + found.excess(normal) * (factor / normal) ** 2)
+    return np.asarray(np.sqrt(half**2 + found.excess(normal) * (factor / normal) ** 2))
 
 
 def smallest_margin(found: Contrasts, normal: Floats) -> Floats:

@@ -21,7 +21,7 @@ def averaging(cell: Ints) -> Floats:
     """``[M, K]`` matrix that averages the columns of each cell."""
     matrix = np.zeros((len(cell), int(cell.max()) + 1))
     matrix[np.arange(len(cell)), cell] = 1.0
-    return matrix / matrix.sum(axis=0)
+    return np.asarray(matrix / matrix.sum(axis=0))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Sizes:
     def unseen(self, critical: Floats) -> Floats:
         """``[C]`` what an image that was not seen may move, at ``[C]`` normal critical values."""
         open_ = self.whole[:, None] - PAID * self.paid / critical**2
-        return np.maximum(self.least, open_.max(axis=0))
+        return np.asarray(np.maximum(self.least, open_.max(axis=0)))
 
 
 def tilted_limits(value: Floats, influence: Floats, critical: Floats, unseen: Floats | float) -> tuple[Floats, Floats]:
@@ -82,7 +82,7 @@ def _outward(influence: Floats, side: Floats | float) -> Floats:
 
 def _caps(outward: Floats, unseen: Floats | float) -> Floats:
     """``[C]`` the largest image, seen or not."""
-    return np.maximum(np.maximum(outward.max(axis=1, initial=0.0), unseen), 1e-150)
+    return np.asarray(np.maximum(np.maximum(outward.max(axis=1, initial=0.0), unseen), 1e-150))
 
 
 def _solve(e: Floats, goal: float, power: float, cap: float) -> float:
@@ -96,7 +96,7 @@ def _solve(e: Floats, goal: float, power: float, cap: float) -> float:
     with np.errstate(divide="ignore"):
         if high**power * float((square / (1 - high * e)).sum()) <= goal:
             return high
-    a = min((goal / float(square.sum())) ** (1 / power), high / 2)
+    a = min(float((goal / square.sum()) ** (1 / power)), high / 2)
     for _ in range(_STEPS):
         rest = 1 / (1 - a * e)
         variance = float((square * rest).sum())
