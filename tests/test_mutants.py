@@ -1,6 +1,7 @@
 """The lines of mutants.toml, broken one at a time in a copy of the project: quick tests must catch each.
 
-It takes long, and is therefore a slow test; `pytest tests/test_mutants.py -k verdicts` breaks the lines of files of that name alone.
+It takes an hour, so that it runs where it is asked for: `TOKENBENCH_TEST_MUTANTS=1 pytest tests/test_mutants.py -k verdicts` breaks the lines of
+files of that name alone, and a scheduled job breaks all of them.
 """
 
 from __future__ import annotations
@@ -49,12 +50,17 @@ def quick_tests(copy: Path, tests: Sequence[str]) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
+asked = pytest.mark.skipif(not os.environ.get("TOKENBENCH_TEST_MUTANTS"), reason="an hour: set TOKENBENCH_TEST_MUTANTS=1")
+
+
+@asked
 @pytest.mark.slow
 def test_quick_tests_pass_while_nothing_is_broken(copy: Path) -> None:
     found = quick_tests(copy, sorted({test for file in FILES.values() for test in file["tests"]}))
     assert found.returncode == 0, found.stdout
 
 
+@asked
 @pytest.mark.slow
 @each
 def test_quick_tests_catch_it(copy: Path, name: str, line: str, broken: str) -> None:
