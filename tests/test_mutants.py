@@ -50,7 +50,9 @@ def quick_tests(copy: Path, tests: Sequence[str]) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
-asked = pytest.mark.skipif(not os.environ.get("TOKENBENCH_TEST_MUTANTS"), reason="an hour: set TOKENBENCH_TEST_MUTANTS=1")
+asked = pytest.mark.skipif(
+    not os.environ.get("TOKENBENCH_TEST_MUTANTS"), reason="an hour: set TOKENBENCH_TEST_MUTANTS=1"
+)
 
 
 @asked

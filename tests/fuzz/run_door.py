@@ -19,6 +19,10 @@ from tokenbench.store.directory import SCHEMA_VERSION
 
 READERS = (("report", "RUN"), ("compare", "RUN"), ("judge", "RUN", "--model", "m", "--url", "http://localhost:1/v1"))
 PILOT = (*READERS, ("plan", "--pilot", "RUN"))
+WHOLE = (
+    READERS[-1],
+    ("export", "RUN", "--to", "there"),
+)  # what reads every column; a comparison reads those that it needs
 EVERY = (*PILOT, ("status", "RUN"), ("resume", "RUN", "-q"), ("export", "RUN", "--to", "there"))
 REPORT = (("report", "RUN"), ("report", "RUN", "--format", "json,latex"))
 Change = Callable[[Path, random.Random], object]
@@ -29,7 +33,7 @@ def bad_runs(rng: random.Random, run: Path) -> list[Bad]:
     found = [
         *(_bad(f"run.json is {text[:30]!r}", MACHINE, EVERY, _written("run.json", text), run, rng) for text in _documents(rng)),
         *(_bad(f"run.json: {'.'.join(map(str, path))} = {str(value)[:30]!r}", code, EVERY, _manifest(path, value), run, rng) for path, value, code in FIELDS),
-        *(_bad(f"records: {what}", MACHINE, PILOT, _records(change), run, rng) for what, change in COLUMNS.items()),
+        *(_bad(f"records: {what}", MACHINE, WHOLE if "lattice" in what else PILOT, _records(change), run, rng) for what, change in COLUMNS.items()),
         *(_bad(f"{name}: {text[:30]!r}", MACHINE, REPORT, _written(name, text), run, rng) for name, text in BESIDE),
         *(_bad(f"failed.json: {text[:30]!r}", MACHINE, REPORT, _failed(text), run, rng) for text in FAILED),
         *(_bad(what, code, PILOT, change, run, rng) for what, code, change in FILES),

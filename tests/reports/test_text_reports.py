@@ -18,7 +18,7 @@ from tokenbench_reports.document import _notes
 from tokenbench_reports.markdown import MarkdownReport
 from tokenbench_reports.standing import Standing
 from tokenbench_reports.terminal import TerminalReport
-from tokenbench_reports.wording import interval, listed, number, p_value
+from tokenbench_reports.wording import interval, listed, marks_of, number, p_value
 
 ABOUT = {"spec": {"limit": None}, "versions": {"tokenbench": "0.1.0"}}
 
@@ -164,6 +164,7 @@ def test_several_models_have_a_mean_that_speaks_of_these_models_only(tmp_path):
 def test_csv_files_hold_the_tables_unrounded(comparison, tmp_path):
     paths = CsvReport().write(comparison, RUN, tmp_path, io.StringIO())
     for path, table in zip(paths, (comparison.summary, comparison.pairs), strict=True):
+        table = table.astype({"verdict": str}) if "verdict" in table else table
         pd.testing.assert_frame_equal(pd.read_csv(path, dtype={"budget": str}), table, check_dtype=False)
 
 
@@ -181,15 +182,31 @@ def test_numbers_are_written_as_readers_expect():
     assert number(-1.25, 2) == "−1.25"
     assert number(float("nan")) == "–"
     assert interval(0.01, float("nan"), float("nan")) == "1.0"
-    assert [p_value(p) for p in (0.0001, 0.00042, 0.0421, 1.0)] == ["<0.0001", "0.0004", "0.042", "1.000"]
+    assert [p_value(p) for p in (0.0001, 0.00042, 0.0421, 1.0)] == ["≤0.0001", "0.0004", "0.042", "1.000"]
     assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
 
 
 @pytest.mark.parametrize(
-    ("unequal", "end"), [(True, "every other strategy, though not at equal cost."), (False, "every other strategy.")]
+    ("dearer", "end"),
+    [
+        ({("good", "bad")}, "every other strategy, but it kept more visual tokens than bad."),
+        ({("bad", "good")}, "every other strategy."),  # cheaper and better
+        (set(), "every other strategy."),
+    ],
 )
-def test_a_winner_at_unequal_cost_is_said_to_be_one(unequal: bool, end: str) -> None:
-    assert _best(Standing("1/3", ["good", "bad"], frozenset({("good", "bad")}), unequal)).endswith(end)
+def test_a_winner_that_outspent_another_is_said_to_have(dearer: set[tuple[str, str]], end: str) -> None:
+    standing = Standing("1/3", ["good", "bad"], frozenset({("good", "bad")}), frozenset(dearer))
+    assert _best(standing).endswith(end)
+    assert standing.unequal == bool(dearer)
+
+
+def test_what_is_printed_never_contradicts_the_verdict() -> None:
+    """A limit that would be rounded to the margin or to no difference has as many digits as it takes."""
+    marks = marks_of(1.0)
+    assert interval(0.995, 0.98996, 0.99999, marks=marks) == "99.5 [98.996, 99.999]"
+    assert interval(0.995, 0.9904, 1.0, marks=marks) == "99.5 [99.04, 100.0]"
+    assert interval(-0.02, -0.04, -1e-9, signed=True, marks=[0.0]) == "−2.0 [−4.0, <0.0]"
+    assert interval(0.02, 0.0004, 0.04, signed=True, marks=[0.0]) == "+2.0 [+0.04, +4.0]"
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,8 @@ def test_decisions_equal_the_reference(case: str, decoder: LlamaModel, recorded:
         # The reference ranks by the gate, which saturates: many tokens tie there, so that scores are compared.
         from tokenbench_strategies.clse import gate
 
-        # Its video branch adds 1e-6 in the high-pass, and computes it all in float32.
-        atol = 2e-5 if branch == "video" else 1e-5
-        torch.testing.assert_close(gate(scores[0], 0.1).float(), reference, atol=atol, rtol=0)
+        # It computes them in float32: what was recorded is 1e-5 away from the same in float64, on any other processor as far again.
+        torch.testing.assert_close(gate(scores[0], 0.1).float(), reference, atol=2e-5, rtol=0)
         return
     torch.testing.assert_close(scores[0].float(), reference, atol=1e-5, rtol=0)
     for j, (_, kept) in enumerate(row.stages):

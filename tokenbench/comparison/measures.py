@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy import special
 
 from tokenbench.comparison.panel import Panel
-from tokenbench.statistics import Contrasts, Pairing, Scale, contrasts, design_effect, score_intervals
+from tokenbench.statistics import Contrasts, Pairing, Scale, TaskSums, contrasts, design_effect, score_intervals
 from tokenbench.statistics.clusters import Floats
 
+ALPHA = 0.05
 NEAR_ZERO = 0.05
 """A ratio to a vanilla score whose lower limit is not above this means nothing."""
 DIFFERENT = 1e-9
@@ -109,14 +111,25 @@ def measure(panel: Panel, alpha: float) -> Measures:
         found = Scores(*score_intervals([own], panel.cell, len(panel.clusters), panel.shared, alpha))
         spread = (scores - found.value) * task.weights[:, None] + found.value  # the scores, without strata
         deff = np.array([design_effect(spread[:, at], task.codes) for at in range(len(panel.cells))])
-        safe = bool(found.low[0] > NEAR_ZERO) or (len(own.index) < 2 and bool(found.value[0] > NEAR_ZERO))
+        safe = _surely_above(NEAR_ZERO, float(found.value[0]), even_clusters(own.sizes))
         tasks.append(TaskMeasures(task.name, found, deff, len(task.codes), len(own.index), safe))
     score = Scores(*score_intervals(panel.sums, panel.cell, len(panel.clusters), panel.shared, alpha))
-    return Measures(panel, tasks, score, _scale(tasks, score), alpha)
+    return Measures(panel, tasks, score, _scale(tasks, score, panel.sums), alpha)
 
 
-def _scale(tasks: Sequence[TaskMeasures], score: Scores) -> Scale | None:
+def _scale(tasks: Sequence[TaskMeasures], score: Scores, sums: Sequence[TaskSums]) -> Scale | None:
     if all(task.safe for task in tasks):
         return Scale.RETENTION
-    far = score.low[0] > NEAR_ZERO or (np.isnan(score.low[0]) and score.value[0] > NEAR_ZERO)
+    far = _surely_above(NEAR_ZERO, float(score.value[0]), max(even_clusters(own.sizes) for own in sums))
     return Scale.RETENTION_OF_MEAN if far else None
+
+
+def _surely_above(bound: float, mean: float, images: float) -> bool:
+    """Whether Clopper and Pearson's lower limit of a mean score, on so many images of even size, is above a bound."""
+    right = mean * images
+    return right > 0 and float(special.betaincinv(right, images - right + 1, ALPHA / 2)) > bound
+
+
+def even_clusters(sizes: Floats) -> float:
+    """How many clusters of even size say as much: ``N^2 / sum n_g^2``; one image with most of the questions counts for all."""
+    return float(sizes.sum() ** 2 / (sizes**2).sum())

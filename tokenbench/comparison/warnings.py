@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from math import sqrt
 
-from tokenbench.comparison.measures import NEAR_ZERO, Measures
+from tokenbench.comparison.measures import NEAR_ZERO, Measures, even_clusters
 from tokenbench.statistics import Scale
-from tokenbench.statistics.clusters import Floats
 from tokenbench.statistics.quantiles import student_critical
 
 FEW_CLUSTERS = 20
@@ -83,8 +82,3 @@ def _price(seeds: int, alpha: float) -> float:
     """How many times as wide an interval may be with so few seeds as with ten, where the seeds decide its width."""
     few, ten = (float(student_critical(alpha / 2, count - 1)) / sqrt(count) for count in (seeds, 10))
     return few / ten
-
-
-def even_clusters(sizes: Floats) -> float:
-    """How many clusters of even size say as much: ``N^2 / sum n_g^2``; one image with most of the questions counts for all."""
-    return float(sizes.sum() ** 2 / (sizes**2).sum())

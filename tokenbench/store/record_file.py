@@ -106,7 +106,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise MachineError(
             f"there is not enough memory for {path}", "free some; if there is plenty, delete the file and run again"
         ) from None
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:  # KeyError: a column to be packed is not there
         raise DamagedError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
 
 

@@ -236,6 +236,8 @@ class Run:
     def _without(self, failures: Sequence[Mapping[str, Any]], samples: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
 
+        if not len(samples):
+            return samples
         task, arm = ["model", "task"], ["model", "strategy", "budget"]
         gone = {tuple(f[name] for name in task) for f in failures if f["strategy"] == VANILLA}
         lost = {tuple(f[name] for name in arm) for f in failures if tuple(f[name] for name in task) not in gone}

@@ -47,7 +47,7 @@ def test_every_trim_adds_to_what_was_dropped() -> None:
     valid = torch.ones(1, 10, dtype=torch.bool)
     keep = torch.tensor([[1, 1, 0, 1, 0, 1, 0, 1, 0, 1]], dtype=torch.bool)
     segment, _ = Segment.whole(valid, [10]).narrow(keep, [6], [False], valid)
-    layer.describe(segment, 10)
+    layer.describe(segment, 10, 0)
     states = torch.arange(6.0).view(1, 1, 6, 1)
     layer.update(states, states)
     assert layer.get_seq_length() == 10
