@@ -183,7 +183,7 @@ def _in_a_run(content: bytes) -> Bad:
         )
         return (
             "run", "--suite", "lmms:tb_bad_images", "--tasks-dir", "definitions", "--data", "tb_bad_images=data", "--strategies", "fastv",
-            "--budgets", "9", "--no-floors", "-q", "-o", "out",
+            "--budgets", "9", "--no-floors", "--strict", "-q", "-o", "out",
         )  # fmt: skip
 
     return Bad(f"in a run {content[:12]!r}", SAMPLE, prepare)

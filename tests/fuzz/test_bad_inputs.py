@@ -6,8 +6,7 @@ import json
 import random
 import signal
 from pathlib import Path
-from typing import Any
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 import pytest
