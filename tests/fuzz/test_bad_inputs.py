@@ -13,7 +13,7 @@ import pytest
 
 from tests.fuzz.bad import Bad, snapshot
 from tests.fuzz.doors import DOORS
-from tests.fuzz.image_door import OPEN
+from tests.fuzz.image_door import IN_A_RUN, OPEN, in_a_run
 from tests.fuzz.made import made_run
 from tests.tokenbench.test_run import call
 from tokenbench import cli
@@ -51,6 +51,20 @@ def test_bad_inputs_are_one_line_and_touch_no_file(
             wrong.append(f"{number} {bad.what}: {problem}")
     assert content(run) == before
     assert not wrong, f"{len(wrong)} of {EACH}:\n" + "\n".join(wrong)
+
+
+def test_a_bad_image_in_a_run_is_named_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, bad in enumerate(map(in_a_run, IN_A_RUN(random.Random(SEED)))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        assert call(*bad.prepare(folder)) == bad.code
+        where, said = capsys.readouterr().err.splitlines()
+        assert where == "run: out"
+        assert said.startswith("error: cells without numbers: vanilla, fastv: task 'tb_bad_images'")
+        assert "0.png" in said
 
 
 def content(run: Path) -> dict[str, Any]:

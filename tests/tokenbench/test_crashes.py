@@ -167,7 +167,7 @@ def test_a_second_process_is_told_who_runs_it(
 ) -> None:
     arguments = ["run", *SMALL, "-o", str(tmp_path / "run")]
     process = started(arguments)
-    while not (tmp_path / "run" / "running.json").exists():
+    while not all((tmp_path / "run" / name).exists() for name in ("running.json", "run.json")):
         time.sleep(0.01)
     assert call("status", str(tmp_path / "run"), "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)["holder"]["pid"] == process.pid

@@ -182,7 +182,7 @@ def test_a_run_that_was_broken_off_leaves_out_the_same(
     def dies(self: Store, records: Any) -> None:
         append(self, records)
         calls[0] += 1
-        if calls[0] == 9:
+        if calls[0] == 3:
             raise Killed
 
     with monkeypatch.context() as patched:

@@ -226,11 +226,9 @@ def test_a_pilot_counts_what_its_tasks_count(tmp_path, monkeypatch):
     """A task whose metric counts pairs of questions has half as many units as questions."""
     rows = pilot(a=(20, 0)).query("task == 'single'")
     unit = rows["sample"].str[1:].astype(int) // 2
-    monkeypatch.setattr(
-        Run,
-        "samples",
-        lambda _: rows.assign(task="attribute", kept=[[0]] * len(rows), unit=unit.map("u{}".format), text_tokens=5),
-    )
+    rows = rows.assign(task="attribute", kept=[[0]] * len(rows), unit=unit.map("u{}".format), text_tokens=5)
+    monkeypatch.setattr(Run, "samples", lambda _: rows)
+    monkeypatch.setattr(Run, "_numbers", lambda _: rows.assign(kept=1))
     [about] = piloted(Run.open(made_run(tmp_path / "run", 200)), sized=False).values()
     assert about.against_vanilla["attribute"].share == 100
     assert about.against_vanilla["attribute"].discordance == pytest.approx(10.5 / 101)
@@ -240,6 +238,8 @@ def test_a_pilot_of_vanilla_alone_is_refused(tmp_path, monkeypatch):
     assert assumed(pilot()) == {}
     run = made_run(tmp_path / "run")
     samples = Run.open(run).samples()
-    monkeypatch.setattr(Run, "samples", lambda _: samples[samples["strategy"] == "vanilla"])
+    samples = samples[samples["strategy"] == "vanilla"]
+    monkeypatch.setattr(Run, "samples", lambda _: samples)
+    monkeypatch.setattr(Run, "_numbers", lambda _: samples.assign(kept=1))
     with pytest.raises(UsageError, match="vanilla alone"):
         piloted(Run.open(run), sized=False)
