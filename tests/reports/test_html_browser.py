@@ -173,6 +173,9 @@ def test_axis_tolerance_and_legend_redraw_the_plot(driver, address):
     assert "KV cache" in driver.execute_script("return document.querySelector('#plot0 svg').ariaLabel")
     click(driver, "#legend0 button:nth-child(2)")
     assert driver.execute_script(count) == 10
+    driver.execute_cdp_cmd(
+        "Emulation.setFocusEmulationEnabled", {"enabled": True}
+    )  # a window behind others has no focus
     driver.execute_script("document.querySelector('#plot0 .mark').focus()")
     assert "retention" in texts(driver, "#readout0")[0]
 

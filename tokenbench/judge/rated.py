@@ -64,6 +64,8 @@ def judged(
     Raises UsageError for a task that the run does not have, MachineError if the server fails.
     """
     samples = run.whole()
+    if not len(samples):
+        raise UsageError(f"{run.folder} has no finished cell yet", "run it first; the same command goes on")
     for task in tasks:
         if task not in set(samples["task"]):
             raise unknown("task of the run", task, set(samples["task"]))
