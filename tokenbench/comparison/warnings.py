@@ -52,7 +52,12 @@ def _missing(measures: Measures) -> Iterator[str]:
     for task, lacking in names.items():
         total = next((len(one.codes) for one in panel.tasks if one.name == task), 0)
         if unknown := lacking.get(0, 0):
-            yield f"{panel.model}, {task}: vanilla has no answer to {unknown} samples that others answered; they are left out of everything"
+            what = (
+                "a sample that others answered; it is"
+                if unknown == 1
+                else f"{unknown} samples that others answered; they are"
+            )
+            yield f"{panel.model}, {task}: vanilla has no answer to {what} left out of everything"
         cells = [
             f"{panel.cells[at].strategy} at {panel.cells[at].budget} ({count})" for at, count in lacking.items() if at
         ]
