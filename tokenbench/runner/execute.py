@@ -58,7 +58,7 @@ def execute(
     with store.journals.fixed():
         done = sum(store.answers(cell.id, len(work.asked(cell))) for work, cell in _cells(works))
     with held(folder, done):
-        if _there(store, spec) != before:
+        if _there(store, spec) not in (before, spec):  # the same command, given twice, is no change
             raise UsageError(f"another process changed the settings of {folder} at the same time", "run it again")
         if before and (more := growth(before, spec)):
             say(f"{folder} grows ({more}); what it has is kept")
