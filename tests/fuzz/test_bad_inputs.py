@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 import pytest
+from PIL import ImageFile
 
 from tests.fuzz.bad import Bad, snapshot
 from tests.fuzz.doors import DOORS
@@ -29,7 +30,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _open_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that opens an image as the suites do, so that its errors go the way of all others."""
+    """A command that opens an image as the suites do, so that its errors go the way of all others.
+
+    lmms-eval lets Pillow open truncated images as soon as it is imported, which tests before these may have done.
+    """
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
     command = click.command(OPEN)(click.argument("path")(lambda path: opened(path, None)))
     monkeypatch.setitem(cli.cli.commands, OPEN, command)
 
