@@ -15,16 +15,19 @@ import yaml
 
 pytest.importorskip("lmms_eval", reason='needs lmms-eval: pip install "tokenbench[lmms]"')
 
-import lmms_eval.__main__
-from lmms_eval import evaluator
-from lmms_eval.cli.dispatch import main
-from lmms_eval.tasks import TaskManager
 from loguru import logger
 
 from tests.suites.lmms.benchmarks import pope
 from tokenbench.errors import SampleError
 from tokenbench_suites.lmms.adapter import TokenBench
+from tokenbench_suites.lmms.contained import contained
 from tokenbench_suites.lmms.index import installed
+
+with contained():  # its import changes Pillow, random numbers and more for all tests that come after
+    import lmms_eval.__main__
+    from lmms_eval import evaluator
+    from lmms_eval.cli.dispatch import main
+    from lmms_eval.tasks import TaskManager
 
 MODEL = "backbone=toy-llava,strategy=fastv,budget=1/9"
 
