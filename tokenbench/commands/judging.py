@@ -19,6 +19,7 @@ from tokenbench.commands.options import (
     looking,
     named_data,
     plugin_option,
+    tasks_dir_option,
 )
 from tokenbench.output import say
 
@@ -30,14 +31,14 @@ __all__ = ["judge"]
 @click.option("--url", required=True, help="OpenAI-compatible address, up to /v1.")
 @click.option("--model", required=True, help="The judge, by the name and version that the server knows.")
 @list_option("--tasks", help="Only these tasks of the run.")
-@list_option("--tasks-dir", help="Folders with the run's own task definitions.")
+@tasks_dir_option
 @data_of_run_option
 @click.option(
     "--key-from",
     default="OPENAI_API_KEY",
     show_default=True,
     metavar="VARIABLE",
-    help="Where the server's key is, if it wants one.",
+    help="The environment variable that holds the server's key, if it asks for one.",
 )
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Questions asked at once.")
 @click.option(
@@ -60,7 +61,7 @@ def judge(
 ) -> None:
     """Have the answers of a finished run rated by a judge model, each distinct answer once, and compare by its scores.
 
-    Broken off, the same command goes on. Verdicts and reports are in RUN/judge/; the run's own scores stay as they are.
+    If it is interrupted, the same command continues where it stopped. Verdicts and reports are in RUN/judge/; the run's own scores stay as they are.
     An answer that gets no verdict is counted, and left out of the comparison for all strategies alike.
     """
     from tokenbench.judge import Judge, judged

@@ -25,7 +25,9 @@ MARGIN = 1.0
 @click.command()
 @click.option("--difference", type=Finite(0.001, 100), default=1.0, show_default=True, help="Points of retention.")
 @click.option(
-    "--margin", type=Finite(0.001, 100), help="Of the run, points of retention.  [default: the pilot's, or 1]"
+    "--margin",
+    type=Finite(0.001, 100),
+    help="The margin of the run, in points of retention.  [default: the pilot's, or 1]",
 )
 @click.option(
     "--samples", type=click.IntRange(1, 10**9), help="Over all tasks.  [default: the sum of the sizes, or 5000]"

@@ -259,10 +259,8 @@ def with_missing(
         lacking = [absent.get((row[name], row["budget"], row["task"]), 0) for name in ("a", "b")]
         if any(lacking):
             ends = [row, least, most, *([_mixed(row, *alone)] if all(lacking) else ())]
-            low, high = (
-                float(np.min([_value(end, "low") for end in ends])),
-                float(np.max([_value(end, "high") for end in ends])),
-            )
+            low = float(np.min([_value(end, "low") for end in ends]))
+            high = float(np.max([_value(end, "high") for end in ends]))
             p = float(np.max([_value(end, "p") for end in (row, least, most)]))
             verdict = against_vanilla(100 * low, 100 * high, margin) if row["family"] == "F1" else between(low, high)
             verdict = row["verdict"] if row["verdict"].kind is Kind.UNDEFINED else verdict

@@ -60,8 +60,7 @@ def collect(
 
         def keep(one: Asked, verdict: Verdict) -> None:
             known[one.key] = verdict.right
-            # The first newline ends a line that a full disk or a crash may have torn.
-            files.append(path, folder, f"\n{json.dumps({'key': one.key, **verdict._asdict()})}\n".encode())
+            files.append_lines(path, folder, [json.dumps({"key": one.key, **verdict._asdict()})])
             bar.advance(1, judge.model)
 
         if left:

@@ -83,9 +83,9 @@ def until_decided(
 
 def _reached(work: Work, store: Store) -> dict[str, int]:
     """How many of the first samples of each cell are there: a run that goes on asks no cell for less than it has."""
-    found = {}
+    found, left_out = {}, store.left_out.questions()
     for cell in work.cells.values():
-        there = store.published(cell.id) | store.left_out.questions(work.model.name, cell.task)
+        there = store.published(cell.id) | left_out.get((work.model.name, cell.task), set())
         lacking = (i for i, sample in enumerate(work.samples[cell.task]) if (sample.key, sample.digest) not in there)
         found[cell.id] = next(lacking, len(work.samples[cell.task]))
     return found

@@ -43,16 +43,8 @@ __all__ = ["SCHEMA_VERSION", "Store"]
 
 SCHEMA_VERSION = 3
 AMENDED, PATIENCE = "run.lock", 10.0  # seconds; it is held for moments
-OWN = (
-    "cells",
-    "journal",
-    "logs",
-    "report",
-    "lock",
-    "running.json",
-    "left-out",
-    AMENDED,
-)  # what is there before run.json
+OWN = ("cells", "journal", "logs", "report", "lock", "running.json", "left-out", AMENDED)
+"""What is there before run.json."""
 BROKEN = re.compile(r"\.parquet\.broken(\.\d+)?$")
 
 

@@ -17,7 +17,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -27,6 +27,7 @@ from tokenbench.errors import MachineError
 __all__ = [
     "MOST_LINES",
     "append",
+    "append_lines",
     "check_lock",
     "is_file",
     "is_temporary",
@@ -72,13 +73,12 @@ def version(path: Path, root: Path) -> tuple[int, int, int] | None:
     return None if found is None else (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
-def read(path: Path, root: Path, most: int = MOST_BYTES, start: int = 0) -> bytes:
-    """What a file holds from byte `start` on.
+def read(path: Path, root: Path, most: int = MOST_BYTES) -> bytes:
+    """What a file holds.
 
     Raises MachineError for what is no file or has more than `most` bytes; OSError if it cannot be read.
     """
     with _opened(path, root, most) as file:
-        file.seek(start)
         return file.read()
 
 
@@ -107,6 +107,11 @@ def append(path: Path, root: Path, content: bytes) -> None:
             handle = _open(path, root, os.O_WRONLY | os.O_APPEND)
         with os.fdopen(handle, "ab") as file:
             file.write(content)
+
+
+def append_lines(path: Path, root: Path, lines: Iterable[str]) -> None:
+    """Add whole lines to the end of a file, in one write; a line that a full disk or a crash has torn is ended first."""
+    append(path, root, "\n".join(["", *lines, ""]).encode())
 
 
 def publish(path: Path, content: bytes, root: Path | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,7 @@ class Journals:
         for cell, record in records:
             lines.setdefault(cell, []).append(json.dumps(record))
         for cell, cell_lines in lines.items():
-            # The first newline ends a line that a full disk or a crash may have torn.
-            text = "\n" + "\n".join(cell_lines) + "\n"
-            files.append(self._folder / f"{cell}.{self._writer}.jsonl", self._root, text.encode())
+            files.append_lines(self._folder / f"{cell}.{self._writer}.jsonl", self._root, cell_lines)
 
     def records(self, cell: str) -> dict[Question, Record]:
         """The records of a cell; the first one counts."""
@@ -97,26 +95,20 @@ class Journals:
                 found.setdefault(name.partition(".")[0], []).append(self._folder / name)
         return found
 
-    def _lines(self, path: Path) -> Iterator[bytes]:
-        """All lines; none if the cell was published meanwhile, and its journals removed."""
-        with suppress(FileNotFoundError):
-            for line in files.read_lines(path, self._root):
-                yield line.rstrip(b"\n")
-
     def _news(self, path: Path) -> Iterator[bytes]:
         """The whole lines that came since the last look."""
-        start = self._ends.get(path, 0)
-        _, _, size = files.version(path, self._root) or (0, 0, 0)
-        start = start if start <= size else 0  # a file that was removed since, and begun anew
-        content = self._read(path, start)
+        try:
+            start, content = files.read_since(path, self._root, self._ends.get(path, 0))
+        except FileNotFoundError:  # as in _read
+            start, content = 0, b""
         end = content.rfind(b"\n") + 1  # another process may be writing the rest
         self._ends[path] = start + end
         yield from content[:end].split(b"\n")
 
-    def _read(self, path: Path, start: int = 0) -> bytes:
+    def _read(self, path: Path) -> bytes:
         """What a journal holds; nothing if its cell was published meanwhile, and its journals removed."""
         try:
-            return files.read(path, self._root, files.MOST_LINES, start)
+            return files.read(path, self._root, files.MOST_LINES)
         except FileNotFoundError:
             return b""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -43,9 +44,9 @@ class LeftOuts:
 
     def add(self, found: Iterable[LeftOut]) -> None:
         """Remember samples, so that whoever goes on with the run leaves them out as well."""
-        lines = "".join(f"\n{one.model_dump_json()}\n" for one in found)  # a torn line is ended first
         files.make_folder(self._folder, self._root)
-        files.append(self._folder / f"{self._writer}.jsonl", self._root, lines.encode())
+        path = self._folder / f"{self._writer}.jsonl"
+        files.append_lines(path, self._root, (one.model_dump_json() for one in found))
 
     def all(self) -> list[LeftOut]:
         """Each once, by task and place."""
@@ -59,9 +60,12 @@ class LeftOuts:
                 found.setdefault((one.model, one.task, one.sample, one.asked), one)
         return sorted(found.values(), key=lambda one: (one.model, one.task, one.place))
 
-    def questions(self, model: str, task: str) -> frozenset[tuple[str, str]]:
-        """Of a task, as (sample, digest of its question)."""
-        return frozenset((one.sample, one.asked) for one in self.all() if (one.model, one.task) == (model, task))
+    def questions(self) -> Mapping[tuple[str, str], Set[tuple[str, str]]]:
+        """By model and task, as (sample, digest of its question)."""
+        found: defaultdict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+        for one in self.all():
+            found[one.model, one.task].add((one.sample, one.asked))
+        return found
 
     def forget(self) -> None:
         """Let all be tried again."""
