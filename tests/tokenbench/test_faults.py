@@ -21,6 +21,7 @@ from tests.tokenbench.faults import CHANGES, READS, Dead, Killed, Points, watche
 from tests.tokenbench.processes import SMALL, started
 from tests.tokenbench.test_run import call, table
 from tokenbench import MachineError
+from tokenbench.cli import cli
 from tokenbench.commands.settings import spec_of
 from tokenbench.plugins import registry
 from tokenbench.runner import execute as running
@@ -221,12 +222,16 @@ def test_no_file_of_a_run_is_opened_past_the_calls_that_are_watched(execute: Exe
 
 
 @pytest.mark.slow
-def test_a_report_killed_between_any_two_system_calls_is_written_whole_by_the_next(whole: Path, tmp_path: Path) -> None:
+def test_a_report_killed_between_any_two_system_calls_is_written_whole_by_the_next(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All formats that need no other library, and those for papers."""
+    monkeypatch.delattr(type(cli), "invoke")  # a process that is killed reports nothing
     command = ["report", str(shutil.copytree(whole, tmp_path / "run")), "--format", "markdown,csv,html,json,latex"]
-    counted = Points(CHANGES)
-    with watched(tmp_path / "run", counted):
-        assert call(*command) == 0
+    for _ in range(2):  # the second one finds what the first has left, as those below do
+        counted = Points(CHANGES)
+        with watched(tmp_path / "run", counted):
+            assert call(*command) == 0
     right = {path.name: path.read_bytes() for path in (tmp_path / "run" / "report").iterdir()}
     for at in range(len(counted.seen)):
         with watched(tmp_path / "run", Dead(CHANGES, at)), pytest.raises(Killed):

@@ -210,7 +210,7 @@ def dying(own: Callable[..., Any], number: int) -> Callable[..., Any]:
 
 
 QUICK = [("append", 11), ("finish", 6), ("look", 2)]
-SLOW = [("append", 3), ("append", 19), ("finish", 1), ("finish", 2), ("finish", 9), ("look", 1)]
+SLOW = [("append", 3), ("append", 13), ("finish", 1), ("finish", 2), ("finish", 9), ("look", 1)]
 MOMENTS = [*QUICK, *(pytest.param(moment, marks=pytest.mark.slow) for moment in SLOW)]
 
 
