@@ -87,7 +87,7 @@ def test_a_full_disk_is_one_line_and_another_exit_code_stays(
     with wired(monkeypatch, "stdout", full()):
         assert call(*(str(run) if part == "RUN" else part for part in arguments)) == (code or 4)
     (line,) = capsys.readouterr().err.splitlines()
-    lost = "error: standard output: No space left on device (what was to be printed is lost)"
+    lost = "error: standard output: No space left on device (the rest of the output is lost)"
     assert line.startswith(lost if code == 0 else "error: ")
     assert code != 1 or line.startswith(GATE)
 

@@ -230,5 +230,5 @@ def test_a_command_that_something_ends_from_within_has_not_succeeded(
         "def stages(self, depth, budget):", "def stages(self, depth, budget):\n        raise SystemExit(0)"
     )
     path = plugin(tmp_path, rude)
-    assert call("cost", "--model", "toy-llava", "--strategies", "mine", "--plugin", str(path)) not in (0, 1)
+    assert call("cost", "--models", "toy-llava", "--strategies", "mine", "--plugin", str(path)) not in (0, 1)
     assert "SystemExit: 0" in capsys.readouterr().err

@@ -158,7 +158,10 @@ def costs(
     named = {method.name: method for method in (parse_strategy(text, known) for text in strategies)}
     named.pop(VANILLA, None)
     if not named or not budgets:
-        raise UsageError("name a strategy and a budget", f"strategies: {', '.join(known.names('strategies'))}")
+        raise UsageError(
+            "give at least one strategy other than vanilla, and one budget",
+            f"strategies: {', '.join(known.names('strategies'))}",
+        )
     parsed = [Budget.parse(budget) for budget in budgets]
     backbone, config = configuration(model, known)
     try:
