@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
-from tokenbench.bench.clock import selection_timed
+from tokenbench.bench.clock import SelectionTimer
 from tokenbench.bench.plans import plan_of, ways_of
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.errors import InfeasibleError
@@ -92,16 +92,17 @@ def build(known: Registry) -> tuple[Any, Any, Layer]:
 
 def selected(backbone: Any, model: Any, plan: Plan, inputs: dict[str, Tensor]) -> tuple[float, RowTrace]:
     """CPU seconds of selection in one prefill, and its trace."""
-    with attached(model, backbone, [plan]) as pruner, selection_timed(False, time.process_time) as selecting:
-        with torch.inference_mode():
-            model(**inputs, logits_to_keep=1)
-        return selecting.seconds, pruner.rows[0]
+    timer = SelectionTimer(cuda=False, clock=time.process_time)
+    with attached(model, backbone, [plan]) as pruner, torch.inference_mode():
+        pruner.timer = timer
+        model(**inputs, logits_to_keep=1)
+    return timer.seconds, pruner.rows[0]
 
 
 def shares(trace: RowTrace, selecting: float, layer: Layer) -> tuple[float, float]:
     """Seconds of selection, layers asked ahead or run twice included, and of the prefill without it."""
-    ahead = sum(layer.seconds(tokens, part=1) for tokens in trace.peeked)
-    again = trace.prior_layers * layer.seconds(trace.prior_tokens)
+    ahead = sum(layer.seconds(tokens, part=1) for tokens in trace.repeated_attentions)
+    again = trace.no_question_layers * layer.seconds(trace.no_question_tokens)
     prefill = sum(layer.seconds(tokens + trace.text) for tokens in trace.tokens_per_layer)
     return selecting + ahead + again, prefill
 
@@ -123,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = Registry()
     names = args.strategies.split(",") if args.strategies else known.names("strategies")
     backbone, model, layer = build(known)
-    inputs = backbone.made_up(model.config, backbone.typical(model.config), TEXT)
+    inputs = backbone.dummy_inputs(model.config, backbone.default_grids(model.config), TEXT)
     layer.measure()
     print("| strategy | budget | selection, ms | of its prefill, % | of vanilla's prefill, % |")
     print("| --- | ---: | ---: | ---: | ---: |")

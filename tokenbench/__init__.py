@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from tokenbench.report import Report
     from tokenbench.runner.api import run
     from tokenbench.store.run import Run
-    from tokenbench.strategy import Attn, Grid, Keep, Merger, Selection, Signal, Stage, Strategy, View
+    from tokenbench.strategy import (
+        Attn,
+        EncodedFrame,
+        Grid,
+        Keep,
+        Merger,
+        NoQuestionAttn,
+        OwnLayerAttn,
+        Selection,
+        Signal,
+        Stage,
+        Strategy,
+        View,
+    )
     from tokenbench.suite import Box, Sample, Suite, SuiteRequest, Task, Video
 
 __version__ = "0.1.0"
@@ -27,10 +40,13 @@ _HOME = {
     "Backbone": "backbone",
     "Box": "suite",
     "Budget": "budget",
+    "EncodedFrame": "strategy",
     "Grid": "strategy",
     "Keep": "strategy",
     "MachineError": "errors",
     "Merger": "strategy",
+    "NoQuestionAttn": "strategy",
+    "OwnLayerAttn": "strategy",
     "Register": "hookspecs",
     "Report": "report",
     "Run": "store.run",
@@ -56,10 +72,13 @@ __all__ = [
     "Backbone",
     "Box",
     "Budget",
+    "EncodedFrame",
     "Grid",
     "Keep",
     "MachineError",
     "Merger",
+    "NoQuestionAttn",
+    "OwnLayerAttn",
     "Register",
     "Report",
     "Run",

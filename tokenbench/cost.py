@@ -52,7 +52,7 @@ class EncoderSize:
     layers: those that run, read by the decoder or not.
     patch: numbers in one patch. projector: multiply-accumulates for one visual token.
     merge: one visual token stands for `merge` x `merge` patches.
-    lead: tokens the encoder sets before the patches of a frame ([CLS]), whether or not the decoder sees them.
+    num_prefix_tokens: tokens the encoder sets before the patches of a frame ([CLS]), whether or not the decoder sees them.
     windowed: how many of the layers attend within windows of `window` x `window` patches only.
     """
 
@@ -63,7 +63,7 @@ class EncoderSize:
     patch: int
     projector: int
     merge: int = 1
-    lead: int = 0
+    num_prefix_tokens: int = 0
     windowed: int = 0
     window: int = 1
 
@@ -118,7 +118,7 @@ def encoder_macs(size: EncoderSize, grids: Iterable[Grid]) -> float:
 def _frame_macs(size: EncoderSize, h: int, w: int) -> int:
     """Of a frame of h x w visual tokens."""
     rows, columns = h * size.merge, w * size.merge
-    tokens = rows * columns + size.lead
+    tokens = rows * columns + size.num_prefix_tokens
     each = 4 * size.width**2 + size.mlp_matrices * size.width * size.mlp_width
     pairs = (size.layers - size.windowed) * tokens**2
     pairs += size.windowed * _squares(rows, size.window) * _squares(columns, size.window)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import wraps
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -13,15 +12,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from tokenbench.engine.prefill import Prefill
-from tokenbench.engine.probe import Attended
-from tokenbench.engine.pruner import Pruner
-
-__all__ = ["Marks", "Selecting", "selection_timed"]
-
-# Everything that the engine does for a strategy alone: its stages (signals, `select`, gathering what stays), softmax rows,
-# layers asked before they run, a second forward.
-SELECTION = ((Prefill, "reduce"), (Attended, "rows"), (Pruner, "_peek"), (Prefill, "run_prior"))
+__all__ = ["Marks", "SelectionTimer"]
 
 
 class Marks(LogitsProcessor):
@@ -55,8 +46,15 @@ class Marks(LogitsProcessor):
             self._marks.append(time.perf_counter())
 
 
-class Selecting:
-    """Adds up the outermost of nested stretches of time."""
+class SelectionTimer:
+    """Adds up the time that a pruner works for selection alone, once it is the pruner's `timer`.
+
+    Of nested stretches only the outermost counts.
+
+    Args:
+        cuda: Whether to wait for the GPU at both ends of a stretch.
+        clock: Of seconds.
+    """
 
     def __init__(self, cuda: bool, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds = 0.0
@@ -65,7 +63,7 @@ class Selecting:
         self._within = False
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def __call__(self) -> Iterator[None]:
         """A stretch. On a GPU it waits for the work before it and its own, which costs time: not in a pass that is timed."""
         if self._within:
             yield
@@ -81,24 +79,3 @@ class Selecting:
         if self._cuda:
             torch.cuda.synchronize()
         return self._clock()
-
-
-@contextmanager
-def selection_timed(cuda: bool, clock: Callable[[], float] = time.perf_counter) -> Iterator[Selecting]:
-    """Adds up what selection takes of everything that runs inside. clock: of seconds."""
-    selecting = Selecting(cuda, clock)
-    with ExitStack() as undo:
-        for owner, name in SELECTION:
-            original = getattr(owner, name)
-            undo.callback(setattr, owner, name, original)
-            setattr(owner, name, _timed(original, selecting))
-        yield selecting
-
-
-def _timed(function: Callable[..., Any], selecting: Selecting) -> Callable[..., Any]:
-    @wraps(function)
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        with selecting.running():
-            return function(*args, **kwargs)
-
-    return timed

@@ -147,9 +147,9 @@ def test_the_peak_is_that_of_the_stretch() -> None:
 def test_every_backbone_makes_prompts_up(backbone: str) -> None:
     adapter, (model, _) = registry().get("backbones", backbone)(), tiny(backbone)
     length = 60 if backbone.startswith("qwen") else None
-    grids = adapter.typical(model.config, length)
+    grids = adapter.default_grids(model.config, length)
     with pruned(model, "fastv", "1/3") as pruning:
-        generate(model, adapter.made_up(model.config, grids, 20), 2)
+        generate(model, adapter.dummy_inputs(model.config, grids, 20), 2)
     (row,) = pruning.rows
     assert (row.text, row.grids) == (20, grids)
     assert row.mean_tokens < row.visual
