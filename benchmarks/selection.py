@@ -21,13 +21,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
-from tokenbench.bench.clock import SelectionTimer
-from tokenbench.bench.plans import plan_of, ways_of
-from tokenbench.engine import Plan, RowTrace
+from tokenbench.api.pruned import attached
+from tokenbench.engine import Plan, RowTrace, SelectionTimer
 from tokenbench.errors import InfeasibleError
 from tokenbench.models.source import configuration
-from tokenbench.plugins import Registry
-from tokenbench.pruning import attached
+from tokenbench.registry.plugins import Registry
+from tokenbench_tools.bench.plans import plan_of, ways_of
 
 MODEL, TEXT, DEPTH = "llava-1.5-7b", 50, 32
 LENGTHS = (1, 64, 128, 256, 626)

@@ -4,10 +4,11 @@ from tokenbench.engine.cache import cache_name
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.encoder_recorder import EncoderRecorder, EncoderRequests, split_frames
 from tokenbench.engine.frame import Frame
+from tokenbench.engine.layout import Layout
 from tokenbench.engine.plan import Fit, Plan
-from tokenbench.engine.prompt import Layout
 from tokenbench.engine.pruner import Pruner
 from tokenbench.engine.state import call_before, replace_method
+from tokenbench.engine.timer import SelectionTimer
 from tokenbench.engine.trace import RowTrace
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Plan",
     "Pruner",
     "RowTrace",
+    "SelectionTimer",
     "cache_name",
     "call_before",
     "replace_method",

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from tokenbench.contract.stage import Attn
 from tokenbench.engine.cache import PrunedLayer
-from tokenbench.stage import Attn
 
 __all__ = ["LayerCheckpoint"]
 

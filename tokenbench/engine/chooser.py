@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from tokenbench.contract.stage import Stage
+from tokenbench.contract.strategy import Selection, View
+from tokenbench.engine.layout import PromptColumns
 from tokenbench.engine.plan import Plan
-from tokenbench.engine.prompt import Prompt
 from tokenbench.engine.segment import Segment
 from tokenbench.engine.selection import find_wrong_numbers, select
 from tokenbench.engine.trace import RowTrace
 from tokenbench.engine.view_builder import ViewBuilder
 from tokenbench.errors import StrategyError
-from tokenbench.stage import Stage
-from tokenbench.strategy import Selection, View
 
 __all__ = ["Choice", "Chooser"]
 
@@ -47,7 +47,9 @@ class Chooser:
         traces: Where every row's decisions are written down.
     """
 
-    def __init__(self, plans: Sequence[Plan], prompt: Prompt, views: ViewBuilder, traces: Sequence[RowTrace]) -> None:
+    def __init__(
+        self, plans: Sequence[Plan], prompt: PromptColumns, views: ViewBuilder, traces: Sequence[RowTrace]
+    ) -> None:
         self._plans, self._prompt, self._views, self._traces = plans, prompt, views, traces
         self.first_alike = list(range(len(plans)))
         """Of every row, the first row whose tokens are the same up to the question, pruned ones included."""

@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tokenbench.backbone import Encoder, FrameLayout, runs
+from tokenbench.contract.backbone import Encoder, FrameLayout, runs
+from tokenbench.contract.stage import Stage
 from tokenbench.engine.attention_tap import Attended, AttentionTap
 from tokenbench.engine.frame import EncoderRun, Frame, split_windows
 from tokenbench.engine.state import call_before
 from tokenbench.errors import UsageError
-from tokenbench.stage import Stage
 
 __all__ = ["EncoderRecorder", "EncoderRequests", "split_frames"]
 

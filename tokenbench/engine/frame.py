@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.backbone import Encoder, FrameLayout
+from tokenbench.contract.backbone import Encoder, FrameLayout
+from tokenbench.contract.stage import Signal
 from tokenbench.engine.attention_tap import Attended, AttentionTap
 from tokenbench.errors import UsageError
-from tokenbench.strategy import Signal
 
 __all__ = ["EncoderRun", "Frame", "Rerun", "Window", "split_windows"]
 

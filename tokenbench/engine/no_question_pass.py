@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tokenbench.contract.stage import Attn
 from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
 from tokenbench.engine.cache import cache_name
+from tokenbench.engine.layout import PromptColumns
 from tokenbench.engine.prefill_recorder import PrefillRecorder
-from tokenbench.engine.prompt import Prompt
 from tokenbench.engine.segment import Segment, causal_mask
-from tokenbench.stage import Attn
 
 __all__ = ["NoQuestionPass"]
 
@@ -32,7 +32,7 @@ class NoQuestionPass:
     """
 
     def __init__(
-        self, requests: Sequence[tuple[int, Attn]], prompt: Prompt, whole: Segment, recorder: PrefillRecorder
+        self, requests: Sequence[tuple[int, Attn]], prompt: PromptColumns, whole: Segment, recorder: PrefillRecorder
     ) -> None:
         self._requests, self._whole, self._recorder = requests, whole, recorder
         self.layers = max(request.extra_layers for _, request in requests)

@@ -10,10 +10,10 @@ from fractions import Fraction
 
 import torch
 
-from tokenbench.budget import Budget
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.stage import Stage
+from tokenbench.contract.strategy import Strategy
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError, brief
-from tokenbench.stage import Stage
-from tokenbench.strategy import Strategy
 
 __all__ = ["Fit", "Plan"]
 

@@ -10,23 +10,24 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
+from tokenbench.contract.stage import Stage
 from tokenbench.engine.attention_tap import AttentionTap, Listener
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.chooser import Chooser
+from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.no_question_pass import NoQuestionPass
 from tokenbench.engine.plan import Plan
 from tokenbench.engine.prefill_cache import PrefillCache
-from tokenbench.engine.prefill_recorder import PrefillRecorder, PrefillRequests, Timer
-from tokenbench.engine.prompt import Layout, Prompt
+from tokenbench.engine.prefill_recorder import PrefillRecorder, PrefillRequests
 from tokenbench.engine.schedule import Schedule
 from tokenbench.engine.segment import Segment, causal_mask, take
 from tokenbench.engine.selection import copy_for_merge
 from tokenbench.engine.shared_prefix import SharedPrefix
+from tokenbench.engine.timer import Timer
 from tokenbench.engine.trace import RowTrace
 from tokenbench.engine.view_builder import ViewBuilder
 from tokenbench.errors import UsageError
-from tokenbench.stage import Stage
 
 __all__ = ["Prefill", "Sharing"]
 
@@ -73,7 +74,7 @@ class Prefill:
         timer: Timer,
     ) -> None:
         self._plans, self._layout, self._tap, self._added, self._timer = plans, layout, tap, added, timer
-        self._prompt = prompt = Prompt(layout.visual, valid)
+        self._prompt = prompt = PromptColumns(layout.visual, valid)
         self._depth = len(decoder.layers)
         self.segment = Segment.whole(valid, prompt.lengths)
         self.traces = [

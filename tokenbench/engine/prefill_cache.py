@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from tokenbench.engine.cache import PrunedLayer, install
-from tokenbench.engine.prompt import Prompt
+from tokenbench.engine.layout import PromptColumns
 from tokenbench.engine.segment import Segment, pack
 
 __all__ = ["PrefillCache"]
@@ -27,7 +27,7 @@ class PrefillCache:
         UsageError: For a cache that is not the default dynamic one.
     """
 
-    def __init__(self, cache: Cache | None, depth: int, prompt: Prompt) -> None:
+    def __init__(self, cache: Cache | None, depth: int, prompt: PromptColumns) -> None:
         self._prompt = prompt
         self._layers = install(cache, depth) or []
         self._segments: list[Segment] = []  # what every layer holds

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from tokenbench.contract.stage import Attn, Stage
 from tokenbench.engine.attention_tap import Attended, Listener
 from tokenbench.engine.checkpoint import LayerCheckpoint
-from tokenbench.engine.prompt import Prompt
+from tokenbench.engine.layout import PromptColumns
 from tokenbench.engine.segment import Segment
-from tokenbench.stage import Attn, Stage
+from tokenbench.engine.timer import Timer
 
-__all__ = ["PrefillRecorder", "PrefillRequests", "Timer"]
-
-Timer = Callable[[], AbstractContextManager[object]]
-"""Makes a context that times what the engine does for selection alone."""
+__all__ = ["PrefillRecorder", "PrefillRequests"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class PrefillRecorder:
         timer: Entered wherever attention weights are computed.
     """
 
-    def __init__(self, requests: PrefillRequests, prompt: Prompt, timer: Timer) -> None:
+    def __init__(self, requests: PrefillRequests, prompt: PromptColumns, timer: Timer) -> None:
         self._requests, self._prompt, self._timer = requests, prompt, timer
         self._hidden: dict[int, tuple[Tensor, Segment]] = {}
         self._keys: dict[int, tuple[Tensor, Segment]] = {}

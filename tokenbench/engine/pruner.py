@@ -22,12 +22,12 @@ from tokenbench.engine.cache import PrunedLayer, cache_name
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.cut import run_in_two, width
 from tokenbench.engine.frame import Frame
+from tokenbench.engine.layout import Layout
 from tokenbench.engine.plan import Plan
 from tokenbench.engine.prefill import Prefill, Sharing
-from tokenbench.engine.prefill_recorder import Timer
-from tokenbench.engine.prompt import Layout
 from tokenbench.engine.segment import causal_mask
 from tokenbench.engine.state import Forward, Running, ThreadState, call_before, claim, replace_method
+from tokenbench.engine.timer import Timer
 from tokenbench.engine.trace import RowTrace
 from tokenbench.errors import UsageError
 

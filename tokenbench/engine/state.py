@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tokenbench.engine.layout import Layout
 from tokenbench.engine.prefill import Prefill
-from tokenbench.engine.prompt import Layout
 from tokenbench.errors import UsageError
 
 __all__ = ["Forward", "Running", "ThreadState", "call_before", "claim", "replace_method"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tokenbench.stage import Stage
-from tokenbench.strategy import Grid
+from tokenbench.contract.lattice import Grid
+from tokenbench.contract.stage import Stage
 
 __all__ = ["RowTrace"]
 

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tokenbench.budget import count
+from tokenbench.contract.budget import count
+from tokenbench.contract.lattice import Grid
+from tokenbench.contract.stage import Stage
+from tokenbench.contract.strategy import View
 from tokenbench.engine.frame import Frame
+from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.plan import Plan
 from tokenbench.engine.prefill_recorder import PrefillRecorder
-from tokenbench.engine.prompt import Layout, Prompt
-from tokenbench.stage import Stage
-from tokenbench.strategy import Grid, View
 
 __all__ = ["ViewBuilder"]
 
@@ -31,7 +32,7 @@ class ViewBuilder:
     """
 
     def __init__(
-        self, plans: Sequence[Plan], layout: Layout, prompt: Prompt, recorder: PrefillRecorder, norm: nn.Module
+        self, plans: Sequence[Plan], layout: Layout, prompt: PromptColumns, recorder: PrefillRecorder, norm: nn.Module
     ) -> None:
         self._layout, self._prompt, self._recorder, self._norm = layout, prompt, recorder, norm
         self._generators = [plan.generator() for plan in plans]

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import torch
 
-from tokenbench.bench.clock import SelectionTimer
-from tokenbench.budget import Budget
-from tokenbench.engine import Plan
+from tokenbench.api.pruned import attached
+from tokenbench.contract.budget import Budget
+from tokenbench.engine import Plan, SelectionTimer
 from tokenbench.errors import UsageError
-from tokenbench.pruning import attached
 from tokenbench.testing.case import Case
 from tokenbench.testing.check import Check, checks
 from tokenbench.testing.oracles import Prompt

@@ -1,0 +1,194 @@
+"""What the engine and the runner must know of a model architecture, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tokenbench.errors import MachineError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from tokenbench.contract.lattice import Grid
+    from tokenbench.contract.sizes import ModelSize
+
+__all__ = ["Backbone", "Encoder", "FrameLayout", "runs"]
+
+
+@dataclass(frozen=True)
+class FrameLayout:
+    """Where the visual tokens of one image, tile or video frame are in the sequence that the encoder computes for it."""
+
+    positions: int
+    """Length of the encoder's sequence for this frame, its [CLS] included."""
+    tokens: Tensor
+    """[n, patches] positions of the patches of every visual token, in the order of the prompt."""
+    pixels: Any
+    """What the encoder was given for this frame, in the form that `Encoder.encode_resized` takes."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A stock vision encoder, described for strategies that look into it."""
+
+    tower: nn.Module
+    """The model whose forward takes pixels."""
+    layers: Sequence[nn.Module]
+    """Its transformer layers."""
+    attentions: Sequence[nn.Module]
+    """The attention module of each layer."""
+    depth: int
+    """How many layers run before the projector."""
+    cls: bool
+    """Whether the first position of a frame is a [CLS] token."""
+    batched: bool
+    """Whether its layers take [frames, positions, C]; otherwise they take [positions of all frames, C]."""
+    layouts: Callable[..., list[FrameLayout]]
+    """From the arguments of the tower's forward to the layout of every frame."""
+    project: Callable[[Tensor], Tensor]
+    """The projector: [m, patches, C] output states of whole tokens -> [m, C of the decoder]."""
+    encode_resized: Callable[[Any, int, int], Tensor]
+    """(pixels, h, w) -> [tokens, C of the decoder] of the frame, resized to a picture of h x w tokens."""
+
+    def after(self, share: float) -> int:
+        """The layer that follows that share of all layers; at the latest, the last one before the projector."""
+        return min(int(share * len(self.layers)), self.depth - 1)
+
+
+class Backbone:
+    """Adapter of one architecture to stock transformers."""
+
+    model_types: ClassVar[tuple[str, ...]] = ()
+    """The `config.model_type` values that it serves."""
+    source: ClassVar[str | None] = None
+    """For a backbone that is one particular model: its weights (a folder or a Hugging Face id)."""
+    notes: ClassVar[tuple[str, ...]] = ()
+    """Sentences that every reader of this model's numbers must see."""
+    tiled: ClassVar[bool] = False
+    """Whether one image may become several lattices, its tiles."""
+    published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """The sizes that the `config.json` of `source` states, if they are to be known without a download."""
+
+    def decoder(self, model: Any) -> nn.Module:
+        """The module that holds the decoder's `layers` and `rotary_emb`."""
+        decoder: nn.Module = model.base_model.language_model
+        return decoder
+
+    def visual(self, model: Any, input_ids: Tensor) -> Tensor:
+        """Where the visual tokens are: input_ids [B, S] -> [B, S], True at their columns."""
+        visual: Tensor = input_ids == model.config.image_token_id
+        video = getattr(model.config, "video_token_id", None)
+        return visual if video is None else visual | (input_ids == video)
+
+    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+        """The lattice of every image and video of every row, in the order of the prompt.
+
+        Args:
+            model: The stock model.
+            input_ids: [B, S].
+            positions: The decoder's position ids, [B or 1, S] or (M-RoPE) [3, B, S]; None before they are known.
+
+        Raises:
+            UsageError: If no lattice of this model has that number of visual tokens.
+        """
+        raise NotImplementedError
+
+    def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
+        """Run the vision encoder and the projector on images or on videos.
+
+        Args:
+            model: The stock model.
+            inputs: What the image processor or the video processor made of them.
+
+        Returns:
+            [tokens, C'] features of every image or video. What they hold beyond the decoder's C channels is this
+            adapter's own.
+        """
+        return list(self.call_stock(model, inputs).pooler_output)
+
+    def describe_towers(self, model: Any) -> Sequence[Encoder]:
+        """Describe its vision encoders: one for all inputs, or (Video-LLaVA) one for images and one for videos."""
+        raise NotImplementedError
+
+    def call_stock(self, model: Any, inputs: Any) -> Any:
+        """What the stock `get_image_features` or `get_video_features` returns for `inputs`."""
+        kind = "video" if "pixel_values_videos" in inputs else "image"
+        return getattr(model.base_model, f"get_{kind}_features")(**inputs, return_dict=True)
+
+    def as_mm_encoder_outputs(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
+        """The model's argument `mm_encoder_outputs`, so that it does not encode again.
+
+        Args:
+            model: The stock model.
+            features: What `encode_images` made of all that a batch shows, each with its kind ("image" or "video"), row by row.
+        """
+        kinds = dict.fromkeys(kind for kind, _ in features)
+        return {kind: self.as_stock_output(model, [item for k, item in features if k == kind]) for kind in kinds}
+
+    def as_stock_output(self, model: Any, features: list[Tensor]) -> Any:
+        """Put features back into the form in which `call_stock` returned them."""
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        pooled: Any = features
+        return BaseModelOutputWithPooling(pooler_output=pooled)
+
+    def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
+        """The prompt of a model whose processor has no chat template, showing an "image" or "video" for each kind.
+
+        Raises:
+            MachineError: If the model needs a chat template.
+        """
+        raise MachineError(
+            "the model's processor has no chat template", "fetch the model again, with chat_template.jinja"
+        )
+
+    def size(self, config: Any) -> ModelSize:
+        """Sizes of decoder and encoder, from the model's stock configuration alone.
+
+        Raises:
+            UsageError: If the cost of one of them is not known.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no size()")
+
+    def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
+        """Lattices for estimating costs without a sample.
+
+        Args:
+            config: The model's stock configuration.
+            tokens: How many visual tokens they must have; by default those of a common input.
+
+        Raises:
+            UsageError: If no input has that number of visual tokens.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no default_grids()")
+
+    def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        """The model's inputs for one row of random pixels and words. No processor is needed.
+
+        Args:
+            config: The model's stock configuration.
+            grids: The lattices that the pixels fill, from `default_grids`.
+            text: How many other tokens the row has.
+
+        Raises:
+            UsageError: If `text` is too small for the prompt's own marks.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no dummy_inputs()")
+
+    def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        """A small random model and unlike prompts (its inputs for one row each), for the checks of tokenbench.testing."""
+        raise NotImplementedError
+
+
+def runs(row: Tensor, visual: Tensor) -> list[tuple[int, int]]:
+    """(first column, length) of every stretch of equal ids [S] within the columns where visual [S] is True."""
+    columns = visual.nonzero().flatten()
+    if not len(columns):
+        return []
+    breaks = (columns.diff() != 1) | (row[columns].diff() != 0)
+    starts = [0, *(breaks.nonzero().flatten() + 1).tolist()]
+    ends = [*starts[1:], len(columns)]
+    return [(at, end - start) for at, start, end in zip(columns[starts].tolist(), starts, ends, strict=True)]
