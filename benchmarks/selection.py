@@ -2,9 +2,9 @@
 
 At LLaVA-1.5-7B's shapes (576 visual and 50 other tokens, width 4096, 32 layers, the CLIP-L encoder), float32, one thread,
 CPU seconds of the process. The selection is timed where it runs, in the engine: the stages, what they read and write, the
-softmax rows; on a decoder of that width whose matrices are left out, which selection does not notice. The prefill is a real
+attention weights; on a decoder of that width whose matrices are left out, which selection does not notice. The prefill is a real
 decoder layer of that size, timed at several lengths and added up over the tokens that every layer computed; layers that a
-strategy asks ahead or runs in a second forward count as selection, and so does the encoder where it runs again.
+strategy runs once more or in a second forward pass count as selection, and so does the encoder where it runs again.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def selected(backbone: Any, model: Any, plan: Plan, inputs: dict[str, Tensor]) -
 
 
 def shares(trace: RowTrace, selecting: float, layer: Layer) -> tuple[float, float]:
-    """Seconds of selection, layers asked ahead or run twice included, and of the prefill without it."""
+    """Seconds of selection, layers that run once more included, and of the prefill without it."""
     ahead = sum(layer.seconds(tokens, part=1) for tokens in trace.repeated_attentions)
     again = trace.no_question_layers * layer.seconds(trace.no_question_tokens)
     prefill = sum(layer.seconds(tokens + trace.text) for tokens in trace.tokens_per_layer)

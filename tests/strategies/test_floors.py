@@ -130,7 +130,10 @@ def test_pooling_takes_means_of_neighbours(grids: list[Grid], data: st.DataObjec
     assert len(keep) == len(values) == k
     start, at = 0, 0
     for grid in (Grid(1, g.h, g.w, g.num_prefix_tokens) for g in grids for _ in range(g.t)):
-        lead, own = states[start : start + grid.num_prefix_tokens], states[start + grid.num_prefix_tokens : start + grid.tokens]
+        lead, own = (
+            states[start : start + grid.num_prefix_tokens],
+            states[start + grid.num_prefix_tokens : start + grid.tokens],
+        )
         mine = [i - start for i in keep if start <= i < start + grid.tokens]
         leads = [i for i in mine if i < grid.num_prefix_tokens]
         count = len(mine) - len(leads)

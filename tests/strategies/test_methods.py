@@ -110,7 +110,9 @@ def test_an_image_has_no_volume_and_a_leading_token_no_place_in_one() -> None:
 
 
 @pytest.mark.parametrize("fft", ["2d", "3d"])
-@pytest.mark.parametrize("grid", [Grid(1, 1, 9), Grid(1, 9, 1), Grid(1, 1, 1), Grid(3, 1, 3), Grid(2, 3, 1, num_prefix_tokens=1)])
+@pytest.mark.parametrize(
+    "grid", [Grid(1, 1, 9), Grid(1, 9, 1), Grid(1, 1, 1), Grid(3, 1, 3), Grid(2, 3, 1, num_prefix_tokens=1)]
+)
 def test_a_lattice_one_token_wide_gives_finite_scores(grid: Grid, fft: str) -> None:
     clse = CLSE(fft=fft)  # type: ignore[arg-type]
     scores = clse._item(torch.randn(grid.tokens, 4), torch.randn(grid.tokens, 4), grid)
