@@ -194,7 +194,7 @@ def _answered(
     """Outcomes of the wanted arms, each with the questions it is of: all of them, or halves where memory is short."""
     left = list(wanted)
     try:
-        batch = work.model.encode(loaded, work.wish)
+        batch = work.model.encode(loaded, work.requests)
         keys = [f"{task.name}/{sample.key}" for task, sample in questions]
         asked = Asked(batch, keys, [task.max_new_tokens for task, _ in questions])
         for outcome in outcomes(work.model, pruner, work.plans, left, failed, asked, work.size):
