@@ -7,8 +7,8 @@ from typing import ClassVar, TextIO
 from tokenbench.comparison import Comparison
 from tokenbench.report import Report, write_text
 from tokenbench.store.run import Run
+from tokenbench.tables import Room, Table
 from tokenbench_reports.document import Document, document
-from tokenbench_reports.table import Table
 
 
 class MarkdownReport(Report):
@@ -41,23 +41,16 @@ def _lines(content: Document) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    last = len(table.headers) - 1
-    yield _row(table.headers)
-    yield _row([":---" if at < table.keys or at == last else "---:" for at in range(last + 1)], escape=False)
-    for at, row in enumerate(table.rows):
-        if row:  # groups need no gap here: the budget stands in every row
-            strong = at in table.strong
-            yield _row(
-                [
-                    f"**{_escaped(cell)}**" if strong and column == 0 else _escaped(cell)
-                    for column, cell in enumerate(row)
-                ],
-                escape=False,
-            )
+    table = table.fit(Room.TERMINAL)
+    yield _row([_escaped(column.header) for column in table.columns])
+    yield _row([{"left": ":---", "right": "---:"}[column.align] for column in table.columns])
+    for row in table.rows:  # groups need no gap here: the budget stands in every row
+        first, *rest = (_escaped(entry.full) for entry in row.entries)
+        yield _row([f"**{first}**" if row.strong else first, *rest])
 
 
-def _row(cells: list[str], *, escape: bool = True) -> str:
-    return "| " + " | ".join(_escaped(cell) if escape else cell for cell in cells) + " |"
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _escaped(text: str) -> str:

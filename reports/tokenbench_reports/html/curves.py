@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tokenbench.comparison.panel import budget_size
-from tokenbench_reports.wording import interval
+from tokenbench.comparison.wording import interval
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 200, 110, 30, 8, 20
 
