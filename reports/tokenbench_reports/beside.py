@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tokenbench.cells import VANILLA
-from tokenbench.claims import NARROW, SAME_IMAGES, Reproduction, beside
+from tokenbench.contract.cells import VANILLA
+from tokenbench_reports.claims import NARROW, SAME_IMAGES, Reproduction, beside
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.wording import NOTHING, interval, number, percent
 from tokenbench.tables import Column, Entry, Table

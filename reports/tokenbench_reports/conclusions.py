@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from tokenbench.cells import VANILLA
+from tokenbench.contract.cells import VANILLA
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.ranking import Ranking, rank_strategies
 from tokenbench.comparison.wording import count_of, join_names, number

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, TextIO
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.plots import cells_of, draw_cost, draw_ranks, draw_retention, plotting, shared_budgets
 from tokenbench.comparison.ranking import Ranking, rank_strategies
-from tokenbench.report import Report, subfolder, write_bytes
+from tokenbench.contract.report import Report
+from tokenbench.store.report_files import subfolder, write_bytes
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:

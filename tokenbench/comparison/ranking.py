@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tokenbench.cells import VANILLA
+from tokenbench.contract.cells import VANILLA
 from tokenbench.comparison.pairs import MEAN
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.cells import VANILLA
+from tokenbench.contract.cells import VANILLA
 from tokenbench.comparison.pairs import MEAN
 from tokenbench.comparison.ranking import UNEQUAL_COST, Ranking, rank_strategies
 from tokenbench.comparison.verdicts import Kind, Verdict

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from tokenbench.cells import VANILLA
+from tokenbench.contract.cells import VANILLA
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.ranking import rank_strategies
 from tokenbench.comparison.tables import SKILL, cells_table, pairs_table, tasks_table
