@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tokenbench.contract.cells import VANILLA
-from tokenbench_reports.claims import NARROW, SAME_IMAGES, Reproduction, beside
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.wording import NOTHING, interval, number, percent
+from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Column, Entry, Table
+from tokenbench_reports.claims import NARROW, SAME_IMAGES, Reproduction, beside
 
 MIB = 2**20
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from tokenbench.contract.cells import VANILLA
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.ranking import Ranking, rank_strategies
 from tokenbench.comparison.wording import count_of, join_names, number
+from tokenbench.contract.cells import VANILLA
 
 SHOWN = 6
 """Longer lists of names are cut in prose; the tables hold them all."""

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, TextIO
 
-from tokenbench.contract.cells import VANILLA
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.tables import cells_table, tasks_table
 from tokenbench.comparison.wording import count_of
+from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tokenbench.contract.cells import CELL
 from tokenbench.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def show_scores(run: Run) -> None:
     from tokenbench.commands.output import say
 
     for row in run.scores().to_dict("records"):
-        named = "  ".join(str(row[name]) for name in ("model", "strategy", "budget", "task"))
+        named = "  ".join(str(row[name]) for name in (*CELL, "task"))
         say(f"{named}  {100 * row['score']:.1f} % of {row['samples']}")
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from tokenbench.contract.cells import VANILLA
 from tokenbench.comparison.pairs import MEAN
 from tokenbench.comparison.panel import budget_size
 from tokenbench.comparison.ranking import Ranking, rank_strategies
+from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import MachineError, UsageError, printable, unknown
 from tokenbench.registry.installation import install
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tokenbench.contract.cells import VANILLA
 from tokenbench.comparison.pairs import MEAN
+from tokenbench.contract.cells import VANILLA
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.contract.cells import VANILLA
 from tokenbench.comparison.pairs import MEAN
 from tokenbench.comparison.ranking import UNEQUAL_COST, Ranking, rank_strategies
 from tokenbench.comparison.verdicts import Kind, Verdict
@@ -25,6 +24,7 @@ from tokenbench.comparison.wording import (
     range_of,
     verdict_text,
 )
+from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Column, Entry, Room, Table
 
 if TYPE_CHECKING:

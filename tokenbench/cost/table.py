@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tokenbench.contract.budget import Budget, count
+from tokenbench.contract.cells import VANILLA
 from tokenbench.cost.matching import match
 from tokenbench.cost.realised import realised_bytes, realised_flops
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.models.source import configuration
 from tokenbench.registry.names import parse_strategy
-from tokenbench.runner.spec import VANILLA
 
 if TYPE_CHECKING:
     from tokenbench.contract.lattice import Grid

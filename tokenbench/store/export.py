@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tokenbench.contract.cells import CELL, IDENTITY
 from tokenbench.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -87,9 +88,9 @@ def _card(run: Run, comparison: Comparison, tables: dict[str, pd.DataFrame]) -> 
     lines += ["- `run.json`: settings, versions, hardware, failures", ""]
     lines += ["| model | strategy | budget | retention, % |", "| --- | --- | --- | ---: |"]
     for row in comparison.summary[comparison.summary["task"] == "mean"].to_dict("records"):
-        cells = [_plain(str(row[name])) for name in ("model", "strategy", "budget")]
+        cells = [_plain(str(row[name])) for name in CELL]
         lines.append(f"| {' | '.join(cells)} | {100 * row['retention']:.1f} |")
-    missing = len(run.manifest["cells"]) - len(tables["samples"].groupby(list(CELL)))
+    missing = len(run.manifest["cells"]) - len(tables["samples"].groupby(list(IDENTITY)))
     said = [*about.get("notes", ()), *comparison.warnings]
     if about["spec"]["limit"]:
         said.append(f"Only the first {about['spec']['limit']} samples of each task were asked.")
@@ -99,7 +100,6 @@ def _card(run: Run, comparison: Comparison, tables: dict[str, pd.DataFrame]) -> 
     return "\n".join([*lines, "", *(f"- {_plain(text)}" for text in said), ""])
 
 
-CELL = ("model", "strategy", "budget", "seed", "task")
 SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6), ("1M<n<10M", 10**12))
 
 

@@ -14,9 +14,9 @@ from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import VANILLA
+from tokenbench.tables import Tone
 from tokenbench_reports.claims.consistency import SAME_SHARE, does_not_follow
 from tokenbench_reports.claims.printed import MEAN_RETENTION, Claim, Printed, ledger, printed_rows
-from tokenbench.tables import Tone
 
 if TYPE_CHECKING:
     import pandas as pd

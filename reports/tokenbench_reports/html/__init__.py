@@ -9,10 +9,10 @@ from typing import Any, ClassVar, TextIO
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tokenbench.contract.cells import CELL
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.kept import few, first_seed, on
 from tokenbench.comparison.tables import models_table
+from tokenbench.contract.cells import CELL
 from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from tokenbench.contract.cells import VANILLA
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.ranking import rank_strategies
 from tokenbench.comparison.tables import SKILL, cells_table, pairs_table, tasks_table
 from tokenbench.comparison.wording import percent
+from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Column, Entry, Table
 from tokenbench_reports.conclusions import lead
 from tokenbench_reports.html.budget_view import BudgetView, budget_view
