@@ -16,7 +16,20 @@ if TYPE_CHECKING:
     from rich.box import Box
     from rich.table import Table as RichTable
 
-__all__ = ["NOTHING", "Column", "Entry", "Room", "Table", "TableRow", "Tone", "text_table", "to_html", "to_rich"]
+__all__ = [
+    "NOTHING",
+    "Column",
+    "Entry",
+    "Room",
+    "Table",
+    "TableRow",
+    "Tone",
+    "escape_markdown",
+    "text_table",
+    "to_html",
+    "to_markdown",
+    "to_rich",
+]
 
 NOTHING = "–"
 """What stands where there is no value."""
@@ -170,19 +183,19 @@ def _as_entry(made: Entry | str) -> Entry:
 
 
 def to_rich(table: Table, box: Box | None = None) -> RichTable:
-    """The table for a terminal; names from outside must be printable (see ``errors.printable``)."""
+    """The table for a terminal, which no text in it can command."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
     rich = RichTable(box=box, pad_edge=False, header_style="dim", padding=(0, 1))
     for column in table.columns:
-        rich.add_column(Text(column.header), justify=column.align, no_wrap=True)
+        rich.add_column(Text(printable(column.header)), justify=column.align, no_wrap=True)
     for at, row in enumerate(table.rows):
         if at and row.group != table.rows[at - 1].group:
             rich.add_row()
         rich.add_row(
             *(
-                Text(entry.full, style_of(row, entry, column))
+                Text(printable(entry.full), style_of(row, entry, column))
                 for entry, column in zip(row.entries, table.columns, strict=True)
             )
         )
@@ -198,16 +211,26 @@ def text_table(table: Table) -> str:
     """The table as lines of plain text, without its title."""
     from rich.console import Console
 
-    cleaned = replace(
-        table,
-        rows=tuple(
-            replace(row, entries=tuple(replace(entry, text=printable(entry.text)) for entry in row.entries))
-            for row in table.rows
-        ),
-    )
     file = io.StringIO()
-    Console(file=file, width=ENDLESS, color_system=None, highlight=False).print(to_rich(cleaned))
+    Console(file=file, width=ENDLESS, color_system=None, highlight=False).print(to_rich(table))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def to_markdown(table: Table) -> str:
+    """The table as Markdown, without its title."""
+    lines = [[escape_markdown(column.header) for column in table.columns]]
+    lines.append([{"left": ":---", "right": "---:"}[column.align] for column in table.columns])
+    for row in table.rows:  # groups need no gap here
+        first, *rest = (escape_markdown(entry.full) for entry in row.entries)
+        lines.append([f"**{first}**" if row.strong else first, *rest])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that means nothing to Markdown; brackets are intervals, and are escaped only where they would make a link or an image."""
+    for sign in ("\\", "|", "*", "_", "<", "`", "&", "~"):
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("](", "]\\(").replace("]:", "]\\:")
 
 
 def to_html(table: Table) -> str:

@@ -84,7 +84,9 @@ def plot(
 
             _, ax = pyplot.subplots(figsize=(5.5, 3.4), layout="constrained")
         if kind == "ranks":
-            draw_ranks(ax, rankings[min(rankings, key=budget_size) if budget is None else budget])
+            shown = min(rankings, key=budget_size) if budget is None else budget
+            draw_ranks(ax, rankings[shown])
+            ax.set_title(f"{printable(model)}, budget {shown}")
             return ax
         (draw_cost if kind == "accuracy-cost" else draw_retention)(ax, cells)
         ax.set_title(printable(model))
@@ -151,9 +153,13 @@ def draw_ranks(axes: Axes, ranking: Ranking) -> None:
     """Draw the ranks that the verdicts leave open at one budget, the best strategy on top."""
     for at, name in enumerate(ranking.strategies):
         low, high = ranking.ranks(name)
-        axes.plot([low, high], [at, at], color=COLOURS[0], lw=4, solid_capstyle="round", alpha=0.8)
+        axes.plot(
+            [low, high], [at, at], color=COLOURS[0], lw=4, marker="o", ms=4, mew=0
+        )  # a dot where the rank is certain
     axes.set_yticks(range(len(ranking.strategies)), [printable(name)[:20] for name in ranking.strategies], fontsize=6)
     axes.invert_yaxis()
+    axes.set_xlim(0.5, len(ranking.strategies) + 0.5)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(title=f"budget {ranking.budget}", xlabel="rank, simultaneous 95 %")
 
 

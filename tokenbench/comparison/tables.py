@@ -6,7 +6,7 @@ Columns are shown where there is room for them (``Column.room``), in this order 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +24,23 @@ from tokenbench.comparison.wording import (
     range_of,
     verdict_text,
 )
-from tokenbench.contract.cells import VANILLA
+from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.tables import Column, Entry, Room, Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tokenbench.comparison import Comparison
 
 __all__ = [
     "MARK",
     "SKILL",
     "cells_table",
+    "main_tables",
     "main_title",
     "models_table",
     "pairs_table",
+    "scores_table",
     "share_of",
     "tasks_table",
     "verdict_entry",
@@ -66,6 +70,12 @@ class _CellRecord:
     @property
     def name(self) -> str:
         return str(self.cell["strategy"])
+
+
+def main_tables(comparison: Comparison) -> list[Table]:
+    """The main table of every model, under its name."""
+    tables = [(model, cells_table(comparison, model).fit(Room.TERMINAL)) for model in comparison.models]
+    return [replace(table, title=f"{model}: {table.title}") for model, table in tables]
 
 
 def cells_table(comparison: Comparison, model: str, title: str = "") -> Table:
@@ -191,6 +201,23 @@ def models_table(comparison: Comparison) -> Table:
         ],
         dict.fromkeys(zip(map(str, cells["strategy"]), map(str, cells["budget"]), strict=True)),
     )
+
+
+def scores_table(scores: pd.DataFrame) -> Table:
+    """The mean scores of a run without intervals or verdicts (see ``Run.scores``)."""
+    return Table.of(
+        "Mean scores, a glance that is no look at the verdicts",
+        [
+            *(Column(name, partial(_named, name), key=True) for name in (*CELL, "task")),
+            Column("score %", lambda row: Entry.number(percent(row["score"]), row["score"])),
+            Column("samples", lambda row: Entry(f"{row['samples']:,}", row["samples"])),
+        ],
+        scores.to_dict("records"),
+    )
+
+
+def _named(column: str, row: Record) -> str:
+    return str(row[column])
 
 
 def share_of(value: float) -> Entry:
