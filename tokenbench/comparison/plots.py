@@ -153,12 +153,17 @@ def draw_ranks(axes: Axes, ranking: Ranking) -> None:
     """Draw the ranks that the verdicts leave open at one budget, the best strategy on top."""
     for at, name in enumerate(ranking.strategies):
         low, high = ranking.ranks(name)
-        axes.plot(
-            [low, high], [at, at], color=COLOURS[0], lw=4, marker="o", ms=4, mew=0
-        )  # a dot where the rank is certain
+        style: dict[str, Any] = {
+            "color": COLOURS[0],
+            "lw": 4,
+            "solid_capstyle": "round",
+            "marker": "o",
+            "ms": 4,
+            "mew": 0,
+        }
+        axes.plot([low, high], [at, at], **style)  # a dot where the rank is certain: a line without length is not drawn
     axes.set_yticks(range(len(ranking.strategies)), [printable(name)[:20] for name in ranking.strategies], fontsize=6)
-    axes.invert_yaxis()
-    axes.set_xlim(0.5, len(ranking.strategies) + 0.5)
+    axes.set(xlim=(0.5, len(ranking.strategies) + 0.5), ylim=(len(ranking.strategies) - 0.5, -0.5))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(title=f"budget {ranking.budget}", xlabel="rank, simultaneous 95 %")
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from tokenbench.comparison import MEAN
-from tokenbench.comparison.kept import agreement
 from tokenbench.comparison.ranking import Ranking
 from tokenbench.comparison.tables import verdict_entry
 from tokenbench.comparison.wording import interval, number, p_value, percent
 from tokenbench.statistics.ranks import ENOUGH_TASKS, Ranks, rank_test
 from tokenbench.tables import Column, Entry, Table
+from tokenbench_reports.html.kept import agreement
 from tokenbench_reports.html.maps import BiasMap
 
 
