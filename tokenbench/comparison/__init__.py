@@ -39,7 +39,7 @@ from tokenbench.statistics.spending import SPENDING, spend_all
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tokenbench.comparison.plots import Kind as PlotKind
+    from tokenbench.comparison.plots import PlotKind
 
 __all__ = ["ALPHA", "MEAN", "Comparison", "Looks", "compare"]
 

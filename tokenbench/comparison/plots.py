@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
-    "Kind",
+    "PlotKind",
     "cells_of",
     "draw_cost",
     "draw_ranks",
@@ -34,8 +34,8 @@ __all__ = [
     "shared_budgets",
 ]
 
-Kind = Literal["accuracy-cost", "retention", "ranks"]
-KINDS: tuple[Kind, ...] = ("accuracy-cost", "retention", "ranks")
+PlotKind = Literal["accuracy-cost", "retention", "ranks"]
+KINDS: tuple[PlotKind, ...] = ("accuracy-cost", "retention", "ranks")
 COLOURS = ("#0b66b8", "#c2410c", "#15803d", "#9d2f8f", "#8a6d00", "#0e7c86", "#b4234a", "#55606e")
 SHAPES = "os^Dv*P"
 STYLE: dict[Any, Any] = {
@@ -61,7 +61,7 @@ def plotting() -> Iterator[None]:
 
 
 def plot(
-    comparison: Comparison, kind: Kind, model: str | None = None, budget: str | None = None, ax: Axes | None = None
+    comparison: Comparison, kind: PlotKind, model: str | None = None, budget: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw one plot of a comparison; see ``Comparison.plot``."""
     if kind not in KINDS:

@@ -19,6 +19,7 @@ from tokenbench.store.frames import COMPARED, NAMES, chosen, counted, frame
 from tokenbench.store.left_out import sentences
 from tokenbench.store.manifest import Versioned
 from tokenbench.store.record_file import RECORD
+from tokenbench.store.shown import describe_run, run_html
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
@@ -63,6 +64,12 @@ class Run:
         `questions` reads no folder that only the run names, for it may come from others.
         """
         return cls(Path(folder), known, definitions, data)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {describe_run(self)}>"
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
