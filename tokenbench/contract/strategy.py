@@ -241,11 +241,8 @@ class Merger(BaseModel):
 
     def apply(self, selection: Selection, view: View) -> Selection:
         """Return the selection with what it drops merged in. Sizes are carried to the sample's later stages."""
-        import torch
-
         states = view.hidden[view.stage.layer]
-        sizes = view.memo.get("sizes")
-        sizes = torch.ones(view.n, device=states.device) if sizes is None else sizes
+        sizes = view.memo["sizes"] if "sizes" in view.memo else states[:, 0].float().new_ones(view.n)
         values, view.memo["sizes"] = self.merge(states, sizes, selection.keep)
         return replace(selection, values=values)
 
