@@ -73,3 +73,4 @@ def test_every_kind_has_words_and_a_tone():
         assert "{" not in verdict.text
         assert ("1.5" in verdict.text) == ("margin" in kind.value)
         assert verdict.tone in ("good", "bad", "neutral")
+        assert verdict.symbol in {"good": "▲✓", "bad": "▼", "neutral": "·?"}[verdict.tone]
