@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenbench.commands.options import absolute, flat, named_data, whole_numbers
 from tokenbench.commands.output import say
+from tokenbench.contract.cells import FLOORS, VANILLA
 from tokenbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     from tokenbench.contract.budget import Budget
     from tokenbench.registry.names import parse_strategy
     from tokenbench.registry.suites import resolve_suite
-    from tokenbench.runner.spec import FLOORS, VANILLA, Spec
+    from tokenbench.runner.spec import Spec
 
     if not options["until"] and (options["looks"] or options["spending"]):
         raise UsageError(f"--{'looks' if options['looks'] else 'spending'} goes with --until decided")

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate", "failed", "parse_gate"]
 
-VANILLA = "vanilla"
 FORM = "write LEFT<RIGHT@BUDGET, as in clse<fastv@1/9"
 
 

@@ -9,16 +9,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.errors import SamplesError
 from tokenbench.statistics import TaskSums, averaging, cluster_sums
 from tokenbench.statistics.clusters import Floats, Ints
 from tokenbench.statistics.signs import Keys
 
-VANILLA = "vanilla"
 TOGETHER = "all models together"
 COST = ["kept", "visual_tokens", "realised_tokens", "flops", "cache_bytes", "evidence_recall"]
 _COLUMN = ["strategy", "budget", "seed"]
-_NAMES = ["model", "strategy", "budget", "task", "sample", "cluster"]
+_NAMES = [*CELL, "task", "sample", "cluster"]
 
 Fill = Literal["wrong", "as vanilla"]
 """What a missing answer may be taken for: the two ends of what it can have been."""

@@ -9,16 +9,15 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import VANILLA
 
 if TYPE_CHECKING:
     from tokenbench.registry.names import NamedStrategy
     from tokenbench.registry.plugins import Registry
 
 
-__all__ = ["FLOORS", "VANILLA", "Arm", "Spec", "arms"]
+__all__ = ["Arm", "Spec", "arms"]
 
-VANILLA = "vanilla"
-FLOORS = ("random", "downsample")
 SEEDS = {"sample": (0, 1, 2), "run": (0, 1, 2, 3, 4)}
 """Unless others are asked for. Where one draw may move all samples, the seeds are all that shows how much: three are too few."""
 NO_SEED = 0  # of what does not draw, whatever seeds the others have: it is the same cell when a run takes more seeds

@@ -37,11 +37,6 @@ class SignFlip:
         """Two-sided p."""
         return self.reach(self.statistic)
 
-    @property
-    def mid_p(self) -> float:
-        """Two-sided p with half the weight of the observed value."""
-        return (self.reach(self.statistic) + self.reach(self.statistic + 2 * TIE)) / 2
-
     def reach(self, statistic: float) -> float:
         """Probability of a statistic as large as this one."""
         at = int(np.searchsorted(self.values, statistic - TIE))

@@ -9,15 +9,17 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.cells import CELL, IDENTITY, VANILLA
 from tokenbench.errors import UsageError
-from tokenbench.runner.spec import VANILLA, Spec
+from tokenbench.runner.spec import Spec
 from tokenbench.store import files
 from tokenbench.store.directory import Store
 from tokenbench.store.foreign import conforming, read_json
-from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame
+from tokenbench.store.frames import COMPARED, NAMES, chosen, counted, frame
 from tokenbench.store.left_out import sentences
 from tokenbench.store.manifest import Versioned
 from tokenbench.store.record_file import RECORD
+from tokenbench.store.shown import describe_run, run_html
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
@@ -62,6 +64,12 @@ class Run:
         `questions` reads no folder that only the run names, for it may come from others.
         """
         return cls(Path(folder), known, definitions, data)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {describe_run(self)}>"
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -237,7 +245,7 @@ class Run:
 
         if not len(samples):
             return samples
-        task, arm = ["model", "task"], ["model", "strategy", "budget"]
+        task, arm = ["model", "task"], list(CELL)
         gone = {tuple(f[name] for name in task) for f in failures if f["strategy"] == VANILLA}
         lost = {tuple(f[name] for name in arm) for f in failures if tuple(f[name] for name in task) not in gone}
         for columns, names in ((task, gone), (arm, lost)):
@@ -287,7 +295,7 @@ class Run:
         Columns: model, strategy, budget, task, samples (how many), score (0 to 1).
         """
         units = self._by_unit(self._numbers())
-        cell = ["model", "strategy", "budget", "task"]
+        cell = [*CELL, "task"]
         means = (
             units.groupby([*cell, units["stratum"].astype(object).fillna("")], sort=False, observed=True)["score"]
             .mean()
