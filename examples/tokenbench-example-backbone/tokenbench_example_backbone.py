@@ -5,8 +5,8 @@ from __future__ import annotations
 import tokenbench
 import torch
 from tokenbench import Backbone, Grid, UsageError
-from tokenbench.backbone import Encoder, FrameLayout
-from tokenbench.cost import DecoderSize, EncoderSize, ModelSize
+from tokenbench.contract.backbone import Encoder, FrameLayout
+from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
 from torch.nn.functional import interpolate
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 

@@ -1,5 +1,5 @@
 import tokenbench
-from tokenbench.report import write_text
+from tokenbench.store.report_files import write_text
 
 
 class ExampleReport(tokenbench.Report):

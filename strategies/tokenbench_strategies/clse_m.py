@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from tokenbench import Keep, Selection, Stage, View
-from tokenbench.composition import merged
+from tokenbench.registry.composition import merged
 from tokenbench_strategies.clse import CLSE
 from tokenbench_strategies.merge import Matching
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import tokenbench
 from tests.docs.blocks import ROOT, blocks, commands, pages
 from tokenbench.cli import cli
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 
 STRATEGIES = "## Strategies"
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.tokenbench.test_run import call
 from tokenbench import UsageError
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import Registry, registry
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import Registry, registry
 
 GOOD = '''
 import tokenbench

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.budget import Budget
+from tokenbench.contract.budget import Budget
 from tokenbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tokenbench.budget import Budget
+from tokenbench.contract.budget import Budget
 from tokenbench.errors import SamplesError, UsageError
 from tokenbench.statistics import TaskSums, averaging, cluster_sums
 from tokenbench.statistics.clusters import Floats, Ints

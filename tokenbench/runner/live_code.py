@@ -12,7 +12,15 @@ from typing import Any
 __all__ = ["is_live", "live_hash"]
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
-UNSAID = ("__doc__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__", "__annotations__", "_abc_impl")
+UNSAID = (
+    "__doc__",
+    "__module__",
+    "__qualname__",
+    "__firstlineno__",
+    "__static_attributes__",
+    "__annotations__",
+    "_abc_impl",
+)
 MADE_BY_PYDANTIC = ("__pydantic_", "__private_attributes__", "__class_vars__", "model_")
 
 
@@ -28,7 +36,9 @@ def live_hash(cls: type, digits: int) -> str:
     attributes, and its fields with their defaults. Docstrings, comments and the places in a file leave it as it is; another version of
     Python may not.
     """
-    return hashlib.sha256("\n".join(_told(cls, cls.__module__, set())).encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+    return hashlib.sha256("\n".join(_told(cls, cls.__module__, set())).encode("utf-8", "surrogatepass")).hexdigest()[
+        :digits
+    ]
 
 
 def _told(value: Any, home: str, seen: set[int]) -> Iterator[str]:
@@ -111,7 +121,9 @@ def _names(code: CodeType) -> set[str]:
 
 def _code(code: CodeType, home: str, seen: set[int], doc: str | None = None) -> Iterator[str]:
     yield code.co_code.hex()
-    yield repr((code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_kwonlyargcount, code.co_flags))
+    yield repr(
+        (code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_kwonlyargcount, code.co_flags)
+    )
     for at, part in enumerate(code.co_consts):
         if not (at == 0 and doc is not None and part == doc):
             yield from _told(part, home, seen)

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
-from tokenbench.backbone import Backbone
-from tokenbench.budget import Budget
+from tokenbench.contract.backbone import Backbone
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.strategy import Strategy
+from tokenbench.contract.suite import Suite
+from tokenbench.cost.matching import Mode
 from tokenbench.errors import UsageError
-from tokenbench.matching import Mode
-from tokenbench.naming import NamedStrategy
-from tokenbench.strategy import Strategy
-from tokenbench.suite import Suite
+from tokenbench.registry.names import NamedStrategy
 
 __all__ = ["BUDGETS", "LARGEST_SEED", "Attention", "Dtype", "Request", "Spending"]
 
@@ -72,9 +72,9 @@ def _seeds(value: object) -> tuple[int, ...] | None:
 
 def _seed(value: object) -> int:
     number: Any = -1
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        number = int(value)
-    elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(LARGEST_SEED)):
+    if (isinstance(value, numbers.Integral) and not isinstance(value, bool)) or (
+        isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(LARGEST_SEED))
+    ):
         number = int(value)
     if not 0 <= number <= LARGEST_SEED:
         raise UsageError(f"seeds takes whole numbers up to {LARGEST_SEED}, not {str(value)[:30]}")

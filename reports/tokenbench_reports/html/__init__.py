@@ -11,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.kept import few, first_seed, on
-from tokenbench.report import Report, write_text
+from tokenbench.contract.report import Report
+from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.document import document, together
