@@ -77,7 +77,7 @@ def _seed(value: object) -> int:
     ):
         number = int(value)
     if not 0 <= number <= LARGEST_SEED:
-        raise UsageError(f"seeds takes whole numbers up to {LARGEST_SEED}, not {str(value)[:30]}")
+        raise UsageError(f"seeds: {value!r:.30} is not a whole number from 0 to {LARGEST_SEED}")
     return int(number)
 
 
@@ -159,6 +159,10 @@ class Request(BaseModel):
     data: Annotated[tuple[str, ...], PlainValidator(_folders)] = ()
     """`TASK=FOLDER` texts."""
     tasks_dir: Annotated[tuple[str, ...], PlainValidator(_tasks_dir)] = ()
+
+    def replaced_by(self, other: Request) -> Request:
+        """This request where the other one says nothing."""
+        return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
     @classmethod
     def of(cls, options: Mapping[str, object]) -> Request:
