@@ -25,7 +25,7 @@ from tokenbench.store.run import Run
 __all__ = ["run"]
 
 
-def run(
+def run(  # noqa: PLR0913 (an option each)
     strategies: str | Strategy | Iterable[str | Strategy],
     output: str | Path | None = None,
     *,

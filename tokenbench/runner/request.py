@@ -135,10 +135,10 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
 
-    strategies: Annotated[tuple[str | Strategy | NamedStrategy, ...], PlainValidator(_strategies)] = ()
     suite: Annotated[str | Suite, PlainValidator(_suite)] = "image"
     tasks: Annotated[tuple[str, ...], PlainValidator(lambda value: _names("tasks", value))] = ()
     """Names of tasks of the suite; empty for all."""
+    strategies: Annotated[tuple[str | Strategy | NamedStrategy, ...], PlainValidator(_strategies)] = ()
     budgets: Annotated[tuple[Budget, ...], PlainValidator(_budgets)] = _budgets(BUDGETS)
     models: Annotated[tuple[str | Backbone, ...] | None, PlainValidator(_models)] = None
     """None for the suite's own model."""

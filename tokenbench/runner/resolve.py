@@ -122,9 +122,7 @@ def resolve_written(
     """
     here = given.strategies if given else {}
     remembered = (unregistered or {}).get("strategies", {})
-    named = [
-        here.get(name) or _read_strategy(name, registry, remembered) for name in (*spec.strategies, *spec.floors)
-    ]
+    named = [here.get(name) or _read_strategy(name, registry, remembered) for name in (*spec.strategies, *spec.floors)]
     arms = _arms(named, [Budget.parse(text) for text in spec.budgets], spec.seeds, registry)
     own = {**(given.unregistered if given else {})}
     if given and _asks(given.spec) == _asks(spec):
@@ -219,7 +217,9 @@ def _check_own_suite(suite: Suite, registry: Registry) -> None:
     if suite.name in registry.names("suites"):
         registered = {task.name: type(task) for task in suite_alone(suite.name, registry).tasks}
         if any(registered.get(task.name) is not type(task) for task in suite.tasks):
-            raise UsageError(f"suite: an object is called '{suite.name}', as a registered suite with other tasks is", "rename it")
+            raise UsageError(
+                f"suite: an object is called '{suite.name}', as a registered suite with other tasks is", "rename it"
+            )
 
 
 def _asks(spec: Spec) -> tuple[Any, ...]:
