@@ -55,8 +55,8 @@ def _budgets(value: object) -> tuple[Budget, ...]:
 
 
 def _budget(value: object) -> Budget:
-    if isinstance(value, float) and len(repr(value)) > len("0.123456789"):
-        raise UsageError(f"budgets: {value!r} has too many digits", 'write a share as a text, "1/3", or as 0.333')
+    if isinstance(value, float) and len(str(value)) > len("0.123456789"):
+        raise UsageError(f"budgets: {value} has too many digits", 'write a share as a text, "1/3", or as 0.333')
     try:
         budget = Budget.parse(value if isinstance(value, (str, float)) else str(value))
     except UsageError as error:
