@@ -12,7 +12,7 @@ import pytest
 import tokenbench
 
 ROOT = Path(__file__).parents[1]
-PLUGINS = ("strategies", "backbones", "suites", "reports")
+PLUGINS = ("strategies", "backbones", "suites", "reports", "tools")
 
 
 def imported(folder: Path) -> set[str]:

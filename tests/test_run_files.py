@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LOOKED_AT = [*(ROOT / "tokenbench").rglob("*.py"), *(ROOT / "reports").rglob("*.py")]
+LOOKED_AT = [path for folder in ("tokenbench", "reports", "tools") for path in (ROOT / folder).rglob("*.py")]
 MODULES = ("os", "shutil", "tempfile", "io")
 OF_MODULES = {
     "open", "fdopen", "replace", "rename", "renames", "unlink", "remove", "removedirs", "mkdir", "makedirs", "rmdir", "listdir", "scandir",
@@ -68,7 +68,7 @@ INSIDE = {
     "tokenbench/store/record_file.py": {"ParquetFile", "read_metadata"},  # of bytes
     "tools/tokenbench_tools/judge/rated.py": {"to_parquet"},  # to bytes
     "tools/tokenbench_tools/executors/slurm.py": {"mkdtemp"},  # in a folder that the door made
-    "tokenbench/contract/report.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link
+    "tokenbench/store/report_files.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link
     "reports/tokenbench_reports/figures.py": {"savefig"},  # to bytes
     "reports/tokenbench_reports/mlflow_runs.py": {"is_file", "rglob", "rmtree"},  # in a folder that this process made
     "reports/tokenbench_reports/wandb_run.py": {"is_file", "rglob"},  # in a folder that this process made
@@ -103,7 +103,7 @@ def opening(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def test_files_of_a_run_are_opened_behind_the_door() -> None:
-    """What is found is opened with tokenbench.store.files (or tokenbench.contract.report); or it is said above what other file it is."""
+    """What is found is opened with tokenbench.store.files (or tokenbench.store.report_files); or it is said above what other file it is."""
     strange, needless = [], []
     for path in LOOKED_AT:
         name = path.relative_to(ROOT).as_posix()

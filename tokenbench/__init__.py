@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokenbench.api.pruned import pruned
     from tokenbench.api.run import run
-    from tokenbench.contract.backbone import Backbone
+    from tokenbench.contract.backbone import Backbone, Encoder, FrameLayout
     from tokenbench.contract.budget import Budget
     from tokenbench.contract.executor import Executor
     from tokenbench.contract.hookspecs import Register, hookimpl
     from tokenbench.contract.lattice import Grid
     from tokenbench.contract.report import Report
+    from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
     from tokenbench.contract.strategy import Attn, Keep, Merger, Selection, Signal, Stage, Strategy, View
     from tokenbench.contract.suite import Box, Sample, Suite, SuiteRequest, Task, Video
     from tokenbench.errors import MachineError, TokenBenchError, UsageError
+    from tokenbench.store.report_files import write_text
     from tokenbench.store.run import Run
 
 __version__ = "0.2.0"
@@ -29,11 +31,16 @@ _HOME = {
     "Backbone": "contract.backbone",
     "Box": "contract.suite",
     "Budget": "contract.budget",
+    "DecoderSize": "contract.sizes",
+    "Encoder": "contract.backbone",
+    "EncoderSize": "contract.sizes",
     "Executor": "contract.executor",
+    "FrameLayout": "contract.backbone",
     "Grid": "contract.lattice",
     "Keep": "contract.strategy",
     "MachineError": "errors",
     "Merger": "contract.strategy",
+    "ModelSize": "contract.sizes",
     "Register": "contract.hookspecs",
     "Report": "contract.report",
     "Run": "store.run",
@@ -52,6 +59,7 @@ _HOME = {
     "hookimpl": "contract.hookspecs",
     "pruned": "api.pruned",
     "run": "api.run",
+    "write_text": "store.report_files",
 }
 
 __all__ = [
@@ -59,11 +67,16 @@ __all__ = [
     "Backbone",
     "Box",
     "Budget",
+    "DecoderSize",
+    "Encoder",
+    "EncoderSize",
     "Executor",
+    "FrameLayout",
     "Grid",
     "Keep",
     "MachineError",
     "Merger",
+    "ModelSize",
     "Register",
     "Report",
     "Run",
@@ -82,6 +95,7 @@ __all__ = [
     "hookimpl",
     "pruned",
     "run",
+    "write_text",
 ]
 
 

@@ -7,7 +7,7 @@ and gives every candidate a score (`score`). It never sees the model, the batch 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_origin
 
@@ -238,6 +238,13 @@ class Merger(BaseModel):
     def merge(self, states: Tensor, sizes: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         """States [n, C] of the candidates, sizes [n] (how many tokens each stands for) and keep [k]: to [k, C] and [k]."""
         raise NotImplementedError(f"{type(self).__name__} has no merge()")
+
+    def apply(self, selection: Selection, view: View) -> Selection:
+        """Return the selection with what it drops merged in. Sizes are carried to the sample's later stages."""
+        states = view.hidden[view.stage.layer]
+        sizes = view.memo["sizes"] if "sizes" in view.memo else states[:, 0].float().new_ones(view.n)
+        values, view.memo["sizes"] = self.merge(states, sizes, selection.keep)
+        return replace(selection, values=values)
 
 
 def top(score: Tensor, k: int) -> Tensor:

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-import torch
 from pydantic import BaseModel
 
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.strategy import Keep, Merger, Selection, Stage, Strategy, View
 from tokenbench.errors import UsageError
 
-__all__ = ["Composed", "compose", "merged"]
+__all__ = ["Composed", "compose"]
 
 
 class Composed(Strategy):
@@ -61,7 +60,7 @@ class Composed(Strategy):
 
     def select(self, view: View) -> Selection:
         selection = self.scorer.select(view)
-        return selection if self.merger is None else merged(selection, view, self.merger)
+        return selection if self.merger is None else self.merger.apply(selection, view)
 
 
 def compose(name: str, scorer: Strategy, schedule_of: Strategy | None, merger: Merger | None) -> Strategy:
@@ -76,11 +75,3 @@ def compose(name: str, scorer: Strategy, schedule_of: Strategy | None, merger: M
     if merger is not None and scorer.merges:
         raise UsageError(f"'{name}': {type(scorer).__name__} already merges: a merger needs tokens that are dropped")
     return Composed(scorer=scorer, schedule_of=schedule_of or scorer, merger=merger)
-
-
-def merged(selection: Selection, view: View, merger: Merger) -> Selection:
-    """The selection with what it drops merged in; sizes are carried to the sample's later stages."""
-    states = view.hidden[view.stage.layer]
-    sizes = view.memo.get("sizes", torch.ones(view.n, device=states.device))
-    values, view.memo["sizes"] = merger.merge(states, sizes, selection.keep)
-    return replace(selection, values=values)
