@@ -354,7 +354,7 @@ def test_a_suite_may_be_an_object(tmp_path: Path, asked: Counter[Any]) -> None:
 def notebook(text: str) -> Iterator[Any]:
     """The class Mine of a notebook's cell: it is in no file."""
     module = {"__name__": "__main__", "Strategy": Strategy, "Selection": Selection, "torch": torch}
-    exec(compile(textwrap.dedent(text), "<cell>", "exec"), module)
+    exec(compile(textwrap.dedent(text), "<cell>", "exec", dont_inherit=True), module)
     yield module["Mine"]
 
 
