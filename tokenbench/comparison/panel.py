@@ -50,6 +50,13 @@ class TaskScores(NamedTuple):
     weights: Floats
 
     @property
+    def grouped(self) -> tuple[Ints, Ints, Ints]:
+        """The clusters' codes, an order that brings the samples of each together, and where each begins in it."""
+        order = np.argsort(self.codes, kind="stable")
+        codes, starts = np.unique(self.codes[order], return_index=True)
+        return codes, order, starts
+
+    @property
     def sums(self) -> TaskSums:
         """Weighted scores by cluster. Strata are taken as drawn with the images, which is a little too careful."""
         index, local = np.unique(self.codes, return_inverse=True)
@@ -82,6 +89,11 @@ class Panel:
     shared: Floats
     missing: dict[str, dict[int, int]] = field(default_factory=dict)
     models: int = 1
+
+    @cached_property
+    def places(self) -> dict[Cell, int]:
+        """Positions of the cells."""
+        return {cell: at for at, cell in enumerate(self.cells)}
 
     @cached_property
     def averages(self) -> list[Floats]:
