@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.testing.oracles import Prompt
 
 BACKBONES = [name for name in registry().names("backbones") if registry().get("backbones", name).source is None]
