@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import ClassVar, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -18,7 +18,6 @@ from tokenbench_reports.table import Table
 
 READABLE = 100
 """Prose is not set wider than this, however wide the tables are."""
-ENDLESS = 10_000
 
 
 class TerminalReport(Report):
@@ -124,5 +123,7 @@ def _tone(cell: str) -> str:
 
 
 def _width(table: Table) -> int:
-    console = Console(width=ENDLESS)
-    return Measurement.get(console, console.options, _wide(table)).maximum
+    """Columns of the terminal that the table as `_wide` lays it out takes: rich's own measure takes longer than all else."""
+    columns = zip(table.headers, *filter(None, table.rows), strict=True)
+    between = 3 * len(table.headers) - 1  # a sign and its padding on either side of it; none of that at the edges
+    return sum(max(map(cell_len, column)) for column in columns) + between

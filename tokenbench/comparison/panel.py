@@ -118,6 +118,11 @@ class Panel:
         return replace(self, tasks=tasks, clusters=clusters)
 
     @cached_property
+    def costs(self) -> dict[tuple[str, str, str], dict[str, float]]:
+        """The rows of ``cost``."""
+        return self.cost.to_dict("index")  # type: ignore[return-value]
+
+    @cached_property
     def _tokens(self) -> dict[tuple[str, ...], float]:
         single = self.cost["realised_tokens"]
         mean = single.groupby(level=[0, 1]).mean()

@@ -52,7 +52,7 @@ def _task_retention(measures: Measures, settings: Settings) -> list[list[Limits]
 
 def _task_row(measures: Measures, at: int, position: int, ratio: Limits) -> Row:
     task = measures.tasks[position]
-    cost: Any = measures.panel.cost.loc[(*measures.panel.cells[at], task.name), :]
+    cost = measures.panel.costs[(*measures.panel.cells[at], task.name)]
     return {
         **_identity(measures, at, task.name),
         **{"n": task.samples, "clusters": task.images, "deff": float(task.deff[at])},

@@ -143,7 +143,8 @@ def _typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
         if name not in LATER and table[name].null_count:
             raise ValueError(f"column {name} has gaps")
         fields.append(field.with_type(own) if pa.types.is_dictionary(own) else field)
-    return table.select([field.name for field in fields]).cast(pa.schema(fields))
+    typed, wanted = table.select([field.name for field in fields]), pa.schema(fields)
+    return typed if typed.schema.equals(wanted) else typed.cast(wanted)
 
 
 def _checked(batch: Sequence[tuple[Path, pa.Table]]) -> Iterator[pa.Table]:

@@ -57,12 +57,16 @@ def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
     found = {}
     for (strategy, budget), rows in known.groupby(["strategy", "budget"], sort=False):
         kept, shown = np.zeros((2, height, width))
+        by_lattice: dict[tuple[int, ...], list[np.ndarray]] = {}
         for ordinals, lattice in zip(rows["kept"], rows["lattice"], strict=True):
-            y, x, there = _places(tuple(map(int, lattice)), height, width)
-            alive = np.zeros(len(y), dtype=bool)
-            alive[np.asarray(ordinals, dtype=np.int64)[np.asarray(ordinals) < len(y)]] = True
-            np.add.at(shown, (y[there], x[there]), 1)
-            np.add.at(kept, (y[there & alive], x[there & alive]), 1)
+            by_lattice.setdefault(tuple(map(int, lattice)), []).append(np.asarray(ordinals, dtype=np.int64))
+        for lattice, several in by_lattice.items():
+            y, x, there = _places(lattice, height, width)
+            alive = np.zeros((len(several), len(y)), dtype=bool)
+            for row, ordinals in zip(alive, several, strict=True):
+                row[ordinals[ordinals < len(y)]] = True
+            np.add.at(shown, (y[there], x[there]), len(several))
+            np.add.at(kept, (y[there], x[there]), alive.sum(axis=0)[there])
         found[str(strategy), str(budget)] = kept / np.maximum(shown, 1)
     return found
 
