@@ -235,15 +235,17 @@ def _tasks(comparison: Comparison, model: str) -> Table:
     summary = comparison.summary
     cells = summary[(summary["model"] == model) & (summary["task"] != MEAN)]
     tasks = list(dict.fromkeys(cells["task"]))
+    found = {(cell["budget"], cell["strategy"], cell["task"]): cell for cell in cells.to_dict("records")}
+    by_budget: dict[Hashable, dict[Hashable, None]] = {}
+    for budget, strategy, _ in found:
+        by_budget.setdefault(budget, {})[strategy] = None
     rows: list[list[str]] = []
-    for budget in dict.fromkeys(cells["budget"]):
+    for budget, strategies in by_budget.items():
         rows += [[]] if rows else []
-        here = cells[cells["budget"] == budget]
-        for strategy in dict.fromkeys(here["strategy"]):
-            scores = here[here["strategy"] == strategy].set_index("task")
-            own = (scores.loc[task] for task in tasks)
-            found = (interval(cell["score"], cell["score_low"], cell["score_high"]) for cell in own)
-            rows.append([str(strategy), str(budget), *found])
+        for strategy in strategies:
+            own = (found[budget, strategy, task] for task in tasks)
+            scores = (interval(cell["score"], cell["score_low"], cell["score_high"]) for cell in own)
+            rows.append([str(strategy), str(budget), *scores])
     return Table("Score % by task [95 % interval]", ["strategy", "budget", *tasks], rows, 2)
 
 
