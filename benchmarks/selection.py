@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
 from tokenbench.api.pruned import attached
+from tokenbench.contract.cells import VANILLA
 from tokenbench.engine import Plan, RowTrace, SelectionTimer
 from tokenbench.errors import InfeasibleError
 from tokenbench.models.source import configuration
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     layer.measure()
     print("| strategy | budget | selection, ms | of its prefill, % | of vanilla's prefill, % |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for way in ways_of([name for name in names if name != "vanilla"], args.budgets.split(","), known):
+    for way in ways_of([name for name in names if name != VANILLA], args.budgets.split(","), known):
         plan = plan_of(way, DEPTH, known)
         try:
             passes = [selected(backbone, model, plan, inputs) for _ in range(args.passes)]

@@ -25,9 +25,9 @@ from tokenbench.engine import EncoderRequests, Plan, Pruner, RowTrace
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import registry
-from tokenbench.registry.suites import resolve_suite
 from tokenbench.runner.passes import Asked, outcomes
-from tokenbench.runner.spec import Spec, arms
+from tokenbench.runner.request import Request
+from tokenbench.runner.resolve import resolve
 
 STRATEGIES = "clse,fastv,priortr,divprune,random,downsample"
 Answers = dict[int, list[str]]
@@ -40,16 +40,13 @@ class Sweep:
     def __init__(self, strategies: str, budgets: str, limit: int, size: int) -> None:
         known = registry()
         self.model = Model("toy-llava", locate("toy-llava", known))
-        spec = Spec(
-            "image", (), ("toy-llava",), tuple(strategies.split(",")), (), tuple(budgets.split(",")), (0,), limit, size,
-            "cpu", "float32", "sdpa",
-        )  # fmt: skip
+        options = {"strategies": strategies, "budgets": budgets, "seeds": 0, "floors": False, "device": "cpu"}
+        run = resolve(Request.of({**options, "limit": limit, "batch_size": size}), known)
         self.plans = [
             Plan.make(arm.named.strategy, arm.budget, self.model.depth, arm.seed, name=arm.named.name)
-            for arm in arms(spec, known)
+            for arm in run.arms
         ]
-        _, tasks = resolve_suite("image", (), known)
-        questions = [(task, sample) for task in tasks for sample in first(task, limit)]
+        questions = [(task, sample) for task in run.tasks for sample in first(task, limit)]
         questions.sort(key=lambda question: question[1].cluster)
         self.batches = [questions[at : at + size] for at in range(0, len(questions), size)]
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tokenbench.contract.budget import Budget, count
+from tokenbench.contract.cells import VANILLA
 from tokenbench.cost.matching import match
 from tokenbench.cost.realised import realised_bytes, realised_flops
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.models.source import configuration
 from tokenbench.registry.names import parse_strategy
-from tokenbench.runner.spec import VANILLA
+from tokenbench.tables import Column, Table, text_table
 
 if TYPE_CHECKING:
     from tokenbench.contract.lattice import Grid
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["BYTES", "CostTable", "Prompt", "Row", "costs"]
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-TITLES = ("strategy", "budget", "visual tokens x layers", "mean", "TFLOPs", "%", "KV MiB", "%")
-LEFT = 3  # columns of text
 BOUND = "≤: at most; the strategy may keep, encode or run again fewer tokens than its schedule says."
 LATENCY = "FLOPs are not latency: a method with fewer FLOPs can be the slower one."
 
@@ -74,23 +73,27 @@ class Row:
         """Mean of `tokens_per_layer`."""
         return sum(self.tokens_per_layer) / len(self.tokens_per_layer)
 
-    def cells(self) -> tuple[str, ...]:
-        """As a line of the table."""
+    @property
+    def layers(self) -> str:
+        """How many tokens run through how many layers, as in ``576x2 192x30``."""
         runs = [(tokens, len(list(same))) for tokens, same in groupby(self.tokens_per_layer)]
-        return (
-            self.strategy,
-            self.budget,
-            " ".join(f"{tokens}x{layers}" for tokens, layers in runs),
-            f"{self.mean_tokens:.1f}",
-            f"{'≤ ' if self.upper_bound else ''}{self.flops / 1e12:.3f}",
-            f"{self.flops_percent:.1f}",
-            f"{self.kv_bytes / 2**20:.1f}",
-            f"{self.kv_percent:.1f}",
-        )
+        return " ".join(f"{tokens}x{layers}" for tokens, layers in runs)
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
         return asdict(self) | {"mean_tokens": self.mean_tokens}
+
+
+COLUMNS: tuple[Column[Row], ...] = (
+    Column("strategy", lambda row: row.strategy, key=True),
+    Column("budget", lambda row: row.budget, key=True),
+    Column("visual tokens x layers", lambda row: row.layers, left=True),
+    Column("mean", lambda row: f"{row.mean_tokens:.1f}"),
+    Column("TFLOPs", lambda row: f"{'≤ ' if row.upper_bound else ''}{row.flops / 1e12:.3f}"),
+    Column("%", lambda row: f"{row.flops_percent:.1f}"),
+    Column("KV MiB", lambda row: f"{row.kv_bytes / 2**20:.1f}"),
+    Column("%", lambda row: f"{row.kv_percent:.1f}"),
+)
 
 
 @dataclass(frozen=True)
@@ -126,17 +129,9 @@ class CostTable:
 
     def __str__(self) -> str:
         """For the terminal, with what it rests on."""
-        lines = [TITLES, *(row.cells() for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = [
-            "  ".join(
-                text.ljust(w) if i < LEFT else text.rjust(w)
-                for i, (text, w) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in lines
-        ]
+        table = text_table(Table.of("", COLUMNS, self.rows))
         bound = [BOUND] if any(row.upper_bound for row in self.rows) else []
-        return "\n".join([*table, *self.infeasible, "", self.assumptions, *bound, LATENCY])
+        return "\n".join([table, *self.infeasible, "", self.assumptions, *bound, LATENCY])
 
 
 def costs(

@@ -55,6 +55,10 @@ class Plan:
         _ = plan.typical
         return plan
 
+    def __str__(self) -> str:
+        """What prunes at which budget."""
+        return f"{self.name or type(self.strategy).__name__} at budget {self.budget}"
+
     def of(self, key: str) -> Plan:
         """The same plan for another sample."""
         return replace(self, key=key)

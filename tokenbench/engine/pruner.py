@@ -73,6 +73,14 @@ class Pruner:
         if kinds != {"full_attention"}:
             raise UsageError(f"pruning needs full attention in every decoder layer; this model has {sorted(kinds)}")
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.decoder).__name__} {self.description})"
+
+    @property
+    def description(self) -> str:
+        """What prunes the model at which budget."""
+        return f"pruned by {', '.join(dict.fromkeys(map(str, self.plans)))}"
+
     @property
     def depth(self) -> int:
         """Decoder layers."""

@@ -13,6 +13,7 @@ from loguru import logger
 from PIL import Image
 
 from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Sample, Video
 from tokenbench.engine import EncoderRequests, Plan
 from tokenbench.errors import UsageError, unknown
@@ -21,7 +22,6 @@ from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
-from tokenbench.runner.spec import VANILLA
 from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, opened
 from tokenbench_suites.lmms.exit import tell_the_shell
 from tokenbench_suites.lmms.library import content, cut
@@ -43,7 +43,7 @@ class TokenBench(lmms):  # type: ignore[misc]
     def __init__(
         self,
         backbone: str = "",
-        strategy: str = "vanilla",
+        strategy: str = VANILLA,
         budget: Any = "1/3",
         seed: int = 0,
         batch_size: Any = 1,
