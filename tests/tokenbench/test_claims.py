@@ -261,5 +261,9 @@ def test_the_command_lists_filters_and_audits():
     audited = run(cli, ["claims", "--audit"]).output
     assert "\n4 inconsistencies within one source:\n" in audited
     assert "\n10 rows on which two sources differ by more than 5 points" in audited
-    assert audited.index("the printed mean is 84.8") < audited.index("two sources differ") < audited.index("retention differs")
+    assert (
+        audited.index("the printed mean is 84.8")
+        < audited.index("two sources differ")
+        < audited.index("retention differs")
+    )
     assert "did you mean tome" in str(run(cli, ["claims", "--methods", "tomee"]).exception)

@@ -185,7 +185,7 @@ def test_without_a_second_vanilla_there_is_no_a_a_check(joined):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"model": "other"}, "share no sample"), ({"target": "q"}, "not the same")]
+    ("change", "message"), [({"model": "other"}, "share no samples"), ({"target": "q"}, "different content")]
 )
 def test_runs_that_cannot_be_paired_are_refused(joined, change, message):
     a = rows({"clse": 0.0})

@@ -97,7 +97,7 @@ def test_any_number_of_tokens_is_an_image_of_qwen() -> None:
 
 @pytest.mark.parametrize("model", ["llava-1.5-7b", "internvl2.5-8b", "video-llava-7b"])
 def test_tokens_that_fill_no_lattice_are_refused(model: str) -> None:
-    with pytest.raises(UsageError, match="but a prompt holds 500"):
+    with pytest.raises(UsageError, match="but the prompt has 500"):
         priced(model, ["fastv"], visual_tokens=500)
 
 
@@ -144,7 +144,7 @@ def test_nothing_is_encoded_for_a_decoder_that_sees_no_image(tmp_path: Path) -> 
 def test_a_backbone_that_says_no_sizes_is_named(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin.py"
     plugin.write_text(PLUGIN)
-    with pytest.raises(UsageError, match=r"the cost of model 'odd' is not known: Odd has no default_grids\(\)"):
+    with pytest.raises(UsageError, match=r"the cost of model 'odd' cannot be computed: Odd has no default_grids\(\)"):
         costs("odd", ["some"], ["1/3"], Registry([str(plugin)]))
 
 

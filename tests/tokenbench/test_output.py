@@ -158,7 +158,7 @@ def raised_while_handling(first: BaseException, second: Exception) -> Exception:
         (PermissionError(13, "Permission denied", b"a"), "a: Permission denied"),
         (raised_while_handling(OSError(28, "full"), AttributeError("pos")), "full"),
         (raised_while_handling(OSError(5, "bad disk", "x"), ValueError("closed file")), "x: bad disk"),
-        (raised_while_handling(MemoryError(), ValueError("x")), "this machine has too little memory for it"),
+        (raised_while_handling(MemoryError(), ValueError("x")), "this machine does not have enough memory for this"),
         (raised_while_handling(FileNotFoundError(2, "no such file"), KeyError("x")), None),
         (OSError("what a library says"), None),
         (KeyError("x"), None),

@@ -177,7 +177,7 @@ def test_numbers_of_other_libraries_are_numbers() -> None:
         ({"seeds": [True]}, "seeds: True is not"),
         ({"seeds": 0.5}, "seeds: 0.5 is not"),
         ({"seeds": []}, "seeds is empty"),
-        ({"strategies": []}, "no strategy named"),
+        ({"strategies": []}, "no strategy is given"),
         ({"strategies": ["fastw"]}, "unknown strategy 'fastw': did you mean fastv"),
         ({"strategies": [FastV]}, "strategies: FastV is a class"),
         ({"strategies": [("fastv", {"layer": 3})]}, "strategies: tuple .* is neither a name nor"),
@@ -273,7 +273,9 @@ def test_without_the_object_a_run_says_what_it_needs(tmp_path: Path, capsys: pyt
     assert f"'Mine:layer=2' is an object of the class {__name__}.Mine, which no plug-in registers" in line
     assert "give it to tokenbench.run again" in line
     assert call("status", str(folder), "--thorough") == 0
-    assert "is not known: the run's strategy 'Mine:layer=2' is an object" in capsys.readouterr().out
+    assert (
+        "cannot tell whether cells are stale: the run's strategy 'Mine:layer=2' is an object" in capsys.readouterr().out
+    )
     with pytest.raises(UsageError, match="Mine:layer=2"):
         tokenbench.run("clse", folder, **FEW)
     assert (folder / "run.json").read_bytes() == before

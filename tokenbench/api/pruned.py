@@ -97,8 +97,8 @@ def _refusing_labels(model: Any, pruner: Pruner) -> Callable[[], None]:
     def loss(*args: Any, **kwargs: Any) -> Any:
         if pruner.shorter:
             raise UsageError(
-                "labels do not fit a pruned prompt: it has fewer tokens than they have columns",
-                "run the prompt without its answer, then the answer on the KV cache, and take the loss of these logits",
+                "labels cannot be used with a pruned prompt, which has fewer tokens than the labels",
+                "run the prompt without its answer, then the answer on the KV cache, and compute the loss from those logits",
             )
         with_stock_loss()
         try:
@@ -127,6 +127,6 @@ def backbone_of(model_type: str, known: Registry) -> Backbone:
         if model_type in backbone.model_types:
             return backbone()  # type: ignore[no-any-return]
     raise UsageError(
-        f"no backbone serves models of type '{model_type}'",
-        f"served: {', '.join(sorted(set(served)))}; another architecture needs a Backbone plug-in",
+        f"no backbone supports models of type '{model_type}'",
+        f"supported: {', '.join(sorted(set(served)))}; for another architecture, write a backbone plug-in: tokenbench new backbone NAME",
     )

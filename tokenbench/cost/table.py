@@ -162,7 +162,7 @@ def costs(
     try:
         prompt, size = Prompt(backbone.default_grids(config, visual_tokens), text_tokens, dtype), backbone.size(config)
     except NotImplementedError as error:
-        raise UsageError(f"the cost of model '{model}' is not known: {error}") from error
+        raise UsageError(f"the cost of model '{model}' cannot be computed: {error}") from error
     found = list(_rows(size, prompt, [*named.values()], parsed, matched))
     rows = tuple(row for row in found if isinstance(row, Row))
     return CostTable(model, prompt, rows, tuple(row for row in found if isinstance(row, str)))

@@ -155,5 +155,5 @@ def test_a_worker_with_other_software_refuses(tmp_path: Path, monkeypatch: pytes
     assert call("run", *few, "-o", str(folder)) == 0
     Worker.of_run(str(folder), (), "cpu")
     monkeypatch.setattr("tokenbench.runner.identity.versions", lambda: {"torch": "0.4"})
-    with pytest.raises(MachineError, match="other software or data"):
+    with pytest.raises(MachineError, match="software or data differ"):
         Worker.of_run(str(folder), (), "cpu")

@@ -22,7 +22,7 @@ def ways_of(strategies: Sequence[str], budgets: Sequence[str], known: Registry) 
     """Every strategy at every budget; one that takes no budget once. Raises UsageError for names nobody knows."""
     if not strategies:
         raise UsageError(
-            "no strategy is named", f"give any of these with --strategies: {', '.join(known.names('strategies'))}"
+            "no strategy is given", f"choose from these with --strategies: {', '.join(known.names('strategies'))}"
         )
     parsed = [str(Budget.parse(budget)) for budget in budgets]
     found: dict[Way, None] = {}

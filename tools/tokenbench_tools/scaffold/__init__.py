@@ -52,14 +52,14 @@ def scaffold(kind: str, name: str, folder: Path, known: Registry) -> list[str]:
     module = "tokenbench_" + name.replace("-", "_")
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"'{name}' is no name for a {kind}", "lower-case letters, digits and single hyphens: my-method"
+            f"'{name}' is not a valid name for a {kind}", "use lower-case letters, digits and single hyphens: my-method"
         )
     if name in known.names(plural):
-        raise UsageError(f"the {kind} '{name}' is registered already", "choose another name")
+        raise UsageError(f"the {kind} '{name}' is already registered", "choose another name")
     if find_spec(module) is not None:
-        raise UsageError(f"a module {module} is installed already", "choose another name")
+        raise UsageError(f"a module {module} is already installed", "choose another name")
     if folder.exists():
-        raise UsageError(f"{folder} is there already", "choose another folder with -o")
+        raise UsageError(f"{folder} already exists", "choose another folder with -o")
     words = {
         "kind": kind, "name": name, "module": module, "distribution": f"tokenbench-{name}", "version": __version__,
         "class": "".join(map(str.capitalize, name.split("-"))),
