@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table as RichTable
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from tokenbench.comparison import Comparison
 from tokenbench.contract.report import Report
+from tokenbench.errors import printable
 from tokenbench.store.run import Run
 from tokenbench.tables import Room, Table, style_of, to_rich
 from tokenbench_reports.document import Document, Section, document
@@ -104,8 +106,8 @@ def _stacked(table: Table, width: int) -> RenderableType:
 
 def _width(table: Table) -> int:
     """Columns of the terminal that the table as `_wide` lays it out takes: rich's own measure takes longer than all else."""
-    table = table.fit(Room.TERMINAL)
-    texts = zip(*([entry.full for entry in row.entries] for row in table.rows), strict=True)
-    columns = ([column.header, *own] for column, own in zip(table.columns, texts, strict=True))
-    between = 3 * len(table.columns) - 1  # a sign and its padding on either side of it; none of that at the edges
-    return sum(max(map(cell_len, column)) for column in columns) + between
+    shown = table.fit(Room.TERMINAL)
+    columns, rows = shown.columns, shown.rows
+    texts = ([column.header, *(row.entries[at].full for row in rows)] for at, column in enumerate(columns))
+    between = 3 * len(columns) - 1  # a sign and its padding on either side of it; none of that at the edges
+    return sum(max(cell_len(printable(text)) for text in own) for own in texts) + between
