@@ -150,7 +150,7 @@ def test_a_run_holds_what_was_measured_of_time_and_memory(tmp_path):
     with pytest.raises(MachineError, match=r"models\.0\.rows: Field required"):
         run.bench()
     (run.folder / "bench.json").write_text('{"schema_version": 2, "models": []}')
-    with pytest.raises(UsageError, match="another TokenBench"):
+    with pytest.raises(UsageError, match="another version of TokenBench"):
         run.bench()
     (run.folder / "bench.json").write_text("{")
     with pytest.raises(MachineError, match="cannot be read"):

@@ -164,7 +164,7 @@ def test_numbers_of_other_libraries_are_numbers() -> None:
         ({"margin": float("nan")}, "margin: .*not nan"),
         ({"margin": -1}, "margin: "),
         ({"until": "noon"}, "until: .*not 'noon'"),
-        ({"looks": 3}, "looks goes with until"),
+        ({"looks": 3}, "looks requires until"),
         ({"until": "decided", "looks": 1}, "looks: "),
         ({"budgets": ["x"]}, "budgets: 'x' is neither"),
         ({"budgets": [1 / 3]}, "budgets: 0.3333333333333333 has too many digits"),

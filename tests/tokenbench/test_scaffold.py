@@ -46,7 +46,7 @@ def test_a_strategy_runs_as_one_file(tmp_path: Path) -> None:
     ("kind", "name", "message"),
     [
         ("strategy", "My Method", "'My Method' is not a valid name for a strategy (use lower-case letters"),
-        ("strategy", "2fast", "is no name"),
+        ("strategy", "2fast", "is not a valid name"),
         ("strategy", "fastv", "the strategy 'fastv' is already registered"),
         ("suite", "image", "the suite 'image' is already registered"),
         ("report", "reports", "a module tokenbench_reports is already installed"),

@@ -205,7 +205,7 @@ def test_a_key_in_a_broken_reply_is_not_printed(
     ],
 )  # fmt: skip
 def test_an_address_that_is_none_is_refused_before_anything_is_asked(url: str) -> None:
-    with pytest.raises(UsageError, match="no address") as error:
+    with pytest.raises(UsageError, match="not a valid server address") as error:
         Judge(url, "m")
     assert "key=1" not in str(error.value)
 
