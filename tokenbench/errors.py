@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 __all__ = [
+    "AGAIN",
     "GateError",
     "InfeasibleError",
     "MachineError",
@@ -32,8 +33,12 @@ __all__ = [
     "brief",
     "of_machine",
     "printable",
+    "unfinished",
     "unknown",
 ]
+
+AGAIN = "run the same command again"
+"""What to do wherever nothing that was computed is lost."""
 
 LONGEST = 100
 """Longer names are cut in messages."""
@@ -107,6 +112,11 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Usage
     return UsageError(f"unknown {kind} '{name}': {suggestion}", hint)
 
 
+def unfinished(folder: object) -> UsageError:
+    """The error for a run directory that holds nothing to compare or to rate yet."""
+    return UsageError(f"{folder} has no finished cell yet", f"run it first: tokenbench resume {folder}")
+
+
 def printable(text: str) -> str:
     """The text on one line, with signs that a terminal would obey or cannot show as escapes."""
     return "".join(sign if sign.isprintable() else _escape(sign) for sign in re.sub(r"\s*\n\s*", " ", text.strip()))
@@ -128,7 +138,7 @@ def of_machine(error: BaseException) -> MachineError | None:
             return MachineError("this machine has too little memory for it")
         if isinstance(one, OSError) and one.errno and (at == 0 or one.errno in EXHAUSTED):
             reason = one.strerror or os.strerror(one.errno)
-            hint = "make room, and give the same command again" if one.errno in FULL else ""
+            hint = f"make room, and {AGAIN}" if one.errno in FULL else ""
             return MachineError(f"{_name(one.filename)}: {reason}" if one.filename else reason, hint)
     return None
 

@@ -114,7 +114,7 @@ def states(folder: Path) -> list[dict[str, Any]]:
 
     from tokenbench.commands.status import status_of
 
-    return [asdict(cell) for cell in status_of(folder).cells]
+    return [asdict(cell) for cell in status_of(tokenbench.Run.open(folder)).cells]
 
 
 def test_when_all_is_decided_vanilla_stops_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tokenbench.commands.opening import chosen_writers, opened
 from tokenbench.commands.options import (
     Place,
-    absolute,
     data_of_run_option,
     flat,
     list_option,
     looking,
-    named_data,
     plugin_option,
     tasks_dir_option,
 )
@@ -24,6 +23,7 @@ from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.plugins import Registry
+    from tokenbench.store.run import Run
 
 __all__ = ["report", "write_reports"]
 
@@ -40,33 +40,26 @@ MOST = 8  # names of files that are shown
 def report(
     folder: Path,
     formats: Sequence[Sequence[str]],
-    tasks_dir: Sequence[Sequence[str]],
-    data: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
+    **named: Sequence[Sequence[str]],
 ) -> None:
     """Write the reports of a run again."""
     from tokenbench.plugins import Registry
 
-    write_reports(folder, flat(formats), Registry(plugin_files), absolute(flat(tasks_dir)), named_data(data))
+    known = Registry(plugin_files)
+    write_reports(opened(folder, named, known), flat(formats), known)
 
 
-def write_reports(
-    folder: Path, formats: Sequence[str], known: Registry, definitions: Sequence[str], data: Sequence[str]
-) -> None:
-    """Write a run's reports, and the benchmarks' own numbers where there are any, to RUN/report.
-
-    definitions: folders of task definitions that may be used. data: `TASK=FOLDER` that may be read.
-    """
+def write_reports(run: Run, formats: Sequence[str], known: Registry) -> None:
+    """Write a run's reports, and the benchmarks' own numbers where there are any, to RUN/report."""
     from tokenbench.report import csv_text, write_text
     from tokenbench.store.files import make_folder, sweep
-    from tokenbench.store.run import Run
 
-    writers = [known.get("reports", name)() for name in formats]
-    finished = Run.open(folder, known, definitions, data)
-    comparison, official = finished.compare(), finished.official()
-    target = make_folder(folder / "report", folder)
-    sweep(target, folder)
-    written = [path.name for writer in writers for path in writer.write(comparison, finished, target, sys.stdout)]
+    writers = chosen_writers(formats, known)
+    comparison, official = run.compare(), run.official()
+    target = make_folder(run.folder / "report", run.folder)
+    sweep(target, run.folder)
+    written = [path.name for writer in writers for path in writer.write(comparison, run, target, sys.stdout)]
     if written:
         say(f"reports in {target}: {', '.join(written[:MOST])}{' …' if len(written) > MOST else ''}", err=True)
     if len(official):

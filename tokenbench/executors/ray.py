@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief
+from tokenbench.errors import AGAIN, MachineError, TokenBenchError, UsageError, brief
 from tokenbench.executors import Job, units
 from tokenbench.runner.progress import Progress, Silent
 from tokenbench.runner.work import Work
@@ -72,7 +72,7 @@ class Ray:
                 bar.advance(job.answers(unit), f"{unit.model}, batches {unit.start} to {unit.stop}")
         except ray.exceptions.RayActorError as error:
             raise MachineError(
-                f"a worker was lost {LOSSES} times: {brief(error)}", "the same command goes on"
+                f"a worker was lost {LOSSES} times: {brief(error)}", f"{AGAIN} to resume"
             ) from None
         finally:
             for actor in actors:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief
+from tokenbench.errors import AGAIN, MachineError, TokenBenchError, UsageError, brief
 from tokenbench.executors import Job, units
 from tokenbench.runner.progress import Progress, Silent
 from tokenbench.runner.work import Work
@@ -68,7 +68,7 @@ class Slurm:
             shares = lost
         raise MachineError(
             f"{len(shares)} tasks were lost {LOSSES + 1} times, the last one was {handle.job_id}",
-            f"its output is in {handle.paths.stderr}; the same command goes on",
+            f"its output is in {handle.paths.stderr}; {AGAIN} to resume",
         )
 
     def _executor(self, folder: Path) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.errors import UsageError, unknown
+from tokenbench.errors import UsageError, unfinished, unknown
 from tokenbench.judge.question import Asked
 from tokenbench.judge.server import Judge
 from tokenbench.judge.verdicts import ProgressFactory, collect
@@ -65,7 +65,7 @@ def judged(
     """
     samples = run.whole()
     if not len(samples):
-        raise UsageError(f"{run.folder} has no finished cell yet", "run it first; the same command goes on")
+        raise unfinished(run.folder)
     for task in tasks:
         if task not in set(samples["task"]):
             raise unknown("task of the run", task, set(samples["task"]))

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.errors import UsageError
+from tokenbench.errors import UsageError, unfinished
 from tokenbench.runner.spec import VANILLA, Spec
 from tokenbench.store import files
 from tokenbench.store.directory import Store
@@ -273,7 +273,7 @@ class Run:
 
     def _by_unit(self, samples: pd.DataFrame) -> pd.DataFrame:
         if not len(samples):
-            raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
+            raise unfinished(self.folder)
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
         return by_unit(samples, rules)
 
