@@ -340,8 +340,6 @@ def test_the_hub_of_this_test_is_asked_by_a_run_that_the_user_names(hub: Server,
 def test_what_only_the_run_names_is_neither_fetched_nor_read(
     what: str, command: str, good: Path, victim: Path, hub: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if (what, command) in (("a model folder", "resume"), ("data", "resume")):
-        pytest.skip("resume goes on with the folders of the run")
     spec: dict[str, Any] = {
         "a model of the hub": {"models": [EVIL]},
         "a model folder": {"models": [str(victim)]},

@@ -63,30 +63,31 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code"), COMMANDS)
-def test_a_closed_pipe_leaves_the_exit_code_as_it_is(
-    run: Path,
-    arguments: list[str],
-    code: int,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with wired(monkeypatch, "stdout", closed_pipe()):
-        assert call(*(str(run) if part == "RUN" else part for part in arguments)) == code
-    assert len(capsys.readouterr().err.splitlines()) == (code > 0)
+Printed = Callable[[list[str], int], tuple[int, list[str]]]
+"""Calls a command whose standard output leads elsewhere: its exit code, and the lines of its standard error."""
+
+
+@pytest.fixture
+def printed(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Printed:
+    def called(arguments: list[str], number: int) -> tuple[int, list[str]]:
+        with wired(monkeypatch, "stdout", number):
+            code = call(*(str(run) if part == "RUN" else part for part in arguments))
+        return code, capsys.readouterr().err.splitlines()
+
+    return called
 
 
 @pytest.mark.parametrize(("arguments", "code"), COMMANDS)
-def test_a_full_disk_is_one_line_and_another_exit_code_stays(
-    run: Path,
-    arguments: list[str],
-    code: int,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with wired(monkeypatch, "stdout", full()):
-        assert call(*(str(run) if part == "RUN" else part for part in arguments)) == (code or 4)
-    (line,) = capsys.readouterr().err.splitlines()
+def test_a_closed_pipe_leaves_the_exit_code_as_it_is(printed: Printed, arguments: list[str], code: int) -> None:
+    found, lines = printed(arguments, closed_pipe())
+    assert found == code
+    assert len(lines) == (code > 0)
+
+
+@pytest.mark.parametrize(("arguments", "code"), COMMANDS)
+def test_a_full_disk_is_one_line_and_another_exit_code_stays(printed: Printed, arguments: list[str], code: int) -> None:
+    found, (line,) = printed(arguments, full())
+    assert found == (code or 4)
     lost = "error: standard output: No space left on device (what was to be printed is lost)"
     assert line.startswith(lost if code == 0 else "error: ")
     assert code != 1 or line.startswith(GATE)
