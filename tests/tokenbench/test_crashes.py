@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.systems import only_linux, only_posix
 from tests.tokenbench.processes import SMALL, started
 from tests.tokenbench.test_run import call, table
 
@@ -123,6 +125,7 @@ def test_a_damaged_cell_is_set_aside_and_run_again(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
+    only_linux("a small file system is mounted")
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
@@ -133,6 +136,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def remount(folder: Path, options: str) -> None:
+    only_linux("a small file system is mounted")
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
@@ -165,16 +169,17 @@ def test_a_read_only_folder_is_one_line(finished: Path, small_disk: Path, capsys
 def test_a_second_process_is_told_who_runs_it(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    only_posix("a process is stopped, and continued")
     arguments = ["run", *SMALL, "-o", str(tmp_path / "run")]
     process = started(arguments)
     while not all((tmp_path / "run" / name).exists() for name in ("running.json", "run.json")):
         time.sleep(0.01)
     assert call("status", str(tmp_path / "run"), "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)["holder"]["pid"] == process.pid
-    os.kill(process.pid, 19)  # SIGSTOP: it holds the run as long as this takes
+    os.kill(process.pid, signal.SIGSTOP)  # it holds the run as long as this takes
     assert call(*arguments) == 4
     assert f"is being run by process {process.pid} on " in capsys.readouterr().err
-    os.kill(process.pid, 18)
+    os.kill(process.pid, signal.SIGCONT)
     process.join()
     assert process.exitcode == 0
     equal(tmp_path / "run", finished)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.made import made_run
+from tests.systems import full_device, only_posix
 from tests.tokenbench.test_run import call
 from tokenbench.errors import MachineError, of_machine
 from tokenbench.output import say
@@ -42,14 +43,6 @@ def closed_pipe() -> int:
     reader, writer = os.pipe()
     os.close(reader)
     return writer
-
-
-def full() -> int:
-    """A file on a full disk."""
-    try:
-        return os.open("/dev/full", os.O_WRONLY)
-    except OSError:
-        pytest.skip("this system has no device that is always full")
 
 
 GATE = "error: gate failed"
@@ -86,14 +79,14 @@ def test_a_closed_pipe_leaves_the_exit_code_as_it_is(printed: Printed, arguments
 
 @pytest.mark.parametrize(("arguments", "code"), COMMANDS)
 def test_a_full_disk_is_one_line_and_another_exit_code_stays(printed: Printed, arguments: list[str], code: int) -> None:
-    found, (line,) = printed(arguments, full())
+    found, (line,) = printed(arguments, full_device())
     assert found == (code or 4)
     lost = "error: standard output: No space left on device (what was to be printed is lost)"
     assert line.startswith(lost if code == 0 else "error: ")
     assert code != 1 or line.startswith(GATE)
 
 
-@pytest.mark.parametrize("end", [closed_pipe, full])
+@pytest.mark.parametrize("end", [closed_pipe, full_device])
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
 def test_files_are_written_although_nothing_can_be_printed(
     run: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[], int], name: str
@@ -101,11 +94,10 @@ def test_files_are_written_although_nothing_can_be_printed(
     shutil.rmtree(run / "report", ignore_errors=True)
     with wired(monkeypatch, name, end()):
         code = call("report", str(run), "--format", "terminal,csv")
-    assert code == (4 if (end, name) == (full, "stdout") else 0)
+    assert code == (4 if (end, name) == (full_device, "stdout") else 0)
     assert {path.name for path in (run / "report").iterdir()} >= {"summary.csv", "pairs.csv"}
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 @pytest.mark.parametrize(
     ("shell", "code"),
     [
@@ -118,8 +110,9 @@ def test_files_are_written_although_nothing_can_be_printed(
 )
 def test_the_end_of_python_itself_changes_no_exit_code(run: Path, shell: str, code: int) -> None:
     """It writes what is left in its buffers once more."""
+    only_posix("a shell leads the streams elsewhere")
     if "/dev/full" in shell:
-        os.close(full())
+        os.close(full_device())
     command = shell.format(f'"{sys.executable}" -m tokenbench', f'"{run}"')
     assert subprocess.run(["bash", "-c", command], timeout=300).returncode == code
 

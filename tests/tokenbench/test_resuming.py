@@ -59,7 +59,16 @@ def broken(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> st
     """A run of a model folder on a data folder, whose scorer failed; its error line."""
     (data / "unscored").touch()
     options = [
-        *("--suite", "pictured", "--plugin", str(tmp_path / "suite.py"), "--data", f"seen={data}", "--strategies", "fastv"),
+        *(
+            "--suite",
+            "pictured",
+            "--plugin",
+            str(tmp_path / "suite.py"),
+            "--data",
+            f"seen={data}",
+            "--strategies",
+            "fastv",
+        ),
         *("--models", str(save("llava", tmp_path / "model")), "--budgets", "1/3", "--no-floors", "-q"),
     ]
     assert call("run", *options, "-o", str(tmp_path / "run")) == 3
@@ -83,7 +92,10 @@ def test_a_folder_that_only_the_run_names_is_not_read(
     before = (tmp_path / "run" / "run.json").read_bytes()
     resume = ["resume", str(tmp_path / "run"), "--plugin", str(tmp_path / "suite.py"), "-q"]
     named = ["--data", f"seen={data}"]
-    for folder, more, option in ((data, [], f"--data seen={data}"), (tmp_path / "model", named, f"--models {tmp_path / 'model'}")):
+    for folder, more, option in (
+        (data, [], f"--data seen={data}"),
+        (tmp_path / "model", named, f"--models {tmp_path / 'model'}"),
+    ):
         looks = Points((*READS, "open"))
         with watched(folder, looks):
             assert call(*resume, *more) == 2
@@ -94,7 +106,9 @@ def test_a_folder_that_only_the_run_names_is_not_read(
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
-def test_data_elsewhere_are_another_run(broken: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_elsewhere_are_another_run(
+    broken: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What is asked must not change under answers that are there."""
     data.rename(tmp_path / "moved")
     where = ["--data", f"seen={tmp_path / 'moved'}", "--models", str(tmp_path / "model")]

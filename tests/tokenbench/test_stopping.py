@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tokenbench
+from tests.systems import only_posix
 from tests.tokenbench.processes import count_questions
 from tests.tokenbench.test_run import call, die, kill_at, table
 from tokenbench.comparison.looks import frozen
@@ -218,6 +219,7 @@ MOMENTS = [*QUICK, *(pytest.param(moment, marks=pytest.mark.slow) for moment in 
 def test_killed_and_resumed_it_takes_the_same_decisions(whole: Path, tmp_path: Path, moment: tuple[str, int]) -> None:
     folder = tmp_path / "run"
     arguments = ["run", *WORDS, "-o", str(folder), "-q"]
+    only_posix("a process that has loaded everything is forked, and kills itself")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["tokenbench.runner.execute", "transformers.models.llava", "tests.tokenbench.test_stopping"]

@@ -89,9 +89,7 @@ class Status:
         return {**asdict(self), "counts": self.counts, "answers": self.answers, "samples": self.samples}
 
 
-def status_of(
-    run: Run, plugin_files: Sequence[str] = (), models: Sequence[str] = (), thorough: bool = False
-) -> Status:
+def status_of(run: Run, plugin_files: Sequence[str] = (), models: Sequence[str] = (), thorough: bool = False) -> Status:
     """Say how far a run is.
 
     Args:

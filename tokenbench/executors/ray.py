@@ -71,9 +71,7 @@ class Ray:
                     raise error
                 bar.advance(job.answers(unit), f"{unit.model}, batches {unit.start} to {unit.stop}")
         except ray.exceptions.RayActorError as error:
-            raise MachineError(
-                f"a worker was lost {LOSSES} times: {brief(error)}", f"{AGAIN} to resume"
-            ) from None
+            raise MachineError(f"a worker was lost {LOSSES} times: {brief(error)}", f"{AGAIN} to resume") from None
         finally:
             for actor in actors:
                 ray.kill(actor)

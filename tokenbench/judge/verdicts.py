@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenbench.errors import AGAIN, MachineError
-from tokenbench.judge.question import Asked
 from tokenbench.judge.lookups import Unawaited
+from tokenbench.judge.question import Asked
 from tokenbench.judge.server import Judge, NoReplyError
 from tokenbench.runner.progress import Progress
 from tokenbench.store import files

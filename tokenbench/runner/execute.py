@@ -139,9 +139,7 @@ def _fail(store: Store, work: Work, cell: Cell) -> None:
     store.fail(cell.id, {**cell.names, "samples": samples, "kind": "failed", "reason": reason})
 
 
-def _manifest(
-    spec: Spec, works: Mapping[str, Work], known: Registry, prints: Mapping[str, str]
-) -> dict[str, Any]:
+def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry, prints: Mapping[str, str]) -> dict[str, Any]:
     """What run.json holds. prints: fingerprints of the samples of every task, by its name."""
     reach = {cell.id: len(work.asked(cell)) for work in works.values() for cell in work.cells.values()}
     first = next(iter(works.values()))

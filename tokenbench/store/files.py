@@ -238,9 +238,7 @@ def _named(path: Path) -> Iterator[None]:
         error.filename = error.filename if error.filename is not None else str(path)
         raise
     except MemoryError:
-        raise MachineError(
-            f"there is not enough memory for {path}", f"free some, and {AGAIN}"
-        ) from None
+        raise MachineError(f"there is not enough memory for {path}", f"free some, and {AGAIN}") from None
 
 
 def _found(path: Path, root: Path) -> os.stat_result | None:

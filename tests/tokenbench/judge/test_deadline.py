@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.systems import only_posix
 from tests.tokenbench.judge.runs import answered
 from tests.tokenbench.judge.servers import Server, said, silent
 from tests.tokenbench.test_run import call
@@ -72,7 +73,6 @@ def test_a_reply_is_read_to_a_limit_only(tmp_path: Path, server: Server, monkeyp
         collect(Judge(server.url, "j"), [Asked("q", "t", "a")], tmp_path, 1, silent)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals that a program can send")
 @pytest.mark.parametrize(
     ("slow", "number", "code"),
     [
@@ -85,6 +85,7 @@ def test_a_reply_is_read_to_a_limit_only(tmp_path: Path, server: Server, monkeyp
 def test_a_signal_ends_the_pass_at_once_and_what_was_said_is_kept(
     tmp_path: Path, server: Server, slow: Callable[[Any], None], number: int, code: int
 ) -> None:
+    only_posix("a signal is sent to a process")
     server.answer = lambda request: (200, {}, said("yes"))
     arguments = ["judge", *answered(tmp_path, *[["red", "rose", "ruby"]] * 3), "--url", server.url, "--workers", "1"]
     assert call(*arguments, "--format", "csv") == 0
@@ -142,9 +143,9 @@ def test_a_lookup_of_the_name_has_the_same_deadline(tmp_path: Path, monkeypatch:
     assert time.monotonic() - start < 10
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals that a program can send")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_lookup_at_once(tmp_path: Path, number: int, code: int) -> None:
+    only_posix("a signal is sent to a process")
     asking = tmp_path / "asking"
     arguments = [*answered(tmp_path, *[["red"]] * 3), "--url", "http://judge.invalid/v1"]
     command = [sys.executable, "-c", LOOKUP, str(asking), "judge", *arguments]
