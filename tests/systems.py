@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-__all__ = ["full_device", "link", "only_linux", "only_posix", "pipe", "socket_file"]
+__all__ = ["full_device", "link", "only_linux", "only_posix", "pipe", "small_disk", "socket_file"]
 
 
 def only_posix(why: str) -> None:
@@ -50,6 +53,20 @@ def socket_file(path: Path) -> None:
             made.bind(path.name)
     finally:
         os.chdir(before)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """Mount a file system of that size on a new folder."""
+    only_linux("a small file system is mounted")
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def full_device() -> int:

@@ -47,6 +47,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 EXHAUSTED = (*FULL, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
 """What the system says when it is at its end, whatever a library makes of it."""
 
+DATABASE_FULL = 13
+DATABASE = (7, 8, 10, DATABASE_FULL, 14)
+"""What SQLite says then: no memory, read-only, I/O error, full, cannot be opened (https://www.sqlite.org/rescode.html)."""
+
+ROOM = f"make room, and {AGAIN}"
+
 
 class TokenBenchError(Exception):
     """An expected error: one line that says what, where and how to mend it; `hint` is printed below it."""
@@ -138,8 +144,11 @@ def of_machine(error: BaseException) -> MachineError | None:
             return MachineError("this machine has too little memory for it")
         if isinstance(one, OSError) and one.errno and (at == 0 or one.errno in EXHAUSTED):
             reason = one.strerror or os.strerror(one.errno)
-            hint = f"make room, and {AGAIN}" if one.errno in FULL else ""
-            return MachineError(f"{_name(one.filename)}: {reason}" if one.filename else reason, hint)
+            full = one.errno in FULL
+            name = (full and one.filename2) or one.filename  # of a copy, it is the target that has no room
+            return MachineError(f"{_name(name)}: {reason}" if name else reason, ROOM if full else "")
+        if (code := getattr(one, "sqlite_errorcode", 0) & 0xFF) in DATABASE:  # the low byte is the kind
+            return MachineError(str(one), ROOM if code == DATABASE_FULL else "")
     return None
 
 

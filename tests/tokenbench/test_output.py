@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -144,6 +144,19 @@ def raised_while_handling(first: BaseException, second: Exception) -> Exception:
         return error
 
 
+def database_error(command: str) -> Exception:
+    """What SQLite raises while it makes a table after a command."""
+    import sqlite3
+
+    with closing(sqlite3.connect(":memory:")) as there:
+        try:
+            there.execute(command)
+            there.execute("CREATE TABLE numbers (number)")
+        except sqlite3.Error as error:
+            return error
+    raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -154,6 +167,13 @@ def raised_while_handling(first: BaseException, second: Exception) -> Exception:
         (raised_while_handling(OSError(5, "bad disk", "x"), ValueError("closed file")), "x: bad disk"),
         (raised_while_handling(MemoryError(), ValueError("x")), "this machine has too little memory for it"),
         (raised_while_handling(FileNotFoundError(2, "no such file"), KeyError("x")), None),
+        (OSError(28, "No space left on device", "from", None, "to"), "to: No space left on device"),
+        (database_error("PRAGMA max_page_count = 1"), "database or disk is full"),
+        (
+            raised_while_handling(database_error("PRAGMA query_only = 1"), ValueError("INTERNAL_ERROR")),
+            "attempt to write a readonly database",
+        ),
+        (database_error("SELECT * FROM nothing"), None),
         (OSError("what a library says"), None),
         (KeyError("x"), None),
     ],
