@@ -1,5 +1,6 @@
 """The comparison as a run of Weights & Biases, offline. It needs wandb: ``pip install "tokenbench[wandb]"``."""
 
+import logging
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -34,23 +35,28 @@ class WandbReport(Report):
             x_service_wait=300,  # its own 30 seconds are short on a busy machine
         )
         about = run.about()
-        there = wandb.init(
-            project="tokenbench",
-            name=run.folder.name,
-            dir=str(folder),
-            mode="offline",
-            config=about["spec"],
-            settings=quiet,
-        )
+        complaints, logging.raiseExceptions = (
+            logging.raiseExceptions,
+            False,
+        )  # of its log, on a full disk: not in place of the error
         try:
+            there = wandb.init(
+                project="tokenbench",
+                name=run.folder.name,
+                dir=str(folder),
+                mode="offline",
+                config=about["spec"],
+                settings=quiet,
+            )
             for name, table in (("summary", comparison.summary), ("pairs", comparison.pairs)):
                 there.log({name: wandb.Table(dataframe=_plain(table))})
             for row in comparison.summary[comparison.summary["task"] == MEAN].to_dict("records"):
                 there.summary[f"retention/{row['model']}/{row['strategy']}/{row['budget']}"] = row["retention"]
             there.summary["notes"] = [*comparison.warnings, *about.get("notes", ())]
-        finally:  # as a context manager, the run would print the traceback of an error
             there.finish()
+        finally:  # as a context manager, the run would print the traceback of an error
             wandb.teardown()  # its service writes on after the run is finished
+            logging.raiseExceptions = complaints
         out.write(f"offline run of Weights & Biases; upload it with: wandb sync {target}/offline-run-*\n")
         return sorted(path for path in target.rglob("*") if _is_own(path))
 
