@@ -22,7 +22,7 @@ from tests.tokenbench.processes import count_questions
 from tests.tokenbench.test_run import call, die, kill_at, table
 from tokenbench.comparison.looks import frozen
 from tokenbench.comparison.verdicts import Kind, Verdict
-from tokenbench.runner import stopping
+from tokenbench.runner import stopping, work
 from tokenbench.runner.order import image_of, look_sizes, shuffled
 from tokenbench.store.directory import Store
 from tokenbench.store.looking import looked, rejoined, sentence
@@ -94,11 +94,14 @@ def test_what_is_decided_is_not_run_further_and_vanilla_goes_on_while_anyone_doe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scripted(monkeypatch, {"random": 1, "downsample": 2})
+    prints, own = [], work.fingerprint_of
+    monkeypatch.setattr(work, "fingerprint_of", lambda samples: prints.append(samples) or own(samples))
     run = tokenbench.run(output=tmp_path / "run", **{**SETTINGS, "limit": 9})
     one, two, three = run.manifest["plan"]["samples"]["attribute"]
     assert 0 < one < two < three == 9
     assert sizes(tmp_path / "run") == {"vanilla": three, "fastv": three, "random": one, "downsample": two}
     assert set(asked.values()) == {1}
+    assert len(prints) == 1  # of one task; each of the three looks writes the manifest
     taken = run.samples().groupby("strategy")["sample"].agg(list)
     assert taken["vanilla"][:two] == taken["downsample"]
     assert taken["downsample"][:one] == taken["random"]
