@@ -1,4 +1,4 @@
-"""The commands that run cells: a new run, and one that goes on."""
+"""The commands that run cells: a new run, and one that is resumed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from tokenbench.commands.executors import DistributedCommand, MakeExecutor
+from tokenbench.commands.opening import naming_options, opened
 from tokenbench.commands.options import (
     BUDGETS,
     MODELS,
@@ -21,8 +22,8 @@ from tokenbench.commands.options import (
     Finite,
     Place,
     Whole,
-    absolute,
     attention_option,
+    data_of_run_option,
     device_option,
     dtype_option,
     examples,
@@ -36,7 +37,7 @@ from tokenbench.commands.options import (
 )
 from tokenbench.commands.output import say
 from tokenbench.commands.reporting import write_reports
-from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError, of_machine
+from tokenbench.errors import AGAIN, MachineError, StrategyError, TokenBenchError, UsageError, of_machine
 
 if TYPE_CHECKING:
     from tokenbench.contract.executor import Executor
@@ -136,8 +137,9 @@ def run(
 ) -> None:
     """Run strategies on a suite, and compare them.
 
-    Every combination of strategy, budget, model, seed and task is a cell. Run the same command again to resume an interrupted run. A command with more samples, strategies, budgets, seeds, tasks or
-    models extends the run in the same folder: only what is missing is run.
+    Every combination of strategy, budget, model, seed and task is a cell. Run the same command again to resume an interrupted
+    run. A command with more samples, strategies, budgets, seeds, tasks or models extends the run in the same folder: only what
+    is missing is run.
     """
     from tokenbench.commands.specfile import read_spec
     from tokenbench.registry.plugins import Registry
@@ -165,6 +167,7 @@ def run(
 @click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @tasks_dir_option
+@data_of_run_option
 @models_of_run_option
 @plugin_option
 def resume(
@@ -175,19 +178,19 @@ def resume(
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
 ) -> None:
-    """Resume a run, given its directory only. Cells whose identity has changed are run again.
+    """Resume a run, given its directory.
 
-    Single-file plug-ins (--plugin) and folders of task definitions (--tasks-dir) must be named again: they hold code, and a run
-    directory may come from anybody. The same is true of models that have to be downloaded.
+    Cells whose identity has changed are run again. A run directory may come from anybody: it determines what is run, but not
+    which of your files are read. Name single-file plug-ins (--plugin), folders of task definitions (--tasks-dir), data folders
+    (--data) and model folders (--models) again, as well as models that have to be downloaded.
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.resolve import resolve_written
-    from tokenbench.store.run import Run
 
     registry = Registry(plugin_files)
-    there = Run.open(folder, registry, absolute(flat(named["tasks_dir"])))
+    there = opened(folder, named, registry)
     there.check_plugins()
-    resolved = resolve_written(there.spec(), registry, unregistered=there.manifest.get("unregistered"))
+    resolved = resolve_written(there.seen_spec(), registry, unregistered=there.manifest.get("unregistered"))
     with _fetching(resolved.spec, flat(named["models"]), registry):
         _carry_out(resolved, folder, registry, quiet, executor(registry), retry_failed)
 
@@ -218,18 +221,21 @@ def _show_cells(resolved: Resolved) -> None:
 
 
 def _fetching(spec: Spec, named: Sequence[str], registry: Registry) -> AbstractContextManager[None]:
-    """Whether anything may be fetched for a run directory: not if it alone names a model. Raises UsageError if one is not here."""
+    """Whether anything may be fetched for a run directory: not if it alone names a model.
+
+    Raises:
+        UsageError: A model that it alone names is a folder, or not in the local cache.
+    """
     from tokenbench.models.offline import offline
-    from tokenbench.models.source import is_here
+    from tokenbench.models.source import is_cached
     from tokenbench.store.run import unnamed
 
     strange = unnamed(spec.models, named, registry)
-    for name in strange:
-        if not is_here(name, registry):
-            raise UsageError(
-                f"the model '{name}' is not on this machine, and only the run directory names it",
-                f"to download it, name it again: --models {name}",
-            )
+    if foreign := [name for name in strange if not is_cached(name)]:
+        raise UsageError(
+            f"only the run directory, which may come from others, names the models {', '.join(foreign)}",
+            f"name them again to have them read or fetched: {' '.join(f'--models {name}' for name in foreign)}",
+        )
     return offline() if strange else nullcontext()
 
 
@@ -251,7 +257,7 @@ def _carry_out(
     except Exception as error:
         if trouble := of_machine(error):
             where = "" if str(folder) in str(trouble) else f"{folder}: "
-            raise MachineError(f"{where}{trouble}", "mend it and run again to go on") from error
+            raise MachineError(f"{where}{trouble}", f"mend it, and {AGAIN} to resume") from error
         raise TokenBenchError(f"internal error: {type(error).__name__}: {error}", _trace_kept(folder, error)) from error
     say(f"run: {folder}", err=True)
     if broken := Store(folder).broken():
@@ -272,7 +278,7 @@ def _carry_out(
     if failures:
         raise StrategyError(
             f"some cells failed: {'; '.join(failures)}",
-            f"tracebacks are in {folder / 'logs'}; when the cause is fixed: tokenbench resume {folder} --retry-failed",
+            f"tracebacks are in {folder / 'logs'}; when the cause is fixed: tokenbench resume {folder} --retry-failed{naming_options(resolved.spec, registry)}",
         )
 
 

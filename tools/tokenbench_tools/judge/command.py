@@ -9,17 +9,16 @@ from pathlib import Path
 
 import click
 
+from tokenbench.commands.opening import chosen_writers, opened
 from tokenbench.commands.options import (
     Finite,
     Place,
     Whole,
-    absolute,
     data_of_run_option,
     examples,
     flat,
     list_option,
     looking,
-    named_data,
     plugin_option,
     tasks_dir_option,
 )
@@ -63,20 +62,19 @@ def judge(
 ) -> None:
     """Rate the stored answers of a run with a judge model.
 
-    Each distinct answer is rated once, and the strategies are compared by these scores.
-    If it is interrupted, the same command continues where it stopped. Verdicts and reports are in RUN/judge/; the run's own scores stay as they are.
-    Answers that receive no verdict are counted, and left out of the comparison for all strategies alike.
+    Each distinct answer is rated once, and the strategies are compared by these scores. Verdicts and reports are written to
+    RUN/judge/; the run's own scores do not change. Answers that receive no verdict are counted, and left out of the comparison
+    for all strategies alike. If the command is interrupted, run the same command again to resume.
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.progress import progress
-    from tokenbench.store.run import Run
     from tokenbench_tools.judge import Judge, judged
 
     known = Registry(plugin_files)
-    writers = [known.get("reports", name)() for name in flat(lists["formats"])]
+    writers = chosen_writers(flat(lists["formats"]), known)
     who = Judge(url, model, os.environ.get(key_from, ""), timeout=timeout)
     rated, target = judged(
-        Run.open(folder, known, absolute(flat(lists["tasks_dir"])), named_data(lists["data"])),
+        opened(folder, lists, known),
         who,
         flat(lists["tasks"]),
         workers,
