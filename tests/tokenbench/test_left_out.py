@@ -111,7 +111,7 @@ def counts(place: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
         ("good-2.png", b"", "UnidentifiedImageError"),
         ("good-2.png", None, "FileNotFoundError"),
         ("good-2.png", "cut", "OSError"),
-        ("good-2.txt", "Is <image> red?", "its question holds <image>, which stands for an image"),
+        ("good-2.txt", "Is <image> red?", "its question contains <image>, which is the placeholder of an image"),
         ("good-2.txt", "very " * 600 + "red?", "and the model's context 512"),
     ],
     ids=["no picture", "empty", "not there", "cut off", "image token", "too long"],
@@ -130,7 +130,10 @@ def test_one_bad_sample_costs_one_sample_of_all_strategies_alike(
         path.write_bytes(content)
     assert run(place) == 0
     said = capsys.readouterr().err
-    assert "1 of 8 samples of task 'good' cannot be asked and are left out for all strategies alike" in said
+    assert (
+        "1 of 8 samples of task 'good' cannot be processed by the model and are left out for all strategies alike"
+        in said
+    )
     assert "sample 3 (good.parquet, row 2): " in said
     assert reason in said
     for (task, _), samples in asked(place / "run").items():
@@ -206,7 +209,8 @@ def test_a_task_without_any_good_sample_fails(place: Path, capsys: pytest.Captur
     assert run(place) == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert (
-        "task 'good': none of its samples can be shown; sample 1 (good.parquet, row 0): UnidentifiedImageError" in line
+        "task 'good': the model can process none of its samples; sample 1 (good.parquet, row 0): UnidentifiedImageError"
+        in line
     )
     assert {task for task, _ in asked(place / "run")} == {"pairs"}
     assert counts(place, capsys)["counts"] == {"done": 3, "failed": 3}
@@ -216,7 +220,7 @@ def test_strictly_a_bad_sample_costs_its_task(place: Path, capsys: pytest.Captur
     (place / "good-2.txt").write_text("Is <image> red?")
     assert run(place, "--strict") == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert "task 'good': sample good-2 (good.parquet, row 2) cannot be loaded: its question holds <image>" in line
+    assert "task 'good': sample good-2 (good.parquet, row 2) cannot be loaded: its question contains <image>" in line
     assert {task for task, _ in asked(place / "run")} == {"pairs"}
 
 

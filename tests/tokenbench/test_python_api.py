@@ -171,7 +171,7 @@ def test_numbers_of_other_libraries_are_numbers() -> None:
         ({"budgets": [True]}, "budgets: 'True' is neither"),
         ({"budgets": [1.0]}, "budgets: '1.0' is a share of 1"),
         ({"budgets": [Budget.everything()]}, "budgets: 'all' is neither"),
-        ({"budgets": [Budget("64", tokens=32)]}, "budgets: .*is not what its text says"),
+        ({"budgets": [Budget("64", tokens=32)]}, "budgets: .*does not match its own text"),
         ({"budgets": []}, "budgets is empty"),
         ({"seeds": [-1]}, "seeds: -1 is not"),
         ({"seeds": [True]}, "seeds: True is not"),
@@ -189,7 +189,7 @@ def test_numbers_of_other_libraries_are_numbers() -> None:
         ({"suite": Suite("a,b", "", resolve_suite("image", (), registry())[1])}, "suite: 'a,b' cannot be a name"),
         (
             {"suite": Suite("video", "", resolve_suite("image", (), registry())[1])},
-            "suite: an object is called 'video', as a registered suite",
+            "suite: the object has the name 'video' of a registered suite",
         ),
         ({"tasks": ["readin"]}, "did you mean reading"),
         ({"tasks": [3]}, "tasks: int 3 is not a name"),
@@ -331,9 +331,9 @@ def test_two_classes_of_one_name_are_refused() -> None:
 
 
 def test_a_class_called_as_a_registered_strategy_is_refused() -> None:
-    with pytest.raises(UsageError, match="has the name of another class, which is registered"):
+    with pytest.raises(UsageError, match="has the same name as a registered class"):
         resolved(strategies=[type("fastv", (Mine,), {})()])
-    with pytest.raises(UsageError, match="cannot lend its name"):
+    with pytest.raises(UsageError, match="has a name that a strategy cannot have"):
         resolved(strategies=[type("Größe", (Mine,), {})()])
 
 
