@@ -74,7 +74,7 @@ def comparison():
 )
 def test_the_budget_follows_the_last_at(text, low, high, budget):
     gate = parse_gate(text)
-    assert (gate.low, gate.high, gate.budget, gate.margin) == (low, high, budget, None)
+    assert (gate.low, gate.high, str(gate.budget), gate.margin) == (low, high, budget, None)
 
 
 @pytest.mark.parametrize("text", ["clse<fastv", "clse@1/9", "clse<fastv@pdrop", "", "vanilla<clse@1/9", "a=b@1/3"])

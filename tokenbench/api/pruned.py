@@ -11,7 +11,7 @@ from tokenbench.api.wrapped import stock_in, uncompiled
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.strategy import Strategy
-from tokenbench.engine import Plan, Pruner, Watch, Wish, before, replaced
+from tokenbench.engine import EncoderRecorder, EncoderRequests, Plan, Pruner, call_before, replace_method
 from tokenbench.engine.prompts import Prompts
 from tokenbench.errors import UsageError
 from tokenbench.registry.names import NamedStrategy, canonical, parse_strategy
@@ -69,18 +69,18 @@ def pruned(
 def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[Pruner]:
     """A pruner on the model's decoder that learns from every prompt where its visual tokens are.
 
-    It listens to the vision encoder if the plans want to know of it; later plans are served by frames handed to the pruner.
+    It records the vision encoder if the plans ask for that; later plans are served by frames handed to the pruner.
     """
-    wish = Wish.of(stage for plan in plans for stage in plan.typical)
-    encoders = backbone.encoders(model) if wish.anything else []
-    with Pruner(backbone.decoder(model), plans) as pruner, Watch(encoders, wish) as watch, ExitStack() as undo:
-        prompts = Prompts(model, backbone, pruner, watch)
-        undo.callback(before(model.base_model, prompts.look))
+    requests = EncoderRequests.of(stage for plan in plans for stage in plan.typical)
+    recorder = EncoderRecorder(backbone.describe_towers(model) if requests.frames else [], requests)
+    with Pruner(backbone.decoder(model), plans) as pruner, recorder, ExitStack() as undo:
+        prompts = Prompts(model, backbone, pruner, recorder)
+        undo.callback(call_before(model.base_model, prompts.look))
         if hasattr(model, "generate"):
             own = model.generate
-            undo.callback(replaced(model, "generate", wraps(own)(partial(prompts.generate, own))))
+            undo.callback(replace_method(model, "generate", wraps(own)(partial(prompts.generate, own))))
         if hasattr(model, "extra_repr"):
-            undo.callback(replaced(model, "extra_repr", partial(_described, model.extra_repr, pruner)))
+            undo.callback(replace_method(model, "extra_repr", partial(_described, model.extra_repr, pruner)))
         if hasattr(type(model), "loss_function"):
             undo.callback(_refusing_labels(model, pruner))
         yield pruner
@@ -104,9 +104,9 @@ def _refusing_labels(model: Any, pruner: Pruner) -> Callable[[], None]:
         try:
             return model.loss_function(*args, **kwargs)
         finally:
-            replaced(model, "_loss_function", loss)
+            replace_method(model, "_loss_function", loss)
 
-    with_stock_loss = replaced(model, "_loss_function", loss)
+    with_stock_loss = replace_method(model, "_loss_function", loss)
     return with_stock_loss
 
 

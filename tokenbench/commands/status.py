@@ -140,12 +140,14 @@ def _changed(run: Any, plugin_files: Sequence[str], models: Sequence[str]) -> di
     """By the id of a cell: what in its identity would be another if it were run now."""
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.identity import differences, unpacked
+    from tokenbench.runner.resolve import resolve_written
     from tokenbench.runner.work import fingerprints, works_of
 
     devices = {about["device"] for about in run.manifest["models"].values()}
     known = Registry(plugin_files)
     run.check_models(models, known)
-    works = works_of(run.seen_spec(), known, devices.pop() if len(devices) == 1 else "")
+    resolved = resolve_written(run.seen_spec(), known, unregistered=run.manifest.get("unregistered"))
+    works = works_of(resolved, known, devices.pop() if len(devices) == 1 else "")
     now = {_key(cell.names): cell.parts for work in works.values() for cell in work.cells.values()}
     then = unpacked(run.manifest)
     asked = {name: text for work in works.values() for name, text in fingerprints(work).items()}

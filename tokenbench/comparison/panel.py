@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import CELL, VANILLA
-from tokenbench.errors import SamplesError
+from tokenbench.errors import SamplesError, UsageError
 from tokenbench.statistics import TaskSums, averaging, cluster_sums
 from tokenbench.statistics.clusters import Floats, Ints
 from tokenbench.statistics.signs import Keys
@@ -301,11 +302,8 @@ def _order(strategy: str, budget: str, seed: int) -> tuple[bool, str, float, str
 
 
 def budget_size(budget: str) -> float:
-    """A number to sort budgets by: shares by size, counts by number, ``all`` above both."""
+    """``Budget.order``; infinity for a text that is no budget, as a table of one's own may have."""
     try:
-        if budget.endswith("%"):
-            return float(budget[:-1]) / 100
-        share, _, whole = budget.partition("/")
-        return float(share) / float(whole) if whole else float(budget)
-    except ValueError:
+        return Budget.read(budget).order
+    except UsageError:
         return float("inf")

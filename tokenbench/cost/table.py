@@ -22,7 +22,7 @@ from tokenbench.tables import Column, Table, text_table
 if TYPE_CHECKING:
     from tokenbench.contract.lattice import Grid
     from tokenbench.contract.sizes import ModelSize
-    from tokenbench.contract.strategy import Stage
+    from tokenbench.contract.stage import Stage
     from tokenbench.registry.names import NamedStrategy
     from tokenbench.registry.plugins import Registry
 
@@ -157,7 +157,7 @@ def costs(
     parsed = [Budget.parse(budget) for budget in budgets]
     backbone, config = configuration(model, known)
     try:
-        prompt, size = Prompt(backbone.typical(config, visual_tokens), text_tokens, dtype), backbone.size(config)
+        prompt, size = Prompt(backbone.default_grids(config, visual_tokens), text_tokens, dtype), backbone.size(config)
     except NotImplementedError as error:
         raise UsageError(f"the cost of model '{model}' is not known: {error}") from error
     found = list(_rows(size, prompt, [*named.values()], parsed, matched))
@@ -201,24 +201,21 @@ def _foreseen(plan: Plan, prompt: Prompt) -> RowTrace:
     trace = RowTrace(visual, text, plan.depth, plan.strategy.trim, prompt.grids)
     alive = visual
     for stage in plan.stages(visual, text):
-        trace.peeked += [alive + text] * any(request.peek for request in stage.attention)
+        # The prompt does not tell the question from other text, so that it counts all of it before the last token.
+        trace.count_requests(stage, alive, visual + text - 1)
         alive = alive if stage.keep is None else count(stage.keep, visual, alive)
         trace.stages.append((stage.layer, torch.arange(alive)))
-        for request in stage.attention:
-            if request.rows == "prior":
-                trace.prior_layers = max(trace.prior_layers, request.layer + 1)
-                trace.prior_tokens = visual + text  # less the question, which the prompt does not tell from other text
     return trace
 
 
 def _says_at_most(stage: Stage) -> bool:
     """Whether the stage may do with less than can be foreseen."""
-    prior = any(request.rows == "prior" for request in stage.attention)
-    return stage.keep is None or stage.at_most or stage.pixels or stage.rerun is not None or prior
+    no_question = any(request.extra_layers for request in stage.attention)
+    return stage.keep is None or stage.at_most or stage.pixels or stage.rerun is not None or no_question
 
 
 def _shape(grid: Grid) -> str:
     frame = f"{grid.h} x {grid.w}"
-    if grid.lead:
-        frame = f"({grid.lead} + {frame})"
+    if grid.num_prefix_tokens:
+        frame = f"({grid.num_prefix_tokens} + {frame})"
     return f"{grid.t} x {frame}" if grid.t > 1 else frame

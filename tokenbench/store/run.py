@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison import Comparison
     from tokenbench.comparison.looks import Looks
-    from tokenbench.contract.suite import Sample
+    from tokenbench.contract.suite import Sample, Task
     from tokenbench.registry.plugins import Registry
 
 __all__ = ["Run", "unnamed"]
@@ -44,10 +44,12 @@ class Run:
         known: Registry | None = None,
         definitions: Sequence[str] = (),
         data: Sequence[str] = (),
+        tasks: Sequence[Task] | None = None,
     ) -> None:
         self.folder = folder
         self._store = Store.open(folder)
         self._known, self._definitions, self._data = known, tuple(definitions), tuple(data)
+        self._tasks = tasks
 
     @classmethod
     def open(
@@ -56,14 +58,16 @@ class Run:
         known: Registry | None = None,
         definitions: Sequence[str] = (),
         data: Sequence[str] = (),
+        tasks: Sequence[Task] | None = None,
     ) -> Run:
         """Open a run directory. Raises UsageError if there is none.
 
         known: where `questions` finds the run's suite; everything installed unless said otherwise. definitions: folders with
         task definitions, which hold code: those that the run names are used only if they are among these. data: `TASK=FOLDER`;
-        `questions` reads no folder that only the run names, for it may come from others.
+        `questions` reads no folder that only the run names, for it may come from others. tasks: those of the run, of a process that
+        has just run them; `questions` makes them anew unless given.
         """
-        return cls(Path(folder), known, definitions, data)
+        return cls(Path(folder), known, definitions, data, tasks)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe_run(self)}>"
@@ -185,6 +189,9 @@ class Run:
         from tokenbench.registry.plugins import registry
         from tokenbench.registry.suites import resolve_suite
 
+        if self._tasks is not None:
+            limit = self.manifest["spec"]["limit"]
+            return {(task.name, sample.key): sample for task in self._tasks for sample in first(task, limit)}
         spec = self.seen_spec()
         _, tasks = resolve_suite(spec.suite, spec.tasks, self._known or registry(), spec.data, spec.definitions)
         return {(task.name, sample.key): sample for task in tasks for sample in first(task, spec.limit)}

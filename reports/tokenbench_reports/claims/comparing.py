@@ -13,6 +13,7 @@ from enum import StrEnum
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Tone
 from tokenbench_reports.claims.consistency import SAME_SHARE, does_not_follow
@@ -88,10 +89,9 @@ def _model(
 
     summary = comparison.summary[comparison.summary["model"] == model]
     tokens = float(summary["visual_tokens"].max())
+    budgets = [Budget.read(name) for name in summary["budget"].unique() if budget_size(name) < float("inf")]
     own = {
-        name: (size if size < 1 else size / tokens)
-        for name in summary["budget"].unique()
-        if (size := budget_size(name)) < float("inf")
+        str(budget): budget.order / tokens if budget.tokens is not None else float(budget.keep) for budget in budgets
     }
     cells = {(cell["strategy"], cell["budget"], cell["task"]): cell for cell in summary.to_dict("records")}
     flips = _flips(comparison, model)

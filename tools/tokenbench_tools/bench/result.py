@@ -24,7 +24,7 @@ class Row:
 
     ttft: from pixels and ids to the logits of the first new token, vision encoder included; the median of a launch's passes
     (p95: their 95th percentile). decode: one further token; their median. tokens_per_second: new tokens, prefill included.
-    selection: the part of a prefill that only the strategy needs (its stages, softmax rows, layers asked ahead or run again).
+    selection: the part of a prefill that only the strategy needs (its stages, attention weights, attention and layers that run once more).
     kv: KV cache after prefill. peak: of memory; of a GPU what torch allocated, else the process's resident set.
     Ratios are to the stock model's seconds (below 1: faster); total: of all tokens, the inverse of throughput's.
     """
