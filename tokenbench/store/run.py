@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import CELL, IDENTITY, VANILLA
 from tokenbench.errors import UsageError
-from tokenbench.runner.spec import Spec
 from tokenbench.store import files
 from tokenbench.store.directory import Store
 from tokenbench.store.foreign import conforming, read_json
@@ -20,6 +19,7 @@ from tokenbench.store.left_out import sentences
 from tokenbench.store.manifest import Versioned
 from tokenbench.store.record_file import RECORD
 from tokenbench.store.shown import describe_run, run_html
+from tokenbench.store.spec import Spec
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ class Run:
         return frame(cells, map(counted, tables), COMPARED)
 
     def _finished(self) -> list[dict[str, Any]]:
-        return [cell for cell in self.manifest["cells"] if self._store.is_published(cell["id"])]
+        finished = self._store.finished()
+        return [cell for cell in self.manifest["cells"] if cell["id"] in finished]
 
     def questions(self) -> dict[tuple[str, str], Sample]:
         """The questions asked, with their images, made anew by the run's suite: (task, sample) -> Sample.
@@ -226,8 +227,7 @@ class Run:
 
         rows = [
             {name: cell[name] for name in IDENTITY} | {"metric": metric, "value": value, "samples": summary["samples"]}
-            for cell in self.manifest["cells"]
-            if self._store.is_published(cell["id"])
+            for cell in self._finished()
             for summary in (self._store.summary(cell["id"]),)
             for metric, value in summary.get("official", {}).items()
         ]
@@ -235,7 +235,8 @@ class Run:
 
     def failures(self) -> list[dict[str, Any]]:
         """The cells that cannot be finished: model, strategy, budget, seed, task, kind (failed or infeasible) and reason."""
-        found = (self._store.failure(cell["id"]) for cell in self.manifest["cells"])
+        failed = self._store.failed()
+        found = (self._store.failure(cell["id"]) for cell in self.manifest["cells"] if cell["id"] in failed)
         return [failure for failure in found if failure]
 
     def left_out(self) -> list[str]:
@@ -348,7 +349,10 @@ class Run:
         if not len(samples):
             return []
         cells, tasks = self.manifest["cells"], self.manifest["tasks"]
-        answers = sum(self._store.count(cell["id"]) for cell in cells)
+        saving = (
+            looks.planned is not None and looks.planned > 1
+        )  # else nothing is said of numbers, which opens every file
+        answers = sum(self._store.count(cell["id"]) for cell in cells) if saving else 0
         planned = sum(tasks[cell["task"]]["samples"] for cell in cells)
         said = sentence(looks, answers, planned)
         return [said] if said else []
