@@ -153,17 +153,11 @@ def draw_ranks(axes: Axes, ranking: Ranking) -> None:
     """Draw the ranks that the verdicts leave open at one budget, the best strategy on top."""
     from matplotlib.ticker import MaxNLocator
 
+    # The dots at the ends show a rank that is certain: a line without length is not drawn.
+    style: dict[str, Any] = {"color": COLOURS[0], "lw": 4, "solid_capstyle": "round", "marker": "o", "ms": 4, "mew": 0}
     for at, name in enumerate(ranking.strategies):
         low, high = ranking.ranks(name)
-        style: dict[str, Any] = {
-            "color": COLOURS[0],
-            "lw": 4,
-            "solid_capstyle": "round",
-            "marker": "o",
-            "ms": 4,
-            "mew": 0,
-        }
-        axes.plot([low, high], [at, at], **style)  # a dot where the rank is certain: a line without length is not drawn
+        axes.plot([low, high], [at, at], **style)
     axes.set_yticks(range(len(ranking.strategies)), [printable(name)[:20] for name in ranking.strategies], fontsize=6)
     axes.set(xlim=(0.5, len(ranking.strategies) + 0.5), ylim=(len(ranking.strategies) - 0.5, -0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
