@@ -28,9 +28,10 @@ from tokenbench.comparison.pairs import (
     with_missing,
     without_verdict,
 )
-from tokenbench.comparison.panel import TOGETHER, Cell, Fill, Panel, Scopes, panels, together
+from tokenbench.comparison.panel import TOGETHER, Cell, Panel, Scopes, panels, together
 from tokenbench.comparison.skill import with_skill
 from tokenbench.comparison.summary import Limits, summary_rows
+from tokenbench.comparison.task_samples import Fill
 from tokenbench.comparison.warnings import reader_warnings
 from tokenbench.errors import printable
 from tokenbench.statistics import Scale

@@ -54,7 +54,7 @@ def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
         return {}
     shapes = known["lattice"].map(lambda lattice: (int(lattice[1]), int(lattice[2])))
     height, width = shapes.mode().iloc[0]
-    found = {}
+    shares = {}
     for (strategy, budget), rows in known.groupby(["strategy", "budget"], sort=False):
         kept, shown = np.zeros((2, height, width))
         by_lattice: dict[tuple[int, ...], list[np.ndarray]] = {}
@@ -67,8 +67,8 @@ def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
                 row[ordinals[ordinals < len(y)]] = True
             np.add.at(shown, (y[there], x[there]), len(several))
             np.add.at(kept, (y[there], x[there]), alive.sum(axis=0)[there])
-        found[str(strategy), str(budget)] = kept / np.maximum(shown, 1)
-    return found
+        shares[str(strategy), str(budget)] = kept / np.maximum(shown, 1)
+    return shares
 
 
 def _places(lattice: tuple[int, ...], height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,85 @@
+"""The samples of one task of a model as an array, with what is missing in it."""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tokenbench.errors import SamplesError
+from tokenbench.statistics.clusters import Floats, Ints
+
+__all__ = ["Fill", "TaskSamples", "stratum_weights", "task_samples"]
+
+Fill = Literal["wrong", "as vanilla"]
+"""What a missing answer may be taken for: the two ends of what it can have been."""
+
+
+class TaskSamples(NamedTuple):
+    """The samples of one task, in the order of their names.
+
+    Attributes:
+        scores: ``[N, M]``, NaN where a column has none.
+        clusters: ``[N]`` codes of their clusters.
+        strata: ``[N]`` names.
+        used: of every row of the run's table, whether it is of one of these samples.
+        local: ``[rows]`` of every row, its sample.
+    """
+
+    scores: Floats
+    clusters: Ints
+    strata: "np.ndarray[Any, Any]"
+    used: "np.ndarray[Any, np.dtype[np.bool_]]"
+    local: Ints
+
+    def missing(self, cell: Ints) -> dict[int, int]:
+        """By cell, how many of vanilla's samples it has no score for, where it lacks any; of vanilla, how many of the others' samples."""
+        there = ~np.isnan(self.scores[:, 0])
+        lacking = np.isnan(self.scores[there])
+        lacks = np.unique(cell[lacking.any(axis=0)])
+        found = {int(at): int(lacking[:, cell == at].any(axis=1).sum()) for at in lacks}
+        return found if there.all() else {0: int((~there).sum()), **found}
+
+    def complete(self, fill: Fill | None) -> "TaskSamples":
+        """The samples that every column has scored; with ``fill`` those of vanilla, missing answers taken for one of the two ends."""
+        scores = self.scores
+        if fill is not None:
+            vanilla = scores[:, :1]
+            taken = np.zeros_like(vanilla) if fill == "wrong" else vanilla
+            scores = np.where(np.isnan(scores) & ~np.isnan(vanilla), taken, scores)
+        whole = np.asarray(~np.isnan(scores).any(axis=1))
+        return TaskSamples(scores[whole], self.clusters[whole], self.strata[whole], whole[self.local], self.local)
+
+
+def task_samples(model: str, task: str, rows: pd.DataFrame, numbers: Ints, columns: int) -> TaskSamples:
+    """The samples of one task.
+
+    Args:
+        model: its name, for errors.
+        task: its name, for errors.
+        rows: the task's rows, names as categories.
+        numbers: the column of every row.
+        columns: how many columns there are.
+
+    Raises:
+        SamplesError: a sample occurs twice in a cell, or belongs to two clusters.
+    """
+    keys, first, local = np.unique(rows["sample"].cat.codes, return_index=True, return_inverse=True)
+    place = local * columns + numbers
+    if len(np.unique(place)) < len(place):
+        raise SamplesError(f"{model}, {task}: a sample occurs twice in one cell")
+    clusters = rows["cluster"].cat.codes.to_numpy()
+    if np.any(clusters != clusters[first][local]):
+        raise SamplesError(f"{model}: a sample belongs to two clusters")
+    scores = np.full((len(keys), columns), np.nan)
+    scores.flat[place] = rows["score"].to_numpy(dtype=np.float64)
+    strata = rows["stratum"].iloc[first].astype(object).fillna("").astype(str).to_numpy() if "stratum" in rows else None
+    names = np.full(len(keys), "") if strata is None else strata
+    return TaskSamples(
+        scores, clusters[first].astype(np.int64), names, np.ones(len(rows), dtype=bool), local.astype(np.int64)
+    )
+
+
+def stratum_weights(strata: "np.ndarray[Any, Any]") -> Floats:
+    """A weight a sample that gives every stratum of the task the same say; ones without strata."""
+    _, local, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    return np.asarray(len(local) / (len(sizes) * sizes[local]), dtype=np.float64)
