@@ -15,14 +15,14 @@ from tokenbench.errors import UsageError
 from tokenbench.registry.names import NamedStrategy, name_strategy, parse_strategy
 from tokenbench.registry.plugins import Registry, is_name
 from tokenbench.registry.suites import absolute_data, absolute_folders, resolve_suite, suite_alone
-from tokenbench.runner.request import Request
+from tokenbench.runner.request import Request, Spending
 from tokenbench.runner.spec import FLOORS, NO_SEED, SEEDS, VANILLA, Arm, Spec
 
 __all__ = ["Resolved", "resolve", "resolve_written"]
 
 LOOKS = 5
 """How many looks a run takes that stops when it is decided, unless it says how many."""
-SPENDING = "obrien-fleming"
+SPENDING: Spending = "obrien-fleming"
 
 
 @dataclass(frozen=True)
