@@ -28,6 +28,7 @@ from benchmarks import overhead
 from benchmarks.analysis import made_up
 from tokenbench.comparison import compare
 from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import VANILLA
 from tokenbench.registry.plugins import registry
 from tokenbench.runner.execute import execute
 from tokenbench.runner.progress import progress
@@ -99,7 +100,7 @@ def of_tokens() -> None:
         with tokenbench.pruned(models[at], strategy, "1/3"), torch.inference_mode():
             return cpu(lambda: models[at](**inputs, logits_to_keep=1))
 
-    for strategy in ("vanilla", "fastv", "clse", "divprune", "vispruner", "visionzip"):
+    for strategy in (VANILLA, "fastv", "clse", "divprune", "vispruner", "visionzip"):
         prefill(0, strategy)
         works = [lambda at=at, name=strategy: prefill(at, name) for at in range(len(sides))]
         grown(f"visual tokens, prefill of {strategy}", [side**2 for side in sides], works)

@@ -21,7 +21,7 @@ import tokenbench
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import first
 from tokenbench.cost.macs import encoder_macs, layer_macs, prefill_macs
-from tokenbench.engine import Plan, Pruner, RowTrace, Wish
+from tokenbench.engine import EncoderRequests, Plan, Pruner, RowTrace
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import registry
@@ -52,11 +52,11 @@ class Sweep:
 
     def shared(self, pruner: Pruner, questions_share: bool = True) -> tuple[Answers, list[list[RowTrace]]]:
         """All cells of a batch from one prefix; questions_share: those on one image share what comes before them."""
-        wish = Wish.of(stage for plan in self.plans for stage in plan.typical)
+        requests = EncoderRequests.of(stage for plan in self.plans for stage in plan.typical)
         answers: Answers = {}
         traces: list[list[RowTrace]] = [[] for _ in self.plans]
         for questions in self.batches:
-            batch = self.model.prepare([sample for _, sample in questions], wish)
+            batch = self.model.prepare([sample for _, sample in questions], requests)
             if not questions_share:
                 batch = replace(batch, same=list(range(len(questions))))
             asked = Asked(batch, _keys(questions), _limits(questions))
@@ -71,7 +71,7 @@ class Sweep:
         answers: Answers = {}
         for i, plan in enumerate(self.plans):
             for questions in self.batches:
-                batch = self.model.prepare([sample for _, sample in questions], Wish.of(plan.typical))
+                batch = self.model.prepare([sample for _, sample in questions], EncoderRequests.of(plan.typical))
                 plans = [plan.of(key) for key in _keys(questions)]
                 answers.setdefault(i, []).extend(self.model.generate(batch, pruner, plans, _limits(questions))[0])
         return answers

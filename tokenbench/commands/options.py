@@ -150,12 +150,12 @@ peek_option = click.option(
 
 
 def show_scores(run: Run) -> None:
-    """Print a run's scores, a line a cell."""
+    """Print a run's scores: one row for every cell and task."""
     from tokenbench.commands.output import say
+    from tokenbench.comparison.tables import scores_table
+    from tokenbench.tables import text_table
 
-    for row in run.scores().to_dict("records"):
-        named = "  ".join(str(row[name]) for name in ("model", "strategy", "budget", "task"))
-        say(f"{named}  {100 * row['score']:.1f} % of {row['samples']}")
+    say(*text_table(scores_table(run.scores())).splitlines())
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")

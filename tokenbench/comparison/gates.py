@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate", "failed", "parse_gate"]
 
-VANILLA = "vanilla"
 FORM = "write LEFT<RIGHT@BUDGET, as in clse<fastv@1/9"
 
 

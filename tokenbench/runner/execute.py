@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 import tokenbench
+from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.executor import Executor
 from tokenbench.errors import UsageError
 from tokenbench.registry.plugins import Registry
@@ -19,11 +20,11 @@ from tokenbench.runner.identity import Cell, packed, versions
 from tokenbench.runner.job import Job
 from tokenbench.runner.progress import Progress
 from tokenbench.runner.resolve import Resolved, resolve_written
-from tokenbench.runner.spec import VANILLA, Spec
 from tokenbench.runner.stopping import plan_of, until_decided
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import SCHEMA_VERSION, Store
 from tokenbench.store.lock import held
+from tokenbench.store.spec import Spec
 
 __all__ = ["execute"]
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tokenbench
+from tokenbench.contract.cells import IDENTITY
 from tokenbench.runner.sources import changed, source_of
 
 if TYPE_CHECKING:
     from tokenbench.contract.suite import Sample, Task
     from tokenbench.models.model import Model
-    from tokenbench.runner.spec import Arm, Spec
+    from tokenbench.store.spec import Arm, Spec
 
 __all__ = ["Cell", "cell", "differences", "fingerprint_of", "outdated", "packed", "unpacked", "versions"]
 
@@ -45,7 +46,7 @@ class Cell:
     @property
     def names(self) -> dict[str, Any]:
         """What a person calls it, with its id."""
-        named = {name: getattr(self, name) for name in ("model", "strategy", "budget", "seed", "task")}
+        named = {name: getattr(self, name) for name in IDENTITY}
         return {"id": self.id, **named}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import FLOORS, VANILLA
 from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.suite import Suite, Task
 from tokenbench.errors import UsageError
@@ -16,7 +17,7 @@ from tokenbench.registry.names import NamedStrategy, name_strategy, parse_strate
 from tokenbench.registry.plugins import Registry, is_name
 from tokenbench.registry.suites import absolute_data, absolute_folders, resolve_suite, suite_alone
 from tokenbench.runner.request import Request, Spending
-from tokenbench.runner.spec import FLOORS, NO_SEED, SEEDS, VANILLA, Arm, Spec
+from tokenbench.store.spec import NO_SEED, SEEDS, Arm, Spec
 
 __all__ = ["Resolved", "resolve", "resolve_written"]
 

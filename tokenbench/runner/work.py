@@ -9,7 +9,7 @@ from functools import cached_property
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Task, first
 from tokenbench.cost.matching import match
-from tokenbench.engine import Plan, Wish
+from tokenbench.engine import EncoderRequests, Plan
 from tokenbench.errors import UsageError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
@@ -17,8 +17,8 @@ from tokenbench.registry.plugins import Registry
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
 from tokenbench.runner.order import ORDER_SEED, shuffled
 from tokenbench.runner.resolve import Resolved
-from tokenbench.runner.spec import Arm, Spec
 from tokenbench.store.directory import Store
+from tokenbench.store.spec import Arm, Spec
 
 __all__ = ["Batch", "Question", "Work", "fingerprints", "left_of", "samples_of", "works_of"]
 
@@ -47,7 +47,7 @@ class Work:
     model: Model
     arms: Sequence[Arm]
     plans: Sequence[Plan]
-    wish: Wish
+    requests: EncoderRequests
     size: ModelSize | None
     tasks: Mapping[str, Task]
     samples: Mapping[str, Sequence[Sample]]
@@ -154,10 +154,10 @@ def _work(resolved: Resolved, model: Model, samples: Mapping[str, Sequence[Sampl
         )
         for arm in chosen
     ]
-    wish = Wish.of(stage for plan in plans for stage in plan.typical)
+    requests = EncoderRequests.of(stage for plan in plans for stage in plan.typical)
     cells = {(i, task.name): cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
     named = {task.name: task for task in tasks}
-    return Work(model, chosen, plans, wish, size, named, samples, spec.batch_size, cells, spec.strict)
+    return Work(model, chosen, plans, requests, size, named, samples, spec.batch_size, cells, spec.strict)
 
 
 def _check_budgets(work: Work) -> None:

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tokenbench.api.pruned import attached, backbone_for
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
-from tokenbench.contract.strategy import Attn, Selection, Signal, Stage, Strategy, View
+from tokenbench.contract.stage import Attn, NoQuestionAttn, Signal, Stage
+from tokenbench.contract.strategy import Selection, Strategy, View
 from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine.attach import attach
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import Registry, registry
 from tokenbench.testing.oracles import Prompt, batched, generate
 
@@ -30,7 +32,7 @@ class KeepAll(Strategy):
     trim: ClassVar[bool] = True
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        asks = [(layer, (Attn(layer - 1), Attn(layer - 1, "question"), Attn(layer - 1, "prior"))) for layer in (1, 3)]
+        asks = [(layer, (Attn(layer - 1), Attn(layer - 1, "question"), NoQuestionAttn(layer - 1))) for layer in (1, 3)]
         signals = tuple(Signal(kind) for kind in ("cls", "received", "keys", "features"))
         return [
             Stage(
@@ -39,15 +41,15 @@ class KeepAll(Strategy):
                 hidden=(0, layer),
                 text=(layer,),
                 keys=(layer - 1,),
-                attention=rows,
+                attention=attention,
                 signals=signals if layer == 1 else (),
                 rerun=0.5 if layer == 1 else None,
             )
-            for layer, rows in asks
+            for layer, attention in asks
         ]
 
     def score(self, view: View) -> Tensor:
-        return torch.stack([rows.mean((0, 1)) for rows in view.attention.values()]).sum(0)
+        return torch.stack([weights.mean((0, 1)) for weights in view.attention.values()]).sum(0)
 
 
 class Replay(Strategy):
@@ -90,7 +92,7 @@ class Case:
         budget = self.budget if isinstance(self.budget, Budget) else Budget.parse(self.budget)
         plan = Plan.make(self.strategy, budget, self.depth, seed)
         names = keys if keys is not None else [str(b) for b in range(len(chosen))]
-        with attached(self.model, self.adapter, [plan.of(name) for name in names]) as pruning:
+        with attach(self.model, self.adapter, [plan.of(name) for name in names]) as pruning:
             output = generate(self.model, batched(chosen), **options)
         return output, pruning.prefills[0]
 

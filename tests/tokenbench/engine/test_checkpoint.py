@@ -9,8 +9,9 @@ import torch
 
 from tests.tiny import BACKBONES, STRATEGIES, tiny
 from tokenbench import Budget, Strategy
-from tokenbench.api.pruned import attached, backbone_for
 from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine.attach import attach
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate, logits
@@ -28,31 +29,31 @@ def kept(row: RowTrace) -> list[tuple[int, list[int]]]:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_going_on_from_a_prefix_is_running_alone(backbone: str) -> None:
+def test_going_on_from_a_checkpoint_is_running_alone(backbone: str) -> None:
     model, prompts = tiny(backbone)
     adapter = backbone_for(model, registry())
     depth = len(adapter.decoder(model).layers)  # type: ignore[arg-type]
     plans = [plan(name, budget, depth) for name in STRATEGIES for budget in ("1/2", "1/4")]
     vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), depth)
     names = [str(b) for b in range(len(prompts))]
-    with attached(model, adapter, [vanilla, *plans]) as pruner:
-        pruner.plans, pruner.others = [vanilla], plans
+    with attach(model, adapter, [vanilla, *plans]) as pruner:
+        pruner.plans, pruner.checkpoint_for = [vanilla], plans
         generate(model, batched(prompts))
-        pruner.others = ()
-        prefix = pruner.prefix
-        assert prefix is not None
+        pruner.checkpoint_for = ()
+        checkpoint = pruner.checkpoint
+        assert checkpoint is not None
         found: list[tuple[Plan, list[RowTrace], Any]] = []
         for first in sorted({p.typical[0].layer for p in plans}):
             group = [p for p in plans if p.typical[0].layer == first]
             pruner.plans = [p.of(name) for p in group for name in names]
-            with pruner.sharing(prefix=prefix):
+            with pruner.sharing(checkpoint=checkpoint):
                 output = logits(generate(model, batched([*prompts] * len(group))))
             count = len(prompts)
             for a, one in enumerate(group):
                 rows = slice(a * count, (a + 1) * count)
                 found.append((one, pruner.rows[rows], output[:, rows]))
     for one, rows, answers in found:
-        with attached(model, adapter, [one.of(name) for name in names]) as alone:
+        with attach(model, adapter, [one.of(name) for name in names]) as alone:
             output = logits(generate(model, batched(prompts)))
         assert [kept(row) for row in rows] == [kept(row) for row in alone.rows], one.name
         assert [row.cache_lengths for row in rows] == [row.cache_lengths for row in alone.rows]
@@ -73,12 +74,12 @@ def test_skipped_layers_are_not_run_and_come_back() -> None:
             calls[i] += 1
 
         hooks.append(layer.mlp.register_forward_pre_hook(count, with_kwargs=True))
-    with attached(model, adapter, [vanilla]) as pruner:
-        pruner.others = [later]
+    with attach(model, adapter, [vanilla]) as pruner:
+        pruner.checkpoint_for = [later]
         generate(model, batched(prompts[:1]), tokens=1)
-        pruner.plans, pruner.others = [later], ()
-        assert pruner.prefix is not None
-        with pruner.sharing(prefix=pruner.prefix):
+        pruner.plans, pruner.checkpoint_for = [later], ()
+        assert pruner.checkpoint is not None
+        with pruner.sharing(checkpoint=pruner.checkpoint):
             generate(model, batched(prompts[:1]), tokens=1)
     for hook in hooks:
         hook.remove()
@@ -92,12 +93,12 @@ def test_the_first_shared_layers_are_bitwise_the_same() -> None:
     adapter = backbone_for(model, registry())
     vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
     one = plan("clse", "1/2", 6)
-    with attached(model, adapter, [vanilla]) as pruner:
-        pruner.others = [one]
+    with attach(model, adapter, [vanilla]) as pruner:
+        pruner.checkpoint_for = [one]
         generate(model, batched(prompts))
-        pruner.plans, pruner.others = [one], ()
-        assert pruner.prefix is not None
-        with pruner.sharing(prefix=pruner.prefix):
+        pruner.plans, pruner.checkpoint_for = [one], ()
+        assert pruner.checkpoint is not None
+        with pruner.sharing(checkpoint=pruner.checkpoint):
             shared = generate(model, batched(prompts))
         alone = generate(model, batched(prompts))
     assert torch.equal(logits(shared), logits(alone))

@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from tokenbench.contract.budget import Budget
     from tokenbench.registry.names import NamedStrategy
 
-__all__ = ["FLOORS", "NO_SEED", "SEEDS", "VANILLA", "Arm", "Spec"]
+__all__ = ["NO_SEED", "SEEDS", "Arm", "Spec"]
 
-VANILLA = "vanilla"
-FLOORS = ("random", "downsample")
 SEEDS = {"sample": (0, 1, 2), "run": (0, 1, 2, 3, 4)}
 """The seeds of a run that names none. Where one draw may move all samples, the seeds are all that shows how much: three are too few."""
 NO_SEED = 0
