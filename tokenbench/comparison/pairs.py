@@ -178,8 +178,8 @@ def _other_tasks(measures: Measures, places: Sequence[Pairing]) -> list[Row]:
     a, b = np.array(places).T
     scores = np.array([task.scores.value for task in measures.tasks])
     values = np.ascontiguousarray(((scores[:, a] - scores[:, b]) / scores[:, :1]).T)  # a row a pair
-    half = float(student_critical(measures.alpha / 2, len(scores) - 1)) * values.std(axis=1, ddof=1) / np.sqrt(len(scores))
-    mean = values.mean(axis=1)
+    critical, mean = float(student_critical(measures.alpha / 2, len(scores) - 1)), values.mean(axis=1)
+    half = critical * values.std(axis=1, ddof=1) / np.sqrt(len(scores))
     limits = np.stack([mean - half, mean + half], axis=1).tolist()
     return [{"tasks_low": low, "tasks_high": high} for low, high in limits]
 
@@ -209,9 +209,7 @@ def _exploratory(views: Sequence[View], pairs: list[Pair], settings: Settings) -
     return rows
 
 
-def _single_tests(
-    views: Sequence[View], pairs: Sequence[Pair], settings: Settings
-) -> Iterator[tuple[View, TaskTests]]:
+def _single_tests(views: Sequence[View], pairs: Sequence[Pair], settings: Settings) -> Iterator[tuple[View, TaskTests]]:
     """The comparisons at their last look, look by look and task by task."""
     for view, _, places in _by_last_view(views, pairs):
         for position in range(len(view.measures.tasks)):
@@ -229,9 +227,7 @@ def _single_rows(view: View, tests: TaskTests, adjusted: Floats, level: float) -
         yield {**row, **dict(zip(names, found, strict=True)), "verdict": between(found[1], found[2])}
 
 
-def _described(
-    view: View, places: Sequence[Pairing], task: str, name: str, positions: Sequence[int]
-) -> Iterator[Row]:
+def _described(view: View, places: Sequence[Pairing], task: str, name: str, positions: Sequence[int]) -> Iterator[Row]:
     """Who is compared on what, and what differs, before any test."""
     panel = view.measures.panel
     tokens = [panel.tokens(cell, "" if task == MEAN else task) for cell in panel.cells]

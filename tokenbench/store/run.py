@@ -334,7 +334,9 @@ class Run:
         if not len(samples):
             return []
         cells, tasks = self.manifest["cells"], self.manifest["tasks"]
-        saving = looks.planned is not None and looks.planned > 1  # else nothing is said of numbers, which opens every file
+        saving = (
+            looks.planned is not None and looks.planned > 1
+        )  # else nothing is said of numbers, which opens every file
         answers = sum(self._store.count(cell["id"]) for cell in cells) if saving else 0
         planned = sum(tasks[cell["task"]]["samples"] for cell in cells)
         said = sentence(looks, answers, planned)
