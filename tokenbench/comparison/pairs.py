@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokenbench.comparison.measures import Measures
-from tokenbench.comparison.panel import VANILLA, Cell
+from tokenbench.comparison.panel import Cell
 from tokenbench.comparison.planning import samples_needed
 from tokenbench.comparison.single import TaskTests, task_tests
 from tokenbench.comparison.verdicts import Kind, Verdict, against_vanilla, between
+from tokenbench.contract.cells import VANILLA
 from tokenbench.statistics import Family, Look, Pairing, family
 from tokenbench.statistics.clusters import Floats
 from tokenbench.statistics.quantiles import false_discovery, student_critical

@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 
 from tokenbench.comparison.table import Fill, distinct, read_table
-from tokenbench.errors import SamplesError
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import CELL, VANILLA
+from tokenbench.errors import SamplesError, UsageError
 from tokenbench.statistics import TaskSums, averaging, cluster_sums
 from tokenbench.statistics.clusters import Floats, Ints
 from tokenbench.statistics.signs import Keys
 
-VANILLA = "vanilla"
 TOGETHER = "all models together"
 COST = ["kept", "visual_tokens", "realised_tokens", "flops", "cache_bytes", "evidence_recall"]
 _COLUMN = ["strategy", "budget", "seed"]
-_NAMES = ["model", "strategy", "budget", "task", "sample", "cluster"]
+_NAMES = [*CELL, "task", "sample", "cluster"]
 
 Scopes = Mapping[str, str]
 """By strategy, ``sample`` if its seed draws anew for every sample, ``run`` (also where nothing is said) if one draw may move all."""
@@ -257,11 +258,8 @@ def _order(strategy: str, budget: str, seed: int) -> tuple[bool, str, float, str
 
 
 def budget_size(budget: str) -> float:
-    """A number to sort budgets by: shares by size, counts by number, ``all`` above both."""
+    """``Budget.order``; infinity for a text that is no budget, as a table of one's own may have."""
     try:
-        if budget.endswith("%"):
-            return float(budget[:-1]) / 100
-        share, _, whole = budget.partition("/")
-        return float(share) / float(whole) if whole else float(budget)
-    except ValueError:
+        return Budget.read(budget).order
+    except UsageError:
         return float("inf")
