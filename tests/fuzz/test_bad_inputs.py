@@ -16,9 +16,12 @@ from tests.fuzz.bad import Bad, snapshot
 from tests.fuzz.doors import DOORS
 from tests.fuzz.image_door import IN_A_RUN, OPEN, in_a_run
 from tests.fuzz.made import made_run
+from tests.systems import only_posix
 from tests.tokenbench.test_run import call
 from tokenbench import cli
 from tokenbench_suites.lmms.benchmark import opened
+
+only_posix("whatever hangs is ended by an alarm")
 
 SEED, EACH, LONGEST = 2026, 100, 20
 

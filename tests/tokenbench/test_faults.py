@@ -1,4 +1,4 @@
-"""A run that ends, or a disk that fails, at any system call there is: the same command goes on, and nothing was lost.
+"""A run that ends, or a disk that fails, at any system call there is: the same command, run again, resumes it, and nothing was lost.
 
 The quick tests try a part of the points; all of them are tried by `python -m pytest -m slow tests/tokenbench/test_faults.py`.
 """
