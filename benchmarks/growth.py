@@ -27,7 +27,7 @@ import tokenbench
 from benchmarks import overhead
 from benchmarks.analysis import made_up
 from tokenbench.comparison import compare
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.runner.execute import execute
 from tokenbench.runner.progress import progress
 from tokenbench.runner.spec import Spec

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
-from tokenbench.bench.clock import selection_timed
-from tokenbench.bench.plans import plan_of, ways_of
+from tokenbench.api.pruned import attached
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.errors import InfeasibleError
 from tokenbench.models.source import configuration
-from tokenbench.plugins import Registry
-from tokenbench.pruning import attached
+from tokenbench.registry.plugins import Registry
+from tokenbench_tools.bench.clock import selection_timed
+from tokenbench_tools.bench.plans import plan_of, ways_of
 
 MODEL, TEXT, DEPTH = "llava-1.5-7b", 50, 32
 LENGTHS = (1, 64, 128, 256, 626)

@@ -18,15 +18,16 @@ from typing import Any
 import torch
 
 import tokenbench
-from tokenbench.cost import ModelSize, encoder_macs, layer_macs, prefill_macs
+from tokenbench.contract.sizes import ModelSize
+from tokenbench.contract.suite import first
+from tokenbench.cost.macs import encoder_macs, layer_macs, prefill_macs
 from tokenbench.engine import Plan, Pruner, RowTrace, Wish
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
+from tokenbench.registry.suites import resolve_suite
 from tokenbench.runner.passes import Asked, outcomes
 from tokenbench.runner.spec import Spec, arms
-from tokenbench.suite import first
-from tokenbench.suites import resolve_suite
 
 STRATEGIES = "clse,fastv,priortr,divprune,random,downsample"
 Answers = dict[int, list[str]]

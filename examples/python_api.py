@@ -8,7 +8,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import tokenbench
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 
 
 def prune(source: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import tokenbench
 
 ROOT = Path(__file__).parents[1]
-PLUGINS = ("strategies", "backbones", "suites", "reports")
+PLUGINS = ("strategies", "backbones", "suites", "reports", "tools")
 
 
 def imported(folder: Path) -> set[str]:
@@ -42,7 +42,7 @@ def test_a_plugin_package_imports_the_core_and_itself_only(folder: str) -> None:
 
 def test_the_command_line_starts_without_heavy_libraries() -> None:
     code = (
-        "import sys, tokenbench.cli, tokenbench.plugins; tokenbench.plugins.Registry();"
+        "import sys, tokenbench.cli, tokenbench.registry.plugins; tokenbench.registry.plugins.Registry();"
         "print([m for m in ('torch', 'transformers', 'pandas', 'scipy', 'pyarrow', 'pydantic') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

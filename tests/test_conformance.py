@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.tiny import BACKBONES, STRATEGIES, spread, tiny
 from tokenbench import Budget, MachineError, Stage, Strategy, View, testing
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 
 
 def named(check: testing.Check) -> str:

@@ -142,9 +142,9 @@ def test_looking_at_a_run_works(windows: None, tmp_path: Path) -> None:
 
 
 def test_the_doctor_and_the_measurements_work(windows: None, capsys: pytest.CaptureFixture[str]) -> None:
-    from tokenbench.bench.machine import conditions, fingerprint
-    from tokenbench.bench.memory import peak_bytes, reset_peak
-    from tokenbench.doctor import _memory
+    from tokenbench_tools.bench.machine import conditions, fingerprint
+    from tokenbench_tools.bench.memory import peak_bytes, reset_peak
+    from tokenbench_tools.doctor.findings import _memory
 
     assert _memory().found.endswith(" GB")
     assert fingerprint("cpu")["cores"]

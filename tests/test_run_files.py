@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LOOKED_AT = [*(ROOT / "tokenbench").rglob("*.py"), *(ROOT / "reports").rglob("*.py")]
+LOOKED_AT = [path for folder in ("tokenbench", "reports", "tools") for path in (ROOT / folder).rglob("*.py")]
 MODULES = ("os", "shutil", "tempfile", "io")
 OF_MODULES = {
     "open", "fdopen", "replace", "rename", "renames", "unlink", "remove", "removedirs", "mkdir", "makedirs", "rmdir", "listdir", "scandir",
@@ -32,24 +32,24 @@ WRITERS = {"to_csv", "to_json", "to_html", "to_latex", "to_markdown"}  # of file
 
 DOOR = "tokenbench/store/files.py"
 OTHERS = {
-    "tokenbench/bench/machine.py": {"read_text"},  # /proc
-    "tokenbench/bench/memory.py": {"read_text", "write_text"},  # /proc
-    "tokenbench/claims/printed.py": {"open"},  # the ledger in the package
+    "tools/tokenbench_tools/bench/machine.py": {"read_text"},  # /proc
+    "tools/tokenbench_tools/bench/memory.py": {"read_text", "write_text"},  # /proc
+    "reports/tokenbench_reports/claims/printed.py": {"open"},  # the ledger in the package
     "tokenbench/models/decoding.py": {"exists"},  # model folders
-    "tokenbench/tested.py": {"read_text"},  # a list in the package
+    "tokenbench/registry/installation.py": {"read_text"},  # a list in the package
     "tokenbench/commands/listing.py": {"is_dir"},  # a model folder
-    "tokenbench/doctor.py": {"exists"},  # where runs and the cache of models will be
+    "tools/tokenbench_tools/doctor/findings.py": {"exists"},  # where runs and the cache of models will be
     "tokenbench/commands/comparing.py": {"mkdir"},  # the folder named with -o
     "tokenbench/commands/specfile.py": {"exists", "is_file", "read_text", "stat"},  # the file named with --spec
-    "tokenbench/images.py": {"open", "stat"},  # pictures of data sets
+    "suites/tokenbench_suites/images.py": {"open", "stat"},  # pictures of data sets
     "tokenbench/models/source.py": {"exists", "is_dir", "is_file", "iterdir", "open", "read_text"},  # model folders
     "tokenbench/models/weights.py": {"glob", "read_text", "safe_open"},  # model folders
-    "tokenbench/output.py": {"FileIO", "open"},  # the standard streams; the null device
-    "tokenbench/plugins.py": {"is_file"},  # files named with --plugin
+    "tokenbench/commands/output.py": {"FileIO", "open"},  # the standard streams; the null device
+    "tokenbench/registry/plugins.py": {"is_file"},  # files named with --plugin
     "tokenbench/runner/sources.py": {"is_file", "read_bytes", "stat"},  # source of modules
-    "tokenbench/scaffold/__init__.py": {"exists", "mkdir", "read_text", "write_text"},  # a new package
+    "tools/tokenbench_tools/scaffold/__init__.py": {"exists", "mkdir", "read_text", "write_text"},  # a new package
     "tokenbench/store/export.py": {"chmod", "exists", "is_dir", "iterdir", "mkdir", "mkdtemp", "replace", "rmtree", "to_parquet", "write_text"},  # a new folder named with --to
-    "tokenbench/suites.py": {"is_dir"},  # folders named with --data
+    "tokenbench/registry/suites.py": {"is_dir"},  # folders named with --data
     "tokenbench/testing/made_up.py": {"TemporaryDirectory"},  # its own
     "tokenbench/testing/report.py": {"TemporaryDirectory", "is_file", "mkdir", "read_text", "rglob", "stat"},  # its own
     "reports/tokenbench_reports/html/__init__.py": {"read_text"},  # style and script in the package
@@ -66,9 +66,9 @@ INSIDE = {
     },  # after `files.check_lock`; of the root; to a buffer
     "tokenbench/store/lock.py": {"FileLock"},  # after `files.check_lock`
     "tokenbench/store/record_file.py": {"ParquetFile", "read_metadata"},  # of bytes
-    "tokenbench/judge/rated.py": {"to_parquet"},  # to bytes
-    "tokenbench/executors/slurm.py": {"mkdtemp"},  # in a folder that the door made
-    "tokenbench/report.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link
+    "tools/tokenbench_tools/judge/rated.py": {"to_parquet"},  # to bytes
+    "tools/tokenbench_tools/executors/slurm.py": {"mkdtemp"},  # in a folder that the door made
+    "tokenbench/store/report_files.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link
     "reports/tokenbench_reports/figures.py": {"savefig"},  # to bytes
     "reports/tokenbench_reports/mlflow_runs.py": {"is_file", "rglob", "rmtree"},  # in a folder that this process made
     "reports/tokenbench_reports/wandb_run.py": {"is_file", "rglob"},  # in a folder that this process made
@@ -103,7 +103,7 @@ def opening(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def test_files_of_a_run_are_opened_behind_the_door() -> None:
-    """What is found is opened with tokenbench.store.files (or tokenbench.report); or it is said above what other file it is."""
+    """What is found is opened with tokenbench.store.files (or tokenbench.store.report_files); or it is said above what other file it is."""
     strange, needless = [], []
     for path in LOOKED_AT:
         name = path.relative_to(ROOT).as_posix()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.testing.oracles import Prompt
 
 BACKBONES = [name for name in registry().names("backbones") if registry().get("backbones", name).source is None]

@@ -9,46 +9,57 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tokenbench.backbone import Backbone
-    from tokenbench.budget import Budget
+    from tokenbench.api.pruned import pruned
+    from tokenbench.api.run import run
+    from tokenbench.contract.backbone import Backbone, Encoder, FrameLayout
+    from tokenbench.contract.budget import Budget
+    from tokenbench.contract.executor import Executor
+    from tokenbench.contract.hookspecs import Register, hookimpl
+    from tokenbench.contract.lattice import Grid
+    from tokenbench.contract.report import Report
+    from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
+    from tokenbench.contract.strategy import Attn, Keep, Merger, Selection, Signal, Stage, Strategy, View
+    from tokenbench.contract.suite import Box, Sample, Suite, SuiteRequest, Task, Video
     from tokenbench.errors import MachineError, TokenBenchError, UsageError
-    from tokenbench.hookspecs import Register, hookimpl
-    from tokenbench.pruning import pruned
-    from tokenbench.report import Report
-    from tokenbench.runner.api import run
+    from tokenbench.store.report_files import write_text
     from tokenbench.store.run import Run
-    from tokenbench.strategy import Attn, Grid, Keep, Merger, Selection, Signal, Stage, Strategy, View
-    from tokenbench.suite import Box, Sample, Suite, SuiteRequest, Task, Video
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
-    "Attn": "strategy",
-    "Backbone": "backbone",
-    "Box": "suite",
-    "Budget": "budget",
-    "Grid": "strategy",
-    "Keep": "strategy",
+    "Attn": "contract.strategy",
+    "Backbone": "contract.backbone",
+    "Box": "contract.suite",
+    "Budget": "contract.budget",
+    "DecoderSize": "contract.sizes",
+    "Encoder": "contract.backbone",
+    "EncoderSize": "contract.sizes",
+    "Executor": "contract.executor",
+    "FrameLayout": "contract.backbone",
+    "Grid": "contract.lattice",
+    "Keep": "contract.strategy",
     "MachineError": "errors",
-    "Merger": "strategy",
-    "Register": "hookspecs",
-    "Report": "report",
+    "Merger": "contract.strategy",
+    "ModelSize": "contract.sizes",
+    "Register": "contract.hookspecs",
+    "Report": "contract.report",
     "Run": "store.run",
-    "Sample": "suite",
-    "Selection": "strategy",
-    "Signal": "strategy",
-    "Stage": "strategy",
-    "Strategy": "strategy",
-    "Suite": "suite",
-    "SuiteRequest": "suite",
-    "Task": "suite",
+    "Sample": "contract.suite",
+    "Selection": "contract.strategy",
+    "Signal": "contract.strategy",
+    "Stage": "contract.strategy",
+    "Strategy": "contract.strategy",
+    "Suite": "contract.suite",
+    "SuiteRequest": "contract.suite",
+    "Task": "contract.suite",
     "TokenBenchError": "errors",
     "UsageError": "errors",
-    "Video": "suite",
-    "View": "strategy",
-    "hookimpl": "hookspecs",
-    "pruned": "pruning",
-    "run": "runner.api",
+    "Video": "contract.suite",
+    "View": "contract.strategy",
+    "hookimpl": "contract.hookspecs",
+    "pruned": "api.pruned",
+    "run": "api.run",
+    "write_text": "store.report_files",
 }
 
 __all__ = [
@@ -56,10 +67,16 @@ __all__ = [
     "Backbone",
     "Box",
     "Budget",
+    "DecoderSize",
+    "Encoder",
+    "EncoderSize",
+    "Executor",
+    "FrameLayout",
     "Grid",
     "Keep",
     "MachineError",
     "Merger",
+    "ModelSize",
     "Register",
     "Report",
     "Run",
@@ -78,6 +95,7 @@ __all__ = [
     "hookimpl",
     "pruned",
     "run",
+    "write_text",
 ]
 
 

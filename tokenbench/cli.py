@@ -10,22 +10,19 @@ from typing import NoReturn
 import click
 
 from tokenbench import __version__
-from tokenbench.bench.command import bench
 from tokenbench.commands.checking import check
-from tokenbench.commands.comparing import claims, compare
+from tokenbench.commands.comparing import compare
 from tokenbench.commands.costing import cost
-from tokenbench.commands.diagnosis import doctor
 from tokenbench.commands.exporting import export
-from tokenbench.commands.judging import judge
 from tokenbench.commands.listing import list_, show
+from tokenbench.commands.output import lost, open_streams, say
 from tokenbench.commands.planning import plan
 from tokenbench.commands.reporting import report
 from tokenbench.commands.running import resume, run
 from tokenbench.commands.status import status
-from tokenbench.containment import Terminated
 from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief, of_machine
-from tokenbench.output import lost, open_streams, say
-from tokenbench.scaffold.command import new
+from tokenbench.registry.containment import Terminated
+from tokenbench.registry.plugins import registry
 
 __all__ = ["cli", "main"]
 
@@ -33,6 +30,20 @@ INTERNAL, INTERRUPTED, TERMINATED = 70, 130, 143
 
 
 class _Commands(click.Group):
+    """The core's commands, and those that plug-ins bring. A plug-in cannot replace one of the core's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All that can be loaded; the others say why when somebody asks for them."""
+        brought = [name for name in registry().names("commands") if name not in self.commands and _is_whole(name)]
+        return sorted([*self.commands, *brought])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one of the core's commands, or the one that a plug-in brings."""
+        if cmd_name in self.commands or cmd_name not in registry().names("commands"):
+            return self.commands.get(cmd_name)
+        command: click.Command = registry().get("commands", cmd_name)
+        return command
+
     def invoke(self, ctx: click.Context) -> object:
         """What click would take for an exit code of its own, or for the user's Ctrl-D, is an error like any other."""
         try:
@@ -57,10 +68,16 @@ def cli() -> None:
     """
 
 
-for command in (run, resume, status, report, compare, plan, cost, bench, claims, judge):
+for command in (run, resume, status, report, compare, plan, cost, list_, show, check, export):
     cli.add_command(command)
-for command in (list_, show, new, check, doctor, export):
-    cli.add_command(command)
+
+
+def _is_whole(name: str) -> bool:
+    try:
+        registry().get("commands", name)
+    except UsageError:
+        return False
+    return True
 
 
 def main() -> NoReturn:

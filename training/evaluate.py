@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoProcessor, LlavaForConditionalGeneration, PreTrainedModel
 
-from tokenbench.suite import Sample, Suite, Task
+from tokenbench.contract.suite import Sample, Suite, Task
 from tokenbench_suites.image import suite
 from training.labels import SIDE
 from training.toy_llava import WEIGHTS_FOLDER

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, VideoLlavaForConditionalGeneration
 
-from tokenbench.suite import Sample
+from tokenbench.contract.suite import Sample
 from tokenbench_suites.clips import FRAMES
 from tokenbench_suites.video import suite
 from training.clip_labels import CLIP_SIDE, FRAME_TOKENS

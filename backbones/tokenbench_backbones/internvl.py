@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tokenbench import Backbone, Grid
-from tokenbench.backbone import Encoder, FrameLayout
-from tokenbench.cost import ModelSize
+from tokenbench.contract.backbone import Encoder, FrameLayout
+from tokenbench.contract.sizes import ModelSize
 from tokenbench_backbones import made_up, sizes
 from tokenbench_backbones.llava import equal_grids, filled, resized
 

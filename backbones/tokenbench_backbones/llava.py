@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tokenbench import Backbone, Grid, UsageError
-from tokenbench.backbone import Encoder, FrameLayout
-from tokenbench.cost import ModelSize
+from tokenbench.contract.backbone import Encoder, FrameLayout
+from tokenbench.contract.sizes import ModelSize
 from tokenbench_backbones import made_up, sizes
 
 __all__ = ["Llava", "clip_encoder", "equal_grids", "filled", "resized"]

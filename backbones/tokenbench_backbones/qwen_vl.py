@@ -12,8 +12,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.vision_utils import get_vision_window_index
 
 from tokenbench import Backbone, Grid, UsageError
-from tokenbench.backbone import Encoder, FrameLayout, runs
-from tokenbench.cost import ModelSize
+from tokenbench.contract.backbone import Encoder, FrameLayout, runs
+from tokenbench.contract.sizes import ModelSize
 from tokenbench_backbones import made_up, sizes
 from tokenbench_backbones.llava import resized
 

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from tokenbench import UsageError
-from tokenbench.cost import DecoderSize, EncoderSize, ModelSize
+from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
 
 __all__ = ["internvl", "llava", "qwen2_5_vl", "qwen2_vl", "qwen3_vl"]
 

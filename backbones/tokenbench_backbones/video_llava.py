@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tokenbench import Grid, UsageError
-from tokenbench.backbone import Encoder, runs
+from tokenbench.contract.backbone import Encoder, runs
 from tokenbench_backbones import made_up
 from tokenbench_backbones.llava import Llava, clip_encoder
 

@@ -11,10 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tokenbench.budget import Budget, count
+from tokenbench.contract.budget import Budget, count
+from tokenbench.contract.strategy import Stage, Strategy
 from tokenbench.engine import Plan
-from tokenbench.plugins import registry
-from tokenbench.strategy import Stage, Strategy
+from tokenbench.registry.plugins import registry
 
 DEPTH, VISUAL = 32, 576  # LLaVA-1.5-7B and one image
 BUDGETS = (192, 128, 64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenbench.tested import NAME, declared, pins
+from tokenbench.registry.installation import NAME, declared, pins
 
 __all__ = ["versions"]
 

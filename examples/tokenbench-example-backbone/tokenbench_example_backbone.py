@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import tokenbench
 import torch
-from tokenbench import Backbone, Grid, UsageError
-from tokenbench.backbone import Encoder, FrameLayout
-from tokenbench.cost import DecoderSize, EncoderSize, ModelSize
+from tokenbench import Backbone, DecoderSize, Encoder, EncoderSize, FrameLayout, Grid, ModelSize, UsageError
 from torch.nn.functional import interpolate
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 

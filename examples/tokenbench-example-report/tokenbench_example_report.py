@@ -1,5 +1,4 @@
 import tokenbench
-from tokenbench.report import write_text
 
 
 class ExampleReport(tokenbench.Report):
@@ -19,7 +18,7 @@ class ExampleReport(tokenbench.Report):
             lines.append(f"only the first {about['spec']['limit']} samples of each task")
         lines += [*comparison.warnings, *about.get("notes", ())]
         lines += [f"no numbers: {failure['strategy']} ({failure['reason']})" for failure in about.get("failures", ())]
-        return [write_text(folder / "example-report.txt", "\n".join(lines) + "\n")]
+        return [tokenbench.write_text(folder / "example-report.txt", "\n".join(lines) + "\n")]
 
 
 @tokenbench.hookimpl

@@ -1,4 +1,4 @@
-"""The built-in report formats."""
+"""The built-in report formats, and the ledger of published numbers that they show beside a run's own."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def tokenbench_register_reports(register: Register) -> None:
     register("mlflow", "tokenbench_reports.mlflow_runs:MlflowReport")
     register("terminal", "tokenbench_reports.terminal:TerminalReport")
     register("wandb", "tokenbench_reports.wandb_run:WandbReport")
+
+
+@hookimpl
+def tokenbench_register_commands(register: Register) -> None:
+    register("claims", "tokenbench_reports.claims.command:claims")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tokenbench.claims import NARROW, SAME_IMAGES, beside
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench_reports.claims import NARROW, SAME_IMAGES, beside
 from tokenbench_reports.table import Table
 from tokenbench_reports.wording import NOTHING, interval, number, percent
 

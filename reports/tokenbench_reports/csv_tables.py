@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
-from tokenbench.report import Report, csv_text, write_text
+from tokenbench.contract.report import Report
+from tokenbench.store.report_files import csv_text, write_text
 from tokenbench.store.run import Run
 
 

@@ -11,10 +11,11 @@ import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.panel import budget_size
+from tokenbench.contract.report import Report
 from tokenbench.errors import MachineError, printable
-from tokenbench.report import Report, subfolder, write_bytes
+from tokenbench.registry.installation import install
+from tokenbench.store.report_files import subfolder, write_bytes
 from tokenbench.store.run import Run
-from tokenbench.tested import install
 from tokenbench_reports.standing import Standing, standings
 
 if TYPE_CHECKING:

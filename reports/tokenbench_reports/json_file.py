@@ -8,11 +8,12 @@ from typing import Any, ClassVar, TextIO
 
 import pandas as pd
 
-from tokenbench.claims import beside
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.verdicts import Verdict
-from tokenbench.report import Report, write_text
+from tokenbench.contract.report import Report
+from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
+from tokenbench_reports.claims import beside
 from tokenbench_reports.document import document
 
 SCHEMA_VERSION = 1

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, TextIO
 import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
-from tokenbench.report import Report, write_text
+from tokenbench.contract.report import Report
+from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench_reports.document import document
 from tokenbench_reports.standing import Standing, standings

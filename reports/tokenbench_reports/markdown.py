@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
-from tokenbench.report import Report, write_text
+from tokenbench.contract.report import Report
+from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench_reports.document import Document, document
 from tokenbench_reports.table import Table

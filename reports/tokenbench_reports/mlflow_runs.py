@@ -12,10 +12,11 @@ from typing import Any, ClassVar, TextIO
 import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench.contract.report import Report
 from tokenbench.errors import MachineError
-from tokenbench.report import MARK, Report, emptied, subfolder
+from tokenbench.registry.installation import install
+from tokenbench.store.report_files import MARK, emptied, subfolder
 from tokenbench.store.run import Run
-from tokenbench.tested import install
 
 LONGEST = 500
 _OPEN: set[Path] = set()  # folders whose database this process made, and has open

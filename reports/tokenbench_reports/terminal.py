@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from tokenbench.comparison import Comparison
-from tokenbench.report import Report
+from tokenbench.contract.report import Report
 from tokenbench.store.run import Run
 from tokenbench_reports.document import Document, Section, document
 from tokenbench_reports.table import Table

@@ -6,10 +6,11 @@ from typing import Any, ClassVar, TextIO
 import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench.contract.report import Report
 from tokenbench.errors import MachineError
-from tokenbench.report import MARK, Report, emptied
+from tokenbench.registry.installation import install
+from tokenbench.store.report_files import MARK, emptied
 from tokenbench.store.run import Run
-from tokenbench.tested import install
 
 
 class WandbReport(Report):

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import ClassVar
 
 from tokenbench import Keep, Selection, Stage, View
-from tokenbench.composition import merged
 from tokenbench_strategies.clse import CLSE
 from tokenbench_strategies.merge import Matching
 
@@ -28,4 +27,4 @@ class CLSEM(CLSE):
         return replace(own, hidden=tuple(sorted({*own.hidden, layer})))
 
     def select(self, view: View) -> Selection:
-        return merged(super().select(view), view, Matching())
+        return Matching().apply(super().select(view), view)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tokenbench import Selection
-from tokenbench.strategy import top
+from tokenbench.contract.strategy import top
 
 __all__ = ["cluster_count", "clusters", "keep_and_recycle", "split"]
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
-from tokenbench.strategy import top
+from tokenbench.contract.strategy import top
 from tokenbench_strategies.shares import crops
 
 __all__ = ["HiRED"]

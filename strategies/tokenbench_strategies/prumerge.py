@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
-from tokenbench.strategy import top
+from tokenbench.contract.strategy import top
 from tokenbench_strategies.placement import before_decoder
 from tokenbench_strategies.shares import crops
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from PIL import Image
 
-from tokenbench.suite import Box, Sample, Suite
+from tokenbench.contract.suite import Box, Sample, Suite
 from tokenbench_suites.rendered import RenderedTask, normalise
 from tokenbench_suites.scenes import ASKERS, SIZE, Question, Scene, Style, make_scene, render, scene_rng
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenbench.suite import Sample, Task
+from tokenbench.contract.suite import Sample, Task
 
 __all__ = ["RenderedTask", "normalise"]
 

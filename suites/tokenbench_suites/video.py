@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 
 from PIL import Image
 
-from tokenbench.suite import Box, Sample, Suite, Video
+from tokenbench.contract.suite import Box, Sample, Suite, Video
 from tokenbench_suites.clips import (
     ASKERS,
     FRAMES,

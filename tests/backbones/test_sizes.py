@@ -21,9 +21,10 @@ from transformers import (
 
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Backbone, Grid, UsageError, pruned
-from tokenbench.cost import ModelSize, decode_macs, encoder_macs, flops, prefill_macs
+from tokenbench.contract.sizes import ModelSize
+from tokenbench.cost.macs import decode_macs, encoder_macs, flops, prefill_macs
 from tokenbench.engine import RowTrace
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import Prompt
 
 PUBLISHED = {

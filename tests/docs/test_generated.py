@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.docs.blocks import ROOT
-from tokenbench.cost_table import costs
-from tokenbench.plugins import registry
+from tokenbench.cost.table import costs
+from tokenbench.registry.plugins import registry
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ import pytest
 from tests.fuzz.bad import snapshot
 from tests.tokenbench.faults import READS, Points, watched
 from tests.tokenbench.test_run import call
+from tokenbench.api.run import _parsed
 from tokenbench.commands.settings import spec_of
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.runner import execute as running
 from tokenbench.runner import work
-from tokenbench.runner.api import _parsed
 
 OPTIONS = {
     "strategies": ["fastv"],

@@ -19,7 +19,7 @@ from tests.fuzz.mutations import damaged, mutated
 from tests.fuzz.spec_door import GOOD
 from tokenbench.commands.specfile import read_spec
 from tokenbench.errors import UsageError
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 
 NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 OPTIONS = st.fixed_dictionaries(

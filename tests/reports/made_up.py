@@ -7,8 +7,8 @@ import pandas as pd
 from PIL import Image
 
 from tokenbench.comparison import compare
+from tokenbench.contract.suite import Box, Sample
 from tokenbench.store.frames import selected
-from tokenbench.suite import Box, Sample
 
 SIDE = 6
 BUDGETS = ("1/2", "1/4", "1/9")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.reports.made_up import bench, made_up
-from tokenbench.report import FORMULA, csv_text
+from tokenbench.store.report_files import FORMULA, csv_text
 from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.figures import FiguresReport
 from tokenbench_reports.html import HtmlReport

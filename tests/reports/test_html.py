@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from tests.reports.made_up import BUDGETS, HOSTILE, LONG, MadeUpRun, bench, made_up
-from tokenbench.comparison.kept import agreement, bias, keep_rates, thinned
 from tokenbench.errors import UsageError
 from tokenbench_reports.html import HtmlReport, page
 from tokenbench_reports.html.budget_view import cliques
 from tokenbench_reports.html.gallery import chosen, cut, spans
+from tokenbench_reports.html.kept import agreement, bias, keep_rates, thinned
 
 LOSES = {"good": 0.0, "bad": 0.5, "random": 0.7}
 

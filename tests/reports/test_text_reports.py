@@ -11,7 +11,7 @@ import pytest
 
 from tests.reports.made_up import bench, made_up
 from tokenbench.comparison import compare
-from tokenbench.report import write_text
+from tokenbench.store.report_files import write_text
 from tokenbench_reports.conclusions import _best
 from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.document import _notes

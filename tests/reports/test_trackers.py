@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tokenbench import MachineError
-from tokenbench.tested import install
+from tokenbench.registry.installation import install
 from tokenbench.testing.made_up import MadeUp, made_up
 from tokenbench_reports.mlflow_runs import MlflowReport
 from tokenbench_reports.wandb_run import WandbReport

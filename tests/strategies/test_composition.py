@@ -12,10 +12,10 @@ from torch.nn.functional import cosine_similarity
 import tokenbench
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Budget, Selection, UsageError, View
-from tokenbench.composition import Composed
 from tokenbench.engine import Plan, RowTrace
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import registry
+from tokenbench.registry.composition import Composed
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate, logits
 from tokenbench_strategies.divprune import DivPrune, most_diverse
 from tokenbench_strategies.fastv import FastV

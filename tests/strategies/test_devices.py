@@ -11,7 +11,7 @@ import torch
 import tokenbench
 from tests.tiny import STRATEGIES, tiny
 from tokenbench import Selection, View
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate
 
 

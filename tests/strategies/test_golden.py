@@ -15,7 +15,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaModel
 
 from tokenbench import Budget, Grid, Strategy, View
 from tokenbench.engine import Layout, Plan, Pruner
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 
 VIDEO: dict[str, Any] = {"clse": {"layers": (3,), "ref": 2, "kv": "keep"}, "attention": {"layers": (3,), "kv": "keep"}}
 DATA = Path(__file__).parents[1] / "data"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.strategies.views import layer_means
 from tokenbench import Budget, Strategy
-from tokenbench.budget import count
+from tokenbench.contract.budget import count
 from tokenbench.engine import Plan
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench_strategies.density import cluster_count, split
 from tokenbench_strategies.pdrop import PDrop
 from tokenbench_strategies.sparsevlm import SparseVLM

@@ -38,7 +38,7 @@ def rand(seed: int, *shape: int) -> Tensor:
 
 def layer_means(strategy: Strategy, budget: str, depth: int = 32, visual: int = 576) -> float:
     """Mean over decoder layers of the visual tokens that the schedule leaves."""
-    from tokenbench.budget import count
+    from tokenbench.contract.budget import count
 
     tokens = [visual] * depth
     for stage in Plan.make(strategy, Budget.parse(budget), depth).stages(visual):

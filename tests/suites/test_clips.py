@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from tokenbench import Video
-from tokenbench.suite import Box, Sample, Task
+from tokenbench.contract.suite import Box, Sample, Task
 from tokenbench_suites.clips import FRAMES, SIDE, Actor, Clip, clip_rng, frame_scene, make_clip, render_clip
 from tokenbench_suites.scenes import COLORS, SHAPES
 from tokenbench_suites.video import EVAL_STYLE, ClipTask, eval_clip, suite

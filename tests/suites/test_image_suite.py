@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tokenbench.suite import Task
+from tokenbench.contract.suite import Task
 from tokenbench_suites.image import SceneTask, eval_scene, suite
 from tokenbench_suites.scenes import SIZE
 

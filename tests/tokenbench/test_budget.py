@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tokenbench import Budget, UsageError
-from tokenbench.budget import count
+from tokenbench.contract.budget import count
 
 
 @pytest.mark.parametrize(

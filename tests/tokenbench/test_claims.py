@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import tokenbench.claims
+import tokenbench_reports.claims
 from tests.reports.made_up import answers, made_up
-from tokenbench.claims import Claim, audit, beside, differing, ledger, printed_rows, short_name
-from tokenbench.claims.comparing import Measured, verdict
 from tokenbench.cli import cli
 from tokenbench.comparison import compare
 from tokenbench.comparison.noise import Flips, with_noise_floor
+from tokenbench_reports.claims import Claim, audit, beside, differing, ledger, printed_rows, short_name
+from tokenbench_reports.claims.comparing import Measured, verdict
 from tokenbench_reports.html import page
 
 
@@ -102,7 +102,7 @@ def test_a_shifted_row_that_nobody_put_right_is_not_compared():
 
 
 def test_every_correction_says_where_it_comes_from():
-    path = Path(tokenbench.claims.__file__).with_name("corrections.csv")
+    path = Path(tokenbench_reports.claims.__file__).with_name("corrections.csv")
     rows = list(csv.DictReader(path.open(newline="", encoding="utf-8")))
     assert len(rows) == sum(claim.corrected is not None for claim in ledger())
     assert all(row["evidence"] for row in rows)

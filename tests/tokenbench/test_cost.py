@@ -8,16 +8,8 @@ from dataclasses import replace
 import pytest
 
 from tokenbench import Grid
-from tokenbench.cost import (
-    DecoderSize,
-    EncoderSize,
-    cache_bytes,
-    decode_macs,
-    encoder_macs,
-    flops,
-    layer_macs,
-    prefill_macs,
-)
+from tokenbench.contract.sizes import DecoderSize, EncoderSize
+from tokenbench.cost.macs import cache_bytes, decode_macs, encoder_macs, flops, layer_macs, prefill_macs
 
 LLAVA = DecoderSize(
     layers=32, width=4096, query_width=4096, kv_width=4096, mlp_width=11008, mlp_matrices=3, vocabulary=32064

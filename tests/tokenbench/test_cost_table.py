@@ -14,13 +14,13 @@ import pytest
 from tests.folders import save
 from tests.tiny import BACKBONES, STRATEGIES, tiny
 from tests.tokenbench.test_run import call
-from tokenbench.cost import flops, prefill_macs
-from tokenbench.cost_table import BOUND, LATENCY, CostTable, Row, costs
+from tokenbench.api.pruned import pruned
+from tokenbench.cost.macs import flops, prefill_macs
+from tokenbench.cost.realised import realised_bytes, realised_flops
+from tokenbench.cost.table import BOUND, LATENCY, CostTable, Row, costs
 from tokenbench.errors import UsageError
 from tokenbench.models.source import configuration
-from tokenbench.plugins import Registry, registry
-from tokenbench.pruning import pruned
-from tokenbench.runner.realised import realised_bytes, realised_flops
+from tokenbench.registry.plugins import Registry, registry
 
 PLUGIN = """
 import tokenbench

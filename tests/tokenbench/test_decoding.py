@@ -14,15 +14,15 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tests.tokenbench.test_run import call
 from tokenbench import Budget, Sample
-from tokenbench.bench.protocol import Protocol
-from tokenbench.bench.weights import measured_model
 from tokenbench.engine import Plan
 from tokenbench.errors import MachineError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import registry
-from tokenbench.suites import resolve_suite
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
+from tokenbench.registry.suites import resolve_suite
+from tokenbench_tools.bench.protocol import Protocol
+from tokenbench_tools.bench.weights import measured_model
 
 TOY = Path(registry().get("backbones", "toy-llava").source)
 IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}

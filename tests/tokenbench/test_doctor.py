@@ -9,7 +9,8 @@ import pytest
 
 from tests.tokenbench.test_plugins import installed
 from tests.tokenbench.test_run import call
-from tokenbench import doctor, tested
+from tokenbench.registry import installation as tested
+from tokenbench_tools.doctor import findings as doctor
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
+from tokenbench.contract.lattice import Grid
+from tokenbench.contract.suite import Box
 from tokenbench.runner.evidence import evidence_tokens, lattice_of_first, recall
-from tokenbench.strategy import Grid
-from tokenbench.suite import Box
 
 
 def test_a_box_touches_every_cell_it_overlaps_and_no_neighbour_it_only_meets() -> None:

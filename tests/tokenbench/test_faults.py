@@ -21,11 +21,11 @@ from tests.tokenbench.faults import CHANGES, READS, Dead, Killed, Points, watche
 from tests.tokenbench.processes import SMALL, started
 from tests.tokenbench.test_run import call, table
 from tokenbench import MachineError
+from tokenbench.api.run import _parsed
 from tokenbench.cli import cli
 from tokenbench.commands.settings import spec_of
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.runner import execute as running
-from tokenbench.runner.api import _parsed
 from tokenbench.runner.progress import progress
 from tokenbench.store.directory import Store
 

@@ -11,12 +11,12 @@ import pytest
 
 import tokenbench
 from tokenbench import Budget
-from tokenbench.naming import NamedStrategy, parse_strategy
-from tokenbench.plugins import registry
+from tokenbench.contract.suite import Sample, Task
+from tokenbench.registry.names import NamedStrategy, parse_strategy
+from tokenbench.registry.plugins import registry
+from tokenbench.registry.suites import resolve_suite
 from tokenbench.runner import identity
 from tokenbench.runner.spec import Arm, Spec
-from tokenbench.suite import Sample, Task
-from tokenbench.suites import resolve_suite
 
 SPEC = Spec(
     suite="image", tasks=("attribute",), models=("toy-llava",), strategies=("fastv",), floors=(), budgets=("1/3",), seeds=(0,),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.fuzz.image_door import png
 from tokenbench.errors import MachineError, SampleError
-from tokenbench.images import MOST_PIXELS, check_image, open_image
+from tokenbench_suites.images import MOST_PIXELS, check_image, open_image
 
 RED = (250, 10, 20)
 

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenbench import Budget
-from tokenbench.cost import DecoderSize, prefill_macs
+from tokenbench.contract.sizes import DecoderSize
+from tokenbench.contract.strategy import Stage
+from tokenbench.cost.macs import prefill_macs
+from tokenbench.cost.matching import Match, tokens_per_layer
 from tokenbench.engine import Plan
 from tokenbench.errors import InfeasibleError
-from tokenbench.matching import Match, tokens_per_layer
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import registry
-from tokenbench.strategy import Stage
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
 
 SIZE = DecoderSize(32, 4096, 4096, 4096, 11008, 3, 32064)
 LLAVA = {"visual": 576, "depth": 32}

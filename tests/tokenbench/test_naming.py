@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenbench import UsageError
-from tokenbench.naming import canonical, parse_strategy, parsed
-from tokenbench.plugins import registry
+from tokenbench.registry.names import canonical, parse_strategy, parsed
+from tokenbench.registry.plugins import registry
 
 NAMES = registry().names("strategies")
 NUMBERS = st.integers(-2, 60) | st.floats(1e-30, 1e30) | st.floats(0, 1) | st.sampled_from([1e20, 5e-324, 0.1 + 0.2])

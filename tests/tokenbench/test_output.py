@@ -15,8 +15,8 @@ import pytest
 
 from tests.fuzz.made import made_run
 from tests.tokenbench.test_run import call
+from tokenbench.commands.output import say
 from tokenbench.errors import MachineError, of_machine
-from tokenbench.output import say
 
 GATE_HOLDS, GATE_FAILS = "bad<=vanilla@1/2", "good<vanilla@1/2"
 

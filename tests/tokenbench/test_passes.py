@@ -11,11 +11,12 @@ import torch
 
 from tests.tokenbench.test_run import call, table
 from tokenbench import Budget
-from tokenbench.cost import DecoderSize, cache_bytes
+from tokenbench.contract.sizes import DecoderSize
+from tokenbench.cost.macs import cache_bytes
 from tokenbench.engine import Plan
 from tokenbench.models.model import Model
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import registry
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
 from tokenbench.runner.memory import free_bytes, row_bytes
 from tokenbench.runner.passes import PADDING, groups
 

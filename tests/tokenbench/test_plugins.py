@@ -9,8 +9,8 @@ import pytest
 
 from tests.tokenbench.test_run import call
 from tokenbench import UsageError
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import Registry, registry
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import Registry, registry
 
 GOOD = '''
 import tokenbench
@@ -163,7 +163,7 @@ def test_two_distributions_with_one_name_clash_only_for_that_name(
     known = Registry()
     assert known.get("strategies", "fastv")
     with pytest.raises(
-        UsageError, match=r"tb_rival \(tb_rival 2\.0\) and tokenbench-strategies \(tokenbench 0\.1\.0\)"
+        UsageError, match=r"tb_rival \(tb_rival 2\.0\) and tokenbench-strategies \(tokenbench 0\.2\.0\)"
     ):
         known.get("strategies", "clse")
 

@@ -12,11 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Attn, Budget, Stage, Strategy, View, pruned
-from tokenbench.cost import ModelSize, encoder_macs, flops, prefill_macs
+from tokenbench.api.pruned import backbone_for
+from tokenbench.contract.sizes import ModelSize
+from tokenbench.cost.macs import encoder_macs, flops, prefill_macs
+from tokenbench.cost.realised import realised_flops
 from tokenbench.engine import RowTrace
-from tokenbench.plugins import registry
-from tokenbench.pruning import backbone_for
-from tokenbench.runner.realised import realised_flops
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate
 
 

@@ -17,8 +17,8 @@ import pytest
 
 import tokenbench
 from tokenbench import cli
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import registry
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
 from tokenbench.runner.sources import source_of
 from tokenbench.store import files
 from tokenbench.store.directory import Store

@@ -10,7 +10,7 @@ import pytest
 
 from tests.environment import Environment, fresh
 from tests.tokenbench.test_run import call
-from tokenbench.scaffold import KINDS
+from tokenbench_tools.scaffold import KINDS
 
 ONE_OF_EACH = pytest.mark.parametrize("kind", KINDS)
 

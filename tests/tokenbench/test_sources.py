@@ -156,7 +156,7 @@ def test_the_engines_identity_does_not_depend_on_what_a_process_has_imported() -
     """A worker's process has imported less than the one that started the run."""
     code = f"from tokenbench.runner.sources import source_of; print(*map(source_of, {ENGINE!r}))"
     lone = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    more = "import tokenbench.cli, tokenbench.runner.api, tokenbench.runner.execute, tokenbench.doctor; "
+    more = "import tokenbench.cli, tokenbench.api.run, tokenbench.runner.execute, tokenbench_tools.doctor.findings; "
     full = subprocess.run([sys.executable, "-c", more + code], check=True, capture_output=True, text=True).stdout
     assert lone == full
 
@@ -165,7 +165,7 @@ def test_the_engine_is_what_computes_answers_and_nothing_else() -> None:
     found = {name for root in ENGINE for name in source_of(root)}
     assert {
         "tokenbench.engine.prefill", "tokenbench.engine.cache", "tokenbench.models.model", "tokenbench.models.processing",
-        "tokenbench.runner.passes", "tokenbench.runner.records", "tokenbench.matching", "tokenbench.budget", "tokenbench.strategy",
+        "tokenbench.runner.passes", "tokenbench.runner.records", "tokenbench.cost.matching", "tokenbench.contract.budget", "tokenbench.contract.strategy",
     } <= found  # fmt: skip
     parts = {name.split(".")[1] for name in found}
     assert not parts & {

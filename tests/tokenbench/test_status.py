@@ -216,8 +216,8 @@ def test_each_part_of_an_identity_makes_another_cell(part: str, name: str) -> No
 
 
 def test_samples_are_part_of_an_identity() -> None:
-    from tokenbench.plugins import registry
-    from tokenbench.suites import resolve_suite
+    from tokenbench.registry.plugins import registry
+    from tokenbench.registry.suites import resolve_suite
 
     _, (task, *_) = resolve_suite("image", (), registry())
     samples = list(task.samples()[:3])

@@ -21,12 +21,12 @@ from tests.tokenbench.processes import count_questions
 from tests.tokenbench.test_run import call, die, kill_at, table
 from tokenbench.comparison.looks import frozen
 from tokenbench.comparison.verdicts import Kind, Verdict
+from tokenbench.contract.suite import Sample
 from tokenbench.runner import stopping
 from tokenbench.runner.order import image_of, look_sizes, shuffled
 from tokenbench.store.directory import Store
 from tokenbench.store.looking import looked, rejoined, sentence
 from tokenbench.store.run import Run
-from tokenbench.suite import Sample
 
 SETTINGS = {
     "strategies": "fastv", "tasks": "attribute", "budgets": "1/9", "seeds": "1", "limit": 36, "batch_size": 12, "until": "decided", "looks": 3,

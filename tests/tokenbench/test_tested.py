@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenbench import tested
+from tokenbench.registry import installation as tested
 
 PINS = {"tokenbench-one": "1.0", "two": "2.0", "three": "3.0", "not-brought": "1.0"}
 

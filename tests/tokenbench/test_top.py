@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenbench.strategy import top
+from tokenbench.contract.strategy import top
 
 FEW = st.sampled_from([0.0, -0.0, 1.0, -1.0, float("inf"), float("-inf")])  # ties are the rule
 SCORES = st.lists(FEW | st.floats(allow_nan=False, width=32), min_size=1, max_size=60)

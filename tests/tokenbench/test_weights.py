@@ -16,7 +16,7 @@ from tokenbench.errors import MachineError, UsageError
 from tokenbench.models.device import device_named
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 
 TOY = Path(registry().get("backbones", "toy-llava").source)
 EVIL = "import pathlib\npathlib.Path(__file__).with_name('owned').touch()\n"

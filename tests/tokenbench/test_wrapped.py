@@ -11,7 +11,7 @@ import torch
 import tokenbench
 from tests.tiny import tiny
 from tokenbench import UsageError
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate, logits
 
 

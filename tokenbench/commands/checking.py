@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import click
 
+from tokenbench.commands.output import say, say_json
 from tokenbench.errors import GateError
-from tokenbench.output import say, say_json
 
 __all__ = ["check"]
 

@@ -1,4 +1,4 @@
-"""The commands that look at results: compare and claims."""
+"""The command that compares runs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ from tokenbench.commands.options import (
     tasks_dir_option,
 )
 from tokenbench.errors import GateError, UsageError
-from tokenbench.output import say
 
-__all__ = ["claims", "compare"]
+__all__ = ["compare"]
 
 CONDITION = (
     "Exit with 1 if it holds: clse<fastv@1/9 (shown to be worse), clse<=fastv@1/9 (not shown to be better), "
@@ -60,7 +59,7 @@ def compare(
     the verdicts, which the run counts; with --peek it is none.
     """
     from tokenbench.comparison.gates import failed, parse_gate
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
     from tokenbench.store.files import sweep
     from tokenbench.store.joined import JoinedRuns
     from tokenbench.store.run import Run
@@ -91,39 +90,3 @@ def compare(
     ]
     if reasons:
         raise GateError("gate failed: " + "; ".join(reasons))
-
-
-@click.command()
-@list_option("--methods", help="Only these methods.")
-@list_option("--backbones", help="Only these backbones.")
-@click.option("--audit", "only_audit", is_flag=True, help="Only what does not add up, and where two sources differ.")
-def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
-    """List the published numbers, what does not add up in them, and where two sources differ."""
-    from tokenbench.claims import DIFFER, audit, differing, ledger, printed_rows
-    from tokenbench.errors import unknown
-
-    rows = printed_rows(ledger())
-    for option, values in chosen.items():
-        field = option.removesuffix("s")
-        there = {str(getattr(row, field)) for row in printed_rows(ledger())}
-        names = flat(values)
-        for name in names:
-            if name not in there:
-                raise unknown(f"{field} of the ledger", name, there)
-        rows = [row for row in rows if not names or getattr(row, field) in names]
-    if not only_audit:
-        for row in rows:
-            say(row)
-    wrong, apart = list(audit(rows)), list(differing(rows))
-    say(f"{sum(len(row.claims) for row in rows)} published numbers")
-    _listed(f"{len(wrong)} that do not add up in print", wrong)
-    _listed(
-        f"{len(apart)} on which two sources differ by more than {DIFFER:g} points (versions, prompts or schedules may differ; neither need be wrong)",
-        apart,
-    )
-
-
-def _listed(what: str, findings: Sequence[str]) -> None:
-    say(what + (":" if findings else ""))
-    for finding in findings:
-        say(f"  {finding}")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tokenbench.commands.options import dtype_option, flat, list_option, match_option, plugin_option
-from tokenbench.output import say, say_json
+from tokenbench.commands.output import say, say_json
 
 __all__ = ["cost"]
 
@@ -24,8 +24,8 @@ __all__ = ["cost"]
 @plugin_option
 def cost(model: str, form: str, plugin_files: tuple[str, ...], **options: Any) -> None:
     """Count visual tokens, FLOPs and KV cache of strategies on a model, without running it."""
-    from tokenbench.cost_table import costs
-    from tokenbench.plugins import Registry
+    from tokenbench.cost.table import costs
+    from tokenbench.registry.plugins import Registry
 
     table = costs(
         model,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tokenbench.commands.options import looking, plugin_option
-from tokenbench.output import say
+from tokenbench.commands.output import say
 
 __all__ = ["export"]
 
@@ -22,7 +22,7 @@ def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
 
     Read it with pandas.read_parquet("FOLDER/samples.parquet") or datasets.load_dataset("FOLDER", "samples").
     """
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
     from tokenbench.store.export import export_run
     from tokenbench.store.run import Run
 

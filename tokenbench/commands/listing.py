@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenbench.commands.options import plugin_option
+from tokenbench.commands.output import say
 from tokenbench.errors import UsageError
-from tokenbench.output import say
 
 if TYPE_CHECKING:
-    from tokenbench.plugins import Registry
-    from tokenbench.suite import Task
+    from tokenbench.contract.suite import Task
+    from tokenbench.registry.plugins import Registry
 
 __all__ = ["list_", "show"]
 
 
 @click.command("list")
 @click.argument(
-    "kind", type=click.Choice(["strategies", "mergers", "backbones", "suites", "tasks", "reports", "plugins"])
+    "kind",
+    type=click.Choice(
+        ["strategies", "mergers", "backbones", "suites", "tasks", "reports", "commands", "executors", "plugins"]
+    ),
 )
 @plugin_option
 def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
     """List what is installed."""
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
 
     known = Registry(plugin_files)
     if kind == "plugins":
@@ -53,7 +56,7 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
 @plugin_option
 def show(name: str, plugin_files: tuple[str, ...]) -> None:
     """Describe a strategy or merger and its parameters, what they are composed of, or a task: tokenbench show clse."""
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
 
     known = Registry(plugin_files)
     for kind in ("backbones", "suites", "reports"):
@@ -88,7 +91,7 @@ def _show(name: str, known: Registry) -> None:
 
 def _all_tasks(known: Registry) -> list[tuple[str, Task]]:
     """Every task that a suite has of its own, with the suite's name."""
-    from tokenbench.suites import suite_alone
+    from tokenbench.registry.suites import suite_alone
 
     return [(name, task) for name in known.names("suites") for task in suite_alone(name, known).tasks]
 

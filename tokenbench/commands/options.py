@@ -129,7 +129,7 @@ models_of_run_option = list_option("--models", help="Models of the run that may 
 
 def named_data(texts: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """`--data` as a run remembers it. Raises as `data_folders` does."""
-    from tokenbench.suites import data_folders
+    from tokenbench.registry.suites import data_folders
 
     return tuple(f"{task}={folder.resolve()}" for task, folder in data_folders(flat(texts)).items())
 
@@ -155,7 +155,7 @@ peek_option = click.option(
 
 def show_scores(run: Run) -> None:
     """Print a run's scores, a line a cell."""
-    from tokenbench.output import say
+    from tokenbench.commands.output import say
 
     for row in run.scores().to_dict("records"):
         named = "  ".join(str(row[name]) for name in ("model", "strategy", "budget", "task"))

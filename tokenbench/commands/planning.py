@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenbench.commands.options import Finite, Place, list_option, looking, whole_numbers
+from tokenbench.commands.output import say
 from tokenbench.errors import UsageError
-from tokenbench.output import say
 
 if TYPE_CHECKING:
     from tokenbench.comparison.planning import Assumptions

@@ -20,10 +20,10 @@ from tokenbench.commands.options import (
     plugin_option,
     tasks_dir_option,
 )
-from tokenbench.output import say
+from tokenbench.commands.output import say
 
 if TYPE_CHECKING:
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
 
 __all__ = ["report", "write_reports"]
 
@@ -45,7 +45,7 @@ def report(
     plugin_files: tuple[str, ...],
 ) -> None:
     """Write the reports of a run again."""
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
 
     write_reports(folder, flat(formats), Registry(plugin_files), absolute(flat(tasks_dir)), named_data(data))
 
@@ -57,8 +57,8 @@ def write_reports(
 
     definitions: folders of task definitions that may be used. data: `TASK=FOLDER` that may be read.
     """
-    from tokenbench.report import csv_text, write_text
     from tokenbench.store.files import make_folder, sweep
+    from tokenbench.store.report_files import csv_text, write_text
     from tokenbench.store.run import Run
 
     writers = [known.get("reports", name)() for name in formats]

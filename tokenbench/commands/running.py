@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from tokenbench.commands.executors import DistributedCommand, MakeExecutor
 from tokenbench.commands.options import (
     Finite,
     Place,
@@ -28,20 +29,19 @@ from tokenbench.commands.options import (
     plugin_option,
     tasks_dir_option,
 )
+from tokenbench.commands.output import say
 from tokenbench.commands.reporting import write_reports
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError, of_machine
-from tokenbench.executors.options import executor_options
-from tokenbench.output import say
 
 if TYPE_CHECKING:
-    from tokenbench.executors import Executor
-    from tokenbench.plugins import Registry
+    from tokenbench.contract.executor import Executor
+    from tokenbench.registry.plugins import Registry
     from tokenbench.runner.spec import Spec
 
 __all__ = ["resume", "run"]
 
 
-@click.command()
+@click.command(cls=DistributedCommand)
 @click.option("--suite", default="image", show_default=True, help="Suite, or suites with tasks: lmms:pope,lmms:mme.")
 @list_option("--tasks", help="Only these tasks of the suite.")
 @list_option("--data", help="Local data of public tasks: gqa=FOLDER (parquet, arrow, image folder).")
@@ -100,7 +100,6 @@ __all__ = ["resume", "run"]
 @click.option("-o", "--output", type=Place(), help="Run directory.  [default: runs/SUITE-HASH]")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the cells, run nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@executor_options
 @plugin_option
 @click.pass_context
 def run(
@@ -111,7 +110,7 @@ def run(
     output: Path | None,
     dry_run: bool,
     quiet: bool,
-    executor: Callable[[], Executor],
+    executor: MakeExecutor,
     **options: Any,
 ) -> None:
     """Run every strategy x budget x model cell of a suite and compare them.
@@ -120,7 +119,7 @@ def run(
     folder grows: only what it lacks is run.
     """
     from tokenbench.commands.settings import show_cells, spec_of
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
 
     known = Registry(plugin_files)
     if spec_file:
@@ -133,14 +132,13 @@ def run(
     if dry_run:
         show_cells(spec, known)
         return
-    _carry_out(spec, folder, known, quiet, executor())
+    _carry_out(spec, folder, known, quiet, executor(known))
 
 
-@click.command()
+@click.command(cls=DistributedCommand)
 @click.argument("folder", metavar="RUN", type=Place())
 @click.option("--retry-failed", is_flag=True, help="Try failed cells again.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@executor_options
 @tasks_dir_option
 @models_of_run_option
 @plugin_option
@@ -148,7 +146,7 @@ def resume(
     folder: Path,
     retry_failed: bool,
     quiet: bool,
-    executor: Callable[[], Executor],
+    executor: MakeExecutor,
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
 ) -> None:
@@ -157,7 +155,7 @@ def resume(
     Plug-ins that were single files and folders of task definitions must be named again: they hold code, and a run directory may
     come from anybody. So must models that are to be fetched.
     """
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
     from tokenbench.store.run import Run
 
     known = Registry(plugin_files)
@@ -165,7 +163,7 @@ def resume(
     there.check_plugins()
     spec = there.spec()
     with _fetching(spec, flat(named["models"]), known):
-        _carry_out(spec, folder, known, quiet, executor(), retry_failed)
+        _carry_out(spec, folder, known, quiet, executor(known), retry_failed)
 
 
 def _fetching(spec: Spec, named: Sequence[str], known: Registry) -> AbstractContextManager[None]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.commands.options import absolute, flat, named_data, whole_numbers
+from tokenbench.commands.output import say
 from tokenbench.errors import UsageError
-from tokenbench.output import say
 
 if TYPE_CHECKING:
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
     from tokenbench.runner.spec import Spec
 
 __all__ = ["show_cells", "spec_of"]
@@ -19,10 +19,10 @@ LOOKS = 5
 
 def spec_of(options: dict[str, Any], known: Registry) -> Spec:
     """The spec that the options of `tokenbench run` say. Raises UsageError for what is unknown or wrong."""
-    from tokenbench.budget import Budget
-    from tokenbench.naming import parse_strategy
+    from tokenbench.contract.budget import Budget
+    from tokenbench.registry.names import parse_strategy
+    from tokenbench.registry.suites import resolve_suite
     from tokenbench.runner.spec import FLOORS, VANILLA, Spec
-    from tokenbench.suites import resolve_suite
 
     if not options["until"] and (options["looks"] or options["spending"]):
         raise UsageError(f"--{'looks' if options['looks'] else 'spending'} goes with --until decided")
@@ -68,9 +68,9 @@ def spec_of(options: dict[str, Any], known: Registry) -> Spec:
 
 def show_cells(spec: Spec, known: Registry) -> None:
     """Print the cells of a run."""
+    from tokenbench.contract.suite import first
+    from tokenbench.registry.suites import resolve_suite
     from tokenbench.runner.spec import arms
-    from tokenbench.suite import first
-    from tokenbench.suites import resolve_suite
 
     _, tasks = resolve_suite(spec.suite, spec.tasks, known, spec.data, spec.definitions)
     chosen = arms(spec, known)

@@ -18,11 +18,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from tokenbench.contract.strategy import Strategy
+from tokenbench.cost.matching import Mode
 from tokenbench.errors import UsageError
-from tokenbench.matching import Mode
-from tokenbench.naming import canonical, parsed
-from tokenbench.plugins import Registry
-from tokenbench.strategy import Strategy
+from tokenbench.registry.names import canonical, parsed
+from tokenbench.registry.plugins import Registry
 
 __all__ = ["read_spec"]
 

@@ -24,8 +24,8 @@ from tokenbench.commands.options import (
     show_scores,
     tasks_dir_option,
 )
+from tokenbench.commands.output import say, say_json
 from tokenbench.errors import TokenBenchError
-from tokenbench.output import say, say_json
 
 __all__ = ["CellState", "Status", "status", "status_of"]
 
@@ -139,7 +139,7 @@ def _state(
 
 def _changed(run: Any, plugin_files: Sequence[str], models: Sequence[str]) -> dict[str, list[str]]:
     """By the id of a cell: what in its identity would be another if it were run now."""
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
     from tokenbench.runner.identity import differences, unpacked
     from tokenbench.runner.work import fingerprints, works_of
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.backbone import Encoder, FrameLayout
+from tokenbench.contract.backbone import Encoder, FrameLayout
+from tokenbench.contract.strategy import Signal
 from tokenbench.engine.probe import Attended, Probe
 from tokenbench.errors import UsageError
-from tokenbench.strategy import Signal
 
 __all__ = ["Call", "Frame", "Rerun", "Window"]
 

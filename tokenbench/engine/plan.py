@@ -10,9 +10,9 @@ from fractions import Fraction
 
 import torch
 
-from tokenbench.budget import Budget
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.strategy import Stage, Strategy
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError, brief
-from tokenbench.strategy import Stage, Strategy
 
 __all__ = ["Fit", "Plan"]
 

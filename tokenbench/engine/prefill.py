@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tokenbench.budget import count
+from tokenbench.contract.budget import count
+from tokenbench.contract.lattice import Grid
+from tokenbench.contract.strategy import Attn, Selection, Stage, View
 from tokenbench.engine.cache import PrunedLayer
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.plan import Plan
@@ -22,7 +24,6 @@ from tokenbench.engine.selection import selected, written_over, wrong_numbers
 from tokenbench.engine.trace import RowTrace
 from tokenbench.engine.twins import Twins
 from tokenbench.errors import InfeasibleError, StrategyError, UsageError
-from tokenbench.strategy import Attn, Grid, Selection, Stage, View
 
 __all__ = ["Layout", "Prefill"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tokenbench.strategy import Attn, Stage
+from tokenbench.contract.strategy import Attn, Stage
 
 __all__ = ["Prefix", "Wanted"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tokenbench.contract.strategy import Attn
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.probe import Attended, Probe
 from tokenbench.engine.segment import causal_mask
-from tokenbench.strategy import Attn
 
 __all__ = ["Prior"]
 

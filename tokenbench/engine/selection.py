@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tokenbench.contract.strategy import Selection, Strategy, View
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError
-from tokenbench.strategy import Selection, Strategy, View
 
 __all__ = ["selected", "written_over", "wrong_numbers"]
 

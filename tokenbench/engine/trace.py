@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tokenbench.strategy import Grid
+from tokenbench.contract.lattice import Grid
 
 __all__ = ["RowTrace"]
 

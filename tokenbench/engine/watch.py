@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tokenbench.backbone import Encoder, FrameLayout, runs
+from tokenbench.contract.backbone import Encoder, FrameLayout, runs
+from tokenbench.contract.strategy import Stage
 from tokenbench.engine.frame import Call, Frame, windows
 from tokenbench.engine.probe import Attended, Probe
 from tokenbench.engine.state import before
 from tokenbench.errors import UsageError
-from tokenbench.strategy import Stage
 
 __all__ = ["Watch", "Wish", "dealt"]
 

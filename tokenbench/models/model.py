@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tokenbench.cost import ModelSize
+from tokenbench.api.pruned import attached
+from tokenbench.contract.sizes import ModelSize
+from tokenbench.contract.suite import Sample, Video
 from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models import processing
@@ -22,8 +24,6 @@ from tokenbench.models.device import check_device, device_named
 from tokenbench.models.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
 from tokenbench.models.source import Source
 from tokenbench.models.weights import generation_asked, stock_model, stock_processor, stock_skeleton
-from tokenbench.pruning import attached
-from tokenbench.suite import Sample, Video
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tokenbench.suite import Video
+from tokenbench.contract.suite import Video
 
 if TYPE_CHECKING:
     from PIL.Image import Image

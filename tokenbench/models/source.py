@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenbench.backbone import Backbone
+from tokenbench.api.pruned import backbone_of
+from tokenbench.contract.backbone import Backbone
 from tokenbench.errors import MachineError, UsageError, brief, unknown
 from tokenbench.models.offline import offline
-from tokenbench.plugins import Registry
-from tokenbench.pruning import backbone_of
+from tokenbench.registry.plugins import Registry
 
 __all__ = ["Source", "configuration", "fingerprint", "is_here", "locate"]
 

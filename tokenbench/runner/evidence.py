@@ -6,8 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from tokenbench.strategy import Grid
-from tokenbench.suite import Box
+from tokenbench.contract.lattice import Grid
+from tokenbench.contract.suite import Box
 
 __all__ = ["evidence_tokens", "lattice_of_first", "recall"]
 

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 import tokenbench
+from tokenbench.contract.executor import Executor
 from tokenbench.errors import UsageError
-from tokenbench.executors import Executor, Job
-from tokenbench.plugins import Registry
+from tokenbench.registry.plugins import Registry
 from tokenbench.runner.growth import grown, growth, with_seeds
 from tokenbench.runner.identity import Cell, packed, versions
+from tokenbench.runner.job import Job
 from tokenbench.runner.progress import Progress
 from tokenbench.runner.spec import VANILLA, Spec
 from tokenbench.runner.stopping import plan_of, until_decided
@@ -43,7 +44,7 @@ def execute(
     sample or a scorer, loses its own cells, with the reason in the folder; all others finish. Failed cells are left alone
     unless they are to be tried again. say: is told in a sentence how the run grows, and what was decided.
     """
-    from tokenbench.executors.local import Local
+    from tokenbench.runner.local import Local
 
     executor = executor or Local()
     store = Store(folder)

@@ -15,9 +15,9 @@ import tokenbench
 from tokenbench.runner.sources import changed, source_of
 
 if TYPE_CHECKING:
+    from tokenbench.contract.suite import Sample, Task
     from tokenbench.models.model import Model
     from tokenbench.runner.spec import Arm, Spec
-    from tokenbench.suite import Sample, Task
 
 __all__ = ["Cell", "cell", "differences", "fingerprint_of", "outdated", "packed", "unpacked", "versions"]
 

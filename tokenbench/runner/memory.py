@@ -5,7 +5,8 @@ from __future__ import annotations
 import psutil
 import torch
 
-from tokenbench.cost import DecoderSize, cache_bytes
+from tokenbench.contract.sizes import DecoderSize
+from tokenbench.cost.macs import cache_bytes
 
 __all__ = ["free_bytes", "row_bytes"]
 

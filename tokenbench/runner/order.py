@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from tokenbench.suite import Sample
+from tokenbench.contract.suite import Sample
 
 __all__ = ["ORDER_SEED", "image_of", "look_sizes", "shuffled"]
 

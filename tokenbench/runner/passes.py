@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from tokenbench.cost import ModelSize
+from tokenbench.contract.sizes import ModelSize
+from tokenbench.cost.matching import tokens_per_layer
 from tokenbench.engine import Plan, Prefix, Pruner, RowTrace
 from tokenbench.errors import InfeasibleError, StrategyError
-from tokenbench.matching import tokens_per_layer
 from tokenbench.models.model import Batch, Model
 from tokenbench.runner.memory import free_bytes, row_bytes
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tokenbench.budget import count
-from tokenbench.cost import ModelSize
+from tokenbench.contract.budget import count
+from tokenbench.contract.lattice import Grid
+from tokenbench.contract.sizes import ModelSize
+from tokenbench.contract.suite import Sample, Task
+from tokenbench.cost.realised import realised_bytes, realised_flops
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.errors import StrategyError
 from tokenbench.runner.evidence import evidence_tokens, recall
-from tokenbench.runner.realised import realised_bytes, realised_flops
-from tokenbench.strategy import Grid
-from tokenbench.suite import Sample, Task
 
 __all__ = ["check_pruned", "cost_record", "score_record"]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+from tokenbench.contract.suite import Sample, Task
 from tokenbench.errors import SampleError, TokenBenchError, UsageError, brief
 from tokenbench.models.model import Loaded, Model
 from tokenbench.runner.work import Batch, Question
-from tokenbench.suite import Sample, Task
 
 __all__ = ["Shown", "is_passing", "loaded_ahead", "shown"]
 

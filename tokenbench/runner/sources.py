@@ -18,10 +18,10 @@ WORDS_ALONE = frozenset(
     {
         "tokenbench",  # where its names come from
         "tokenbench.errors",
-        "tokenbench.hookspecs",
+        "tokenbench.contract.hookspecs",
         "tokenbench.models.source",
-        "tokenbench.naming",
-        "tokenbench.plugins",
+        "tokenbench.registry.names",
+        "tokenbench.registry.plugins",
     }
 )
 """Modules that say or find things, which stand in an identity by themselves: none of them computes any part of an answer."""

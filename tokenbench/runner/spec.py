@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
-from tokenbench.budget import Budget
+from tokenbench.contract.budget import Budget
 
 if TYPE_CHECKING:
-    from tokenbench.naming import NamedStrategy
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.names import NamedStrategy
+    from tokenbench.registry.plugins import Registry
 
 
 __all__ = ["FLOORS", "VANILLA", "Arm", "Spec", "arms"]
@@ -76,7 +76,7 @@ class Arm:
 
 def arms(spec: Spec, known: Registry) -> list[Arm]:
     """Vanilla first, then what takes no budget, then every strategy and floor at every budget, the stochastic ones once a seed."""
-    from tokenbench.naming import parse_strategy
+    from tokenbench.registry.names import parse_strategy
 
     result = [Arm(parse_strategy(VANILLA, known), Budget.everything(), NO_SEED)]
     named_all = [parse_strategy(text, known) for text in (*spec.strategies, *spec.floors)]

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from tokenbench.cost import ModelSize
+from tokenbench.contract.sizes import ModelSize
+from tokenbench.contract.suite import Sample, Task, first
+from tokenbench.cost.matching import match
 from tokenbench.engine import Plan, Wish
 from tokenbench.errors import UsageError
-from tokenbench.matching import match
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
-from tokenbench.plugins import Registry
+from tokenbench.registry.plugins import Registry
+from tokenbench.registry.suites import resolve_suite
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
 from tokenbench.runner.order import ORDER_SEED, shuffled
 from tokenbench.runner.spec import Arm, Spec, arms
 from tokenbench.store.directory import Store
-from tokenbench.suite import Sample, Task, first
-from tokenbench.suites import resolve_suite
 
 __all__ = ["Batch", "Question", "Work", "fingerprints", "left_of", "samples_of", "works_of"]
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
+from tokenbench.contract.suite import Sample
 from tokenbench.engine import Pruner
 from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, brief, printable
 from tokenbench.models.model import Loaded
-from tokenbench.plugins import Registry
+from tokenbench.registry.plugins import Registry
 from tokenbench.runner.evidence import lattice_of_first
 from tokenbench.runner.identity import Cell
 from tokenbench.runner.passes import Asked, Outcome, OutOfMemory, outcomes
@@ -24,7 +25,6 @@ from tokenbench.runner.spec import Spec
 from tokenbench.runner.work import Batch, Question, Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import Store
 from tokenbench.store.left_out import LeftOut
-from tokenbench.suite import Sample
 
 __all__ = ["Unit", "Worker"]
 

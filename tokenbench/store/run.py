@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison import Comparison
     from tokenbench.comparison.looks import Looks
-    from tokenbench.plugins import Registry
-    from tokenbench.suite import Sample
+    from tokenbench.contract.suite import Sample
+    from tokenbench.registry.plugins import Registry
 
 __all__ = ["Run", "unnamed"]
 
@@ -83,7 +83,7 @@ class Run:
 
         Raises UsageError if it was not told of all of them.
         """
-        from tokenbench.suites import data_folders
+        from tokenbench.registry.suites import data_folders
 
         spec, named = self.spec(), data_folders(self._data)
         strange = [text for text in spec.data if text.partition("=")[0] not in named]
@@ -109,7 +109,7 @@ class Run:
         files: those that the user names now, since they hold code; those that `open` was told of unless given. Raises UsageError
         if one is lacking.
         """
-        from tokenbench.plugins import file_module
+        from tokenbench.registry.plugins import file_module
 
         given = files if files is not None else self._known.files if self._known else ()
         named = {Path(file).name: Path(file) for file in given}
@@ -173,9 +173,9 @@ class Run:
         Raises UsageError if the suite is not installed, or has definitions or data that `open` was not told of. A suite may have
         changed since; who shows its samples compares their targets with those of `samples`.
         """
-        from tokenbench.plugins import registry
-        from tokenbench.suite import first
-        from tokenbench.suites import resolve_suite
+        from tokenbench.contract.suite import first
+        from tokenbench.registry.plugins import registry
+        from tokenbench.registry.suites import resolve_suite
 
         spec = self.seen_spec()
         _, tasks = resolve_suite(spec.suite, spec.tasks, self._known or registry(), spec.data, spec.definitions)
@@ -191,8 +191,7 @@ class Run:
 
         Raises MachineError for a file that cannot be read, UsageError for one of another version.
         """
-        from tokenbench.bench.command import FILE, SCHEMA_VERSION
-        from tokenbench.bench.stored import Measurement
+        from tokenbench.store.bench_file import FILE, SCHEMA_VERSION, Measurement
 
         path, hint = self.folder / FILE, "measure again, or remove it"
         if not files.is_file(path, self.folder):

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.backbone import Backbone
-from tokenbench.budget import Budget
-from tokenbench.cost import ModelSize
+from tokenbench.contract.backbone import Backbone
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.sizes import ModelSize
+from tokenbench.contract.strategy import Attn, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench.engine import RowTrace
-from tokenbench.strategy import Attn, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench.testing.case import Case, KeepAll
 from tokenbench.testing.check import Check, checks
 from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, logits
@@ -142,7 +142,7 @@ def pruning_is_right_on_it(case: Case) -> None:
         check(replace(case, strategy=Attended()))
 
 
-@checks(_CHECKS, "size(config) reads every size from the stock configuration: see tokenbench.cost.ModelSize")
+@checks(_CHECKS, "size(config) reads every size from the stock configuration: see tokenbench.contract.sizes.ModelSize")
 def its_cost_is_known(case: Case) -> None:
     """The sizes of decoder and encoder follow from the configuration alone."""
     size = case.adapter.size(case.model.config)

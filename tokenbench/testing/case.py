@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tokenbench.backbone import Backbone
-from tokenbench.budget import Budget
+from tokenbench.api.pruned import attached, backbone_for
+from tokenbench.contract.backbone import Backbone
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.strategy import Attn, Selection, Signal, Stage, Strategy, View
 from tokenbench.engine import Plan, RowTrace
-from tokenbench.plugins import Registry, registry
-from tokenbench.pruning import attached, backbone_for
-from tokenbench.strategy import Attn, Selection, Signal, Stage, Strategy, View
+from tokenbench.registry.plugins import Registry, registry
 from tokenbench.testing.oracles import Prompt, batched, generate
 
 __all__ = ["BUDGET", "Case", "KeepAll", "Replay", "architectures"]

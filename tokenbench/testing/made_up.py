@@ -14,12 +14,12 @@ from typing import Any
 from PIL import Image
 
 from tokenbench.comparison import Comparison, compare
+from tokenbench.contract.suite import Box, Sample
 from tokenbench.runner.identity import Cell, packed
 from tokenbench.runner.spec import Spec
 from tokenbench.store.directory import SCHEMA_VERSION, Store
 from tokenbench.store.run import Run
 from tokenbench.store.units import by_unit
-from tokenbench.suite import Box, Sample
 
 __all__ = ["HOSTILE", "MadeUp", "made_up"]
 

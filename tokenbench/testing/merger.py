@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tokenbench.strategy import Merger
+from tokenbench.contract.strategy import Merger
 from tokenbench.testing.check import Check, checks
 
 __all__ = ["check_merger", "merger_checks"]

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.backbone import Backbone
+from tokenbench.api.pruned import backbone_for
+from tokenbench.contract.backbone import Backbone
 from tokenbench.engine import RowTrace
-from tokenbench.plugins import registry
-from tokenbench.pruning import backbone_for
+from tokenbench.registry.plugins import registry
 
 __all__ = ["CLOSE", "Prompt", "batched", "generate", "logits", "masked"]
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tokenbench.backbone import Backbone
-from tokenbench.composition import compose
+from tokenbench.contract.backbone import Backbone
+from tokenbench.contract.hookspecs import KINDS
+from tokenbench.contract.strategy import Strategy
 from tokenbench.errors import TokenBenchError, unknown
-from tokenbench.hookspecs import KINDS
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import Plugin, Registry
-from tokenbench.strategy import Strategy
+from tokenbench.registry.composition import compose
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import Plugin, Registry
 from tokenbench.testing.backbone import Attended, backbone_checks, case_of
 from tokenbench.testing.case import architectures
 from tokenbench.testing.check import Check, Verdict, judged, reason

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.comparison import Comparison
-from tokenbench.report import MARK, Report
+from tokenbench.contract.report import Report
+from tokenbench.store.report_files import MARK
 from tokenbench.store.run import Run
 from tokenbench.testing.check import Check, checks
 from tokenbench.testing.made_up import HOSTILE, MadeUp, made_up

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import torch
 
-from tokenbench.bench.clock import selection_timed
-from tokenbench.budget import Budget
+from tokenbench.api.pruned import attached
+from tokenbench.contract.budget import Budget
 from tokenbench.engine import Plan
 from tokenbench.errors import UsageError
-from tokenbench.pruning import attached
 from tokenbench.testing.case import Case
 from tokenbench.testing.check import Check, checks
 from tokenbench.testing.oracles import Prompt
+from tokenbench_tools.bench.clock import selection_timed
 
 __all__ = ["selection_cost"]
 

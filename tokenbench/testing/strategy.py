@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.budget import Budget, count
+from tokenbench.contract.budget import Budget, count
+from tokenbench.contract.strategy import Strategy, View
 from tokenbench.engine import Plan, RowTrace
-from tokenbench.plugins import registry
-from tokenbench.strategy import Strategy, View
+from tokenbench.registry.plugins import registry
 from tokenbench.testing.case import BUDGET, Case, Replay, architectures
 from tokenbench.testing.check import Check, checks
 from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, kv_cache, logits, masked

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
 
+from tokenbench.contract.suite import Sample, Suite, SuiteRequest, Task, Video, first
 from tokenbench.errors import MachineError
-from tokenbench.suite import Sample, Suite, SuiteRequest, Task, Video, first
 from tokenbench.testing.check import Check, checks
 
 __all__ = ["Made", "check_suite", "suite_checks"]

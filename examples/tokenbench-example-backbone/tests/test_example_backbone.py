@@ -2,7 +2,7 @@
 
 import pytest
 import tokenbench
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, check_backbone, generate
 
 from tokenbench_example_backbone import ExampleBackbone

@@ -2,7 +2,7 @@
 
 import tokenbench
 from tokenbench.testing import architectures, batched, check_merger, check_strategy, generate
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 
 from tokenbench_example_strategy import Contrast, Mean
 

@@ -10,13 +10,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokenbench.comparison import Comparison
-from tokenbench.comparison.kept import few, first_seed, on
-from tokenbench.report import Report, write_text
+from tokenbench.contract.report import Report
+from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.document import document, together
 from tokenbench_reports.html.gallery import chosen, gallery, questions_of
 from tokenbench_reports.html.grids import Cell, Grid, plain
+from tokenbench_reports.html.kept import few, first_seed, on
 from tokenbench_reports.html.model_view import ModelView, model_view
 from tokenbench_reports.html.models import across_models
 from tokenbench_reports.reproduce import command, facts

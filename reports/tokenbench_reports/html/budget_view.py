@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from tokenbench.comparison import MEAN
-from tokenbench.comparison.kept import agreement
 from tokenbench.statistics.ranks import ENOUGH_TASKS, Ranks, rank_test
 from tokenbench_reports.html.grids import Cell, Grid, judgement, tinted
+from tokenbench_reports.html.kept import agreement
 from tokenbench_reports.html.maps import BiasMap
 from tokenbench_reports.standing import Standing
 from tokenbench_reports.wording import interval, number, p_value, percent

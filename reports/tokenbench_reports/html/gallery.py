@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tokenbench.contract.suite import Sample, Video
 from tokenbench.errors import TokenBenchError
 from tokenbench.store.run import Run
-from tokenbench.suite import Sample, Video
 from tokenbench_reports.html.maps import address
 
 SHOWN = 12

@@ -12,16 +12,16 @@ from lmms_eval.api.model import lmms
 from loguru import logger
 from PIL import Image
 
-from tokenbench.budget import Budget
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.suite import Sample, Video
 from tokenbench.engine import Plan, Wish
 from tokenbench.errors import UsageError, unknown
 from tokenbench.models.decoding import note
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import registry
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
 from tokenbench.runner.spec import VANILLA
-from tokenbench.suite import Sample, Video
 from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, opened
 from tokenbench_suites.lmms.exit import tell_the_shell
 from tokenbench_suites.lmms.library import content, cut

@@ -11,9 +11,9 @@ from typing import Any, overload
 
 from PIL import Image
 
+from tokenbench.contract.suite import Sample, Task, Video
 from tokenbench.errors import SampleError
-from tokenbench.images import open_image, upright
-from tokenbench.suite import Sample, Task, Video
+from tokenbench_suites.images import open_image, upright
 from tokenbench_suites.lmms.catalogue import CATALOGUE, Entry
 from tokenbench_suites.lmms.index import find, installed
 from tokenbench_suites.lmms.library import Definition, Library, fitting, library

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tokenbench.suite import UnitRule
+from tokenbench.contract.suite import UnitRule
 
 __all__ = ["CATALOGUE", "IMAGE_TASKS", "VIDEO_TASKS", "Entry"]
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tokenbench.errors import MachineError, UsageError, unknown
-from tokenbench.tested import install
+from tokenbench.registry.installation import install
 
 __all__ = ["definitions", "find", "installed"]
 

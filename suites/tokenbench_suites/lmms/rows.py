@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import SampleError, brief
-from tokenbench.images import check_image, regular
+from tokenbench_suites.images import check_image, regular
 
 __all__ = ["Rows"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tokenbench.contract.suite import Suite, SuiteRequest
 from tokenbench.errors import unknown
-from tokenbench.suite import Suite, SuiteRequest
 from tokenbench_suites.lmms.benchmark import Benchmark
 from tokenbench_suites.lmms.catalogue import IMAGE_TASKS, VIDEO_TASKS
 from tokenbench_suites.lmms.index import find

@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
+from tokenbench.contract.suite import Video
 from tokenbench.errors import MachineError, SampleError, brief
-from tokenbench.images import MOST_PIXELS, regular
-from tokenbench.suite import Video
+from tokenbench_suites.images import MOST_PIXELS, regular
 
 __all__ = ["clip", "file_hash", "located"]
 

@@ -15,9 +15,9 @@ import datasets
 
 from tests.fuzz.made import made_run
 from tests.suites.lmms.benchmarks import picture, write
+from tokenbench.contract.suite import Video
 from tokenbench.errors import MachineError, SampleError, TokenBenchError, UsageError
 from tokenbench.store.run import Run
-from tokenbench.suite import Video
 from tokenbench_suites.lmms.benchmark import Benchmark
 from tokenbench_suites.lmms.suites import OWN
 from tokenbench_suites.lmms.video import clip

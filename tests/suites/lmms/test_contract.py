@@ -16,8 +16,8 @@ pytest.importorskip("lmms_eval", reason='needs lmms-eval: pip install "tokenbenc
 import datasets
 
 from tests.suites.lmms.benchmarks import NINE, answer, make, picture, write
+from tokenbench.contract.suite import SuiteRequest, first
 from tokenbench.store.units import by_unit
-from tokenbench.suite import SuiteRequest, first
 from tokenbench_suites.lmms.benchmark import Benchmark
 from tokenbench_suites.lmms.index import installed
 from tokenbench_suites.lmms.suites import image_public

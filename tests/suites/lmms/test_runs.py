@@ -19,8 +19,8 @@ import tokenbench
 from tests.suites.lmms.benchmarks import NINE, data_option, make, picture, write
 from tests.tokenbench.test_run import call
 from tokenbench.models.model import Model
+from tokenbench.registry.installation import install
 from tokenbench.runner import execute as runner
-from tokenbench.tested import install
 from tokenbench_suites.lmms import index
 from tokenbench_suites.lmms.benchmark import Benchmark
 

@@ -15,14 +15,14 @@ from tests.folders import save
 from tests.tiny import BACKBONES, tiny
 from tests.tokenbench.test_run import call
 from tokenbench import pruned
-from tokenbench.bench.clock import SELECTION, Marks, selection_timed
-from tokenbench.bench.launch import measured
-from tokenbench.bench.memory import peak_bytes, reset_peak
-from tokenbench.bench.protocol import STOCK, Protocol, Way
-from tokenbench.bench.ratio import BreakEven, break_even, ratio
-from tokenbench.bench.rounds import bench
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import generate
+from tokenbench_tools.bench.clock import SELECTION, Marks, selection_timed
+from tokenbench_tools.bench.launch import measured
+from tokenbench_tools.bench.memory import peak_bytes, reset_peak
+from tokenbench_tools.bench.protocol import STOCK, Protocol, Way
+from tokenbench_tools.bench.ratio import BreakEven, break_even, ratio
+from tokenbench_tools.bench.rounds import bench
 
 BENCH = ("bench", "--strategies", "vanilla,fastv", "--budgets", "1/4", "--new-tokens", "4", "--text-tokens", "12")
 FASTV = Way("fastv", "1/4")

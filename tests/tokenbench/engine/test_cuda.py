@@ -12,7 +12,7 @@ import torch
 import tokenbench
 from tests.tiny import BACKBONES, STRATEGIES
 from tokenbench import UsageError
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import Prompt, batched, generate, logits
 from tokenbench.testing.oracles import kv_cache
 

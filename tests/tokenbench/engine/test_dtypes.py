@@ -9,7 +9,7 @@ import torch
 
 import tokenbench
 from tests.tiny import BACKBONES, STRATEGIES
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import KeepAll, Prompt, batched, generate, logits
 
 

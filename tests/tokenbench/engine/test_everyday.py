@@ -20,9 +20,9 @@ from transformers import DynamicCache
 import tokenbench
 from tests.tiny import BACKBONES, tiny
 from tokenbench import UsageError
+from tokenbench.api.pruned import backbone_for
 from tokenbench.engine import Pruner
-from tokenbench.plugins import registry
-from tokenbench.pruning import backbone_for
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import CLOSE, Prompt, batched, generate, logits, masked
 from tokenbench.testing.oracles import kv_cache
 

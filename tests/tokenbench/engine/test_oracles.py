@@ -12,9 +12,9 @@ from torch import Tensor
 import tokenbench
 from tests.tiny import BACKBONES, STRATEGIES, tiny
 from tokenbench import Attn, Budget, Selection, Stage, Strategy, UsageError, View
+from tokenbench.api.pruned import attached, backbone_for
 from tokenbench.engine import Plan, RowTrace
-from tokenbench.plugins import registry
-from tokenbench.pruning import attached, backbone_for
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import Prompt, batched, check_strategy, generate, logits, masked
 
 ALL = pytest.mark.parametrize("backbone", BACKBONES)

@@ -9,10 +9,10 @@ import torch
 
 from tests.tiny import BACKBONES, STRATEGIES, tiny
 from tokenbench import Budget, Strategy
+from tokenbench.api.pruned import attached, backbone_for
 from tokenbench.engine import Plan, RowTrace
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import registry
-from tokenbench.pruning import attached, backbone_for
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate, logits
 
 CLOSE: dict[str, Any] = {"atol": 5e-5, "rtol": 1e-4}

@@ -10,8 +10,8 @@ import torch
 import tokenbench
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Attn, Budget, Selection, Stage, Strategy, View
-from tokenbench.plugins import registry
-from tokenbench.pruning import backbone_for
+from tokenbench.api.pruned import backbone_for
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate
 
 PRIORS = tuple(Attn(layer, "prior") for layer in range(5))

@@ -9,11 +9,11 @@ import torch
 
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Budget
+from tokenbench.api.pruned import attached, backbone_for
 from tokenbench.engine import Plan, Prefix
 from tokenbench.engine.selection import selected
-from tokenbench.naming import parse_strategy
-from tokenbench.plugins import registry
-from tokenbench.pruning import attached, backbone_for
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import Prompt, batched, generate, logits
 
 CLOSE: dict[str, Any] = {"atol": 5e-5, "rtol": 1e-4}

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import tokenbench
 from tests.tiny import tiny
-from tokenbench.backbone import runs
+from tokenbench.contract.backbone import runs
 from tokenbench.testing import batched
 
 # Ways to look: what is asked of a tensor, and what operations ask within.

@@ -15,14 +15,14 @@ import pandas as pd
 import pytest
 
 from tests.tokenbench.test_run import call, table
+from tokenbench.api.run import _parsed
+from tokenbench.commands.executors import make_executor
 from tokenbench.commands.settings import spec_of
-from tokenbench.executors import units
-from tokenbench.executors.options import executor_of
-from tokenbench.executors.slurm import Slurm
-from tokenbench.plugins import registry
-from tokenbench.runner.api import _parsed
+from tokenbench.registry.plugins import registry
+from tokenbench.runner.job import units
 from tokenbench.runner.work import left_of, works_of
 from tokenbench.store.directory import Store
+from tokenbench_tools.executors.slurm import Slurm
 
 LONG = [
     *("--strategies", "fastv,clse", "--budgets", "1/9", "--tasks", "attribute,counting"),
@@ -74,7 +74,7 @@ def test_what_an_executor_cannot_do_is_said_before_anything_is_written(
         (Slurm(settings=["cluster=local", "gpus_per_node=1"]), "auto", "cuda"),
         (Slurm(settings=["cluster=local", "gres=gpu:1"]), "auto", "cuda"),
         (Slurm(settings=["cluster=local", "gpus_per_node=1"]), "cpu", "cpu"),
-        (executor_of("local", None, "", ()), "auto", "auto"),
+        (make_executor("local", {}, registry()), "auto", "auto"),
     ],
 )
 def test_where_models_run_is_known_before_a_worker_starts(executor: Slurm, asked: str, device: str) -> None:

@@ -17,7 +17,7 @@ from tests.tokenbench.judge.runs import answered
 from tests.tokenbench.judge.servers import Server, said, silent
 from tests.tokenbench.test_run import call
 from tokenbench.errors import MachineError
-from tokenbench.judge import Asked, Judge, collect
+from tokenbench_tools.judge import Asked, Judge, collect
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 
@@ -48,7 +48,7 @@ SLOW = [drip_body, drip_head, say_nothing]
 def test_a_call_has_one_deadline(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, slow: Callable[[Any], None]
 ) -> None:
-    monkeypatch.setattr("tokenbench.judge.server.ATTEMPTS", 2)
+    monkeypatch.setattr("tokenbench_tools.judge.server.ATTEMPTS", 2)
     server.raw = slow
     start = time.monotonic()
     with pytest.raises(MachineError, match=r"no reply within 0\.3 s"):
@@ -60,13 +60,13 @@ def test_a_call_has_one_deadline(
 def test_the_deadline_is_an_option(tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     server.raw = say_nothing
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tokenbench.judge.server.ATTEMPTS", 1)
+        patch.setattr("tokenbench_tools.judge.server.ATTEMPTS", 1)
         assert call("judge", *answered(tmp_path, *[["red"]] * 3), "--url", server.url, "--timeout", "0.2") == 4
     assert "no reply within 0.2 s" in capsys.readouterr().err
 
 
 def test_a_reply_is_read_to_a_limit_only(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokenbench.judge.server.ATTEMPTS", 1)
+    monkeypatch.setattr("tokenbench_tools.judge.server.ATTEMPTS", 1)
     server.answer = lambda request: (200, {}, said("yes" + " " * 2**21))
     with pytest.raises(MachineError, match="longer than 1 MiB"):
         collect(Judge(server.url, "j"), [Asked("q", "t", "a")], tmp_path, 1, silent)

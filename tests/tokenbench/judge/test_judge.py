@@ -14,7 +14,7 @@ import tokenbench
 from tests.tokenbench.judge.runs import answered
 from tests.tokenbench.judge.servers import Request, Server, said, silent, yes_to_r
 from tests.tokenbench.test_run import call
-from tokenbench.judge import Asked, Judge, collect, verdicts
+from tokenbench_tools.judge import Asked, Judge, collect, verdicts
 
 RED, MIXED, BLUE = ["red"] * 6, ["red"] * 5 + ["rose"], ["blue"] * 6
 
@@ -116,8 +116,8 @@ def test_an_answer_without_a_verdict_is_recorded_counted_and_not_asked_again(
 
 
 def test_a_unit_without_one_of_its_verdicts_has_no_score(tmp_path: Path, server: Server) -> None:
-    from tokenbench.judge import judged
-    from tokenbench.plugins import Registry
+    from tokenbench.registry.plugins import Registry
+    from tokenbench_tools.judge import judged
 
     answered(tmp_path, RED, MIXED, BLUE)
     run = tokenbench.Run.open(tmp_path / "run", Registry([tmp_path / "suite.py"]))

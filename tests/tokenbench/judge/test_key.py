@@ -18,8 +18,8 @@ from tests.tokenbench.judge.runs import answered
 from tests.tokenbench.judge.servers import Server, said
 from tests.tokenbench.test_run import call
 from tokenbench.errors import UsageError
-from tokenbench.judge import Judge
-from tokenbench.judge.secret import WITHHELD, Secret
+from tokenbench_tools.judge import Judge
+from tokenbench_tools.judge.secret import WITHHELD, Secret
 
 KEY = "sk-SECRET+a/b123&456=="
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -101,7 +101,7 @@ def proxy() -> Any:
 def test_a_proxy_of_the_environment_never_reads_the_key(
     judge: list[str], server: Server, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenbench.judge.server.ATTEMPTS", 1)
+    monkeypatch.setattr("tokenbench_tools.judge.server.ATTEMPTS", 1)
     for name in PROXIES[:3]:
         monkeypatch.setenv(name, proxy.url)
         monkeypatch.setenv(name.lower(), proxy.url)
@@ -191,7 +191,7 @@ def test_a_key_in_a_broken_reply_is_not_printed(
     monkeypatch: pytest.MonkeyPatch,
     raw: str,
 ) -> None:
-    monkeypatch.setattr("tokenbench.judge.server.ATTEMPTS", 1)
+    monkeypatch.setattr("tokenbench_tools.judge.server.ATTEMPTS", 1)
     server.raw = lambda wire: wire.write(raw.encode())
     assert call(*judge) == 4
     nothing_shows(capsys.readouterr().err, tmp_path / "run")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tokenbench.bench.ratio import Ratio, ratio
 from tokenbench.statistics.efficiency import holm, speed_ratio
+from tokenbench_tools.bench.ratio import Ratio, ratio
 
 
 def test_a_ratio_of_latencies_is_a_t_test_on_logarithms():

@@ -73,7 +73,7 @@ def tokenbench_register_mergers(register):
 """
 BACKBONE = """
 import tokenbench
-from tokenbench.plugins import registry
+from tokenbench.registry.plugins import registry
 
 Llava = registry().get("backbones", "llava")
 

@@ -11,7 +11,7 @@ from tests.tokenbench.test_plugins import GOOD, installed
 from tests.tokenbench.test_run import call
 from tests.tokenbench.testing.broken import BROKEN, REPORT, SUITE
 from tokenbench import UsageError
-from tokenbench.hookspecs import KINDS
+from tokenbench.contract.hookspecs import KINDS
 from tokenbench.testing.plugin import verdicts
 
 

@@ -1,0 +1,180 @@
+"""Published retention beside the measured one.
+
+A paper and a run answer the same questions about the same images, so that the luck of drawing images is common to both and explains
+no difference. What is left is numerical: other kernels, batches and hardware flip some answers. How many, an A/A check measures, and
+that is the yardstick where there is one. Where there is none, the interval for new images has to do, which is wider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from typing import TYPE_CHECKING, Any
+
+from tokenbench_reports.claims.consistency import SAME_SHARE, does_not_follow
+from tokenbench_reports.claims.printed import MEAN_RETENTION, Claim, Printed, ledger, printed_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tokenbench.comparison import Comparison
+
+__all__ = ["NARROW", "NEW_IMAGES", "SAME_IMAGES", "beside", "short_name"]
+
+NARROW = 0.02
+"""Half width, as a fraction of vanilla's score, up to which limits can say "reproduced"."""
+COLUMNS = [
+    "source", "model", "strategy", "budget", "task", "claimed", "measured", "low", "high", "yardstick", "verdict", "why",
+]  # fmt: skip
+SAME_IMAGES, NEW_IMAGES = "same images", "new images"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A retention with the limits it is held against, fractions."""
+
+    value: float
+    low: float
+    high: float
+    yardstick: str
+
+
+def beside(comparison: Comparison, about: Mapping[str, Any], claims: Sequence[Claim] | None = None) -> pd.DataFrame:
+    """Published retention beside the measured one, for the models, strategies and budgets of a comparison.
+
+    Columns: source, model, strategy, budget (of the run), task, claimed, measured, low, high (retention, fractions), yardstick (what
+    the limits are for: ``same images`` or ``new images``), verdict and why. The verdict is ``reproduced`` (inside the limits, which are
+    no wider than ± 2 points), ``undecided`` (inside wider ones), ``not reproduced`` (outside, rounding allowed for) or ``not comparable``.
+
+    Args:
+        comparison: what was measured. Of two runs, ``A:clse`` and ``B:clse`` both stand for clse.
+        about: the run's manifest: its ``limit`` and how budgets were matched decide what is comparable.
+        claims: the ledger, unless said otherwise.
+    """
+    import pandas as pd
+
+    rows = [row for row in printed_rows(ledger() if claims is None else claims) if row.method != "vanilla"]
+    found = [one for model in comparison.models for one in _model(comparison, about.get("spec") or {}, model, rows)]
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _model(
+    comparison: Comparison, spec: Mapping[str, Any], model: str, rows: Sequence[Printed]
+) -> Iterator[tuple[Any, ...]]:
+    from tokenbench.comparison.panel import budget_size
+
+    summary = comparison.summary[comparison.summary["model"] == model]
+    tokens = float(summary["visual_tokens"].max())
+    own = {
+        name: (size if size < 1 else size / tokens)
+        for name in summary["budget"].unique()
+        if (size := budget_size(name)) < float("inf")
+    }
+    cells = {(cell["strategy"], cell["budget"], cell["task"]): cell for cell in summary.to_dict("records")}
+    flips = _flips(comparison, model)
+    measured_tasks = {_ledger_name(task, rows): task for task in comparison.tasks}
+    for row in rows:
+        if row.backbone != short_name(model):
+            continue
+        for strategy, budget in dict.fromkeys(key[:2] for key in cells):
+            if _method(strategy) != row.method or not abs(own.get(budget, float("nan")) - row.share) < SAME_SHARE:
+                continue
+            for task, claimed, digits in _claimed(row):
+                there = "mean" if task == MEAN_RETENTION else measured_tasks.get(task)
+                cell = cells.get((strategy, budget, there))
+                if cell is not None and isfinite(cell["retention"]):
+                    found = _measured(cell, flips)
+                    why = _not_comparable(row, task, spec, set(measured_tasks))
+                    word, reason = ("not comparable", why) if why else verdict(claimed, digits, found)
+                    limits = found.value, found.low, found.high, found.yardstick
+                    said = "; ".join(filter(None, (reason, "" if why else row.note)))
+                    yield row.source, model, strategy, budget, task, claimed, *limits, word, said
+
+
+def verdict(claimed: float, digits: float, found: Measured) -> tuple[str, str]:
+    """The verdict, read off the limits that stand beside it, and what there is to say about it."""
+    if not (isfinite(found.low) and isfinite(found.high)):
+        return "undecided", "too few images for limits"
+    if not found.low - digits <= claimed <= found.high + digits:
+        return "not reproduced", ""
+    half = (found.high - found.low) / 2
+    if half > NARROW:
+        return "undecided", f"limits of ± {100 * half:.1f} points; ± {100 * NARROW:g} would tell"
+    return "reproduced", ""
+
+
+def _measured(cell: Mapping[Any, Any], flips: Mapping[str, float] | None) -> Measured:
+    """A cell's retention with the limits for the same images, where vanilla ran twice, or else for new ones.
+
+    If each of two runs flips scores at a rate that makes ``v`` the variance of the difference of their means, retention, a ratio r of
+    two of them to vanilla's score m, differs between the runs with variance ``v (1 + r^2) / m^2``.
+    """
+    value = float(cell["retention"])
+    if flips is None:
+        return Measured(value, float(cell["retention_low"]), float(cell["retention_high"]), NEW_IMAGES)
+    half = 1.96 * flips[cell["task"]] * sqrt(1 + value**2)
+    return Measured(value, value - half, value + half, SAME_IMAGES)
+
+
+def _flips(comparison: Comparison, model: str) -> dict[str, float] | None:
+    """By task, and over all, the standard deviation of vanilla's score between two runs on the same images, over that score.
+
+    None if vanilla was not run twice.
+    """
+    from tokenbench.comparison.noise import Flips, flips
+
+    counted = flips(comparison.pairs, model)
+    if counted is None:
+        return None
+    summary = comparison.summary
+    vanilla = summary[(summary["model"] == model) & (summary["strategy"] == "vanilla")].set_index("task")
+    found = {}
+    for task in vanilla.index.drop("mean"):
+        score = float(vanilla.loc[task, "score"])
+        sd = sqrt(counted.get(task, Flips()).variance) / float(vanilla.loc[task, "n"])
+        found[task] = sd / score if score > 0 else float("nan")
+    return {**found, "mean": sqrt(sum(sd**2 for sd in found.values())) / len(found)}
+
+
+def _claimed(row: Printed) -> Iterator[tuple[str, float, float]]:
+    """(task, retention, how far rounding in print may have moved it)."""
+    for task, value in row.cells.items():
+        digit = 0.5 if row.vanilla[task] > 100 else 0.05
+        yield task, value / 100, digit / row.vanilla[task] * (1 + value / 100)
+    if MEAN_RETENTION in row.claims:
+        yield MEAN_RETENTION, row.claims[MEAN_RETENTION].value / 100, 0.0005
+
+
+def _not_comparable(row: Printed, task: str, spec: Mapping[str, Any], measured: set[str]) -> str:
+    """Why a claim cannot be held against this run; empty if it can."""
+    if spec.get("limit"):
+        return f"only {spec['limit']} samples a task were run"
+    if spec.get("match", "nominal") != "nominal":
+        return f"budgets are matched by {spec['match']} here"
+    if not row.put_right:
+        return "the printed row is shifted"
+    if task != MEAN_RETENTION:
+        return ""
+    if row.shifted:
+        return "the printed mean holds numbers of other columns"
+    if does_not_follow(row):
+        return "the printed mean does not follow from its cells"
+    return "" if set(row.cells) == measured else "a mean over other tasks"
+
+
+def _ledger_name(task: str, rows: Sequence[Printed]) -> str:
+    """The ledger's name of a task of a run: ``textvqa`` for ``textvqa_val``."""
+    names = {name for row in rows for name in row.claims}
+    return max((name for name in names if task == name or task.startswith(f"{name}_")), key=len, default=task)
+
+
+def _method(strategy: str) -> str:
+    """``clse`` for ``clse``, and for ``A:clse`` and ``B:clse`` of two runs in one."""
+    return strategy.removeprefix("A:").removeprefix("B:")
+
+
+def short_name(model: str) -> str:
+    """``llava-1.5-7b`` for ``llava-hf/llava-1.5-7b-hf@main``."""
+    name = model.partition("@")[0].rstrip("/").rpartition("/")[2].lower()
+    return name.removesuffix("-hf").removesuffix("-instruct")

@@ -1,0 +1,1 @@
+"""What strategies cost, from the sizes of a model alone."""

@@ -1,0 +1,102 @@
+"""Schedules solved for equal realised work, so that strategies can be compared at the same cost.
+
+A budget then means: as much work in the decoder as if that many visual tokens were in every layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+from tokenbench.contract.budget import Budget, count
+from tokenbench.contract.sizes import DecoderSize, ModelSize
+from tokenbench.contract.strategy import Stage, Strategy
+from tokenbench.cost.macs import prefill_macs
+from tokenbench.errors import InfeasibleError, UsageError
+
+__all__ = ["Match", "Mode", "match", "tokens_per_layer"]
+
+Mode = Literal["nominal", "tokens", "flops"]
+_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Match:
+    """Scales the counts of a schedule by one factor until its work is that of the budget in all layers.
+
+    mode: what is made equal, the mean of visual tokens over layers or the decoder's multiply-accumulates (size then says how
+    they grow). Layers stay where they are, and so do the proportions between the stages, as far as counts above what is left
+    allow.
+    """
+
+    mode: Mode
+    budget: Budget
+    depth: int
+    size: DecoderSize | None = None
+
+    def __call__(self, stages: Sequence[Stage], visual: int, text: int) -> list[Stage]:
+        """The stages for a sample of so many visual and text tokens. Raises InfeasibleError if no factor does it."""
+        if any(stage.keep is None for stage in stages):
+            raise InfeasibleError("the method decides by itself how many tokens stay")
+        wanted = count(self.budget.keep, visual, visual)
+        target = self._work([float(wanted)] * self.depth, text)
+
+        def at(factor: float) -> list[Stage]:
+            return _scaled(stages, visual, factor)
+
+        def excess(factor: float) -> float:
+            return self._work(tokens_per_layer(at(factor), visual, self.depth), text) - target
+
+        low, high = 0.0, visual / min(_counts(stages, visual))
+        if excess(low) > 0:
+            least = sum(tokens_per_layer(at(low), visual, self.depth)) / self.depth
+            raise InfeasibleError(
+                f"with one token a stage it still has {least:.1f} visual tokens a layer, since everything stays before layer "
+                f"{stages[0].layer}; {wanted} were asked for"
+            )
+        for _ in range(_STEPS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if excess(middle) <= 0 else (low, middle)
+        return at(min(low, high, key=lambda factor: abs(excess(factor))))
+
+    def _work(self, tokens: Sequence[float], text: int) -> float:
+        if self.mode == "flops":
+            assert self.size is not None
+            return prefill_macs(self.size, tokens, text)
+        return sum(tokens)
+
+
+def match(mode: str, strategy: Strategy, budget: Budget, depth: int, size: ModelSize | None) -> Match | None:
+    """What makes a strategy's work equal to that of others at its budget; None where budgets are nominal, or it takes none.
+
+    Raises UsageError where the mode needs sizes that are not known.
+    """
+    if mode == "nominal" or not strategy.budgeted:
+        return None
+    if mode == "flops" and size is None:
+        raise UsageError("--match flops needs a backbone that knows its sizes", "match tokens instead")
+    return Match(cast("Mode", mode), budget, depth, size.decoder if size else None)
+
+
+def tokens_per_layer(stages: Sequence[Stage], visual: int, depth: int) -> list[float]:
+    """Visual tokens that every layer computes under a schedule."""
+    tokens = [float(visual)] * depth
+    for stage, kept in zip(stages, _counts(stages, visual), strict=True):
+        tokens[stage.layer :] = [float(kept)] * (depth - stage.layer)
+    return tokens
+
+
+def _counts(stages: Sequence[Stage], visual: int) -> list[int]:
+    """Tokens after every stage."""
+    counts: list[int] = []
+    for stage in stages:
+        assert stage.keep is not None
+        counts.append(count(stage.keep, visual, counts[-1] if counts else visual))
+    return counts
+
+
+def _scaled(stages: Sequence[Stage], visual: int, factor: float) -> list[Stage]:
+    """The stages with their own counts, not those cut to what was left, times a factor."""
+    own = [count(stage.keep, visual, visual) for stage in stages if stage.keep is not None]
+    return [replace(stage, keep=max(1, int(factor * kept))) for stage, kept in zip(stages, own, strict=True)]

@@ -1,0 +1,229 @@
+"""What strategies cost on a model, from its sizes and their schedules alone: nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tokenbench.contract.budget import Budget, count
+from tokenbench.cost.matching import match
+from tokenbench.cost.realised import realised_bytes, realised_flops
+from tokenbench.engine import Plan, RowTrace
+from tokenbench.errors import InfeasibleError, UsageError
+from tokenbench.models.source import configuration
+from tokenbench.registry.names import parse_strategy
+from tokenbench.runner.spec import VANILLA
+
+if TYPE_CHECKING:
+    from tokenbench.contract.lattice import Grid
+    from tokenbench.contract.sizes import ModelSize
+    from tokenbench.contract.strategy import Stage
+    from tokenbench.registry.names import NamedStrategy
+    from tokenbench.registry.plugins import Registry
+
+__all__ = ["BYTES", "CostTable", "Prompt", "Row", "costs"]
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+TITLES = ("strategy", "budget", "visual tokens x layers", "mean", "TFLOPs", "%", "KV MiB", "%")
+LEFT = 3  # columns of text
+BOUND = "≤: at most; the strategy may keep, encode or run again fewer tokens than its schedule says."
+LATENCY = "FLOPs are not latency: a method with fewer FLOPs can be the slower one."
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is paid for: a prompt that shows `grids` beside its `text` tokens, with numbers of type `dtype`."""
+
+    grids: tuple[Grid, ...]
+    text: int
+    dtype: str
+
+    @property
+    def visual(self) -> int:
+        """Its visual tokens."""
+        return sum(grid.tokens for grid in self.grids)
+
+    def __str__(self) -> str:
+        images = [(_shape(grid), len(list(same))) for grid, same in groupby(self.grids)]
+        shapes = ", ".join(f"{times} of {shape}" if times > 1 else shape for shape, times in images)
+        return f"{self.visual} visual tokens ({shapes}) and {self.text} text tokens"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cost of one strategy at one budget. tokens_per_layer: visual tokens. Percentages are of vanilla's.
+
+    upper_bound: the strategy may keep, encode or run again fewer tokens than its schedule says.
+    """
+
+    strategy: str
+    budget: str
+    tokens_per_layer: tuple[int, ...]
+    flops: float
+    flops_percent: float
+    kv_bytes: float
+    kv_percent: float
+    upper_bound: bool = False
+
+    @property
+    def mean_tokens(self) -> float:
+        """Mean of `tokens_per_layer`."""
+        return sum(self.tokens_per_layer) / len(self.tokens_per_layer)
+
+    def cells(self) -> tuple[str, ...]:
+        """As a line of the table."""
+        runs = [(tokens, len(list(same))) for tokens, same in groupby(self.tokens_per_layer)]
+        return (
+            self.strategy,
+            self.budget,
+            " ".join(f"{tokens}x{layers}" for tokens, layers in runs),
+            f"{self.mean_tokens:.1f}",
+            f"{'≤ ' if self.upper_bound else ''}{self.flops / 1e12:.3f}",
+            f"{self.flops_percent:.1f}",
+            f"{self.kv_bytes / 2**20:.1f}",
+            f"{self.kv_percent:.1f}",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self) | {"mean_tokens": self.mean_tokens}
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """The costs of strategies on one model and prompt, vanilla first. infeasible: what has no schedule, and why."""
+
+    model: str
+    prompt: Prompt
+    rows: tuple[Row, ...]
+    infeasible: tuple[str, ...] = ()
+
+    @property
+    def assumptions(self) -> str:
+        """What is counted, in one line."""
+        return (
+            f"{self.model}, {self.prompt}. FLOPs: the matrix products of encoder, projector, decoder and head in one "
+            "prefill, two a multiply-accumulate, with layers a strategy asks ahead or runs again, without its own arithmetic. "
+            f"KV: the cache after it, in {self.prompt.dtype}."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return {
+            "model": self.model,
+            "visual_tokens": self.prompt.visual,
+            "text_tokens": self.prompt.text,
+            "dtype": self.prompt.dtype,
+            "assumptions": self.assumptions,
+            "latency": LATENCY,
+            "costs": [row.to_json() for row in self.rows],
+            "infeasible": list(self.infeasible),
+        }
+
+    def __str__(self) -> str:
+        """For the terminal, with what it rests on."""
+        lines = [TITLES, *(row.cells() for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = [
+            "  ".join(
+                text.ljust(w) if i < LEFT else text.rjust(w)
+                for i, (text, w) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in lines
+        ]
+        bound = [BOUND] if any(row.upper_bound for row in self.rows) else []
+        return "\n".join([*table, *self.infeasible, "", self.assumptions, *bound, LATENCY])
+
+
+def costs(
+    model: str,
+    strategies: Sequence[str],
+    budgets: Sequence[str],
+    known: Registry,
+    visual_tokens: int | None = None,
+    text_tokens: int = 50,
+    dtype: str = "float16",
+    matched: str = "nominal",
+) -> CostTable:
+    """The cost of every strategy at every budget on a model, all as a user writes them.
+
+    visual_tokens: of the prompt; by default those of a common input of the model. matched: how budgets count (matching.py).
+    Raises UsageError for names nobody knows, a number of visual tokens the model never has, a schedule its decoder cannot
+    run, or an architecture whose cost is not known; MachineError if its configuration cannot be read.
+    """
+    named = {method.name: method for method in (parse_strategy(text, known) for text in strategies)}
+    named.pop(VANILLA, None)
+    if not named or not budgets:
+        raise UsageError("name a strategy and a budget", f"strategies: {', '.join(known.names('strategies'))}")
+    parsed = [Budget.parse(budget) for budget in budgets]
+    backbone, config = configuration(model, known)
+    try:
+        prompt, size = Prompt(backbone.typical(config, visual_tokens), text_tokens, dtype), backbone.size(config)
+    except NotImplementedError as error:
+        raise UsageError(f"the cost of model '{model}' is not known: {error}") from error
+    found = list(_rows(size, prompt, [*named.values()], parsed, matched))
+    rows = tuple(row for row in found if isinstance(row, Row))
+    return CostTable(model, prompt, rows, tuple(row for row in found if isinstance(row, str)))
+
+
+def _rows(
+    size: ModelSize, prompt: Prompt, strategies: Sequence[NamedStrategy], budgets: Sequence[Budget], matched: str
+) -> Iterator[Row | str]:
+    """Vanilla, then every strategy at every budget; one that takes no budget once. A sentence for what is infeasible."""
+    depth, number = size.decoder.layers, BYTES[prompt.dtype]
+    everything = RowTrace(prompt.visual, prompt.text, depth, grids=prompt.grids)
+    flops, kv = realised_flops(everything, size), realised_bytes(everything, size, number)
+    yield Row(VANILLA, str(Budget.everything()), tuple(everything.tokens_per_layer), flops, 100.0, kv, 100.0)
+    for named in strategies:
+        for budget in budgets if named.strategy.budgeted else [Budget.none()]:
+            fit = match(matched, named.strategy, budget, depth, size)
+            plan = Plan.make(named.strategy, budget, depth, fit=fit, name=named.name)
+            try:
+                trace, stages = _foreseen(plan, prompt), plan.stages(prompt.visual, prompt.text)
+            except InfeasibleError as error:
+                yield f"{named.name} at {budget} is infeasible: {error}"
+                continue
+            work, kept = realised_flops(trace, size), realised_bytes(trace, size, number)
+            yield Row(
+                strategy=named.name,
+                budget=str(budget),
+                tokens_per_layer=tuple(trace.tokens_per_layer),
+                flops=work,
+                flops_percent=100 * work / flops,
+                kv_bytes=kept,
+                kv_percent=100 * kept / kv,
+                upper_bound=any(map(_says_at_most, stages)),
+            )
+
+
+def _foreseen(plan: Plan, prompt: Prompt) -> RowTrace:
+    """The trace that running the prompt would leave, as far as the schedule says it."""
+    visual, text = prompt.visual, prompt.text
+    trace = RowTrace(visual, text, plan.depth, plan.strategy.trim, prompt.grids)
+    alive = visual
+    for stage in plan.stages(visual, text):
+        trace.peeked += [alive + text] * any(request.peek for request in stage.attention)
+        alive = alive if stage.keep is None else count(stage.keep, visual, alive)
+        trace.stages.append((stage.layer, torch.arange(alive)))
+        for request in stage.attention:
+            if request.rows == "prior":
+                trace.prior_layers = max(trace.prior_layers, request.layer + 1)
+                trace.prior_tokens = visual + text  # less the question, which the prompt does not tell from other text
+    return trace
+
+
+def _says_at_most(stage: Stage) -> bool:
+    """Whether the stage may do with less than can be foreseen."""
+    prior = any(request.rows == "prior" for request in stage.attention)
+    return stage.keep is None or stage.at_most or stage.pixels or stage.rerun is not None or prior
+
+
+def _shape(grid: Grid) -> str:
+    frame = f"{grid.h} x {grid.w}"
+    if grid.lead:
+        frame = f"({grid.lead} + {frame})"
+    return f"{grid.t} x {frame}" if grid.t > 1 else frame

@@ -1,0 +1,124 @@
+"""What of all that a model runs is a prompt: where its visual tokens are, and where it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tokenbench.contract.backbone import Backbone
+from tokenbench.engine import Frame, Layout, Pruner, Watch, cache_name
+from tokenbench.errors import UsageError
+
+__all__ = ["Prompts"]
+
+
+@dataclass
+class _Generation:
+    """One call of generate(). end: columns of its prompt. begun: the prompt ran. frames: what the encoder saw of it."""
+
+    end: int
+    begun: bool = False
+    frames: Sequence[Sequence[Frame]] | None = None
+
+
+class _Now(threading.local):
+    """What this thread does: the generate() that runs, and the ids [B, S] of the last prompt that ran outside of one."""
+
+    def __init__(self) -> None:
+        self.generation: _Generation | None = None
+        self.last: Tensor | None = None
+
+    def __reduce__(self) -> tuple[type[_Now], tuple[()]]:  # models are copied with their hooks
+        return _Now, ()
+
+
+class Prompts:
+    """Hands the pruner the layout of every prompt.
+
+    Inside generate() the prompt is what generate() was given, however its forwards are cut: without a KV cache every one shows the
+    answer so far, and drafted tokens follow the prompt at once. A forward outside of it is a prompt as a whole.
+    """
+
+    def __init__(self, model: Any, backbone: Backbone, pruner: Pruner, watch: Watch) -> None:
+        self._model, self._backbone, self._pruner, self._watch = model, backbone, pruner, watch
+        self._now = _Now()
+
+    def generate(self, stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The model's generate()."""
+        ids = next(
+            (found for found in (*args[:1], kwargs.get("inputs"), kwargs.get("input_ids")) if found is not None), None
+        )
+        before = self._now.generation
+        known = isinstance(ids, Tensor) and ids.ndim == 2 and not ids.is_floating_point()
+        self._now.generation = _Generation(ids.shape[1]) if isinstance(ids, Tensor) and known else None
+        try:
+            return stock(*args, **kwargs)
+        finally:
+            self._now.generation = before
+
+    def look(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A hook before every forward of the model. Raises UsageError for one that pruning cannot be right in."""
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        cache, generation = kwargs.get(cache_name(kwargs)), self._now.generation
+        started = cache is not None and cache.get_seq_length() > 0
+        if ids is None:
+            if not started:
+                raise UsageError(
+                    "pruning needs input_ids, to see where the visual tokens are", "do not pass inputs_embeds"
+                )
+            return
+        if started and (ids.shape[1] == 1 or (generation is not None and generation.begun)):
+            return
+        end = ids.shape[1] if generation is None else generation.end
+        ids = ids[:, :end]
+        visual = self._backbone.visual(self._model, ids)
+        if not bool(visual.any()):
+            return
+        if started:
+            raise UsageError(
+                "the KV cache holds tokens from before the image, and pruning needs a prompt in one piece",
+                "start with an empty cache, and leave out prefill_chunk_size",
+            )
+        if ids.shape[1] < end:
+            raise UsageError(
+                f"the prompt of {end} tokens comes in pieces, the first of {ids.shape[1]}, and pruning needs it in one",
+                "leave out prefill_chunk_size and token_healing",
+            )
+        if generation is None:
+            self._refuse_more_of_the_same(ids)
+        self._hand_over(ids, visual, generation)
+
+    def _hand_over(self, ids: Tensor, visual: Tensor, generation: _Generation | None) -> None:
+        backbone, model, pruner = self._backbone, self._model, self._pruner
+
+        def frames() -> Sequence[Sequence[Frame]]:
+            if pruner.frames is not None:
+                return pruner.frames
+            if generation is None:
+                return self._watch.rows(ids, visual, model.config.image_token_id)
+            if generation.frames is None:  # the encoder runs once a generation
+                generation.frames = self._watch.rows(ids, visual, model.config.image_token_id)
+            return generation.frames
+
+        again = generation is not None and generation.begun
+        pruner.layout = Layout(visual, lambda positions: backbone.grids(model, ids, positions), frames, again)
+        if generation is not None:
+            generation.begun = True
+
+    def _refuse_more_of_the_same(self, ids: Tensor) -> None:
+        """A loop without a cache would choose anew at every step, by what it has answered so far."""
+        last, self._now.last = self._now.last, ids
+        if last is None or len(last) != len(ids) or last.shape[1] >= ids.shape[1]:
+            return
+        stages = [stage for plan in self._pruner.plans for stage in plan.typical]
+        if all(stage.blind for stage in stages) or not torch.equal(ids[:, : last.shape[1]], last):
+            return
+        raise UsageError(
+            "this prompt is the last one with more behind it, by which the tokens would be chosen anew",
+            "go on with model.generate() or from the KV cache; enter pruned() again if it is another prompt",
+        )

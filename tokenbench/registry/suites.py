@@ -1,0 +1,119 @@
+"""Suites by the names users write: `image`, or with names of tasks, `lmms:pope,lmms:mme`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tokenbench.contract.suite import Suite, SuiteRequest, Task
+from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief, unknown
+from tokenbench.registry.plugins import Registry
+
+__all__ = ["data_folders", "resolve_suite", "suite_alone"]
+
+
+def resolve_suite(
+    text: str, tasks: Sequence[str], known: Registry, data: Sequence[str] = (), definitions: Sequence[str] = ()
+) -> tuple[Suite, tuple[Task, ...]]:
+    """The suite and its chosen tasks; no choice means all.
+
+    text: names of suites, each with or without the name of a task after a colon, between commas. data: `TASK=FOLDER`.
+    definitions: folders. Raises UsageError for what is unknown, MachineError for a folder that is not there.
+    """
+    suite = _joined(text, [_made(name, named, known, data, definitions) for name, named in _named(text).items()])
+    by_name = {task.name: task for task in suite.tasks}
+    for key in data_folders(data):
+        if not any(key in (name, name.partition("_")[0]) for name in by_name):
+            raise unknown(f"task of suite '{suite.name}' in --data", key, by_name)
+    for task in tasks:
+        if task not in by_name:
+            raise unknown(f"task of suite '{suite.name}'", task, by_name)
+    return suite, tuple(by_name[task] for task in dict.fromkeys(tasks)) or suite.tasks
+
+
+def suite_alone(name: str, known: Registry) -> Suite:
+    """A suite by its name alone, with the tasks of its own, which may be none."""
+    return _called(name, known.get("suites", name), SuiteRequest())
+
+
+def data_folders(data: Sequence[str]) -> dict[str, Path]:
+    """`TASK=FOLDER` texts as a mapping. Raises UsageError for a wrong text, MachineError if there is no such folder."""
+    folders: dict[str, Path] = {}
+    for text in data:
+        task, equals, folder = text.partition("=")
+        if not equals or not task or not folder:
+            raise UsageError(f"--data '{text}' is not TASK=FOLDER", "as in --data gqa=/data/gqa")
+        if not _is_folder(folder):
+            raise MachineError(
+                f"the data folder {folder} of task '{task}' is not there", "mount it, or name another one"
+            )
+        folders[task] = Path(folder)
+    return folders
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # a name that none can have
+        return False
+
+
+def _named(text: str) -> dict[str, tuple[str, ...]]:
+    """Suite -> names of its tasks that were asked for, none for all."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        suite, colon, task = part.partition(":")
+        if colon and not task:
+            raise UsageError(f"suite '{part}': no task after the colon", f"write {suite}:TASK")
+        found[suite] = (*found.get(suite, ()), *filter(None, (task,)))
+    return found
+
+
+def _made(name: str, named: tuple[str, ...], known: Registry, data: Sequence[str], definitions: Sequence[str]) -> Suite:
+    make = known.get("suites", name)
+    if (named or data or definitions) and not inspect.signature(make).parameters:
+        option = f"':{named[0]}'" if named else "--data" if data else "--tasks-dir"
+        raise UsageError(f"suite '{name}' takes no {option}", "choose among its tasks with --tasks" if named else "")
+    suite = _called(name, make, SuiteRequest(named, data_folders(data), tuple(map(Path, definitions))))
+    if not suite.tasks:
+        raise UsageError(f"suite '{name}' has no task of its own", f"name tasks: --suite {name}:TASK")
+    return suite
+
+
+def _called(name: str, make: Callable[..., object], request: SuiteRequest) -> Suite:
+    """What a plug-in makes of the request, if it is a suite."""
+    try:
+        suite = make(request) if inspect.signature(make).parameters else make()
+    except TokenBenchError:
+        raise
+    except (Exception, SystemExit) as error:  # a plug-in's own code may raise anything
+        raise UsageError(f"suite '{name}' cannot be made: {brief(error)}") from error
+    if not isinstance(suite, Suite):
+        raise UsageError(f"suite '{name}' is a {type(suite).__name__}, not a tokenbench.Suite")
+    tasks = suite.tasks
+    if not isinstance(tasks, tuple) or not all(isinstance(task, Task) and isinstance(task.name, str) for task in tasks):
+        raise UsageError(
+            f"suite '{name}' has something else than tasks: {tasks!r:.80}", "give it a tuple of tokenbench.Task"
+        )
+    names = [task.name for task in tasks]
+    if twice := [task for task in names if names.count(task) > 1]:
+        raise UsageError(f"suite '{name}' has two tasks '{twice[0]}'", "rename one of them")
+    return suite
+
+
+def _joined(text: str, suites: Sequence[Suite]) -> Suite:
+    """One suite of all; its own model only where they agree."""
+    if not suites:
+        raise UsageError("--suite is empty")
+    if len(suites) == 1:
+        return suites[0]
+    tasks = tuple(task for suite in suites for task in suite.tasks)
+    names = [task.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"suites '{text}' have a task '{name}' each", "name one of them")
+    models = {suite.model for suite in suites}
+    return Suite(
+        text, "; ".join(suite.description for suite in suites), tasks, models.pop() if len(models) == 1 else ""
+    )

@@ -1,0 +1,160 @@
+"""One launch: a fresh process that times every way to run a model, interleaved. `python -m tokenbench_tools.bench.launch`.
+
+Reads an order as JSON from standard input and writes what it measured, or the error a person should see, to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import LogitsProcessorList
+
+from tokenbench.api.pruned import attached
+from tokenbench.errors import MachineError, TokenBenchError
+from tokenbench.registry.plugins import Registry
+from tokenbench_tools.bench.clock import Marks, selection_timed
+from tokenbench_tools.bench.machine import conditions, fingerprint
+from tokenbench_tools.bench.memory import peak_bytes, reset_peak
+from tokenbench_tools.bench.passes import Passes
+from tokenbench_tools.bench.plans import plan_of
+from tokenbench_tools.bench.protocol import STOCK, Protocol
+from tokenbench_tools.bench.weights import device_of, measured_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tokenbench.engine import Plan
+
+__all__ = ["main"]
+
+SELECTING_PASSES = 3  # selection is timed by itself: on a GPU its clock makes the pass wait
+
+
+class Launch:
+    """The model of a protocol, ready to run any way."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        known = Registry(protocol.plugins)
+        self._protocol = protocol
+        self._backbone, self._model = measured_model(protocol, known)
+        self._cuda = device_of(protocol).startswith("cuda")
+        depth = len(self._backbone.decoder(self._model).layers)  # type: ignore[arg-type]
+        self._plans: list[Plan | None] = [
+            None if way == STOCK else plan_of(way, depth, known) for way in protocol.all_ways
+        ]
+
+    def timed(self, seed: int) -> list[Passes]:
+        """All ways over prompts of every length: the passes of one length interleaved, in another order every time."""
+        shuffled = random.Random(seed)
+        found = []
+        for length in self._protocol.lengths:
+            inputs, visual = self._inputs(length)
+            passes = [Passes(way, visual) for way in range(len(self._plans))]
+            for repetition in range(self._protocol.warm_up + self._protocol.repetitions):
+                for one in shuffled.sample(passes, len(passes)):
+                    seconds, peak = self._run(inputs, one.way)
+                    if repetition >= self._protocol.warm_up:
+                        one.first.append(seconds[0])
+                        one.further.append(seconds[1:])
+                        one.peak = max(one.peak, peak)
+            for one in passes:
+                self._look_closer(inputs, one)
+            found += passes
+        return found
+
+    def peaks(self, way: int) -> list[Passes]:
+        """One pass of one way at every length, for its memory."""
+        found = []
+        for length in self._protocol.lengths:
+            inputs, visual = self._inputs(length)
+            found.append(Passes(way, visual, peak=self._run(inputs, way)[1]))
+        return found
+
+    def _inputs(self, length: int | None) -> tuple[dict[str, Tensor], int]:
+        """A batch of equal prompts, and their visual tokens."""
+        config, backbone = self._model.config, self._backbone
+        grids = backbone.typical(config, length)
+        row = backbone.made_up(config, grids, self._protocol.text)
+        batch = {name: value.repeat(self._protocol.rows, *[1] * (value.ndim - 1)) for name, value in row.items()}
+        moved = {
+            name: value.to(self._model.device, self._model.dtype if value.is_floating_point() else None)
+            for name, value in batch.items()
+        }
+        return moved, sum(grid.tokens for grid in grids)
+
+    def _run(self, inputs: dict[str, Tensor], way: int) -> tuple[list[float], int]:
+        """Seconds until every new token, and the peak of memory in bytes."""
+        reset_peak(self._cuda)
+        with self._pruned(way):
+            marks = Marks(self._cuda)
+            self._generate(inputs, self._protocol.new, marks)
+            seconds = marks.seconds()
+        return seconds, peak_bytes(self._cuda)
+
+    def _look_closer(self, inputs: dict[str, Tensor], passes: Passes) -> None:
+        """Time the selection, weigh the cache."""
+        for _ in range(SELECTING_PASSES):
+            with self._pruned(passes.way), selection_timed(self._cuda) as selecting:
+                output = self._generate(inputs, 1)
+            passes.selecting.append(selecting.seconds)
+        cache = getattr(output, "cache", None)  # its name since transformers 5.24
+        layers = (output.past_key_values if cache is None else cache).layers
+        passes.cache = sum(part.nbytes for layer in layers for part in (layer.keys, layer.values))
+
+    def _pruned(self, way: int) -> AbstractContextManager[Any]:
+        plan = self._plans[way]
+        return nullcontext() if plan is None else attached(self._model, self._backbone, [plan])
+
+    def _generate(self, inputs: dict[str, Tensor], tokens: int, *processors: Marks) -> Any:
+        """So many tokens, whatever the model would say; no visual ones, which a prompt alone may hold."""
+        config = self._model.config
+        visual = [getattr(config, f"{kind}_token_id", None) for kind in ("image", "video")]
+        with torch.inference_mode():
+            return self._model.generate(
+                **inputs,
+                max_new_tokens=tokens,
+                min_new_tokens=tokens,
+                suppress_tokens=[token for token in visual if token is not None],
+                do_sample=False,
+                pad_token_id=0,
+                return_dict_in_generate=True,
+                logits_processor=LogitsProcessorList(processors),
+            )
+
+
+def measured(order: dict[str, Any]) -> dict[str, Any]:
+    """Carry out an order: a protocol, and either a seed (time everything) or a way (the peak memory of it alone)."""
+    protocol = Protocol.from_json(order["protocol"])
+    try:
+        launch = Launch(protocol)
+        found = launch.timed(order["seed"]) if "seed" in order else launch.peaks(order["way"])
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise MachineError(
+            f"the memory is too small for model '{protocol.model}' in {protocol.dtype}",
+            "cut its depth with --layers, or the prompt with --visual-tokens and --batch-size",
+        ) from error
+    device = device_of(protocol)
+    return {
+        "passes": [asdict(passes) for passes in found],
+        "hardware": fingerprint(device),
+        "conditions": conditions(device),
+    }
+
+
+def main() -> None:
+    """The process."""
+    try:
+        answer = measured(json.load(sys.stdin))
+    except TokenBenchError as error:
+        answer = {"error": str(error), "hint": error.hint, "exit_code": error.exit_code}
+    json.dump(answer, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

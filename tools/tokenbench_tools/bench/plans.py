@@ -1,0 +1,50 @@
+"""Ways to run a model, checked before anything is launched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenbench.contract.budget import Budget
+from tokenbench.engine import Plan
+from tokenbench.errors import InfeasibleError, UsageError
+from tokenbench.registry.names import parse_strategy
+from tokenbench_tools.bench.protocol import Way
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenbench.registry.plugins import Registry
+
+__all__ = ["feasible", "plan_of", "ways_of"]
+
+
+def ways_of(strategies: Sequence[str], budgets: Sequence[str], known: Registry) -> tuple[Way, ...]:
+    """Every strategy at every budget; one that takes no budget once. Raises UsageError for names nobody knows."""
+    if not strategies:
+        raise UsageError("no strategy named", f"--strategies takes any of {', '.join(known.names('strategies'))}")
+    parsed = [str(Budget.parse(budget)) for budget in budgets]
+    found: dict[Way, None] = {}
+    for text in strategies:
+        named = parse_strategy(text, known)
+        if named.strategy.budgeted and not parsed:
+            raise UsageError(f"strategy '{named.name}' needs a budget", "name one with --budgets")
+        own = parsed if named.strategy.budgeted else [str(Budget.none())]
+        found |= dict.fromkeys(Way(named.name, budget) for budget in own)
+    return tuple(found)
+
+
+def plan_of(way: Way, depth: int, known: Registry) -> Plan:
+    """The plan of a way on a decoder of `depth` layers. Raises UsageError if that cannot run it."""
+    named = parse_strategy(way.strategy, known)
+    budget = Budget.parse(way.budget) if named.strategy.budgeted else Budget.none()
+    return Plan.make(named.strategy, budget, depth, name=named.name)
+
+
+def feasible(plan: Plan, lengths: Sequence[int], text: int) -> str:
+    """Why a plan has no schedule for one of these numbers of visual tokens; empty if it has."""
+    for visual in lengths:
+        try:
+            plan.stages(visual, text)
+        except InfeasibleError as error:
+            return f"{plan.name} at {plan.budget} is infeasible for {visual} visual tokens: {error}"
+    return ""

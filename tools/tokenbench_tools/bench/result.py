@@ -1,0 +1,193 @@
+"""What a protocol found for one model: a row for every way and length, as JSON and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import exp, log
+from statistics import fmean, median, quantiles
+from typing import TYPE_CHECKING, Any
+
+from tokenbench_tools.bench.protocol import FEW, STOCK, Protocol
+from tokenbench_tools.bench.ratio import BreakEven, Ratio, break_even, ratio
+
+if TYPE_CHECKING:
+    from tokenbench_tools.bench.passes import Passes
+
+__all__ = ["Bench", "Row", "summed_up"]
+
+TITLES = (
+    "strategy", "budget", "visual", "TTFT ms", "x vanilla", "ms/token", "x vanilla", "tokens/s", "select ms", "%",
+    "KV MiB", "peak MiB",
+)  # fmt: skip
+LEFT = 2  # columns of text
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way on prompts of `visual_tokens` visual tokens. Seconds are geometric means over launches.
+
+    ttft: from pixels and ids to the logits of the first new token, vision encoder included; the median of a launch's passes
+    (p95: their 95th percentile). decode: one further token; their median. tokens_per_second: new tokens, prefill included.
+    selection: the part of a prefill that only the strategy needs (its stages, softmax rows, layers asked ahead or run again).
+    kv: KV cache after prefill. peak: of memory; of a GPU what torch allocated, else the process's resident set.
+    Ratios are to the stock model's seconds (below 1: faster); total: of all tokens, the inverse of throughput's.
+    """
+
+    strategy: str
+    budget: str
+    visual_tokens: int
+    ttft_seconds: float
+    ttft_p95_seconds: float
+    decode_seconds: float
+    tokens_per_second: float
+    selection_seconds: float
+    kv_bytes: int
+    peak_bytes: int
+    ttft_ratio: Ratio
+    decode_ratio: Ratio
+    total_ratio: Ratio
+
+    @property
+    def selection_percent(self) -> float:
+        """Selection's share of the time to the first token."""
+        return 100 * self.selection_seconds / self.ttft_seconds
+
+    def cells(self) -> tuple[str, ...]:
+        """As a line of the table."""
+        return (
+            self.strategy,
+            self.budget,
+            str(self.visual_tokens),
+            f"{1000 * self.ttft_seconds:.1f}",
+            str(self.ttft_ratio),
+            f"{1000 * self.decode_seconds:.2f}",
+            str(self.decode_ratio),
+            f"{self.tokens_per_second:.1f}",
+            f"{1000 * self.selection_seconds:.2f}",
+            f"{self.selection_percent:.1f}",
+            f"{self.kv_bytes / 2**20:.1f}",
+            f"{self.peak_bytes / 2**20:.0f}",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self) | {"selection_percent": self.selection_percent}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The measurement of one model. conditions: of the machine after every launch. infeasible: what was left out, and why."""
+
+    protocol: Protocol
+    rows: tuple[Row, ...]
+    hardware: dict[str, Any]
+    conditions: tuple[dict[str, Any], ...]
+    infeasible: tuple[str, ...] = ()
+
+    @property
+    def break_even(self) -> dict[str, BreakEven]:
+        """From how many visual tokens on a way's first token comes earlier, by "strategy at budget"."""
+        found = {}
+        for way in self.protocol.ways:
+            rows = [row for row in self.rows if (row.strategy, row.budget) == way]
+            found[f"{way.strategy} at {way.budget}"] = break_even(
+                [(row.visual_tokens, row.ttft_ratio.estimate) for row in rows]
+            )
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the numbers must know."""
+        given = self.protocol
+        weights = "random weights" if given.random_weights else "its own weights"
+        depth = f", cut to {given.layers} decoder layers (ratios are not the whole model's)" if given.layers else ""
+        device = self.hardware.get("gpu") or f"{self.hardware['cpu']}, {self.hardware['threads']} threads"
+        notes = [
+            f"{given.model} ({weights}, {given.dtype}{depth}) on {device}: {given.rows} prompts a batch, {given.text} text "
+            f"tokens, {given.new} new tokens, {given.launches} launches of {given.repetitions} passes.",
+            "Ratios are to the stock model (vanilla, stock), below 1 being faster, with 95 % intervals over launches. TTFT "
+            "includes the vision encoder. Selection is timed apart and is part of TTFT.",
+        ]
+        if given.launches < FEW:
+            notes.append(f"Intervals from fewer than {FEW} launches say little.")
+        return notes
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return {
+            "model": self.protocol.model,
+            "protocol": self.protocol.to_json(),
+            "rows": [row.to_json() for row in self.rows],
+            "break_even": {name: found.to_json() for name, found in self.break_even.items()},
+            "hardware": self.hardware,
+            "conditions": list(self.conditions),
+            "infeasible": list(self.infeasible),
+            "notes": self.notes,
+        }
+
+    def __str__(self) -> str:
+        """For the terminal, with what it rests on."""
+        lines = [TITLES, *(row.cells() for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = [
+            "  ".join(
+                text.ljust(w) if i < LEFT else text.rjust(w)
+                for i, (text, w) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        pays = [f"{name}: pays from {found} visual tokens" for name, found in self.break_even.items()]
+        return "\n".join([*table, *self.infeasible, "", *pays, "", *self.notes])
+
+
+def summed_up(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]) -> list[Row]:
+    """Rows from the passes of every launch: lengths in the order of the protocol, the stock model first.
+
+    peaks: {(way, visual tokens): bytes} where memory was measured apart.
+    """
+    rows = []
+    for number, passes in enumerate(launches[0]):
+        stock = next(i for i, p in enumerate(launches[0]) if p.way == 0 and p.visual == passes.visual)
+        own, other = [launch[number] for launch in launches], [launch[stock] for launch in launches]
+        way = protocol.all_ways[passes.way]
+        rows.append(
+            Row(
+                strategy=way.strategy,
+                budget=way.budget,
+                visual_tokens=passes.visual,
+                ttft_seconds=_mean(list(map(_first, own))),
+                ttft_p95_seconds=_mean([_p95(one.first) for one in own]),
+                decode_seconds=_mean(list(map(_further, own))),
+                tokens_per_second=protocol.rows * protocol.new / _mean(list(map(_total, own))),
+                selection_seconds=0.0 if way == STOCK else fmean(median(one.selecting) for one in own),
+                kv_bytes=passes.cache,
+                peak_bytes=peaks.get((passes.way, passes.visual), max(one.peak for one in own)),
+                ttft_ratio=ratio(list(map(_first, own)), list(map(_first, other))),
+                decode_ratio=ratio(list(map(_further, own)), list(map(_further, other))),
+                total_ratio=ratio(list(map(_total, own)), list(map(_total, other))),
+            )
+        )
+    return rows
+
+
+def _first(passes: Passes) -> float:
+    return median(passes.first)
+
+
+def _further(passes: Passes) -> float:
+    return median(seconds for steps in passes.further for seconds in steps)
+
+
+def _total(passes: Passes) -> float:
+    """A mean: times add up."""
+    return fmean(first + sum(steps) for first, steps in zip(passes.first, passes.further, strict=True))
+
+
+def _p95(seconds: Sequence[float]) -> float:
+    return quantiles(seconds, n=20, method="inclusive")[-1] if len(seconds) > 1 else seconds[0]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Geometric."""
+    return exp(fmean(map(log, values)))

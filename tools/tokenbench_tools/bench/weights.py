@@ -1,0 +1,72 @@
+"""The model to measure: a stock model with its weights, or one of the same sizes with random ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tokenbench.errors import MachineError, UsageError
+from tokenbench.models.decoding import greedy
+from tokenbench.models.device import check_device, device_named
+from tokenbench.models.source import configuration, locate
+from tokenbench.models.weights import stock_model
+
+if TYPE_CHECKING:
+    from tokenbench.contract.backbone import Backbone
+    from tokenbench.registry.plugins import Registry
+    from tokenbench_tools.bench.protocol import Protocol
+
+__all__ = ["cut", "device_of", "measured_model"]
+
+
+def measured_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
+    """Adapter and model, on its device. Raises MachineError if it cannot be loaded or does not fit."""
+    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    device = device_of(protocol)
+    options: dict[str, Any] = {
+        "dtype": getattr(torch, protocol.dtype),
+        "attn_implementation": protocol.attention,
+    }
+    try:
+        if protocol.random_weights:
+            backbone, config = configuration(protocol.model, known)
+            with torch.device(device):
+                model = AutoModelForImageTextToText.from_config(cut(config, protocol.layers), **options)
+            model.generation_config = greedy(model.generation_config)
+        else:
+            source = locate(protocol.model, known)
+            backbone, config = (
+                source.backbone,
+                cut(AutoConfig.from_pretrained(source.folder, trust_remote_code=False), protocol.layers),
+            )
+            model = stock_model(protocol.model, source.folder, config=config, **options)
+        return backbone, model.eval().to(device)
+    except (UsageError, MachineError):
+        raise
+    except Exception as error:  # transformers raises anything
+        reason = " ".join(str(error).split())[:200]
+        raise MachineError(f"model '{protocol.model}' cannot be loaded: {reason}") from error
+
+
+def cut(config: Any, layers: int | None) -> Any:
+    """The same configuration with the first `layers` layers of the decoder. Raises UsageError if it has fewer."""
+    text = config.text_config
+    if layers is not None:
+        if layers > text.num_hidden_layers:
+            raise UsageError(f"--layers {layers}: the decoder has {text.num_hidden_layers} layers")
+        text.num_hidden_layers = layers
+        if getattr(text, "layer_types", None):
+            text.layer_types = text.layer_types[:layers]
+    return config
+
+
+def device_of(protocol: Protocol) -> str:
+    """Where it runs. Raises as `device_named` and `check_device` do."""
+    device = device_named(protocol.device)
+    check_device(device)
+    return device

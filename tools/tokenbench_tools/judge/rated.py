@@ -1,0 +1,92 @@
+"""A run by a judge's scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokenbench.errors import UsageError, unknown
+from tokenbench.store import files
+from tokenbench.store.reworked import Reworked
+from tokenbench.store.run import Run
+from tokenbench_tools.judge.question import Asked
+from tokenbench_tools.judge.server import Judge
+from tokenbench_tools.judge.verdicts import ProgressFactory, collect
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["JudgedRun", "judged"]
+
+UNIT = ["model", "strategy", "budget", "seed", "task", "unit"]
+
+
+class JudgedRun(Reworked):
+    """A run with a judge's scores in place of the task's own; what was not judged, or got no verdict, is left out."""
+
+    def __init__(self, run: Run, samples: pd.DataFrame, unrated: int, answers: int) -> None:
+        """samples: with the judge's scores. unrated: how many of the distinct `answers` got no verdict."""
+        super().__init__(run.folder, run._known, run._definitions, run._data)
+        self._judged, self._unrated, self._answers = samples, unrated, answers
+
+    @property
+    def unrated(self) -> str:
+        """A sentence on the answers without a verdict; empty if there are none."""
+        if not self._unrated:
+            return ""
+        return f"{self._unrated} of {self._answers} distinct answers got no verdict and count for no strategy."
+
+    def rows(self) -> pd.DataFrame:
+        """As of the run, with the judge's scores and its identity in the column `judge`."""
+        return self._judged
+
+    def about(self) -> dict[str, Any]:
+        """The run's manifest, with notes on whose scores these are, and on the answers that have none."""
+        about = super().about()
+        judge = f"Scores are verdicts of the judge {self._judged['judge'].iloc[0]}, not the tasks' own."
+        return {**about, "notes": [judge, *([self.unrated] if self.unrated else []), *about.get("notes", [])]}
+
+
+def judged(
+    run: Run,
+    judge: Judge,
+    tasks: Sequence[str],
+    workers: int,
+    progress: ProgressFactory,
+    retry_failed: bool = False,
+) -> tuple[JudgedRun, Path]:
+    """The run by the judge's scores, and the folder of its verdicts.
+
+    tasks: only these; none for all. retry_failed: ask again about answers that got no verdict.
+
+    Raises UsageError for a task that the run does not have, MachineError if the server fails.
+    """
+    samples = run.whole()
+    if not len(samples):
+        raise UsageError(f"{run.folder} has no finished cell yet", "run it first; the same command goes on")
+    for task in tasks:
+        if task not in set(samples["task"]):
+            raise unknown("task of the run", task, set(samples["task"]))
+    if tasks:
+        samples = samples[samples["task"].isin(tasks)]
+    questions = run.questions()
+    columns = zip(samples["task"], samples["sample"], samples["target"], samples["answer"], strict=True)
+    rows = list(columns)
+    if gone := next((f"{task}/{sample}" for task, sample, *_ in rows if (task, sample) not in questions), ""):
+        raise UsageError(
+            f"the installed suite has no sample '{gone}', which {run.folder} answered: it is another one",
+            "install what the run was made with",
+        )
+    asked = [Asked(questions[task, sample].question, target, answer) for task, sample, target, answer in rows]
+    folder = files.make_folder(run.folder / "judge" / judge.identity, run.folder)
+    files.sweep(folder, run.folder)
+    verdicts = collect(judge, asked, folder, workers, progress, retry_failed)
+    scores = [math.nan if (right := verdicts[one.key]) is None else right for one in asked]
+    samples = samples.assign(score=scores, judge=judge.identity)
+    files.publish(folder / "samples.parquet", samples.to_parquet(), run.folder)
+    # A unit counts as a whole, such as the two questions on one picture: without one of its verdicts it has no score.
+    rated = samples[~samples["score"].isna().groupby([samples[name] for name in UNIT]).transform("any")]
+    distinct = {one.key for one in asked}
+    return JudgedRun(run, rated, sum(verdicts[key] is None for key in distinct), len(distinct)), folder

@@ -1,0 +1,150 @@
+"""The verdicts of a judge: asked for at once, written down as they come, and read back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tokenbench.errors import MachineError
+from tokenbench.runner.progress import Progress
+from tokenbench.store import files
+from tokenbench_tools.judge.question import Asked
+from tokenbench_tools.judge.server import Judge, NoReplyError
+
+if TYPE_CHECKING:
+    from httpx2 import AsyncClient
+
+__all__ = ["Verdict", "collect"]
+
+PATIENCE = 100  # answers without a verdict, and none with one, after which something is wrong with the judge
+VERDICT = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+ProgressFactory = Callable[[int], AbstractContextManager[Progress]]
+
+
+class Verdict(NamedTuple):
+    """What became of a question.
+
+    right: 1 or 0; None without a verdict, and `reason` says why. reply, served: what the judge said, and the model that said it.
+    """
+
+    right: float | None
+    reply: str = ""
+    served: str = ""
+    reason: str = ""
+
+
+def collect(
+    judge: Judge,
+    asked: Iterable[Asked],
+    folder: Path,
+    workers: int,
+    progress: ProgressFactory,
+    retry_failed: bool = False,
+) -> dict[str, float | None]:
+    """Key -> 1 (right), 0 or None (no verdict), for everything asked; what `folder` holds already is not asked again.
+
+    retry_failed: ask again what got no verdict.
+
+    Raises MachineError if the server does not reply to anything, or gives no verdict on anything. What it said before is kept.
+    """
+    path = folder / "verdicts.jsonl"
+    every = list(dict.fromkeys(asked))
+    known = _read(path)
+    left = [one for one in every if (known.get(one.key) is None if retry_failed else one.key not in known)]
+    with progress(len(left)) as bar:
+
+        def keep(one: Asked, verdict: Verdict) -> None:
+            known[one.key] = verdict.right
+            files.append_lines(path, folder, [json.dumps({"key": one.key, **verdict._asdict()})])
+            bar.advance(1, judge.model)
+
+        if left:
+            asyncio.run(
+                _Pass(judge, left, keep, any(right is not None for right in known.values())).run(
+                    min(workers, len(left))
+                )
+            )
+    if every and all(known[one.key] is None for one in every):
+        raise MachineError(
+            f"{judge.label} gave no verdict on any of {len(every)} answers",
+            f"{path} says what it gave instead; --retry-failed asks again",
+        )
+    return known
+
+
+class _Pass:
+    """Questions on their way: each worker takes the next one, until none is left or the server fails."""
+
+    def __init__(
+        self, judge: Judge, left: Iterable[Asked], keep: Callable[[Asked, Verdict], None], sound: bool
+    ) -> None:
+        """sound: whether the judge has given a verdict before."""
+        self._judge, self._left, self._keep = judge, iter(left), keep
+        self._sound, self._without, self._failed = sound, 0, False
+
+    async def run(self, workers: int) -> None:
+        """Ask everything. The first failure stops new questions; those on their way are paid for, so they are waited for."""
+        async with self._judge.client(workers) as client:
+            ends = await asyncio.gather(*(self._work(client) for _ in range(workers)), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
+
+    async def _work(self, client: AsyncClient) -> None:
+        for one in self._going():
+            try:
+                verdict = await self._verdict(client, one)
+                self._keep(one, verdict)
+                self._count(verdict)
+            except BaseException:
+                self._failed = True
+                raise
+
+    def _going(self) -> Iterator[Asked]:
+        while not self._failed and (one := next(self._left, None)) is not None:
+            yield one
+
+    def _count(self, verdict: Verdict) -> None:
+        """Give up on a judge that never gives a verdict."""
+        self._sound |= verdict.right is not None
+        self._without += verdict.right is None
+        if not self._sound and self._without >= PATIENCE:
+            raise self._failure(f"the first {PATIENCE} answers got no verdict: {verdict.reason}")
+
+    async def _verdict(self, client: AsyncClient, one: Asked) -> Verdict:
+        """What the judge says of one answer. Raises MachineError if it does not reply, whatever it is asked."""
+        judge = self._judge
+        try:
+            reply = await judge.reply(client, one.prompt, lambda: not self._failed)
+        except NoReplyError as trouble:
+            # The answer may be to blame: too long, or refused by a filter. A server that replies to another question says so.
+            if trouble.busy or self._failed or not await judge.replies(client):
+                raise self._failure(str(trouble)) from None
+            return Verdict(None, reason=str(trouble))
+        found = VERDICT.match(reply.text)
+        text, served = judge.withhold(reply.text), judge.withhold(reply.served)
+        if found:
+            return Verdict(float(found[1].lower() == "yes"), text, served)
+        return Verdict(None, text, served, f"neither yes nor no but {text[:60]!r}" if text else "an empty reply")
+
+    def _failure(self, reason: str) -> MachineError:
+        return MachineError(f"{self._judge.label}: {reason}", "the same command goes on where this one stopped")
+
+
+def _read(path: Path) -> dict[str, float | None]:
+    """The verdicts of a file, the last one on each question; a torn line, or one that says something else, is none."""
+    known: dict[str, float | None] = {}
+    for line in files.read_lines(path, path.parent) if files.is_file(path, path.parent) else ():
+        try:
+            verdict = json.loads(line)
+            right = verdict["right"]
+            if right is None or float(right) in (0.0, 1.0):
+                known[str(verdict["key"])] = right if right is None else float(right)
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+            continue
+    return known

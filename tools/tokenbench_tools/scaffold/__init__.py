@@ -1,0 +1,80 @@
+"""A plug-in to start from: a small package that can be installed, with its conformance test."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from string import Template
+
+from tokenbench import __version__
+from tokenbench.errors import MachineError, UsageError
+from tokenbench.registry.plugins import Registry
+
+__all__ = ["KINDS", "scaffold"]
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+# kind -> kind in the registry, how it is used, what to change first
+KINDS = {
+    "strategy": (
+        "strategies",
+        "tokenbench run --strategies $name,clse --limit 20",
+        "The method is in `$module.py`: `schedule` says before which decoder layer how many tokens stay, `stage` what the method "
+        "wants to see there, `score` which candidates are worth most. `tokenbench.Strategy` and `tokenbench.View` document the rest.",
+    ),
+    "backbone": (
+        "backbones",
+        "tokenbench run --strategies fastv --models FOLDER    # with weights of the architecture",
+        "The adapter is in `$module.py`. It serves DeepSeek-VL, as an example that works; put your architecture in its place. "
+        "`tokenbench.Backbone` documents every method.",
+    ),
+    "suite": (
+        "suites",
+        "tokenbench run --suite $name --strategies fastv --limit 20",
+        "The tasks are in `$module.py`; `tokenbench.Task` and `tokenbench.Sample` document what they must say. The model that runs "
+        "the suite unless another is named, `toy-llava`, was not trained on it.",
+    ),
+    "report": (
+        "reports",
+        "tokenbench report RUN --format $name",
+        "The format is in `$module.py`; `tokenbench.Report` and `tokenbench.comparison.Comparison` document what it is handed.",
+    ),
+}  # fmt: skip
+
+
+def scaffold(kind: str, name: str, folder: Path, known: Registry) -> list[str]:
+    """Write the package and return the commands that come next.
+
+    Raises UsageError for a bad or taken name or an existing folder, MachineError if the folder cannot be written.
+    """
+    plural, use, where = KINDS[kind]
+    module = "tokenbench_" + name.replace("-", "_")
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name}' is no name for a {kind}", "lower-case letters, digits and single hyphens: my-method"
+        )
+    if name in known.names(plural):
+        raise UsageError(f"the {kind} '{name}' is registered already", "choose another name")
+    if find_spec(module) is not None:
+        raise UsageError(f"a module {module} is installed already", "choose another name")
+    if folder.exists():
+        raise UsageError(f"{folder} is there already", "choose another folder with -o")
+    words = {
+        "kind": kind, "name": name, "module": module, "distribution": f"tokenbench-{name}", "version": __version__,
+        "class": "".join(map(str.capitalize, name.split("-"))),
+    }  # fmt: skip
+    words |= {"use": Template(use).substitute(words), "where": Template(where).substitute(words)}
+    try:
+        (folder / "tests").mkdir(parents=True)
+        for template, target in (
+            ("common/pyproject.toml.in", "pyproject.toml"),
+            ("common/README.md.in", "README.md"),
+            (f"{kind}/module.py.in", f"{module}.py"),
+            (f"{kind}/test.py.in", f"tests/test_{name.replace('-', '_')}.py"),
+        ):
+            text = files("tokenbench_tools.scaffold").joinpath("templates", template).read_text("utf-8")
+            (folder / target).write_text(Template(text).substitute(words), "utf-8")
+    except OSError as error:
+        raise MachineError(f"cannot write {folder}: {error.strerror or error}") from None
+    return [f"pip install -e {folder}", f"tokenbench check {name}", words["use"]]
