@@ -31,6 +31,12 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tokenbench run` and `resume` write no reports, which take as long as the answers of a small run. For tests of the answers."""
+    monkeypatch.setattr("tokenbench.commands.running.write_reports", lambda *arguments: None)
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is exhaustive is slow, so that `-m "not slow"` leaves it out, too."""

@@ -37,8 +37,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def half(folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed as soon as it had journaled anything."""
+    folder = tmp_path_factory.mktemp("runs") / "killed"
     process = started(["run", *SMALL, "-o", str(folder)])
     while process.is_alive() and not list(folder.glob("journal/*")):
         time.sleep(0.001)
@@ -54,7 +56,7 @@ def equal(folder: Path, finished: Path) -> None:
     assert not list((folder / "journal").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kill", range(KILLS))
 def test_killed_at_any_moment_it_ends_with_the_same_table(
     finished: Path, seconds: float, tmp_path: Path, kill: int
@@ -70,8 +72,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_table(
 
 
 @pytest.mark.parametrize("year", [1980, 2050])
-def test_clocks_that_are_wrong_change_nothing(finished: Path, tmp_path: Path, year: int) -> None:
-    folder = half(tmp_path / "run")
+def test_clocks_that_are_wrong_change_nothing(finished: Path, killed: Path, tmp_path: Path, year: int) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
     moment = (year - 1970) * 365.25 * 86400
     for path in folder.rglob("*"):
         os.utime(path, (moment, moment))
@@ -80,15 +82,16 @@ def test_clocks_that_are_wrong_change_nothing(finished: Path, tmp_path: Path, ye
     equal(folder, finished)
 
 
-def test_a_run_goes_on_where_it_was_copied_to(finished: Path, tmp_path: Path) -> None:
-    there = shutil.copytree(half(tmp_path / "here"), tmp_path / "there")
-    shutil.rmtree(tmp_path / "here")
+def test_a_run_goes_on_where_it_was_copied_to(finished: Path, killed: Path, tmp_path: Path) -> None:
+    there = shutil.copytree(killed, tmp_path / "there")
+    away = killed.rename(tmp_path / "away")
     assert call("resume", str(there), "-q") == 0
+    away.rename(killed)
     equal(there, finished)
 
 
-def test_a_damaged_journal_costs_the_damaged_records(finished: Path, tmp_path: Path) -> None:
-    folder = half(tmp_path / "run")
+def test_a_damaged_journal_costs_the_damaged_records(finished: Path, killed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
     first, *others = sorted((folder / "journal").iterdir())
     first.write_bytes(first.read_bytes()[:-30])
     for path in others[:2]:

@@ -77,7 +77,7 @@ def test_a_reply_is_read_to_a_limit_only(tmp_path: Path, server: Server, monkeyp
     ("slow", "number", "code"),
     [
         (drip_body, signal.SIGTERM, 143),
-        (say_nothing, signal.SIGINT, 130),
+        pytest.param(say_nothing, signal.SIGINT, 130, marks=pytest.mark.slow),
         pytest.param(drip_head, signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param(say_nothing, signal.SIGTERM, 143, marks=pytest.mark.slow),
     ],

@@ -12,7 +12,15 @@ from tests.tokenbench.test_run import call
 from tests.tokenbench.testing.broken import BROKEN, REPORT, SUITE
 from tokenbench import UsageError
 from tokenbench.contract.hookspecs import KINDS
+from tokenbench.registry.plugins import registry
 from tokenbench.testing.plugin import verdicts
+
+
+@pytest.fixture
+def _two_architectures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of all of them, on which `tests/tokenbench/test_scaffold.py` has a strategy checked."""
+    some = [(name, registry().get("backbones", name)()) for name in ("llava", "qwen2.5-vl")]
+    monkeypatch.setattr("tokenbench.testing.plugin.architectures", lambda known: iter(some))
 
 
 def written(folder: Path, text: str) -> str:
@@ -21,6 +29,7 @@ def written(folder: Path, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.usefixtures("_two_architectures")
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_plugin_is_named_with_the_contract_it_breaks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
@@ -61,6 +70,7 @@ def test_a_broken_distribution_is_named_by_its_name(
     assert "plug-in tb_broken  loads  FAILED: RuntimeError: no luck" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("_two_architectures")
 def test_a_strategy_in_a_file_passes_with_a_figure_of_its_cost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
