@@ -71,7 +71,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_table(
     equal(tmp_path / "run", finished)
 
 
-@pytest.mark.parametrize("year", [1980, 2050])
+@pytest.mark.parametrize("year", [pytest.param(1980, marks=pytest.mark.slow), 2050])
 def test_clocks_that_are_wrong_change_nothing(finished: Path, killed: Path, tmp_path: Path, year: int) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
     moment = (year - 1970) * 365.25 * 86400
@@ -82,6 +82,7 @@ def test_clocks_that_are_wrong_change_nothing(finished: Path, killed: Path, tmp_
     equal(folder, finished)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_copied_to(finished: Path, killed: Path, tmp_path: Path) -> None:
     there = shutil.copytree(killed, tmp_path / "there")
     away = killed.rename(tmp_path / "away")
@@ -100,7 +101,9 @@ def test_a_damaged_journal_costs_the_damaged_records(finished: Path, killed: Pat
     equal(folder, finished)
 
 
-@pytest.mark.parametrize("damage", [b"", b"PAR1 no more", None])
+@pytest.mark.parametrize(
+    "damage", [None, *(pytest.param(damage, marks=pytest.mark.slow) for damage in (b"", b"PAR1 no more"))]
+)
 def test_a_damaged_cell_is_set_aside_and_run_again(
     finished: Path, tmp_path: Path, damage: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,6 +142,7 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_nothing(
     finished: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +187,7 @@ def test_a_second_process_is_told_who_runs_it(
     equal(tmp_path / "run", finished)
 
 
+@pytest.mark.slow
 def test_two_processes_that_start_together_count_nothing_twice(finished: Path, tmp_path: Path) -> None:
     arguments = ["run", *SMALL, "-o", str(tmp_path / "run")]
     both = [started(arguments) for _ in range(2)]

@@ -26,6 +26,7 @@ FOLDER = Path(__file__).parent
 class Colours(Task):
     description = "What colour is it?"
     unit_rule = "mean+all"
+    max_new_tokens = 2
 
     def __init__(self, name):
         self.name = name
@@ -151,6 +152,7 @@ def test_whatever_is_wrong_with_a_sample_it_alone_is_left_out(
     assert not reasons
 
 
+@pytest.mark.slow
 def test_what_is_left_out_stays_so_until_it_is_tried_again(
     place: Path, without_reports: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +175,7 @@ def test_what_is_left_out_stays_so_until_it_is_tried_again(
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_was_broken_off_leaves_out_the_same(
     place: Path, without_reports: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
