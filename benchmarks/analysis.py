@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tokenbench.comparison import compare
+from tokenbench.contract.cells import VANILLA
 
 BUDGETS = ("1/3", "2/9", "1/9")
 
@@ -21,7 +22,7 @@ BUDGETS = ("1/3", "2/9", "1/9")
 def made_up(strategies: int, tasks: int, samples: int) -> pd.DataFrame:
     """Rows of a run as `Run.samples` gives them, `kept` as a number."""
     rng, frames = np.random.default_rng(0), []
-    cells = [("vanilla", "all"), *((f"s{at:02d}", budget) for at in range(strategies) for budget in BUDGETS)]
+    cells = [(VANILLA, "all"), *((f"s{at:02d}", budget) for at in range(strategies) for budget in BUDGETS)]
     for task in range(tasks):
         base = 0.6 * rng.normal(size=samples // 2).repeat(2) + 0.6 * rng.normal(size=samples)
         names = {

@@ -17,9 +17,10 @@ import torch
 
 import tokenbench
 from benchmarks.overhead import IMAGE, TEXT, build, inputs_for
+from tokenbench.contract.cells import VANILLA
 
 WAYS = (
-    ("vanilla", "1/3"),
+    (VANILLA, "1/3"),
     ("divprune", "192"),
     ("divprune", "64"),
     ("clse", "192"),

@@ -27,10 +27,13 @@ import tokenbench
 from benchmarks import overhead
 from benchmarks.analysis import made_up
 from tokenbench.comparison import compare
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import VANILLA
 from tokenbench.registry.plugins import registry
 from tokenbench.runner.execute import execute
 from tokenbench.runner.progress import progress
-from tokenbench.runner.spec import Spec
+from tokenbench.runner.request import Request
+from tokenbench.runner.resolve import resolve
 
 STRATEGIES = ("fastv", "clse", "divprune", "vispruner", "pdrop", "dart", "sparsevlm", "uniform", "attention", "pooling")
 BUDGETS = ("1/2", "1/3", "2/9", "1/6", "1/9", "1/12")
@@ -49,22 +52,19 @@ def cpu(work: Callable[[], Any]) -> float:
 
 def sweep(strategies: int, budgets: int, samples: int) -> float:
     """CPU seconds of vanilla and so many cells more, on one task."""
-    spec = Spec(
-        suite="image",
+    request = Request(
         tasks=("attribute",),
-        models=("toy-llava",),
         strategies=STRATEGIES[:strategies],
-        floors=(),
-        budgets=BUDGETS[:budgets],
+        floors=False,
+        budgets=tuple(map(Budget.parse, BUDGETS[:budgets])),
         seeds=(0,),
         limit=samples,
         batch_size=16,
         device="cpu",
-        dtype="float32",
-        attention="sdpa",
     )
+    run = resolve(request, registry())
     with tempfile.TemporaryDirectory() as folder:
-        return cpu(lambda: execute(spec, Path(folder) / "run", registry(), lambda n: progress(n, sys.stderr, True)))
+        return cpu(lambda: execute(run, Path(folder) / "run", registry(), lambda n: progress(n, sys.stderr, True)))
 
 
 def grown(title: str, sizes: Sequence[int], times: Sequence[Callable[[], float]], rounds: int = 3) -> None:
@@ -100,7 +100,7 @@ def of_tokens() -> None:
         with tokenbench.pruned(models[at], strategy, "1/3"), torch.inference_mode():
             return cpu(lambda: models[at](**inputs, logits_to_keep=1))
 
-    for strategy in ("vanilla", "fastv", "clse", "divprune", "vispruner", "visionzip"):
+    for strategy in (VANILLA, "fastv", "clse", "divprune", "vispruner", "visionzip"):
         prefill(0, strategy)
         works = [lambda at=at, name=strategy: prefill(at, name) for at in range(len(sides))]
         grown(f"visual tokens, prefill of {strategy}", [side**2 for side in sides], works)

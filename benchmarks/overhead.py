@@ -21,9 +21,10 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 import tokenbench
+from tokenbench.contract.cells import VANILLA
 from tokenbench.testing import KeepAll
 
-WAYS = {"stock": None, "vanilla": "vanilla", "fastv, all kept": "fastv", "all asked, all kept": KeepAll()}
+WAYS = {"stock": None, VANILLA: VANILLA, "fastv, all kept": "fastv", "all asked, all kept": KeepAll()}
 IMAGE, TEXT = 990, 60
 
 

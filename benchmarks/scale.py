@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tokenbench.contract.cells import VANILLA
 from tokenbench.runner.identity import Cell, packed
 from tokenbench.runner.spec import Spec
 from tokenbench.store.directory import SCHEMA_VERSION, Store
@@ -47,7 +48,7 @@ class Shape:
     @property
     def arms(self) -> list[tuple[str, str]]:
         names = [f"strategy-{at}" for at in range(self.strategies)]
-        return [("vanilla", "all"), *product(names, BUDGETS)]
+        return [(VANILLA, "all"), *product(names, BUDGETS)]
 
     @property
     def cells(self) -> int:
@@ -93,7 +94,7 @@ def _parts(model: str, strategy: str, budget: str, task: str) -> dict[str, dict[
 
 def _records(shape: Shape, cell: Cell, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
     tokens = BUDGETS.get(cell.budget, VISUAL)
-    right = generator.random(shape.samples) < (0.8 if cell.strategy == "vanilla" else 0.78)
+    right = generator.random(shape.samples) < (0.8 if cell.strategy == VANILLA else 0.78)
     kept = [sorted(generator.permutation(VISUAL)[:tokens].tolist()) for _ in range(min(shape.samples, 50))]
     for at, good in enumerate(right.tolist()):
         yield {

@@ -2,9 +2,9 @@
 
 At LLaVA-1.5-7B's shapes (576 visual and 50 other tokens, width 4096, 32 layers, the CLIP-L encoder), float32, one thread,
 CPU seconds of the process. The selection is timed where it runs, in the engine: the stages, what they read and write, the
-softmax rows; on a decoder of that width whose matrices are left out, which selection does not notice. The prefill is a real
+attention weights; on a decoder of that width whose matrices are left out, which selection does not notice. The prefill is a real
 decoder layer of that size, timed at several lengths and added up over the tokens that every layer computed; layers that a
-strategy asks ahead or runs in a second forward count as selection, and so does the encoder where it runs again.
+strategy runs once more or in a second forward pass count as selection, and so does the encoder where it runs again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
 from tokenbench.api.pruned import attached
-from tokenbench.engine import Plan, RowTrace
+from tokenbench.contract.cells import VANILLA
+from tokenbench.engine import Plan, RowTrace, SelectionTimer
 from tokenbench.errors import InfeasibleError
 from tokenbench.models.source import configuration
 from tokenbench.registry.plugins import Registry
-from tokenbench_tools.bench.clock import selection_timed
 from tokenbench_tools.bench.plans import plan_of, ways_of
 
 MODEL, TEXT, DEPTH = "llava-1.5-7b", 50, 32
@@ -92,16 +92,17 @@ def build(known: Registry) -> tuple[Any, Any, Layer]:
 
 def selected(backbone: Any, model: Any, plan: Plan, inputs: dict[str, Tensor]) -> tuple[float, RowTrace]:
     """CPU seconds of selection in one prefill, and its trace."""
-    with attached(model, backbone, [plan]) as pruner, selection_timed(False, time.process_time) as selecting:
-        with torch.inference_mode():
-            model(**inputs, logits_to_keep=1)
-        return selecting.seconds, pruner.rows[0]
+    timer = SelectionTimer(cuda=False, clock=time.process_time)
+    with attached(model, backbone, [plan]) as pruner, torch.inference_mode():
+        pruner.timer = timer
+        model(**inputs, logits_to_keep=1)
+    return timer.seconds, pruner.rows[0]
 
 
 def shares(trace: RowTrace, selecting: float, layer: Layer) -> tuple[float, float]:
-    """Seconds of selection, layers asked ahead or run twice included, and of the prefill without it."""
-    ahead = sum(layer.seconds(tokens, part=1) for tokens in trace.peeked)
-    again = trace.prior_layers * layer.seconds(trace.prior_tokens)
+    """Seconds of selection, layers that run once more included, and of the prefill without it."""
+    ahead = sum(layer.seconds(tokens, part=1) for tokens in trace.repeated_attentions)
+    again = trace.no_question_layers * layer.seconds(trace.no_question_tokens)
     prefill = sum(layer.seconds(tokens + trace.text) for tokens in trace.tokens_per_layer)
     return selecting + ahead + again, prefill
 
@@ -123,11 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = Registry()
     names = args.strategies.split(",") if args.strategies else known.names("strategies")
     backbone, model, layer = build(known)
-    inputs = backbone.made_up(model.config, backbone.typical(model.config), TEXT)
+    inputs = backbone.dummy_inputs(model.config, backbone.default_grids(model.config), TEXT)
     layer.measure()
     print("| strategy | budget | selection, ms | of its prefill, % | of vanilla's prefill, % |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for way in ways_of([name for name in names if name != "vanilla"], args.budgets.split(","), known):
+    for way in ways_of([name for name in names if name != VANILLA], args.budgets.split(","), known):
         plan = plan_of(way, DEPTH, known)
         try:
             passes = [selected(backbone, model, plan, inputs) for _ in range(args.passes)]

@@ -21,13 +21,13 @@ import tokenbench
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import first
 from tokenbench.cost.macs import encoder_macs, layer_macs, prefill_macs
-from tokenbench.engine import Plan, Pruner, RowTrace, Wish
+from tokenbench.engine import EncoderRequests, Plan, Pruner, RowTrace
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import registry
-from tokenbench.registry.suites import resolve_suite
 from tokenbench.runner.passes import Asked, outcomes
-from tokenbench.runner.spec import Spec, arms
+from tokenbench.runner.request import Request
+from tokenbench.runner.resolve import resolve
 
 STRATEGIES = "clse,fastv,priortr,divprune,random,downsample"
 Answers = dict[int, list[str]]
@@ -40,26 +40,23 @@ class Sweep:
     def __init__(self, strategies: str, budgets: str, limit: int, size: int) -> None:
         known = registry()
         self.model = Model("toy-llava", locate("toy-llava", known))
-        spec = Spec(
-            "image", (), ("toy-llava",), tuple(strategies.split(",")), (), tuple(budgets.split(",")), (0,), limit, size,
-            "cpu", "float32", "sdpa",
-        )  # fmt: skip
+        options = {"strategies": strategies, "budgets": budgets, "seeds": 0, "floors": False, "device": "cpu"}
+        run = resolve(Request.of({**options, "limit": limit, "batch_size": size}), known)
         self.plans = [
             Plan.make(arm.named.strategy, arm.budget, self.model.depth, arm.seed, name=arm.named.name)
-            for arm in arms(spec, known)
+            for arm in run.arms
         ]
-        _, tasks = resolve_suite("image", (), known)
-        questions = [(task, sample) for task in tasks for sample in first(task, limit)]
+        questions = [(task, sample) for task in run.tasks for sample in first(task, limit)]
         questions.sort(key=lambda question: question[1].cluster)
         self.batches = [questions[at : at + size] for at in range(0, len(questions), size)]
 
     def shared(self, pruner: Pruner, questions_share: bool = True) -> tuple[Answers, list[list[RowTrace]]]:
         """All cells of a batch from one prefix; questions_share: those on one image share what comes before them."""
-        wish = Wish.of(stage for plan in self.plans for stage in plan.typical)
+        requests = EncoderRequests.of(stage for plan in self.plans for stage in plan.typical)
         answers: Answers = {}
         traces: list[list[RowTrace]] = [[] for _ in self.plans]
         for questions in self.batches:
-            batch = self.model.prepare([sample for _, sample in questions], wish)
+            batch = self.model.prepare([sample for _, sample in questions], requests)
             if not questions_share:
                 batch = replace(batch, same=list(range(len(questions))))
             asked = Asked(batch, _keys(questions), _limits(questions))
@@ -74,7 +71,7 @@ class Sweep:
         answers: Answers = {}
         for i, plan in enumerate(self.plans):
             for questions in self.batches:
-                batch = self.model.prepare([sample for _, sample in questions], Wish.of(plan.typical))
+                batch = self.model.prepare([sample for _, sample in questions], EncoderRequests.of(plan.typical))
                 plans = [plan.of(key) for key in _keys(questions)]
                 answers.setdefault(i, []).extend(self.model.generate(batch, pruner, plans, _limits(questions))[0])
         return answers

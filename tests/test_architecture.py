@@ -52,3 +52,18 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
 def test_public_names_are_sorted_and_importable() -> None:
     assert tokenbench.__all__ == sorted(tokenbench.__all__)
     assert all(getattr(tokenbench, name) is not None for name in tokenbench.__all__)
+
+
+def test_what_cells_are_called_is_written_in_one_place() -> None:
+    """Vanilla's name, the floors, and the columns that name a cell: `tokenbench.contract.cells` holds them, everybody else imports."""
+    from tokenbench.contract.cells import CELL, FLOORS, VANILLA
+
+    home, kinds = ROOT / "tokenbench" / "contract" / "cells.py", ("tokenbench", *PLUGINS, "benchmarks", "training")
+    for path in (path for kind in kinds for path in (ROOT / kind).rglob("*.py") if path != home):
+        for node in ast.walk(ast.parse(path.read_text())):
+            where = f"{path}:{getattr(node, 'lineno', 0)}"
+            assert not (isinstance(node, ast.Constant) and node.value == VANILLA), where
+            texts = [e.value for e in getattr(node, "elts", ()) if isinstance(e, ast.Constant)]
+            assert texts[: len(FLOORS)] != list(FLOORS), where
+            if path.name != "comparing.py":  # columns of published numbers, which have a source first
+                assert not any(tuple(texts[at : at + len(CELL)]) == CELL for at in range(len(texts))), where

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tokenbench.contract.lattice import Grid
     from tokenbench.contract.report import Report
     from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
-    from tokenbench.contract.strategy import Attn, Keep, Merger, Selection, Signal, Stage, Strategy, View
+    from tokenbench.contract.stage import Attn, Keep, NoQuestionAttn, OwnLayerAttn, Signal, Stage
+    from tokenbench.contract.strategy import EncodedFrame, Merger, Selection, Strategy, View
     from tokenbench.contract.suite import Box, Sample, Suite, SuiteRequest, Task, Video
     from tokenbench.errors import MachineError, TokenBenchError, UsageError
     from tokenbench.store.report_files import write_text
@@ -27,27 +28,30 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOME = {
-    "Attn": "contract.strategy",
+    "Attn": "contract.stage",
     "Backbone": "contract.backbone",
     "Box": "contract.suite",
     "Budget": "contract.budget",
     "DecoderSize": "contract.sizes",
+    "EncodedFrame": "contract.strategy",
     "Encoder": "contract.backbone",
     "EncoderSize": "contract.sizes",
     "Executor": "contract.executor",
     "FrameLayout": "contract.backbone",
     "Grid": "contract.lattice",
-    "Keep": "contract.strategy",
+    "Keep": "contract.stage",
     "MachineError": "errors",
     "Merger": "contract.strategy",
     "ModelSize": "contract.sizes",
+    "NoQuestionAttn": "contract.stage",
+    "OwnLayerAttn": "contract.stage",
     "Register": "contract.hookspecs",
     "Report": "contract.report",
     "Run": "store.run",
     "Sample": "contract.suite",
     "Selection": "contract.strategy",
-    "Signal": "contract.strategy",
-    "Stage": "contract.strategy",
+    "Signal": "contract.stage",
+    "Stage": "contract.stage",
     "Strategy": "contract.strategy",
     "Suite": "contract.suite",
     "SuiteRequest": "contract.suite",
@@ -68,6 +72,7 @@ __all__ = [
     "Box",
     "Budget",
     "DecoderSize",
+    "EncodedFrame",
     "Encoder",
     "EncoderSize",
     "Executor",
@@ -77,6 +82,8 @@ __all__ = [
     "MachineError",
     "Merger",
     "ModelSize",
+    "NoQuestionAttn",
+    "OwnLayerAttn",
     "Register",
     "Report",
     "Run",

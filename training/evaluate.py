@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoProcessor, LlavaForConditionalGeneration, PreTrainedModel
 
+from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Sample, Suite, Task
 from tokenbench_suites.image import suite
 from training.labels import SIDE
@@ -133,7 +134,7 @@ def prune(task: Task, judge: Judge, count: int, batch: int = 50) -> dict[tuple[s
         vanilla, attention = forced.run()
         noise = torch.rand(attention[0].shape, generator=draw)
         shares = torch.from_numpy(np.stack([judge.evidence(sample) for sample in forced.samples])).float()
-        add(right, ("vanilla", 0, "all"), vanilla)
+        add(right, (VANILLA, 0, "all"), vanilla)
         for layer in LAYERS:
             scores = {"oracle": shares * 10 + noise, "attention": attention[layer - 1], "random": noise}
             for way in WAYS:

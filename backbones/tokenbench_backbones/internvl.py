@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from tokenbench import Backbone, Grid
 from tokenbench.contract.backbone import Encoder, FrameLayout
 from tokenbench.contract.sizes import ModelSize
-from tokenbench_backbones import made_up, sizes
+from tokenbench_backbones import dummy_inputs, sizes
 from tokenbench_backbones.llava import equal_grids, filled, resized
 
 __all__ = ["InternVL"]
@@ -28,7 +28,7 @@ class InternVL(Backbone):
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
         return equal_grids(self.visual(model, input_ids), _tile(model.config), "image tile")
 
-    def encode(self, model: Any, inputs: Any) -> list[Tensor]:
+    def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
         pixels = inputs.get("pixel_values_videos", inputs.get("pixel_values"))
         if pixels.ndim == 5:  # videos: every frame is a tile
             tiles = [pixels.shape[1]] * pixels.shape[0]
@@ -38,14 +38,14 @@ class InternVL(Backbone):
         features: Tensor = model.base_model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
         return [item.flatten(0, 1) for item in features.split(tiles)]
 
-    def encoders(self, model: Any) -> Sequence[Encoder]:
+    def describe_towers(self, model: Any) -> Sequence[Encoder]:
         base, tower = model.base_model, model.base_model.vision_tower
         layers, patch = list(tower.encoder.layer), model.config.vision_config.patch_size
         feature_layer, ratio = model.config.vision_feature_layer, model.config.downsample_ratio
         last = feature_layer == -1
 
         def tokens(h: int, w: int) -> Tensor:
-            """[tokens, patches] rows of h x w patches behind the [CLS], as pixel shuffle puts them together."""
+            """[tokens, patches] positions of h x w patches behind the [CLS], as pixel shuffle puts them together."""
             numbers = torch.arange(1.0, h * w + 1).reshape(1, h, w, 1)
             shuffled: Tensor = base.pixel_shuffle(numbers, ratio)
             return shuffled.reshape(-1, shuffled.shape[-1]).long()
@@ -59,7 +59,7 @@ class InternVL(Backbone):
             projected: Tensor = base.multi_modal_projector(normed.flatten(1))
             return projected
 
-        def shrunk(pixels: Tensor, h: int, w: int) -> Tensor:
+        def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
             side = round(1 / ratio)
             smaller = resized(pixels, h * side * patch[0], w * side * patch[1])
             # Not called as a module: whoever listens to the tower is not meant.
@@ -76,30 +76,30 @@ class InternVL(Backbone):
                 batched=True,
                 layouts=layouts,
                 project=project,
-                shrunk=shrunk,
+                encode_resized=encode_resized,
             )
         ]
 
-    def encoded(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
+    def as_mm_encoder_outputs(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
         """Clips go in as images."""
-        return {"image": self.output(model, [item for _, item in features])}
+        return {"image": self.as_stock_output(model, [item for _, item in features])}
 
-    def output(self, model: Any, features: list[Tensor]) -> Any:
+    def as_stock_output(self, model: Any, features: list[Tensor]) -> Any:
         tiles: Any = torch.cat(features).unflatten(0, (-1, model.config.image_seq_length))
         return BaseModelOutputWithPooling(pooler_output=tiles)
 
     def size(self, config: Any) -> ModelSize:
         return sizes.internvl(config)
 
-    def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
+    def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
         """One tile."""
         tile = _tile(config)
         return filled(tile, tokens or tile.tokens, "image tile")
 
-    def made_up(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+    def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
         shown = [config.image_token_id] * sum(grid.tokens for grid in grids)
-        pixels = made_up.noise(len(grids), 3, *config.vision_config.image_size)
-        return {**made_up.prompt(config, shown, text), "pixel_values": pixels}
+        pixels = dummy_inputs.noise(len(grids), 3, *config.vision_config.image_size)
+        return {**dummy_inputs.prompt(config, shown, text), "pixel_values": pixels}
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tokenbench import Backbone, Grid, UsageError
 from tokenbench.contract.backbone import Encoder, FrameLayout
 from tokenbench.contract.sizes import ModelSize
-from tokenbench_backbones import made_up, sizes
+from tokenbench_backbones import dummy_inputs, sizes
 
 __all__ = ["Llava", "clip_encoder", "equal_grids", "filled", "resized"]
 
@@ -24,7 +24,7 @@ class Llava(Backbone):
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
         return equal_grids(self.visual(model, input_ids), _lattice(model.config), "image")
 
-    def encoders(self, model: Any) -> Sequence[Encoder]:
+    def describe_towers(self, model: Any) -> Sequence[Encoder]:
         full = model.config.vision_feature_select_strategy != "default"
         return [clip_encoder(model, model.base_model.vision_tower, full)]
 
@@ -35,15 +35,18 @@ class Llava(Backbone):
     def size(self, config: Any) -> ModelSize:
         return sizes.llava(config)
 
-    def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
+    def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
         """One image."""
         grid = _lattice(config)
         return filled(grid, tokens or grid.tokens, "image")
 
-    def made_up(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+    def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
         side = config.vision_config.image_size
         shown = [config.image_token_id] * sum(grid.tokens for grid in grids)
-        return {**made_up.prompt(config, shown, text), "pixel_values": made_up.noise(len(grids), 3, side, side)}
+        return {
+            **dummy_inputs.prompt(config, shown, text),
+            "pixel_values": dummy_inputs.noise(len(grids), 3, side, side),
+        }
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny
@@ -72,15 +75,15 @@ def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:
         raise UsageError(f"features of several encoder layers {feature_layer} are not supported")
 
     def layouts(pixel_values: Tensor, **options: Any) -> list[FrameLayout]:
-        rows = 1 + (pixel_values.shape[2] // patch) * (pixel_values.shape[3] // patch)
-        tokens = torch.arange(first, rows).unsqueeze(1)
-        return [FrameLayout(rows, tokens, frame) for frame in pixel_values.split(1)]
+        positions = 1 + (pixel_values.shape[2] // patch) * (pixel_values.shape[3] // patch)
+        tokens = torch.arange(first, positions).unsqueeze(1)
+        return [FrameLayout(positions, tokens, frame) for frame in pixel_values.split(1)]
 
     def project(states: Tensor) -> Tensor:
         projected: Tensor = model.base_model.multi_modal_projector(states[:, 0])
         return projected
 
-    def shrunk(pixels: Tensor, h: int, w: int) -> Tensor:
+    def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
         # Not called as a module: whoever listens to the tower is not meant.
         smaller = resized(pixels, h * patch, w * patch)
         output = clip.forward(smaller, interpolate_pos_encoding=True, output_hidden_states=True)
@@ -95,7 +98,7 @@ def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:
         batched=True,
         layouts=layouts,
         project=project,
-        shrunk=shrunk,
+        encode_resized=encode_resized,
     )
 
 
@@ -109,4 +112,4 @@ def resized(pictures: Tensor, height: int, width: int) -> Tensor:
 def _lattice(config: Any) -> Grid:
     """Of one image."""
     side = config.vision_config.image_size // config.vision_config.patch_size
-    return Grid(1, side, side, lead=0 if config.vision_feature_select_strategy == "default" else 1)
+    return Grid(1, side, side, num_prefix_tokens=0 if config.vision_feature_select_strategy == "default" else 1)

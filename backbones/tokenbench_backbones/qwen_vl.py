@@ -14,7 +14,7 @@ from transformers.vision_utils import get_vision_window_index
 from tokenbench import Backbone, Grid, UsageError
 from tokenbench.contract.backbone import Encoder, FrameLayout, runs
 from tokenbench.contract.sizes import ModelSize
-from tokenbench_backbones import made_up, sizes
+from tokenbench_backbones import dummy_inputs, sizes
 from tokenbench_backbones.llava import resized
 
 __all__ = ["Qwen2VL", "Qwen3VL", "Qwen25VL"]
@@ -39,7 +39,7 @@ class Qwen2VL(Backbone):
             for row, mask, places in zip(ids, visual, positions.transpose(0, 1).cpu(), strict=True)
         ]
 
-    def encoders(self, model: Any) -> Sequence[Encoder]:
+    def describe_towers(self, model: Any) -> Sequence[Encoder]:
         tower = model.base_model.visual
         layers, side, patch = list(tower.blocks), tower.spatial_merge_size, tower.config.patch_size
 
@@ -61,15 +61,15 @@ class Qwen2VL(Backbone):
             projected: Tensor = tower.merger(states.flatten(0, 1))
             return projected
 
-        def shrunk(pixels: Tensor, h: int, w: int) -> Tensor:
+        def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
             # rows, columns, and the patch's own: (h, w, y, x, channel, time, py, px) <-> (time, channel, h y py, w x px)
             pictures = pixels.permute(5, 4, 0, 2, 6, 1, 3, 7).flatten(5).flatten(2, 4)
             smaller = resized(pictures, h * side * patch, w * side * patch)
             cut = smaller.unflatten(2, (h, side, patch)).unflatten(5, (w, side, patch))
-            rows = cut.permute(2, 5, 3, 6, 1, 0, 4, 7).flatten(4).flatten(0, 3)
-            grid = torch.tensor([[1, h * side, w * side]], device=rows.device)
+            patches = cut.permute(2, 5, 3, 6, 1, 0, 4, 7).flatten(4).flatten(0, 3)
+            grid = torch.tensor([[1, h * side, w * side]], device=patches.device)
             # Not called as a module: whoever listens to the tower is not meant.
-            projected: Tensor = tower.forward(rows, grid_thw=grid).pooler_output
+            projected: Tensor = tower.forward(patches, grid_thw=grid).pooler_output
             return projected
 
         return [
@@ -82,7 +82,7 @@ class Qwen2VL(Backbone):
                 batched=False,
                 layouts=layouts,
                 project=project,
-                shrunk=shrunk,
+                encode_resized=encode_resized,
             )
         ]
 
@@ -93,22 +93,22 @@ class Qwen2VL(Backbone):
     def size(self, config: Any) -> ModelSize:
         return sizes.qwen2_vl(config)
 
-    def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
+    def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
         """An image of 1,024 x 1,024 pixels, whose sides the processor rounds to whole tokens; or the squarest of so many."""
         side = round(TYPICAL / (config.vision_config.patch_size * config.vision_config.spatial_merge_size))
         count = tokens or side**2
         h = next(h for h in range(isqrt(count), 0, -1) if count % h == 0)
         return (Grid(1, h, count // h),)
 
-    def made_up(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+    def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
         vision, start, end = config.vision_config, config.vision_start_token_id, config.vision_end_token_id
         shown = [token for grid in grids for token in (start, *[config.image_token_id] * grid.tokens, end)]
-        row = made_up.prompt(config, shown, text)
+        row = dummy_inputs.prompt(config, shown, text)
         side = vision.spatial_merge_size
         patches = [(1, grid.h * side, grid.w * side) for grid in grids]
         return {
             **row,
-            "pixel_values": made_up.noise(
+            "pixel_values": dummy_inputs.noise(
                 sum(h * w for _, h, w in patches), 3 * vision.temporal_patch_size * vision.patch_size**2
             ),
             "image_grid_thw": torch.tensor(patches),
@@ -149,12 +149,12 @@ class Qwen3VL(Qwen2VL):
 
     model_types: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
 
-    def encode(self, model: Any, inputs: Any) -> list[Tensor]:
-        outputs = self.stock_output(model, inputs)
+    def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
+        outputs = self.call_stock(model, inputs)
         depths = zip(outputs.pooler_output, *outputs.deepstack_features, strict=True)
         return [torch.cat(features, -1) for features in depths]
 
-    def output(self, model: Any, features: list[Tensor]) -> Any:
+    def as_stock_output(self, model: Any, features: list[Tensor]) -> Any:
         width = model.config.text_config.hidden_size
         depths = [list(depth) for depth in zip(*(item.split(width, -1) for item in features), strict=True)]
         output: Any = BaseModelOutputWithPooling()

@@ -30,7 +30,7 @@ def llava(config: Any) -> ModelSize:
         mlp_width=vision.intermediate_size,
         mlp_matrices=PLAIN,
         patch=vision.num_channels * vision.patch_size**2,
-        lead=1,
+        num_prefix_tokens=1,
         projector=_mlp(read * vision.hidden_size, decoder.width, decoder.width),
     )
     return ModelSize(decoder, encoder)
@@ -47,7 +47,7 @@ def internvl(config: Any) -> ModelSize:
         mlp_matrices=PLAIN,
         patch=vision.num_channels * prod(vision.patch_size),
         merge=merge,
-        lead=1,
+        num_prefix_tokens=1,
         projector=_mlp(vision.hidden_size * merge**2, decoder.width, decoder.width),
     )
     return ModelSize(decoder, encoder)

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tokenbench import Grid, UsageError
 from tokenbench.contract.backbone import Encoder, runs
-from tokenbench_backbones import made_up
+from tokenbench_backbones import dummy_inputs
 from tokenbench_backbones.llava import Llava, clip_encoder
 
 __all__ = ["VideoLlava"]
@@ -33,30 +33,33 @@ class VideoLlava(Llava):
             for row, mask in zip(ids, visual, strict=True)
         ]
 
-    def encode(self, model: Any, inputs: Any) -> list[Tensor]:
-        features = super().encode(model, inputs)
+    def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
+        features = super().encode_images(model, inputs)
         if "pixel_values_videos" not in inputs:
             return features
         frames = inputs["pixel_values_videos"].shape[1]
         return [torch.cat(features[at : at + frames]) for at in range(0, len(features), frames)]
 
-    def encoders(self, model: Any) -> Sequence[Encoder]:
+    def describe_towers(self, model: Any) -> Sequence[Encoder]:
         full = model.config.vision_feature_select_strategy != "default"
         towers = model.base_model.image_tower, model.base_model.video_tower
         return [clip_encoder(model, tower, kept) for tower, kept in zip(towers, (full, True), strict=True)]
 
-    def output(self, model: Any, features: list[Tensor]) -> Any:
+    def as_stock_output(self, model: Any, features: list[Tensor]) -> Any:
         together: Any = torch.cat(features).unsqueeze(0)  # the model flattens images, frames and tokens
         return BaseModelOutputWithPooling(pooler_output=together)
 
-    def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
+    def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
         """One clip, of eight frames."""
         return tuple(_lattices(config, config.video_token_id, tokens or 8 * (1 + _side(config) ** 2)))
 
-    def made_up(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+    def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
         (clip,), side = grids, config.vision_config.image_size
-        pixels = made_up.noise(1, clip.t, 3, side, side)
-        return {**made_up.prompt(config, [config.video_token_id] * clip.tokens, text), "pixel_values_videos": pixels}
+        pixels = dummy_inputs.noise(1, clip.t, 3, side, side)
+        return {
+            **dummy_inputs.prompt(config, [config.video_token_id] * clip.tokens, text),
+            "pixel_values_videos": pixels,
+        }
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         from tokenbench_backbones import tiny
@@ -68,13 +71,13 @@ def _lattices(config: Any, token: int, count: int) -> list[Grid]:
     """Of `count` tokens of one kind in a row."""
     side = _side(config)
     video = token == config.video_token_id
-    lead = int(video or config.vision_feature_select_strategy != "default")
-    one = Grid(1, side, side, lead)
+    num_prefix_tokens = int(video or config.vision_feature_select_strategy != "default")
+    one = Grid(1, side, side, num_prefix_tokens)
     if count % one.tokens:
         what = "a frame" if video else "an image"
         raise UsageError(f"this model has {one.tokens} visual tokens {what}, but a prompt holds {count} in a row")
     each = count // one.tokens
-    return [Grid(each, side, side, lead)] if video else [one] * each
+    return [Grid(each, side, side, num_prefix_tokens)] if video else [one] * each
 
 
 def _side(config: Any) -> int:

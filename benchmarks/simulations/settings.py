@@ -11,6 +11,7 @@ import pandas as pd
 from benchmarks.simulations.made import as_task, control, differences, peers, sizes_of, spoiled
 from tokenbench.comparison import compare
 from tokenbench.comparison.verdicts import Kind, against_vanilla, between
+from tokenbench.contract.cells import VANILLA
 from tokenbench.statistics import Look, Scale, family, score_intervals
 from tokenbench.statistics.spending import obrien_fleming, open_ended, pocock
 
@@ -190,7 +191,7 @@ def whole_report(rng, seed):
         sizes = np.full(int(rng.integers(20, 120)), int(rng.integers(1, 4)))
         codes = np.repeat(np.arange(len(sizes)), sizes)
         right = (rng.uniform(size=len(codes)) < 0.85).astype(float)
-        for (strategy, budget), loss in {("vanilla", "all"): 0.0, **losses}.items():
+        for (strategy, budget), loss in {(VANILLA, "all"): 0.0, **losses}.items():
             frames.append(pd.DataFrame({
                 "model": "m", "strategy": strategy, "budget": budget, "seed": 0, "task": task, "sample": np.arange(len(codes)).astype(str),
                 "cluster": np.char.add(task, codes.astype(str)), "score": right * (rng.uniform(size=len(codes)) >= loss), "realised_tokens": 1.0,

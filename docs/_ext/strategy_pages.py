@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.contract.budget import Budget, count
-from tokenbench.contract.strategy import Stage, Strategy
+from tokenbench.contract.stage import Attn, NoQuestionAttn, Stage
+from tokenbench.contract.strategy import Strategy
 from tokenbench.engine import Plan
 from tokenbench.registry.plugins import registry
 
@@ -21,7 +22,7 @@ BUDGETS = (192, 128, 64)
 FOLDER = "strategies"
 SETTING = re.compile(r"(?<![`\w])((?:[\w-]+:)?[a-z]+=[\w/]+(?::[a-z]+=[\w/]+)*)")
 WIDTH = 116  # of docstrings in a class
-READS = {"last": "the last prompt token", "null": "the first token after the image", "prior": "a second forward"}
+QUERIES = {"last": "the last prompt token", "null": "the first token after the image"}
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -165,12 +166,18 @@ def _span(tokens: int, start: int, end: int) -> str:
     return f"{tokens} in {start}–{end - 1}" if end - start > 1 else f"{tokens} in {start}"
 
 
+def _queries(request: Attn) -> str:
+    if isinstance(request, NoQuestionAttn):
+        return "a second forward"
+    return QUERIES.get(request.queries, "the question's tokens")
+
+
 def _traits(cls: type[Strategy]) -> Iterator[str]:
     stages = _typical(cls)
     attention = {request for stage in stages for request in stage.attention}
     if attention:
-        rows = {READS.get(request.rows, "the question's tokens") for request in attention}
-        yield f"Attention of {' and '.join(sorted(rows))}, at layers {_numbers({r.layer for r in attention})}."
+        queries = {_queries(request) for request in attention}
+        yield f"Attention of {' and '.join(sorted(queries))}, at layers {_numbers({r.layer for r in attention})}."
     for what, field in (("Hidden states of visual tokens", "hidden"), ("Hidden states of the question", "text")):
         if depths := {depth for stage in stages for depth in getattr(stage, field)}:
             yield f"{what}, at depths {_numbers(depths)}."

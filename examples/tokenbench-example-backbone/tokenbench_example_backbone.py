@@ -17,27 +17,27 @@ class ExampleBackbone(Backbone):
     def grids(self, model, input_ids, positions):
         return [shown(lattice(model.config), n) for n in self.visual(model, input_ids).sum(1).tolist()]
 
-    def encoders(self, model):
+    def describe_towers(self, model):
         base, tower = model.base_model, model.base_model.vision_model
         patch, layers = tower.config.patch_size, list(tower.encoder.layers)
 
         def layouts(pixel_values, **options):
-            rows = (pixel_values.shape[2] // patch) * (pixel_values.shape[3] // patch)
-            return [FrameLayout(rows, torch.arange(rows)[:, None], frame) for frame in pixel_values.split(1)]
+            positions = (pixel_values.shape[2] // patch) * (pixel_values.shape[3] // patch)
+            return [FrameLayout(positions, torch.arange(positions)[:, None], frame) for frame in pixel_values.split(1)]
 
         def project(states):
             return base.aligner(tower.post_layernorm(states[:, 0]))
 
-        def shrunk(pixels, h, w):
+        def encode_resized(pixels, h, w):
             size = (h * patch, w * patch)
             smaller = interpolate(pixels.float(), size, mode="bicubic", antialias=True).to(pixels.dtype)
             # Not called as a module: whoever listens to the tower is not meant.
             return base.aligner(tower.forward(smaller, interpolate_pos_encoding=True).last_hidden_state[0])
 
         attentions = [layer.self_attn for layer in layers]
-        return [Encoder(tower, layers, attentions, len(layers), False, True, layouts, project, shrunk)]
+        return [Encoder(tower, layers, attentions, len(layers), False, True, layouts, project, encode_resized)]
 
-    def output(self, model, features):
+    def as_stock_output(self, model, features):
         """The stock encoder returns one tensor for all images, not a list."""
         return BaseModelOutputWithPooling(pooler_output=torch.cat(features))
 
@@ -63,11 +63,11 @@ class ExampleBackbone(Backbone):
         )
         return ModelSize(decoder, encoder)
 
-    def typical(self, config, tokens=None):
+    def default_grids(self, config, tokens=None):
         grid = lattice(config)
         return shown(grid, tokens or grid.tokens)
 
-    def made_up(self, config, grids, text):
+    def dummy_inputs(self, config, grids, text):
         side = config.vision_config.image_size
         return prompt(config.image_token_id, [grid.tokens for grid in grids], text // 2, text - text // 2, side)
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokenbench.comparison import MEAN, Comparison
-from tokenbench_reports.claims import NARROW, SAME_IMAGES, beside
-from tokenbench_reports.table import Table
-from tokenbench_reports.wording import NOTHING, interval, number, percent
+from tokenbench.comparison.wording import NOTHING, interval, number, percent
+from tokenbench.contract.cells import VANILLA
+from tokenbench.tables import Column, Entry, Table
+from tokenbench_reports.claims import NARROW, SAME_IMAGES, Reproduction, beside
 
 MIB = 2**20
 
@@ -14,60 +15,90 @@ MIB = 2**20
 def on_this_hardware(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
     """Time and memory of every way ``tokenbench bench -o RUN`` measured, beside retention; no table where it measured nothing."""
     benches = run.get("bench")
-    found = [one for one in benches if one["model"] == model] if isinstance(benches, list) else []
-    return [_measured(comparison, one) for one in found]
+    own = [one for one in benches if one["model"] == model] if isinstance(benches, list) else []
+    return [_measured(comparison, one) for one in own]
 
 
 def _measured(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
     cells = comparison.summary
     cells = cells[(cells["model"] == bench["model"]) & (cells["task"] == MEAN)]
-    kept = {(c["strategy"], c["budget"]): percent(c["retention"]) for c in cells.to_dict("records")}
-    rows = []
-    for row in bench["rows"]:
-        way = (row["strategy"], row["budget"])
-        stock = way == ("vanilla", "stock")
-        pays = bench["break_even"].get(f"{way[0]} at {way[1]}")
-        rows.append([
-            *way,
-            percent(1.0) if row["strategy"] == "vanilla" else kept.get(way, NOTHING),
-            str(row["visual_tokens"]),
-            number(1000 * row["ttft_seconds"]),
-            NOTHING if stock else _ratio(row["ttft_ratio"]),
-            number(1000 * row["decode_seconds"], 2),
-            NOTHING if stock else _ratio(row["decode_ratio"]),
-            number(row["kv_bytes"] / MIB),
-            number(row["peak_bytes"] / MIB, 0),
-            f"{pays['bound']} {pays['visual']:.0f}" if pays else NOTHING,
-        ])  # fmt: skip
-    headers = ["strategy", "budget", "retention %", "visual tokens", "first token, ms", "× vanilla [95 % CI]"]
-    headers += ["further token, ms", "× vanilla [95 % CI]", "KV, MiB", "peak, MiB", "pays from, visual tokens"]
-    return Table("Measured on this hardware", headers, rows, 2, note=" ".join([*bench["notes"], *bench["infeasible"]]))
+    retention = {(cell["strategy"], cell["budget"]): cell["retention"] for cell in cells.to_dict("records")}
+
+    def retained(row: Mapping[str, Any]) -> Entry:
+        value = 1.0 if row["strategy"] == VANILLA else retention.get((row["strategy"], row["budget"]), float("nan"))
+        return Entry.number(percent(value), value)
+
+    def break_even(row: Mapping[str, Any]) -> Entry:
+        found = bench["break_even"].get(f"{row['strategy']} at {row['budget']}")
+        if found is None:
+            return Entry(NOTHING, float("nan"), tone="neutral")
+        return Entry(f"{found['bound']} {found['visual']:.0f}", found["visual"])
+
+    return Table.of(
+        "Measured on this hardware",
+        [
+            Column("strategy", lambda row: row["strategy"], key=True, choose=True),
+            Column("budget", lambda row: row["budget"], key=True, choose=True),
+            Column("retention %", retained),
+            Column("visual tokens", lambda row: Entry(str(row["visual_tokens"]), row["visual_tokens"])),
+            Column("first token, ms", lambda row: _scaled(row["ttft_seconds"], 1000)),
+            Column("× vanilla [95 % CI]", lambda row: _ratio(row, "ttft_ratio")),
+            Column("further token, ms", lambda row: _scaled(row["decode_seconds"], 1000, 2)),
+            Column("× vanilla [95 % CI]", lambda row: _ratio(row, "decode_ratio")),
+            Column("KV, MiB", lambda row: _scaled(row["kv_bytes"], 1 / MIB)),
+            Column("peak, MiB", lambda row: _scaled(row["peak_bytes"], 1 / MIB, 0)),
+            Column("pays from, visual tokens", break_even, left=True),
+        ],
+        bench["rows"],
+        caption="Time and memory of every strategy, beside its retention",
+        note=" ".join([*bench["notes"], *bench["infeasible"]]),
+    )
 
 
-def _ratio(ratio: Mapping[str, float | None]) -> str:
-    """Without an interval where one launch gave none."""
-    estimate, low, high = (ratio[name] for name in ("estimate", "low", "high"))
+def _scaled(value: float, factor: float, digits: int = 1) -> Entry:
+    return Entry.number(number(factor * value, digits), value)
+
+
+def _ratio(row: Mapping[str, Any], name: str) -> Entry:
+    """A ratio to the stock model's; without an interval where one launch gave none."""
+    if (row["strategy"], row["budget"]) == (VANILLA, "stock"):
+        return Entry(NOTHING, 1.0, tone="neutral")
+    estimate, low, high = (row[name][part] for part in ("estimate", "low", "high"))
     text = f"{estimate:.3f}"
-    return text if low is None or high is None else f"{text} [{low:.3f}, {high:.3f}]"
+    return Entry(text if low is None or high is None else f"{text} [{low:.3f}, {high:.3f}]", estimate)
 
 
 def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
     """What papers print for these cells, beside what was measured; no table where the ledger holds nothing of the kind."""
-    found = beside(comparison, run)
-    found = found[found["model"] == model]
-    rows = [
+    claims = beside(comparison, run)
+    claims = claims[claims["model"] == model]
+    if claims.empty:
+        return []
+    table = Table.of(
+        "Published retention % beside measured",
         [
-            *(str(row[name]) for name in ("strategy", "budget", "task")),
-            percent(row["claimed"]),
-            interval(row["measured"], row["low"], row["high"]),
-            str(row["source"]),
-            f"{row['verdict']}: {row['why']}" if row["why"] else str(row["verdict"]),
-        ]
-        for row in found.to_dict("records")
-    ]
-    headers = ["strategy", "budget", "task", "published", "measured [limits]", "source", "verdict"]
-    title, note = "Published retention % beside measured", _yardstick(set(found["yardstick"]))
-    return [Table(title, headers, rows, 3, note=note)] if rows else []
+            Column("strategy", lambda claim: str(claim["strategy"]), key=True),
+            Column("budget", lambda claim: str(claim["budget"]), key=True, choose=True),
+            Column("task", lambda claim: str(claim["task"]), key=True, choose=True),
+            Column("published", lambda claim: Entry.number(percent(claim["claimed"]), claim["claimed"])),
+            Column("measured [limits]", _with_limits),
+            Column("source", lambda claim: str(claim["source"])),
+            Column("verdict", _reproduction, left=True),
+        ],
+        claims.to_dict("records"),
+        note=_yardstick(set(claims["yardstick"])),
+    )
+    return [table]
+
+
+def _with_limits(claim: Mapping[Any, Any]) -> Entry:
+    return Entry.number(interval(claim["measured"], claim["low"], claim["high"]), claim["measured"])
+
+
+def _reproduction(claim: Mapping[Any, Any]) -> Entry:
+    verdict = Reproduction(claim["verdict"])
+    text = f"{verdict}: {claim['why']}" if claim["why"] else str(verdict)
+    return Entry(text, tone=verdict.tone, symbol=verdict.symbol)
 
 
 def _yardstick(used: set[str]) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
-from tokenbench_reports.standing import Standing, standings
-from tokenbench_reports.wording import counted, listed, number
+from tokenbench.comparison.ranking import Ranking, rank_strategies
+from tokenbench.comparison.wording import count_of, join_names, number
+from tokenbench.contract.cells import VANILLA
 
 SHOWN = 6
 """Longer lists of names are cut in prose; the tables hold them all."""
@@ -20,11 +21,11 @@ def lead(comparison: Comparison, model: str) -> str:
 def _sentences(comparison: Comparison, model: str) -> Iterator[str]:
     pairs = comparison.pairs[comparison.pairs["model"] == model]
     cells = comparison.summary[(comparison.summary["model"] == model) & (comparison.summary["task"] == MEAN)]
-    measured = cells[cells["strategy"] == "vanilla"].iloc[0]
-    questions, images = counted(int(measured["n"]), "question"), counted(int(measured["clusters"]), "image")
+    measured = cells[cells["strategy"] == VANILLA].iloc[0]
+    questions, images = count_of(int(measured["n"]), "question"), count_of(int(measured["clusters"]), "image")
     yield f"{model} answered {questions} about {images}."
     yield from _vanilla(pairs[pairs["family"] == "F1"], comparison.margin)
-    groups = [group for group in standings(comparison, model) if len(group.strategies) > 1]
+    groups = [ranking for ranking in rank_strategies(comparison, model) if ranking.compared]
     between = pairs[pairs["family"] == "F2"]
     if groups and not any(group.beats for group in groups):
         yield "No difference between any two strategies is significant: they are not distinguishable at this n."
@@ -56,10 +57,10 @@ def _vanilla(rows: pd.DataFrame, margin: float) -> Iterator[str]:
         yield f"No strategy has been shown to be non-inferior to vanilla within {margin:g} point{'' if margin == 1 else 's'} of retention."
     rest = [f"“{verdict}” for {counts[verdict]}" for verdict in counts.index if verdict not in good]
     if rest:
-        yield f"Against vanilla, the verdict is {listed(rest)} of {counted(len(rows), 'cell')} (a strategy at a budget)."
+        yield f"Against vanilla, the verdict is {join_names(rest)} of {count_of(len(rows), 'cell')} (a strategy at a budget)."
 
 
-def _best(group: Standing) -> str:
+def _best(group: Ranking) -> str:
     if group.winner:
         return f"At {group.budget}, {group.winner} is better than every other strategy{_price(group)}."
     return (
@@ -68,11 +69,15 @@ def _best(group: Standing) -> str:
     )
 
 
-def _price(group: Standing) -> str:
+def _price(group: Ranking) -> str:
     """Whom the winner outspent, in visual tokens."""
     cheaper = group.cheaper_than(str(group.winner))
     return f", but it kept more visual tokens than {_few(cheaper)}" if cheaper else ""
 
 
 def _few(names: list[str]) -> str:
-    return listed(names) if len(names) <= SHOWN else listed([*names[: SHOWN - 1], f"{len(names) - SHOWN + 1} more"])
+    return (
+        join_names(names)
+        if len(names) <= SHOWN
+        else join_names([*names[: SHOWN - 1], f"{len(names) - SHOWN + 1} more"])
+    )

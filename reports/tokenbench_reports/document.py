@@ -1,30 +1,17 @@
 """What the text reports say, before it is laid out: a label, a verdict in words, tables and notes."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from tokenbench.comparison import MEAN, Comparison
-from tokenbench.comparison.verdicts import Kind
+from tokenbench.comparison import Comparison
+from tokenbench.comparison.ranking import UNEQUAL_COST, Ranking, rank_strategies
+from tokenbench.comparison.tables import MARK, cells_table, main_title, pairs_table, tasks_table
+from tokenbench.comparison.wording import count_of, join_names, number
 from tokenbench.errors import printable
+from tokenbench.tables import Column, Entry, Table, TableRow
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.conclusions import lead
-from tokenbench_reports.standing import UNEQUAL_COST, Standing, standings
-from tokenbench_reports.table import Table
-from tokenbench_reports.wording import (
-    NOTHING,
-    counted,
-    interval,
-    judged,
-    listed,
-    marks_of,
-    number,
-    p_value,
-    percent,
-    range_of,
-)
-
-MARK = "≠"
 
 
 @dataclass(frozen=True)
@@ -52,9 +39,10 @@ def document(comparison: Comparison, run: Mapping[str, object]) -> Document:
     """Put a comparison into words and tables."""
     sections = [_section(comparison, model, run) for model in comparison.models]
     sections += [overall] if (overall := together(comparison)) else []
-    title = "Visual-token pruning compared on " + listed(comparison.models)
-    found = Document(title, _label(run), sections, _warnings(comparison, run), _notes(comparison, run))
-    shown: Document = _printable(found)
+    title = "Visual-token pruning compared on " + join_names(comparison.models)
+    shown: Document = _printable(
+        Document(title, _label(run), sections, _warnings(comparison, run), _notes(comparison, run))
+    )
     return shown
 
 
@@ -62,9 +50,9 @@ def _printable(value: Any) -> Any:
     """The same with every text on one line, without signs that a terminal would obey: names and reasons come from others."""
     if isinstance(value, str):
         return printable(value)
-    if isinstance(value, list):
-        return [_printable(part) for part in value]
-    if isinstance(value, Document | Section | Table):
+    if isinstance(value, list | tuple):
+        return type(value)(map(_printable, value))
+    if isinstance(value, Document | Section | Table | Column | TableRow | Entry):
         return replace(value, **{part.name: _printable(getattr(value, part.name)) for part in fields(value)})
     return value
 
@@ -72,7 +60,7 @@ def _printable(value: Any) -> Any:
 def _label(run: Mapping[str, object]) -> str:
     spec = run.get("spec")
     limit = spec.get("limit") if isinstance(spec, Mapping) else None
-    return f"{counted(int(limit), 'sample')} a task: not a result" if limit else ""
+    return f"{count_of(int(limit), 'sample')} a task: not a result" if limit else ""
 
 
 def _warnings(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
@@ -86,22 +74,21 @@ def _failures(run: Mapping[str, object]) -> list[str]:
     failures = run.get("failures")
     if not isinstance(failures, list):
         return []
-    found = {(f["model"], f["strategy"], f["budget"]): (f["kind"], f["reason"]) for f in failures}
+    reasons = {(f["model"], f["strategy"], f["budget"]): (f["kind"], f["reason"]) for f in failures}
     return [
         f"{model}: {strategy} at {budget} {'is infeasible' if kind == 'infeasible' else 'failed'} and has no numbers: {reason}"
-        for (model, strategy, budget), (kind, reason) in found.items()
+        for (model, strategy, budget), (kind, reason) in reasons.items()
     ]
 
 
 def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> Section:
-    standing = standings(comparison, model)
-    title = f"{_averaged(comparison, model)} over {counted(len(comparison.tasks), 'task')}"
-    tables = [_cells(comparison, model, standing, title)]
-    if any(len(group.strategies) > 1 for group in standing):
-        tables.append(_pairs(comparison, model))
-    tables.append(_tasks(comparison, model))
+    rankings = rank_strategies(comparison, model)
+    tables = [cells_table(comparison, model)]
+    if any(ranking.compared for ranking in rankings):
+        tables.append(pairs_table(comparison, model))
+    tables.append(tasks_table(comparison, model))
     tables += on_this_hardware(comparison, model, run) + published(comparison, model, run)
-    return Section(model, lead(comparison, model), _verdict(comparison, model, standing), tables)
+    return Section(model, lead(comparison, model), _verdict(comparison, model, rankings), tables)
 
 
 def together(comparison: Comparison) -> Section | None:
@@ -110,146 +97,46 @@ def together(comparison: Comparison) -> Section | None:
     if whole is None:
         return None
     [model] = whole.models
-    standing = standings(whole, model)
-    title = f"{_averaged(whole, model)} over {counted(len(comparison.models), 'model')} and {counted(len(comparison.tasks), 'task')}"
-    tables = [_cells(whole, model, standing, title)]
-    if any(len(group.strategies) > 1 for group in standing):
-        tables.append(_pairs(whole, model))
+    rankings = rank_strategies(whole, model)
+    tables = [cells_table(whole, model, main_title(whole, model, len(comparison.tasks), len(comparison.models)))]
+    if any(ranking.compared for ranking in rankings):
+        tables.append(pairs_table(whole, model))
     scope = (
-        f"Retention is averaged over {listed(comparison.models)} and their tasks, with families F1 and F2 of its own. Intervals and "
+        f"Retention is averaged over {join_names(comparison.models)} and their tasks, with families F1 and F2 of its own. Intervals and "
         "tests cover new images for these models only: they do not generalise to other models."
     )
-    return Section(model, f"{lead(whole, model)} {scope}", _verdict(whole, model, standing), tables)
+    return Section(model, f"{lead(whole, model)} {scope}", _verdict(whole, model, rankings), tables)
 
 
-def _averaged(comparison: Comparison, model: str) -> str:
-    """What retention over all tasks is: with vanilla near zero on a task a mean of ratios means nothing."""
-    return "Mean, with retention of the mean score," if model in comparison.ratio_of_means else "Mean"
-
-
-def _verdict(comparison: Comparison, model: str, standing: list[Standing]) -> list[str]:
+def _verdict(comparison: Comparison, model: str, rankings: list[Ranking]) -> list[str]:
     """The conclusions in the fixed words: against vanilla, then between the strategies."""
     rows = comparison.pairs
     rows = rows[(rows["model"] == model) & (rows["family"] == "F1")]
     sentences = []
     for verdict, group in rows.groupby("verdict", sort=False):
         by_strategy = group.groupby("a", sort=False)["budget"].agg(list)
-        names = [f"{name} at {listed(budgets)}" for name, budgets in by_strategy.items()]
+        names = [f"{name} at {join_names(budgets)}" for name, budgets in by_strategy.items()]
         sentences.append(f"Against vanilla, {verdict}: {'; '.join(names)}.")
-    return sentences + [_between(group) for group in standing if len(group.strategies) > 1]
+    return sentences + [_between(ranking) for ranking in rankings if ranking.compared]
 
 
-def _between(standing: Standing) -> str:
-    at, top = f"Between strategies at {standing.budget}", standing.top
-    cost = f" Their realised tokens differ ({MARK} below)." if standing.unequal else ""
-    behind = [name for name in standing.strategies if name not in top]
-    if standing.winner:
-        return f"{at}, {standing.winner} is better than every other ({listed(behind)}).{cost}"
+def _between(ranking: Ranking) -> str:
+    at, top = f"Between strategies at {ranking.budget}", ranking.top
+    cost = f" Their realised tokens differ ({MARK} below)." if ranking.unequal else ""
+    behind = [name for name in ranking.strategies if name not in top]
+    if ranking.winner:
+        return f"{at}, {ranking.winner} is better than every other ({join_names(behind)}).{cost}"
     if not behind:
-        return f"{at}, {listed(top)} are not distinguishable from the highest, {top[0]}: no best can be named.{cost}"
-    worse = f"{listed(behind)} {'is' if len(behind) == 1 else 'are'} worse than {top[0]}"
-    return f"{at}, the top group is {listed(top)}: no best can be named; {worse}.{cost}"
-
-
-def _cells(comparison: Comparison, model: str, standing: list[Standing], title: str) -> Table:
-    """Every cell, grouped by budget, vanilla first."""
-    summary = comparison.summary
-    chosen = summary[(summary["model"] == model) & (summary["task"] == MEAN)]
-    cells = {(row["strategy"], row["budget"]): row for row in chosen.to_dict("records")}
-    pairs = comparison.pairs
-    against = pairs[(pairs["model"] == model) & (pairs["family"] == "F1")].to_dict("records")
-    verdicts = {(row["a"], row["budget"]): judged(row) for row in against}
-    ranked = any(len(group.strategies) > 1 for group in standing)
-    vanilla = cells["vanilla", "all"]
-    skills = [column for column in summary.columns if str(column).startswith("skill_")]
-    rows, strong = [_cell("vanilla", "all", vanilla, vanilla, skills, ["", NOTHING][not ranked :])], set()
-    for group in standing:
-        rows.append([])
-        for name in group.strategies:
-            if name in group.top and len(group.strategies) > 1:
-                strong.add(len(rows))
-            key = (name, group.budget)
-            rank = range_of(*group.ranks(name))
-            closing = [rank, verdicts[key]][not ranked :]
-            rows.append(_cell(*key, cells[key], vanilla, skills, closing, comparison.margin))
-    headers = [
-        "strategy",
-        "budget",
-        "score % [95 % CI]",
-        "retention % [95 % CI]",
-        "visual tokens",
-        "FLOPs",
-        "KV",
-        "evidence",
-        *(f"skill: {str(column).removeprefix('skill_')}" for column in skills),
-    ]
-    headers += ["rank", "against vanilla"] if ranked else ["against vanilla"]
-    return Table(title, headers, rows, 2, frozenset(strong))
-
-
-def _cell(
-    strategy: str,
-    budget: str,
-    cell: Mapping[Hashable, float],
-    vanilla: Mapping[Hashable, float],
-    skills: Sequence[Hashable],
-    closing: list[str],
-    margin: float = 0.0,
-) -> list[str]:
-    score = interval(cell["score"], cell["score_low"], cell["score_high"])
-    marks = marks_of(margin)
-    kept = interval(cell["retention"], cell["retention_low"], cell["retention_high"], marks=marks)
-    if strategy == "vanilla":
-        kept = percent(cell["retention"])
-    costs = [_share(cell[name] / vanilla[name]) for name in ("flops", "cache_bytes")]
-    skill = [_share(cell[name]) if strategy != "vanilla" else NOTHING for name in skills]
-    tokens, recall = number(cell["realised_tokens"]), _share(cell["evidence_recall"])
-    return [strategy, budget, score, kept, tokens, *costs, recall, *skill, *closing]
-
-
-def _share(value: float) -> str:
-    text = percent(value, 0)
-    return text if text == NOTHING else f"{text} %"
-
-
-def _pairs(comparison: Comparison, model: str) -> Table:
-    """Every pair of strategies on retention, with the detectable difference where nothing was detected."""
-    pairs = comparison.pairs
-    pairs = pairs[(pairs["model"] == model) & (pairs["family"] == "F2")]
-    rows: list[list[str]] = []
-    for budget in dict.fromkeys(pairs["budget"]):
-        rows += [[]] if rows else []
-        for row in pairs[pairs["budget"] == budget].to_dict("records"):
-            said = judged(row)
-            if row["verdict"].kind is Kind.NOT_DISTINGUISHABLE and row["mde"] == row["mde"]:
-                said += f" (would have shown {percent(row['mde'])})"
-            cost = f"{MARK} {row['cost_ratio']:.2f}×" if abs(row["cost_ratio"] - 1) > UNEQUAL_COST else "equal"
-            difference = interval(row["difference"], row["low"], row["high"], signed=True, marks=[0.0])
-            rows.append([str(budget), str(row["a"]), str(row["b"]), difference, p_value(row["p"]), cost, said])
-    headers = ["budget", "a", "b", "a − b, points of retention [95 % CI]", "p", "tokens", "a is"]
-    return Table("Between the strategies", headers, rows, 3)
-
-
-def _tasks(comparison: Comparison, model: str) -> Table:
-    """Score of every cell on every task."""
-    summary = comparison.summary
-    cells = summary[(summary["model"] == model) & (summary["task"] != MEAN)]
-    tasks = list(dict.fromkeys(cells["task"]))
-    rows: list[list[str]] = []
-    for budget in dict.fromkeys(cells["budget"]):
-        rows += [[]] if rows else []
-        here = cells[cells["budget"] == budget]
-        for strategy in dict.fromkeys(here["strategy"]):
-            scores = here[here["strategy"] == strategy].set_index("task")
-            own = (scores.loc[task] for task in tasks)
-            found = (interval(cell["score"], cell["score_low"], cell["score_high"]) for cell in own)
-            rows.append([str(strategy), str(budget), *found])
-    return Table("Score % by task [95 % interval]", ["strategy", "budget", *tasks], rows, 2)
+        return (
+            f"{at}, {join_names(top)} are not distinguishable from the highest, {top[0]}: no best can be named.{cost}"
+        )
+    worse = f"{join_names(behind)} {'is' if len(behind) == 1 else 'are'} worse than {top[0]}"
+    return f"{at}, the top group is {join_names(top)}: no best can be named; {worse}.{cost}"
 
 
 def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     margin, alpha = f"{comparison.margin:g}", f"{100 * comparison.alpha:g} %"
-    questions, images = counted(comparison.samples, "question"), counted(comparison.clusters, "image")
+    questions, images = count_of(comparison.samples, "question"), count_of(comparison.clusters, "image")
     notes = [
         f"Unit: {questions} on {images}; intervals and tests count images, an image in several tasks once.",
         "Retention is 100 × score / vanilla's score, averaged over the tasks; both are measured on the same images, and its "

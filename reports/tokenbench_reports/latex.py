@@ -1,18 +1,19 @@
 """Tables for a paper. They need the package booktabs and nothing else."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, TextIO
-
-import pandas as pd
+from typing import ClassVar, TextIO
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench.comparison.tables import cells_table, tasks_table
+from tokenbench.comparison.wording import count_of
+from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
+from tokenbench.tables import Room, Table
 from tokenbench_reports.document import document
-from tokenbench_reports.standing import Standing, standings
-from tokenbench_reports.wording import counted, interval, marks_of, number, percent, range_of
 
 SIGNS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$",
@@ -46,54 +47,32 @@ def escaped(text: str) -> str:
 
 
 def _model(comparison: Comparison, model: str, label: str) -> Iterator[str]:
-    summary = comparison.summary[comparison.summary["model"] == model]
-    mean = summary[summary["task"] == MEAN]
-    verdicts = comparison.pairs[(comparison.pairs["model"] == model) & (comparison.pairs["family"] == "F1")]
-    words = {
-        (a, b): verdict.words
-        for a, b, verdict in zip(verdicts["a"], verdicts["budget"], verdicts["verdict"], strict=True)
-    }
+    """Two tables a budget: the cells over all tasks, and the scores by task."""
+    summary = comparison.summary
+    vanilla = summary[(summary["model"] == model) & (summary["task"] == MEAN) & (summary["strategy"] == VANILLA)].iloc[
+        0
+    ]
+    counts = f"{count_of(int(vanilla['n']), 'question')} on {count_of(int(vanilla['clusters']), 'image')}"
     warning = f" {label}." if label else ""
-    for group in standings(comparison, model):
-        yield from _cells(model, group, mean, words, warning, comparison.margin)
-        yield from _tasks(model, group, summary[summary["task"] != MEAN], warning)
+    cells, tasks = (make(comparison, model).fit(Room.PAPER) for make in (cells_table, tasks_table))
+    for budget in dict.fromkeys(row.group for row in cells.rows if row.group):
+        caption = (
+            f"Retention in per cent of vanilla's score with simultaneous 95 % intervals, {model} at budget {budget}, {counts}. FLOPs and "
+            "KV cache in per cent of vanilla's. Bold: not distinguishable from the highest. Verdicts against vanilla are read off these "
+            f"intervals; ranks are adjusted for all pairs (max-T).{warning}"
+        )
+        yield from _table(caption, _at(cells, budget))
+        yield from _table(f"Scores in per cent by task, {model} at budget {budget}.{warning}", _at(tasks, budget))
 
 
-def _cells(
-    model: str, group: Standing, mean: pd.DataFrame, words: dict[tuple[str, str], str], warning: str, margin: float
-) -> Iterator[str]:
-    vanilla = mean[mean["strategy"] == "vanilla"].iloc[0]
-    here = mean[mean["budget"] == group.budget].set_index("strategy")
-    rows = [["vanilla", "100.0", number(vanilla["realised_tokens"]), "100", "100", "", ""]]
-    for name in group.strategies:
-        cell: Any = here.loc[name]
-        costs = [percent(cell[cost] / vanilla[cost], 0) for cost in ("flops", "cache_bytes")]
-        kept = interval(cell["retention"], cell["retention_low"], cell["retention_high"], marks=marks_of(margin))
-        rank = range_of(*group.ranks(name))
-        rows.append([name, kept, number(cell["realised_tokens"]), *costs, rank, words.get((name, group.budget), "")])
-    caption = (
-        f"Retention in per cent of vanilla's score with simultaneous 95 % intervals, {model} at budget {group.budget}, "
-        f"{counted(int(vanilla['n']), 'question')} on {counted(int(vanilla['clusters']), 'image')}. FLOPs and KV cache in per cent of "
-        "vanilla's. Bold: not distinguishable from the highest. Verdicts against vanilla are read off these intervals; ranks are adjusted for all pairs (max-T)."
-        + warning
-    )
-    headers = ["strategy", "retention", "tokens", "FLOPs", "KV", "rank", "against vanilla"]
-    bold = {at + 1 for at, name in enumerate(group.strategies) if name in group.top and len(group.strategies) > 1}
-    yield from _table(caption, headers, "lrrrrrl", rows, bold)
+def _at(table: Table, budget: str) -> Table:
+    """The table at one budget, below vanilla."""
+    return replace(table, rows=tuple(row for row in table.rows if row.group in ("", budget)))
 
 
-def _tasks(model: str, group: Standing, cells: pd.DataFrame, warning: str) -> Iterator[str]:
-    scores = cells[cells["budget"].isin([group.budget, "all"])].pivot(index="strategy", columns="task", values="score")
-    values: dict[Any, Any] = scores.T.to_dict("list")
-    rows = [[name, *map(percent, values[name])] for name in ("vanilla", *group.strategies)]
-    caption = f"Scores in per cent by task, {model} at budget {group.budget}.{warning}"
-    yield from _table(caption, ["strategy", *map(str, scores.columns)], "l" + "r" * scores.shape[1], rows, set())
-
-
-def _table(
-    caption: str, headers: Sequence[str], columns: str, rows: Sequence[Sequence[str]], bold: set[int]
-) -> Iterator[str]:
-    size = r"\small" if len(columns) < 8 else r"\scriptsize"
+def _table(caption: str, table: Table) -> Iterator[str]:
+    aligned = "".join(column.align[0] for column in table.columns)
+    size = r"\small" if len(aligned) < 8 else r"\scriptsize"
     yield from (
         r"\begin{table}",
         r"\centering",
@@ -101,10 +80,11 @@ def _table(
         r"\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{_prose(caption)}}}",
     )
-    yield from (rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _row(headers), r"\midrule")
-    for at, row in enumerate(rows):
-        yield _row(row, bold=at in bold)
-        if row[0] == "vanilla":
+    headers = [column.short or column.header for column in table.columns]
+    yield from (rf"\begin{{tabular}}{{{aligned}}}", r"\toprule", _row(headers), r"\midrule")
+    for row in table.rows:
+        yield _row([entry.brief for entry in row.entries], bold=row.strong)
+        if not row.group:
             yield r"\midrule"
     yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
 
@@ -113,6 +93,6 @@ def _prose(text: str) -> str:
     return " ".join(escaped(word) for word in text.split())
 
 
-def _row(cells: Sequence[str], *, bold: bool = False) -> str:
-    first, *rest = map(escaped, cells)
+def _row(texts: Sequence[str], *, bold: bool = False) -> str:
+    first, *rest = map(escaped, texts)
     return " & ".join([rf"\textbf{{{first}}}" if bold else first, *rest]) + r" \\"

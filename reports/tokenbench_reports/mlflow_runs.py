@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TextIO
 import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench.contract.cells import CELL
 from tokenbench.contract.report import Report
 from tokenbench.errors import MachineError
 from tokenbench.registry.installation import install
@@ -43,8 +44,8 @@ class MlflowReport(Report):
         client = MlflowClient(f"sqlite:///{target.resolve()}/mlflow.db")
         experiment = _emptied(client, target / "artifacts")
         spec = run.about()["spec"]
-        for cell, rows in comparison.summary.groupby(["model", "strategy", "budget"], sort=False):
-            named = dict(zip(("model", "strategy", "budget"), map(str, cell), strict=True))
+        for cell, rows in comparison.summary.groupby(list(CELL), sort=False):
+            named = dict(zip(CELL, map(str, cell), strict=True))
             there = client.create_run(experiment, run_name=f"{named['strategy']} {named['budget']}").info.run_id
             for name, value in {**named, "suite": spec["suite"], "limit": spec["limit"]}.items():
                 client.log_param(there, name, str(value)[:LONGEST])

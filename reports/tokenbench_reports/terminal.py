@@ -4,21 +4,21 @@ from pathlib import Path
 from typing import ClassVar, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from tokenbench.comparison import Comparison
 from tokenbench.contract.report import Report
+from tokenbench.errors import printable
 from tokenbench.store.run import Run
+from tokenbench.tables import Room, Table, style_of, to_rich
 from tokenbench_reports.document import Document, Section, document
-from tokenbench_reports.table import Table
 
 READABLE = 100
 """Prose is not set wider than this, however wide the tables are."""
-ENDLESS = 10_000
 
 
 class TerminalReport(Report):
@@ -55,7 +55,7 @@ def _blocks(content: Document, width: int) -> list[RenderableType]:
 def _section(section: Section, width: int, prose: int) -> list[RenderableType]:
     blocks: list[RenderableType] = [Text(f"\n{section.model}", "bold"), _paragraph(section.lead, prose)]
     blocks += [_bullet(text, "›", "", prose) for text in section.verdict]
-    for table in section.tables:
+    for table in (table.fit(Room.TERMINAL) for table in section.tables):
         blocks.append(Text(f"\n{table.title}", "bold"))
         blocks.append(_wide(table) if _width(table) <= width else _stacked(table, width))
         if table.note:
@@ -79,50 +79,35 @@ def _bullet(text: str, sign: str, style: str, width: int) -> RenderableType:
 
 
 def _wide(table: Table) -> RichTable:
-    rich = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1))
-    for at, header in enumerate(table.headers):
-        text = at < table.keys or at == len(table.headers) - 1
-        rich.add_column(header, justify="left" if text else "right", no_wrap=True)
-    for at, row in enumerate(table.rows):
-        cells = row or [""] * len(table.headers)
-        rich.add_row(*_styled(table, at, cells))
-    return rich
+    return to_rich(table, box.SIMPLE_HEAD)
 
 
 def _stacked(table: Table, width: int) -> RenderableType:
     """A block per row, for terminals narrower than the table: nothing is cut or folded into a column."""
     lines: list[Text] = []
     for at, row in enumerate(table.rows):
-        if not row:
+        if at and row.group != table.rows[at - 1].group:
             lines.append(Text())
-            continue
-        cells = _styled(table, at, row)
-        lines.append(Text("  ").join(cells[: table.keys]))
+        items = [
+            (column.header, Text(entry.full, style_of(row, entry, column)))
+            for column, entry in zip(table.columns, row.entries, strict=True)
+        ]
+        lines.append(Text("  ").join(text for _, text in items[: table.keys]))
         line = Text()
-        for header, cell in zip(table.headers[table.keys :], cells[table.keys :], strict=True):
-            item = Text.assemble("  ", (f"{header} ", "dim"), cell)
+        for header, text in items[table.keys :]:
+            item = Text.assemble("  ", (f"{header} ", "dim"), text)
             if line and line.cell_len + item.cell_len > width:
                 lines.append(line)
                 line = Text()
-            line += item if cell else ""
+            line += item if text else ""
         lines.append(line)
     return Group(*lines)
 
 
-def _styled(table: Table, at: int, cells: list[str]) -> list[Text]:
-    bold = "bold" if at in table.strong else ""
-    return [Text(cell, _tone(cell) or (bold if column < table.keys else "")) for column, cell in enumerate(cells)]
-
-
-def _tone(cell: str) -> str:
-    """Verdicts have a colour; everything else is plain."""
-    if cell.startswith(("better", "non-inferior", "equivalent")):
-        return "green"
-    if cell.startswith(("worse", "loses")):
-        return "red"
-    return "dim" if cell.startswith(("not d", "equal", "–")) else ""
-
-
 def _width(table: Table) -> int:
-    console = Console(width=ENDLESS)
-    return Measurement.get(console, console.options, _wide(table)).maximum
+    """Columns of the terminal that the table as `_wide` lays it out takes: rich's own measure takes longer than all else."""
+    shown = table.fit(Room.TERMINAL)
+    columns, rows = shown.columns, shown.rows
+    texts = ([column.header, *(row.entries[at].full for row in rows)] for at, column in enumerate(columns))
+    between = 3 * len(columns) - 1  # a sign and its padding on either side of it; none of that at the edges
+    return sum(max(cell_len(printable(text)) for text in own) for own in texts) + between

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tokenbench import Register, hookimpl
+from tokenbench.contract.cells import VANILLA
 
 STRATEGIES = {
     "attention": "attention:Attention",
@@ -25,7 +26,7 @@ STRATEGIES = {
     "sparsevlm": "sparsevlm:SparseVLM",
     "tome": "tome:ToMe",
     "uniform": "uniform:Uniform",
-    "vanilla": "vanilla:Vanilla",
+    VANILLA: "vanilla:Vanilla",
     "visionzip": "visionzip:VisionZip",
     "vispruner": "vispruner:VisPruner",
 }

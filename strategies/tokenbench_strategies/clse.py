@@ -113,7 +113,7 @@ class CLSE(Strategy):
     def _item(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
         if self.lattice == "shifted":
             count = grid.t * grid.h * grid.w
-            shifted = self._item_of(before[:count], after[:count], replace(grid, lead=0))
+            shifted = self._item_of(before[:count], after[:count], replace(grid, num_prefix_tokens=0))
             return torch.cat([shifted, shifted.mean().expand(len(before) - count)])
         return self._item_of(before, after, grid)
 
@@ -121,7 +121,7 @@ class CLSE(Strategy):
         volume = self.fft == "3d" and grid.t > 1
         s_ref, s_now = (high_frequency(patches(x, grid), self.cutoff, volume) for x in (before, after))
         evolution = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
-        led = evolution.mean().expand(grid.t, grid.lead)
+        led = evolution.mean().expand(grid.t, grid.num_prefix_tokens)
         return torch.cat([led, evolution.flatten(1)], 1).flatten()
 
 
@@ -135,8 +135,8 @@ def gate(evolution: Tensor, temp: float) -> Tensor:
 
 
 def patches(states: Tensor, grid: Grid) -> Tensor:
-    """States [tokens, C] of an item -> [t, h, w, C] of its patches, without the tokens that lead a frame."""
-    frames = states.reshape(grid.t, grid.lead + grid.h * grid.w, -1)[:, grid.lead :]
+    """States [tokens, C] of an item -> [t, h, w, C] of its patches, without the prefix tokens of its frames."""
+    frames = states.reshape(grid.t, grid.num_prefix_tokens + grid.h * grid.w, -1)[:, grid.num_prefix_tokens :]
     return frames.reshape(grid.t, grid.h, grid.w, -1)
 
 

@@ -40,15 +40,21 @@ class Downsample(Strategy):
         counts = shared_out(view.k, sizes, sizes)
         keep, values = [], []
         for frame, (grid, at), count in zip(view.frames, view.lattices(), counts, strict=True):
-            if count > grid.lead:
-                h, w = fitting(grid, count - grid.lead)
+            if count > grid.num_prefix_tokens:
+                h, w = fitting(grid, count - grid.num_prefix_tokens)
                 _, middle = tiles(grid, h * w, device, h)
-                keep.append(at.start + torch.cat([torch.arange(grid.lead, device=device), grid.lead + middle]))
-                values.append(frame.shrunk(h, w))
+                keep.append(
+                    at.start
+                    + torch.cat([torch.arange(grid.num_prefix_tokens, device=device), grid.num_prefix_tokens + middle])
+                )
+                values.append(frame.encode_resized(h, w))
         if not keep:  # every share is a [CLS] at best: one piece of the first frame
             frame, (grid, at) = view.frames[0], next(view.lattices())
             _, middle = tiles(grid, 1, device)
-            keep, values = [at.start + grid.lead + middle], [frame.shrunk(1, 1)[grid.lead :]]
+            keep, values = (
+                [at.start + grid.num_prefix_tokens + middle],
+                [frame.encode_resized(1, 1)[grid.num_prefix_tokens :]],
+            )
         return Selection(torch.cat(keep), torch.cat(values).float())
 
 

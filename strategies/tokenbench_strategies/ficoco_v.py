@@ -15,7 +15,7 @@ from tokenbench_strategies.placement import before_decoder
 from tokenbench_strategies.shares import shared_out
 
 if TYPE_CHECKING:
-    from tokenbench.engine import Frame
+    from tokenbench import EncodedFrame
 
 __all__ = ["FiCoCoV"]
 
@@ -62,7 +62,7 @@ class FiCoCoV(Strategy):
                 values.append(view.project(features))
         return Selection(torch.cat(keep), torch.cat(values).float())
 
-    def _compressed(self, frame: Frame, grid: Grid, count: int) -> tuple[Tensor, Tensor]:
+    def _compressed(self, frame: EncodedFrame, grid: Grid, count: int) -> tuple[Tensor, Tensor]:
         """Ordinals [count] of the frame's tokens that are left, and their features."""
         rerun = frame.rerun(self.start)
         sizes = torch.ones(frame.tokens, device=rerun.alive.device)
@@ -80,8 +80,8 @@ class FiCoCoV(Strategy):
 
     def _score(self, products: Tensor, alive: Tensor, grid: Grid) -> Tensor:
         """[m] low = redundant; infinite for a frame's [CLS]. products: [1 + m, m]. alive: [m] ordinals in the frame."""
-        is_patch = alive >= grid.lead
-        patch, cls, rows = alive[is_patch] - grid.lead, products[0, is_patch], products[1:][is_patch]
+        is_patch = alive >= grid.num_prefix_tokens
+        patch, cls, rows = alive[is_patch] - grid.num_prefix_tokens, products[0, is_patch], products[1:][is_patch]
         seen = rows.isfinite()
         mean = rows.masked_fill(~seen, 0).sum(1) / seen.sum(1)
         score = self.beta * normalize(cls, dim=0) - (1 - self.beta) * normalize(mean, dim=0)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from scipy.optimize import brentq
 from torch import Tensor
 
-from tokenbench import Attn, Budget, Keep, Stage, Strategy, View
+from tokenbench import Budget, Keep, OwnLayerAttn, Stage, Strategy, View
 
 __all__ = ["PDrop"]
 
@@ -33,7 +33,7 @@ class PDrop(Strategy):
         return [(layer, ratio ** (j + 1)) for j, layer in enumerate(layers)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        return Stage(layer, keep, attention=(Attn(layer, peek=True),))
+        return Stage(layer, keep, attention=(OwnLayerAttn(layer),))
 
     def score(self, view: View) -> Tensor:
         (request,) = view.stage.attention

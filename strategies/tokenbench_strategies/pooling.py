@@ -36,18 +36,20 @@ class Pooling(Strategy):
         states = view.hidden[view.stage.layer].float()
         lattices = list(view.lattices())
         patches = [grid.h * grid.w for grid, _ in lattices]
-        leads = shared_out(view.k - sum(patches), [1.0] * len(lattices), [grid.lead for grid, _ in lattices])
+        prefixes = shared_out(
+            view.k - sum(patches), [1.0] * len(lattices), [grid.num_prefix_tokens for grid, _ in lattices]
+        )
         counts = shared_out(view.k, patches, patches)
         keep, values = [], []
-        for (grid, at), lead, count in zip(lattices, leads, counts, strict=True):
+        for (grid, at), prefix, count in zip(lattices, prefixes, counts, strict=True):
             own = states[at]
-            keep.append(at.start + torch.arange(lead, device=own.device))
-            values.append(own[:lead])
+            keep.append(at.start + torch.arange(prefix, device=own.device))
+            values.append(own[:prefix])
             if count:
                 piece, middle = tiles(grid, count, own.device)
-                sums = own.new_zeros(count, own.shape[1]).index_add(0, piece, own[grid.lead :])
+                sums = own.new_zeros(count, own.shape[1]).index_add(0, piece, own[grid.num_prefix_tokens :])
                 values.append(sums / piece.bincount(minlength=count).unsqueeze(1))
-                keep.append(at.start + grid.lead + middle)
+                keep.append(at.start + grid.num_prefix_tokens + middle)
         order = torch.cat(keep).sort()
         return Selection(order.values, torch.cat(values)[order.indices])
 

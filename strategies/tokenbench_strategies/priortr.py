@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from tokenbench import Attn, Budget, Keep, Stage, Strategy, View
+from tokenbench import Attn, Budget, Keep, NoQuestionAttn, Stage, Strategy, View
 
 __all__ = ["PriorTR", "PriorTR2F"]
 
@@ -55,10 +55,10 @@ class PriorTR2F(PriorTR):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         own = super().stage(layer, keep, index)
-        return replace(own, attention=(own.attention[0], Attn(layer - 1, "prior")))
+        return replace(own, attention=(own.attention[0], NoQuestionAttn(layer - 1)))
 
 
 def _over_tokens(attention: Tensor) -> Tensor:
-    """[heads, rows, n] -> [n], a distribution over the visual tokens."""
+    """[heads, queries, n] -> [n], a distribution over the visual tokens."""
     mean = attention.mean((0, 1))
     return mean / (mean.sum() + EPSILON)

@@ -86,7 +86,7 @@ def test_encoder_is_what_torch_counts(case: tuple[Backbone, Any, Prompt, ModelSi
     backbone, model, prompt, size = case
     inputs = {name: value for name, value in prompt.items() if name.startswith(("pixel_values", "image_grid"))}
     row, _ = traced(model, prompt, "vanilla")
-    assert counted(lambda: backbone.encode(model, inputs)) == flops(encoder_macs(size.encoder, row.grids))
+    assert counted(lambda: backbone.encode_images(model, inputs)) == flops(encoder_macs(size.encoder, row.grids))
 
 
 def test_decode_step_is_what_torch_counts(case: tuple[Backbone, Any, Prompt, ModelSize]) -> None:
@@ -120,7 +120,7 @@ def test_published_sizes_are_the_published_model(name: str) -> None:
         total = counted(lambda: backbone.decoder(model)(inputs_embeds=states, attention_mask=mask, use_cache=False))
     assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(parameters, rel=1e-3)
     assert total == flops(prefill_macs(replace(size, vocabulary=0), [576] * size.layers, 50))
-    assert backbone.typical(config) == lattices
+    assert backbone.default_grids(config) == lattices
 
 
 def test_every_published_model_has_its_sizes() -> None:

@@ -22,11 +22,11 @@ import pytest
 from tests.fuzz.bad import snapshot
 from tests.tokenbench.faults import READS, Points, watched
 from tests.tokenbench.test_run import call
-from tokenbench.api.run import _parsed
-from tokenbench.commands.settings import spec_of
 from tokenbench.registry.plugins import registry
 from tokenbench.runner import execute as running
 from tokenbench.runner import work
+from tokenbench.runner.request import Request
+from tokenbench.runner.resolve import resolve
 
 OPTIONS = {
     "strategies": ["fastv"],
@@ -84,11 +84,11 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module", autouse=True)
 def _same_works() -> Iterator[None]:
     """The work of the good run, made once; of any other it is made anew."""
-    spec, made = spec_of(_parsed(OPTIONS), registry()), work.works_of
-    works = made(spec, registry(), "cpu")
+    run, made = resolve(Request.of(OPTIONS), registry()), work.works_of
+    works = made(run, registry(), "cpu")
     with pytest.MonkeyPatch.context() as patch:
         for module in (running, work):
-            patch.setattr(module, "works_of", lambda of, *more: works if of == spec else made(of, *more))
+            patch.setattr(module, "works_of", lambda of, *more: works if of.spec == run.spec else made(of, *more))
         yield
 
 

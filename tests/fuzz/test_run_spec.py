@@ -20,15 +20,17 @@ from tests.fuzz.spec_door import GOOD
 from tokenbench.commands.specfile import read_spec
 from tokenbench.errors import UsageError
 from tokenbench.registry.plugins import registry
+from tokenbench.runner.request import Request
 
 NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+BUDGET = st.sampled_from(["1/3", "2/6", "33.3%", ".5", "64"])
 OPTIONS = st.fixed_dictionaries(
     {},
     optional={
         "suite": NAME,
         "tasks": st.lists(NAME),
         "strategies": st.lists(NAME),
-        "budgets": st.lists(NAME),
+        "budgets": st.lists(BUDGET),
         "models": st.lists(NAME),
         "data": st.lists(NAME),
         "floors": st.booleans(),
@@ -55,7 +57,7 @@ def document(options: dict[str, Any]) -> bytes:
     return "\n".join(f"{toml(str(key))} = {toml(value)}" for key, value in options.items()).encode(errors="replace")
 
 
-def read(content: bytes) -> dict[str, Any] | None:
+def read(content: bytes) -> Request | None:
     """What a spec says; None if it is refused as it should be. Anything else is a bug, and raised."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spec.toml"
@@ -68,9 +70,13 @@ def read(content: bytes) -> dict[str, Any] | None:
 
 @given(OPTIONS)
 def test_a_spec_says_what_was_written(options: dict[str, Any]) -> None:
-    lists = ("tasks", "strategies", "budgets", "models", "data")
-    expected = {name: [value] if name in lists else value for name, value in options.items()}
-    assert read(document(options)) == expected
+    """Names are looked up later: any text is one."""
+    request = read(document(options))
+    assert request is not None
+    assert request.model_fields_set == options.keys()
+    said = {name: getattr(request, name) for name in options}
+    texts = {name: [str(one) for one in value] if isinstance(value, tuple) else value for name, value in said.items()}
+    assert texts == options
 
 
 @given(mutated(tomllib.loads(GOOD)))

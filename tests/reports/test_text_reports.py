@@ -11,14 +11,14 @@ import pytest
 
 from tests.reports.made_up import bench, made_up
 from tokenbench.comparison import compare
+from tokenbench.comparison.ranking import Ranking
+from tokenbench.comparison.wording import interval, join_names, marks_of, number, p_value
 from tokenbench.store.report_files import write_text
 from tokenbench_reports.conclusions import _best
 from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.document import _notes
 from tokenbench_reports.markdown import MarkdownReport
-from tokenbench_reports.standing import Standing
 from tokenbench_reports.terminal import TerminalReport
-from tokenbench_reports.wording import interval, listed, marks_of, number, p_value
 
 ABOUT = {"spec": {"limit": None}, "versions": {"tokenbench": "0.1.0"}}
 
@@ -183,7 +183,7 @@ def test_numbers_are_written_as_readers_expect():
     assert number(float("nan")) == "–"
     assert interval(0.01, float("nan"), float("nan")) == "1.0"
     assert [p_value(p) for p in (0.0001, 0.00042, 0.0421, 1.0)] == ["≤0.0001", "0.0004", "0.042", "1.000"]
-    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+    assert [join_names(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,9 @@ def test_numbers_are_written_as_readers_expect():
     ],
 )
 def test_a_winner_that_outspent_another_is_said_to_have(dearer: set[tuple[str, str]], end: str) -> None:
-    standing = Standing("1/3", ["good", "bad"], frozenset({("good", "bad")}), frozenset(dearer))
-    assert _best(standing).endswith(end)
-    assert standing.unequal == bool(dearer)
+    ranking = Ranking("1/3", ["good", "bad"], frozenset({("good", "bad")}), frozenset(dearer))
+    assert _best(ranking).endswith(end)
+    assert ranking.unequal == bool(dearer)
 
 
 def test_what_is_printed_never_contradicts_the_verdict() -> None:

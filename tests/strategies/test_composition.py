@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity
 
 import tokenbench
 from tests.tiny import BACKBONES, tiny
-from tokenbench import Budget, Selection, UsageError, View
+from tokenbench import Attn, Budget, Selection, UsageError, View
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.registry.composition import Composed
 from tokenbench.registry.names import parse_strategy
@@ -71,7 +71,7 @@ def test_a_scorer_has_the_layers_counts_positions_and_cache_of_the_schedule() ->
     assert [(stage.layer, stage.keep) for stage in stages] == PDrop().schedule(32, Budget.parse("1/3").of(576))
     for stage in stages:
         (request,) = stage.attention
-        assert (request.layer, request.peek) == (stage.layer - 1, False)
+        assert request == Attn(stage.layer - 1)
 
 
 @pytest.mark.parametrize(("host", "trim", "positions"), [("clse", True, "original"), ("clse:kv=keep", False, "original"), ("pdrop", False, "compact"), ("priortr", True, "original")])  # fmt: skip

@@ -274,14 +274,14 @@ def ficoco(frame: FakeFrame, grid: Grid, count: int, beta: float = 0.35) -> dict
     sizes = dict.fromkeys(states, 1.0)
     for number, products in enumerate(frame.layers, 1):
         states = {i: 2 * state for i, state in states.items()}
-        patches = [i for i in states if i >= grid.lead]
+        patches = [i for i in states if i >= grid.num_prefix_tokens]
         cls = {i: float(products[0, i]) for i in patches}
         mean = {i: sum(float(products[1 + i, j]) for j in states) / len(states) for i in patches}
         norms = [sqrt(sum(value**2 for value in values.values())) for values in (cls, mean)]
         score = {i: beta * cls[i] / norms[0] - (1 - beta) * mean[i] / norms[1] for i in patches}
         windows: dict[tuple[int, int], list[int]] = {}
         for i in patches:
-            y, x = divmod(i - grid.lead, grid.w)
+            y, x = divmod(i - grid.num_prefix_tokens, grid.w)
             windows.setdefault((y // 2, x // 2), []).append(i)
         for own in windows.values():
             lowest = min(own, key=lambda i: score[i])

@@ -73,7 +73,7 @@ def test_shared_out_by_hand(k: int, weights: list[int], limits: list[int], expec
 
 
 def test_crops_are_found_again_after_tokens_were_dropped() -> None:
-    grids = (Grid(2, 1, 2, lead=1), Grid(1, 2, 2))
+    grids = (Grid(2, 1, 2, num_prefix_tokens=1), Grid(1, 2, 2))
     view = make_view(Stage(0, 5), 10, 5, grids=grids)
     assert [(crop.tolist(), k) for crop, k in crops(view)] == [([0, 1, 2], 2), ([3, 4, 5], 1), ([6, 7, 8, 9], 2)]
     view = make_view(Stage(0, 2), 4, 2, n0=10, alive=torch.tensor([1, 2, 7, 9]), grids=grids)
@@ -129,17 +129,20 @@ def test_pooling_takes_means_of_neighbours(grids: list[Grid], data: st.DataObjec
     assert keep == sorted(set(keep))
     assert len(keep) == len(values) == k
     start, at = 0, 0
-    for grid in (Grid(1, g.h, g.w, g.lead) for g in grids for _ in range(g.t)):
-        lead, own = states[start : start + grid.lead], states[start + grid.lead : start + grid.tokens]
+    for grid in (Grid(1, g.h, g.w, g.num_prefix_tokens) for g in grids for _ in range(g.t)):
+        lead, own = (
+            states[start : start + grid.num_prefix_tokens],
+            states[start + grid.num_prefix_tokens : start + grid.tokens],
+        )
         mine = [i - start for i in keep if start <= i < start + grid.tokens]
-        leads = [i for i in mine if i < grid.lead]
+        leads = [i for i in mine if i < grid.num_prefix_tokens]
         count = len(mine) - len(leads)
         assert not leads or k > patches, "a [CLS] stays only where every patch does"
         torch.testing.assert_close(values[at : at + len(leads)], lead[leads])
         if count:
             piece, middle = tiles(grid, count, CPU)
             expected = {int(middle[j]): own[piece == j].mean(0) for j in range(count)}
-            assert sorted(expected) == [i - grid.lead for i in mine[len(leads) :]]
+            assert sorted(expected) == [i - grid.num_prefix_tokens for i in mine[len(leads) :]]
             pooled = torch.stack([mean for _, mean in sorted(expected.items())])
             torch.testing.assert_close(values[at + len(leads) : at + len(mine)], pooled)
         start, at = start + grid.tokens, at + len(mine)
@@ -189,8 +192,8 @@ def test_fitting_by_hand(grid: Grid, count: int, shape: tuple[int, int]) -> None
 
 
 def test_downsample_shows_every_frame_within_its_share() -> None:
-    grids = (Grid(2, 4, 4, lead=1), Grid(1, 2, 2))
-    frames = (FakeFrame(17, lead=1), FakeFrame(17, lead=1), FakeFrame(4))
+    grids = (Grid(2, 4, 4, num_prefix_tokens=1), Grid(1, 2, 2))
+    frames = (FakeFrame(17, num_prefix_tokens=1), FakeFrame(17, num_prefix_tokens=1), FakeFrame(4))
     view = make_view(Stage(0, 18, pixels=True, at_most=True), 38, 18, grids=grids, frames=frames)
     selection = Downsample().select(view)
     # Shares of 8, 8 and 2 tokens: [CLS] and 2 x 2 patches (2 x 3 is no square), twice, then 1 x 1.
@@ -201,8 +204,8 @@ def test_downsample_shows_every_frame_within_its_share() -> None:
 
 
 def test_downsample_shows_something_of_a_budget_below_all_frames() -> None:
-    frames = (FakeFrame(10, lead=1), FakeFrame(10, lead=1))
-    view = make_view(Stage(0, 2), 20, 2, grids=(Grid(2, 3, 3, lead=1),), frames=frames)
+    frames = (FakeFrame(10, num_prefix_tokens=1), FakeFrame(10, num_prefix_tokens=1))
+    view = make_view(Stage(0, 2), 20, 2, grids=(Grid(2, 3, 3, num_prefix_tokens=1),), frames=frames)
     selection = Downsample().select(view)
     assert selection.keep.tolist() == [1 + 4]
     assert selection.values is not None

@@ -100,9 +100,9 @@ def test_an_image_has_no_volume_and_a_leading_token_no_place_in_one() -> None:
     before, after = rand(0, 24, 3).double(), rand(1, 24, 3).double()
     flat, volume = CLSE(), CLSE(fft="3d")
     assert torch.equal(volume._item(before, after, Grid(1, 4, 6)), flat._item(before, after, Grid(1, 4, 6)))
-    led = volume._item(before, after, Grid(3, 1, 7, lead=1))
+    led = volume._item(before, after, Grid(3, 1, 7, num_prefix_tokens=1))
     assert led[0] == led[8] == led[16]
-    led = volume._item(before[:20], after[:20], Grid(2, 3, 3, lead=1))
+    led = volume._item(before[:20], after[:20], Grid(2, 3, 3, num_prefix_tokens=1))
     bare = [i for i in range(20) if i % 10]
     own = volume._item(before[bare], after[bare], Grid(2, 3, 3))
     torch.testing.assert_close(led[bare], own)
@@ -110,7 +110,9 @@ def test_an_image_has_no_volume_and_a_leading_token_no_place_in_one() -> None:
 
 
 @pytest.mark.parametrize("fft", ["2d", "3d"])
-@pytest.mark.parametrize("grid", [Grid(1, 1, 9), Grid(1, 9, 1), Grid(1, 1, 1), Grid(3, 1, 3), Grid(2, 3, 1, lead=1)])
+@pytest.mark.parametrize(
+    "grid", [Grid(1, 1, 9), Grid(1, 9, 1), Grid(1, 1, 1), Grid(3, 1, 3), Grid(2, 3, 1, num_prefix_tokens=1)]
+)
 def test_a_lattice_one_token_wide_gives_finite_scores(grid: Grid, fft: str) -> None:
     clse = CLSE(fft=fft)  # type: ignore[arg-type]
     scores = clse._item(torch.randn(grid.tokens, 4), torch.randn(grid.tokens, 4), grid)
@@ -139,7 +141,7 @@ def test_a_dropped_token_joins_its_most_similar_kept_one() -> None:
 
 
 def test_the_shifted_lattice_counts_cls_tokens_as_patches_and_keeps_the_last_ones() -> None:
-    grid, before, after = Grid(2, 3, 3, lead=1), torch.randn(20, 4), torch.randn(20, 4)
+    grid, before, after = Grid(2, 3, 3, num_prefix_tokens=1), torch.randn(20, 4), torch.randn(20, 4)
     own, shifted = CLSE()._item(before, after, grid), CLSE(lattice="shifted")._item(before, after, grid)
     assert own[0] == own[10] == pytest.approx(own[[*range(1, 10), *range(11, 20)]].mean())
     torch.testing.assert_close(shifted[:18], CLSE()._item(before[:18], after[:18], Grid(2, 3, 3)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity
 
 from tests.strategies.views import make_view, rand
-from tokenbench import Attn, Budget, View
+from tokenbench import Attn, Budget, NoQuestionAttn, OwnLayerAttn, View
 from tokenbench_strategies.dart import DART, least_duplicated
 from tokenbench_strategies.divprune import most_diverse
 from tokenbench_strategies.pdrop import PDrop
@@ -92,20 +92,20 @@ def test_priortr_asks_for_the_rows_it_is_told(last: bool, asked: Literal["questi
 def test_the_prior_of_two_forwards_takes_the_place_of_the_null_token() -> None:
     one, two = PriorTR(layer=2, last=False), PriorTR2F(layer=2, last=False)
     (stage,) = two.stages(8, Budget.parse("1/3"))
-    assert stage.attention == (Attn(1, "question[:-1]"), Attn(1, "prior"))
+    assert stage.attention == (Attn(1, "question[:-1]"), NoQuestionAttn(1))
     p, q = torch.rand(2, 3, 4), torch.rand(2, 1, 4)
     first, second = _view(one, 4, 2), _view(two, 4, 2)
     first.attention = {Attn(1, "question[:-1]"): p, Attn(1, "null"): q}
-    second.attention = {Attn(1, "question[:-1]"): p, Attn(1, "prior"): q}
+    second.attention = {Attn(1, "question[:-1]"): p, NoQuestionAttn(1): q}
     assert torch.equal(one.score(first), two.score(second))
     assert two.trim
 
 
 def test_pdrop_scores_by_the_layer_that_comes() -> None:
     stages = PDrop().stages(32, Budget.parse("1/3").of(576))
-    assert [stage.attention for stage in stages] == [(Attn(layer, peek=True),) for layer in (8, 16, 24)]
+    assert [stage.attention for stage in stages] == [(OwnLayerAttn(layer),) for layer in (8, 16, 24)]
     rows = rand(0, 4, 1, 9).softmax(-1)
-    view = make_view(stages[0], 9, 3, attention={Attn(8, peek=True): rows})
+    view = make_view(stages[0], 9, 3, attention={OwnLayerAttn(8): rows})
     mean = [sum(float(rows[head, 0, i]) for head in range(4)) / 4 for i in range(9)]
     expected = sorted(sorted(range(9), key=lambda i: -mean[i])[:3])
     assert PDrop().select(view).keep.tolist() == expected
@@ -150,7 +150,7 @@ def test_dart_gives_the_first_pivots_what_cannot_be_shared_equally() -> None:
 def test_equal_scores_are_taken_in_order() -> None:
     similarity = torch.zeros(6, 2)
     assert least_duplicated(similarity, torch.tensor([3]), 3).tolist() == [0, 1, 3]
-    view = make_view(PDrop().stage(8, 3, 0), 6, 3, attention={Attn(8, peek=True): torch.ones(2, 1, 6)})
+    view = make_view(PDrop().stage(8, 3, 0), 6, 3, attention={OwnLayerAttn(8): torch.ones(2, 1, 6)})
     assert PDrop().select(view).keep.tolist() == [0, 1, 2]
 
 

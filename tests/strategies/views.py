@@ -56,15 +56,15 @@ class FakeFrame:
 
     tokens: int
     weight: Tensor = field(default_factory=lambda: torch.eye(3))
-    lead: int = 0
+    num_prefix_tokens: int = 0
     states: Tensor | None = None
     layers: tuple[Tensor, ...] = ()
 
     def project(self, features: Tensor) -> Tensor:
         return features @ self.weight
 
-    def shrunk(self, h: int, w: int) -> Tensor:
-        return torch.tensor([[h, w, i] for i in range(self.lead + h * w)], dtype=torch.float32)
+    def encode_resized(self, h: int, w: int) -> Tensor:
+        return torch.tensor([[h, w, i] for i in range(self.num_prefix_tokens + h * w)], dtype=torch.float32)
 
     def rerun(self, share: float) -> FakeRerun:
         assert self.states is not None

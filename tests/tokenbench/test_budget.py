@@ -110,3 +110,48 @@ def test_a_stage_keeps_between_one_and_what_is_left(share: Fraction, original: i
 def test_a_decimal_share_keeps_what_the_fraction_keeps(tokens: int, original: int) -> None:
     if tokens <= original:
         assert count(tokens / original, original, original) == tokens
+
+
+def test_budgets_have_an_order() -> None:
+    """Shares by size, then numbers of tokens, then those that no user writes."""
+    texts = ["1%", "1/9", "2/9", "33.3%", "1/3", ".5", "0.75", "1", "64", "192", "all"]
+    budgets = [Budget.read(text) for text in texts]
+    assert sorted(budgets[::-1], key=lambda budget: budget.order) == budgets
+    assert Budget.none().order == Budget.everything().order == float("inf")
+    assert [budget.order for budget in budgets if budget.order < float("inf")] == [
+        0.01, 1 / 9, 2 / 9, 0.333, 1 / 3, 0.5, 0.75, 1, 64, 192,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1/3", "2/6", True),
+        ("50%", ".5", True),
+        ("64", "064", True),
+        ("1/3", "33.3%", False),
+        ("1", ".1", False),
+        ("all", "all", True),
+        ("all", "1", False),
+        ("none", "all", False),
+    ],
+)
+def test_what_is_written_differently_may_retain_the_same(one: str, other: str, same: bool) -> None:
+    assert Budget.read(one).same_as(Budget.read(other)) == same
+    assert (Budget.read(one) == Budget.read(other)) == (one == other)
+
+
+@given(SHARES | st.builds(str, st.integers(1, 10**9 - 1)) | st.sampled_from(["all", "none"]))
+def test_what_is_written_into_a_table_is_read_again(text: str) -> None:
+    try:
+        budget = Budget.read(text)
+    except UsageError:
+        assume(False)
+    assert str(budget) == text
+    assert Budget.read(str(budget)) == budget
+
+
+@pytest.mark.parametrize("text", ["All", "everything", "0", "1/0", ""])
+def test_a_table_holds_no_other_words(text: str) -> None:
+    with pytest.raises(UsageError, match="budget"):
+        Budget.read(text)

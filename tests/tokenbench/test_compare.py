@@ -74,7 +74,7 @@ def comparison():
 )
 def test_the_budget_follows_the_last_at(text, low, high, budget):
     gate = parse_gate(text)
-    assert (gate.low, gate.high, gate.budget, gate.margin) == (low, high, budget, None)
+    assert (gate.low, gate.high, str(gate.budget), gate.margin) == (low, high, budget, None)
 
 
 @pytest.mark.parametrize("text", ["clse<fastv", "clse@1/9", "clse<fastv@pdrop", "", "vanilla<clse@1/9", "a=b@1/3"])
@@ -128,7 +128,7 @@ def test_two_runs_are_compared_in_pairs_on_what_they_share(joined):
     [row] = found.pairs[
         (found.pairs["a"] == "A:clse") & (found.pairs["b"] == "B:clse") & (found.pairs["task"] == "mean")
     ].to_dict("records")
-    assert row["verdict"].words == "better"
+    assert row["verdict"].text == "better"
     notes = " ".join(run.about()["notes"])
     assert "120 samples that both hold (A has 240, B 120)" in notes
     assert "same answers for vanilla, random" in notes or "same answers for random, vanilla" in notes

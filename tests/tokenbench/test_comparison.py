@@ -22,7 +22,7 @@ WORDS = {
 
 
 def words(pairs):
-    return {verdict.words for verdict in pairs["verdict"]}
+    return {verdict.text for verdict in pairs["verdict"]}
 
 
 def run(cells, tasks=("ocr", "count"), images=60, per=2, seed=0, share=0.8):
@@ -95,8 +95,8 @@ def test_every_comparison_is_there_once(comparison):
 
 def test_verdicts_come_from_the_fixed_vocabulary(comparison):
     assert words(comparison.pairs) <= WORDS
-    assert row(comparison.pairs, a="bad", b="vanilla", budget="1/3", task=MEAN)["verdict"].words == "loses more than 1"
-    assert row(comparison.pairs, a="bad", b="good", budget="1/3", task=MEAN)["verdict"].words == "worse"
+    assert row(comparison.pairs, a="bad", b="vanilla", budget="1/3", task=MEAN)["verdict"].text == "loses more than 1"
+    assert row(comparison.pairs, a="bad", b="good", budget="1/3", task=MEAN)["verdict"].text == "worse"
 
 
 def test_the_retention_of_a_cell_has_the_interval_that_its_verdict_is_read_off(comparison):
@@ -131,7 +131,7 @@ def test_identical_answers_are_equivalent_only_when_there_are_enough():
         mean = row(found.pairs, task=MEAN)
         assert (mean["p"], mean["p_unadjusted"], mean["difference"]) == (1, 1, 0)
         assert mean["low"] < 0 < mean["high"]
-        assert mean["verdict"].words == verdict
+        assert mean["verdict"].text == verdict
         assert np.isfinite(found.pairs.loc[found.pairs["family"] == "F3", ["low", "high", "p"]]).all(axis=None)
     assert row(few.pairs, task=MEAN)["smallest_margin"] > 0.3
     assert any("fewer than 20 images of even size" in text for text in few.warnings)
@@ -202,8 +202,8 @@ def test_missing_answers_are_named_and_an_interval_holds_both_ends():
     assert pair["if_vanilla"] == pytest.approx(row(whole.pairs, a="fails", b="vanilla", task=MEAN)["difference"])
     assert pair["low"] == pytest.approx(worst["low"])
     assert pair["high"] >= 0
-    assert pair["verdict"].words == "not decided"
-    assert worst["verdict"].words != "not decided"  # the two ends would have said different things
+    assert pair["verdict"].text == "not decided"
+    assert worst["verdict"].text != "not decided"  # the two ends would have said different things
     other = row(found.pairs, a="good", b="vanilla", task=MEAN)
     assert np.isnan(other["missing"])
 
@@ -417,7 +417,7 @@ def test_of_two_strategies_that_lack_the_same_answers_either_may_have_been_wrong
     expected = row(compare(worst, resamples=199).pairs, a="a", b="b", task=MEAN)
     assert expected["difference"] < min(pair["if_wrong"], pair["if_vanilla"])
     assert pair["low"] <= expected["low"]
-    assert pair["verdict"].words == "not distinguishable"
+    assert pair["verdict"].text == "not distinguishable"
 
 
 def test_answers_that_vanilla_lacks_are_said():
@@ -435,5 +435,5 @@ def test_a_strategy_that_stopped_before_a_task_joined_has_no_interval_over_all_o
         False, None, (0.5, 1.0), "counted", ({"count": 30}, {"count": 60, "ocr": 60}), None, {("toy", "z", "1/3"): 1}
     )
     found = compare(stopped, resamples=199, looks=looks)
-    assert row(found.pairs, a="z", b="vanilla", task=MEAN)["verdict"].words == "too few images"
+    assert row(found.pairs, a="z", b="vanilla", task=MEAN)["verdict"].text == "too few images"
     assert row(found.pairs, a="a", b="vanilla", task=MEAN)["low"] < 0

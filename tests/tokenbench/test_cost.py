@@ -17,7 +17,7 @@ LLAVA = DecoderSize(
 # FastV's formula: two MLP matrices for SwiGLU's three, and no head. What it prints as FLOPs are multiply-accumulates.
 FASTV = replace(LLAVA, mlp_matrices=2, vocabulary=0)
 # The 24 layers of CLIP's tower alone, as the tables of CLSE count it: neither patch embedding nor projector.
-TOWER = EncoderSize(layers=24, width=1024, mlp_width=4096, mlp_matrices=2, patch=0, projector=0, lead=1)
+TOWER = EncoderSize(layers=24, width=1024, mlp_width=4096, mlp_matrices=2, patch=0, projector=0, num_prefix_tokens=1)
 IMAGE = encoder_macs(TOWER, [Grid(1, 24, 24)])
 MIB = 2**20  # what papers print as MB
 FP16 = 2
@@ -83,7 +83,7 @@ def test_frames_of_a_clip_attend_to_themselves_alone() -> None:
 
 
 def test_windows_limit_what_attends_to_what_and_may_be_cut_at_the_border() -> None:
-    full = replace(TOWER, layers=3, merge=2, lead=0)
+    full = replace(TOWER, layers=3, merge=2, num_prefix_tokens=0)
     windowed = replace(full, windowed=2, window=8)
     pairs = (8 * 8) ** 2 + (8 * 2) ** 2  # 8 x 10 patches
     saved = encoder_macs(full, [Grid(1, 4, 5)]) - encoder_macs(windowed, [Grid(1, 4, 5)])

@@ -144,7 +144,7 @@ def test_nothing_is_encoded_for_a_decoder_that_sees_no_image(tmp_path: Path) -> 
 def test_a_backbone_that_says_no_sizes_is_named(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin.py"
     plugin.write_text(PLUGIN)
-    with pytest.raises(UsageError, match=r"the cost of model 'odd' is not known: Odd has no typical\(\)"):
+    with pytest.raises(UsageError, match=r"the cost of model 'odd' is not known: Odd has no default_grids\(\)"):
         costs("odd", ["some"], ["1/3"], Registry([str(plugin)]))
 
 

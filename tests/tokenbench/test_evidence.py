@@ -24,8 +24,8 @@ def test_edges_on_cell_borders_do_not_depend_on_rounding(cells: int) -> None:
 
 def test_a_span_of_time_is_a_range_of_frames_behind_their_cls() -> None:
     corner = Box(0, 0, 0.5, 0.5, t0=0.25, t1=0.75)
-    assert evidence_tokens([corner], Grid(4, 2, 2, lead=1)) == {6, 11}
-    assert evidence_tokens([Box(0, 0, 0.5, 0.5)], Grid(4, 2, 2, lead=1)) == {1, 6, 11, 16}
+    assert evidence_tokens([corner], Grid(4, 2, 2, num_prefix_tokens=1)) == {6, 11}
+    assert evidence_tokens([Box(0, 0, 0.5, 0.5)], Grid(4, 2, 2, num_prefix_tokens=1)) == {1, 6, 11, 16}
 
 
 def test_the_first_lattice_is_the_whole_image_unless_it_is_a_tile() -> None:

@@ -21,12 +21,12 @@ from tests.tokenbench.faults import CHANGES, READS, Dead, Killed, Points, watche
 from tests.tokenbench.processes import SMALL, started
 from tests.tokenbench.test_run import call, table
 from tokenbench import MachineError
-from tokenbench.api.run import _parsed
 from tokenbench.cli import cli
-from tokenbench.commands.settings import spec_of
 from tokenbench.registry.plugins import registry
 from tokenbench.runner import execute as running
 from tokenbench.runner.progress import progress
+from tokenbench.runner.request import Request
+from tokenbench.runner.resolve import resolve
 from tokenbench.store.directory import Store
 
 OPTIONS = {
@@ -43,11 +43,11 @@ Execute = Callable[[Path], None]
 @pytest.fixture(scope="module")
 def execute() -> Iterator[Execute]:
     """`tokenbench run` but for the reports. Models are made and loaded once, so that a run takes a fifth of a second."""
-    spec, known = spec_of(_parsed(OPTIONS), registry()), registry()
-    works = running.works_of(spec, known, "cpu")
+    run = resolve(Request.of(OPTIONS), registry())
+    works = running.works_of(run, registry(), "cpu")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "works_of", lambda *arguments: works)
-        yield lambda folder: running.execute(spec, folder, known, lambda total: progress(total, sys.stderr, True))
+        yield lambda folder: running.execute(run, folder, registry(), lambda total: progress(total, sys.stderr, True))
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def test_another_engine_makes_another_cell(monkeypatch: pytest.MonkeyPatch) -> N
     here = cell()
     modules = {
         "tokenbench.engine.pruner",
-        "tokenbench.engine.prior",
+        "tokenbench.engine.no_question_pass",
         "tokenbench.runner.passes",
         "tokenbench.runner.records",
     }

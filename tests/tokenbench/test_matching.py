@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tokenbench import Budget
 from tokenbench.contract.sizes import DecoderSize
-from tokenbench.contract.strategy import Stage
+from tokenbench.contract.stage import Stage
 from tokenbench.cost.macs import prefill_macs
 from tokenbench.cost.matching import Match, tokens_per_layer
 from tokenbench.engine import Plan

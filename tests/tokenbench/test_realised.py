@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.tiny import BACKBONES, tiny
-from tokenbench import Attn, Budget, Stage, Strategy, View, pruned
+from tokenbench import Budget, NoQuestionAttn, OwnLayerAttn, Stage, Strategy, View, pruned
 from tokenbench.api.pruned import backbone_for
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.cost.macs import encoder_macs, flops, prefill_macs
@@ -21,22 +21,22 @@ from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate
 
 
-class Ahead(Strategy):
-    """Asks two layers ahead of themselves: the first on all tokens, the second on half of them, for rows of two kinds."""
+class OwnLayer(Strategy):
+    """Asks two stages' own layers: the first on all tokens, the second on half of them, for queries of two kinds."""
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        both = (Attn(4, peek=True), Attn(4, "question", peek=True))
-        return [Stage(2, 0.5, attention=(Attn(2, peek=True),)), Stage(4, 0.25, attention=both)]
+        both = (OwnLayerAttn(4), OwnLayerAttn(4, "question"))
+        return [Stage(2, 0.5, attention=(OwnLayerAttn(2),)), Stage(4, 0.25, attention=both)]
 
     def score(self, view: View) -> torch.Tensor:
         return view.alive.float()
 
 
-class Prior(Strategy):
-    """Asks the second forward for layer 2, and then for layer 1: it has to run three."""
+class NoQuestion(Strategy):
+    """Asks the pass without the question for layer 2, and then for layer 1: it has to run three."""
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        return [Stage(3, 0.5, attention=(Attn(2, "prior"),)), Stage(4, 0.25, attention=(Attn(1, "prior"),))]
+        return [Stage(3, 0.5, attention=(NoQuestionAttn(2),)), Stage(4, 0.25, attention=(NoQuestionAttn(1),))]
 
     def score(self, view: View) -> torch.Tensor:
         return view.alive.float()
@@ -67,15 +67,15 @@ def prefill(row: RowTrace, size: ModelSize) -> float:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_layer_asked_ahead_costs_its_attention_once_more(name: str) -> None:
-    """On the tokens that are left then, however many kinds of rows are asked for."""
-    backbone, prompts, rows = traces(name, Ahead())
+def test_a_stage_that_asks_its_own_layer_costs_its_attention_once_more(name: str) -> None:
+    """On the tokens that are left then, however many kinds of queries are asked for."""
+    backbone, prompts, rows = traces(name, OwnLayer())
     model, _ = tiny(name)
     for prompt, row in zip(prompts, rows, strict=True):
         everything = prompt["input_ids"].shape[1]
         fewer = everything - row.visual + row.tokens_per_layer[2]
         assert row.tokens_per_layer[2] < row.visual
-        assert row.peeked == [everything, fewer]
+        assert row.repeated_attentions == [everything, fewer]
         more = [
             counted(backbone.decoder(model), tokens)[f"layers.{layer}.self_attn"]
             for layer, tokens in ((2, everything), (4, fewer))
@@ -85,14 +85,14 @@ def test_a_layer_asked_ahead_costs_its_attention_once_more(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_second_forward_costs_its_layers_on_the_prompt_without_the_question(name: str) -> None:
+def test_a_pass_without_the_question_costs_its_layers_on_the_prompt_without_the_question(name: str) -> None:
     """Up to the deepest layer that was asked for; the prompt up to its last visual token, and then its last token."""
-    backbone, prompts, rows = traces(name, Prior())
+    backbone, prompts, rows = traces(name, NoQuestion())
     model, _ = tiny(name)
     for prompt, row in zip(prompts, rows, strict=True):
         visual = backbone.visual(model, prompt["input_ids"])[0].nonzero().flatten()
         tokens = int(visual[-1]) + 1 + 1
-        assert (row.prior_layers, row.prior_tokens) == (3, tokens)
+        assert (row.no_question_layers, row.no_question_tokens) == (3, tokens)
         own = counted(backbone.decoder(model), tokens)
         size = backbone.size(model.config)
         assert realised_flops(row, size) == prefill(row, size) + sum(own[f"layers.{layer}"] for layer in range(3))

@@ -153,3 +153,24 @@ def test_a_generate_of_the_users_own_is_given_back() -> None:
         generate(model, batched(tiny("llava")[1]), use_cache=False)
     assert model.generate is mine
     assert len(pruning.prefills) == 1
+
+
+def test_a_pruned_model_says_what_prunes_it_at_which_budget() -> None:
+    model = fresh()
+    before = repr(model)
+    with tokenbench.pruned(model, "clse:temp=0.2", "1/3") as pruning:
+        assert "pruned by clse:temp=0.2 at budget 1/3" in repr(model)
+        assert repr(pruning) == f"Pruner({type(pruning.decoder).__name__} pruned by clse:temp=0.2 at budget 1/3)"
+        assert "pruned by" in repr(Wrapper(model))
+    assert repr(model) == before
+    strategy = registry().get("strategies", "fastv")(layer=3)
+    with tokenbench.pruned(model, strategy, 4):
+        assert "pruned by FastV:layer=3 at budget 4" in repr(model)
+
+
+class Wrapper(torch.nn.Module):
+    """A wrapper that shows what it holds."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner

@@ -11,10 +11,10 @@ from tokenbench.api.wrapped import stock_in, uncompiled
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.strategy import Strategy
-from tokenbench.engine import Plan, Pruner, Watch, Wish, before, replaced
+from tokenbench.engine import EncoderRecorder, EncoderRequests, Plan, Pruner, call_before, replace_method
 from tokenbench.engine.prompts import Prompts
 from tokenbench.errors import UsageError
-from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.names import NamedStrategy, canonical, parse_strategy
 from tokenbench.registry.plugins import Registry, registry
 
 __all__ = ["attached", "backbone_for", "backbone_of", "pruned"]
@@ -35,6 +35,8 @@ def pruned(
             model.generate(**inputs)
         pruning.rows[0].kept  # ordinals of the visual tokens that stayed
 
+    Inside, the model and what the context yields say in their repr what prunes them at which budget.
+
     model: a stock transformers model of an architecture some registered backbone serves, on any device, or a wrapper around one
     (PEFT, Accelerate, torch.compile, your own). What is compiled runs uncompiled inside.
     strategy: a name with parameters (`"clse:temp=0.2"`), or a Strategy. budget: `"1/3"`, `"33%"`, `0.334` or `192`.
@@ -50,10 +52,14 @@ def pruned(
         model, {kind for name in known.names("backbones") for kind in known.get("backbones", name).model_types}
     )
     backbone = backbone_for(stock, known)
-    method = parse_strategy(strategy, known).strategy if isinstance(strategy, str) else strategy
+    named = (
+        parse_strategy(strategy, known)
+        if isinstance(strategy, str)
+        else NamedStrategy(canonical(type(strategy).__name__, strategy), strategy)
+    )
     allowed = budget if isinstance(budget, Budget) else Budget.parse(budget)
     depth = len(backbone.decoder(stock).layers)  # type: ignore[arg-type]
-    plan = Plan.make(method, allowed, depth, seed)
+    plan = Plan.make(named.strategy, allowed, depth, seed, name=named.name)
     plans = [plan] if keys is None else [plan.of(key) for key in keys]
     with uncompiled(), attached(stock, backbone, plans) as pruner:
         yield pruner
@@ -63,19 +69,26 @@ def pruned(
 def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[Pruner]:
     """A pruner on the model's decoder that learns from every prompt where its visual tokens are.
 
-    It listens to the vision encoder if the plans want to know of it; later plans are served by frames handed to the pruner.
+    It records the vision encoder if the plans ask for that; later plans are served by frames handed to the pruner.
     """
-    wish = Wish.of(stage for plan in plans for stage in plan.typical)
-    encoders = backbone.encoders(model) if wish.anything else []
-    with Pruner(backbone.decoder(model), plans) as pruner, Watch(encoders, wish) as watch, ExitStack() as undo:
-        prompts = Prompts(model, backbone, pruner, watch)
-        undo.callback(before(model.base_model, prompts.look))
+    requests = EncoderRequests.of(stage for plan in plans for stage in plan.typical)
+    recorder = EncoderRecorder(backbone.describe_towers(model) if requests.frames else [], requests)
+    with Pruner(backbone.decoder(model), plans) as pruner, recorder, ExitStack() as undo:
+        prompts = Prompts(model, backbone, pruner, recorder)
+        undo.callback(call_before(model.base_model, prompts.look))
         if hasattr(model, "generate"):
             own = model.generate
-            undo.callback(replaced(model, "generate", wraps(own)(partial(prompts.generate, own))))
+            undo.callback(replace_method(model, "generate", wraps(own)(partial(prompts.generate, own))))
+        if hasattr(model, "extra_repr"):
+            undo.callback(replace_method(model, "extra_repr", partial(_described, model.extra_repr, pruner)))
         if hasattr(type(model), "loss_function"):
             undo.callback(_refusing_labels(model, pruner))
         yield pruner
+
+
+def _described(own: Callable[[], str], pruner: Pruner) -> str:
+    """What the model says of itself, and what prunes it."""
+    return ", ".join(filter(None, (own(), pruner.description)))
 
 
 def _refusing_labels(model: Any, pruner: Pruner) -> Callable[[], None]:
@@ -91,9 +104,9 @@ def _refusing_labels(model: Any, pruner: Pruner) -> Callable[[], None]:
         try:
             return model.loss_function(*args, **kwargs)
         finally:
-            replaced(model, "_loss_function", loss)
+            replace_method(model, "_loss_function", loss)
 
-    with_stock_loss = replaced(model, "_loss_function", loss)
+    with_stock_loss = replace_method(model, "_loss_function", loss)
     return with_stock_loss
 
 

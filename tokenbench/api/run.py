@@ -3,70 +3,127 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
-import click
-
+from tokenbench.contract.backbone import Backbone
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.executor import Executor
+from tokenbench.contract.strategy import Strategy
+from tokenbench.contract.suite import Suite
+from tokenbench.cost.matching import Mode
 from tokenbench.errors import UsageError
 from tokenbench.registry.plugins import Registry
-
-if TYPE_CHECKING:
-    from tokenbench.contract.executor import Executor
-    from tokenbench.store.run import Run
+from tokenbench.runner.execute import execute
+from tokenbench.runner.progress import progress as progress_bar
+from tokenbench.runner.request import BUDGETS, Attention, Dtype, Request, Spending
+from tokenbench.runner.resolve import resolve
+from tokenbench.store.run import Run
 
 __all__ = ["run"]
 
-COMMAND_ONLY = ("executor", "workers", "ray_address", "slurm", "spec", "output", "dry_run", "quiet", "plugin")
 
-
-def run(
-    strategies: str | Iterable[str],
-    output: str | Path,
+def run(  # noqa: PLR0913 (an option each)
+    strategies: str | Strategy | Iterable[str | Strategy],
+    output: str | Path | None = None,
     *,
-    plugins: Iterable[str | Path] = (),
+    suite: str | Suite = "image",
+    tasks: str | Iterable[str] = (),
+    budgets: str | float | Budget | Iterable[str | float | Budget] = BUDGETS,
+    models: str | Path | Backbone | Iterable[str | Path | Backbone] | None = None,
+    seeds: int | Iterable[int] | None = None,
+    floors: bool = True,
+    match: Mode = "nominal",
+    strict: bool = False,
+    limit: int | None = None,
+    until: Literal["decided"] | None = None,
+    looks: int | None = None,
+    spending: Spending | None = None,
+    margin: float = 1.0,
+    batch_size: int = 32,
+    device: str = "auto",
+    dtype: Dtype = "float32",
+    attention: Attention = "sdpa",
+    data: Mapping[str, str | Path] | Iterable[str] = (),
+    tasks_dir: str | Path | Iterable[str | Path] = (),
+    plugins: str | Path | Iterable[str | Path] = (),
     executor: Executor | None = None,
     progress: bool = False,
-    **options: Any,
 ) -> Run:
-    """Run every strategy x budget x model cell into the run directory `output`, or go on with it, and return it. A run that is there grows.
+    """Run every strategy x budget x model cell of a suite, and return the run.
 
-        run = tokenbench.run(["clse", "fastv"], "my-run", budgets=["1/3", 64], limit=20)
+    The options are those of `tokenbench run`. A run directory that is there is continued and grows: only what it lacks is run. A cell
+    that fails does not stop the others: see `Run.failures`.
+
+        run = tokenbench.run(["clse", FastV(layer=3)], "my-run", budgets=["1/3", 64], limit=20)
         run.compare().summary
 
-    options: those of `tokenbench run`, by their names: suite, tasks, budgets, models, seeds, floors, match, limit, until, looks,
-    spending, margin, batch_size, device, dtype, attention, data, tasks_dir. plugins: single Python files. executor: where the work is done; in this process
-    unless given. What fails while it runs is in `Run.failures()`.
+    A strategy or a suite may be an object of a class that no plug-in registers, such as one written in a notebook. It goes by the
+    name of its class and runs in this process alone; to continue such a run later, give the object again.
 
-    Raises UsageError for what is unknown or wrong, MachineError for what this machine cannot do.
+    Args:
+        strategies: names with parameters (`"clse:temp=0.2"`), or objects; a text may be a comma list.
+        output: the run directory; `runs/SUITE-HASH` unless given.
+        suite: the name of a suite, or names with tasks (`"lmms:pope,lmms:mme"`), or an object.
+        tasks: names of tasks of the suite; all of them unless given.
+        budgets: what to retain of the visual tokens: numbers of tokens (`192`), or shares (`"1/3"`, `"33%"`, `0.334`).
+        models: names, folders with weights, Hugging Face ids (`"ID@REVISION"`), or registered backbones; the suite's toy model unless
+            given.
+        seeds: seeds of the strategies that draw at random; 0, 1, 2 unless given, or 0 to 4 where one draw may move all samples.
+        floors: whether the strategies `random` and `downsample` run as floors.
+        match: `"nominal"` for budgets as each method's paper counts them, or what schedules are scaled to match: `"tokens"`, `"flops"`.
+        strict: whether a sample that a model cannot be asked (a damaged picture) costs its task, not only itself.
+        limit: the number of samples of each task; all of them unless given.
+        until: `"decided"` to take whole images at random and stop every strategy whose verdict is final.
+        looks: with `until`, the largest number of looks; 5 unless given.
+        spending: with `until`, how the looks share the error: `"obrien-fleming"` (the default) or `"pocock"`.
+        margin: the loss in points of retention that is of no importance.
+        batch_size: questions a batch.
+        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, ...
+        dtype: the type of the weights.
+        attention: the decoder's implementation of attention.
+        data: local data of public tasks, task -> folder.
+        tasks_dir: folders with task definitions, for the suite `lmms`.
+        plugins: plug-ins that are single Python files.
+        executor: where the work is done; in this process unless given.
+        progress: whether progress is shown on standard error.
+
+    Returns:
+        The run, whose tables, reports and comparisons are read from its directory.
+
+    Raises:
+        UsageError: for what is unknown, wrong or does not fit the run directory, in one line that names the argument.
+        MachineError: for what this machine cannot do.
     """
-    from tokenbench.commands.settings import spec_of
-    from tokenbench.runner.execute import execute
-    from tokenbench.runner.progress import progress as shown
-    from tokenbench.store.run import Run
+    request = Request.of(
+        {
+            "strategies": strategies, "suite": suite, "tasks": tasks, "budgets": budgets, "models": models, "seeds": seeds,
+            "floors": floors, "match": match, "strict": strict, "limit": limit, "until": until, "looks": looks,
+            "spending": spending, "margin": margin, "batch_size": batch_size, "device": device, "dtype": dtype,
+            "attention": attention, "data": data, "tasks_dir": tasks_dir,
+        }
+    )  # fmt: skip
+    registry = Registry([plugins] if isinstance(plugins, (str, Path)) else plugins)
+    asked = resolve(request, registry)
+    folder = _folder(output) or Path("runs") / asked.spec.folder_name
+    bar = partial(progress_bar, out=sys.stderr, quiet=not progress)
+    resolved = execute(asked, folder, registry, bar, _checked(executor))
+    return Run.open(folder, registry, asked.spec.definitions, asked.spec.data, resolved.tasks)
 
-    known = Registry(plugins)
-    spec = spec_of(_parsed({"strategies": strategies, **options}), known)
-    execute(spec, Path(output), known, lambda total: shown(total, sys.stderr, not progress), executor)
-    return Run.open(output, known, spec.definitions, spec.data)
+
+def _folder(output: object) -> Path | None:
+    if output is None or isinstance(output, Path):
+        return output
+    if isinstance(output, str) and output and "\0" not in output:
+        return Path(output)
+    raise UsageError(f"output: {type(output).__name__} {output!r:.60} is not a folder")
 
 
-def _parsed(options: dict[str, Any]) -> dict[str, Any]:
-    """The options as the command reads them, with its defaults and its checks."""
-    from tokenbench.commands.running import run as command
-
-    arguments: list[str] = []
-    for name, value in options.items():
-        flag = name.replace("_", "-")
-        if name in COMMAND_ONLY:
-            raise UsageError(f"run() takes no option '{name}'", "see help(tokenbench.run)")
-        if isinstance(value, bool):
-            arguments.append(f"--{flag}" if value else f"--no-{flag}")
-        elif value is not None:
-            several = value if isinstance(value, (list, tuple, set)) else [value]
-            arguments.append(f"--{flag}={','.join(map(str, several))}")
-    try:
-        return command.make_context("run", arguments).params
-    except click.UsageError as error:
-        raise UsageError(f"run(): {error.format_message()}", "see help(tokenbench.run)") from None
+def _checked(executor: object) -> Executor | None:
+    if executor is None or isinstance(executor, Executor):
+        return executor
+    raise UsageError(
+        f"executor: {type(executor).__name__} {executor!r:.60} is not a tokenbench.Executor", "make an instance of one"
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tokenbench.errors import MachineError, UsageError
+from tokenbench.errors import UsageError
 
 if TYPE_CHECKING:
     from tokenbench.store.run import Run
@@ -89,14 +89,10 @@ def whole_numbers(option: str, texts: Iterable[str], least: int = 0) -> tuple[in
 
 
 def absolute(folders: Iterable[str]) -> tuple[str, ...]:
-    """Folders by the names under which a run remembers them. Raises MachineError for one that is not there."""
-    found = []
-    for folder in folders:
-        try:
-            found.append(str(Path(folder).resolve(strict=True)))
-        except (OSError, ValueError, RuntimeError):  # no such name, no name at all, a link to itself
-            raise MachineError(f"the folder {folder[:200]} is not there", "name another one") from None
-    return tuple(found)
+    """`--tasks-dir` as a run remembers it. Raises as `absolute_folders` does."""
+    from tokenbench.registry.suites import absolute_folders
+
+    return absolute_folders(folders)
 
 
 def flat(values: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -129,9 +125,9 @@ models_of_run_option = list_option("--models", help="Models of the run that may 
 
 def named_data(texts: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """`--data` as a run remembers it. Raises as `data_folders` does."""
-    from tokenbench.registry.suites import data_folders
+    from tokenbench.registry.suites import absolute_data
 
-    return tuple(f"{task}={folder.resolve()}" for task, folder in data_folders(flat(texts)).items())
+    return absolute_data(flat(texts))
 
 
 def looking(command: F) -> F:
@@ -154,12 +150,12 @@ peek_option = click.option(
 
 
 def show_scores(run: Run) -> None:
-    """Print a run's scores, a line a cell."""
+    """Print a run's scores: one row for every cell and task."""
     from tokenbench.commands.output import say
+    from tokenbench.comparison.tables import scores_table
+    from tokenbench.tables import text_table
 
-    for row in run.scores().to_dict("records"):
-        named = "  ".join(str(row[name]) for name in ("model", "strategy", "budget", "task"))
-        say(f"{named}  {100 * row['score']:.1f} % of {row['samples']}")
+    say(*text_table(scores_table(run.scores())).splitlines())
 
 
 device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")

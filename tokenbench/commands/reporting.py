@@ -24,6 +24,7 @@ from tokenbench.commands.output import say
 
 if TYPE_CHECKING:
     from tokenbench.registry.plugins import Registry
+    from tokenbench.store.run import Run
 
 __all__ = ["report", "write_reports"]
 
@@ -46,27 +47,32 @@ def report(
 ) -> None:
     """Write the reports of a run again."""
     from tokenbench.registry.plugins import Registry
+    from tokenbench.store.run import Run
 
-    write_reports(folder, flat(formats), Registry(plugin_files), absolute(flat(tasks_dir)), named_data(data))
+    known = Registry(plugin_files)
+    run = Run.open(folder, known, absolute(flat(tasks_dir)), named_data(data))
+    write_reports(run, flat(formats), known)
 
 
-def write_reports(
-    folder: Path, formats: Sequence[str], known: Registry, definitions: Sequence[str], data: Sequence[str]
-) -> None:
+def write_reports(run: Run, formats: Sequence[str], registry: Registry) -> None:
     """Write a run's reports, and the benchmarks' own numbers where there are any, to RUN/report.
 
-    definitions: folders of task definitions that may be used. data: `TASK=FOLDER` that may be read.
+    Args:
+        run: the run, opened with what its reports may read.
+        formats: names of report formats.
+        registry: where these are looked up.
+
+    Raises:
+        UsageError: for an unknown format, and if nothing is left to compare.
     """
     from tokenbench.store.files import make_folder, sweep
     from tokenbench.store.report_files import csv_text, write_text
-    from tokenbench.store.run import Run
 
-    writers = [known.get("reports", name)() for name in formats]
-    finished = Run.open(folder, known, definitions, data)
-    comparison, official = finished.compare(), finished.official()
-    target = make_folder(folder / "report", folder)
-    sweep(target, folder)
-    written = [path.name for writer in writers for path in writer.write(comparison, finished, target, sys.stdout)]
+    writers = [registry.get("reports", name)() for name in formats]
+    comparison, official = run.compare(), run.official()
+    target = make_folder(run.folder / "report", run.folder)
+    sweep(target, run.folder)
+    written = [path.name for writer in writers for path in writer.write(comparison, run, target, sys.stdout)]
     if written:
         say(f"reports in {target}: {', '.join(written[:MOST])}{' …' if len(written) > MOST else ''}", err=True)
     if len(official):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from tokenbench.commands.options import (
     models_of_run_option,
     plugin_option,
     tasks_dir_option,
+    whole_numbers,
 )
 from tokenbench.commands.output import say
 from tokenbench.commands.reporting import write_reports
@@ -36,9 +36,12 @@ from tokenbench.errors import MachineError, StrategyError, TokenBenchError, Usag
 if TYPE_CHECKING:
     from tokenbench.contract.executor import Executor
     from tokenbench.registry.plugins import Registry
+    from tokenbench.runner.resolve import Resolved
     from tokenbench.runner.spec import Spec
 
 __all__ = ["resume", "run"]
+
+LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir")
 
 
 @click.command(cls=DistributedCommand)
@@ -118,21 +121,22 @@ def run(
     Run again to go on where an interrupted run stopped. With more samples, strategies, budgets, seeds, tasks or models the same
     folder grows: only what it lacks is run.
     """
-    from tokenbench.commands.settings import show_cells, spec_of
+    from tokenbench.commands.specfile import read_spec
     from tokenbench.registry.plugins import Registry
+    from tokenbench.runner.request import Request
+    from tokenbench.runner.resolve import resolve
 
-    known = Registry(plugin_files)
+    registry = Registry(plugin_files)
+    given = [name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    request = Request.of({name: _value(name, options[name]) for name in given})
     if spec_file:
-        from tokenbench.commands.specfile import read_spec
-
-        given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-        options |= {name: value for name, value in read_spec(spec_file, known).items() if name not in given}
-    spec = spec_of(options, known)
-    folder = output or Path("runs") / (re.sub(r"[^\w.-]+", "-", spec.suite) + f"-{spec.digest}")
+        request = read_spec(spec_file, registry).replaced_by(request)
+    resolved = resolve(request, registry, _flag)
     if dry_run:
-        show_cells(spec, known)
+        _show_cells(resolved)
         return
-    _carry_out(spec, folder, known, quiet, executor(known))
+    folder = output or Path("runs") / resolved.spec.folder_name
+    _carry_out(resolved, folder, registry, quiet, executor(registry))
 
 
 @click.command(cls=DistributedCommand)
@@ -156,25 +160,51 @@ def resume(
     come from anybody. So must models that are to be fetched.
     """
     from tokenbench.registry.plugins import Registry
+    from tokenbench.runner.resolve import resolve_written
     from tokenbench.store.run import Run
 
-    known = Registry(plugin_files)
-    there = Run.open(folder, known, absolute(flat(named["tasks_dir"])))
+    registry = Registry(plugin_files)
+    there = Run.open(folder, registry, absolute(flat(named["tasks_dir"])))
     there.check_plugins()
-    spec = there.spec()
-    with _fetching(spec, flat(named["models"]), known):
-        _carry_out(spec, folder, known, quiet, executor(known), retry_failed)
+    resolved = resolve_written(there.spec(), registry, unregistered=there.manifest.get("unregistered"))
+    with _fetching(resolved.spec, flat(named["models"]), registry):
+        _carry_out(resolved, folder, registry, quiet, executor(registry), retry_failed)
 
 
-def _fetching(spec: Spec, named: Sequence[str], known: Registry) -> AbstractContextManager[None]:
+def _value(name: str, value: Any) -> Any:
+    """An option as a request takes it: lists are flat, seeds are numbers."""
+    if name == "seeds":
+        return whole_numbers("--seeds", flat(value))
+    return flat(value) if name in LISTS else value
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _show_cells(resolved: Resolved) -> None:
+    """Print the cells of a run."""
+    from tokenbench.contract.suite import first
+
+    spec, arms = resolved.spec, resolved.arms
+    samples = sum(len(first(task, spec.limit)) for task in resolved.tasks)
+    for model in spec.models:
+        for arm in arms:
+            seed = f"seed {arm.seed}" if arm.named.strategy.stochastic else ""
+            say(f"{model}  {arm.named.name}  {arm.budget}  {seed}".rstrip())
+    cells, answers = (len(spec.models) * len(arms) * number for number in (len(resolved.tasks), samples))
+    say(f"{cells} cells of {len(resolved.tasks)} tasks, {answers} answers; nothing was run")
+
+
+def _fetching(spec: Spec, named: Sequence[str], registry: Registry) -> AbstractContextManager[None]:
     """Whether anything may be fetched for a run directory: not if it alone names a model. Raises UsageError if one is not here."""
     from tokenbench.models.offline import offline
     from tokenbench.models.source import is_here
     from tokenbench.store.run import unnamed
 
-    strange = unnamed(spec.models, named, known)
+    strange = unnamed(spec.models, named, registry)
     for name in strange:
-        if not is_here(name, known):
+        if not is_here(name, registry):
             raise UsageError(
                 f"the model '{name}' is not on this machine, and only the run directory names it",
                 f"name it again to have it fetched: --models {name}",
@@ -183,7 +213,7 @@ def _fetching(spec: Spec, named: Sequence[str], known: Registry) -> AbstractCont
 
 
 def _carry_out(
-    spec: Spec, folder: Path, known: Registry, quiet: bool, executor: Executor, retry_failed: bool = False
+    asked: Resolved, folder: Path, registry: Registry, quiet: bool, executor: Executor, retry_failed: bool = False
 ) -> None:
     """Run, report, and say what failed."""
     from tokenbench.runner.execute import execute
@@ -193,7 +223,8 @@ def _carry_out(
 
     try:
         told = partial(say, err=True)
-        execute(spec, folder, known, lambda total: progress(total, sys.stderr, quiet), executor, retry_failed, told)
+        bar = partial(progress, out=sys.stderr, quiet=quiet)
+        resolved = execute(asked, folder, registry, bar, executor, retry_failed, told)
     except TokenBenchError:
         raise
     except Exception as error:
@@ -212,7 +243,8 @@ def _carry_out(
         say(sentence, err=True)
     failures = _failures(folder)
     try:
-        write_reports(folder, ("markdown", "csv", "html", "terminal"), known, spec.definitions, spec.data)
+        own = Run.open(folder, registry, asked.spec.definitions, asked.spec.data, resolved.tasks)
+        write_reports(own, ("markdown", "csv", "html", "terminal"), registry)
     except UsageError:  # nothing is left to compare
         if not failures:
             raise

@@ -25,11 +25,10 @@ from tokenbench.commands.options import (
     tasks_dir_option,
 )
 from tokenbench.commands.output import say, say_json
+from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import TokenBenchError
 
 __all__ = ["CellState", "Status", "status", "status_of"]
-
-NAMES = ("model", "strategy", "budget", "seed", "task")
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _state(
     store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], running: bool, unfit: Counter[tuple[str, str]]
 ) -> CellState:
     """unfit: how many samples a model cannot be asked, by (model, task)."""
-    named = {name: cell[name] for name in ("id", *NAMES)}
+    named = {name: cell[name] for name in ("id", *IDENTITY)}
     planned = manifest["tasks"][cell["task"]]["samples"]
     samples = planned if cell.get("samples") is None else cell["samples"]
     samples = max(0, samples - unfit[cell["model"], cell["task"]])
@@ -141,12 +140,14 @@ def _changed(run: Any, plugin_files: Sequence[str], models: Sequence[str]) -> di
     """By the id of a cell: what in its identity would be another if it were run now."""
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.identity import differences, unpacked
+    from tokenbench.runner.resolve import resolve_written
     from tokenbench.runner.work import fingerprints, works_of
 
     devices = {about["device"] for about in run.manifest["models"].values()}
     known = Registry(plugin_files)
     run.check_models(models, known)
-    works = works_of(run.seen_spec(), known, devices.pop() if len(devices) == 1 else "")
+    resolved = resolve_written(run.seen_spec(), known, unregistered=run.manifest.get("unregistered"))
+    works = works_of(resolved, known, devices.pop() if len(devices) == 1 else "")
     now = {_key(cell.names): cell.parts for work in works.values() for cell in work.cells.values()}
     then = unpacked(run.manifest)
     asked = {name: text for work in works.values() for name, text in fingerprints(work).items()}
@@ -161,7 +162,7 @@ def _changed(run: Any, plugin_files: Sequence[str], models: Sequence[str]) -> di
 
 
 def _key(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(cell[name] for name in NAMES)
+    return tuple(cell[name] for name in IDENTITY)
 
 
 def _seconds_left(who: Mapping[str, Any] | None, answers: int, samples: int) -> float | None:

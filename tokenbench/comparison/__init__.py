@@ -12,6 +12,7 @@ retention over all models and tasks. Data that grow are looked at again: see ``l
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -31,63 +32,122 @@ from tokenbench.comparison.panel import TOGETHER, Cell, Fill, Panel, Scopes, pan
 from tokenbench.comparison.skill import with_skill
 from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.warnings import reader_warnings
+from tokenbench.errors import printable
 from tokenbench.statistics import Scale
 from tokenbench.statistics.spending import SPENDING, spend_all
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tokenbench.comparison.plots import PlotKind
 
 __all__ = ["ALPHA", "MEAN", "Comparison", "Looks", "compare"]
 
 ALPHA = 0.05
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
-    """What a report shows.
-
-    Attributes:
-        summary: one row per model, strategy, budget and task, and one with task ``mean`` (over the tasks, unweighted).
-            ``score`` and ``retention`` (1 is vanilla's) are fractions with 95 % limits. Limits are pointwise, but for ``retention`` over all
-            tasks: there they are those of family ``F1``, which the verdict is read off. ``n`` counts samples, not samples times seeds;
-            ``deff`` is the design effect of the clusters. ``skill_random`` and ``skill_downsample`` say how much of the way from that
-            floor to vanilla a cell goes.
-        pairs: one row per comparison ``a`` minus ``b``. ``difference``, ``low`` and ``high`` are differences of score for a single task and
-            of *retention* for task ``mean``, fractions as well. ``p`` is adjusted within ``family``, ``p_unadjusted`` is not. ``verdict``
-            is a ``Verdict``. ``mde`` is the smallest difference this comparison would have found (power 0.8), ``smallest_margin`` the
-            smallest margin within which a strategy without any difference could have been shown non-inferior. ``discordant`` counts
-            clusters scored differently, ``a_better`` and ``b_better`` samples. ``samples_needed`` (to decide the margin with power 0.8)
-            exists against vanilla only. ``missing`` counts answers that one of the cells lacks; ``if_wrong`` and ``if_vanilla`` are the
-            difference if they were wrong, or as vanilla's. ``cost_ratio`` is realised tokens of a over those of b. ``tasks_low`` and
-            ``tasks_high`` (task ``mean`` only) are limits for other tasks like these, from the spread between tasks: a different claim,
-            never tested. ``look`` is the last look at which both cells ran.
-        models: names.
-        tasks: names, without ``mean``.
-        samples: number of samples over all tasks (the largest over models).
-        clusters: number of distinct clusters among them.
-        alpha: error of each family.
-        margin: points of retention, for the words "within" and "more than".
-        resamples: random sign vectors per family; ten times as many where a statistic comes close to its critical value.
-        seed: of those.
-        warnings: sentences for the reader.
-        ratio_of_means: models whose retention over all tasks is the retention of the mean score, since vanilla is near zero on a task.
-        looks: how often verdicts were shown on growing data; None if once.
-        together: the mean over all models and tasks, of the cells that every model has, as a comparison of one model
-            named ``all models together``; task ``mean`` alone. It speaks of new images for these models, not of other
-            models. None for a single model.
-    """
+    """What a report shows. In a notebook and at a prompt it shows its main table; ``plot`` draws it."""
 
     summary: pd.DataFrame
+    """One row per model, strategy, budget and task, and one with task ``mean`` (over the tasks, unweighted).
+
+    ``score`` and ``retention`` (1 is vanilla's) are fractions with 95 % limits. Limits are pointwise, but for ``retention`` over all
+    tasks: there they are those of family ``F1``, which the verdict is read off. ``n`` counts samples, not samples times seeds;
+    ``deff`` is the design effect of the clusters. ``skill_random`` and ``skill_downsample`` say how much of the way from that
+    floor to vanilla a cell goes.
+    """
     pairs: pd.DataFrame
+    """One row per comparison ``a`` minus ``b``.
+
+    ``difference``, ``low`` and ``high`` are differences of score for a single task and of *retention* for task ``mean``, fractions
+    as well. ``p`` is adjusted within ``family``, ``p_unadjusted`` is not. ``verdict`` is a ``Verdict``. ``mde`` is the smallest
+    difference this comparison would have found (power 0.8), ``smallest_margin`` the smallest margin within which a strategy without
+    any difference could have been shown non-inferior. ``discordant`` counts clusters scored differently, ``a_better`` and
+    ``b_better`` samples. ``samples_needed`` (to decide the margin with power 0.8) exists against vanilla only. ``missing`` counts
+    answers that one of the cells lacks; ``if_wrong`` and ``if_vanilla`` are the difference if they were wrong, or as vanilla's.
+    ``cost_ratio`` is realised tokens of a over those of b. ``tasks_low`` and ``tasks_high`` (task ``mean`` only) are limits for other
+    tasks like these, from the spread between tasks: a different claim, never tested. ``look`` is the last look at which both cells
+    ran.
+    """
     models: tuple[str, ...]
+    """Their names."""
     tasks: tuple[str, ...]
+    """Their names, without ``mean``."""
     samples: int
+    """The number of samples over all tasks (the largest over models)."""
     clusters: int
+    """The number of distinct clusters among them."""
     alpha: float
+    """The error of each family."""
     margin: float
+    """Points of retention, for the words "within" and "more than"."""
     resamples: int
+    """Random sign vectors per family; ten times as many where a statistic comes close to its critical value."""
     seed: int
+    """The seed of the random signs."""
     warnings: tuple[str, ...]
+    """Sentences for the reader."""
     ratio_of_means: tuple[str, ...] = ()
+    """Models whose retention over all tasks is the retention of the mean score, since vanilla is near zero on a task."""
     looks: Looks | None = None
+    """How often verdicts were shown on growing data; None if once."""
     together: "Comparison | None" = None
+    """The mean over all models and tasks, of the cells that every model has, as a comparison of one model named
+    ``all models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a single
+    model.
+    """
+
+    def plot(
+        self,
+        kind: "PlotKind" = "accuracy-cost",
+        *,
+        model: str | None = None,
+        budget: str | None = None,
+        ax: "Axes | None" = None,
+    ) -> "Axes":
+        """Draw one of the report's plots with matplotlib, and return its axes.
+
+        Args:
+            kind: ``accuracy-cost`` (retention against FLOPs), ``retention`` (over the budgets) or ``ranks`` (those that the verdicts
+                leave open, at one budget). Whiskers and bands are the simultaneous 95 % intervals that the verdicts are read off.
+            model: the model to show; may be left out if there is one.
+            budget: of ``ranks``; the smallest budget with several strategies unless given.
+            ax: the axes to draw on; a new figure's unless given.
+
+        Raises:
+            MachineError: matplotlib is not installed.
+            UsageError: an unknown kind, model or budget, or a comparison that has nothing of the kind to show.
+        """
+        from tokenbench.comparison.plots import plot
+
+        return plot(self, kind, model, budget, ax)
+
+    def __repr__(self) -> str:
+        from tokenbench.comparison.tables import main_tables
+        from tokenbench.tables import text_table
+
+        tables = (f"{printable(table.title)}\n{text_table(table)}" for table in main_tables(self))
+        return "\n\n".join([printable(f"Comparison of {self._described()}"), *tables])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from tokenbench.comparison.tables import main_tables
+        from tokenbench.tables import to_html
+
+        return "\n".join([f"<p>Comparison of {escape(self._described())}</p>", *map(to_html, main_tables(self))])
+
+    def _described(self) -> str:
+        from tokenbench.comparison.wording import count_of, join_names
+
+        cells = self.summary.drop_duplicates(["strategy", "budget"])
+        return (
+            f"{count_of(len(cells), 'cell')} (vanilla and every other strategy at a budget) on {join_names(self.models)}: "
+            f"{count_of(self.samples, 'sample')} of {count_of(len(self.tasks), 'task')} on {count_of(self.clusters, 'image')}, "
+            f"margin {self.margin:g}"
+        )
 
 
 def compare(

@@ -5,15 +5,19 @@
     clse<vanilla-1@1/9    fails if clse has been shown to lose more than 1 point of retention
     clse<=vanilla-1@1/9   fails unless a loss of 1 point has been ruled out (non-inferior)
 
-The budget follows the last ``@``: names of strategies may hold others (``fastv@pdrop<clse@1/9``). ``>`` and ``>=`` are the mirror image.
+The budget follows the last ``@``, since names of strategies may hold others (``fastv@pdrop<clse@1/9``), and is written as for
+``--budgets``, or ``none``. ``>`` and ``>=`` are the mirror image.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -21,41 +25,44 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate", "failed", "parse_gate"]
 
-VANILLA = "vanilla"
 FORM = "write LEFT<RIGHT@BUDGET, as in clse<fastv@1/9"
 
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition that must not hold.
-
-    Attributes:
-        text: as it was written.
-        low, high: strategies; the gate fails if ``low`` is worse than ``high``.
-        unless: fail unless ``low`` has been shown to be better.
-        margin: points of retention below vanilla; None without one.
-        budget: as written.
-    """
+    """A condition that must not hold."""
 
     text: str
+    """The condition as it was written."""
     low: str
+    """The strategy that the gate fails for if it is worse than the other one."""
     high: str
+    """The other strategy, or vanilla."""
     unless: bool
+    """Whether the gate fails unless ``low`` has been shown to be better."""
     margin: float | None
-    budget: str
+    """Points of retention that ``low`` may lie below vanilla; None without a margin."""
+    budget: Budget
+    """The budget of both strategies."""
 
 
 def parse_gate(text: str) -> Gate:
-    """Read a condition. Raises UsageError if it is none."""
-    body, at, budget = text.strip().rpartition("@")
+    """Read a condition.
+
+    Raises:
+        UsageError: for a text that is no condition, and for a budget that ``--budgets`` would refuse.
+    """
+    body, at, budget_text = text.strip().rpartition("@")
     parts = re.fullmatch(r"(.+?)\s*(<=|<|>=|>)\s*(.+)", body)
     if not at or not parts:
-        raise UsageError(f"gate '{text}' is no condition", FORM)
-    if not re.fullmatch(r"\d+(\.\d+)?%?|\d+/\d+|none|all", budget):
-        raise UsageError(f"gate '{text}' ends with '@{budget}', which is no budget", FORM)
+        raise UsageError(f"cannot read the condition '{text}' given with --fail-if", FORM)
+    try:
+        budget = Budget.read(budget_text)
+    except UsageError as error:
+        raise UsageError(f"cannot read the condition '{text}' given with --fail-if: {error}", FORM) from None
     left, sign, right = parts.groups()
     low, high = (left, right) if sign[0] == "<" else (right, left)
-    margin = re.fullmatch(rf"{VANILLA}-(\d+(?:\.\d+)?)", high)
+    margin = re.fullmatch(rf"{VANILLA}-(\d+(?:\.\d+)?|\.\d+)", high)
     if re.fullmatch(rf"{VANILLA}-.*", low) or low == VANILLA:
         raise UsageError(f"gate '{text}' has vanilla on the lower side", "write STRATEGY<vanilla@BUDGET")
     return Gate(
@@ -66,21 +73,40 @@ def parse_gate(text: str) -> Gate:
 def failed(gate: Gate, comparison: Comparison) -> list[str]:
     """Why a gate fails, a sentence for every model on which it does; empty if it holds.
 
-    ``comparison`` must have the gate's margin, if it has one. Raises UsageError for what the comparison does not hold.
+    A run may have a budget that retains the same under another name (``1/3`` and ``2/6``): the gate means the one that is written
+    as it is, and without it all that retain the same.
+
+    Args:
+        gate: the condition.
+        comparison: compared with the gate's margin, if it has one.
+
+    Raises:
+        UsageError: for a budget or a strategy that the comparison does not hold.
     """
     pairs = comparison.pairs
-    pairs = pairs[pairs["family"].isin(["F1", "F2"]) & (pairs["budget"] == gate.budget)]
+    pairs = pairs[pairs["family"].isin(["F1", "F2"])]
+    pairs = pairs[pairs["budget"].isin(_spellings(gate.budget, pairs["budget"]))]
     if pairs.empty:
-        raise unknown("budget", gate.budget, set(comparison.pairs["budget"]), f"in gate '{gate.text}'")
+        raise unknown("budget", str(gate.budget), set(comparison.pairs["budget"]), f"in gate '{gate.text}'")
     names = {*pairs["a"], *pairs["b"]}
     for name in (gate.low, gate.high):
         if name not in names:
             raise unknown(f"strategy at budget {gate.budget}", name, names, f"in gate '{gate.text}'")
-    found = []
-    for row in pairs.to_dict("records"):
-        if {row["a"], row["b"]} == {gate.low, gate.high}:
-            found += [reason] if (reason := _reason(gate, row)) else []
-    return found
+    rows = [row for row in pairs.to_dict("records") if {row["a"], row["b"]} == {gate.low, gate.high}]
+    return [reason for row in rows if (reason := _reason(gate, row))]
+
+
+def _spellings(budget: Budget, names: Iterable[str]) -> set[str]:
+    """The names in a table that mean this budget."""
+    there = set(names)
+    return {str(budget)} if str(budget) in there else {name for name in there if _is(budget, name)}
+
+
+def _is(budget: Budget, name: str) -> bool:
+    try:
+        return Budget.read(name).same_as(budget)
+    except UsageError:  # the table is not a run's
+        return False
 
 
 def _reason(gate: Gate, row: dict[Any, Any]) -> str:
@@ -95,4 +121,4 @@ def _reason(gate: Gate, row: dict[Any, Any]) -> str:
         broken = not low > 0 if gate.unless else high < 0
         wanted = f"not shown to be better than {gate.high}" if gate.unless else f"worse than {gate.high}"
     numbers = f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points of retention, p {max(row['p'], 1e-4):.4f}"
-    return f"{row['model']}: {gate.low} at {gate.budget}: {wanted} ({numbers})" if broken else ""
+    return f"{row['model']}: {gate.low} at {row['budget']}: {wanted} ({numbers})" if broken else ""

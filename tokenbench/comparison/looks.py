@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from tokenbench.contract.cells import IDENTITY
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -21,7 +23,6 @@ __all__ = ["COLUMN", "Cell", "Looks", "Spending", "frozen", "seen"]
 Spending = Literal["obrien-fleming", "pocock", "counted"]
 Cell = tuple[str, str, str]  # model, strategy, budget
 COLUMN = "look"
-_CELL = ["model", "strategy", "budget"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def frozen(samples: pd.DataFrame) -> dict[Cell, int]:
     """
     looks = {task: sorted(own) for task, own in samples.groupby("task", observed=True)[COLUMN].unique().items()}
     found: dict[Cell, int] = {}
-    last = samples.groupby([*_CELL, "seed", "task"], observed=True)[COLUMN].max().reset_index()
+    last = samples.groupby([*IDENTITY], observed=True)[COLUMN].max().reset_index()
     for row in last.to_dict("records"):
         if missing := [int(look) for look in looks[row["task"]] if look > row[COLUMN]]:
             cell = (str(row["model"]), str(row["strategy"]), str(row["budget"]))

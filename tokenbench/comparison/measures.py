@@ -3,19 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
 from tokenbench.comparison.panel import Panel
 from tokenbench.statistics import Contrasts, Pairing, Scale, TaskSums, contrasts, design_effect, score_intervals
-from tokenbench.statistics.clusters import Floats
+from tokenbench.statistics.clusters import Floats, Ints
 
 ALPHA = 0.05
 NEAR_ZERO = 0.05
 """A ratio to a vanilla score whose lower limit is not above this means nothing."""
 DIFFERENT = 1e-9
 """Averages over seeds may differ in the last bit only; that is not a difference."""
+_HELD = 2**18
+"""Differences of single scores that are looked at at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,20 @@ class TaskMeasures:
     samples: int
     images: int
     safe: bool
+
+
+class Differing(NamedTuple):
+    """What is scored differently in C pairs of cells, ``[C]`` counts.
+
+    Attributes:
+        clusters: on any sample of which the two differ.
+        more: samples on which the first scores higher.
+        less: samples on which it scores lower.
+    """
+
+    clusters: Ints
+    more: Ints
+    less: Ints
 
 
 @dataclass(frozen=True)
@@ -92,16 +109,25 @@ class Measures:
         panel = self.panel
         return contrasts([panel.sums[position]], panel.cell, pairs, scale, len(panel.clusters), panel.shared)
 
-    def differences(self, a: int, b: int, positions: Sequence[int]) -> Floats:
-        """``[N]`` score of cell a minus score of cell b, sample by sample, over the tasks at these positions."""
-        scores = [self.panel.averages[at][:, a] - self.panel.averages[at][:, b] for at in positions]
-        found = np.concatenate([np.zeros(0), *scores])
-        return np.where(np.abs(found) > DIFFERENT, found, 0.0)
+    def differing(self, pairs: Sequence[Pairing], positions: Sequence[int]) -> Differing:
+        """On how much of the tasks at these positions two cells of each pair were scored differently."""
+        most = max((len(self.panel.tasks[at].codes) for at in positions), default=0)
+        step = max(1, _HELD // max(1, most))
+        parts = [self._differing(pairs[start : start + step], positions) for start in range(0, len(pairs), step)]
+        return Differing(*(np.concatenate(counts) for counts in zip(*parts, strict=True)))
 
-    def discordant(self, a: int, b: int, positions: Sequence[int]) -> int:
-        """Number of clusters in which two cells differ on any sample of these tasks."""
-        codes = np.concatenate([np.zeros(0, dtype=np.int64), *(self.panel.tasks[at].codes for at in positions)])
-        return int(np.count_nonzero(np.bincount(codes[self.differences(a, b, positions) != 0])))
+    def _differing(self, pairs: Sequence[Pairing], positions: Sequence[int]) -> Differing:
+        a, b = np.array(pairs).T
+        more, less = np.zeros((2, len(pairs)), dtype=np.int64)
+        moved = np.zeros((len(self.panel.clusters), len(pairs)), dtype=bool)
+        for at in positions:
+            scores, [codes, order, starts] = self.panel.averages[at], self.panel.tasks[at].grouped
+            found = scores[:, a] - scores[:, b]
+            above, below = found > DIFFERENT, found < -DIFFERENT
+            more += above.sum(axis=0)
+            less += below.sum(axis=0)
+            moved[codes] |= np.logical_or.reduceat((above | below)[order], starts, axis=0)
+        return Differing(moved.sum(axis=0), more, less)
 
 
 def measure(panel: Panel, alpha: float) -> Measures:

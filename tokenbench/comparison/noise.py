@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 from scipy import special
 
-from tokenbench.comparison.panel import VANILLA
+from tokenbench.contract.cells import VANILLA
 
 __all__ = ["AGAIN", "Flips", "flips", "with_noise_floor"]
 

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokenbench.comparison.measures import Measures
-from tokenbench.comparison.panel import VANILLA, Cell
+from tokenbench.comparison.panel import Cell
 from tokenbench.comparison.planning import samples_needed
 from tokenbench.comparison.single import TaskTests, task_tests
 from tokenbench.comparison.verdicts import Kind, Verdict, against_vanilla, between
+from tokenbench.contract.cells import VANILLA
 from tokenbench.statistics import Family, Look, Pairing, family
 from tokenbench.statistics.clusters import Floats
 from tokenbench.statistics.quantiles import false_discovery, student_critical
@@ -71,18 +72,25 @@ def pair_rows(views: Sequence[View], settings: Settings) -> list[Row]:
     rows = [*_headline(views, control, "F1", settings), *_headline(views, peers, "F2", settings)]
     if views[-1].measures.panel.models == 1:
         rows += _exploratory(views, control + peers, settings)
-    looks = {(*pair.a, pair.b.strategy): last_view(views, pair).number + 1 for pair in control + peers}
-    return [row | {"look": looks[row["a"], row["budget"], row["b"]]} for row in rows]
+    return rows
 
 
 def last_view(views: Sequence[View], pair: Sequence[Cell]) -> View:
     """The latest look that saw all of these cells."""
-    return next(view for view in reversed(views) if set(pair) <= set(view.measures.panel.cells))
+    return next(view for view in reversed(views) if all(cell in view.measures.panel.places for cell in pair))
+
+
+def _by_last_view(views: Sequence[View], pairs: Sequence[Pair]) -> Iterator[tuple[View, list[int], list[Pairing]]]:
+    """Every look with the pairs whose last one it is: their positions among all, and those of their cells there."""
+    last = [last_view(views, pair) for pair in pairs]
+    for view in views:
+        if own := [number for number, one in enumerate(last) if one is view]:
+            yield view, own, _places(view, [pairs[number] for number in own])[1]
 
 
 def _places(view: View, pairs: Sequence[Pair]) -> tuple[list[int], list[Pairing]]:
     """Which pairs a look saw, and the positions of their cells there."""
-    at = {cell: place for place, cell in enumerate(view.measures.panel.cells)}
+    at = view.measures.panel.places
     seen = [number for number, pair in enumerate(pairs) if pair.a in at and pair.b in at]
     return seen, [(at[pairs[number].a], at[pairs[number].b]) for number in seen]
 
@@ -91,12 +99,12 @@ def _headline(views: Sequence[View], pairs: list[Pair], name: str, settings: Set
     """One family on retention over all tasks."""
     if not pairs:
         return []
-    rows = []
-    for pair in pairs:
-        measures = last_view(views, pair).measures
-        [place] = _places(View(measures), [pair])[1]
-        everywhere = range(len(measures.tasks))
-        rows.append(_described(measures, place, MEAN, name, everywhere) | _other_tasks(measures, place))
+    described: dict[int, Row] = {}
+    for view, own, places in _by_last_view(views, pairs):
+        found = _described(view, places, MEAN, name, range(len(view.measures.tasks)))
+        others = _other_tasks(view.measures, places)
+        described |= {at: row | limits for at, row, limits in zip(own, found, others, strict=True)}
+    rows = [described[at] for at in range(len(pairs))]
     tested = _family(views, pairs, settings)
     numbers = [_tested(tested, at) for at in range(len(pairs))] if tested else [dict[str, float]()] * len(pairs)
     if views[-1].measures.scale is None:
@@ -116,7 +124,7 @@ def _needed(views: Sequence[View], pair: Pair, row: Row, critical: float, settin
     if row["verdict"].kind is not Kind.NOT_DECIDED:
         return NAN
     panel = last_view(views, pair).measures.panel
-    a, b = (panel.cells.index(cell) for cell in pair)
+    a, b = (panel.places[cell] for cell in pair)
     return float(samples_needed(panel, a, b, settings.margin, critical))
 
 
@@ -161,17 +169,22 @@ def _fractions(row: Row) -> Row:
     return row | {name: row[name] / 100 for name in names if name in row}
 
 
-def _other_tasks(measures: Measures, place: Pairing) -> Row:
-    """Limits for the difference on other tasks like these: Student's, from the spread between the tasks alone.
+def _other_tasks(measures: Measures, places: Sequence[Pairing]) -> list[Row]:
+    """Limits for the differences on other tasks like these: Student's, from the spread between the tasks alone.
 
     None for several models together (a task on two models is not two tasks), and none where vanilla is near zero on a task.
     """
     if len(measures.tasks) < 2 or measures.panel.models > 1 or measures.near_zero:
-        return {"tasks_low": NAN, "tasks_high": NAN}
-    a, b = place
-    values = np.array([(task.scores.value[a] - task.scores.value[b]) / task.scores.value[0] for task in measures.tasks])
-    half = float(student_critical(measures.alpha / 2, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
-    return {"tasks_low": float(values.mean() - half), "tasks_high": float(values.mean() + half)}
+        return [{"tasks_low": NAN, "tasks_high": NAN}] * len(places)
+    a, b = np.array(places).T
+    scores = np.array([task.scores.value for task in measures.tasks])
+    values = np.ascontiguousarray(((scores[:, a] - scores[:, b]) / scores[:, :1]).T)  # a row a pair
+    half = (
+        float(student_critical(measures.alpha / 2, len(scores) - 1)) * values.std(axis=1, ddof=1) / np.sqrt(len(scores))
+    )
+    mean = values.mean(axis=1)
+    limits = np.stack([mean - half, mean + half], axis=1).tolist()
+    return [{"tasks_low": low, "tasks_high": high} for low, high in limits]
 
 
 def _exploratory(views: Sequence[View], pairs: list[Pair], settings: Settings) -> list[Row]:
@@ -180,7 +193,7 @@ def _exploratory(views: Sequence[View], pairs: list[Pair], settings: Settings) -
     Intervals have the level at which the rejected ones were rejected (Benjamini and Yekutieli 2005), so that an interval excludes 0 exactly
     where a difference is found. Of several looks the last one counts, with the error that is left to it.
     """
-    tests = [found for view in views for found in _single_tests(view, views, pairs, settings)]
+    tests = list(_single_tests(views, pairs, settings))
     if not tests:
         return []
     last = views[-1]
@@ -192,53 +205,44 @@ def _exploratory(views: Sequence[View], pairs: list[Pair], settings: Settings) -
     each = max(1, found) * level / len(adjusted)
     rows: list[Row] = []
     start = 0
-    for measures, tests_ in tests:
+    for view, tests_ in tests:
         end = start + len(tests_.p)
-        rows += _single_rows(measures, tests_, adjusted[start:end], each)
+        rows += _single_rows(view, tests_, adjusted[start:end], each)
         start = end
     return rows
 
 
-def _single_tests(
-    view: View, views: Sequence[View], pairs: Sequence[Pair], settings: Settings
-) -> Iterator[tuple[Measures, TaskTests]]:
-    """The comparisons whose last look this is, task by task."""
-    own = [pair for pair in pairs if last_view(views, pair) is view]
-    places = _places(view, own)[1]
-    for position in range(len(view.measures.tasks) if places else 0):
-        yield view.measures, task_tests(view.measures, position, places, settings.resamples, settings.seed)
+def _single_tests(views: Sequence[View], pairs: Sequence[Pair], settings: Settings) -> Iterator[tuple[View, TaskTests]]:
+    """The comparisons at their last look, look by look and task by task."""
+    for view, _, places in _by_last_view(views, pairs):
+        for position in range(len(view.measures.tasks)):
+            yield view, task_tests(view.measures, position, places, settings.resamples, settings.seed)
 
 
-def _single_rows(measures: Measures, tests: TaskTests, adjusted: Floats, level: float) -> Iterator[Row]:
+def _single_rows(view: View, tests: TaskTests, adjusted: Floats, level: float) -> Iterator[Row]:
+    measures = view.measures
     task = measures.tasks[tests.position].name
     low, high = tests.limits(tests.scores, level)
-    mde = tests.detectable(measures.alpha)
-    for at, place in enumerate(tests.pairs):
-        yield {
-            **_described(measures, place, task, "F3", [tests.position]),
-            "difference": float(tests.scores.value[at]),
-            "low": float(low[at]),
-            "high": float(high[at]),
-            "p": float(adjusted[at]),
-            "p_unadjusted": float(tests.p[at]),
-            "mde": float(mde[at]),
-            "verdict": between(float(low[at]), float(high[at])),
-        }
+    numbers = (tests.scores.value, low, high, adjusted, tests.p, tests.detectable(measures.alpha))
+    names = ("difference", "low", "high", "p", "p_unadjusted", "mde")
+    rows = _described(view, tests.pairs, task, "F3", [tests.position])
+    for row, found in zip(rows, np.stack(numbers, axis=1).tolist(), strict=True):
+        yield {**row, **dict(zip(names, found, strict=True)), "verdict": between(found[1], found[2])}
 
 
-def _described(measures: Measures, place: Pairing, task: str, name: str, positions: Sequence[int]) -> Row:
+def _described(view: View, places: Sequence[Pairing], task: str, name: str, positions: Sequence[int]) -> Iterator[Row]:
     """Who is compared on what, and what differs, before any test."""
-    a, b = (measures.panel.cells[at] for at in place)
-    cost_a, cost_b = (measures.panel.tokens(cell, "" if task == MEAN else task) for cell in (a, b))
-    differences = measures.differences(*place, positions)
-    return {
-        **{"model": measures.panel.model, "budget": a.budget, "task": task},
-        **{"a": a.strategy, "b": b.strategy, "family": name},
-        "discordant": measures.discordant(*place, positions),
-        "a_better": int((differences > 0).sum()),
-        "b_better": int((differences < 0).sum()),
-        "cost_ratio": cost_a / cost_b if cost_b > 0 else NAN,
-    }
+    panel = view.measures.panel
+    tokens = [panel.tokens(cell, "" if task == MEAN else task) for cell in panel.cells]
+    counts = np.stack(view.measures.differing(places, positions), axis=1).tolist()
+    for (at_a, at_b), (discordant, more, less) in zip(places, counts, strict=True):
+        a, b = panel.cells[at_a], panel.cells[at_b]
+        yield {
+            **{"model": panel.model, "budget": a.budget, "task": task},
+            **{"a": a.strategy, "b": b.strategy, "family": name, "look": view.number + 1},
+            **{"discordant": discordant, "a_better": more, "b_better": less},
+            "cost_ratio": tokens[at_a] / tokens[at_b] if tokens[at_b] > 0 else NAN,
+        }
 
 
 def with_missing(

@@ -9,16 +9,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tokenbench.errors import SamplesError
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import CELL, VANILLA
+from tokenbench.errors import SamplesError, UsageError
 from tokenbench.statistics import TaskSums, averaging, cluster_sums
 from tokenbench.statistics.clusters import Floats, Ints
 from tokenbench.statistics.signs import Keys
 
-VANILLA = "vanilla"
 TOGETHER = "all models together"
 COST = ["kept", "visual_tokens", "realised_tokens", "flops", "cache_bytes", "evidence_recall"]
 _COLUMN = ["strategy", "budget", "seed"]
-_NAMES = ["model", "strategy", "budget", "task", "sample", "cluster"]
+_NAMES = [*CELL, "task", "sample", "cluster"]
 
 Fill = Literal["wrong", "as vanilla"]
 """What a missing answer may be taken for: the two ends of what it can have been."""
@@ -48,6 +49,13 @@ class TaskScores(NamedTuple):
     scores: Floats
     codes: Ints
     weights: Floats
+
+    @property
+    def grouped(self) -> tuple[Ints, Ints, Ints]:
+        """The clusters' codes, an order that brings the samples of each together, and where each begins in it."""
+        order = np.argsort(self.codes, kind="stable")
+        codes, starts = np.unique(self.codes[order], return_index=True)
+        return codes, order, starts
 
     @property
     def sums(self) -> TaskSums:
@@ -84,6 +92,11 @@ class Panel:
     models: int = 1
 
     @cached_property
+    def places(self) -> dict[Cell, int]:
+        """Positions of the cells."""
+        return {cell: at for at, cell in enumerate(self.cells)}
+
+    @cached_property
     def averages(self) -> list[Floats]:
         """``[N, K]`` seed-averaged scores of each task."""
         return [task.scores @ averaging(self.cell) for task in self.tasks]
@@ -104,6 +117,11 @@ class Panel:
         places = np.searchsorted(np.array(clusters), np.array(self.clusters))
         tasks = [task._replace(codes=places[task.codes]) for task in self.tasks]
         return replace(self, tasks=tasks, clusters=clusters)
+
+    @cached_property
+    def costs(self) -> dict[tuple[str, str, str], dict[str, float]]:
+        """The rows of ``cost``."""
+        return self.cost.to_dict("index")  # type: ignore[return-value]
 
     @cached_property
     def _tokens(self) -> dict[tuple[str, ...], float]:
@@ -301,11 +319,8 @@ def _order(strategy: str, budget: str, seed: int) -> tuple[bool, str, float, str
 
 
 def budget_size(budget: str) -> float:
-    """A number to sort budgets by: shares by size, counts by number, ``all`` above both."""
+    """``Budget.order``; infinity for a text that is no budget, as a table of one's own may have."""
     try:
-        if budget.endswith("%"):
-            return float(budget[:-1]) / 100
-        share, _, whole = budget.partition("/")
-        return float(share) / float(whole) if whole else float(budget)
-    except ValueError:
+        return Budget.read(budget).order
+    except UsageError:
         return float("inf")

@@ -9,16 +9,16 @@ from tokenbench.comparison.measures import Measures
 from tokenbench.statistics import (
     Contrasts,
     Critical,
+    Flips,
     Pairing,
     Scale,
-    SignFlip,
     averaging,
     detectable,
+    flips,
     limits,
-    sign_flip,
     statistic,
 )
-from tokenbench.statistics.clusters import Floats
+from tokenbench.statistics.clusters import Floats, Ints
 from tokenbench.statistics.quantiles import normal_critical
 
 
@@ -30,14 +30,16 @@ class TaskTests:
         position: of the task.
         pairs: the two cells of each.
         scores: the differences in score.
-        flips: how each is distributed when there is no difference.
+        flips: how statistics are distributed when there is no difference; comparisons share them.
+        which: ``[C]`` the distribution of each.
         p: ``[C]`` two-sided, unadjusted.
     """
 
     position: int
     pairs: Sequence[Pairing]
     scores: Contrasts
-    flips: list[SignFlip]
+    flips: Sequence[Flips]
+    which: Ints
     p: Floats
 
     def limits(self, found: Contrasts, level: float) -> tuple[Floats, Floats]:
@@ -49,8 +51,8 @@ class TaskTests:
         return detectable(self.scores, self._critical(level).normal)
 
     def _critical(self, level: float) -> Critical:
-        flips = np.array([flip.critical(level) for flip in self.flips])
-        return Critical(flips, np.full(len(flips), normal_critical(level / 2)))
+        critical = np.array([flip.critical(level) for flip in self.flips])
+        return Critical(critical[self.which], np.full(len(self.which), normal_critical(level / 2)))
 
 
 def task_tests(measures: Measures, position: int, pairs: Sequence[Pairing], resamples: int, seed: int) -> TaskTests:
@@ -58,6 +60,9 @@ def task_tests(measures: Measures, position: int, pairs: Sequence[Pairing], resa
     panel = measures.panel
     scores = measures.on_task(position, pairs, Scale.SCORE)
     sums = panel.sums[position].sums @ averaging(panel.cell)
-    flips = [sign_flip(sums[:, a] - sums[:, b], resamples=resamples, seed=seed) for a, b in pairs]
-    p = np.array([flip.reach(abs(float(t))) for flip, t in zip(flips, statistic(scores), strict=True)])
-    return TaskTests(position, pairs, scores, flips, p)
+    a, b = np.array(pairs).T
+    found, which = flips(sums[:, a] - sums[:, b], resamples=resamples, seed=seed)
+    reached, p = np.abs(statistic(scores)), np.empty(len(pairs))
+    for at, flip in enumerate(found):
+        p[which == at] = flip.reach(reached[which == at])
+    return TaskTests(position, pairs, scores, found, which, p)

@@ -6,11 +6,9 @@ import numpy as np
 import pandas as pd
 
 from tokenbench.comparison.measures import NEAR_ZERO
-from tokenbench.comparison.panel import VANILLA
+from tokenbench.contract.cells import FLOORS, VANILLA
 
-__all__ = ["FLOORS", "with_skill"]
-
-FLOORS = ("random", "downsample")
+__all__ = ["with_skill"]
 
 
 def with_skill(summary: pd.DataFrame, floors: Sequence[str] = FLOORS) -> pd.DataFrame:
@@ -20,14 +18,14 @@ def with_skill(summary: pd.DataFrame, floors: Sequence[str] = FLOORS) -> pd.Data
     where the floor did not run or comes within 0.05 of vanilla, so that there is nothing to gain.
     """
     key = ["model", "task"]
-    vanilla = summary[summary["strategy"] == VANILLA].set_index(key)["score"].rename("vanilla")
-    found = summary.copy()
+    vanilla = summary[summary["strategy"] == VANILLA].set_index(key)["score"].rename(VANILLA)
+    table = summary.copy()
     for name in floors:
         floor = summary[summary["strategy"] == name].set_index([*key, "budget"])["score"].rename("floor")
         if floor.empty:
             continue
         joined = summary[[*key, "budget"]].join(vanilla, on=key).join(floor, on=[*key, "budget"])
-        gain = joined["vanilla"] - joined["floor"]
+        gain = joined[VANILLA] - joined["floor"]
         skill = (summary["score"] - joined["floor"]) / gain.where(gain > NEAR_ZERO)
-        found[f"skill_{name}"] = skill.to_numpy(dtype=np.float64)
-    return found
+        table[f"skill_{name}"] = skill.to_numpy(dtype=np.float64)
+    return table

@@ -25,9 +25,9 @@ def summary_rows(views: Sequence[View], settings: Settings, headline: Mapping[Ce
     """
     cells = dict.fromkeys(cell for view in reversed(views) for cell in view.measures.panel.cells)
     ratios = {view.number: _task_retention(view.measures, settings) for view in views}
-    for cell in sorted(cells, key=list(cells).index):
+    for cell in cells:
         view = last_view(views, [cell])
-        measures, at = view.measures, view.measures.panel.cells.index(cell)
+        measures, at = view.measures, view.measures.panel.places[cell]
         for position in range(len(measures.tasks) if measures.panel.models == 1 else 0):
             yield _task_row(measures, at, position, ratios[view.number][position][at])
         yield _mean_row(measures, at, headline.get(cell, UNKNOWN))
@@ -52,7 +52,7 @@ def _task_retention(measures: Measures, settings: Settings) -> list[list[Limits]
 
 def _task_row(measures: Measures, at: int, position: int, ratio: Limits) -> Row:
     task = measures.tasks[position]
-    cost: Any = measures.panel.cost.loc[(*measures.panel.cells[at], task.name), :]
+    cost = measures.panel.costs[(*measures.panel.cells[at], task.name)]
     return {
         **_identity(measures, at, task.name),
         **{"n": task.samples, "clusters": task.images, "deff": float(task.deff[at])},

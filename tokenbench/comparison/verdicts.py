@@ -7,11 +7,10 @@ distinguishable" or "not decided"; no report ever says "equal" or "no loss".
 from dataclasses import dataclass
 from enum import Enum
 from math import isnan
-from typing import Literal
+
+from tokenbench.tables import Tone
 
 __all__ = ["Kind", "Verdict", "against_vanilla", "between"]
-
-Tone = Literal["good", "bad", "open"]
 
 
 class Kind(Enum):
@@ -32,30 +31,35 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a comparison has shown.
-
-    Attributes:
-        kind: of the verdict.
-        margin: points of retention, declared before the run; None for kinds without one.
-    """
+    """What a comparison has shown. Whoever shows a verdict asks it for its text, tone and symbol, and never reads the text again."""
 
     kind: Kind
     margin: float | None = None
+    """Points of retention, declared before the run; None for kinds without one."""
 
     @property
-    def words(self) -> str:
-        """For a reader."""
+    def text(self) -> str:
+        """The fixed words for a reader."""
         return self.kind.value.format(margin=self.margin)
 
     def __str__(self) -> str:
-        return self.words
+        return self.text
 
     @property
     def tone(self) -> Tone:
         """Whether it speaks for the first cell, against it, or leaves the question open."""
-        if self.kind in _GOOD:
+        if self.lossless:
             return "good"
-        return "open" if self.kind in _OPEN else "bad"
+        return "bad" if self.sign < 0 else "neutral"
+
+    @property
+    def symbol(self) -> str:
+        """A glyph that says the tone without colour."""
+        if self.tone == "good":
+            return "▲" if self.sign > 0 else "✓"
+        if self.tone == "bad":
+            return "▼"
+        return "?" if self.kind is Kind.NOT_DECIDED else "·"
 
     @property
     def sign(self) -> int:
@@ -67,27 +71,17 @@ class Verdict:
     @property
     def lossless(self) -> bool:
         """Whether a loss of the margin, or any loss, was ruled out."""
-        return self.kind in _GOOD
+        return self.kind in (Kind.BETTER, Kind.EQUIVALENT, Kind.NON_INFERIOR, Kind.WORSE_BUT_NON_INFERIOR)
 
     @property
     def final(self) -> bool:
         """Whether more samples could not say anything better or worse that a reader acts on."""
-        return self.kind in (
-            Kind.BETTER,
-            Kind.EQUIVALENT,
-            Kind.NON_INFERIOR,
-            Kind.WORSE_BUT_NON_INFERIOR,
-            Kind.LOSES_MORE,
-        )
+        return self.lossless or self.kind is Kind.LOSES_MORE
 
     @property
-    def mirrored(self) -> "Verdict":
+    def opposite(self) -> "Verdict":
         """The verdict on the second cell against the first; for kinds without a margin."""
         return Verdict({Kind.BETTER: Kind.WORSE, Kind.WORSE: Kind.BETTER}.get(self.kind, self.kind), self.margin)
-
-
-_GOOD = (Kind.BETTER, Kind.EQUIVALENT, Kind.NON_INFERIOR, Kind.WORSE_BUT_NON_INFERIOR)
-_OPEN = (Kind.NOT_DECIDED, Kind.NOT_DISTINGUISHABLE, Kind.TOO_FEW, Kind.UNDEFINED, Kind.SEEDS_CONTRADICT)
 
 
 def against_vanilla(low: float, high: float, margin: float) -> Verdict:

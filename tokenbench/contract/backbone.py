@@ -20,102 +20,116 @@ __all__ = ["Backbone", "Encoder", "FrameLayout", "runs"]
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """Where the visual tokens of one image, tile or frame are among the rows the encoder gives it.
+    """Where the visual tokens of one image, tile or video frame are in the sequence that the encoder computes for it."""
 
-    rows: how many these are. tokens: [n, patches] the rows of every visual token, in the order of the prompt.
-    pixels: what the encoder was given for this frame, as `Encoder.shrunk` takes it.
-    """
-
-    rows: int
+    positions: int
+    """Length of the encoder's sequence for this frame, its [CLS] included."""
     tokens: Tensor
+    """[n, patches] positions of the patches of every visual token, in the order of the prompt."""
     pixels: Any
+    """What the encoder was given for this frame, in the form that `Encoder.encode_resized` takes."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A stock vision encoder, as strategies that look into it need it described.
-
-    tower: the model whose forward takes pixels. layers, attentions: its layers, and the attention module of each.
-    depth: the layers that run before the projector. cls: the first row of a frame is a [CLS].
-    batched: its layers take [frames, rows, C]; otherwise [rows of all frames, C].
-    layouts: from the arguments of the tower's forward to the layout of every frame.
-    project: [m, patches, C] output states of whole tokens -> [m, C of the decoder].
-    shrunk: (pixels, h, w) -> [tokens, C of the decoder] of the frame, shown as a picture of h x w tokens.
-    """
+    """A stock vision encoder, described for strategies that look into it."""
 
     tower: nn.Module
+    """The model whose forward takes pixels."""
     layers: Sequence[nn.Module]
+    """Its transformer layers."""
     attentions: Sequence[nn.Module]
+    """The attention module of each layer."""
     depth: int
+    """How many layers run before the projector."""
     cls: bool
+    """Whether the first position of a frame is a [CLS] token."""
     batched: bool
+    """Whether its layers take [frames, positions, C]; otherwise they take [positions of all frames, C]."""
     layouts: Callable[..., list[FrameLayout]]
+    """From the arguments of the tower's forward to the layout of every frame."""
     project: Callable[[Tensor], Tensor]
-    shrunk: Callable[[Any, int, int], Tensor]
+    """The projector: [m, patches, C] output states of whole tokens -> [m, C of the decoder]."""
+    encode_resized: Callable[[Any, int, int], Tensor]
+    """(pixels, h, w) -> [tokens, C of the decoder] of the frame, resized to a picture of h x w tokens."""
 
     def after(self, share: float) -> int:
-        """The layer that follows that share of all layers; the last one before the projector at the latest."""
+        """The layer that follows that share of all layers; at the latest, the last one before the projector."""
         return min(int(share * len(self.layers)), self.depth - 1)
 
 
 class Backbone:
-    """Adapter of one architecture to stock transformers.
-
-    model_types: the `config.model_type` values it serves.
-    source: for a backbone that is one particular model: its weights (a folder or a Hugging Face id).
-    notes: sentences a reader of this model's numbers must see.
-    tiled: an image may be several lattices, its tiles.
-    published: the sizes that the `config.json` of `source` states, where they are to be known without a download.
-    """
+    """Adapter of one architecture to stock transformers."""
 
     model_types: ClassVar[tuple[str, ...]] = ()
+    """The `config.model_type` values that it serves."""
     source: ClassVar[str | None] = None
+    """For a backbone that is one particular model: its weights (a folder or a Hugging Face id)."""
     notes: ClassVar[tuple[str, ...]] = ()
+    """Sentences that every reader of this model's numbers must see."""
     tiled: ClassVar[bool] = False
+    """Whether one image may become several lattices, its tiles."""
     published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """The sizes that the `config.json` of `source` states, if they are to be known without a download."""
 
     def decoder(self, model: Any) -> nn.Module:
-        """The module that holds the decoder `layers` and `rotary_emb`."""
+        """The module that holds the decoder's `layers` and `rotary_emb`."""
         decoder: nn.Module = model.base_model.language_model
         return decoder
 
     def visual(self, model: Any, input_ids: Tensor) -> Tensor:
-        """[B, S] -> [B, S] True at the columns that hold visual tokens."""
+        """Where the visual tokens are: input_ids [B, S] -> [B, S], True at their columns."""
         visual: Tensor = input_ids == model.config.image_token_id
         video = getattr(model.config, "video_token_id", None)
         return visual if video is None else visual | (input_ids == video)
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
-        """Of every row [B, S]: the lattice of each of its images and videos, in the order of the prompt.
+        """The lattice of every image and video of every row, in the order of the prompt.
 
-        positions: the decoder's position ids, [B or 1, S] or (M-RoPE) [3, B, S]; None before they are known.
-        Raises UsageError for a number of visual tokens that no lattice of this model has.
+        Args:
+            model: The stock model.
+            input_ids: [B, S].
+            positions: The decoder's position ids, [B or 1, S] or (M-RoPE) [3, B, S]; None before they are known.
+
+        Raises:
+            UsageError: If no lattice of this model has that number of visual tokens.
         """
         raise NotImplementedError
 
-    def encode(self, model: Any, inputs: Any) -> list[Tensor]:
-        """[tokens, C'] features of every image or video in `inputs`, as the image or the video processor made them.
+    def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
+        """Run the vision encoder and the projector on images or on videos.
 
-        What they hold beyond the decoder's C channels is this adapter's own.
+        Args:
+            model: The stock model.
+            inputs: What the image processor or the video processor made of them.
+
+        Returns:
+            [tokens, C'] features of every image or video. What they hold beyond the decoder's C channels is this
+            adapter's own.
         """
-        return list(self.stock_output(model, inputs).pooler_output)
+        return list(self.call_stock(model, inputs).pooler_output)
 
-    def encoders(self, model: Any) -> Sequence[Encoder]:
-        """Its vision encoders: one for all it takes, or (Video-LLaVA) one for images and one for clips."""
+    def describe_towers(self, model: Any) -> Sequence[Encoder]:
+        """Describe its vision encoders: one for all inputs, or (Video-LLaVA) one for images and one for videos."""
         raise NotImplementedError
 
-    def stock_output(self, model: Any, inputs: Any) -> Any:
-        """What the stock encoder returns for `inputs`."""
+    def call_stock(self, model: Any, inputs: Any) -> Any:
+        """What the stock `get_image_features` or `get_video_features` returns for `inputs`."""
         kind = "video" if "pixel_values_videos" in inputs else "image"
         return getattr(model.base_model, f"get_{kind}_features")(**inputs, return_dict=True)
 
-    def encoded(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
-        """The model's `mm_encoder_outputs` for the features of all that a batch shows, each with its kind, row by row."""
-        kinds = dict.fromkeys(kind for kind, _ in features)
-        return {kind: self.output(model, [item for k, item in features if k == kind]) for kind in kinds}
+    def as_mm_encoder_outputs(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
+        """The model's argument `mm_encoder_outputs`, so that it does not encode again.
 
-    def output(self, model: Any, features: list[Tensor]) -> Any:
-        """What the stock encoder would have returned for these images or videos."""
+        Args:
+            model: The stock model.
+            features: What `encode_images` made of all that a batch shows, each with its kind ("image" or "video"), row by row.
+        """
+        kinds = dict.fromkeys(kind for kind, _ in features)
+        return {kind: self.as_stock_output(model, [item for k, item in features if k == kind]) for kind in kinds}
+
+    def as_stock_output(self, model: Any, features: list[Tensor]) -> Any:
+        """Put features back into the form in which `call_stock` returned them."""
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         pooled: Any = features
@@ -124,7 +138,8 @@ class Backbone:
     def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
         """The prompt of a model whose processor has no chat template, showing an "image" or "video" for each kind.
 
-        Raises MachineError if the model needs one.
+        Raises:
+            MachineError: If the model needs a chat template.
         """
         raise MachineError(
             "the model's processor has no chat template", "fetch the model again, with chat_template.jinja"
@@ -133,23 +148,35 @@ class Backbone:
     def size(self, config: Any) -> ModelSize:
         """Sizes of decoder and encoder, from the model's stock configuration alone.
 
-        Raises UsageError if the cost of one of them is not known.
+        Raises:
+            UsageError: If the cost of one of them is not known.
         """
         raise NotImplementedError(f"{type(self).__name__} has no size()")
 
-    def typical(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
-        """The lattices of a common input, or of one with so many visual tokens, for a cost that is no sample's.
+    def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
+        """Lattices for estimating costs without a sample.
 
-        Raises UsageError for a number of visual tokens that no input has.
+        Args:
+            config: The model's stock configuration.
+            tokens: How many visual tokens they must have; by default those of a common input.
+
+        Raises:
+            UsageError: If no input has that number of visual tokens.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no typical()")
+        raise NotImplementedError(f"{type(self).__name__} has no default_grids()")
 
-    def made_up(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
-        """The model's inputs for one row that shows random pixels on lattices from `typical`, with `text` other tokens.
+    def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        """The model's inputs for one row of random pixels and words. No processor is needed.
 
-        No processor is needed. Raises UsageError for less text than the prompt's own marks.
+        Args:
+            config: The model's stock configuration.
+            grids: The lattices that the pixels fill, from `default_grids`.
+            text: How many other tokens the row has.
+
+        Raises:
+            UsageError: If `text` is too small for the prompt's own marks.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no made_up()")
+        raise NotImplementedError(f"{type(self).__name__} has no dummy_inputs()")
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         """A small random model and unlike prompts (its inputs for one row each), for the checks of tokenbench.testing."""

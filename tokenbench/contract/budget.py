@@ -19,20 +19,28 @@ _NUMBER = re.compile(r"\d{1,9}|\d{1,9}/\d{1,9}|(\d{0,9}\.\d{1,9}|\d{1,9})%?", re
 class Budget:
     """A nominal budget, as a method's paper counts it: a number of visual tokens or a share of them.
 
-    Exactly one of `tokens` and `share` is set; `text` is how the user wrote it. visual: how many visual tokens the sample
-    has that it is spent on, once that is known.
+    Exactly one of `tokens` and `share` is set. Two budgets are equal if they retain the same and are written the same, since
+    a run keeps apart what is written differently; `same_as` compares what they retain alone.
     """
 
     text: str
+    """How the user wrote it, without the spaces around it: its name in run.json and in every table."""
     tokens: int | None = None
+    """A number of visual tokens."""
     share: Fraction | None = None
+    """A share of the sample's visual tokens."""
     visual: int = 0
+    """The number of visual tokens of the sample that it is spent on; 0 while that is not known."""
 
     @classmethod
     def parse(cls, value: str | float) -> Budget:
-        """Read `192` (tokens), or `1/3`, `33.3%`, `0.334` (shares of the visual tokens; shares lie between 0 and 1).
+        """Read a budget that a user may ask for.
 
-        Raises UsageError for anything else. A share of 1 is refused: that is the strategy `vanilla`.
+        Args:
+            value: `192` (tokens), or `1/3`, `33.3%`, `0.334`, `.334` (shares of the visual tokens, between 0 and 1).
+
+        Raises:
+            UsageError: for anything else. A share of 1 is refused: that is the strategy `vanilla`.
         """
         text = str(value).strip()
         hint = "write tokens (192) or a share between 0 and 1 (1/3, 33.3%, 0.334)"
@@ -49,6 +57,16 @@ class Budget:
                 "to keep every token run the strategy 'vanilla'",
             )
         return cls(text, share=number)
+
+    @classmethod
+    def read(cls, text: str) -> Budget:
+        """Read a budget as run.json and tables have it: what `parse` reads, `all` (vanilla's) or `none` (of what takes none).
+
+        Raises:
+            UsageError: for anything else.
+        """
+        special = {str(budget): budget for budget in (cls.everything(), cls.none())}
+        return special.get(text.strip()) or cls.parse(text)
 
     @classmethod
     def everything(cls) -> Budget:
@@ -68,6 +86,16 @@ class Budget:
     def fraction(self) -> float:
         """Its share of the sample's visual tokens, at most 1."""
         return float(self.share) if self.share is not None else min(1.0, (self.tokens or 0) / self.visual)
+
+    @property
+    def order(self) -> float:
+        """A number to sort budgets by: shares by size, then numbers of tokens by size, then `all` and `none` (infinity)."""
+        numeric = self.tokens or (self.share is not None and self.share < 1)
+        return float(self.keep) if numeric else math.inf
+
+    def same_as(self, other: Budget) -> bool:
+        """Whether both retain the same, however they are written (`1/3`, `2/6`)."""
+        return (self.tokens, self.share) == (other.tokens, other.share)
 
     @property
     def keep(self) -> int | Fraction:

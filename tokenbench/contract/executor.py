@@ -22,9 +22,11 @@ class Executor(ABC):
     Attributes:
         options: what it adds to the command line of `run` and `resume`. Each option that a user gives is passed to the
             constructor under the option's name; without options the constructor takes no arguments.
+        in_process: whether the work is done in this process, so that a strategy may be an object that only this process has.
     """
 
     options: ClassVar[Sequence[click.Option]] = ()
+    in_process: ClassVar[bool] = False
 
     def device(self, asked: str) -> str:
         """Return the device that models run on, for the one that a user asked for (`auto`, `cpu`, `cuda:1`, ...)."""

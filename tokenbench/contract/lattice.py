@@ -9,14 +9,18 @@ __all__ = ["Grid"]
 
 @dataclass(frozen=True)
 class Grid:
-    """The lattice of one image or video: `t` frames of `lead` extra tokens ([CLS]) followed by `h` x `w` patches."""
+    """The lattice of one image or video."""
 
     t: int
+    """Frames."""
     h: int
+    """Rows of patches in a frame."""
     w: int
-    lead: int = 0
+    """Patches in a row."""
+    num_prefix_tokens: int = 0
+    """Visual tokens of a frame that come before its patches ([CLS])."""
 
     @property
     def tokens(self) -> int:
         """Visual tokens of the item."""
-        return self.t * (self.lead + self.h * self.w)
+        return self.t * (self.num_prefix_tokens + self.h * self.w)

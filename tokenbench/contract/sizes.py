@@ -9,42 +9,48 @@ __all__ = ["DecoderSize", "EncoderSize", "ModelSize"]
 
 @dataclass(frozen=True)
 class DecoderSize:
-    """Sizes of a decoder.
-
-    query_width, kv_width: of all query heads, and of all key (or value) heads, together.
-    mlp_matrices: 3 for a gated MLP (SwiGLU), else 2. Papers that follow FastV count 2 for SwiGLU, too.
-    """
+    """Sizes of a decoder."""
 
     layers: int
+    """Decoder layers."""
     width: int
+    """Channels of the hidden states."""
     query_width: int
+    """Channels of all query heads together."""
     kv_width: int
+    """Channels of all key (or value) heads together."""
     mlp_width: int
+    """Channels inside the MLP."""
     mlp_matrices: int
+    """3 for a gated MLP (SwiGLU), else 2. Papers that follow FastV count 2 for SwiGLU, too."""
     vocabulary: int
+    """Tokens that the head tells apart."""
 
 
 @dataclass(frozen=True)
 class EncoderSize:
-    """Sizes of a vision transformer and of what projects its output.
-
-    layers: those that run, read by the decoder or not.
-    patch: numbers in one patch. projector: multiply-accumulates for one visual token.
-    merge: one visual token stands for `merge` x `merge` patches.
-    lead: tokens the encoder sets before the patches of a frame ([CLS]), whether or not the decoder sees them.
-    windowed: how many of the layers attend within windows of `window` x `window` patches only.
-    """
+    """Sizes of a vision transformer and of what projects its output."""
 
     layers: int
+    """Layers that run, whether or not the decoder reads them."""
     width: int
+    """Channels of the hidden states."""
     mlp_width: int
+    """Channels inside the MLP."""
     mlp_matrices: int
+    """3 for a gated MLP, else 2."""
     patch: int
+    """Numbers in one patch."""
     projector: int
+    """Multiply-accumulates for one visual token."""
     merge: int = 1
-    lead: int = 0
+    """One visual token stands for `merge` x `merge` patches."""
+    num_prefix_tokens: int = 0
+    """Tokens that the encoder sets before the patches of a frame ([CLS]), whether or not the decoder sees them."""
     windowed: int = 0
+    """Layers that attend within windows only."""
     window: int = 1
+    """Such a window has `window` x `window` patches."""
 
 
 @dataclass(frozen=True)
@@ -52,4 +58,6 @@ class ModelSize:
     """Sizes of a backbone."""
 
     decoder: DecoderSize
+    """Its decoder."""
     encoder: EncoderSize
+    """Its vision encoder, with the projector."""

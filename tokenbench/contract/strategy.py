@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from tokenbench.contract.lattice import Grid
+from tokenbench.contract.stage import Attn, Keep, Signal, Stage
 from tokenbench.errors import StrategyError
 
 if TYPE_CHECKING:
@@ -21,108 +21,100 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tokenbench.contract.budget import Budget
-    from tokenbench.engine.frame import Frame
 
-__all__ = ["Attn", "Keep", "Merger", "Selection", "Signal", "Stage", "Strategy", "View"]
-
-# A number of tokens, a share of those the sample began with, or None: the method decides.
-Keep = int | float | Fraction | None
-Rows = Literal["last", "null", "prior", "question", "question[:-1]"]
-
-
-@dataclass(frozen=True)
-class Attn:
-    """A request for softmax rows of decoder layer `layer`.
-
-    rows: which queries: `last` prompt token, `null` (the first token after the visual tokens), `question` (all tokens
-        after them), the question without its last token, or `prior`: the last prompt token in a second forward without
-        the question, where it stands right after the visual tokens.
-    peek: ask the layer before it runs, on the candidates of a stage that lies before it.
-    """
-
-    layer: int
-    rows: Rows = "last"
-    peek: bool = False
+__all__ = [
+    "EncodedFrame",
+    "EncoderRerun",
+    "Merger",
+    "Selection",
+    "Strategy",
+    "View",
+    "top",
+]
 
 
-@dataclass(frozen=True)
-class Signal:
-    """A request for what the vision encoder knew of every token. A token of several patches has their mean.
+class EncoderRerun(Protocol):
+    """A frame on its way through the later layers of the vision encoder once more, with ever fewer tokens."""
 
-    kind: `cls`: attention of the frame's [CLS], mean over heads; an encoder without one (Qwen-VL) answers with
-            `received`: the mean attention a patch gets from all patches it shares a window with, 1 being the average;
-        `keys`: [n, D] keys, mean over heads;
-        `features`: [n, C'] what the projector reads, a token's patches side by side (`layer` plays no part).
-    layer: encoder layer; negative ones count from the last.
-    """
-
-    kind: Literal["cls", "received", "keys", "features"]
-    layer: int = -2
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One place where visual tokens are dropped or merged: before decoder layer `layer` (0 = before the LLM).
-
-    keep: tokens to keep (int), or a share of the tokens the sample began with; None = the method decides.
-    at_most: the method may keep fewer.
-    hidden, text: depths at which `select` reads hidden states of the candidates and of the question (depth l = input of
-        decoder layer l).
-    keys: decoder layers whose keys it reads. attention: softmax rows it reads. signals: what it reads of the encoder.
-    rerun: share of the vision encoder's layers after which it runs the rest once more, on fewer tokens. pixels: it encodes
-        a smaller image.
-    """
-
-    layer: int
-    keep: Keep
-    hidden: tuple[int, ...] = ()
-    text: tuple[int, ...] = ()
-    keys: tuple[int, ...] = ()
-    attention: tuple[Attn, ...] = ()
-    signals: tuple[Signal, ...] = ()
-    rerun: float | None = None
-    pixels: bool = False
-    at_most: bool = False
+    alive: Tensor
+    """[m] ordinals of the tokens that are left, within the frame."""
+    states: Tensor
+    """[m, patches, C] their hidden states."""
 
     @property
-    def blind(self) -> bool:
-        """Whether it reads nothing that depends on what follows the visual tokens."""
-        return not (self.text or self.keys or self.attention)
+    def remaining(self) -> int:
+        """Layers left to run before the projector."""
+
+    def step(self) -> Tensor:
+        """Run the next layer and return the products [1 + m, m] of its queries and keys, whose softmax is its attention.
+
+        They are the mean over heads and over a token's patches, float32: first of the frame's [CLS] (without one, the mean of
+        all tokens), then of every token; -inf between tokens that share no window.
+        """
+
+    def keep(self, keep: Tensor, states: Tensor) -> None:
+        """Go on with the tokens keep [k], ascending, as states [k, patches, C]."""
+
+    def features(self) -> Tensor:
+        """[m, C'] of the tokens that are left, as the projector reads them, float32."""
+
+
+class EncodedFrame(Protocol):
+    """One image, tile or video frame as the vision encoder computed it."""
+
+    @property
+    def tokens(self) -> int:
+        """How many visual tokens it has."""
+
+    def signal(self, request: Signal) -> Tensor:
+        """[n] or [n, D], float32: a signal that the stage asked for."""
+
+    def project(self, features: Tensor) -> Tensor:
+        """[m, C'] features through the model's projector: [m, C]."""
+
+    def encode_resized(self, h: int, w: int) -> Tensor:
+        """[num_prefix_tokens + h * w, C] projected tokens of the frame, encoded from a picture of h x w tokens."""
+
+    def rerun(self, share: float) -> EncoderRerun:
+        """The frame after that share of the encoder's layers, for running the rest again."""
 
 
 @dataclass
 class View:
-    """What one stage sees of ONE sample: the n candidates that are still there, and what the stage asked for.
-
-    n0: visual tokens the sample began with.
-    alive: [n] their ordinals among these, ascending.
-    grids: the lattice of every image or video of the sample, in order; their tokens add up to n0.
-    stage, index: the stage, and its number in the schedule. k: how many tokens to keep.
-    hidden: {depth: [n, C]}. text: {depth: [m, C]}, the m tokens after the visual ones.
-    keys, text_keys: {layer: [n, D]} and {layer: [m, D]}, as attention uses them (after position embeddings).
-    attention: {request: [heads, rows, n]}, float32, softmaxed over everything the query may see.
-    signals: {request: [n] or [n, D]}, float32.
-    frames: what the vision encoder saw, frame by frame; only for stages that ask for signals, a rerun or pixels.
-    norm: the decoder's final norm, [.., C] -> [.., C].
-    generator: random numbers of this sample alone. memo: carries what the method wants from stage to stage.
-    """
+    """What one stage sees of ONE sample: the n candidates that are still there, and what the stage asked for."""
 
     n0: int
+    """Visual tokens that the sample began with."""
     alive: Tensor
+    """[n] ordinals of the candidates among these, ascending."""
     grids: tuple[Grid, ...]
+    """The lattice of every image or video of the sample, in order; their tokens add up to n0."""
     stage: Stage
+    """The stage."""
     index: int
+    """Its number in the schedule."""
     k: int
+    """How many tokens to keep."""
     hidden: dict[int, Tensor]
+    """{depth: [n, C]} hidden states of the candidates."""
     text: dict[int, Tensor]
+    """{depth: [m, C]} hidden states of the m tokens after the visual ones."""
     keys: dict[int, Tensor]
+    """{layer: [n, D]} keys of the candidates as attention uses them, after position embeddings."""
     text_keys: dict[int, Tensor]
+    """{layer: [m, D]} keys of the tokens after the visual ones."""
     attention: dict[Attn, Tensor]
+    """{request: [heads, queries, n]}, float32, softmaxed over everything the query may see."""
     signals: dict[Signal, Tensor]
-    frames: Sequence[Frame]
+    """{request: [n] or [n, D]}, float32."""
+    frames: Sequence[EncodedFrame]
+    """What the vision encoder saw, frame by frame; only for stages that ask for signals, a rerun or pixels."""
     norm: Callable[[Tensor], Tensor]
+    """The decoder's final norm, [.., C] -> [.., C]."""
     generator: torch.Generator
+    """Random numbers of this sample alone."""
     memo: dict[str, Any] = field(default_factory=dict)
+    """Carries what the method wants from stage to stage."""
 
     @property
     def n(self) -> int:
@@ -143,7 +135,7 @@ class View:
         for grid, item in self.items():
             each = grid.tokens // grid.t
             for start in range(item.start, item.stop, each):
-                yield Grid(1, grid.h, grid.w, grid.lead), slice(start, start + each)
+                yield Grid(1, grid.h, grid.w, grid.num_prefix_tokens), slice(start, start + each)
 
     def project(self, features: Tensor) -> Tensor:
         """[m, C'] features, as the signal has them, through the model's projector: [m, C]."""
@@ -152,12 +144,14 @@ class View:
 
 @dataclass
 class Selection:
-    """What a stage keeps: `keep` [k], ascending indices into the candidates; `values` [k, C], new hidden states of the
-    kept tokens (a merge), or None to leave them as they are; `score` [n], what they were ranked by, to be held against NaN."""
+    """What a stage keeps."""
 
     keep: Tensor
+    """[k] ascending indices into the candidates."""
     values: Tensor | None = None
+    """[k, C] new hidden states of the kept tokens (a merge), or None to leave them as they are."""
     score: Tensor | None = None
+    """[n] what the candidates were ranked by, to be checked for NaN."""
 
 
 class Strategy(BaseModel):
@@ -165,24 +159,23 @@ class Strategy(BaseModel):
 
     A subclass writes `schedule`, `stage` if it reads anything, and either `score` (the higher-scored candidates are kept)
     or `select`. An instance holds no state: one instance serves all rows of all batches.
-
-    trim: the tokens dropped are also removed from the KV cache of earlier layers.
-    positions: position ids of what follows a stage: "original", or "compact" (renumbered without gaps).
-    stochastic: its answers depend on the seed, so that it runs once for every seed.
-    seed_scope: what one draw may move, for the statistics: "sample" if it draws from `view.generator` alone, which is every sample's own;
-        "run" if a draw may be shared by several samples (one mask for a whole run), which takes more seeds and wider intervals.
-    merges: `select` returns new hidden states.
-    budgeted: it takes a budget; one that does not runs once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     trim: ClassVar[bool] = False
+    """Whether the dropped tokens are also removed from the KV cache of earlier layers."""
     positions: ClassVar[Literal["original", "compact"]] = "original"
+    """Position ids of what follows a stage: the original ones, or compact ones, renumbered without gaps."""
     stochastic: ClassVar[bool] = False
+    """Whether its answers depend on the seed, so that it runs once for every seed."""
     seed_scope: ClassVar[Literal["sample", "run"]] = "run"
+    """What one draw may move, for the statistics: "sample" if it draws from `view.generator` alone, which is every sample's
+    own; "run" if several samples may share a draw (one mask for a whole run), which takes more seeds and wider intervals."""
     merges: ClassVar[bool] = False
+    """Whether `select` returns new hidden states."""
     budgeted: ClassVar[bool] = True
+    """Whether it takes a budget. One that does not runs once."""
 
     @model_validator(mode="before")
     @classmethod

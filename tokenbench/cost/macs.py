@@ -67,7 +67,7 @@ def encoder_macs(size: EncoderSize, grids: Iterable[Grid]) -> float:
 def _frame_macs(size: EncoderSize, h: int, w: int) -> int:
     """Of a frame of h x w visual tokens."""
     rows, columns = h * size.merge, w * size.merge
-    tokens = rows * columns + size.lead
+    tokens = rows * columns + size.num_prefix_tokens
     each = 4 * size.width**2 + size.mlp_matrices * size.width * size.mlp_width
     pairs = (size.layers - size.windowed) * tokens**2
     pairs += size.windowed * _squares(rows, size.window) * _squares(columns, size.window)

@@ -11,7 +11,8 @@ from typing import Literal, cast
 
 from tokenbench.contract.budget import Budget, count
 from tokenbench.contract.sizes import DecoderSize, ModelSize
-from tokenbench.contract.strategy import Stage, Strategy
+from tokenbench.contract.stage import Stage
+from tokenbench.contract.strategy import Strategy
 from tokenbench.cost.macs import prefill_macs
 from tokenbench.errors import InfeasibleError, UsageError
 

@@ -12,19 +12,19 @@ __all__ = ["realised_bytes", "realised_flops"]
 
 
 def realised_flops(row: RowTrace, size: ModelSize) -> float:
-    """FLOPs of encoding and prefill, as the method does them when it runs alone: with layers asked before they run, a second forward, and
+    """FLOPs of encoding and prefill, as the method does them when it runs alone: with attention that runs once more, a pass without the question, and
     the encoder on as few tokens as the method leaves it. What `select` computes is not counted."""
     decoder = size.decoder
     macs = prefill_macs(decoder, row.tokens_per_layer, row.text)
-    macs += row.prior_layers * layer_macs(decoder, row.prior_tokens, row.prior_tokens)
+    macs += row.no_question_layers * layer_macs(decoder, row.no_question_tokens, row.no_question_tokens)
     attention = 2 * decoder.width * (decoder.query_width + decoder.kv_width)
-    macs += sum(n * (attention + 2 * n * decoder.query_width) for n in row.peeked)
+    macs += sum(n * (attention + 2 * n * decoder.query_width) for n in row.repeated_attentions)
     encoder = encoder_macs(size.encoder, row.grids)
     if not row.kept and row.stages[0][0] == 0:  # nothing of the image is ever looked at
         encoder = 0
-    if row.encoder_rows:
-        full = sum(_rows_macs(size.encoder, [rows] * len(run)) for rows, run in row.encoder_rows)
-        encoder *= sum(_rows_macs(size.encoder, run) for _, run in row.encoder_rows) / full
+    if row.encoder_positions:
+        full = sum(_frame_macs(size.encoder, [length] * len(layers)) for length, layers in row.encoder_positions)
+        encoder *= sum(_frame_macs(size.encoder, layers) for _, layers in row.encoder_positions) / full
     return flops(macs + encoder)
 
 
@@ -33,7 +33,7 @@ def realised_bytes(row: RowTrace, size: ModelSize, number: int) -> float:
     return cache_bytes(size.decoder, row.cache_lengths, number)
 
 
-def _rows_macs(size: EncoderSize, rows: Sequence[int]) -> float:
-    """Multiply-accumulates of a frame whose layers compute so many rows, windows left aside."""
+def _frame_macs(size: EncoderSize, positions: Sequence[int]) -> float:
+    """Multiply-accumulates of a frame whose layers compute so many positions, windows left aside."""
     each = 4 * size.width**2 + size.mlp_matrices * size.width * size.mlp_width
-    return sum(n * each + 2 * size.width * n**2 for n in rows)
+    return sum(n * each + 2 * size.width * n**2 for n in positions)

@@ -10,26 +10,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tokenbench.contract.budget import Budget, count
+from tokenbench.contract.cells import VANILLA
 from tokenbench.cost.matching import match
 from tokenbench.cost.realised import realised_bytes, realised_flops
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.models.source import configuration
 from tokenbench.registry.names import parse_strategy
-from tokenbench.runner.spec import VANILLA
+from tokenbench.tables import Column, Table, text_table
 
 if TYPE_CHECKING:
     from tokenbench.contract.lattice import Grid
     from tokenbench.contract.sizes import ModelSize
-    from tokenbench.contract.strategy import Stage
+    from tokenbench.contract.stage import Stage
     from tokenbench.registry.names import NamedStrategy
     from tokenbench.registry.plugins import Registry
 
 __all__ = ["BYTES", "CostTable", "Prompt", "Row", "costs"]
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-TITLES = ("strategy", "budget", "visual tokens x layers", "mean", "TFLOPs", "%", "KV MiB", "%")
-LEFT = 3  # columns of text
 BOUND = "≤: at most; the strategy may keep, encode or run again fewer tokens than its schedule says."
 LATENCY = "FLOPs are not latency: a method with fewer FLOPs can be the slower one."
 
@@ -74,23 +73,27 @@ class Row:
         """Mean of `tokens_per_layer`."""
         return sum(self.tokens_per_layer) / len(self.tokens_per_layer)
 
-    def cells(self) -> tuple[str, ...]:
-        """As a line of the table."""
+    @property
+    def layers(self) -> str:
+        """How many tokens run through how many layers, as in ``576x2 192x30``."""
         runs = [(tokens, len(list(same))) for tokens, same in groupby(self.tokens_per_layer)]
-        return (
-            self.strategy,
-            self.budget,
-            " ".join(f"{tokens}x{layers}" for tokens, layers in runs),
-            f"{self.mean_tokens:.1f}",
-            f"{'≤ ' if self.upper_bound else ''}{self.flops / 1e12:.3f}",
-            f"{self.flops_percent:.1f}",
-            f"{self.kv_bytes / 2**20:.1f}",
-            f"{self.kv_percent:.1f}",
-        )
+        return " ".join(f"{tokens}x{layers}" for tokens, layers in runs)
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
         return asdict(self) | {"mean_tokens": self.mean_tokens}
+
+
+COLUMNS: tuple[Column[Row], ...] = (
+    Column("strategy", lambda row: row.strategy, key=True),
+    Column("budget", lambda row: row.budget, key=True),
+    Column("visual tokens x layers", lambda row: row.layers, left=True),
+    Column("mean", lambda row: f"{row.mean_tokens:.1f}"),
+    Column("TFLOPs", lambda row: f"{'≤ ' if row.upper_bound else ''}{row.flops / 1e12:.3f}"),
+    Column("%", lambda row: f"{row.flops_percent:.1f}"),
+    Column("KV MiB", lambda row: f"{row.kv_bytes / 2**20:.1f}"),
+    Column("%", lambda row: f"{row.kv_percent:.1f}"),
+)
 
 
 @dataclass(frozen=True)
@@ -126,17 +129,9 @@ class CostTable:
 
     def __str__(self) -> str:
         """For the terminal, with what it rests on."""
-        lines = [TITLES, *(row.cells() for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = [
-            "  ".join(
-                text.ljust(w) if i < LEFT else text.rjust(w)
-                for i, (text, w) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in lines
-        ]
+        table = text_table(Table.of("", COLUMNS, self.rows))
         bound = [BOUND] if any(row.upper_bound for row in self.rows) else []
-        return "\n".join([*table, *self.infeasible, "", self.assumptions, *bound, LATENCY])
+        return "\n".join([table, *self.infeasible, "", self.assumptions, *bound, LATENCY])
 
 
 def costs(
@@ -162,7 +157,7 @@ def costs(
     parsed = [Budget.parse(budget) for budget in budgets]
     backbone, config = configuration(model, known)
     try:
-        prompt, size = Prompt(backbone.typical(config, visual_tokens), text_tokens, dtype), backbone.size(config)
+        prompt, size = Prompt(backbone.default_grids(config, visual_tokens), text_tokens, dtype), backbone.size(config)
     except NotImplementedError as error:
         raise UsageError(f"the cost of model '{model}' is not known: {error}") from error
     found = list(_rows(size, prompt, [*named.values()], parsed, matched))
@@ -206,24 +201,21 @@ def _foreseen(plan: Plan, prompt: Prompt) -> RowTrace:
     trace = RowTrace(visual, text, plan.depth, plan.strategy.trim, prompt.grids)
     alive = visual
     for stage in plan.stages(visual, text):
-        trace.peeked += [alive + text] * any(request.peek for request in stage.attention)
+        # The prompt does not tell the question from other text, so that it counts all of it before the last token.
+        trace.count_requests(stage, alive, visual + text - 1)
         alive = alive if stage.keep is None else count(stage.keep, visual, alive)
         trace.stages.append((stage.layer, torch.arange(alive)))
-        for request in stage.attention:
-            if request.rows == "prior":
-                trace.prior_layers = max(trace.prior_layers, request.layer + 1)
-                trace.prior_tokens = visual + text  # less the question, which the prompt does not tell from other text
     return trace
 
 
 def _says_at_most(stage: Stage) -> bool:
     """Whether the stage may do with less than can be foreseen."""
-    prior = any(request.rows == "prior" for request in stage.attention)
-    return stage.keep is None or stage.at_most or stage.pixels or stage.rerun is not None or prior
+    no_question = any(request.extra_layers for request in stage.attention)
+    return stage.keep is None or stage.at_most or stage.pixels or stage.rerun is not None or no_question
 
 
 def _shape(grid: Grid) -> str:
     frame = f"{grid.h} x {grid.w}"
-    if grid.lead:
-        frame = f"({grid.lead} + {frame})"
+    if grid.num_prefix_tokens:
+        frame = f"({grid.num_prefix_tokens} + {frame})"
     return f"{grid.t} x {frame}" if grid.t > 1 else frame

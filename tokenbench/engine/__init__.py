@@ -1,27 +1,29 @@
 """The pruning engine: hooks on stock transformers models. Knows neither architectures nor strategies by name."""
 
 from tokenbench.engine.cache import cache_name
+from tokenbench.engine.checkpoint import LayerCheckpoint
+from tokenbench.engine.encoder_recorder import EncoderRecorder, EncoderRequests, split_frames
 from tokenbench.engine.frame import Frame
+from tokenbench.engine.layout import Layout
 from tokenbench.engine.plan import Fit, Plan
-from tokenbench.engine.prefill import Layout
-from tokenbench.engine.prefix import Prefix
 from tokenbench.engine.pruner import Pruner
-from tokenbench.engine.state import before, replaced
+from tokenbench.engine.state import call_before, replace_method
+from tokenbench.engine.timer import SelectionTimer
 from tokenbench.engine.trace import RowTrace
-from tokenbench.engine.watch import Watch, Wish, dealt
 
 __all__ = [
+    "EncoderRecorder",
+    "EncoderRequests",
     "Fit",
     "Frame",
+    "LayerCheckpoint",
     "Layout",
     "Plan",
-    "Prefix",
     "Pruner",
     "RowTrace",
-    "Watch",
-    "Wish",
-    "before",
+    "SelectionTimer",
     "cache_name",
-    "dealt",
-    "replaced",
+    "call_before",
+    "replace_method",
+    "split_frames",
 ]

@@ -49,7 +49,7 @@ def run_in_two(
     rest |= {"attention_mask": kwargs.get("attention_mask"), **dict.fromkeys(set(SHOWN) & set(rest))}
     begun = prompt(*args, **first)
     output = later(*args, **rest)
-    return _joined(begun, output, keep_cache=given is not None)
+    return _join(begun, output, keep_cache=given is not None)
 
 
 def _columns(value: Any, at: slice) -> Any:
@@ -59,7 +59,7 @@ def _columns(value: Any, at: slice) -> Any:
     return value[:, at] if value.is_floating_point() and value.ndim == 3 else value[..., at]
 
 
-def _joined(begun: Any, output: Any, keep_cache: bool) -> Any:
+def _join(begun: Any, output: Any, keep_cache: bool) -> Any:
     fields = dict(output)
     fields["last_hidden_state"] = torch.cat([begun.last_hidden_state, output.last_hidden_state], 1)
     if output.get("hidden_states") is not None:

@@ -10,62 +10,68 @@ import torch
 from torch import Tensor
 
 from tokenbench.contract.backbone import Encoder, FrameLayout
-from tokenbench.contract.strategy import Signal
-from tokenbench.engine.probe import Attended, Probe
+from tokenbench.contract.stage import Signal
+from tokenbench.engine.attention_tap import Attended, AttentionTap
 from tokenbench.errors import UsageError
 
-__all__ = ["Call", "Frame", "Rerun", "Window"]
+__all__ = ["EncoderRun", "Frame", "Rerun", "Window", "split_windows"]
 
 
 @dataclass(frozen=True)
 class Window:
-    """Attention among consecutive rows of the encoder's sequence, from row `start` on: query and key [H, rows, D]."""
+    """Attention among consecutive positions of the encoder's sequence."""
 
     start: int
+    """The first of these positions."""
     attended: Attended
+    """Their queries and keys."""
 
     @property
-    def rows(self) -> int:
-        """How many rows attend to each other."""
+    def size(self) -> int:
+        """How many positions attend to each other."""
         return int(self.attended.query.shape[2])
 
     def received(self) -> Tensor:
-        """[rows] mean attention each row gets, 1 being the average."""
+        """[size] mean attention that each position gets, 1 being the average."""
         products = self.attended.products(0, slice(None))
-        return products.softmax(-1).mean((0, 1)) * self.rows
+        return products.softmax(-1).mean((0, 1)) * self.size
 
     def from_first(self) -> Tensor:
-        """[rows] attention of the first row, the [CLS], mean over heads."""
+        """[size] attention of the first position, the [CLS], mean over heads."""
         return self.attended.products(0, slice(0, 1)).softmax(-1)[:, 0].mean(0)
 
 
 @dataclass
-class Call:
-    """One run of the encoder over all it was given, as a sequence of rows.
-
-    windows: {layer: windows in the order of the rows}. states: {layer: [R, C] its input}. arguments: {layer: what else it
-    was called with}. output: [R, C] states the projector reads.
-    """
+class EncoderRun:
+    """What was recorded of one run of the encoder over all its inputs, as one sequence of P positions."""
 
     encoder: Encoder
+    """The encoder that ran."""
     windows: dict[int, list[Window]]
+    """{layer: its windows in the order of the positions}."""
     states: dict[int, Tensor]
+    """{layer: [P, C] its input}."""
     arguments: dict[int, tuple[tuple[Any, ...], dict[str, Any]]]
+    """{layer: what else it was called with}."""
     output: Tensor | None = None
+    """[P, C] states that the projector reads."""
 
 
 class Frame:
-    """One image, tile or frame of a clip: a stretch of the encoder's rows that holds whole visual tokens.
+    """One image, tile or video frame: a stretch of the encoder's sequence that holds whole visual tokens.
 
-    start: its first row. layout: where its tokens are among its rows. ran: the rows that every layer computed when a method last
-    ran the encoder on fewer.
+    Args:
+        run: The run of the encoder that computed it.
+        start: Its first position in the encoder's sequence.
+        layout: Where its tokens are among its positions.
     """
 
-    def __init__(self, call: Call, start: int, layout: FrameLayout) -> None:
-        self.call = call
+    def __init__(self, run: EncoderRun, start: int, layout: FrameLayout) -> None:
+        self.run = run
         self.start = start
         self.layout = layout
-        self.ran: list[int] = []
+        self.rerun_positions: list[int] = []
+        """How many positions every layer computed when a method last ran the encoder on fewer; empty if none did."""
 
     @property
     def tokens(self) -> int:
@@ -74,82 +80,89 @@ class Frame:
 
     @cached_property
     def _at(self) -> Tensor:
-        """[n, patches] rows of its tokens in the encoder's sequence."""
-        assert self.call.output is not None
-        return self.layout.tokens.to(self.call.output.device) + self.start
+        """[n, patches] positions of its tokens in the encoder's sequence."""
+        assert self.run.output is not None
+        return self.layout.tokens.to(self.run.output.device) + self.start
 
     def signal(self, request: Signal) -> Tensor:
         """[n] or [n, D], float32: what a stage asked for."""
         if request.kind == "features":
-            assert self.call.output is not None
-            return self.call.output[self._at].flatten(1).float()
-        layer = range(len(self.call.encoder.layers))[request.layer]
-        windows = [w for w in self.call.windows[layer] if self.start <= w.start < self.start + self.layout.rows]
-        first = request.kind == "cls" and self.call.encoder.cls
+            assert self.run.output is not None
+            return self.run.output[self._at].flatten(1).float()
+        layer = range(len(self.run.encoder.layers))[request.layer]
+        windows = [w for w in self.run.windows[layer] if self.start <= w.start < self.start + self.layout.positions]
+        first = request.kind == "cls" and self.run.encoder.cls
         if request.kind == "keys":
-            rows = torch.cat([w.attended.key[0].float().mean(0) for w in windows])
+            signal = torch.cat([w.attended.key[0].float().mean(0) for w in windows])
         else:
-            rows = torch.cat([w.from_first() if first else w.received() for w in windows])
-        return rows[self._at - self.start].mean(1)
+            signal = torch.cat([w.from_first() if first else w.received() for w in windows])
+        return signal[self._at - self.start].mean(1)
 
     def project(self, features: Tensor) -> Tensor:
         """[m, C'] features through the projector: [m, C], in its dtype."""
-        assert self.call.output is not None
-        encoder = self.call.encoder
-        states = features.unflatten(1, (self.layout.tokens.shape[1], -1)).to(self.call.output.dtype)
+        assert self.run.output is not None
+        encoder = self.run.encoder
+        states = features.unflatten(1, (self.layout.tokens.shape[1], -1)).to(self.run.output.dtype)
         with torch.no_grad():
             return encoder.project(states)
 
-    def shrunk(self, h: int, w: int) -> Tensor:
-        """[lead + h * w, C] projected tokens of the same frame, encoded from a smaller picture of h x w tokens."""
+    def encode_resized(self, h: int, w: int) -> Tensor:
+        """[num_prefix_tokens + h * w, C] projected tokens of the frame, encoded from a picture of h x w tokens."""
         with torch.no_grad():
-            tokens = self.call.encoder.shrunk(self.layout.pixels, h, w)
+            tokens = self.run.encoder.encode_resized(self.layout.pixels, h, w)
         fewer = (self.tokens - len(tokens)) * self.layout.tokens.shape[1]
-        self.ran = [self.layout.rows - fewer] * len(self.call.encoder.layers)
+        self.rerun_positions = [self.layout.positions - fewer] * len(self.run.encoder.layers)
         return tokens
 
     def rerun(self, share: float) -> Rerun:
         """The frame after that share of the encoder's layers, for running the rest again."""
-        return Rerun(self, self.call.encoder.after(share))
+        return Rerun(self, self.run.encoder.after(share))
 
 
 class Rerun:
     """A frame on its way through the later layers of the encoder once more, with ever fewer tokens.
 
-    layer: the one that runs next. alive: [m] ordinals of the tokens that are left, within the frame. states: [m, patches, C].
+    Args:
+        frame: The frame.
+        layer: The encoder layer that runs next.
     """
 
     def __init__(self, frame: Frame, layer: int) -> None:
         self.frame, self.layer = frame, layer
-        self._call = frame.call
-        frame.ran = [frame.layout.rows] * len(self._call.encoder.layers)
-        inputs = self._call.states[layer][frame.start : frame.start + frame.layout.rows]
+        self._encoder_run = frame.run
+        frame.rerun_positions = [frame.layout.positions] * len(self._encoder_run.encoder.layers)
+        inputs = self._encoder_run.states[layer][frame.start : frame.start + frame.layout.positions]
         self.alive = torch.arange(frame.tokens, device=inputs.device)
+        """[m] ordinals of the tokens that are left, within the frame."""
         self.states = inputs[frame.layout.tokens.to(inputs.device)]
+        """[m, patches, C] their hidden states."""
         others = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
         others[frame.layout.tokens.flatten().to(inputs.device)] = False
-        self._other_rows = others.nonzero().flatten()  # an encoder's [CLS] that is no visual token
-        self._others = inputs[self._other_rows]
+        self._other_positions = others.nonzero().flatten()  # an encoder's [CLS] that is no visual token
+        self._others = inputs[self._other_positions]
 
     @property
     def remaining(self) -> int:
         """Layers left to run before the projector."""
-        return self._call.encoder.depth - self.layer
+        return self._encoder_run.encoder.depth - self.layer
 
     def step(self) -> Tensor:
-        """Run the next layer. Returns [1 + m, m] the products of its queries and keys that attention is the softmax of,
-        mean over heads and a token's patches, float32: of the frame's [CLS] (without one, the mean of all tokens), then of
-        every token; -inf between tokens that share no window."""
+        """Run the next layer and return the products [1 + m, m] of its queries and keys, whose softmax is its attention.
+
+        They are the mean over heads and over a token's patches, float32: first of the frame's [CLS] (without one, the mean of
+        all tokens), then of every token; -inf between tokens that share no window.
+        """
         at = self.frame.layout.tokens.to(self.alive.device)[self.alive]
-        rows, order = torch.cat([self._other_rows, at.flatten()]).sort()
+        positions, order = torch.cat([self._other_positions, at.flatten()]).sort()
         states = torch.cat([self._others, self.states.flatten(0, 1)])[order]
-        self.frame.ran[self.layer :] = [len(rows)] * len(self.frame.ran[self.layer :])
-        output, products = self._run(states, rows)
+        computed = self.frame.rerun_positions
+        computed[self.layer :] = [len(positions)] * len(computed[self.layer :])
+        output, products = self._run_layer(states, positions)
         back = output[order.argsort()]
         count = len(self._others)
         self._others, self.states = back[:count], back[count:].unflatten(0, self.states.shape[:2])
         self.layer += 1
-        return self._by_token(products[order.argsort()][:, order.argsort()], count)
+        return self._pool_patches(products[order.argsort()][:, order.argsort()], count)
 
     def keep(self, keep: Tensor, states: Tensor) -> None:
         """Go on with the tokens keep [k], ascending, as states [k, patches, C]."""
@@ -159,38 +172,38 @@ class Rerun:
         """[m, C'] of the tokens that are left, as the projector reads them, float32."""
         return self.states.flatten(1).float()
 
-    def _run(self, states: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """One layer on states [r, C] of the frame's rows [r]: its output, and the products [r, r]."""
-        encoder, layer = self._call.encoder, self.layer
-        assert self._call.output is not None
-        fit = partial(_fitted, rows=rows + self.frame.start, total=len(self._call.output))
-        args, kwargs = self._call.arguments[layer]
+    def _run_layer(self, states: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """One layer on states [p, C] of the frame's positions [p]: its output, and the products [p, p]."""
+        encoder, layer = self._encoder_run.encoder, self.layer
+        assert self._encoder_run.output is not None
+        fit = partial(_cut_argument, positions=positions + self.frame.start, total=len(self._encoder_run.output))
+        args, kwargs = self._encoder_run.arguments[layer]
         arguments = {name: fit(name, value) for name, value in kwargs.items()}
         heard: list[Attended] = []
         batched = encoder.batched
-        with Probe(encoder.tower, encoder.attentions) as probe, torch.no_grad():
-            probe.listen(encoder.attentions[layer], heard.append)
+        with AttentionTap(encoder.tower, encoder.attentions) as tap, torch.no_grad():
+            tap.listen(encoder.attentions[layer], heard.append)
             # Not called as a module: whoever listens to the encoder is not meant.
             output = encoder.layers[layer].forward(
                 states[None] if batched else states, *(fit("", a) for a in args), **arguments
             )
         output = output[0] if batched else output
-        products = torch.full((len(rows), len(rows)), -torch.inf, device=states.device)
+        products = torch.full((len(positions), len(positions)), -torch.inf, device=states.device)
         start = 0
-        for window in windows(heard, arguments.get("cu_seqlens")):
-            end = start + window.rows
+        for window in split_windows(heard, arguments.get("cu_seqlens")):
+            end = start + window.size
             products[start:end, start:end] = window.attended.products(0, slice(None)).mean(0)
             start = end
         return output, products
 
-    def _by_token(self, products: Tensor, others: int) -> Tensor:
+    def _pool_patches(self, products: Tensor, others: int) -> Tensor:
         """[others + m * patches] squared, the [CLS] first -> [1 + m, m]."""
         m, patches = self.states.shape[:2]
-        rows = products[:, others:].unflatten(1, (m, patches)).mean(2)
-        tokens = rows[others:].unflatten(0, (m, patches)).mean(1)
+        to_tokens = products[:, others:].unflatten(1, (m, patches)).mean(2)
+        tokens = to_tokens[others:].unflatten(0, (m, patches)).mean(1)
         if others:
-            first = rows[:1]
-        elif self._call.encoder.cls:  # the [CLS] is itself a visual token
+            first = to_tokens[:1]
+        elif self._encoder_run.encoder.cls:  # the [CLS] is itself a visual token
             first = tokens[:1]
         else:
             finite = tokens.isfinite()
@@ -198,34 +211,39 @@ class Rerun:
         return torch.cat([first, tokens])
 
 
-def windows(heard: list[Attended], bounds: Tensor | None) -> list[Window]:
-    """The windows of one layer's attention. bounds: cumulative lengths, where all windows came packed in one call."""
+def split_windows(heard: list[Attended], bounds: Tensor | None) -> list[Window]:
+    """The windows of one layer's attention.
+
+    Args:
+        heard: What the layer's attention worked on, call by call.
+        bounds: Cumulative lengths of the windows, if all of them came packed in one call.
+    """
     if bounds is not None and len(heard) == 1:
         (whole,) = heard
         sizes = bounds.diff().tolist()
         parts = zip(whole.query.split(sizes, 2), whole.key.split(sizes, 2), strict=True)
         heard = [Attended(query, key, whole.scaling) for query, key in parts]
-    found: list[Window] = []
+    split: list[Window] = []
     start = 0
     for attended in heard:
         for b in range(len(attended.query)):
             one = Attended(attended.query[b : b + 1], attended.key[b : b + 1], attended.scaling)
-            found.append(Window(start, one))
+            split.append(Window(start, one))
             start += one.query.shape[2]
-    return found
+    return split
 
 
-def _fitted(name: str, value: Any, rows: Tensor, total: int) -> Any:
-    """A layer's argument for some of the sequence's `total` rows."""
+def _cut_argument(name: str, value: Any, positions: Tensor, total: int) -> Any:
+    """A layer's argument for some of the sequence's `total` positions."""
     if name == "cu_seqlens":
-        counts = torch.searchsorted(rows, value.to(rows.device))
+        counts = torch.searchsorted(positions, value.to(positions.device))
         return counts.unique().to(value.dtype)
     if name == "max_seqlen":
         return None
     if isinstance(value, tuple):
-        return tuple(_fitted("", part, rows, total) for part in value)
+        return tuple(_cut_argument("", part, positions, total) for part in value)
     if isinstance(value, Tensor):
         if len(value) != total:
             raise UsageError(f"the encoder's layers take an argument '{name}' that cannot be cut to fewer tokens")
-        return value[rows]
+        return value[positions]
     return value

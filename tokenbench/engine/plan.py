@@ -11,7 +11,8 @@ from fractions import Fraction
 import torch
 
 from tokenbench.contract.budget import Budget
-from tokenbench.contract.strategy import Stage, Strategy
+from tokenbench.contract.stage import Stage
+from tokenbench.contract.strategy import Strategy
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError, brief
 
 __all__ = ["Fit", "Plan"]
@@ -23,29 +24,40 @@ _TYPICAL = 576
 
 @dataclass(frozen=True)
 class Plan:
-    """What one row of a batch runs on a decoder of `depth` layers.
-
-    fit: changes the schedule's counts, so that strategies can be compared at equal work. name: for errors. seed and key (the sample's) seed
-    its random numbers.
-    """
+    """What one row of a batch runs."""
 
     strategy: Strategy
+    """The method."""
     budget: Budget
+    """Its budget."""
     depth: int
+    """Layers of the decoder."""
     seed: int = 0
+    """Seeds its random numbers, together with `key`."""
     key: str = ""
+    """Names the sample."""
     fit: Fit | None = None
+    """Changes the schedule's counts, so that strategies can be compared at equal work."""
     name: str = ""
+    """What errors call the strategy."""
     _known: dict[tuple[int, int], tuple[Stage, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def make(
         cls, strategy: Strategy, budget: Budget, depth: int, seed: int = 0, fit: Fit | None = None, name: str = ""
     ) -> Plan:
-        """A plan whose schedule was tried on a typical sample. Raises UsageError if the decoder cannot run it."""
+        """A plan whose schedule was tried on a typical sample.
+
+        Raises:
+            UsageError: If the decoder cannot run it.
+        """
         plan = cls(strategy, budget, depth, seed, "", fit, name or type(strategy).__name__)
         _ = plan.typical
         return plan
+
+    def __str__(self) -> str:
+        """What prunes at which budget."""
+        return f"{self.name or type(self.strategy).__name__} at budget {self.budget}"
 
     def of(self, key: str) -> Plan:
         """The same plan for another sample."""
@@ -54,18 +66,26 @@ class Plan:
     @property
     def typical(self) -> tuple[Stage, ...]:
         """The strategy's own stages for a typical sample, checked: layers and requests, if not counts, hold for all."""
-        return self.checked(max(_TYPICAL, self.budget.tokens or 0))
+        return self.check_stages(max(_TYPICAL, self.budget.tokens or 0))
 
     def stages(self, visual: int, text: int = 0) -> tuple[Stage, ...]:
-        """The stages for a sample of so many tokens. Raises UsageError if the decoder cannot run them."""
+        """The stages for a sample of so many tokens.
+
+        Raises:
+            UsageError: If the decoder cannot run them.
+        """
         if (visual, text) not in self._known:
-            stages = self.checked(visual)
+            stages = self.check_stages(visual)
             self._known[visual, text] = tuple(self.fit(stages, visual, text)) if self.fit else stages
         return self._known[visual, text]
 
-    def checked(self, visual: int) -> tuple[Stage, ...]:
-        """The strategy's own stages, checked. Raises StrategyError for a schedule that is none, UsageError for one that this
-        decoder cannot run."""
+    def check_stages(self, visual: int) -> tuple[Stage, ...]:
+        """The strategy's own stages for so many visual tokens, checked.
+
+        Raises:
+            StrategyError: If schedule() does not return pairs of a layer and a number of tokens.
+            UsageError: If a layer does not exist in this decoder, or a stage asks for what is not known there.
+        """
         name = self.name or type(self.strategy).__name__
         stages = self._own(name, visual)
         last = -1
@@ -116,6 +136,6 @@ def _check_requests(name: str, stage: Stage) -> None:
         if not 0 <= layer < stage.layer:
             raise UsageError(f"{where}: keys of layer {layer} are not known there")
     for request in stage.attention:
-        known = request.layer == stage.layer if request.peek else 0 <= request.layer < stage.layer
-        if not known:
-            raise UsageError(f"{where}: attention of layer {request.layer} is not known there (peek={request.peek})")
+        if not request.known_at(stage.layer):
+            kind = type(request).__name__
+            raise UsageError(f"{where}: attention of layer {request.layer} is not known there (asked for with {kind})")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tokenbench.contract.backbone import Backbone
-from tokenbench.engine import Frame, Layout, Pruner, Watch, cache_name
+from tokenbench.engine import EncoderRecorder, Frame, Layout, Pruner, cache_name
 from tokenbench.errors import UsageError
 
 __all__ = ["Prompts"]
@@ -44,8 +44,8 @@ class Prompts:
     answer so far, and drafted tokens follow the prompt at once. A forward outside of it is a prompt as a whole.
     """
 
-    def __init__(self, model: Any, backbone: Backbone, pruner: Pruner, watch: Watch) -> None:
-        self._model, self._backbone, self._pruner, self._watch = model, backbone, pruner, watch
+    def __init__(self, model: Any, backbone: Backbone, pruner: Pruner, recorder: EncoderRecorder) -> None:
+        self._model, self._backbone, self._pruner, self._recorder = model, backbone, pruner, recorder
         self._now = _Now()
 
     def generate(self, stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -100,9 +100,9 @@ class Prompts:
             if pruner.frames is not None:
                 return pruner.frames
             if generation is None:
-                return self._watch.rows(ids, visual, model.config.image_token_id)
+                return self._recorder.take_frames(ids, visual, model.config.image_token_id)
             if generation.frames is None:  # the encoder runs once a generation
-                generation.frames = self._watch.rows(ids, visual, model.config.image_token_id)
+                generation.frames = self._recorder.take_frames(ids, visual, model.config.image_token_id)
             return generation.frames
 
         again = generation is not None and generation.begun

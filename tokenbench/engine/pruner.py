@@ -8,7 +8,8 @@ nothing is left to do between prefill and decode, and nothing stays behind when 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -16,15 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tokenbench.engine.cache import PrunedLayer, cache_name, install
+from tokenbench.engine.attention_tap import AttentionTap
+from tokenbench.engine.cache import PrunedLayer, cache_name
+from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.cut import run_in_two, width
 from tokenbench.engine.frame import Frame
+from tokenbench.engine.layout import Layout
 from tokenbench.engine.plan import Plan
-from tokenbench.engine.prefill import Layout, Prefill
-from tokenbench.engine.prefix import Prefix
-from tokenbench.engine.probe import Probe
+from tokenbench.engine.prefill import Prefill, Sharing
 from tokenbench.engine.segment import causal_mask
-from tokenbench.engine.state import Forward, Now, Running, alone, before, replaced
+from tokenbench.engine.state import Forward, Running, ThreadState, call_before, claim, replace_method
+from tokenbench.engine.timer import Timer
 from tokenbench.engine.trace import RowTrace
 from tokenbench.errors import UsageError
 
@@ -34,33 +37,49 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Pruner:
-    """Prunes the prompts that run through `decoder` (a stock decoder with `layers` and `rotary_emb`) inside the context.
+    """Prunes the prompts that run through a stock decoder inside the context.
 
     One context at a time for a decoder; threads may generate side by side in it.
 
-    plans: one for all rows, or one a row of the batch (repeated for beams); may be replaced between generations.
-    layout: set it before a prompt runs: where its visual tokens are. A forward without one is a decode step.
-    frames: what the encoder saw of every row of the next prompt, where the encoder ran apart from it.
-    others: plans that will go on from the next prompt; prefix: what they go on from, once it ran.
-    prefills: the trace of every prompt that ran, one RowTrace a row.
+    Args:
+        decoder: The stock decoder, with `layers` and `rotary_emb`.
+        plans: See the attribute.
+
+    Raises:
+        UsageError: If some layer of the decoder has no full attention.
     """
 
     def __init__(self, decoder: Any, plans: Sequence[Plan]) -> None:
         self.decoder = decoder
         self.plans = list(plans)
+        """One for all rows, or one for every row of the batch (repeated for beams). May be replaced between generations."""
         self.frames: Sequence[Sequence[Frame]] | None = None
-        self.others: Sequence[Plan] = ()
-        self.prefix: Prefix | None = None
+        """What the encoder saw of every row of the next prompt, if the encoder ran apart from it."""
+        self.checkpoint_for: Sequence[Plan] = ()
+        """Plans that will go on from the next prompt."""
+        self.checkpoint: LayerCheckpoint | None = None
+        """What they go on from, once it ran."""
         self.prefills: list[list[RowTrace]] = []
-        self._probe = Probe(self.decoder, [layer.self_attn for layer in self.decoder.layers])
-        self._now, self._running = Now(), Running()
-        self._from: Prefix | None = None
-        self._same: Sequence[int] = ()
+        """The trace of every prompt that ran, one RowTrace for each row."""
+        self.timer: Timer = nullcontext
+        """Makes the context that everything the engine does for selection alone runs in: stages, attention weights, attention that
+        runs once more, and the pass without the question. Such contexts may be nested."""
+        self._tap = AttentionTap(self.decoder, [layer.self_attn for layer in self.decoder.layers])
+        self._thread, self._running = ThreadState(), Running()
+        self._sharing = Sharing()
         self._forwards: dict[int, Callable[..., Any]] = {}  # the layers' own, while prompts share
         self._hooks = ExitStack()
         kinds = set(getattr(decoder.config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
             raise UsageError(f"pruning needs full attention in every decoder layer; this model has {sorted(kinds)}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.decoder).__name__} {self.description})"
+
+    @property
+    def description(self) -> str:
+        """What prunes the model at which budget."""
+        return f"pruned by {', '.join(dict.fromkeys(map(str, self.plans)))}"
 
     @property
     def depth(self) -> int:
@@ -75,27 +94,27 @@ class Pruner:
     @property
     def layout(self) -> Layout | None:
         """Of this thread's next prompt."""
-        return self._now.layout
+        return self._thread.layout
 
     @layout.setter
     def layout(self, layout: Layout | None) -> None:
-        self._now.layout = layout
+        self._thread.layout = layout
 
     @property
     def shorter(self) -> bool:
         """Whether this thread's last forward was a prompt that lost tokens: its output has fewer columns than its input."""
-        return self._now.shorter
+        return self._thread.shorter
 
     def __enter__(self) -> Pruner:
         with ExitStack() as hooks:
             add = hooks.callback
-            add(alone(self.decoder))
-            hooks.enter_context(self._probe)
-            add(replaced(self.decoder, "forward", partial(self._forward, self.decoder.forward)))
-            add(before(self.decoder.rotary_emb, self._place))
+            add(claim(self.decoder))
+            hooks.enter_context(self._tap)
+            add(replace_method(self.decoder, "forward", partial(self._forward, self.decoder.forward)))
+            add(call_before(self.decoder.rotary_emb, self._place))
             for i, layer in enumerate(self.decoder.layers):
-                add(before(layer, partial(self._before, i)))
-                add(layer.register_forward_hook(partial(self._after, i)).remove)
+                add(call_before(layer, partial(self._before_layer, i)))
+                add(layer.register_forward_hook(partial(self._after_layer, i)).remove)
             self._hooks = hooks.pop_all()
         return self
 
@@ -104,40 +123,37 @@ class Pruner:
     ) -> None:
         self._running.wait()
         self._hooks.close()
-        self._now = Now()
+        self._thread = ThreadState()
 
     @contextmanager
-    def sharing(self, same: Sequence[int] = (), prefix: Prefix | None = None) -> Iterator[None]:
+    def sharing(self, first_alike: Sequence[int] = (), checkpoint: LayerCheckpoint | None = None) -> Iterator[None]:
         """Prompts inside do not compute again what others have computed.
 
-        same: of every row, the first row with the same plan that shows the same images after the same words; what they have
-        in common is computed once. prefix: the layers before the first stage of any row are taken from it.
+        Args:
+            first_alike: Of every row, the first row with the same plan that shows the same images after the same words; what they
+                have in common is computed once.
+            checkpoint: Where the layers before the first stage of any row are taken from.
         """
         with ExitStack() as undo:
             for i, layer in enumerate(self.decoder.layers):
                 self._forwards[i] = layer.forward
-                undo.callback(replaced(layer, "forward", partial(self._run_once, i, layer)))
-            self._same, self._from = same, prefix
+                undo.callback(replace_method(layer, "forward", partial(self._run_layer, i, layer)))
+            self._sharing = Sharing(first_alike, checkpoint)
             try:
                 yield
             finally:
-                self._same, self._from, self._forwards = (), None, {}
+                self._sharing, self._forwards = Sharing(), {}
 
-    def _run_once(self, i: int, layer: Any, hidden: Tensor, **kwargs: Any) -> Any:
-        prefill, forward = self._now.forward.prefill, self._forwards[i]
+    def _run_layer(self, i: int, layer: Any, hidden: Tensor, **kwargs: Any) -> Any:
+        prefill, forward = self._thread.forward.prefill, self._forwards[i]
         if prefill is None:
             return forward(hidden, **kwargs)
-        if i < prefill.start:
-            return prefill.skip(i)
-        if prefill.twins is None:
-            return forward(hidden, **kwargs)
-        cache = prefill.caches[i] if prefill.caches is not None else None
-        return prefill.twins.run(forward, layer.self_attn, hidden, kwargs, self._probe, prefill.wanted(i), cache)
+        return prefill.run_layer(i, layer, forward, hidden, kwargs)
 
     def _forward(self, stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The decoder's forward: a prompt, if there is a layout for it, or a decode step."""
         layout, self.layout = self.layout, None
-        self._now.forward, self._now.shorter = Forward(), False
+        self._thread.forward, self._thread.shorter = Forward(), False
         with self._running:
             if layout is None:
                 return stock(*args, **kwargs)
@@ -148,18 +164,17 @@ class Pruner:
 
     def _run_prompt(self, stock: Callable[..., Any], layout: Layout, *args: Any, **kwargs: Any) -> Any:
         prefill, kwargs = self._prefill(layout, kwargs)
-        self._now.forward = Forward(prefill)
+        self._thread.forward = Forward(prefill)
         try:
             output = stock(*args, **kwargs)
         finally:
-            self._now.forward = Forward()
+            self._thread.forward = Forward()
             for layer in self.decoder.layers:
-                self._probe.listen(layer.self_attn, None)
-        prefill.finish()
-        self._now.shorter = not prefill.segment.full
+                self._tap.listen(layer.self_attn, None)
+        self.checkpoint = prefill.finish()
+        self._thread.shorter = not prefill.segment.full
         if not layout.again:
-            self.prefills.append(prefill.rows)
-        self.prefix = prefill.prefix() if self.others else None
+            self.prefills.append(prefill.traces)
         return output
 
     def _prefill(self, layout: Layout, kwargs: dict[str, Any]) -> tuple[Prefill, dict[str, Any]]:
@@ -177,63 +192,32 @@ class Pruner:
             raise UsageError(f"{len(self.plans)} plans do not fit a batch of {batch} rows")
         each = batch // len(self.plans)
         plans = [plan for plan in self.plans for _ in range(each)]
-        added, kwargs = _taken_away(kwargs)
-        prefill = Prefill(plans, layout, valid, self.decoder, self._probe.attention, added, self.others, self._from)
-        if self._same and "flash" not in self._probe.attention:  # it takes no mask with holes
-            prefill.share(self._same)
-        return prefill, kwargs
+        added, kwargs = _take_deepstack(kwargs)
+        sharing = replace(self._sharing, checkpoint_for=self.checkpoint_for)
+        return Prefill(plans, layout, valid, self.decoder, self._tap, added, sharing, self.timer), kwargs
 
     def _place(self, rotary: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Learn the position ids [B or 1, n], with one more leading dimension where positions have several parts."""
-        forward = self._now.forward
+        forward = self._thread.forward
         forward.positions = kwargs["position_ids"] if "position_ids" in kwargs else args[1]
         if forward.prefill is not None:
             forward.prefill.place(forward.positions)
 
-    def _before(self, i: int, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+    def _before_layer(
+        self, i: int, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Arguments | None:
         hidden, *rest = args
-        prefill = self._now.forward.prefill
+        prefill = self._thread.forward.prefill
         if prefill is None:
-            changed = self._decode_arguments(i, hidden, kwargs)
-        else:
-            hidden, changed = self._prefill_arguments(prefill, i, layer, hidden, kwargs)
-        return (hidden, *rest), changed
+            return args, self._decode_arguments(i, hidden, kwargs)
+        # The layer's forward, not the module: the pruner's own hooks are not meant.
+        forward = self._forwards.get(i, layer.forward)
+        hidden, kwargs = prefill.before_layer(i, layer, forward, hidden, kwargs)
+        return (hidden, *rest), kwargs
 
-    def _after(self, i: int, layer: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        prefill = self._now.forward.prefill
-        if prefill is None or i < prefill.start:
-            return None
-        return prefill.add(i, output)
-
-    def _prefill_arguments(
-        self, prefill: Prefill, i: int, layer: Any, hidden: Tensor, kwargs: dict[str, Any]
-    ) -> tuple[Tensor, dict[str, Any]]:
-        if i == 0:
-            prefill.caches = install(kwargs.get(cache_name(kwargs)), self.depth)
-            prefill.rope = kwargs["position_embeddings"]
-        # Not called as a module: the prefill's own hooks are not meant.
-        with torch.no_grad():
-            prefill.run_prior(i, layer.self_attn, self._forwards.get(i, layer.forward), hidden, kwargs, self._probe)
-        if i < prefill.start:
-            prefill.store(i)
-            return hidden, kwargs
-        prefill.remember(i, hidden)
-        if prefill.due(i):
-            self._peek(prefill, i, layer, hidden, kwargs)
-            hidden = prefill.reduce(i, hidden)
-        prefill.store(i)
-        self._probe.listen(layer.self_attn, prefill.wanted(i))
-        return hidden, prefill.arguments(kwargs, hidden.dtype)
-
-    def _peek(self, prefill: Prefill, i: int, layer: Any, hidden: Tensor, kwargs: dict[str, Any]) -> None:
-        """Run the attention of a layer on the candidates of its stage, for its softmax rows alone."""
-        listener = prefill.peeked(i)
-        if listener is None:
-            return
-        self._probe.listen(layer.self_attn, listener)
-        arguments = prefill.arguments(kwargs, hidden.dtype)
-        with torch.no_grad():
-            layer.self_attn(hidden_states=layer.input_layernorm(hidden), **{**arguments, cache_name(arguments): None})
+    def _after_layer(self, i: int, layer: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        prefill = self._thread.forward.prefill
+        return None if prefill is None else prefill.after_layer(i, output)
 
     def _decode_arguments(self, i: int, hidden: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
         cache = kwargs.get(cache_name(kwargs))
@@ -251,7 +235,7 @@ class Pruner:
 
     def _decode_rope(self, shift: Tensor, hidden: Tensor) -> Any:
         """One a segment and step: position embeddings of what follows positions moved by shift [B]."""
-        forward = self._now.forward
+        forward = self._thread.forward
         if id(shift) not in forward.ropes:
             assert forward.positions is not None
             # Not called as a module: `_place` listens there.
@@ -261,16 +245,16 @@ class Pruner:
     def _decode_mask(self, stored: PrunedLayer, hidden: Tensor) -> Tensor | None:
         """One mask a segment and step: layers of one segment share it."""
         assert stored.valid is not None and stored.keys is not None
-        queries, masks = hidden.shape[1], self._now.forward.masks
+        queries, masks = hidden.shape[1], self._thread.forward.masks
         key = (id(stored.valid), stored.keys.shape[2])
         if key not in masks:
             masks[key] = causal_mask(
-                stored.seen(queries), queries, padded=stored.padded, attention=self._probe.attention, dtype=hidden.dtype
+                stored.seen(queries), queries, padded=stored.padded, attention=self._tap.attention, dtype=hidden.dtype
             )
         return masks[key]
 
 
-def _taken_away(kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:
+def _take_deepstack(kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:
     """Deepstack states, made [B, S, C], and the decoder's arguments without them: it would add them by the whole prompt."""
     states = kwargs.get("deepstack_visual_embeds")
     if states is None:

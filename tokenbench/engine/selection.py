@@ -11,14 +11,14 @@ from torch import Tensor
 from tokenbench.contract.strategy import Selection, Strategy, View
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError
 
-__all__ = ["selected", "written_over", "wrong_numbers"]
+__all__ = ["copy_for_merge", "find_wrong_numbers", "select"]
 
 
-def selected(strategy: Strategy, name: str, view: View, width: int) -> Selection:
+def select(strategy: Strategy, name: str, view: View, width: int) -> Selection:
     """The strategy's selection of the candidates; `width` is that of the decoder's hidden states, `name` is for errors.
 
     Raises StrategyError that says how the contract is broken, or what the strategy's own code raised. The numbers in it are
-    not looked at yet: see `wrong_numbers`.
+    not looked at yet: see `find_wrong_numbers`.
     """
     where = f"strategy {name}, stage before layer {view.stage.layer}"
     try:
@@ -31,17 +31,17 @@ def selected(strategy: Strategy, name: str, view: View, width: int) -> Selection
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise StrategyError(f"{where}: {type(error).__name__}: {reason}") from error
-    if problem := _wrong_form(selection, view, width):
+    if problem := _find_wrong_form(selection, view, width):
         raise StrategyError(f"{where}: {problem}")
     return selection
 
 
-def wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[int, str] | None:
+def find_wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[int, str] | None:
     """The first selection that holds numbers it must not hold, and what is wrong with them.
 
     All are looked at together: on a GPU, looking waits for it.
     """
-    if not bool(_any_wrong(selections)):
+    if not bool(_has_wrong_numbers(selections)):
         return None
     for at, (view, selection) in enumerate(selections):
         keep, score, values = selection.keep, selection.score, selection.values
@@ -54,7 +54,7 @@ def wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[int, st
     return None
 
 
-def written_over(hidden: Tensor, name: str) -> Tensor:
+def copy_for_merge(hidden: Tensor, name: str) -> Tensor:
     """A copy of hidden states, to write merged ones into. They were computed without gradients, and a backward pass must not go on
     as if there were none: it raises UsageError."""
     copy: Any = hidden.clone()
@@ -71,8 +71,8 @@ def written_over(hidden: Tensor, name: str) -> Tensor:
     return written
 
 
-def _any_wrong(selections: Sequence[tuple[View, Selection]]) -> Tensor:
-    """Whether `wrong_numbers` has anything to say."""
+def _has_wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> Tensor:
+    """Whether `find_wrong_numbers` has anything to say."""
     keeps = [selection.keep for _, selection in selections]
     wrong = torch.stack([(keep.diff() <= 0).any() for keep in keeps]).any()
     ends = [
@@ -83,7 +83,7 @@ def _any_wrong(selections: Sequence[tuple[View, Selection]]) -> Tensor:
     return wrong | torch.stack(ends).any() if ends else wrong
 
 
-def _wrong_form(selection: Selection, view: View, width: int) -> str:
+def _find_wrong_form(selection: Selection, view: View, width: int) -> str:
     """What is wrong, or nothing."""
     keep, stage = selection.keep, view.stage
     if not isinstance(keep, Tensor) or keep.dtype != torch.long or keep.ndim != 1:

@@ -10,10 +10,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tokenbench.engine.prefill import Layout, Prefill
+from tokenbench.engine.layout import Layout
+from tokenbench.engine.prefill import Prefill
 from tokenbench.errors import UsageError
 
-__all__ = ["Forward", "Now", "Running", "alone", "before", "replaced"]
+__all__ = ["Forward", "Running", "ThreadState", "call_before", "claim", "replace_method"]
 
 _MARK = "_tokenbench_prunes"
 _DOOR = threading.Lock()
@@ -21,27 +22,31 @@ _DOOR = threading.Lock()
 
 @dataclass
 class Forward:
-    """The forward that runs.
-
-    prefill: of its prompt; None while there is none. positions: its position ids. masks, ropes: those made for it, by segment.
-    """
+    """The forward of the decoder that runs."""
 
     prefill: Prefill | None = None
+    """The prefill, if it is that of a prompt."""
     positions: Tensor | None = None
+    """Its position ids."""
     masks: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
+    """The masks made for it, by segment."""
     ropes: dict[int, Any] = field(default_factory=dict)
+    """The position embeddings made for it, by segment."""
 
 
-class Now(threading.local):
-    """What this thread does; others generate beside it. shorter: its last prompt lost tokens."""
+class ThreadState(threading.local):
+    """What this thread does; others generate beside it."""
 
     def __init__(self) -> None:
         self.layout: Layout | None = None
+        """The layout of its next prompt."""
         self.forward = Forward()
+        """The forward that it runs."""
         self.shorter = False
+        """Whether its last prompt lost tokens."""
 
-    def __reduce__(self) -> tuple[type[Now], tuple[()]]:  # models are copied with their hooks
-        return Now, ()
+    def __reduce__(self) -> tuple[type[ThreadState], tuple[()]]:  # models are copied with their hooks
+        return ThreadState, ()
 
 
 class Running:
@@ -68,9 +73,12 @@ class Running:
             self._changed.wait_for(lambda: self._count == 0)
 
 
-def alone(decoder: nn.Module) -> Callable[[], None]:
-    """Claim the decoder; returns what gives it free. Raises UsageError if somebody prunes it already, or if it is a copy that was
-    made meanwhile, hooks and all."""
+def claim(decoder: nn.Module) -> Callable[[], None]:
+    """Claim the decoder for one pruner; returns what releases it.
+
+    Raises:
+        UsageError: If another pruner has claimed it, or if it is a copy that was made meanwhile, hooks and all.
+    """
     with _DOOR:
         if getattr(decoder, _MARK, False):
             raise UsageError(
@@ -81,18 +89,18 @@ def alone(decoder: nn.Module) -> Callable[[], None]:
     return partial(delattr, decoder, _MARK)
 
 
-def replaced(owner: Any, name: str, new: Any) -> Callable[[], None]:
-    """Put `new` over an object's method. Returns what gives it back what it has now, its own or one that somebody put there."""
+def replace_method(owner: Any, name: str, new: Any) -> Callable[[], None]:
+    """Put `new` over an object's method; returns what restores the method that it has now, its own or one put there before."""
     undo = partial(setattr, owner, name, getattr(owner, name)) if name in vars(owner) else partial(delattr, owner, name)
     setattr(owner, name, new)
     return undo
 
 
-def before(module: nn.Module, hook: Callable[[nn.Module, Any, dict[str, Any]], Any]) -> Callable[[], None]:
-    """Call `hook` before every forward of the module. Returns what takes it away."""
-    return module.register_forward_pre_hook(partial(_called, hook), with_kwargs=True).remove
+def call_before(module: nn.Module, hook: Callable[[nn.Module, Any, dict[str, Any]], Any]) -> Callable[[], None]:
+    """Call `hook` before every forward of the module. Returns what removes the hook."""
+    return module.register_forward_pre_hook(partial(_call, hook), with_kwargs=True).remove
 
 
-def _called(hook: Callable[..., Any], module: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> Any:
+def _call(hook: Callable[..., Any], module: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> Any:
     # Without keyword arguments where another thread takes the hook away at this moment.
     return None if kwargs is None else hook(module, args, kwargs)

@@ -7,36 +7,54 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from tokenbench.contract.lattice import Grid
+from tokenbench.contract.stage import Stage
 
 __all__ = ["RowTrace"]
 
 
 @dataclass
 class RowTrace:
-    """The decisions for one row of one prefill.
-
-    visual: visual tokens the row began with; text: its other tokens. depth: decoder layers.
-    grids: the lattices of its visual tokens.
-    stages: (layer, [k] kept ordinals of the visual tokens, ascending) of every stage, in order.
-    merged: some kept tokens took in others. compact: positions were renumbered without gaps.
-    trim: the dropped tokens left the KV cache of earlier layers, too.
-    peeked: tokens in every attention layer that was asked before it ran. prior_layers, prior_tokens: of a second forward.
-    encoder_rows: of every frame, the rows the encoder gives it, and those that each layer computes where the method runs it on
-        fewer; empty where it does not.
-    """
+    """The decisions for one row of one prefill."""
 
     visual: int
+    """Visual tokens that the row began with."""
     text: int
+    """Its other tokens."""
     depth: int
+    """Decoder layers."""
     trim: bool = False
+    """Whether the dropped tokens left the KV cache of earlier layers, too."""
     grids: tuple[Grid, ...] = ()
+    """The lattices of its visual tokens."""
     merged: bool = False
+    """Whether some kept tokens took in others."""
     compact: bool = False
+    """Whether positions were renumbered without gaps."""
     stages: list[tuple[int, Tensor]] = field(default_factory=list)
-    peeked: list[int] = field(default_factory=list)
-    prior_layers: int = 0
-    prior_tokens: int = 0
-    encoder_rows: list[tuple[int, list[int]]] = field(default_factory=list)
+    """(layer, [k] kept ordinals of the visual tokens, ascending) of every stage, in order."""
+    repeated_attentions: list[int] = field(default_factory=list)
+    """Tokens in every attention layer that ran once more for a stage."""
+    no_question_layers: int = 0
+    """Layers of the forward pass without the question, 0 if there was none."""
+    no_question_tokens: int = 0
+    """Tokens in that pass."""
+    encoder_positions: list[tuple[int, list[int]]] = field(default_factory=list)
+    """Of every frame, the length of the encoder's sequence for it, and how many positions each layer computes if the method
+    runs it on fewer; empty if it does not."""
+
+    def count_requests(self, stage: Stage, candidates: int, prefix: int) -> None:
+        """Write down what a stage's requests cost beyond the prefill.
+
+        Args:
+            stage: The stage.
+            candidates: Visual tokens that reach it.
+            prefix: Tokens of the row up to its last visual one.
+        """
+        if any(request.repeats_attention for request in stage.attention):
+            self.repeated_attentions.append(candidates + self.text)
+        if extra := max((request.extra_layers for request in stage.attention), default=0):
+            self.no_question_layers = max(self.no_question_layers, extra)
+            self.no_question_tokens = prefix + 1
 
     @property
     def kept(self) -> list[int]:

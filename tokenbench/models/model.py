@@ -16,7 +16,7 @@ from torch import Tensor
 from tokenbench.api.pruned import attached
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Video
-from tokenbench.engine import Frame, Plan, Pruner, RowTrace, Watch, Wish, dealt
+from tokenbench.engine import EncoderRecorder, EncoderRequests, Frame, Plan, Pruner, RowTrace, split_frames
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models import processing
 from tokenbench.models.decoding import note
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Loaded", "Model"]
 
-NOTHING = Wish()
+NOTHING = EncoderRequests()
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the encoder made of one image or clip: its kind, its features [tokens, C'] and, if wished for, its frames."""
+    """What the encoder made of one image or clip: its kind, its features [tokens, C'] and, if they were asked for, its frames."""
 
     kind: str
     features: Tensor
@@ -65,7 +65,7 @@ class Batch:
     inputs: what the processor made of the prompts (`input_ids` [B, S] and what goes with them), but for the pixels.
     features: kind ("image" or "video") and features of everything shown, in the order of the rows.
     clips: whether a row shows a clip first.
-    frames: what the encoder saw of every row, as far as it was wished for.
+    frames: what the encoder saw of every row, as far as it was asked for.
     same: of every row, the first one that shows the same after the same words.
     """
 
@@ -165,9 +165,9 @@ class Model:
         with attached(self._model, self.backbone, []) as pruner:
             yield pruner
 
-    def prepare(self, samples: Sequence[Sample], wish: Wish = NOTHING) -> Batch:
+    def prepare(self, samples: Sequence[Sample], requests: EncoderRequests = NOTHING) -> Batch:
         """Load and encode."""
-        return self.encode(self.load_samples(samples), wish)
+        return self.encode(self.load_samples(samples), requests)
 
     def load_samples(self, samples: Sequence[Sample]) -> Loaded:
         """Render, tokenize, turn into pixels: all that a processor does. May run in another thread than the rest."""
@@ -204,15 +204,15 @@ class Model:
         )
 
     @torch.inference_mode()
-    def encode(self, loaded: Loaded, wish: Wish = NOTHING) -> Batch:
+    def encode(self, loaded: Loaded, requests: EncoderRequests = NOTHING) -> Batch:
         """Run the vision encoder; samples of one cluster share its work.
 
-        wish: what strategies want to know of the encoder.
+        requests: what strategies ask of the encoder.
         """
         self.load()
-        found = {kind: iter(self._encoded(kind, inputs, wish)) for kind, inputs in loaded.media.items()}
+        by_kind = {kind: iter(self._encode_kind(kind, inputs, requests)) for kind, inputs in loaded.media.items()}
         encoded = {
-            cluster: [next(found[kind]) for kind in map(kind_of, group)] for cluster, group in loaded.shown.items()
+            cluster: [next(by_kind[kind]) for kind in map(kind_of, group)] for cluster, group in loaded.shown.items()
         }
         samples = loaded.samples
         return Batch(
@@ -255,7 +255,7 @@ class Model:
         pruner.frames = batch.frames * each
         ids = self._model.generate(
             **{name: value.repeat(each, *[1] * (value.ndim - 1)) for name, value in batch.inputs.items()},
-            mm_encoder_outputs=self.backbone.encoded(self._model, batch.features * each),
+            mm_encoder_outputs=self.backbone.as_mm_encoder_outputs(self._model, batch.features * each),
             do_sample=False,
             max_new_tokens=max(limits),
         )
@@ -275,14 +275,15 @@ class Model:
         groups = [[item] for item in items] if kind == "image" else [items]
         return [dict(processor(**arguments(kind, group), return_tensors="pt")) for group in groups]
 
-    def _encoded(self, kind: str, inputs: dict[str, Any], wish: Wish) -> list[Encoded]:
+    def _encode_kind(self, kind: str, inputs: dict[str, Any], requests: EncoderRequests) -> list[Encoded]:
         from transformers import BatchFeature
 
         moved = BatchFeature(inputs).to(self._model.device, self._model.dtype)
-        with Watch(self.backbone.encoders(self._model) if wish.anything else (), wish) as watch:
-            features = self.backbone.encode(self._model, moved)
-        seen = [frame for call in watch.calls for frame in call]
-        frames = dealt(seen, map(len, features)) if wish.anything else [[] for _ in features]
+        towers = self.backbone.describe_towers(self._model) if requests.frames else ()
+        with EncoderRecorder(towers, requests) as recorder:
+            features = self.backbone.encode_images(self._model, moved)
+        seen = [frame for run in recorder.runs for frame in run]
+        frames = split_frames(seen, map(len, features)) if requests.frames else [[] for _ in features]
         return [Encoded(kind, f, own) for f, own in zip(features, frames, strict=True)]
 
     @property

@@ -13,7 +13,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from tokenbench.contract.budget import Budget
-from tokenbench.contract.strategy import Keep, Merger, Selection, Stage, Strategy, View
+from tokenbench.contract.stage import Keep, Stage
+from tokenbench.contract.strategy import Merger, Selection, Strategy, View
 from tokenbench.errors import UsageError
 
 __all__ = ["Composed", "compose"]

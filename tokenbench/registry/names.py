@@ -2,50 +2,141 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from tokenbench.contract.strategy import Merger, Strategy
-from tokenbench.errors import UsageError, unknown
-from tokenbench.registry.composition import compose
-from tokenbench.registry.plugins import Registry
+from tokenbench.errors import UsageError, printable, unknown
+from tokenbench.registry.composition import Composed, compose
+from tokenbench.registry.plugins import Registry, is_name
 
-__all__ = ["NamedStrategy", "canonical", "parse_strategy", "parsed"]
+__all__ = ["NamedStrategy", "canonical", "make_strategy", "name_strategy", "parse_strategy", "parsed"]
 
 Part = TypeVar("Part", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class NamedStrategy:
-    """A strategy and its canonical name: only parameters that differ from the default, in the order of the fields."""
+    """A strategy with its canonical name."""
 
     name: str
+    """The name with only the parameters that differ from the default, in the order of the fields."""
     strategy: Strategy
+    """What the name stands for."""
+    unregistered: str = ""
+    """The class (`module.Class`) that no plug-in registers, so that only this process can make the strategy; empty if all are."""
 
 
-def parse_strategy(text: str, known: Registry) -> NamedStrategy:
-    """Read `name:parameter=value:…`, `SCORER@SCHEDULE+MERGER`. Raises UsageError for what is unknown, bad or does not fit."""
-    scored, plus, merger_text = text.strip().partition("+")
-    scorer_text, at, schedule_text = scored.partition("@")
-    name, scorer = _parse(scorer_text, Strategy, "strategies", known)
-    schedule_of = merger = None
-    if at:
-        own, schedule_of = _parse(schedule_text, Strategy, "strategies", known)
+def parse_strategy(text: str, registry: Registry) -> NamedStrategy:
+    """Read `name:parameter=value:…`, `SCORER@SCHEDULE+MERGER`.
+
+    Raises:
+        UsageError: for what is unknown, bad or does not fit.
+    """
+    scored, plus, merger = text.strip().partition("+")
+    scorer, at, schedule = scored.partition("@")
+    named = _parse(scorer, Strategy, "strategies", registry)
+    return _combine(*named, schedule if at else None, merger if plus else None, registry)
+
+
+def make_strategy(
+    name: str, values: Mapping[str, Any], schedule: str | None, merger: str | None, registry: Registry
+) -> NamedStrategy:
+    """The registered strategy `name` with these parameters.
+
+    Args:
+        name: a registered name, without parameters.
+        values: parameters by name.
+        schedule: the strategy whose schedule it takes, as `parse_strategy` reads it.
+        merger: the merger that takes what it drops.
+        registry: where the names are looked up.
+
+    Raises:
+        UsageError: for what is unknown, bad or does not fit.
+    """
+    part = parsed(name, registry.get("strategies", name), dict(values))
+    return _combine(canonical(name, part), part, schedule, merger, registry)
+
+
+def name_strategy(strategy: Strategy, registry: Registry) -> NamedStrategy:
+    """A strategy object with its canonical name.
+
+    A class that no plug-in registers goes by its own name: `Mine(layer=3)` is `Mine:layer=3`.
+
+    Raises:
+        UsageError: for parameters that the name of a registered class cannot say, so that no other process could make the same
+            strategy from it, and for a class of one's own whose name is taken or cannot be a name.
+    """
+    if not isinstance(strategy, Composed):
+        name, own = _name_part(strategy, "strategies", registry)
+        unregistered = [own]
+    else:
+        name, own = _name_part(strategy.scorer, "strategies", registry)
+        unregistered = [own]
+        if strategy.schedule_of != strategy.scorer or strategy.merger is None:
+            part, own = _name_part(strategy.schedule_of, "strategies", registry)
+            name, unregistered = f"{name}@{part}", [*unregistered, own]
+        if strategy.merger is not None:
+            part, own = _name_part(strategy.merger, "mergers", registry)
+            name, unregistered = f"{name}+{part}", [*unregistered, own]
+    named = NamedStrategy(name, strategy, ", ".join(dict.fromkeys(filter(None, unregistered))))
+    if not named.unregistered:
+        _check_name(named, registry)
+    return named
+
+
+def _name_part(part: BaseModel, kinds: str, registry: Registry) -> tuple[str, str]:
+    """A part's canonical name, and its class if no plug-in registers it."""
+    cls = type(part)
+    if (name := registry.name_of(kinds, cls)) is not None:
+        return canonical(name, part), ""
+    where = f"{cls.__module__}.{cls.__qualname__}"
+    if not is_name(cls.__name__):
+        raise UsageError(f"the class {where!a} cannot lend its name to a strategy", "name it with a-z, A-Z, 0-9 and _")
+    if cls.__name__ in registry.names(kinds):
+        raise UsageError(f"the class {where} has the name of another class, which is registered", "rename it")
+    return printable(canonical(cls.__name__, part)), where
+
+
+def _check_name(named: NamedStrategy, registry: Registry) -> None:
+    """Refuse an object that its name does not say the whole of."""
+    try:
+        again = parse_strategy(named.name, registry).strategy
+    except UsageError as error:
+        reason = str(error)
+    else:
+        if again == named.strategy:
+            return
+        reason = f"the name stands for {again!r:.200}"
+    raise UsageError(
+        f"{named.strategy!r:.200} cannot be written as a name, from which another process would make it: {reason}",
+        "use parameters that the command line can give",
+    )
+
+
+def _combine(
+    name: str, scorer: Strategy, schedule: str | None, merger: str | None, registry: Registry
+) -> NamedStrategy:
+    """A scorer by itself, or composed with the others."""
+    schedule_of = merged_by = None
+    if schedule is not None:
+        own, schedule_of = _parse(schedule, Strategy, "strategies", registry)
         name += f"@{own}"
-    if plus:
-        own, merger = _parse(merger_text, Merger, "mergers", known)
+    if merger is not None:
+        own, merged_by = _parse(merger, Merger, "mergers", registry)
         name += f"+{own}"
-    if not at and not plus:
+    if schedule_of is None and merged_by is None:
         return NamedStrategy(name, scorer)
-    return NamedStrategy(name, compose(name, scorer, schedule_of, merger))
+    return NamedStrategy(name, compose(name, scorer, schedule_of, merged_by))
 
 
-def _parse(text: str, kind: type[Part], kinds: str, known: Registry) -> tuple[str, Part]:
+def _parse(text: str, kind: type[Part], kinds: str, registry: Registry) -> tuple[str, Part]:
     """Canonical name and instance of one part."""
     name, *pairs = text.split(":")
-    cls: type[Part] = known.get(kinds, name)
+    cls: type[Part] = registry.get(kinds, name)
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

@@ -25,7 +25,7 @@ from tokenbench.contract.hookspecs import KINDS
 from tokenbench.errors import UsageError, brief, unknown
 from tokenbench.registry.containment import PluginError, contained
 
-__all__ = ["Plugin", "Registry", "file_module", "registry"]
+__all__ = ["Plugin", "Registry", "file_module", "is_name", "registry"]
 
 GROUP = "tokenbench"
 _SINGULAR = {
@@ -104,6 +104,19 @@ class Registry:
         (entry,) = entries
         return _checked(kind, name, _resolved(entry.target, name, entry.plugin), entry.plugin)
 
+    def name_of(self, kind: str, cls: type) -> str | None:
+        """The first name that a class is registered under; None if it is not registered."""
+        written = f"{cls.__module__}:{cls.__qualname__}"
+        entries = [(name, entry) for name in self.names(kind) for entry in self._entries[kind][name]]
+        entries.sort(key=lambda found: found[1].target not in (cls, written))  # the others need an import to tell
+        for name, _ in entries:
+            try:
+                if self.get(kind, name) is cls:
+                    return name
+            except UsageError:  # a broken plug-in, or a name that two register
+                continue
+        return None
+
     def _entry_points(self) -> Iterable[EntryPoint]:
         """Those of all distributions; one whose metadata cannot be read is a plug-in that failed."""
         try:
@@ -157,13 +170,18 @@ class Registry:
         if not found:
             raise UsageError("it registers nothing: implement a tokenbench_register_… hook, marked with hookimpl")
         for kind, name, _ in found:
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
+            if not isinstance(name, str) or not is_name(name):
                 raise UsageError(
                     f"it registers a {_SINGULAR[kind]} as {ascii(name)[:80]}: a name has the letters a-z and A-Z, digits, . _ and - only"
                 )
         for kind, name, target in found:
             plugin.registered[kind].append(name)
             self._entries[kind].setdefault(name, []).append(_Entry(target, plugin))
+
+
+def is_name(text: str) -> bool:
+    """Whether a plug-in may register something under this name."""
+    return _NAME.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=1)

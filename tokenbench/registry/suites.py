@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tokenbench.contract.suite import Suite, SuiteRequest, Task
 from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief, unknown
 from tokenbench.registry.plugins import Registry
 
-__all__ = ["data_folders", "resolve_suite", "suite_alone"]
+__all__ = ["absolute_data", "absolute_folders", "data_folders", "resolve_suite", "suite_alone"]
 
 
 def resolve_suite(
-    text: str, tasks: Sequence[str], known: Registry, data: Sequence[str] = (), definitions: Sequence[str] = ()
+    suite: str | Suite,
+    tasks: Sequence[str],
+    registry: Registry,
+    data: Sequence[str] = (),
+    definitions: Sequence[str] = (),
 ) -> tuple[Suite, tuple[Task, ...]]:
-    """The suite and its chosen tasks; no choice means all.
+    """The suite and its chosen tasks.
 
-    text: names of suites, each with or without the name of a task after a colon, between commas. data: `TASK=FOLDER`.
-    definitions: folders. Raises UsageError for what is unknown, MachineError for a folder that is not there.
+    Args:
+        suite: an object, or names of suites between commas, each with or without the name of a task after a colon.
+        tasks: names of tasks of the suite; all of them if there are none.
+        registry: where suites are looked up.
+        data: `TASK=FOLDER` texts.
+        definitions: folders with task definitions.
+
+    Raises:
+        UsageError: for what is unknown.
+        MachineError: for a folder that is not there.
     """
-    suite = _joined(text, [_made(name, named, known, data, definitions) for name, named in _named(text).items()])
+    if isinstance(suite, Suite):
+        if data or definitions:
+            raise UsageError(f"suite '{suite.name}' is an object, which takes no {'data' if data else 'tasks_dir'}")
+        suite = _checked(suite.name, suite)
+    else:
+        parts = _named(suite).items()
+        suite = _joined(suite, [_made(name, named, registry, data, definitions) for name, named in parts])
     by_name = {task.name: task for task in suite.tasks}
     for key in data_folders(data):
         if not any(key in (name, name.partition("_")[0]) for name in by_name):
@@ -35,6 +53,22 @@ def resolve_suite(
 def suite_alone(name: str, known: Registry) -> Suite:
     """A suite by its name alone, with the tasks of its own, which may be none."""
     return _called(name, known.get("suites", name), SuiteRequest())
+
+
+def absolute_data(data: Sequence[str]) -> tuple[str, ...]:
+    """`TASK=FOLDER` texts as a run remembers them, with absolute folders. Raises as `data_folders` does."""
+    return tuple(f"{task}={folder.resolve()}" for task, folder in data_folders(data).items())
+
+
+def absolute_folders(folders: Iterable[str]) -> tuple[str, ...]:
+    """Folders by the names under which a run remembers them. Raises MachineError for one that is not there."""
+    found = []
+    for folder in folders:
+        try:
+            found.append(str(Path(folder).resolve(strict=True)))
+        except (OSError, ValueError, RuntimeError):  # no such name, no name at all, a link to itself
+            raise MachineError(f"the folder {folder[:200]} is not there", "name another one") from None
+    return tuple(found)
 
 
 def data_folders(data: Sequence[str]) -> dict[str, Path]:
@@ -89,6 +123,11 @@ def _called(name: str, make: Callable[..., object], request: SuiteRequest) -> Su
         raise
     except (Exception, SystemExit) as error:  # a plug-in's own code may raise anything
         raise UsageError(f"suite '{name}' cannot be made: {brief(error)}") from error
+    return _checked(name, suite)
+
+
+def _checked(name: str, suite: object) -> Suite:
+    """The suite if it keeps the contract."""
     if not isinstance(suite, Suite):
         raise UsageError(f"suite '{name}' is a {type(suite).__name__}, not a tokenbench.Suite")
     tasks = suite.tasks

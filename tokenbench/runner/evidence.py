@@ -14,9 +14,9 @@ __all__ = ["evidence_tokens", "lattice_of_first", "recall"]
 
 def evidence_tokens(boxes: Sequence[Box], grid: Grid) -> set[int]:
     """Ordinals of the tokens of one image or clip whose patch a box touches."""
-    frame = grid.lead + grid.h * grid.w
+    frame = grid.num_prefix_tokens + grid.h * grid.w
     return {
-        t * frame + grid.lead + y * grid.w + x
+        t * frame + grid.num_prefix_tokens + y * grid.w + x
         for box in boxes
         for t in _touched(box.t0, box.t1, grid.t)
         for y in _touched(box.y0, box.y1, grid.h)
@@ -33,7 +33,11 @@ def lattice_of_first(grids: Sequence[Grid], video: bool, tiled: bool) -> Grid | 
         return None
     if not video or len(grids) == 1:
         return grids[0]
-    return replace(grids[0], t=sum(grid.t for grid in grids)) if len({(g.h, g.w, g.lead) for g in grids}) == 1 else None
+    return (
+        replace(grids[0], t=sum(grid.t for grid in grids))
+        if len({(g.h, g.w, g.num_prefix_tokens) for g in grids}) == 1
+        else None
+    )
 
 
 def _touched(low: float, high: float, cells: int) -> range:

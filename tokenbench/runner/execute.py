@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 import tokenbench
+from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.executor import Executor
 from tokenbench.errors import UsageError
 from tokenbench.registry.plugins import Registry
@@ -18,7 +19,8 @@ from tokenbench.runner.growth import grown, growth, with_seeds
 from tokenbench.runner.identity import Cell, packed, versions
 from tokenbench.runner.job import Job
 from tokenbench.runner.progress import Progress
-from tokenbench.runner.spec import VANILLA, Spec
+from tokenbench.runner.resolve import Resolved, resolve_written
+from tokenbench.runner.spec import Spec
 from tokenbench.runner.stopping import plan_of, until_decided
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import SCHEMA_VERSION, Store
@@ -30,29 +32,46 @@ ProgressFactory = Callable[[int], AbstractContextManager[Progress]]
 
 
 def execute(
-    spec: Spec,
+    asked: Resolved,
     folder: Path,
-    known: Registry,
+    registry: Registry,
     progress: ProgressFactory,
     executor: Executor | None = None,
     retry_failed: bool = False,
     say: Callable[[str], object] = lambda text: None,
-) -> None:
-    """Run every cell of `spec` that `folder` does not hold yet, here or where the executor says; a run that is there grows.
+) -> Resolved:
+    """Run every cell that is asked for and that `folder` does not hold yet; a run that is there grows.
 
-    Everything that can be wrong with the spec is found before the folder is touched. What fails while it runs, a strategy, a
-    sample or a scorer, loses its own cells, with the reason in the folder; all others finish. Failed cells are left alone
-    unless they are to be tried again. say: is told in a sentence how the run grows, and what was decided.
+    Everything that can be wrong with what is asked for is found before the folder is touched. What fails while it runs, a strategy,
+    a sample or a scorer, loses its own cells, with the reason in the folder; all others finish.
+
+    Args:
+        asked: the run.
+        folder: its run directory.
+        registry: where names are looked up.
+        progress: makes a progress bar for a number of answers.
+        executor: where the work is done; in this process unless given.
+        retry_failed: whether failed cells are tried again.
+        say: is told in a sentence how the run grows, and what was decided.
+
+    Returns:
+        All that the run directory is a run of now.
+
+    Raises:
+        UsageError: for what cannot be run, or not there.
+        MachineError: for what this machine cannot do.
     """
     from tokenbench.runner.local import Local
 
     executor = executor or Local()
     store = Store(folder)
     store.check()
-    before = _there(store, spec)
-    spec = grown(before, spec, folder) if before else spec
+    before = _there(store, asked.spec)
+    resolved = _grown(before, asked, store, registry) if before else asked
+    spec = resolved.spec
+    _check_objects(resolved, executor)
     device = executor.device(spec.device)
-    works = works_of(spec, known, device)
+    works = works_of(resolved, registry, device)
     plan_of(spec, next(iter(works.values())).samples)
     executor.check(works)
     store.make()
@@ -70,12 +89,12 @@ def execute(
 
         def run(works: Mapping[str, Work]) -> None:
             """All that is asked of these works, to the last published cell."""
-            store.start(_manifest(spec, works, known))
+            store.start(_manifest(resolved, works, registry))
             left = {name: left_of(work, store) for name, work in works.items()}
             total = sum(batch.answers for batches in left.values() for batch in batches)
             with progress(total) as bar:
                 if total:
-                    executor.run(Job(store, works, left, tuple(map(str, known.files)), device), bar)
+                    executor.run(Job(store, works, left, tuple(map(str, registry.files)), device), bar)
             with store.journals.fixed():
                 publish(store, works)
 
@@ -89,6 +108,7 @@ def execute(
             if known_before:
                 store.start(known_before)
             raise
+    return resolved
 
 
 def _there(store: Store, asked: Spec) -> Spec | None:
@@ -98,6 +118,24 @@ def _there(store: Store, asked: Spec) -> Spec | None:
     manifest = store.manifest()
     there = Spec.from_json(manifest["spec"])
     return with_seeds(there, manifest) if asked.seeds else there
+
+
+def _grown(before: Spec, asked: Resolved, store: Store, registry: Registry) -> Resolved:
+    """What the run that is there becomes; what only its run.json names is looked up."""
+    whole = grown(before, asked.spec, store.folder)
+    if whole == asked.spec:
+        return asked
+    return resolve_written(whole, registry, asked, store.manifest().get("unregistered"))
+
+
+def _check_objects(resolved: Resolved, executor: Executor) -> None:
+    """Refuse to send objects that only this process can make to others."""
+    if resolved.unregistered and not executor.in_process:
+        names = ", ".join(f"'{name}'" for own in resolved.unregistered.values() for name in own)
+        raise UsageError(
+            f"{type(executor).__name__} works in other processes, which cannot make {names}: no plug-in registers it",
+            "register it in a plug-in and give its name, or run it in this process",
+        )
 
 
 def _cells(works: Mapping[str, Work]) -> list[tuple[Work, Cell]]:
@@ -139,7 +177,8 @@ def _fail(store: Store, work: Work, cell: Cell) -> None:
     store.fail(cell.id, {**cell.names, "samples": samples, "kind": "failed", "reason": reason})
 
 
-def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[str, Any]:
+def _manifest(resolved: Resolved, works: Mapping[str, Work], registry: Registry) -> dict[str, Any]:
+    spec = resolved.spec
     reach = {cell.id: len(work.asked(cell)) for work in works.values() for cell in work.cells.values()}
     first = next(iter(works.values()))
     return {
@@ -160,6 +199,7 @@ def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[st
         "seed_scopes": {
             arm.named.name: arm.named.strategy.seed_scope for arm in first.arms if arm.named.strategy.stochastic
         },
+        **({"unregistered": resolved.unregistered} if resolved.unregistered else {}),
         **({"plan": plan} if (plan := plan_of(spec, first.samples)) else {}),
         "models": {
             name: {
@@ -180,7 +220,7 @@ def _manifest(spec: Spec, works: Mapping[str, Work], known: Registry) -> dict[st
             "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "plugins": [{"name": p.name, "origin": p.origin, "error": p.error} for p in known.plugins],
-        "plugin_files": list(map(str, known.files)),
+        "plugins": [{"name": p.name, "origin": p.origin, "error": p.error} for p in registry.plugins],
+        "plugin_files": list(map(str, registry.files)),
         "notes": list(dict.fromkeys(note for work in works.values() for note in work.model.notes)),
     }

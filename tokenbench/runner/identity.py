@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tokenbench
+from tokenbench.contract.cells import IDENTITY
 from tokenbench.runner.sources import changed, source_of
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Cell:
     @property
     def names(self) -> dict[str, Any]:
         """What a person calls it, with its id."""
-        named = {name: getattr(self, name) for name in ("model", "strategy", "budget", "seed", "task")}
+        named = {name: getattr(self, name) for name in IDENTITY}
         return {"id": self.id, **named}
 
 

@@ -16,6 +16,8 @@ __all__ = ["Local"]
 class Local(Executor):
     """The default."""
 
+    in_process = True
+
     def check(self, works: Mapping[str, Work]) -> None:
         """Weights that cannot be loaded are found here; one model at a time is in memory."""
         for work in works.values():

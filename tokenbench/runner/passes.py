@@ -1,6 +1,6 @@
 """One batch of questions under many plans.
 
-Vanilla runs first, what several questions on one image have in common once; the others go on from its prefix, side by side.
+Vanilla runs first, what several questions on one image have in common once; the others go on from its checkpoint, side by side.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.cost.matching import tokens_per_layer
-from tokenbench.engine import Plan, Prefix, Pruner, RowTrace
+from tokenbench.engine import LayerCheckpoint, Plan, Pruner, RowTrace
 from tokenbench.errors import InfeasibleError, StrategyError
 from tokenbench.models.model import Batch, Model
 from tokenbench.runner.memory import free_bytes, row_bytes
@@ -65,7 +65,7 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Of every wanted plan, in passes over the whole batch. Plan 0 is vanilla.
 
-    failed: plans that are left out, because they failed or are not asked; without vanilla there is no prefix to go on from. Plans
+    failed: plans that are left out, because they failed or are not asked; without vanilla there is no checkpoint to go on from. Plans
     that run side by side do so however many of them are wanted, so that a resumed run computes the same numbers. Raises OutOfMemory
     for what does not fit even alone.
     """
@@ -77,13 +77,13 @@ def outcomes(
     sharing = [i for group in due for i in group if _first(plans[i]) > 0 and 0 not in failed]
     run = _Run(model, pruner, plans, asked)
     if 0 in wanted or sharing:
-        pruner.others = [plans[i] for i in sharing]
+        pruner.checkpoint_for = [plans[i] for i in sharing]
         vanilla = run([0], None)
-        pruner.others = ()
+        pruner.checkpoint_for = ()
         yield from (outcome for outcome in vanilla if 0 in wanted)
-    prefix, pruner.prefix = pruner.prefix, None
+    checkpoint, pruner.checkpoint = pruner.checkpoint, None
     for group in due:
-        for outcome in _passes(run, group, prefix if _first(plans[group[0]]) > 0 else None):
+        for outcome in _passes(run, group, checkpoint if _first(plans[group[0]]) > 0 else None):
             if outcome.plan in wanted:
                 yield outcome
 
@@ -130,23 +130,23 @@ class _Run:
     plans: Sequence[Plan]
     asked: Asked
 
-    def __call__(self, group: Sequence[int], prefix: Prefix | None) -> list[Outcome]:
+    def __call__(self, group: Sequence[int], checkpoint: LayerCheckpoint | None) -> list[Outcome]:
         batch, limits, count = self.asked.batch, self.asked.limits, len(self.asked.keys)
         plans = [self.plans[i].of(key) for i in group for key in self.asked.keys]
         start = time.perf_counter()
-        same = [at * count + first for at in range(len(group)) for first in batch.same]
-        with self.pruner.sharing(same, prefix):
+        first_alike = [at * count + first for at in range(len(group)) for first in batch.same]
+        with self.pruner.sharing(first_alike, checkpoint):
             answers, rows = self.model.generate(batch, self.pruner, plans, limits)
         seconds = (time.perf_counter() - start) / len(plans)
         parts = [slice(a * count, (a + 1) * count) for a in range(len(group))]
         return [Outcome(i, answers[at], rows[at], batch.clips, seconds) for i, at in zip(group, parts, strict=True)]
 
 
-def _passes(run: _Run, group: list[int], prefix: Prefix | None) -> Iterator[Outcome]:
+def _passes(run: _Run, group: list[int], checkpoint: LayerCheckpoint | None) -> Iterator[Outcome]:
     """A group's outcomes: without a plan that fails, or in halves if memory is short."""
     while group:
         try:
-            found = run(group, prefix)
+            found = run(group, checkpoint)
         except (StrategyError, InfeasibleError) as error:
             failed = group[(error.row or 0) // len(run.asked.keys)]
             yield Outcome(failed, error=error)
@@ -160,7 +160,7 @@ def _passes(run: _Run, group: list[int], prefix: Prefix | None) -> Iterator[Outc
             found = []
         if not found:  # the failed pass's tensors are free by now
             half = len(group) // 2
-            yield from _passes(run, group[:half], prefix)
+            yield from _passes(run, group[:half], checkpoint)
             group = group[half:]
             continue
         yield from found

@@ -40,7 +40,7 @@ def score_record(task: Task, sample: Sample, answer: str, row: RowTrace, grid: G
         "asked": sample.digest,
         "score": float(task.score(answer, sample)),
         "kept": kept,
-        "lattice": [grid.t, grid.h, grid.w, grid.lead] if grid else None,
+        "lattice": [grid.t, grid.h, grid.w, grid.num_prefix_tokens] if grid else None,
         "evidence_recall": recall(kept, evidence),
     }
 

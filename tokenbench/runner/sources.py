@@ -10,10 +10,14 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from tokenbench.runner.live_code import is_live, live_hash
+
 __all__ = ["changed", "code_hash", "source_of"]
 
 Imports = tuple[tuple[int, str], ...]
 DIGITS = 16
+LIVE = "class "
+"""What stands before the name of a class that no file holds."""
 WORDS_ALONE = frozenset(
     {
         "tokenbench",  # where its names come from
@@ -32,20 +36,23 @@ FOREIGN = ("pydantic", "torch")
 def source_of(obj: object) -> dict[str, str]:
     """Hashes by module of all the code that an object's class, or a module (by its name), is made of.
 
-    That is: the modules of the class and its bases, and what these import from their own packages.
+    That is: the modules of the class and its bases, and what these import from their own packages. A class that was made in a
+    notebook, a script or a function stands for itself, as `class MODULE.NAME`.
     """
     if isinstance(obj, str):
         return _closure([obj])
     cls = obj if isinstance(obj, type) else type(obj)
-    return _closure(base.__module__ for base in cls.__mro__)
+    bases = [base for base in cls.__mro__ if _counts(base.__module__)]
+    live = {f"{LIVE}{base.__module__}.{base.__qualname__}": live_hash(base, DIGITS) for base in bases if is_live(base)}
+    return live | _closure(base.__module__ for base in bases if base.__module__ != "__main__")
 
 
 def changed(then: Mapping[str, str], files: Mapping[str, Path]) -> list[str]:
-    """Modules whose code is not what it was, or that are no longer there.
+    """Modules whose code is not what it was, or that are no longer there. Classes of another process cannot be asked.
 
     files: where modules are that only a run knows of, by name: plug-ins that are single files.
     """
-    return [name for name, digest in then.items() if _now(name, files) != digest]
+    return [name for name, digest in then.items() if not name.startswith(LIVE) and _now(name, files) != digest]
 
 
 def code_hash(source: bytes) -> str:

@@ -9,15 +9,15 @@ from functools import cached_property
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Task, first
 from tokenbench.cost.matching import match
-from tokenbench.engine import Plan, Wish
+from tokenbench.engine import EncoderRequests, Plan
 from tokenbench.errors import UsageError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import Registry
-from tokenbench.registry.suites import resolve_suite
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
 from tokenbench.runner.order import ORDER_SEED, shuffled
-from tokenbench.runner.spec import Arm, Spec, arms
+from tokenbench.runner.resolve import Resolved
+from tokenbench.runner.spec import Arm, Spec
 from tokenbench.store.directory import Store
 
 __all__ = ["Batch", "Question", "Work", "fingerprints", "left_of", "samples_of", "works_of"]
@@ -47,7 +47,7 @@ class Work:
     model: Model
     arms: Sequence[Arm]
     plans: Sequence[Plan]
-    wish: Wish
+    requests: EncoderRequests
     size: ModelSize | None
     tasks: Mapping[str, Task]
     samples: Mapping[str, Sequence[Sample]]
@@ -103,18 +103,24 @@ def left_of(work: Work, store: Store) -> list[Batch]:
     ]
 
 
-def works_of(spec: Spec, known: Registry, device: str = "") -> dict[str, Work]:
+def works_of(resolved: Resolved, registry: Registry, device: str = "") -> dict[str, Work]:
     """The work of every model, by its name; no weights are loaded.
 
-    device: where models run, if not where the spec says. Raises as `resolve_suite`, `locate`, `Model` and `Plan.make` do, and
-    UsageError for a budget above the number of visual tokens of the first samples.
+    Args:
+        resolved: the run.
+        registry: where the models' backbones are looked up.
+        device: where models run, if not where the spec says.
+
+    Raises:
+        UsageError: for a budget above the number of visual tokens of the first samples, and as `locate`, `Model` and `Plan.make` do.
+        MachineError: as `locate` and `Model` do.
     """
-    _, tasks = resolve_suite(spec.suite, spec.tasks, known, spec.data, spec.definitions)
-    samples = {task.name: samples_of(task, spec) for task in tasks}
+    spec = resolved.spec
+    samples = {task.name: samples_of(task, spec) for task in resolved.tasks}
     works = {}
     for name in spec.models:
-        model = Model(name, locate(name, known), device or spec.device, spec.dtype, spec.attention)
-        works[name] = _work(spec, model, tasks, samples, known)
+        model = Model(name, locate(name, registry), device or spec.device, spec.dtype, spec.attention)
+        works[name] = _work(resolved, model, samples)
         _check_budgets(works[name])
     return works
 
@@ -135,14 +141,8 @@ def _parts(questions: Sequence[Question], size: int) -> Iterator[Sequence[Questi
         yield questions[start : start + size]
 
 
-def _work(
-    spec: Spec,
-    model: Model,
-    tasks: Sequence[Task],
-    samples: Mapping[str, Sequence[Sample]],
-    known: Registry,
-) -> Work:
-    chosen, size = arms(spec, known), model.size
+def _work(resolved: Resolved, model: Model, samples: Mapping[str, Sequence[Sample]]) -> Work:
+    spec, tasks, chosen, size = resolved.spec, resolved.tasks, resolved.arms, model.size
     plans = [
         Plan.make(
             arm.named.strategy,
@@ -154,10 +154,10 @@ def _work(
         )
         for arm in chosen
     ]
-    wish = Wish.of(stage for plan in plans for stage in plan.typical)
+    requests = EncoderRequests.of(stage for plan in plans for stage in plan.typical)
     cells = {(i, task.name): cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
     named = {task.name: task for task in tasks}
-    return Work(model, chosen, plans, wish, size, named, samples, spec.batch_size, cells, spec.strict)
+    return Work(model, chosen, plans, requests, size, named, samples, spec.batch_size, cells, spec.strict)
 
 
 def _check_budgets(work: Work) -> None:

@@ -20,6 +20,7 @@ from tokenbench.runner.identity import Cell
 from tokenbench.runner.passes import Asked, Outcome, OutOfMemory, outcomes
 from tokenbench.runner.progress import Progress
 from tokenbench.runner.records import check_pruned, cost_record, score_record
+from tokenbench.runner.resolve import resolve_written
 from tokenbench.runner.showing import is_passing, loaded_ahead
 from tokenbench.runner.spec import Spec
 from tokenbench.runner.work import Batch, Question, Work, fingerprints, left_of, works_of
@@ -52,7 +53,9 @@ class Worker:
         same: its software or data are not that one's."""
         store = Store.open(Path(folder))
         manifest = store.manifest()
-        works = works_of(Spec.from_json(manifest["spec"]), Registry(plugin_files), device)
+        registry, spec = Registry(plugin_files), Spec.from_json(manifest["spec"])
+        resolved = resolve_written(spec, registry, unregistered=manifest.get("unregistered"))
+        works = works_of(resolved, registry, device)
         reach = {cell["id"]: cell["samples"] for cell in manifest["cells"]}
         ours = {cell.id for work in works.values() for cell in work.cells.values()}
         theirs = {name: task["asked"] for name, task in manifest["tasks"].items()}
@@ -194,7 +197,7 @@ def _answered(
     """Outcomes of the wanted arms, each with the questions it is of: all of them, or halves where memory is short."""
     left = list(wanted)
     try:
-        batch = work.model.encode(loaded, work.wish)
+        batch = work.model.encode(loaded, work.requests)
         keys = [f"{task.name}/{sample.key}" for task, sample in questions]
         asked = Asked(batch, keys, [task.max_new_tokens for task, _ in questions])
         for outcome in outcomes(work.model, pruner, work.plans, left, failed, asked, work.size):

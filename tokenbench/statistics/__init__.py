@@ -6,13 +6,14 @@ from tokenbench.statistics.contrasts import Contrasts, Pairing, Scale, contrasts
 from tokenbench.statistics.family import Family, Look, family
 from tokenbench.statistics.limits import Critical, detectable, limits, score_limits, smallest_margin, statistic
 from tokenbench.statistics.seeds import SeedSpread, averaging, seed_spread
-from tokenbench.statistics.signflip import SignFlip, sign_flip
+from tokenbench.statistics.signflip import Flips, SignFlip, flips, sign_flip
 from tokenbench.statistics.tilt import Sizes, tilted_limits, tilted_statistic
 
 __all__ = [
     "Contrasts",
     "Critical",
     "Family",
+    "Flips",
     "Look",
     "Pairing",
     "Scale",
@@ -26,6 +27,7 @@ __all__ = [
     "design_effect",
     "detectable",
     "family",
+    "flips",
     "influence",
     "limits",
     "score_intervals",

@@ -62,10 +62,8 @@ def limits(found: Contrasts, critical: Critical, rejected: Booleans) -> tuple[Fl
     """
     flips, normal = np.maximum(critical.flips, critical.normal), critical.normal
     flipped = _with_seeds(found, score_limits(found.value, found.influence, found.shift, flips), flips)
-    cautious, plain = (
-        _with_seeds(found, tilted_limits(found.value, found.influence, normal, unseen), normal)
-        for unseen in (found.sizes.unseen(normal), np.full(len(found.value), found.sizes.least))
-    )
+    tilted = tilted_limits(found.value, found.influence, normal, found.sizes.unseen(normal))
+    cautious, plain = (_with_seeds(found, pair, normal) for pair in (tilted, _without_unseen(found, normal, rejected)))
     low, high = np.minimum(flipped[0], cautious[0]), np.maximum(flipped[1], cautious[1])
     beyond = _BEYOND * found.sizes.least
     facing_low = np.where(rejected, np.maximum(beyond, np.minimum(flipped[0], plain[0])), np.minimum(low, 0.0))
@@ -77,6 +75,15 @@ def limits(found: Contrasts, critical: Critical, rejected: Booleans) -> tuple[Fl
         np.where(unbounded, np.nan, np.maximum(low, found.lowest)),
         np.where(unbounded, np.nan, np.minimum(high, found.highest)),
     )
+
+
+def _without_unseen(found: Contrasts, normal: Floats, wanted: Booleans) -> tuple[Floats, Floats]:
+    """Tilted limits that allow for no unseen image larger than one answer; NaN where they are not wanted."""
+    low, high = np.full((2, len(found.value)), np.nan)
+    low[wanted], high[wanted] = tilted_limits(
+        found.value[wanted], found.influence[:, wanted], normal[wanted], found.sizes.least
+    )
+    return low, high
 
 
 def _with_seeds(found: Contrasts, pair: tuple[Floats, Floats], critical: Floats) -> tuple[Floats, Floats]:

@@ -4,6 +4,7 @@ Verdicts come from the samples themselves (``family``); ranks over a handful of 
 that repeat a task with another model or budget are no new tasks, and would find differences that are not there.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -46,5 +47,12 @@ def rank_test(scores: Floats, alpha: float = 0.05) -> Ranks:
     room = tasks * (count - 1) - chi2
     f = (tasks - 1) * chi2 / room if room > 1e-12 else float("inf")
     p = float(stats.f.sf(f, count - 1, (count - 1) * (tasks - 1)))
-    quantile = float(stats.studentized_range.isf(alpha, count, np.inf)) / np.sqrt(2)
+    quantile = _studentized_range(alpha, count) / np.sqrt(2)
     return Ranks(mean, chi2, float(f), p, float(quantile * np.sqrt(count * (count + 1) / (6 * tasks))))
+
+
+@cache  # a numerical integral, the same for every model and budget
+def _studentized_range(tail: float, count: int) -> float:
+    from scipy import stats
+
+    return float(stats.studentized_range.isf(tail, count, np.inf))

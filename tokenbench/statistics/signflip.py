@@ -6,9 +6,10 @@ With one 0/1 question per image this is McNemar's exact test; with more it is it
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
-from tokenbench.statistics.clusters import Floats, Ints
+from tokenbench.statistics.clusters import Booleans, Floats, Ints
 
 MAX_DENOMINATOR = 120
 """Covers 0/1 scores, VQA accuracy (tenths) and averages over a few seeds of either."""
@@ -17,35 +18,23 @@ _CHUNK = 1000
 
 
 @dataclass(frozen=True)
-class SignFlip:
+class Flips:
     """How ``|sum_g +-d_g| / ||d||`` is distributed under fair signs.
 
     Attributes:
-        statistic: the one observed.
         values: possible ones (or drawn ones), rising.
         tail: probability of each or anything larger.
         exact: whether all signs were counted.
     """
 
-    statistic: float
     values: Floats
     tail: Floats
     exact: bool
 
-    @property
-    def p(self) -> float:
-        """Two-sided p."""
-        return self.reach(self.statistic)
-
-    @property
-    def mid_p(self) -> float:
-        """Two-sided p with half the weight of the observed value."""
-        return (self.reach(self.statistic) + self.reach(self.statistic + 2 * TIE)) / 2
-
-    def reach(self, statistic: float) -> float:
-        """Probability of a statistic as large as this one."""
-        at = int(np.searchsorted(self.values, statistic - TIE))
-        return float(self.tail[at]) if at < len(self.tail) else 0.0 if self.exact else float(self.tail[-1])
+    def reach(self, statistic: ArrayLike) -> Floats:
+        """Probability of a statistic as large as each of these."""
+        beyond = 0.0 if self.exact else self.tail[-1]
+        return np.asarray(np.append(self.tail, beyond)[np.searchsorted(self.values, np.asarray(statistic) - TIE)])
 
     def critical(self, level: float) -> float:
         """The value that is exceeded with a probability of at most ``level``."""
@@ -53,14 +42,46 @@ class SignFlip:
         return float(self.values[int(np.argmax(beyond <= level))])
 
 
-def lattice(differences: Floats) -> Ints | None:
-    """The differences as integers on the coarsest lattice 1/q that holds them all, or None."""
+@dataclass(frozen=True)
+class SignFlip(Flips):
+    """The test of one comparison.
+
+    Attributes:
+        statistic: the one observed.
+    """
+
+    statistic: float
+
+    @property
+    def p(self) -> float:
+        """Two-sided p."""
+        return float(self.reach(self.statistic))
+
+    @property
+    def mid_p(self) -> float:
+        """Two-sided p with half the weight of the observed value."""
+        return float(self.reach([self.statistic, self.statistic + 2 * TIE]).mean())
+
+
+def lattices(differences: Floats) -> tuple[Ints, Booleans]:
+    """The differences as integers on the coarsest lattice 1/q that holds all of a comparison.
+
+    Args:
+        differences: ``[C, G]``.
+
+    Returns:
+        ``[C, G]`` integers, and ``[C]`` whether there is such a lattice.
+    """
+    units, open_ = np.zeros(differences.shape, dtype=np.int64), np.arange(len(differences))
     for denominator in range(1, MAX_DENOMINATOR + 1):
-        scaled = differences * denominator
+        scaled = differences[open_] * denominator
         rounded = np.rint(scaled)
-        if np.abs(scaled - rounded).max(initial=0.0) < 1e-6:
-            return rounded.astype(np.int64)
-    return None
+        fits = np.abs(scaled - rounded).max(axis=1, initial=0.0) < 1e-6
+        units[open_[fits]] = rounded[fits]
+        open_ = open_[~fits]
+        if not len(open_):
+            break
+    return units, np.isin(np.arange(len(differences)), open_, invert=True)
 
 
 def flip_distribution(sizes: Ints) -> Floats:
@@ -95,22 +116,56 @@ def sign_flip(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> S
         resamples: random sign vectors, used only when the differences share no lattice.
         seed: of those.
     """
-    differences = differences[np.abs(differences) > 1e-9]
-    if not len(differences):
-        return SignFlip(0.0, np.zeros(1), np.ones(1), True)
+    [found], _ = flips(differences[:, None], resamples=resamples, seed=seed)
     norm = float(np.linalg.norm(differences))
-    observed = abs(float(differences.sum())) / norm
-    units = lattice(differences)
-    if units is None:
-        drawn = np.sort(np.append(_monte_carlo(differences, resamples, seed) / norm, observed))
-        return SignFlip(observed, drawn, np.arange(len(drawn), 0, -1) / len(drawn), False)
-    sizes = np.abs(units)
+    return SignFlip(found.values, found.tail, found.exact, abs(float(differences.sum())) / norm if norm > 0 else 0.0)
+
+
+def flips(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> tuple[list[Flips], Ints]:
+    """What signs may do to each of C comparisons; those whose clusters differ by the same sizes share a distribution.
+
+    Args:
+        differences: ``[G, C]`` sums of score differences per cluster.
+        resamples: random sign vectors, used only where the differences share no lattice.
+        seed: of those.
+
+    Returns:
+        The distributions, and ``[C]`` which of them is a comparison's.
+    """
+    rows = np.ascontiguousarray(differences.T)
+    rows[np.abs(rows) <= 1e-9] = 0.0
+    units, on_lattice = lattices(rows)
+    sizes = np.sort(np.abs(units), axis=1)
+    found: list[Flips] = []
+    known: dict[bytes, int] = {}
+    which = np.empty(len(rows), dtype=np.int64)
+    for at, (row, exact) in enumerate(zip(sizes, on_lattice, strict=True)):
+        key = row.tobytes() if exact else at.to_bytes(8)
+        if key not in known:
+            known[key] = len(found)
+            found.append(_counted(row[row > 0]) if exact else _drawn(rows[at][rows[at] != 0], resamples, seed))
+        which[at] = known[key]
+    return found, which
+
+
+def _counted(sizes: Ints) -> Flips:
+    """All signs of ``[G]`` sizes on a lattice."""
+    if not len(sizes):
+        return Flips(np.zeros(1), np.ones(1), True)
     probability = flip_distribution(sizes)
     values = np.arange(len(probability)) * 2 - sizes.sum()
     ahead = values >= 0
     twice = np.where(values[ahead] > 0, 2.0, 1.0) * probability[ahead]  # the distribution is symmetric
     tail = np.minimum(np.cumsum(twice[::-1])[::-1], 1.0)
-    return SignFlip(observed, values[ahead] / float(np.linalg.norm(units)), tail, True)
+    return Flips(values[ahead] / float(np.linalg.norm(sizes)), tail, True)
+
+
+def _drawn(differences: Floats, resamples: int, seed: int) -> Flips:
+    """Random signs, with the observed ones among them."""
+    norm = float(np.linalg.norm(differences))
+    observed = abs(float(differences.sum())) / norm
+    drawn = np.sort(np.append(_monte_carlo(differences, resamples, seed) / norm, observed))
+    return Flips(drawn, np.arange(len(drawn), 0, -1) / len(drawn), False)
 
 
 def _monte_carlo(differences: Floats, resamples: int, seed: int) -> Floats:

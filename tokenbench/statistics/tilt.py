@@ -16,6 +16,8 @@ PAID = 0.5
 """How fast discordance of single answers pays for whole images that may flip unseen: the half of it. One is the fastest at which limits
 stay monotone; zero assumes nothing and is wide. A convention, with its costs in docs/simulations.md."""
 _STEPS = 60
+_HELD = 2**15
+"""Influences that are solved for at a time: they stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +67,17 @@ def tilted_statistic(value: Floats, influence: Floats, null: float, unseen: Floa
     """``[C]`` signed root of the restricted likelihood ratio at ``null``; beyond a critical value exactly where its limits are."""
     distance = np.abs(value - null)
     outward = _outward(influence, np.where(value > null, -1.0, 1.0))
-    tilts = [_solve(e, gap, 1.0, cap) for e, gap, cap in zip(outward, distance, _caps(outward, unseen), strict=True)]
-    return np.asarray(np.sign(value - null) * np.sqrt(np.array(tilts) * distance))
+    tilts = _solve(outward, distance, 1.0, _caps(outward, unseen))
+    return np.asarray(np.sign(value - null) * np.sqrt(tilts * distance))
 
 
 def _reach(outward: Floats, critical: Floats, unseen: Floats | float) -> Floats:
     """``[C]`` how far the limit lies from the estimate; ``outward`` is ``[C, G]``, positive on the limit's side."""
-    caps = _caps(outward, unseen)
-    tilts = [_solve(e, goal, 2.0, cap) for e, goal, cap in zip(outward, critical**2, caps, strict=True)]
-    return np.asarray(critical**2 / np.array(tilts))
+    return np.asarray(critical**2 / _solve(outward, critical**2, 2.0, _caps(outward, unseen)))
 
 
 def _outward(influence: Floats, side: Floats | float) -> Floats:
-    return np.ascontiguousarray((influence * side).T)  # a row a difference: each is solved by itself, in the cache
+    return np.ascontiguousarray((influence * side).T)  # a row a difference
 
 
 def _caps(outward: Floats, unseen: Floats | float) -> Floats:
@@ -85,27 +85,53 @@ def _caps(outward: Floats, unseen: Floats | float) -> Floats:
     return np.asarray(np.maximum(np.maximum(outward.max(axis=1, initial=0.0), unseen), 1e-150))
 
 
-def _solve(e: Floats, goal: float, power: float, cap: float) -> float:
-    """The a in (0, 1 / cap] with ``a^power sum e^2 / (1 - a e) = goal``, or 1 / cap where the sum stays below it.
+def _solve(outward: Floats, goal: Floats, power: float, caps: Floats) -> Floats:
+    """``[C]`` the a in (0, 1 / cap] with ``a^power sum e^2 / (1 - a e) = goal``, or 1 / cap where the sum stays below it.
+
+    Images that move nothing are left out, so that differences moved by equally many images are solved together: what is
+    found of one does not depend on the others, to the last bit.
+    """
+    moving = outward != 0
+    counts = moving.sum(axis=1)
+    found = np.empty(len(outward))
+    for count in np.unique(counts):
+        same = np.flatnonzero(counts == count)
+        step = max(1, _HELD // max(1, count))
+        for rows in (same[start : start + step] for start in range(0, len(same), step)):
+            e = outward[rows][moving[rows]].reshape(len(rows), count)
+            found[rows] = _tilts(e, goal[rows], power, 1 / caps[rows])
+    return found
+
+
+def _tilts(e: Floats, goal: Floats, power: float, most: Floats) -> Floats:
+    """``[C]`` the solutions for ``[C, n]`` influences, none of them zero, at most ``[C]``.
 
     The left side increases and is convex, so that Newton's steps converge; one that leaves the bracket is replaced by its middle.
     """
-    e = e[e != 0]
-    low, high = 0.0, 1 / cap
-    square = e * e
+    found = most.copy()
     with np.errstate(divide="ignore"):
-        if high**power * float((square / (1 - high * e)).sum()) <= goal:
-            return high
-    a = min(float((goal / square.sum()) ** (1 / power)), high / 2)
+        open_ = np.flatnonzero(~(_power(most, power) * (e * e / (1 - most[:, None] * e)).sum(axis=1) <= goal))
+    e, goal, low, high = e[open_], goal[open_], np.zeros(len(open_)), most[open_]
+    square = e * e
+    a = np.minimum(_power(goal / square.sum(axis=1), 1 / power), high / 2)
     for _ in range(_STEPS):
-        rest = 1 / (1 - a * e)
-        variance = float((square * rest).sum())
-        slope = a ** (power - 1) * (power * variance + a * float((square * e * rest * rest).sum()))
-        over = a**power * variance - goal
-        low, high = (low, a) if over > 0 else (a, high)
-        step = a - over / slope
-        following = step if low < step < high else (low + high) / 2
-        if abs(following - a) <= 1e-14 * a:
+        rest = 1 / (1 - a[:, None] * e)
+        variance = (square * rest).sum(axis=1)
+        slope = _power(a, power - 1) * (power * variance + a * (square * e * rest * rest).sum(axis=1))
+        over = _power(a, power) * variance - goal
+        low, high = np.where(over > 0, low, a), np.where(over > 0, a, high)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a slope of nothing but rounding: the middle it is
+            step = a - over / slope
+        following = np.where((low < step) & (step < high), step, (low + high) / 2)
+        going = np.abs(following - a) > 1e-14 * a
+        found[open_] = np.where(going, following, a)
+        if not going.any():
             break
         a = following
-    return a
+        if not going.all():
+            open_, a, low, high, goal, e, square = (one[going] for one in (open_, a, low, high, goal, e, square))
+    return found
+
+
+def _power(values: Floats, power: float) -> Floats:
+    return np.array([value**power for value in values.tolist()])

@@ -140,6 +140,17 @@ class Store:
         """Whether a cell has final records; a run that grew since may ask it for more."""
         return files.is_file(self._parquet(cell), self.folder)
 
+    def finished(self) -> set[str]:
+        """The cells that have final records: one look at the folder for all of them."""
+        return self._cells_with(".parquet")
+
+    def failed(self) -> set[str]:
+        """The cells of which something is remembered that `failure` may tell."""
+        return self._cells_with(".failed.json")
+
+    def _cells_with(self, ending: str) -> set[str]:
+        return {name.removesuffix(ending) for name in files.names(self._cells, self.folder) if name.endswith(ending)}
+
     def count(self, cell: str) -> int:
         """How many final records a cell has, by the head of its file; all there can be if it is damaged."""
         try:
@@ -272,8 +283,7 @@ class Store:
 
     def orphans(self, cells: Iterable[str]) -> list[str]:
         """Published cells that are none of these: of other versions of what a cell depends on."""
-        there = {Path(name).stem for name in files.names(self._cells, self.folder) if name.endswith(".parquet")}
-        return sorted(there - set(cells))
+        return sorted(self.finished() - set(cells))
 
     def records(self, cell: str) -> pa.Table:
         """The published records of a cell."""

@@ -7,10 +7,14 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.cells import CELL, IDENTITY
 from tokenbench.errors import MachineError, UsageError
+from tokenbench.tables import Column, Table, escape_markdown, to_markdown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,11 +89,8 @@ def _card(run: Run, comparison: Comparison, tables: dict[str, pd.DataFrame]) -> 
     lines += [f"# {_plain(title)}", "", "Answers of pruned multimodal models and their comparison, by TokenBench.", ""]
     lines += [f"- `{name}.parquet`: {ABOUT[name]} ({len(table):,} rows)" for name, table in tables.items()]
     lines += ["- `run.json`: settings, versions, hardware, failures", ""]
-    lines += ["| model | strategy | budget | retention, % |", "| --- | --- | --- | ---: |"]
-    for row in comparison.summary[comparison.summary["task"] == "mean"].to_dict("records"):
-        cells = [_plain(str(row[name])) for name in ("model", "strategy", "budget")]
-        lines.append(f"| {' | '.join(cells)} | {100 * row['retention']:.1f} |")
-    missing = len(run.manifest["cells"]) - len(tables["samples"].groupby(list(CELL)))
+    lines.append(to_markdown(_retention(comparison)))
+    missing = len(run.manifest["cells"]) - len(tables["samples"].groupby(list(IDENTITY)))
     said = [*about.get("notes", ()), *comparison.warnings]
     if about["spec"]["limit"]:
         said.append(f"Only the first {about['spec']['limit']} samples of each task were asked.")
@@ -99,12 +100,27 @@ def _card(run: Run, comparison: Comparison, tables: dict[str, pd.DataFrame]) -> 
     return "\n".join([*lines, "", *(f"- {_plain(text)}" for text in said), ""])
 
 
-CELL = ("model", "strategy", "budget", "seed", "task")
 SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6), ("1M<n<10M", 10**12))
+
+
+def _retention(comparison: Comparison) -> Table:
+    """Retention of every cell over all tasks."""
+    from tokenbench.comparison import MEAN
+
+    columns = [Column(name, partial(_name_of, name), key=True) for name in CELL]
+    retention = Column("retention, %", lambda row: f"{100 * row['retention']:.1f}")
+    cells = comparison.summary[comparison.summary["task"] == MEAN]
+    return Table.of("", [*columns, retention], cells.to_dict("records"))
+
+
+def _name_of(column: str, row: Mapping[Any, Any]) -> str:
+    return _one_line(str(row[column]))
 
 
 def _plain(text: str) -> str:
     """Text that means nothing to Markdown, in one line."""
-    for sign in "\\|*_<`[]":
-        text = text.replace(sign, f"\\{sign}")
+    return escape_markdown(_one_line(text))
+
+
+def _one_line(text: str) -> str:
     return " ".join(text.split())

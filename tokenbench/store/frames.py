@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.cells import IDENTITY
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["COMPARED", "IDENTITY", "NAMES", "chosen", "counted", "frame", "selected"]
+__all__ = ["COMPARED", "NAMES", "chosen", "counted", "frame", "selected"]
 
-IDENTITY = ("model", "strategy", "budget", "seed", "task")
 COMPARED = (
     "sample", "cluster", "unit", "stratum", "score", "kept", "visual_tokens", "realised_tokens", "text_tokens", "flops",
     "cache_bytes", "evidence_recall",

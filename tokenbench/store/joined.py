@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.errors import UsageError
 from tokenbench.store.reworked import Reworked
 from tokenbench.store.run import Run
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["JoinedRuns"]
 
 SAMPLE = ["model", "task", "sample"]
-CELL = ["model", "strategy", "budget", "seed"]
+ARM = [*CELL, "seed"]
 ASKED = ["cluster", "target"]
 
 
@@ -112,16 +113,16 @@ class JoinedRuns(Reworked):
 
 def _answered_alike(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """The cells of all tasks and samples that are the same in both, answer by answer."""
-    both = a.merge(b, on=[*CELL, "task", "sample"], how="outer", suffixes=("", "_b"))
+    both = a.merge(b, on=[*ARM, "task", "sample"], how="outer", suffixes=("", "_b"))
     alike = (both["answer"] == both["answer_b"]) & (both["score"] == both["score_b"])
-    found = alike.groupby([both[name] for name in CELL]).all()
+    found = alike.groupby([both[name] for name in ARM]).all()
     return found[found].index.to_frame(index=False)
 
 
 def _flips(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
     """A sentence a model on how often vanilla's scores differ between the runs; none unless both hold it."""
-    first, second = (rows[rows["strategy"] == "vanilla"] for rows in (a, b))
-    both = first.merge(second, on=[*CELL, "task", "sample"], suffixes=("", "_b"))
+    first, second = (rows[rows["strategy"] == VANILLA] for rows in (a, b))
+    both = first.merge(second, on=[*ARM, "task", "sample"], suffixes=("", "_b"))
     found = []
     for model, rows in both.groupby("model"):
         higher, lower = int((rows["score"] > rows["score_b"]).sum()), int((rows["score"] < rows["score_b"]).sum())
@@ -136,7 +137,7 @@ def _flips(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
 def _named(rows: pd.DataFrame, mark: str, same: pd.DataFrame) -> pd.DataFrame:
     plain = _member(rows, same)
     if mark == "A":  # the reference keeps its name
-        plain |= rows["strategy"] == "vanilla"
+        plain |= rows["strategy"] == VANILLA
     return rows.assign(strategy=rows["strategy"].where(plain, mark + ":" + rows["strategy"].astype(str)))
 
 
@@ -147,4 +148,4 @@ def _without(rows: pd.DataFrame, same: pd.DataFrame) -> pd.DataFrame:
 def _member(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.Series[bool]:
     import pandas as pd
 
-    return pd.Series(pd.MultiIndex.from_frame(rows[CELL]).isin(pd.MultiIndex.from_frame(cells[CELL])), index=rows.index)
+    return pd.Series(pd.MultiIndex.from_frame(rows[ARM]).isin(pd.MultiIndex.from_frame(cells[ARM])), index=rows.index)

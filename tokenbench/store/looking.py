@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.comparison.looks import COLUMN, Looks, frozen
-from tokenbench.runner.spec import VANILLA
+from tokenbench.contract.cells import IDENTITY, VANILLA
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,7 @@ def sentence(looks: Looks, answers: int, planned: int) -> str:
 
 def _places(samples: pd.DataFrame) -> pd.Series[int]:
     """The place of every row's sample in the order of its task, from 0: that in the cell which lacks the fewest before it."""
-    within = samples.groupby(["model", "strategy", "budget", "seed", "task"], observed=True).cumcount()
+    within = samples.groupby(list(IDENTITY), observed=True).cumcount()
     return within.groupby([samples["task"], samples["sample"]], observed=True).transform("max")
 
 

@@ -98,6 +98,7 @@ class Manifest(Versioned):
     versions: dict[str, Any] = {}
     hardware: dict[str, Any] = {}
     notes: list[str] = []
+    unregistered: dict[Literal["strategies", "suites"], dict[Name, Name]] = {}
     seed_scopes: dict[Name, Literal["sample", "run"]] = {}
     plan: _Plan | None = None
     looks: list[_Look] = []

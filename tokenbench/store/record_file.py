@@ -132,18 +132,20 @@ def _parsed(content: pa.BufferReader, schema: pa.Schema, packed: Collection[str]
 
 def _typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with its columns in their types; those that are packed stay so."""
+    there = dict(zip(table.column_names, table.columns, strict=True))
     fields = []
-    for name in schema.names:
-        if name not in table.column_names:
+    for field in schema:
+        if (column := there.get(field.name)) is None:
             continue
-        field, own = schema.field(name), table.field(name).type
-        plain = own.value_type if pa.types.is_dictionary(own) else own
+        packed = pa.types.is_dictionary(column.type)
+        plain = column.type.value_type if packed else column.type
         if pa.types.is_string(plain) != pa.types.is_string(field.type):
-            raise ValueError(f"column {name} is {own}, not {field.type}")
-        if name not in LATER and table[name].null_count:
-            raise ValueError(f"column {name} has gaps")
-        fields.append(field.with_type(own) if pa.types.is_dictionary(own) else field)
-    return table.select([field.name for field in fields]).cast(pa.schema(fields))
+            raise ValueError(f"column {field.name} is {column.type}, not {field.type}")
+        if field.name not in LATER and column.null_count:
+            raise ValueError(f"column {field.name} has gaps")
+        fields.append(field.with_type(column.type) if packed else field)
+    typed, wanted = table.select([field.name for field in fields]), pa.schema(fields)
+    return typed if typed.schema.equals(wanted) else typed.cast(wanted)
 
 
 def _checked(batch: Sequence[tuple[Path, pa.Table]]) -> Iterator[pa.Table]:

@@ -22,13 +22,17 @@ def csv_text(table: pd.DataFrame) -> str:
     """A table as CSV, a line a row. Text that a spreadsheet would take for a formula stands behind an apostrophe; numbers are
     as they are."""
 
+    from pandas.api.types import is_numeric_dtype
+
     def safe(value: Any) -> Any:
         if not isinstance(value, str):
             return value
         text = value if value.isprintable() else printable(value)
         return f"'{text}" if value.startswith(FORMULA) else text
 
-    return str(table.map(safe).rename(columns=safe).to_csv(index=False, lineterminator="\n"))
+    text = [name for name in table.columns if not is_numeric_dtype(table[name])]
+    safely = table.assign(**{name: table[name].map(safe) for name in text}).rename(columns=safe)
+    return str(safely.to_csv(index=False, lineterminator="\n"))
 
 
 def write_text(path: Path, text: str) -> Path:

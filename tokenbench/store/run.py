@@ -9,15 +9,17 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.cells import CELL, IDENTITY, VANILLA
 from tokenbench.errors import UsageError
-from tokenbench.runner.spec import VANILLA, Spec
+from tokenbench.runner.spec import Spec
 from tokenbench.store import files
 from tokenbench.store.directory import Store
 from tokenbench.store.foreign import conforming, read_json
-from tokenbench.store.frames import COMPARED, IDENTITY, NAMES, chosen, counted, frame
+from tokenbench.store.frames import COMPARED, NAMES, chosen, counted, frame
 from tokenbench.store.left_out import sentences
 from tokenbench.store.manifest import Versioned
 from tokenbench.store.record_file import RECORD
+from tokenbench.store.shown import describe_run, run_html
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison import Comparison
     from tokenbench.comparison.looks import Looks
-    from tokenbench.contract.suite import Sample
+    from tokenbench.contract.suite import Sample, Task
     from tokenbench.registry.plugins import Registry
 
 __all__ = ["Run", "unnamed"]
@@ -42,10 +44,12 @@ class Run:
         known: Registry | None = None,
         definitions: Sequence[str] = (),
         data: Sequence[str] = (),
+        tasks: Sequence[Task] | None = None,
     ) -> None:
         self.folder = folder
         self._store = Store.open(folder)
         self._known, self._definitions, self._data = known, tuple(definitions), tuple(data)
+        self._tasks = tasks
 
     @classmethod
     def open(
@@ -54,14 +58,22 @@ class Run:
         known: Registry | None = None,
         definitions: Sequence[str] = (),
         data: Sequence[str] = (),
+        tasks: Sequence[Task] | None = None,
     ) -> Run:
         """Open a run directory. Raises UsageError if there is none.
 
         known: where `questions` finds the run's suite; everything installed unless said otherwise. definitions: folders with
         task definitions, which hold code: those that the run names are used only if they are among these. data: `TASK=FOLDER`;
-        `questions` reads no folder that only the run names, for it may come from others.
+        `questions` reads no folder that only the run names, for it may come from others. tasks: those of the run, of a process that
+        has just run them; `questions` makes them anew unless given.
         """
-        return cls(Path(folder), known, definitions, data)
+        return cls(Path(folder), known, definitions, data, tasks)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {describe_run(self)}>"
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -165,7 +177,8 @@ class Run:
         return frame(cells, map(counted, tables), COMPARED)
 
     def _finished(self) -> list[dict[str, Any]]:
-        return [cell for cell in self.manifest["cells"] if self._store.is_published(cell["id"])]
+        finished = self._store.finished()
+        return [cell for cell in self.manifest["cells"] if cell["id"] in finished]
 
     def questions(self) -> dict[tuple[str, str], Sample]:
         """The questions asked, with their images, made anew by the run's suite: (task, sample) -> Sample.
@@ -177,6 +190,9 @@ class Run:
         from tokenbench.registry.plugins import registry
         from tokenbench.registry.suites import resolve_suite
 
+        if self._tasks is not None:
+            limit = self.manifest["spec"]["limit"]
+            return {(task.name, sample.key): sample for task in self._tasks for sample in first(task, limit)}
         spec = self.seen_spec()
         _, tasks = resolve_suite(spec.suite, spec.tasks, self._known or registry(), spec.data, spec.definitions)
         return {(task.name, sample.key): sample for task in tasks for sample in first(task, spec.limit)}
@@ -211,8 +227,7 @@ class Run:
 
         rows = [
             {name: cell[name] for name in IDENTITY} | {"metric": metric, "value": value, "samples": summary["samples"]}
-            for cell in self.manifest["cells"]
-            if self._store.is_published(cell["id"])
+            for cell in self._finished()
             for summary in (self._store.summary(cell["id"]),)
             for metric, value in summary.get("official", {}).items()
         ]
@@ -220,7 +235,8 @@ class Run:
 
     def failures(self) -> list[dict[str, Any]]:
         """The cells that cannot be finished: model, strategy, budget, seed, task, kind (failed or infeasible) and reason."""
-        found = (self._store.failure(cell["id"]) for cell in self.manifest["cells"])
+        failed = self._store.failed()
+        found = (self._store.failure(cell["id"]) for cell in self.manifest["cells"] if cell["id"] in failed)
         return [failure for failure in found if failure]
 
     def left_out(self) -> list[str]:
@@ -237,7 +253,7 @@ class Run:
 
         if not len(samples):
             return samples
-        task, arm = ["model", "task"], ["model", "strategy", "budget"]
+        task, arm = ["model", "task"], list(CELL)
         gone = {tuple(f[name] for name in task) for f in failures if f["strategy"] == VANILLA}
         lost = {tuple(f[name] for name in arm) for f in failures if tuple(f[name] for name in task) not in gone}
         for columns, names in ((task, gone), (arm, lost)):
@@ -287,7 +303,7 @@ class Run:
         Columns: model, strategy, budget, task, samples (how many), score (0 to 1).
         """
         units = self._by_unit(self._numbers())
-        cell = ["model", "strategy", "budget", "task"]
+        cell = [*CELL, "task"]
         means = (
             units.groupby([*cell, units["stratum"].astype(object).fillna("")], sort=False, observed=True)["score"]
             .mean()
@@ -333,7 +349,10 @@ class Run:
         if not len(samples):
             return []
         cells, tasks = self.manifest["cells"], self.manifest["tasks"]
-        answers = sum(self._store.count(cell["id"]) for cell in cells)
+        saving = (
+            looks.planned is not None and looks.planned > 1
+        )  # else nothing is said of numbers, which opens every file
+        answers = sum(self._store.count(cell["id"]) for cell in cells) if saving else 0
         planned = sum(tasks[cell["task"]]["samples"] for cell in cells)
         said = sentence(looks, answers, planned)
         return [said] if said else []

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from tokenbench.contract.cells import IDENTITY
+
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["by_unit"]
 
-CELL = ["model", "strategy", "budget", "seed", "task"]
 AVERAGED = ("kept", "visual_tokens", "realised_tokens", "text_tokens", "flops", "cache_bytes", "evidence_recall")
 
 
@@ -24,12 +25,12 @@ def by_unit(samples: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
 
     if "unit" not in samples:
         return samples
-    several = samples["task"].isin(rules) & samples.duplicated([*CELL, "unit"], keep=False)
+    several = samples["task"].isin(rules) & samples.duplicated([*IDENTITY, "unit"], keep=False)
     if not several.any():
         return samples
     parts = [samples[~several]]
     for task, rows in samples[several].groupby("task", sort=False, observed=True):
-        groups = rows.groupby([*CELL, "unit"], sort=False, observed=True)
+        groups = rows.groupby([*IDENTITY, "unit"], sort=False, observed=True)
         mean, every = groups["score"].mean(), groups["score"].min()
         found = groups.first()
         found["score"] = {"mean": mean, "all": every, "mean+all": (mean + every) / 2}[rules[str(task)]]

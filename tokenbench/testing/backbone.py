@@ -12,7 +12,8 @@ from torch import Tensor
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.sizes import ModelSize
-from tokenbench.contract.strategy import Attn, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench.contract.stage import Attn, Keep, Signal, Stage
+from tokenbench.contract.strategy import Selection, Strategy, View
 from tokenbench.engine import RowTrace
 from tokenbench.testing.case import Case, KeepAll
 from tokenbench.testing.check import Check, checks
@@ -101,16 +102,19 @@ def lattices_add_up(case: Case) -> None:
         assert tokens == visual > 0, f"lattices of {tokens} tokens for {visual} visual tokens"
 
 
-@checks(_CHECKS, "encode() gives [tokens, C] of every image, encoded() what the model takes as mm_encoder_outputs")
+@checks(
+    _CHECKS,
+    "encode_images() gives [tokens, C] of every image, as_mm_encoder_outputs() what the model takes as mm_encoder_outputs",
+)
 def features_go_round(case: Case) -> None:
     """Features that were encoded apart and put together again give the stock model's logits."""
     for prompt in case.prompts:
         text = {name: value for name, value in prompt.items() if not name.startswith("pixel_values")}
         with torch.no_grad():
-            given = case.adapter.encoded(case.model, _features(case, prompt))
+            given = case.adapter.as_mm_encoder_outputs(case.model, _features(case, prompt))
             apart, stock = case.model(**text, mm_encoder_outputs=given).logits, case.model(**prompt).logits
         torch.testing.assert_close(
-            apart, stock, msg=lambda text: f"encode and encoded are not inverse: {text}", **CLOSE
+            apart, stock, msg=lambda text: f"encode_images and as_mm_encoder_outputs are not inverse: {text}", **CLOSE
         )
 
 
@@ -124,7 +128,7 @@ def keeping_all_is_stock(case: Case) -> None:
 
 @checks(
     _CHECKS,
-    "Encoder.layouts gives the rows of every token in the order of the prompt; Encoder.project is the model's own",
+    "Encoder.layouts gives the positions of every token in the order of the prompt; Encoder.project is the model's own",
 )
 def the_projector_gives_what_the_decoder_gets(case: Case) -> None:
     """The features that strategies see, projected, are the embeddings of the visual tokens."""
@@ -151,17 +155,18 @@ def its_cost_is_known(case: Case) -> None:
 
 
 @checks(
-    _CHECKS, "typical(config) gives lattices of a common input, made_up(config, grids, text) a prompt that shows them"
+    _CHECKS,
+    "default_grids(config) gives lattices of a common input, dummy_inputs(config, grids, text) a prompt that shows them",
 )
-def prompts_can_be_made_up(case: Case) -> str | None:
-    """A prompt made up on typical lattices runs, and shows exactly these; an adapter may do without it."""
+def dummy_inputs_can_be_run(case: Case) -> str | None:
+    """The dummy inputs on default lattices run and show exactly these lattices. An adapter may do without them."""
     config = case.model.config
-    if type(case.adapter).made_up is Backbone.made_up:
-        return "it has no made_up(), so that tokenbench bench cannot measure its models"
-    assert sum(grid.tokens for grid in case.adapter.typical(config)) > 0, "typical() gives no token"
+    if type(case.adapter).dummy_inputs is Backbone.dummy_inputs:
+        return "it has no dummy_inputs(), so that tokenbench bench cannot measure its models"
+    assert sum(grid.tokens for grid in case.adapter.default_grids(config)) > 0, "default_grids() gives no token"
     tokens = int(case.adapter.visual(case.model, case.prompts[0]["input_ids"]).sum())
-    grids = case.adapter.typical(config, tokens)
-    prompt = case.adapter.made_up(config, grids, TEXT)
+    grids = case.adapter.default_grids(config, tokens)
+    prompt = case.adapter.dummy_inputs(config, grids, TEXT)
     (row,) = _traced(case, prompt)
     assert row.grids == tuple(grids), f"the prompt shows {row.grids}, not {tuple(grids)}"
     assert row.text == TEXT, f"the prompt has {row.text} text tokens, not {TEXT}"
@@ -179,5 +184,5 @@ def _features(case: Case, prompt: Prompt) -> list[tuple[str, Tensor]]:
         suffix = "_videos" if kind == "video" else ""
         inputs = {name: prompt[name] for name in (f"pixel_values{suffix}", f"{kind}_grid_thw") if name in prompt}
         if f"pixel_values{suffix}" in inputs:
-            features += [(kind, item) for item in case.adapter.encode(case.model, inputs)]
+            features += [(kind, item) for item in case.adapter.encode_images(case.model, inputs)]
     return features

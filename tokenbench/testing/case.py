@@ -14,7 +14,8 @@ from torch import Tensor
 from tokenbench.api.pruned import attached, backbone_for
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
-from tokenbench.contract.strategy import Attn, Selection, Signal, Stage, Strategy, View
+from tokenbench.contract.stage import Attn, NoQuestionAttn, Signal, Stage
+from tokenbench.contract.strategy import Selection, Strategy, View
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.registry.plugins import Registry, registry
 from tokenbench.testing.oracles import Prompt, batched, generate
@@ -30,7 +31,7 @@ class KeepAll(Strategy):
     trim: ClassVar[bool] = True
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        asks = [(layer, (Attn(layer - 1), Attn(layer - 1, "question"), Attn(layer - 1, "prior"))) for layer in (1, 3)]
+        asks = [(layer, (Attn(layer - 1), Attn(layer - 1, "question"), NoQuestionAttn(layer - 1))) for layer in (1, 3)]
         signals = tuple(Signal(kind) for kind in ("cls", "received", "keys", "features"))
         return [
             Stage(
@@ -39,15 +40,15 @@ class KeepAll(Strategy):
                 hidden=(0, layer),
                 text=(layer,),
                 keys=(layer - 1,),
-                attention=rows,
+                attention=attention,
                 signals=signals if layer == 1 else (),
                 rerun=0.5 if layer == 1 else None,
             )
-            for layer, rows in asks
+            for layer, attention in asks
         ]
 
     def score(self, view: View) -> Tensor:
-        return torch.stack([rows.mean((0, 1)) for rows in view.attention.values()]).sum(0)
+        return torch.stack([weights.mean((0, 1)) for weights in view.attention.values()]).sum(0)
 
 
 class Replay(Strategy):

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from tokenbench.comparison import Comparison, compare
+from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Box, Sample
 from tokenbench.runner.identity import Cell, packed
 from tokenbench.runner.spec import Spec
@@ -25,7 +26,7 @@ __all__ = ["HOSTILE", "MadeUp", "made_up"]
 
 HOSTILE = "<script>alert(1)</script> & \"'`|\\%$_{}#^~ {{7*7}} ünï→𝔘 \u202e"
 SIDE, IMAGES = 6, 24
-ARMS = (("vanilla", "all", 1.0), ("careful", "1/4", 0.9), ("careless", "1/4", 0.6))
+ARMS = ((VANILLA, "all", 1.0), ("careful", "1/4", 0.9), ("careless", "1/4", 0.6))
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ import torch
 
 from tokenbench.api.pruned import attached
 from tokenbench.contract.budget import Budget
-from tokenbench.engine import Plan
+from tokenbench.engine import Plan, SelectionTimer
 from tokenbench.errors import UsageError
 from tokenbench.testing.case import Case
 from tokenbench.testing.check import Check, checks
 from tokenbench.testing.oracles import Prompt
-from tokenbench_tools.bench.clock import selection_timed
 
 __all__ = ["selection_cost"]
 
@@ -32,13 +31,11 @@ def selection_cost(cases: Sequence[Case]) -> str:
     plan = Plan.make(case.strategy, Budget.parse("1/3"), case.depth)
     seconds = []
     for _ in range(3):
-        with (
-            attached(case.model, case.adapter, [plan]),
-            selection_timed(False, time.process_time) as selecting,
-            torch.inference_mode(),
-        ):
+        timer = SelectionTimer(cuda=False, clock=time.process_time)
+        with attached(case.model, case.adapter, [plan]) as pruner, torch.inference_mode():
+            pruner.timer = timer
             case.model(**prompt)
-        seconds.append(selecting.seconds)
+        seconds.append(timer.seconds)
     figure = f"{1000 * min(seconds):.1f} ms of CPU a sample of {TOKENS} tokens"
     slow = "LARGE, beside a prefill it may undo what pruning saves: " if min(seconds) > LARGE else ""
     return slow + figure
@@ -47,7 +44,7 @@ def selection_cost(cases: Sequence[Case]) -> str:
 def _prompts(case: Case) -> list[tuple[Sequence[object], Prompt]]:
     """The lattices and the prompt of that many tokens, if the model can have one."""
     try:
-        grids = case.adapter.typical(case.model.config, TOKENS)
-        return [(grids, case.adapter.made_up(case.model.config, grids, TEXT))]
+        grids = case.adapter.default_grids(case.model.config, TOKENS)
+        return [(grids, case.adapter.dummy_inputs(case.model.config, grids, TEXT))]
     except (UsageError, NotImplementedError):
         return []

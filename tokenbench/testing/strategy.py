@@ -55,12 +55,12 @@ def plans_for_every_decoder(strategy: Strategy) -> None:
     for depth in (24, 28, 32, 40, 64):
         for text in ("1/3", "1/9", "64"):
             budget = Budget.parse(text)
-            stages = Plan.make(strategy, budget, depth).checked(1024)
+            stages = Plan.make(strategy, budget, depth).check_stages(1024)
             for stage in stages:
                 share = stage.keep if stage.keep is None or isinstance(stage.keep, int) else float(stage.keep)
                 right = share is None or (share >= 0 if isinstance(share, int) else 0 <= share <= 1)
                 assert right, f"keep={stage.keep!r} before layer {stage.layer} is neither a count nor a share up to 1"
-            again = Plan.make(strategy, budget, depth).checked(1024)
+            again = Plan.make(strategy, budget, depth).check_stages(1024)
             assert stages == again, f"another schedule the second time, for {depth} layers at {text}"
 
 

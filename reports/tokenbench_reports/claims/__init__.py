@@ -3,7 +3,7 @@
 Retention is compared rather than scores: it does not depend on a benchmark's scale, and a paper's own vanilla is part of its claim.
 """
 
-from tokenbench_reports.claims.comparing import NARROW, SAME_IMAGES, beside, short_name
+from tokenbench_reports.claims.comparing import NARROW, SAME_IMAGES, Reproduction, beside, short_name
 from tokenbench_reports.claims.consistency import DIFFER, audit, differing
 from tokenbench_reports.claims.printed import Claim, Printed, ledger, printed_rows
 
@@ -13,6 +13,7 @@ __all__ = [
     "SAME_IMAGES",
     "Claim",
     "Printed",
+    "Reproduction",
     "audit",
     "beside",
     "differing",

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import VANILLA
+from tokenbench.tables import Tone
 from tokenbench_reports.claims.consistency import SAME_SHARE, does_not_follow
 from tokenbench_reports.claims.printed import MEAN_RETENTION, Claim, Printed, ledger, printed_rows
 
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison import Comparison
 
-__all__ = ["NARROW", "NEW_IMAGES", "SAME_IMAGES", "beside", "short_name"]
+__all__ = ["NARROW", "NEW_IMAGES", "SAME_IMAGES", "Reproduction", "beside", "short_name"]
 
 NARROW = 0.02
 """Half width, as a fraction of vanilla's score, up to which limits can say "reproduced"."""
@@ -28,6 +32,25 @@ COLUMNS = [
     "source", "model", "strategy", "budget", "task", "claimed", "measured", "low", "high", "yardstick", "verdict", "why",
 ]  # fmt: skip
 SAME_IMAGES, NEW_IMAGES = "same images", "new images"
+
+
+class Reproduction(StrEnum):
+    """Whether a published number was met; the value is the word for a reader."""
+
+    REPRODUCED = "reproduced"
+    UNDECIDED = "undecided"
+    NOT_REPRODUCED = "not reproduced"
+    NOT_COMPARABLE = "not comparable"
+
+    @property
+    def tone(self) -> Tone:
+        """Whether it speaks for the published number, against it, or leaves the question open."""
+        return "good" if self is self.REPRODUCED else "bad" if self is self.NOT_REPRODUCED else "neutral"
+
+    @property
+    def symbol(self) -> str:
+        """A glyph that says the tone without colour."""
+        return {"good": "✓", "bad": "✗"}.get(self.tone, "·")
 
 
 @dataclass(frozen=True)
@@ -44,7 +67,7 @@ def beside(comparison: Comparison, about: Mapping[str, Any], claims: Sequence[Cl
     """Published retention beside the measured one, for the models, strategies and budgets of a comparison.
 
     Columns: source, model, strategy, budget (of the run), task, claimed, measured, low, high (retention, fractions), yardstick (what
-    the limits are for: ``same images`` or ``new images``), verdict and why. The verdict is ``reproduced`` (inside the limits, which are
+    the limits are for: ``same images`` or ``new images``), verdict and why. The verdict is the word of a ``Reproduction``: ``reproduced`` (inside the limits, which are
     no wider than ± 2 points), ``undecided`` (inside wider ones), ``not reproduced`` (outside, rounding allowed for) or ``not comparable``.
 
     Args:
@@ -54,7 +77,7 @@ def beside(comparison: Comparison, about: Mapping[str, Any], claims: Sequence[Cl
     """
     import pandas as pd
 
-    rows = [row for row in printed_rows(ledger() if claims is None else claims) if row.method != "vanilla"]
+    rows = [row for row in printed_rows(ledger() if claims is None else claims) if row.method != VANILLA]
     found = [one for model in comparison.models for one in _model(comparison, about.get("spec") or {}, model, rows)]
     return pd.DataFrame(found, columns=COLUMNS)
 
@@ -66,10 +89,9 @@ def _model(
 
     summary = comparison.summary[comparison.summary["model"] == model]
     tokens = float(summary["visual_tokens"].max())
+    budgets = [Budget.read(name) for name in summary["budget"].unique() if budget_size(name) < float("inf")]
     own = {
-        name: (size if size < 1 else size / tokens)
-        for name in summary["budget"].unique()
-        if (size := budget_size(name)) < float("inf")
+        str(budget): budget.order / tokens if budget.tokens is not None else float(budget.keep) for budget in budgets
     }
     cells = {(cell["strategy"], cell["budget"], cell["task"]): cell for cell in summary.to_dict("records")}
     flips = _flips(comparison, model)
@@ -86,22 +108,22 @@ def _model(
                 if cell is not None and isfinite(cell["retention"]):
                     found = _measured(cell, flips)
                     why = _not_comparable(row, task, spec, set(measured_tasks))
-                    word, reason = ("not comparable", why) if why else verdict(claimed, digits, found)
+                    word, reason = (Reproduction.NOT_COMPARABLE, why) if why else verdict(claimed, digits, found)
                     limits = found.value, found.low, found.high, found.yardstick
                     said = "; ".join(filter(None, (reason, "" if why else row.note)))
                     yield row.source, model, strategy, budget, task, claimed, *limits, word, said
 
 
-def verdict(claimed: float, digits: float, found: Measured) -> tuple[str, str]:
+def verdict(claimed: float, digits: float, found: Measured) -> tuple[Reproduction, str]:
     """The verdict, read off the limits that stand beside it, and what there is to say about it."""
     if not (isfinite(found.low) and isfinite(found.high)):
-        return "undecided", "too few images for limits"
+        return Reproduction.UNDECIDED, "too few images for limits"
     if not found.low - digits <= claimed <= found.high + digits:
-        return "not reproduced", ""
+        return Reproduction.NOT_REPRODUCED, ""
     half = (found.high - found.low) / 2
     if half > NARROW:
-        return "undecided", f"limits of ± {100 * half:.1f} points; ± {100 * NARROW:g} would tell"
-    return "reproduced", ""
+        return Reproduction.UNDECIDED, f"limits of ± {100 * half:.1f} points; ± {100 * NARROW:g} would tell"
+    return Reproduction.REPRODUCED, ""
 
 
 def _measured(cell: Mapping[Any, Any], flips: Mapping[str, float] | None) -> Measured:
@@ -128,7 +150,7 @@ def _flips(comparison: Comparison, model: str) -> dict[str, float] | None:
     if counted is None:
         return None
     summary = comparison.summary
-    vanilla = summary[(summary["model"] == model) & (summary["strategy"] == "vanilla")].set_index("task")
+    vanilla = summary[(summary["model"] == model) & (summary["strategy"] == VANILLA)].set_index("task")
     found = {}
     for task in vanilla.index.drop("mean"):
         score = float(vanilla.loc[task, "score"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tokenbench.contract.cells import VANILLA
 from tokenbench_reports.claims.printed import MEAN_RETENTION, Printed
 
 __all__ = ["DIFFER", "SAME_SHARE", "audit", "differing", "does_not_follow"]
@@ -40,7 +41,7 @@ def audit(rows: Sequence[Printed]) -> Iterator[str]:
 def does_not_follow(row: Printed) -> bool:
     """Whether the mean that a row prints is not that of the cells it prints."""
     mean, cells = row.claims.get(MEAN_RETENTION), row.printed_cells.values()
-    return bool(mean and cells and row.method != "vanilla" and abs(sum(cells) / len(cells) - mean.value) > ROUNDING)
+    return bool(mean and cells and row.method != VANILLA and abs(sum(cells) / len(cells) - mean.value) > ROUNDING)
 
 
 def differing(rows: Sequence[Printed]) -> Iterator[str]:
@@ -49,7 +50,7 @@ def differing(rows: Sequence[Printed]) -> Iterator[str]:
         for second in rows[at + 1 :]:
             same = (first.method, first.backbone) == (second.method, second.backbone)
             near = abs(first.share - second.share) < SAME_SHARE
-            if same and near and first.source != second.source and first.method != "vanilla":
+            if same and near and first.source != second.source and first.method != VANILLA:
                 yield from _apart(first, second)
 
 

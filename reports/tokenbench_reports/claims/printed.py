@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tokenbench.contract.cells import VANILLA
+
 __all__ = ["MEAN_RETENTION", "SHIFTED", "Claim", "Printed", "ledger", "printed_rows"]
 
 MEAN_RETENTION = "mean_retention"
@@ -138,7 +140,7 @@ def printed_rows(claims: Sequence[Claim]) -> list[Printed]:
     vanilla = {
         (source, backbone): (row, budget)
         for (source, method, backbone, budget), row in groups.items()
-        if method == "vanilla"
+        if method == VANILLA
     }
     found = []
     for key, row in groups.items():

@@ -2,7 +2,7 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -10,16 +10,18 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokenbench.comparison import Comparison
+from tokenbench.comparison.tables import models_table
+from tokenbench.contract.cells import CELL
 from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
+from tokenbench.tables import Table
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.document import document, together
+from tokenbench_reports.html.entries import bar, choices, classes, sort_key
 from tokenbench_reports.html.gallery import chosen, gallery, questions_of
-from tokenbench_reports.html.grids import Cell, Grid, plain
 from tokenbench_reports.html.kept import few, first_seed, on
 from tokenbench_reports.html.model_view import ModelView, model_view
-from tokenbench_reports.html.models import across_models
 from tokenbench_reports.reproduce import command, facts
 
 HERE = Path(__file__).parent
@@ -44,6 +46,7 @@ def page(comparison: Comparison, run: Run) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters |= {"classes": classes, "bar": bar, "sort_key": sort_key, "choices": choices}
     looks = {model: _looked_at(comparison, model, run) for model in comparison.models}
     samples = run.samples(COLUMNS, {pair for look in looks.values() for pairs in look for pair in pairs})
     rows = {model: first_seed(_compared(comparison, model, samples)) for model in comparison.models}
@@ -53,11 +56,11 @@ def page(comparison: Comparison, run: Run) -> str:
     return environment.get_template("page.html").render(
         content=document(comparison, about),
         views=views,
-        across=across_models(comparison),
+        across=models_table(comparison) if len(comparison.models) > 1 else None,
         together=_together(comparison),
         galleries={model: gallery(shown, rows[model], questions) for model, (_, shown) in looks.items()},
-        published={model: _published(comparison, model, about) for model in comparison.models},
-        benches={model: list(_measured(comparison, model, about)) for model in comparison.models},
+        published={model: published(comparison, model, about) for model in comparison.models},
+        benches={model: on_this_hardware(comparison, model, about) for model in comparison.models},
         budgets=_budgets(views),
         command=command(about),
         facts=facts(about),
@@ -75,36 +78,16 @@ def _looked_at(comparison: Comparison, model: str, run: Run) -> tuple[list[Pair]
 
 def _compared(comparison: Comparison, model: str, samples: pd.DataFrame) -> pd.DataFrame:
     """The model's rows of cells that stand in the comparison."""
-    cells = comparison.summary.loc[comparison.summary["model"] == model, ["strategy", "budget"]]
-    own = samples[samples["model"] == model]
-    return own[pd.MultiIndex.from_frame(own[["strategy", "budget"]]).isin(pd.MultiIndex.from_frame(cells))]
+    cells = comparison.summary.loc[comparison.summary["model"] == model, list(CELL)]
+    return samples[pd.MultiIndex.from_frame(samples[list(CELL)]).isin(pd.MultiIndex.from_frame(cells))]
 
 
-def _together(comparison: Comparison) -> tuple[str, list[Grid]] | None:
+def _together(comparison: Comparison) -> tuple[str, list[Table]] | None:
     """The mean over all models: its paragraph and its tables."""
     section = together(comparison)
     if section is None:
         return None
-    tables = [(table, [row for row in table.rows if row]) for table in section.tables]
-    return section.lead, [
-        plain(f"{table.title}, all models", table.headers, rows, table.keys) for table, rows in tables
-    ]
-
-
-def _published(comparison: Comparison, model: str, about: dict[str, Any]) -> list[tuple[Grid, str]]:
-    """What papers print, with how the verdicts are reached."""
-    return [
-        (plain(table.title, table.headers, table.rows, table.keys), table.note)
-        for table in published(comparison, model, about)
-    ]
-
-
-def _measured(comparison: Comparison, model: str, about: dict[str, Any]) -> Iterator[tuple[Grid, str]]:
-    """Time and memory, with what they rest on."""
-    for table in on_this_hardware(comparison, model, about):
-        rows = [list(map(Cell, row)) for row in table.rows]
-        caption = "Time and memory of every strategy, beside its retention"
-        yield Grid(caption, table.headers, rows, table.keys, filters=[0, 1]), table.note
+    return section.lead, [replace(table, caption=f"{table.title}, all models") for table in section.tables]
 
 
 def _budgets(views: list[ModelView]) -> list[str]:

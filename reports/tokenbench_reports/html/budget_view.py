@@ -2,18 +2,20 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tokenbench.comparison import MEAN
+from tokenbench.comparison.ranking import Ranking
+from tokenbench.comparison.tables import verdict_entry
+from tokenbench.comparison.wording import interval, number, p_value, percent
 from tokenbench.statistics.ranks import ENOUGH_TASKS, Ranks, rank_test
-from tokenbench_reports.html.grids import Cell, Grid, judgement, tinted
+from tokenbench.tables import Column, Entry, Table
 from tokenbench_reports.html.kept import agreement
 from tokenbench_reports.html.maps import BiasMap
-from tokenbench_reports.standing import Standing
-from tokenbench_reports.wording import interval, number, p_value, percent
 
 
 @dataclass(frozen=True)
@@ -51,72 +53,71 @@ class BudgetView:
 
     budget: str
     ranks: list[RankBar]
-    matrix: Grid
+    matrix: Table
     critical: Critical | None
-    agreement: Grid | None
+    agreement: Table | None
     maps: list[BiasMap]
 
 
 def budget_view(
-    group: Standing, between: pd.DataFrame, summary: pd.DataFrame, samples: pd.DataFrame, maps: list[BiasMap]
+    ranking: Ranking, between: pd.DataFrame, summary: pd.DataFrame, samples: pd.DataFrame, maps: list[BiasMap]
 ) -> BudgetView:
     """Arrange one budget; ``samples`` are thinned rows of the model, ``between`` its F2 pairs."""
-    here = between[between["budget"] == group.budget]
+    here = between[between["budget"] == ranking.budget]
     return BudgetView(
-        budget=group.budget,
-        ranks=_ranks(group),
-        matrix=_matrix(group, here),
-        critical=_critical(group, summary[summary["budget"] == group.budget], here),
-        agreement=_agreement(group, samples[samples["budget"] == group.budget]),
+        budget=ranking.budget,
+        ranks=_ranks(ranking),
+        matrix=_matrix(ranking, here),
+        critical=_critical(ranking, summary[summary["budget"] == ranking.budget], here),
+        agreement=_agreement(ranking, samples[samples["budget"] == ranking.budget]),
         maps=sorted(
-            (found for found in maps if found.budget == group.budget), key=lambda m: group.strategies.index(m.strategy)
+            (one for one in maps if one.budget == ranking.budget), key=lambda m: ranking.strategies.index(m.strategy)
         ),
     )
 
 
-def _ranks(group: Standing) -> list[RankBar]:
-    total = len(group.strategies)
+def _ranks(ranking: Ranking) -> list[RankBar]:
+    total = len(ranking.strategies)
     bars = []
-    for name in group.strategies:
-        low, high = group.ranks(name)
+    for name in ranking.strategies:
+        low, high = ranking.ranks(name)
         bars.append(
-            RankBar(name, low, high, 100 * (low - 1) / total, 100 * (high - low + 1) / total, name in group.top)
+            RankBar(name, low, high, 100 * (low - 1) / total, 100 * (high - low + 1) / total, name in ranking.top)
         )
     return bars
 
 
-def _matrix(group: Standing, pairs: pd.DataFrame) -> Grid:
+def _matrix(ranking: Ranking, pairs: pd.DataFrame) -> Table:
     """The verdict on the strategy of the row against that of the column."""
-    known = {(row["a"], row["b"]): row for row in pairs.to_dict("records")}
-    rows = []
-    for a in group.strategies:
-        row = [Cell(a)]
-        for b in group.strategies:
-            row.append(Cell("", tone="self") if a == b else _relation(a, b, known))
-        rows.append(row)
-    caption = f"Row against column at {group.budget}: ▲ better, ▼ worse, · not distinguishable (adjusted, family F2)"
-    return Grid(caption, ["", *group.strategies], rows)
+    by_names = {(row["a"], row["b"]): row for row in pairs.to_dict("records")}
+
+    def relation(b: str, a: str) -> Entry:
+        return Entry() if a == b else _relation(a, b, by_names)
+
+    title = f"Row against column at {ranking.budget}: ▲ better, ▼ worse, · not distinguishable (adjusted, family F2)"
+    columns = [Column(b, partial(relation, b)) for b in ranking.strategies]
+    return Table.of(title, [Column("", str, key=True), *columns], ranking.strategies)
 
 
-def _relation(a: str, b: str, known: Mapping[tuple[str, str], Mapping[Hashable, Any]]) -> Cell:
-    row, sign = (known[a, b], 1.0) if (a, b) in known else (known[b, a], -1.0)
+def _relation(a: str, b: str, pairs: Mapping[tuple[str, str], Mapping[Hashable, Any]]) -> Entry:
+    row, sign = (pairs[a, b], 1.0) if (a, b) in pairs else (pairs[b, a], -1.0)
     difference, low, high = (sign * row[name] for name in ("difference", "low", "high"))
-    verdict = row["verdict"] if sign > 0 else row["verdict"].mirrored
+    verdict = row["verdict"] if sign > 0 else row["verdict"].opposite
     ends = sorted((low, high)) if low == low else (low, high)
     hint = (
         f"{a} − {b}: {interval(difference, *ends, signed=True, marks=[0.0])} points of retention, p {p_value(row['p'])}"
     )
-    return judgement(verdict, hint=hint)
+    return verdict_entry(verdict, hint=hint)
 
 
-def _critical(group: Standing, cells: pd.DataFrame, pairs: pd.DataFrame) -> Critical | None:
+def _critical(ranking: Ranking, cells: pd.DataFrame, pairs: pd.DataFrame) -> Critical | None:
     """Mean ranks over the tasks, one row a task; only where there are enough tasks."""
     scores = cells[cells["task"] != MEAN].pivot(index="task", columns="strategy", values="score")
     if len(scores) < ENOUGH_TASKS:
         return None
-    scores = scores[group.strategies]
+    scores = scores[ranking.strategies]
     ranks = rank_test(scores.to_numpy(dtype=np.float64))
-    total = len(group.strategies)
+    total = len(ranking.strategies)
     order = np.argsort(ranks.mean, kind="stable")
     places = 100 * (ranks.mean - 1) / max(1, total - 1)
     apart = {
@@ -124,41 +125,39 @@ def _critical(group: Standing, cells: pd.DataFrame, pairs: pd.DataFrame) -> Crit
         for a, b, verdict in zip(pairs["a"], pairs["b"], pairs["verdict"], strict=True)
         if verdict.sign
     }
-    names = [group.strategies[at] for at in order]
-    marks = [(group.strategies[at], float(ranks.mean[at]), float(places[at])) for at in order]
+    names = [ranking.strategies[at] for at in order]
+    marks = [(ranking.strategies[at], float(ranks.mean[at]), float(places[at])) for at in order]
     spans = [(marks[i][2], marks[j][2]) for i, j in cliques(names, apart)]
     return Critical(ranks, marks, spans, 100 * ranks.critical_difference / max(1, total - 1))
 
 
 def cliques(names: list[str], apart: set[frozenset[str]]) -> list[tuple[int, int]]:
     """The longest runs of neighbours no two of which are significantly different, as (first, last) positions."""
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     for first in range(len(names)):
         last = first
         while last + 1 < len(names) and not any(
             frozenset((names[last + 1], name)) in apart for name in names[first : last + 1]
         ):
             last += 1
-        if last > first and not (found and found[-1][1] >= last):
-            found.append((first, last))
-    return found
+        if last > first and not (runs and runs[-1][1] >= last):
+            runs.append((first, last))
+    return runs
 
 
-def _agreement(group: Standing, samples: pd.DataFrame) -> Grid | None:
-    table = agreement(samples)
-    if table.empty:
+def _agreement(ranking: Ranking, samples: pd.DataFrame) -> Table | None:
+    shares = agreement(samples)
+    if shares.empty:
         return None
-    known = {frozenset((row["a"], row["b"])): row for row in table.to_dict("records")}
-    rows = []
-    for a in group.strategies:
-        row = [Cell(a)]
-        for b in group.strategies:
-            found = known.get(frozenset((a, b)))
-            if a == b or found is None:
-                row.append(Cell("", tone="self"))
-                continue
-            hint = f"{a} and {b}: {percent(found['overlap'], 0)} % in common, by chance {percent(found['chance'], 0)} %"
-            row.append(tinted(number(100 * found["overlap"], 0), found["overlap"], 0.0, 1.0, hint))
-        rows.append(row)
-    caption = f"Kept by both at {group.budget}, % of what either keeps to the end (mean over samples)"
-    return Grid(caption, ["", *group.strategies], rows)
+    by_names = {frozenset((row["a"], row["b"])): row for row in shares.to_dict("records")}
+
+    def overlap(b: str, a: str) -> Entry:
+        row = by_names.get(frozenset((a, b)))
+        if a == b or row is None:
+            return Entry()
+        hint = f"{a} and {b}: {percent(row['overlap'], 0)} % in common, by chance {percent(row['chance'], 0)} %"
+        return Entry.number(number(100 * row["overlap"], 0), row["overlap"], hint=hint)
+
+    title = f"Kept by both at {ranking.budget}, % of what either keeps to the end (mean over samples)"
+    columns = [Column(b, partial(overlap, b), look="tint") for b in ranking.strategies]
+    return Table.of(title, [Column("", str, key=True), *columns], ranking.strategies)

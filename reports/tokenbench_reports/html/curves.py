@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tokenbench.comparison.panel import budget_size
-from tokenbench_reports.wording import interval
+from tokenbench.comparison.wording import interval
+from tokenbench.contract.cells import VANILLA
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 200, 110, 30, 8, 20
 
@@ -33,7 +34,7 @@ class Curve:
 def curves(mean: pd.DataFrame) -> list[Curve]:
     """One curve per strategy that ran at two budgets or more, the best at the smallest budget first."""
     cells = mean[
-        (mean["strategy"] != "vanilla") & mean["retention"].notna() & (mean["budget"].map(budget_size) < float("inf"))
+        (mean["strategy"] != VANILLA) & mean["retention"].notna() & (mean["budget"].map(budget_size) < float("inf"))
     ]
     budgets = sorted(dict.fromkeys(cells["budget"]), key=lambda budget: -budget_size(str(budget)))
     if len(budgets) < 2:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Sample, Video
 from tokenbench.errors import TokenBenchError
 from tokenbench.store.run import Run
@@ -65,9 +66,9 @@ def chosen(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:
     """
     keys = ["task", "sample", "cluster"]
     samples = samples[["strategy", "score", *keys]]
-    vanilla = samples[samples["strategy"] == "vanilla"].set_index(keys)["score"].rename("vanilla")
-    pruned = samples[samples["strategy"] != "vanilla"].join(vanilla, on=keys)
-    before, after = pruned["vanilla"] >= RIGHT, pruned["score"] >= RIGHT
+    vanilla = samples[samples["strategy"] == VANILLA].set_index(keys)["score"].rename(VANILLA)
+    pruned = samples[samples["strategy"] != VANILLA].join(vanilla, on=keys)
+    before, after = pruned[VANILLA] >= RIGHT, pruned["score"] >= RIGHT
     counts = (
         pruned.assign(spoilt=before & ~after, mended=~before & after)
         .groupby(keys, observed=True)[["spoilt", "mended"]]
@@ -89,7 +90,7 @@ def chosen(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:
 
 
 def _entry(task: str, question: Sample, rows: pd.DataFrame) -> dict[str, Any]:
-    vanilla = rows[rows["strategy"] == "vanilla"].iloc[0]
+    vanilla = rows[rows["strategy"] == VANILLA].iloc[0]
     lattice = vanilla["lattice"]
     known = lattice is not None and not np.isscalar(lattice)
     shown = question.load()
@@ -114,7 +115,7 @@ def _cell(row: Any) -> dict[str, Any]:
         "answer": cut(str(row["answer"])),
         "right": bool(row["score"] >= RIGHT),
         "score": round(float(row["score"]), 3),
-        "kept": spans(int(at) for at in row["kept"]) if row["strategy"] != "vanilla" else "",
+        "kept": spans(int(at) for at in row["kept"]) if row["strategy"] != VANILLA else "",
         "count": len(row["kept"]),
     }
 

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from tokenbench.statistics.clusters import Floats
+from tokenbench.statistics.clusters import Floats, Ints
 
 __all__ = ["agreement", "bias", "few", "first_seed", "keep_rates", "on", "thinned"]
 
@@ -57,12 +57,16 @@ def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
     found = {}
     for (strategy, budget), rows in known.groupby(["strategy", "budget"], sort=False):
         kept, shown = np.zeros((2, height, width))
+        by_lattice: dict[tuple[int, ...], list[np.ndarray]] = {}
         for ordinals, lattice in zip(rows["kept"], rows["lattice"], strict=True):
-            y, x, there = _places(tuple(map(int, lattice)), height, width)
-            alive = np.zeros(len(y), dtype=bool)
-            alive[np.asarray(ordinals, dtype=np.int64)[np.asarray(ordinals) < len(y)]] = True
-            np.add.at(shown, (y[there], x[there]), 1)
-            np.add.at(kept, (y[there & alive], x[there & alive]), 1)
+            by_lattice.setdefault(tuple(map(int, lattice)), []).append(np.asarray(ordinals, dtype=np.int64))
+        for lattice, several in by_lattice.items():
+            y, x, there = _places(lattice, height, width)
+            alive = np.zeros((len(several), len(y)), dtype=bool)
+            for row, ordinals in zip(alive, several, strict=True):
+                row[ordinals[ordinals < len(y)]] = True
+            np.add.at(shown, (y[there], x[there]), len(several))
+            np.add.at(kept, (y[there], x[there]), alive.sum(axis=0)[there])
         found[str(strategy), str(budget)] = kept / np.maximum(shown, 1)
     return found
 
@@ -93,13 +97,17 @@ def agreement(samples: pd.DataFrame) -> pd.DataFrame:
     """
     rows: list[dict[Hashable, object]] = []
     for budget, here in samples.groupby("budget", sort=False):
-        order = here[["task", "sample"]].drop_duplicates()
-        sets = {str(name): _sets(order, own) for name, own in here.groupby("strategy", sort=False)}
+        asked = pd.MultiIndex.from_frame(here[["task", "sample"]])
+        here = here.assign(place=asked.unique().get_indexer(asked))
+        sets = {
+            str(name): _sets(own, int(here["place"].max()) + 1) for name, own in here.groupby("strategy", sort=False)
+        }
         for a, b in combinations(sets, 2):
-            (in_a, n), (in_b, _) = sets[a], sets[b]
-            both, either = (in_a & in_b).sum(axis=1), (in_a | in_b).sum(axis=1)
-            sizes = in_a.sum(axis=1) * in_b.sum(axis=1) / n
-            union = in_a.sum(axis=1) + in_b.sum(axis=1) - sizes
+            (in_a, many_a, n), (in_b, many_b, _) = sets[a], sets[b]
+            both = (in_a & in_b).sum(axis=1)
+            either = many_a + many_b - both
+            sizes = many_a * many_b / n
+            union = many_a + many_b - sizes
             some = either > 0
             if some.any():
                 overlap, chance = (both[some] / either[some]).mean(), (sizes[some] / union[some]).mean()
@@ -107,12 +115,11 @@ def agreement(samples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["budget", "a", "b", "overlap", "chance"])
 
 
-def _sets(order: pd.DataFrame, rows: pd.DataFrame) -> tuple[np.ndarray, Floats]:
-    """``[N, V]`` which tokens a cell keeps of each sample, and ``[N]`` how many there were."""
-    rows = order.merge(rows, on=["task", "sample"], how="left")
-    tokens = rows["visual_tokens"].fillna(1).to_numpy(dtype=np.float64)
-    kept = np.zeros((len(rows), int(tokens.max())), dtype=bool)
-    for at, ordinals in enumerate(rows["kept"]):
-        if isinstance(ordinals, np.ndarray | list):
-            kept[at, np.asarray(ordinals, dtype=np.int64)] = True
-    return kept, tokens
+def _sets(rows: pd.DataFrame, samples: int) -> tuple[np.ndarray, Ints, Floats]:
+    """``[N, V]`` which tokens a cell keeps of each sample, ``[N]`` how many these are, and ``[N]`` how many there were."""
+    tokens, places = np.ones(samples), rows["place"].to_numpy()
+    tokens[places] = rows["visual_tokens"]
+    kept = np.zeros((samples, int(tokens.max())), dtype=bool)
+    for at, ordinals in zip(places, rows["kept"], strict=True):
+        kept[at, np.asarray(ordinals, dtype=np.int64)] = True
+    return kept, kept.sum(axis=1), tokens

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tokenbench.comparison.wording import percent
 from tokenbench.statistics.clusters import Floats
 from tokenbench_reports.html.kept import bias, keep_rates
-from tokenbench_reports.wording import percent
 
 STOPS = np.array([[33, 80, 160], [140, 175, 215], [236, 236, 232], [240, 170, 90], [178, 60, 10]], dtype=np.float64)
 """Never kept, less than on average, as on average, more, three times as often."""

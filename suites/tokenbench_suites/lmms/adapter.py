@@ -13,15 +13,15 @@ from loguru import logger
 from PIL import Image
 
 from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Sample, Video
-from tokenbench.engine import Plan, Wish
+from tokenbench.engine import EncoderRequests, Plan
 from tokenbench.errors import UsageError, unknown
 from tokenbench.models.decoding import note
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
-from tokenbench.runner.spec import VANILLA
 from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, opened
 from tokenbench_suites.lmms.exit import tell_the_shell
 from tokenbench_suites.lmms.library import content, cut
@@ -43,7 +43,7 @@ class TokenBench(lmms):  # type: ignore[misc]
     def __init__(
         self,
         backbone: str = "",
-        strategy: str = "vanilla",
+        strategy: str = VANILLA,
         budget: Any = "1/3",
         seed: int = 0,
         batch_size: Any = 1,
@@ -66,7 +66,7 @@ class TokenBench(lmms):  # type: ignore[misc]
         if said := note(backbone, self._model.asked):
             logger.warning(said)
         self._plan = Plan.make(method, allowed, self._model.depth, int(seed))
-        self._wish = Wish.of(self._plan.typical)
+        self._requests = EncoderRequests.of(self._plan.typical)
         self._batch_size = int(batch_size)
 
     @classmethod
@@ -84,7 +84,7 @@ class TokenBench(lmms):  # type: ignore[misc]
                 samples = [self._sample(request) for request in asked]
                 plans = [self._plan.of(sample.key) for sample in samples]
                 limits = [int(request.args[2].get("max_new_tokens") or MAX_NEW_TOKENS) for request in asked]
-                batch = self._model.prepare(samples, self._wish)
+                batch = self._model.prepare(samples, self._requests)
                 answers, _ = self._model.generate(batch, pruner, plans, limits)
                 for request, answer in zip(asked, answers, strict=True):
                     yield cut(answer, request.args[2].get("until"))

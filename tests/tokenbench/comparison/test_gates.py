@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tokenbench import Budget, UsageError
 from tokenbench.comparison.gates import failed, parse_gate
 
 NAN = float("nan")
@@ -67,3 +68,45 @@ def test_what_was_shown_on_single_tasks_alone_is_no_gate() -> None:
     assert fails("clse<fastv", -3, -0.1)
     with pytest.raises(Exception, match="budget '1/9'"):
         fails("clse<fastv", -3, -0.1, family="F3")
+
+
+@pytest.mark.parametrize(
+    ("written", "there", "meant"),
+    [
+        (".5", [".5"], [".5"]),
+        (".5%", [".5%"], [".5%"]),
+        (".5", ["0.5", "1/3"], ["0.5"]),
+        ("0.005", [".5%", ".5"], [".5%"]),
+        ("2/6", ["1/3", "1/9"], ["1/3"]),
+        ("1/3", ["1/3", "2/6"], ["1/3"]),
+        ("3/9", ["1/3", "2/6"], ["1/3", "2/6"]),
+        ("64", ["64", "32"], ["64"]),
+        ("none", ["none", "1/3"], ["none"]),
+        ("1/3", ["big", "1/3"], ["1/3"]),
+        ("2/6", ["big", "1/3"], ["1/3"]),
+    ],
+)
+def test_a_budget_means_itself_or_what_retains_the_same(written: str, there: list[str], meant: list[str]) -> None:
+    row = {"model": "toy", "family": "F2", "a": "clse", "b": "fastv", "difference": -0.02, "low": -0.03, "high": -0.01}
+    frame = pd.DataFrame([{**row, "budget": budget, "p": 0.01, "verdict": None} for budget in there])
+    comparison: Any = SimpleNamespace(pairs=frame)
+    reasons = failed(parse_gate(f"clse<fastv@{written}"), comparison)
+    assert [reason.split()[3].rstrip(":") for reason in reasons] == meant
+
+
+@pytest.mark.parametrize("text", ["1", "64", "1/3", ".5", ".5%", "33.3%", "0.334", "0", "2/1", "1/0", "x", "1e3", "²"])
+def test_a_gate_takes_the_budgets_of_a_run_and_no_others(text: str) -> None:
+    try:
+        wanted: Budget | None = Budget.parse(text)
+    except UsageError:
+        wanted = None
+    if wanted is None:
+        with pytest.raises(UsageError, match="cannot read the condition"):
+            parse_gate(f"clse<fastv@{text}")
+    else:
+        assert parse_gate(f"clse<fastv@{text}").budget == wanted
+
+
+@pytest.mark.parametrize(("text", "margin"), [("1", 1.0), ("0.5", 0.5), (".5", 0.5), ("2.25", 2.25)])
+def test_a_margin_is_a_number(text: str, margin: float) -> None:
+    assert parse_gate(f"clse<vanilla-{text}@1/3").margin == margin

@@ -17,7 +17,7 @@ margins = st.floats(0.01, 5)
 
 @pytest.mark.parametrize("case", VECTORS["words"], ids=lambda case: case["verdict"])
 def test_recorded_words(case):
-    assert against_vanilla(case["low"], case["high"], case["margin"]).words == case["verdict"]
+    assert against_vanilla(case["low"], case["high"], case["margin"]).text == case["verdict"]
 
 
 @given(points, points, margins)
@@ -31,7 +31,7 @@ def test_a_verdict_says_what_its_interval_says(low, high, margin):
     assert (verdict.kind is Kind.EQUIVALENT) == (-margin < low <= 0 <= high < margin)
     assert (verdict.kind is Kind.NOT_DECIDED) == (low <= -margin and high >= 0)
     assert verdict.final == (low > -margin or high < -margin)
-    assert (verdict.tone == "open") == (verdict.kind is Kind.NOT_DECIDED)
+    assert (verdict.tone == "neutral") == (verdict.kind is Kind.NOT_DECIDED)
 
 
 @given(points, points)
@@ -39,7 +39,7 @@ def test_between_strategies_the_interval_decides_as_well(low, high):
     assume(low < high)
     verdict = between(low, high)
     assert verdict.sign == (1 if low > 0 else -1 if high < 0 else 0)
-    assert verdict.mirrored == between(-high, -low)
+    assert verdict.opposite == between(-high, -low)
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,14 @@ def test_a_limit_belongs_to_the_interval_so_that_what_it_says_is_not_ruled_out(l
 def test_without_both_limits_there_is_no_verdict(low, high):
     for verdict in (against_vanilla(low, high, 1.0), between(low, high)):
         assert verdict == Verdict(Kind.TOO_FEW)
-        assert (verdict.sign, verdict.tone, verdict.final, verdict.lossless) == (0, "open", False, False)
+        assert (verdict.sign, verdict.tone, verdict.final, verdict.lossless) == (0, "neutral", False, False)
 
 
 def test_every_kind_has_words_and_a_tone():
     for kind in Kind:
         verdict = Verdict(kind, 1.5)
-        assert str(verdict) == verdict.words
-        assert "{" not in verdict.words
-        assert ("1.5" in verdict.words) == ("margin" in kind.value)
-        assert verdict.tone in ("good", "bad", "open")
+        assert str(verdict) == verdict.text
+        assert "{" not in verdict.text
+        assert ("1.5" in verdict.text) == ("margin" in kind.value)
+        assert verdict.tone in ("good", "bad", "neutral")
+        assert verdict.symbol in {"good": "▲✓", "bad": "▼", "neutral": "·?"}[verdict.tone]

@@ -64,10 +64,10 @@ def test_running_the_encoder_again_without_merging_changes_nothing(name: str) ->
 def test_a_frame_shrunk_to_its_own_size_is_itself(name: str) -> None:
     for view in views(name)[2]:
         lattices = [grid for grid, _ in view.lattices()]
-        found = [frame.shrunk(grid.h, grid.w) for frame, grid in zip(view.frames, lattices, strict=True)]
+        found = [frame.encode_resized(grid.h, grid.w) for frame, grid in zip(view.frames, lattices, strict=True)]
         torch.testing.assert_close(torch.cat(found), view.hidden[0], **CLOSE)
-        smaller = view.frames[0].shrunk(1, 2)
-        assert smaller.shape == (lattices[0].lead + 2, view.hidden[0].shape[1])
+        smaller = view.frames[0].encode_resized(1, 2)
+        assert smaller.shape == (lattices[0].num_prefix_tokens + 2, view.hidden[0].shape[1])
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -1,4 +1,4 @@
-"""What the kit does not ask: other strategies' wishes, beams, resumed caches, attention itself, unlike plans in a batch."""
+"""What the kit does not ask: other strategies' requests, beams, resumed caches, attention itself, unlike plans in a batch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch import Tensor
 
 import tokenbench
 from tests.tiny import BACKBONES, STRATEGIES, spread, tiny
-from tokenbench import Attn, Budget, Selection, Stage, Strategy, UsageError, View
+from tokenbench import Attn, Budget, OwnLayerAttn, Selection, Stage, Strategy, UsageError, View
 from tokenbench.api.pruned import attached, backbone_for
+from tokenbench.contract.stage import Queries
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import Prompt, batched, check_strategy, generate, logits, masked
@@ -36,7 +37,7 @@ class Peek(Strategy):
     """PDrop-like: ranks by the attention of the very layer it prunes before, twice."""
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        return [Stage(layer, keep, attention=(Attn(layer, peek=True),)) for layer, keep in ((2, 0.5), (4, 0.25))]
+        return [Stage(layer, keep, attention=(OwnLayerAttn(layer),)) for layer, keep in ((2, 0.5), (4, 0.25))]
 
     def score(self, view: View) -> Tensor:
         (request,) = view.stage.attention
@@ -101,16 +102,16 @@ def test_positions_of_several_parts_stay_when_a_strategy_asks_for_compact_ones(b
 
 
 @ALL
-def test_the_probe_equals_eager_attention(backbone: str) -> None:
-    """Rows of every kind, on a left-padded batch with grouped keys, from SDPA and from eager itself."""
+def test_the_tap_equals_eager_attention(backbone: str) -> None:
+    """Queries of every kind, on a left-padded batch with grouped keys, from SDPA and from eager itself."""
     seen: dict[str, list[dict[Attn, Tensor]]] = {"sdpa": [], "eager": []}
 
     class Look(Strategy):
         into: str
 
         def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-            kinds = ("last", "null", "question", "question[:-1]")
-            return [Stage(5, 1.0, attention=tuple(Attn(layer, rows) for layer in range(5) for rows in kinds))]
+            kinds: tuple[Queries, ...] = ("last", "null", "question", "question[:-1]")
+            return [Stage(5, 1.0, attention=tuple(Attn(layer, kind) for layer in range(5) for kind in kinds))]
 
         def score(self, view: View) -> Tensor:
             seen[self.into].append(dict(view.attention))
@@ -132,9 +133,9 @@ def test_the_probe_equals_eager_attention(backbone: str) -> None:
             "question": range(after, len(ids)),
             "question[:-1]": range(after, len(ids) - 1),
         }
-        for request, rows in seen["sdpa"][b].items():
-            expected = stock[request.layer][b][:, list(queries[request.rows])][:, :, columns]
-            close(rows, expected, 1e-5, 0)
+        for request, weights in seen["sdpa"][b].items():
+            expected = stock[request.layer][b][:, list(queries[request.queries])][:, :, columns]
+            close(weights, expected, 1e-5, 0)
             close(seen["eager"][b][request], expected, 1e-5, 0)
 
 

@@ -14,7 +14,7 @@ import tokenbench
 from tests.tiny import tiny
 from tests.tokenbench.engine.test_everyday import longer
 from tokenbench import UsageError
-from tokenbench.engine import before
+from tokenbench.engine import call_before
 from tokenbench.testing import CLOSE, Prompt, batched, generate, logits
 from tokenbench.testing.oracles import kv_cache
 
@@ -230,7 +230,7 @@ def test_drafts_may_hold_visual_tokens() -> None:
 def test_a_hook_that_is_taken_away_at_this_moment_does_nothing() -> None:
     """torch then calls it without keyword arguments."""
     module, called = torch.nn.Linear(1, 1), []
-    remove = before(module, lambda *arguments: called.append(arguments))
+    remove = call_before(module, lambda *arguments: called.append(arguments))
     (hook,) = module._forward_pre_hooks.values()
     assert hook(module, (torch.ones(1),)) is None
     assert not called

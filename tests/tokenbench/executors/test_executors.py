@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 
 from tests.tokenbench.test_run import call, table
-from tokenbench.api.run import _parsed
 from tokenbench.commands.executors import make_executor
-from tokenbench.commands.settings import spec_of
 from tokenbench.registry.plugins import registry
 from tokenbench.runner.job import units
+from tokenbench.runner.request import Request
+from tokenbench.runner.resolve import resolve
 from tokenbench.runner.work import left_of, works_of
 from tokenbench.store.directory import Store
 from tokenbench_tools.executors.slurm import Slurm
@@ -39,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_units_cover_every_batch_once(tmp_path: Path) -> None:
     few = {"strategies": "fastv", "budgets": "1/9", "seeds": 0, "floors": False, "limit": 5, "batch_size": 2}
-    works = works_of(spec_of(_parsed({**few, "device": "cpu"}), registry()), registry())
+    works = works_of(resolve(Request.of({**few, "device": "cpu"}), registry()), registry())
     left = {name: left_of(work, Store(tmp_path)) for name, work in works.items()}
     assert sum(batch.answers for batch in left["toy-llava"]) == 6 * 5 * 2  # tasks, samples, vanilla and fastv
     for workers in (1, 2, 7, 100):

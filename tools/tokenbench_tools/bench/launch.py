@@ -16,9 +16,10 @@ import torch
 from transformers import LogitsProcessorList
 
 from tokenbench.api.pruned import attached
+from tokenbench.engine import SelectionTimer
 from tokenbench.errors import MachineError, TokenBenchError
 from tokenbench.registry.plugins import Registry
-from tokenbench_tools.bench.clock import Marks, selection_timed
+from tokenbench_tools.bench.clock import Marks
 from tokenbench_tools.bench.machine import conditions, fingerprint
 from tokenbench_tools.bench.memory import peak_bytes, reset_peak
 from tokenbench_tools.bench.passes import Passes
@@ -29,7 +30,7 @@ from tokenbench_tools.bench.weights import device_of, measured_model
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tokenbench.engine import Plan
+    from tokenbench.engine import Plan, Pruner
 
 __all__ = ["main"]
 
@@ -79,8 +80,8 @@ class Launch:
     def _inputs(self, length: int | None) -> tuple[dict[str, Tensor], int]:
         """A batch of equal prompts, and their visual tokens."""
         config, backbone = self._model.config, self._backbone
-        grids = backbone.typical(config, length)
-        row = backbone.made_up(config, grids, self._protocol.text)
+        grids = backbone.default_grids(config, length)
+        row = backbone.dummy_inputs(config, grids, self._protocol.text)
         batch = {name: value.repeat(self._protocol.rows, *[1] * (value.ndim - 1)) for name, value in row.items()}
         moved = {
             name: value.to(self._model.device, self._model.dtype if value.is_floating_point() else None)
@@ -100,14 +101,17 @@ class Launch:
     def _look_closer(self, inputs: dict[str, Tensor], passes: Passes) -> None:
         """Time the selection, weigh the cache."""
         for _ in range(SELECTING_PASSES):
-            with self._pruned(passes.way), selection_timed(self._cuda) as selecting:
+            timer = SelectionTimer(self._cuda)
+            with self._pruned(passes.way) as pruner:
+                if pruner is not None:
+                    pruner.timer = timer
                 output = self._generate(inputs, 1)
-            passes.selecting.append(selecting.seconds)
+            passes.selecting.append(timer.seconds)
         cache = getattr(output, "cache", None)  # its name since transformers 5.24
         layers = (output.past_key_values if cache is None else cache).layers
         passes.cache = sum(part.nbytes for layer in layers for part in (layer.keys, layer.values))
 
-    def _pruned(self, way: int) -> AbstractContextManager[Any]:
+    def _pruned(self, way: int) -> AbstractContextManager[Pruner | None]:
         plan = self._plans[way]
         return nullcontext() if plan is None else attached(self._model, self._backbone, [plan])
 

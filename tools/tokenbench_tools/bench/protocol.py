@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from tokenbench.contract.cells import VANILLA
+
 __all__ = ["FEW", "STOCK", "Protocol", "Way"]
 
 FEW = 5  # launches; intervals from fewer are printed with a warning
@@ -17,7 +19,7 @@ class Way(NamedTuple):
     budget: str
 
 
-STOCK = Way("vanilla", "stock")  # the stock model, no hook on it: what everything is compared with
+STOCK = Way(VANILLA, "stock")  # the stock model, no hook on it: what everything is compared with
 
 
 @dataclass(frozen=True)

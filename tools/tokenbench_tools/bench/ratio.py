@@ -1,4 +1,8 @@
-"""Ratios of times, and from where on they are a gain."""
+"""Ratios of times, and from where on they are a gain.
+
+The unit of replication is the launch of a process, not the timing within it: timings of one launch share its clocks, its memory
+layout and its neighbours, and tests that count them find differences in 35 to 71 % of cases where there is none.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,9 @@ from itertools import pairwise
 from math import exp, log
 from typing import Any
 
-from tokenbench.statistics.efficiency import log_ratio
+import numpy as np
+
+from tokenbench.statistics.quantiles import student_critical
 
 __all__ = ["BreakEven", "Ratio", "break_even", "ratio"]
 
@@ -31,8 +37,12 @@ class Ratio:
 
 def ratio(times: Sequence[float], stock: Sequence[float]) -> Ratio:
     """Of two ways' times, one number a launch: the geometric mean, and Student's interval on the logarithms."""
-    found = log_ratio(times, stock)
-    return Ratio(exp(found.mean), *(found.interval(ALPHA) if found.rounds > 1 else (None, None)))
+    logs = np.log(np.asarray(times, dtype=np.float64)) - np.log(np.asarray(stock, dtype=np.float64))
+    mean, launches = float(logs.mean()), len(logs)
+    if launches == 1:
+        return Ratio(exp(mean), None, None)
+    half = float(student_critical(ALPHA / 2, launches - 1)) * float(logs.std(ddof=1) / np.sqrt(launches))
+    return Ratio(exp(mean), exp(mean - half), exp(mean + half))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from math import exp, log
 from statistics import fmean, median, quantiles
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.tables import Column, Table, text_table
 from tokenbench_tools.bench.protocol import FEW, STOCK, Protocol
 from tokenbench_tools.bench.ratio import BreakEven, Ratio, break_even, ratio
 
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Bench", "Row", "summed_up"]
 
-TITLES = (
-    "strategy", "budget", "visual", "TTFT ms", "x vanilla", "ms/token", "x vanilla", "tokens/s", "select ms", "%",
-    "KV MiB", "peak MiB",
-)  # fmt: skip
-LEFT = 2  # columns of text
-
 
 @dataclass(frozen=True)
 class Row:
@@ -29,7 +24,7 @@ class Row:
 
     ttft: from pixels and ids to the logits of the first new token, vision encoder included; the median of a launch's passes
     (p95: their 95th percentile). decode: one further token; their median. tokens_per_second: new tokens, prefill included.
-    selection: the part of a prefill that only the strategy needs (its stages, softmax rows, layers asked ahead or run again).
+    selection: the part of a prefill that only the strategy needs (its stages, attention weights, attention and layers that run once more).
     kv: KV cache after prefill. peak: of memory; of a GPU what torch allocated, else the process's resident set.
     Ratios are to the stock model's seconds (below 1: faster); total: of all tokens, the inverse of throughput's.
     """
@@ -53,26 +48,25 @@ class Row:
         """Selection's share of the time to the first token."""
         return 100 * self.selection_seconds / self.ttft_seconds
 
-    def cells(self) -> tuple[str, ...]:
-        """As a line of the table."""
-        return (
-            self.strategy,
-            self.budget,
-            str(self.visual_tokens),
-            f"{1000 * self.ttft_seconds:.1f}",
-            str(self.ttft_ratio),
-            f"{1000 * self.decode_seconds:.2f}",
-            str(self.decode_ratio),
-            f"{self.tokens_per_second:.1f}",
-            f"{1000 * self.selection_seconds:.2f}",
-            f"{self.selection_percent:.1f}",
-            f"{self.kv_bytes / 2**20:.1f}",
-            f"{self.peak_bytes / 2**20:.0f}",
-        )
-
     def to_json(self) -> dict[str, Any]:
         """All of it."""
         return asdict(self) | {"selection_percent": self.selection_percent}
+
+
+COLUMNS: tuple[Column[Row], ...] = (
+    Column("strategy", lambda row: row.strategy, key=True),
+    Column("budget", lambda row: row.budget, key=True),
+    Column("visual", lambda row: str(row.visual_tokens)),
+    Column("TTFT ms", lambda row: f"{1000 * row.ttft_seconds:.1f}"),
+    Column("x vanilla", lambda row: str(row.ttft_ratio)),
+    Column("ms/token", lambda row: f"{1000 * row.decode_seconds:.2f}"),
+    Column("x vanilla", lambda row: str(row.decode_ratio)),
+    Column("tokens/s", lambda row: f"{row.tokens_per_second:.1f}"),
+    Column("select ms", lambda row: f"{1000 * row.selection_seconds:.2f}"),
+    Column("%", lambda row: f"{row.selection_percent:.1f}"),
+    Column("KV MiB", lambda row: f"{row.kv_bytes / 2**20:.1f}"),
+    Column("peak MiB", lambda row: f"{row.peak_bytes / 2**20:.0f}"),
+)
 
 
 @dataclass(frozen=True)
@@ -128,17 +122,9 @@ class Bench:
 
     def __str__(self) -> str:
         """For the terminal, with what it rests on."""
-        lines = [TITLES, *(row.cells() for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = [
-            "  ".join(
-                text.ljust(w) if i < LEFT else text.rjust(w)
-                for i, (text, w) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
+        table = text_table(Table.of("", COLUMNS, self.rows))
         pays = [f"{name}: pays from {found} visual tokens" for name, found in self.break_even.items()]
-        return "\n".join([*table, *self.infeasible, "", *pays, "", *self.notes])
+        return "\n".join([table, *self.infeasible, "", *pays, "", *self.notes])
 
 
 def summed_up(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]) -> list[Row]:

@@ -53,9 +53,9 @@ def _checked(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, 
     backbone, config = configuration(protocol.model, known)
     depth = cut(config, protocol.layers).text_config.num_hidden_layers
     try:
-        shown = [backbone.typical(config, length) for length in protocol.lengths]
+        shown = [backbone.default_grids(config, length) for length in protocol.lengths]
         for grids in shown:
-            backbone.made_up(config, grids, protocol.text)
+            backbone.dummy_inputs(config, grids, protocol.text)
     except NotImplementedError as error:
         raise UsageError(f"model '{protocol.model}' cannot be measured without a suite: {error}") from error
     lengths = [sum(grid.tokens for grid in grids) for grids in shown]

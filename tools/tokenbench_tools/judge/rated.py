@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import UsageError, unknown
 from tokenbench.store import files
 from tokenbench.store.reworked import Reworked
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JudgedRun", "judged"]
 
-UNIT = ["model", "strategy", "budget", "seed", "task", "unit"]
+UNIT = [*IDENTITY, "unit"]
 
 
 class JudgedRun(Reworked):

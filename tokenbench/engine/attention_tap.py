@@ -1,7 +1,7 @@
-"""Queries and keys of an attention layer, read inside the attention interface while the stock kernel does the work.
+"""A tap on attention layers: queries and keys, read inside the attention interface while the stock kernel does the work.
 
 They are read after q/k norm and position embeddings and before grouped keys are repeated, so that no architecture needs
-code of its own. Softmax rows are computed for the few queries that somebody asked for.
+code of its own. Attention weights are computed for the few queries that somebody asked for.
 """
 
 from __future__ import annotations
@@ -21,27 +21,30 @@ from transformers import AttentionInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-__all__ = ["Attended", "Listener", "Probe"]
+__all__ = ["Attended", "AttentionTap", "Listener"]
 
 _PREFIX = "tokenbench_"
 
 
 @dataclass(frozen=True)
 class Attended:
-    """What one attention layer worked on: query [B, H, n, D], key [B, H_kv, n, D], and the factor of their products."""
+    """What one attention layer worked on."""
 
     query: Tensor
+    """[B, H, n, D]."""
     key: Tensor
+    """[B, H_kv, n, D]."""
     scaling: float
+    """The factor of their products."""
 
-    def rows(self, b: int, queries: Tensor, valid: Tensor) -> Tensor:
-        """[heads, r, n] causal softmax rows of row b for queries [r]; valid [n] excludes padding. float32."""
+    def weights(self, b: int, queries: Tensor, valid: Tensor) -> Tensor:
+        """[heads, q, n] causal attention weights of row b's queries [q], float32; valid [n] excludes padding."""
         column = torch.arange(self.key.shape[2], device=self.key.device)
         seen = valid & (column <= queries.unsqueeze(1))
         return self.products(b, queries).masked_fill(~seen, -torch.inf).softmax(-1)
 
     def products(self, b: int, queries: Tensor | slice) -> Tensor:
-        """[heads, r, n] scaled products of row b's queries with all keys, float32."""
+        """[heads, q, n] scaled products of row b's queries with all keys, float32."""
         key = self.key[b].float()
         chosen = self.query[b][:, queries].float()
         # Grouped heads share their key.
@@ -62,7 +65,7 @@ class _Listeners(threading.local):
 _LISTENERS = _Listeners()
 
 
-def _probed(stock: str) -> Callable[..., Any]:
+def _wrap_stock(stock: str) -> Callable[..., Any]:
     def attention(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
     ) -> Any:
@@ -72,12 +75,12 @@ def _probed(stock: str) -> Callable[..., Any]:
             # What to keep is no function that gradients flow through; gradient checkpointing will not ask again.
             with torch.no_grad():
                 listener(Attended(query, key, query.shape[-1] ** -0.5 if scaling is None else scaling))
-        return _stock(stock, module)(module, query, key, value, attention_mask, **kwargs)
+        return _stock_function(stock, module)(module, query, key, value, attention_mask, **kwargs)
 
     return attention
 
 
-def _stock(name: str, module: nn.Module) -> Callable[..., Any]:
+def _stock_function(name: str, module: nn.Module) -> Callable[..., Any]:
     if name != "eager":
         stock: Callable[..., Any] = ALL_ATTENTION_FUNCTIONS[name]
         return stock
@@ -89,13 +92,18 @@ def _stock(name: str, module: nn.Module) -> Callable[..., Any]:
 def _register(stock: str) -> str:
     name = _PREFIX + stock
     if name not in ALL_ATTENTION_FUNCTIONS:
-        AttentionInterface.register(name, _probed(stock))
+        AttentionInterface.register(name, _wrap_stock(stock))
         AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[stock])
     return name
 
 
-class Probe:
-    """Makes the attention layers of a stock model (`attentions`, its modules) readable for as long as the context lasts."""
+class AttentionTap:
+    """Makes attention layers of a stock model readable for as long as the context lasts.
+
+    Args:
+        model: The stock model that the layers belong to.
+        attentions: The attention modules of the layers.
+    """
 
     def __init__(self, model: Any, attentions: Iterable[nn.Module]) -> None:
         self._model = model
@@ -108,7 +116,7 @@ class Probe:
         """Name of the stock implementation that computes the attention."""
         return self._stock
 
-    def __enter__(self) -> Probe:
+    def __enter__(self) -> AttentionTap:
         self._undo.callback(self._model.set_attn_implementation, self._model.config._attn_implementation)
         self._model.set_attn_implementation(_register(self._stock))
         return self

@@ -10,8 +10,8 @@ import torch
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Budget
 from tokenbench.api.pruned import attached, backbone_for
-from tokenbench.engine import Plan, Prefix
-from tokenbench.engine.selection import selected
+from tokenbench.engine import LayerCheckpoint, Plan
+from tokenbench.engine.selection import select
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import Prompt, batched, generate, logits
@@ -39,7 +39,7 @@ def questions(prompt: Prompt, *lengths: int) -> list[Prompt]:
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("name", BACKBONES)
-def test_shared_beginnings_change_nothing(name: str, attention: str) -> None:
+def test_shared_prefixes_change_nothing(name: str, attention: str) -> None:
     model, prompts = tiny(name, attention)
     adapter = backbone_for(model, registry())
     layers: Any = adapter.decoder(model).layers
@@ -53,32 +53,32 @@ def test_shared_beginnings_change_nothing(name: str, attention: str) -> None:
     others = [Plan.make(parse_strategy(n, registry()).strategy, Budget.parse("1/2"), depth) for n in NAMES]
     widths: list[int] = []
     hook = layers[0].mlp.register_forward_pre_hook(lambda module, args: widths.append(args[0].shape[:2].numel()))
-    found: list[tuple[Any, Prefix]] = []
+    found: list[tuple[Any, LayerCheckpoint]] = []
     with attached(model, adapter, [vanilla, *others]) as pruner:
-        pruner.plans, pruner.others = [vanilla], others
+        pruner.plans, pruner.checkpoint_for = [vanilla], others
         for shared in (same, ()):
             with pruner.sharing(shared):
                 output = logits(generate(model, batched(rows), tokens=3))
-            assert pruner.prefix is not None
-            found.append((output, pruner.prefix))
+            assert pruner.checkpoint is not None
+            found.append((output, pruner.checkpoint))
     hook.remove()
-    (ours, prefix), (stock, own) = found
+    (ours, checkpoint), (stock, own) = found
     torch.testing.assert_close(ours, stock, **CLOSE)
     valid = batched(rows)["attention_mask"].bool()
     for depth_, states in own.hidden.items():
-        torch.testing.assert_close(prefix.hidden[depth_][valid], states[valid], **CLOSE)
+        torch.testing.assert_close(checkpoint.hidden[depth_][valid], states[valid], **CLOSE)
     for request, attended in own.attention.items():
-        torch.testing.assert_close(prefix.attention[request], attended, **CLOSE)
+        torch.testing.assert_close(checkpoint.attention[request], attended, **CLOSE)
     for layer, keys in own.keys.items():
-        torch.testing.assert_close(prefix.keys[layer][valid], keys[valid], **CLOSE)
-    for ours_, theirs in zip(prefix.cache, own.cache, strict=True):
+        torch.testing.assert_close(checkpoint.keys[layer][valid], keys[valid], **CLOSE)
+    for ours_, theirs in zip(checkpoint.cache, own.cache, strict=True):
         for part, stock_part in zip(ours_, theirs, strict=True):
             torch.testing.assert_close(part.transpose(1, 2)[valid], stock_part.transpose(1, 2)[valid], **CLOSE)
     assert sum(widths[:2]) < valid.numel() <= widths[-3]  # fewer tokens went through the layer
     assert not any("forward" in vars(layer) for layer in layers)
 
 
-def test_rows_whose_beginnings_differ_in_length_run_as_ever() -> None:
+def test_rows_whose_prefixes_differ_in_length_run_as_ever() -> None:
     model, prompts = tiny("llava")
     adapter = backbone_for(model, registry())
     vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
@@ -91,7 +91,7 @@ def test_rows_whose_beginnings_differ_in_length_run_as_ever() -> None:
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_questions_share_the_tokens_that_a_method_left(name: str, attention: str) -> None:
-    """Side by side: methods that never look at the question, with beginnings of two lengths, and one that does."""
+    """Side by side: methods that never look at the question, with prefixes of two lengths, and one that does."""
     model, prompts = tiny(name, attention)
     adapter = backbone_for(model, registry())
     layers: Any = adapter.decoder(model).layers
@@ -122,7 +122,7 @@ def test_questions_share_the_tokens_that_a_method_left(name: str, attention: str
     torch.testing.assert_close(ours, stock, **CLOSE)
     for trace, expected in zip(traces, own, strict=True):
         assert [kept.tolist() for _, kept in trace.stages] == [kept.tolist() for _, kept in expected.stages]
-        assert trace.encoder_rows == expected.encoder_rows
+        assert trace.encoder_positions == expected.encoder_positions
         assert (trace.merged, trace.cache_lengths) == (expected.merged, expected.cache_lengths)
     assert sum(widths[:2]) < widths[-3]  # fewer tokens went through the layer
 
@@ -135,9 +135,9 @@ def test_a_method_that_draws_or_looks_at_the_question_decides_for_every_row(monk
 
     def counted(strategy: Any, name: str, *rest: Any) -> Any:
         asked.append(name)
-        return selected(strategy, name, *rest)
+        return select(strategy, name, *rest)
 
-    monkeypatch.setattr("tokenbench.engine.prefill.selected", counted)
+    monkeypatch.setattr("tokenbench.engine.chooser.select", counted)
     for name in ("divprune", "random", "fastv", "dart"):
         plan = Plan.make(parse_strategy(name, registry()).strategy, Budget.parse("1/2"), 6, name=name)
         with attached(model, adapter, [plan.of("a"), plan.of("b")]) as pruner, pruner.sharing([0, 0]):

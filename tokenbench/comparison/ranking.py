@@ -1,30 +1,42 @@
 """Who is ahead of whom at a budget, from the verdicts alone."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from tokenbench.comparison.pairs import MEAN
+from tokenbench.contract.cells import VANILLA
 
-from tokenbench.comparison import MEAN, Comparison
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tokenbench.comparison import Comparison
+
+__all__ = ["UNEQUAL_COST", "Ranking", "rank_strategies"]
+
 
 UNEQUAL_COST = 0.01
 """Realised costs that differ by more than this share are marked."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The strategies of one model at one budget.
-
-    Attributes:
-        budget: as given by the user.
-        strategies: by retention, highest first.
-        beats: the pairs (a, b) in which a is significantly better.
-        dearer: the pairs (a, b) in which a kept more visual tokens, over all layers.
-    """
+class Ranking:
+    """The strategies of one model at one budget."""
 
     budget: str
+    """The budget, as the user wrote it."""
     strategies: list[str]
+    """Their names by retention, highest first."""
     beats: frozenset[tuple[str, str]]
+    """The pairs (a, b) in which a is significantly better."""
     dearer: frozenset[tuple[str, str]]
+    """The pairs (a, b) in which a kept more visual tokens, over all layers."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether there is more than one strategy, so that ranks say something."""
+        return len(self.strategies) > 1
 
     @property
     def unequal(self) -> bool:
@@ -54,16 +66,16 @@ class Standing:
         return first if others and all((first, other) in self.beats for other in others) else None
 
 
-def standings(comparison: Comparison, model: str) -> list[Standing]:
-    """One standing per budget, in the order of the summary."""
+def rank_strategies(comparison: Comparison, model: str) -> list[Ranking]:
+    """One ranking per budget, in the order of the summary."""
     cells = comparison.summary
-    cells = cells[(cells["model"] == model) & (cells["task"] == MEAN) & (cells["strategy"] != "vanilla")]
+    cells = cells[(cells["model"] == model) & (cells["task"] == MEAN) & (cells["strategy"] != VANILLA)]
     pairs = comparison.pairs
     pairs = pairs[(pairs["model"] == model) & (pairs["family"] == "F2")]
-    return [_standing(budget, cells, pairs) for budget in dict.fromkeys(cells["budget"])]
+    return [_rank(budget, cells, pairs) for budget in dict.fromkeys(cells["budget"])]
 
 
-def _standing(budget: str, cells: pd.DataFrame, pairs: pd.DataFrame) -> Standing:
+def _rank(budget: str, cells: pd.DataFrame, pairs: pd.DataFrame) -> Ranking:
     here = cells[cells["budget"] == budget].sort_values("retention", ascending=False, kind="stable")
     pairs = pairs[pairs["budget"] == budget]
     triples = list(zip(pairs["a"], pairs["b"], pairs["verdict"], strict=True))
@@ -72,4 +84,4 @@ def _standing(budget: str, cells: pd.DataFrame, pairs: pd.DataFrame) -> Standing
     costs = list(zip(pairs["a"], pairs["b"], pairs["cost_ratio"], strict=True))
     dearer = {(a, b) for a, b, ratio in costs if ratio > 1 + UNEQUAL_COST}
     dearer |= {(b, a) for a, b, ratio in costs if ratio < 1 - UNEQUAL_COST}
-    return Standing(budget, list(here["strategy"]), frozenset(beats), frozenset(dearer))
+    return Ranking(budget, list(here["strategy"]), frozenset(beats), frozenset(dearer))

@@ -4,9 +4,14 @@ from collections.abc import Hashable, Iterable, Mapping
 from math import isnan
 from typing import Any
 
+from tokenbench.tables import NOTHING
+
+__all__ = [
+    "NOTHING", "count_of", "interval", "join_names", "marks_of", "number", "p_value", "percent", "range_of", "verdict_text",
+]  # fmt: skip
+
 MINUS = "−"
 _MOST_DIGITS = 5
-NOTHING = "–"
 
 
 def number(value: float, digits: int = 1, *, signed: bool = False) -> str:
@@ -60,13 +65,13 @@ def marks_of(margin: float) -> list[float]:
     return [1.0, 1.0 - margin / 100, 1.0 + margin / 100]
 
 
-def listed(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str]) -> str:
     """``a, b and c``."""
     *first, last = list(names)
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def counted(count: int, singular: str, plural: str = "") -> str:
+def count_of(count: int, singular: str, plural: str = "") -> str:
     """``1 image``, ``1,200 images``."""
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
@@ -76,7 +81,7 @@ def range_of(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}–{high}"
 
 
-def judged(pair: Mapping[Hashable, Any]) -> str:
+def verdict_text(pair: Mapping[Hashable, Any]) -> str:
     """A pair's verdict in words, marked where the two differ no more than vanilla does from itself."""
-    words = str(pair["verdict"].words)
-    return f"{words}, at the noise floor" if pair.get("at_noise_floor", False) else words
+    text = str(pair["verdict"].text)
+    return f"{text}, at the noise floor" if pair.get("at_noise_floor", False) else text

@@ -1,4 +1,4 @@
-"""The second forward without the question, against the stock model on the prompt without it."""
+"""The forward pass without the question, against the stock model on the prompt without it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 
 import tokenbench
 from tests.tiny import BACKBONES, tiny
-from tokenbench import Attn, Budget, Selection, Stage, Strategy, View
+from tokenbench import Budget, NoQuestionAttn, Selection, Stage, Strategy, View
 from tokenbench.api.pruned import backbone_for
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate
 
-PRIORS = tuple(Attn(layer, "prior") for layer in range(5))
+REQUESTS = tuple(NoQuestionAttn(layer) for layer in range(5))
 
 
 class Ask(Strategy):
-    """Drops every other token before layer 1, and hands on what the second forward says of layers 0 to 4."""
+    """Drops every other token before layer 1, and hands on what the pass without the question says of layers 0 to 4."""
 
     see: Callable[[View], None]
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        return [Stage(1, None), Stage(5, None, attention=PRIORS)]
+        return [Stage(1, None), Stage(5, None, attention=REQUESTS)]
 
     def select(self, view: View) -> Selection:
         if view.index == 0:
@@ -51,6 +51,6 @@ def test_it_is_stock_on_the_prompt_up_to_its_visual_tokens_and_then_its_last_tok
             stock = eager(**short, output_attentions=True).attentions
         left = visual[view.alive]
         assert len(left) < len(visual)
-        for request in PRIORS:
+        for request in REQUESTS:
             found, expected = view.attention[request][:, 0], stock[request.layer][0, :, -1, left]
             torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)

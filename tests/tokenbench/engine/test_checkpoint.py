@@ -36,7 +36,7 @@ def kept(row: RowTrace) -> list[tuple[int, list[int]]]:
     ],
     ids=lambda value: value if isinstance(value, str) else "all" if value is STRATEGIES else "some",
 )
-def test_going_on_from_a_prefix_is_running_alone(backbone: str, strategies: Sequence[str]) -> None:
+def test_going_on_from_a_checkpoint_is_running_alone(backbone: str, strategies: Sequence[str]) -> None:
     model, prompts = tiny(backbone)
     adapter = backbone_for(model, registry())
     depth = len(adapter.decoder(model).layers)  # type: ignore[arg-type]
@@ -44,16 +44,16 @@ def test_going_on_from_a_prefix_is_running_alone(backbone: str, strategies: Sequ
     vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), depth)
     names = [str(b) for b in range(len(prompts))]
     with attached(model, adapter, [vanilla, *plans]) as pruner:
-        pruner.plans, pruner.others = [vanilla], plans
+        pruner.plans, pruner.checkpoint_for = [vanilla], plans
         generate(model, batched(prompts))
-        pruner.others = ()
-        prefix = pruner.prefix
-        assert prefix is not None
+        pruner.checkpoint_for = ()
+        checkpoint = pruner.checkpoint
+        assert checkpoint is not None
         found: list[tuple[Plan, list[RowTrace], Any]] = []
         for first in sorted({p.typical[0].layer for p in plans}):
             group = [p for p in plans if p.typical[0].layer == first]
             pruner.plans = [p.of(name) for p in group for name in names]
-            with pruner.sharing(prefix=prefix):
+            with pruner.sharing(checkpoint=checkpoint):
                 output = logits(generate(model, batched([*prompts] * len(group))))
             count = len(prompts)
             for a, one in enumerate(group):
@@ -82,11 +82,11 @@ def test_skipped_layers_are_not_run_and_come_back() -> None:
 
         hooks.append(layer.mlp.register_forward_pre_hook(count, with_kwargs=True))
     with attached(model, adapter, [vanilla]) as pruner:
-        pruner.others = [later]
+        pruner.checkpoint_for = [later]
         generate(model, batched(prompts[:1]), tokens=1)
-        pruner.plans, pruner.others = [later], ()
-        assert pruner.prefix is not None
-        with pruner.sharing(prefix=pruner.prefix):
+        pruner.plans, pruner.checkpoint_for = [later], ()
+        assert pruner.checkpoint is not None
+        with pruner.sharing(checkpoint=pruner.checkpoint):
             generate(model, batched(prompts[:1]), tokens=1)
     for hook in hooks:
         hook.remove()
@@ -101,11 +101,11 @@ def test_the_first_shared_layers_are_bitwise_the_same() -> None:
     vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
     one = plan("clse", "1/2", 6)
     with attached(model, adapter, [vanilla]) as pruner:
-        pruner.others = [one]
+        pruner.checkpoint_for = [one]
         generate(model, batched(prompts))
-        pruner.plans, pruner.others = [one], ()
-        assert pruner.prefix is not None
-        with pruner.sharing(prefix=pruner.prefix):
+        pruner.plans, pruner.checkpoint_for = [one], ()
+        assert pruner.checkpoint is not None
+        with pruner.sharing(checkpoint=pruner.checkpoint):
             shared = generate(model, batched(prompts))
         alone = generate(model, batched(prompts))
     assert torch.equal(logits(shared), logits(alone))

@@ -1,0 +1,86 @@
+"""A second forward pass without the question: what the last token of the prompt attends to when nothing was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tokenbench.contract.stage import Attn
+from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
+from tokenbench.engine.cache import cache_name
+from tokenbench.engine.layout import PromptColumns
+from tokenbench.engine.prefill_recorder import PrefillRecorder
+from tokenbench.engine.segment import Segment, causal_mask
+
+__all__ = ["NoQuestionPass"]
+
+
+class NoQuestionPass:
+    """Runs beside a prefill, layer by layer, up to the last layer that was asked for. It never drops a token.
+
+    The last token of the prompt stands in the first column after the visual tokens, at that column's position, and nothing
+    follows it.
+
+    Args:
+        requests: (row, request), at least one.
+        prompt: The batch.
+        whole: The segment of the whole prompt.
+        recorder: Where the attention goes.
+    """
+
+    def __init__(
+        self, requests: Sequence[tuple[int, Attn]], prompt: PromptColumns, whole: Segment, recorder: PrefillRecorder
+    ) -> None:
+        self._requests, self._whole, self._recorder = requests, whole, recorder
+        self.layers = max(request.extra_layers for _, request in requests)
+        """How many decoder layers it runs."""
+        self._after = torch.tensor(prompt.after, device=prompt.valid.device)
+        columns = torch.arange(prompt.width, device=prompt.valid.device)
+        self._valid = prompt.valid & (columns <= self._after.unsqueeze(1))
+        self._hidden: Tensor | None = None
+
+    def run(
+        self,
+        i: int,
+        attention: nn.Module,
+        forward: Callable[..., Tensor],
+        hidden: Tensor,
+        arguments: dict[str, Any],
+        tap: AttentionTap,
+        added: Tensor | None,
+    ) -> None:
+        """Run decoder layer i.
+
+        Args:
+            i: The layer.
+            attention: Its attention module.
+            forward: Its stock forward.
+            hidden: [B, S, C] the prompt's embeddings, read at layer 0.
+            arguments: The stock keyword arguments of the layer.
+            tap: What listens to the attention.
+            added: [B, S, C] what the model adds after this layer.
+        """
+        if i == 0:
+            self._hidden = hidden.clone()
+            self._hidden[torch.arange(len(hidden)), self._after.to(hidden.device)] = hidden[:, -1]
+        assert self._hidden is not None
+        valid = self._valid
+        mask = causal_mask(valid, valid.shape[1], padded=True, attention=tap.attention, dtype=hidden.dtype)
+        changed = {"attention_mask": mask, cache_name(arguments): None, "position_ids": None}
+        tap.listen(attention, self._listener(i))
+        self._hidden = forward(self._hidden.to(hidden.device), **{**arguments, **changed})
+        tap.listen(attention, None)
+        if added is not None:
+            self._hidden = self._hidden + added.to(hidden.device)
+
+    def _listener(self, i: int) -> Listener:
+        def listen(attended: Attended) -> None:
+            for b, request in self._requests:
+                if request.layer == i:
+                    weights = attended.weights(b, self._after[b : b + 1], self._valid[b])
+                    self._recorder.record_attention(b, request, weights, self._whole)
+
+        return listen

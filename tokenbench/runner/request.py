@@ -1,0 +1,181 @@
+"""What somebody asks of a run: every option of `tokenbench run`, as names or objects, checked one by one."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+
+from tokenbench.contract.backbone import Backbone
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.strategy import Strategy
+from tokenbench.contract.suite import Suite
+from tokenbench.cost.matching import Mode
+from tokenbench.errors import UsageError
+from tokenbench.registry.names import NamedStrategy
+
+__all__ = ["BUDGETS", "LARGEST_SEED", "Attention", "Dtype", "Request", "Spending"]
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+Attention = Literal["sdpa", "eager", "flash_attention_2"]
+Spending = Literal["obrien-fleming", "pocock"]
+
+BUDGETS = ("1/3", "2/9", "1/9")
+"""The budgets of a run that names none."""
+LARGEST_SEED = 2**31 - 1
+
+
+def _several(name: str, value: object) -> list[Any]:
+    """One value or several; a text is a comma list, as on the command line."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, Mapping, Strategy)):
+        return list(value)
+    return [value]
+
+
+def _strategies(value: object) -> tuple[str | Strategy | NamedStrategy, ...]:
+    found = _several("strategies", value)
+    for one in found:
+        if isinstance(one, type):
+            hint = f"make an instance: {one.__name__}()" if issubclass(one, Strategy) else ""
+            raise UsageError(f"strategies: {one.__name__} is a class, not a strategy", hint)
+        if not isinstance(one, (str, Strategy, NamedStrategy)):
+            raise UsageError(
+                f"strategies: {_said(one)} is neither a name nor a tokenbench.Strategy", 'as in "clse", "fastv:layer=3"'
+            )
+    return tuple(found)
+
+
+def _budgets(value: object) -> tuple[Budget, ...]:
+    return tuple(map(_budget, _several("budgets", value)))
+
+
+def _budget(value: object) -> Budget:
+    if isinstance(value, float) and len(str(value)) > len("0.123456789"):
+        raise UsageError(f"budgets: {value} has too many digits", 'write a share as a text, "1/3", or as 0.333')
+    try:
+        budget = Budget.parse(value if isinstance(value, (str, float)) else str(value))
+    except UsageError as error:
+        raise UsageError(f"budgets: {str(error).removeprefix('budget ')}", error.hint) from None
+    if isinstance(value, Budget) and not value.same_as(budget):
+        raise UsageError(f"budgets: {value!r} is not what its text says", "make it with Budget.parse")
+    return budget
+
+
+def _seeds(value: object) -> tuple[int, ...] | None:
+    return None if value is None else tuple(map(_seed, _several("seeds", value)))
+
+
+def _seed(value: object) -> int:
+    number: Any = -1
+    if (isinstance(value, numbers.Integral) and not isinstance(value, bool)) or (
+        isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(LARGEST_SEED))
+    ):
+        number = int(value)
+    if not 0 <= number <= LARGEST_SEED:
+        raise UsageError(f"seeds: {value!r:.30} is not a whole number from 0 to {LARGEST_SEED}")
+    return int(number)
+
+
+def _names(name: str, value: object) -> tuple[str, ...]:
+    found = _several(name, value)
+    for one in found:
+        if not isinstance(one, str):
+            raise UsageError(f"{name}: {_said(one)} is not a name")
+    return tuple(found)
+
+
+def _models(value: object) -> tuple[str | Backbone, ...] | None:
+    if value is None:
+        return None
+    found = [str(one) if isinstance(one, Path) else one for one in _several("models", value)]
+    for one in found:
+        if not isinstance(one, (str, Backbone)):
+            raise UsageError(
+                f"models: {_said(one)} is not a name, a folder or a Hugging Face id",
+                "prune a model that is loaded with tokenbench.pruned",
+            )
+    return tuple(found)
+
+
+def _folders(value: object) -> tuple[str, ...]:
+    """`TASK=FOLDER` texts, also of a mapping."""
+    texts = [f"{task}={folder}" for task, folder in value.items()] if isinstance(value, Mapping) else value
+    return _names("data", texts)
+
+
+def _tasks_dir(value: object) -> tuple[str, ...]:
+    return _names("tasks_dir", [str(one) if isinstance(one, Path) else one for one in _several("tasks_dir", value)])
+
+
+def _suite(value: object) -> str | Suite:
+    if isinstance(value, (str, Suite)):
+        return value
+    raise UsageError(f"suite: {_said(value)} is neither a name nor a tokenbench.Suite", 'as in "image", "lmms:pope"')
+
+
+def _said(value: object) -> str:
+    return f"{type(value).__name__} {value!r:.60}"
+
+
+def _as_int(value: object) -> object:
+    """Whole numbers of other libraries as Python's own."""
+    return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else value
+
+
+Whole = Annotated[int, BeforeValidator(_as_int)]
+
+
+class Request(BaseModel):
+    """The options of a run with their defaults. Names are not looked up yet: see `tokenbench.runner.resolve`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
+
+    suite: Annotated[str | Suite, PlainValidator(_suite)] = "image"
+    tasks: Annotated[tuple[str, ...], PlainValidator(lambda value: _names("tasks", value))] = ()
+    """Names of tasks of the suite; empty for all."""
+    strategies: Annotated[tuple[str | Strategy | NamedStrategy, ...], PlainValidator(_strategies)] = ()
+    budgets: Annotated[tuple[Budget, ...], PlainValidator(_budgets)] = _budgets(BUDGETS)
+    models: Annotated[tuple[str | Backbone, ...] | None, PlainValidator(_models)] = None
+    """None for the suite's own model."""
+    seeds: Annotated[tuple[int, ...] | None, PlainValidator(_seeds)] = None
+    """None for those that suit each strategy."""
+    floors: bool = True
+    match: Mode = "nominal"
+    strict: bool = False
+    limit: Annotated[Whole, Field(ge=1)] | None = None
+    until: Literal["decided"] | None = None
+    looks: Annotated[Whole, Field(ge=2, le=100)] | None = None
+    spending: Spending | None = None
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    batch_size: Annotated[Whole, Field(ge=1)] = 32
+    device: str = "auto"
+    dtype: Dtype = "float32"
+    attention: Attention = "sdpa"
+    data: Annotated[tuple[str, ...], PlainValidator(_folders)] = ()
+    """`TASK=FOLDER` texts."""
+    tasks_dir: Annotated[tuple[str, ...], PlainValidator(_tasks_dir)] = ()
+
+    def replaced_by(self, other: Request) -> Request:
+        """This request where the other one says nothing."""
+        return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
+
+    @classmethod
+    def of(cls, options: Mapping[str, object]) -> Request:
+        """The request that says these options.
+
+        Raises:
+            UsageError: in one line that names the option, for one that is unknown or has a wrong value.
+        """
+        try:
+            return cls.model_validate(dict(options))
+        except ValidationError as error:
+            first = error.errors()[0]
+            unknown = first["type"] == "extra_forbidden"
+            hint = f"known: {', '.join(cls.model_fields)}" if unknown else ""
+            given = "" if unknown else f", not {first['input']!r:.60}"
+            raise UsageError(f"{first['loc'][0]}: {first['msg']}{given}", hint) from None

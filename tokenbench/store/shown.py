@@ -1,0 +1,40 @@
+"""How a run shows itself at a prompt and in a notebook, without a look at its verdicts."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from tokenbench.errors import TokenBenchError, printable
+
+if TYPE_CHECKING:
+    from tokenbench.store.run import Run
+
+__all__ = ["describe_run", "run_html"]
+
+
+def describe_run(run: Run) -> str:
+    """What was run and how far it is, in one line; why it cannot be said where the directory cannot be read."""
+    try:
+        spec, cells = run.manifest["spec"], run.manifest["cells"]
+        finished, failed = len(run._finished()), len(run.failures())
+    except TokenBenchError as error:
+        return printable(f"{run.folder}, which cannot be read: {error}")
+    limit = f", {spec['limit']:,} samples a task" if spec.get("limit") else ""
+    what = (
+        f"{run.folder}: suite {spec['suite']} on {', '.join(spec['models'])}, {', '.join(spec['strategies'])} at "
+        f"{', '.join(spec['budgets'])}{limit}; {finished} of {len(cells)} cells finished"
+    )
+    return printable(what + (f", {failed} failed" if failed else ""))
+
+
+def run_html(run: Run) -> str:
+    """`describe_run` and the mean scores so far, as HTML. No verdict is shown, and so no look is spent."""
+    from tokenbench.comparison.tables import scores_table
+    from tokenbench.tables import to_html
+
+    line = f"<p>Run {escape(describe_run(run))}</p>"
+    try:
+        return f"{line}\n{to_html(scores_table(run.scores()))}"
+    except TokenBenchError:  # no cell is finished, or its file cannot be read
+        return line
