@@ -22,8 +22,8 @@ import numpy as np
 
 from tokenbench.contract.cells import VANILLA
 from tokenbench.runner.identity import Cell, packed
-from tokenbench.runner.spec import Spec
 from tokenbench.store.directory import SCHEMA_VERSION, Store
+from tokenbench.store.spec import Spec
 
 VISUAL, LAYERS, SIDE = 576, 32, 24
 BUDGETS = {"1/3": 192, "2/9": 128, "1/9": 64}

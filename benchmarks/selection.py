@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
-from tokenbench.api.pruned import attached
 from tokenbench.contract.cells import VANILLA
 from tokenbench.engine import Plan, RowTrace, SelectionTimer
+from tokenbench.engine.attach import attach
 from tokenbench.errors import InfeasibleError
 from tokenbench.models.source import configuration
 from tokenbench.registry.plugins import Registry
@@ -93,7 +93,7 @@ def build(known: Registry) -> tuple[Any, Any, Layer]:
 def selected(backbone: Any, model: Any, plan: Plan, inputs: dict[str, Tensor]) -> tuple[float, RowTrace]:
     """CPU seconds of selection in one prefill, and its trace."""
     timer = SelectionTimer(cuda=False, clock=time.process_time)
-    with attached(model, backbone, [plan]) as pruner, torch.inference_mode():
+    with attach(model, backbone, [plan]) as pruner, torch.inference_mode():
         pruner.timer = timer
         model(**inputs, logits_to_keep=1)
     return timer.seconds, pruner.rows[0]

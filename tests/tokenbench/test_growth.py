@@ -16,8 +16,8 @@ from tests.tokenbench.test_run import call, killed, table
 from tests.tokenbench.test_status import SUITE, made_suite
 from tokenbench.errors import UsageError
 from tokenbench.runner.growth import grown, growth, with_seeds
-from tokenbench.runner.spec import Spec
 from tokenbench.store.directory import Store
+from tokenbench.store.spec import Spec
 
 # What depends on how often verdicts were looked at.
 OF_LOOKS = ["low", "high", "p", "p_unadjusted", "verdict", "mde", "smallest_margin", "samples_needed", "look"]

@@ -16,7 +16,7 @@ from tokenbench.registry.names import NamedStrategy, parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench.registry.suites import resolve_suite
 from tokenbench.runner import identity
-from tokenbench.runner.spec import Arm, Spec
+from tokenbench.store.spec import Arm, Spec
 
 SPEC = Spec(
     suite="image", tasks=("attribute",), models=("toy-llava",), strategies=("fastv",), floors=(), budgets=("1/3",), seeds=(0,),

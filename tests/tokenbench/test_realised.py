@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Budget, NoQuestionAttn, OwnLayerAttn, Stage, Strategy, View, pruned
-from tokenbench.api.pruned import backbone_for
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.cost.macs import encoder_macs, flops, prefill_macs
 from tokenbench.cost.realised import realised_flops
 from tokenbench.engine import RowTrace
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial, wraps
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tokenbench.api.wrapped import stock_in, uncompiled
-from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.strategy import Strategy
-from tokenbench.engine import EncoderRecorder, EncoderRequests, Plan, Pruner, call_before, replace_method
-from tokenbench.engine.prompts import Prompts
-from tokenbench.errors import UsageError
+from tokenbench.engine import Plan, Pruner
+from tokenbench.engine.attach import attach
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.names import NamedStrategy, canonical, parse_strategy
-from tokenbench.registry.plugins import Registry, registry
+from tokenbench.registry.plugins import registry
 
-__all__ = ["attached", "backbone_for", "backbone_of", "pruned"]
+__all__ = ["pruned"]
 
 
 @contextmanager
@@ -61,72 +59,5 @@ def pruned(
     depth = len(backbone.decoder(stock).layers)  # type: ignore[arg-type]
     plan = Plan.make(named.strategy, allowed, depth, seed, name=named.name)
     plans = [plan] if keys is None else [plan.of(key) for key in keys]
-    with uncompiled(), attached(stock, backbone, plans) as pruner:
+    with uncompiled(), attach(stock, backbone, plans) as pruner:
         yield pruner
-
-
-@contextmanager
-def attached(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[Pruner]:
-    """A pruner on the model's decoder that learns from every prompt where its visual tokens are.
-
-    It records the vision encoder if the plans ask for that; later plans are served by frames handed to the pruner.
-    """
-    requests = EncoderRequests.of(stage for plan in plans for stage in plan.typical)
-    recorder = EncoderRecorder(backbone.describe_towers(model) if requests.frames else [], requests)
-    with Pruner(backbone.decoder(model), plans) as pruner, recorder, ExitStack() as undo:
-        prompts = Prompts(model, backbone, pruner, recorder)
-        undo.callback(call_before(model.base_model, prompts.look))
-        if hasattr(model, "generate"):
-            own = model.generate
-            undo.callback(replace_method(model, "generate", wraps(own)(partial(prompts.generate, own))))
-        if hasattr(model, "extra_repr"):
-            undo.callback(replace_method(model, "extra_repr", partial(_described, model.extra_repr, pruner)))
-        if hasattr(type(model), "loss_function"):
-            undo.callback(_refusing_labels(model, pruner))
-        yield pruner
-
-
-def _described(own: Callable[[], str], pruner: Pruner) -> str:
-    """What the model says of itself, and what prunes it."""
-    return ", ".join(filter(None, (own(), pruner.description)))
-
-
-def _refusing_labels(model: Any, pruner: Pruner) -> Callable[[], None]:
-    """Labels have a column for every token of the prompt, and would be held against the wrong ones. Returns what undoes it."""
-
-    def loss(*args: Any, **kwargs: Any) -> Any:
-        if pruner.shorter:
-            raise UsageError(
-                "labels do not fit a pruned prompt: it has fewer tokens than they have columns",
-                "run the prompt without its answer, then the answer on the KV cache, and take the loss of these logits",
-            )
-        with_stock_loss()
-        try:
-            return model.loss_function(*args, **kwargs)
-        finally:
-            replace_method(model, "_loss_function", loss)
-
-    with_stock_loss = replace_method(model, "_loss_function", loss)
-    return with_stock_loss
-
-
-def backbone_for(model: Any, known: Registry) -> Backbone:
-    """The registered backbone that serves the model's architecture."""
-    return backbone_of(getattr(getattr(model, "config", None), "model_type", type(model).__name__), known)
-
-
-def backbone_of(model_type: str, known: Registry) -> Backbone:
-    """The registered backbone that serves an architecture, by the name that configurations give it.
-
-    Raises UsageError if there is none.
-    """
-    served: list[str] = []
-    for name in known.names("backbones"):
-        backbone = known.get("backbones", name)
-        served += backbone.model_types
-        if model_type in backbone.model_types:
-            return backbone()  # type: ignore[no-any-return]
-    raise UsageError(
-        f"no backbone serves models of type '{model_type}'",
-        f"served: {', '.join(sorted(set(served)))}; another architecture needs a Backbone plug-in",
-    )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tokenbench.contract.executor import Executor
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.resolve import Resolved
-    from tokenbench.runner.spec import Spec
+    from tokenbench.store.spec import Spec
 
 __all__ = ["resume", "run"]
 

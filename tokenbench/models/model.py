@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tokenbench.api.pruned import attached
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Video
 from tokenbench.engine import EncoderRecorder, EncoderRequests, Frame, Plan, Pruner, RowTrace, split_frames
+from tokenbench.engine.attach import attach
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models import processing
 from tokenbench.models.decoding import note
@@ -162,7 +162,7 @@ class Model:
     def pruner(self) -> Iterator[Pruner]:
         """Hooks on the decoder, whose weights are loaded if need be; set `plans` before every `generate`."""
         self.load()
-        with attached(self._model, self.backbone, []) as pruner:
+        with attach(self._model, self.backbone, []) as pruner:
             yield pruner
 
     def prepare(self, samples: Sequence[Sample], requests: EncoderRequests = NOTHING) -> Batch:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenbench.api.pruned import backbone_of
 from tokenbench.contract.backbone import Backbone
 from tokenbench.errors import MachineError, UsageError, brief, unknown
 from tokenbench.models.offline import offline
+from tokenbench.registry.backbones import backbone_of
 from tokenbench.registry.plugins import Registry
 
 __all__ = ["Source", "configuration", "fingerprint", "is_here", "locate"]

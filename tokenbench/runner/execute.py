@@ -20,11 +20,11 @@ from tokenbench.runner.identity import Cell, packed, versions
 from tokenbench.runner.job import Job
 from tokenbench.runner.progress import Progress
 from tokenbench.runner.resolve import Resolved, resolve_written
-from tokenbench.runner.spec import Spec
 from tokenbench.runner.stopping import plan_of, until_decided
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import SCHEMA_VERSION, Store
 from tokenbench.store.lock import held
+from tokenbench.store.spec import Spec
 
 __all__ = ["execute"]
 

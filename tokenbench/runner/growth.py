@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tokenbench.errors import UsageError
-from tokenbench.runner.spec import Spec
+from tokenbench.store.spec import Spec
 
 __all__ = ["grown", "growth", "with_seeds"]
 

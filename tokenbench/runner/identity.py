@@ -18,7 +18,7 @@ from tokenbench.runner.sources import changed, source_of
 if TYPE_CHECKING:
     from tokenbench.contract.suite import Sample, Task
     from tokenbench.models.model import Model
-    from tokenbench.runner.spec import Arm, Spec
+    from tokenbench.store.spec import Arm, Spec
 
 __all__ = ["Cell", "cell", "differences", "fingerprint_of", "outdated", "packed", "unpacked", "versions"]
 

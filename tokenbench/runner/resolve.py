@@ -17,7 +17,7 @@ from tokenbench.registry.names import NamedStrategy, name_strategy, parse_strate
 from tokenbench.registry.plugins import Registry, is_name
 from tokenbench.registry.suites import absolute_data, absolute_folders, resolve_suite, suite_alone
 from tokenbench.runner.request import Request
-from tokenbench.runner.spec import NO_SEED, SEEDS, Arm, Spec
+from tokenbench.store.spec import NO_SEED, SEEDS, Arm, Spec
 
 __all__ = ["Resolved", "resolve", "resolve_written"]
 

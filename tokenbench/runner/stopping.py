@@ -15,10 +15,10 @@ from tokenbench.comparison.verdicts import Verdict
 from tokenbench.contract.suite import Sample
 from tokenbench.errors import SamplesError, UsageError
 from tokenbench.runner.order import ORDER_SEED, image_of, look_sizes
-from tokenbench.runner.spec import Spec
 from tokenbench.runner.work import Work
 from tokenbench.store.directory import Store
 from tokenbench.store.run import Run
+from tokenbench.store.spec import Spec
 
 __all__ = ["plan_of", "until_decided"]
 

@@ -17,8 +17,8 @@ from tokenbench.registry.plugins import Registry
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
 from tokenbench.runner.order import ORDER_SEED, shuffled
 from tokenbench.runner.resolve import Resolved
-from tokenbench.runner.spec import Arm, Spec
 from tokenbench.store.directory import Store
+from tokenbench.store.spec import Arm, Spec
 
 __all__ = ["Batch", "Question", "Work", "fingerprints", "left_of", "samples_of", "works_of"]
 

@@ -22,10 +22,10 @@ from tokenbench.runner.progress import Progress
 from tokenbench.runner.records import check_pruned, cost_record, score_record
 from tokenbench.runner.resolve import resolve_written
 from tokenbench.runner.showing import is_passing, loaded_ahead
-from tokenbench.runner.spec import Spec
 from tokenbench.runner.work import Batch, Question, Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import Store
 from tokenbench.store.left_out import LeftOut
+from tokenbench.store.spec import Spec
 
 __all__ = ["Unit", "Worker"]
 

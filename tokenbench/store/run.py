@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import CELL, IDENTITY, VANILLA
 from tokenbench.errors import UsageError
-from tokenbench.runner.spec import Spec
 from tokenbench.store import files
 from tokenbench.store.directory import Store
 from tokenbench.store.foreign import conforming, read_json
@@ -20,6 +19,7 @@ from tokenbench.store.left_out import sentences
 from tokenbench.store.manifest import Versioned
 from tokenbench.store.record_file import RECORD
 from tokenbench.store.shown import describe_run, run_html
+from tokenbench.store.spec import Spec
 from tokenbench.store.units import by_unit
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tokenbench.api.pruned import attached, backbone_for
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.stage import Attn, NoQuestionAttn, Signal, Stage
 from tokenbench.contract.strategy import Selection, Strategy, View
 from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine.attach import attach
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import Registry, registry
 from tokenbench.testing.oracles import Prompt, batched, generate
 
@@ -91,7 +92,7 @@ class Case:
         budget = self.budget if isinstance(self.budget, Budget) else Budget.parse(self.budget)
         plan = Plan.make(self.strategy, budget, self.depth, seed)
         names = keys if keys is not None else [str(b) for b in range(len(chosen))]
-        with attached(self.model, self.adapter, [plan.of(name) for name in names]) as pruning:
+        with attach(self.model, self.adapter, [plan.of(name) for name in names]) as pruning:
             output = generate(self.model, batched(chosen), **options)
         return output, pruning.prefills[0]
 

@@ -17,9 +17,9 @@ from tokenbench.comparison import Comparison, compare
 from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Box, Sample
 from tokenbench.runner.identity import Cell, packed
-from tokenbench.runner.spec import Spec
 from tokenbench.store.directory import SCHEMA_VERSION, Store
 from tokenbench.store.run import Run
+from tokenbench.store.spec import Spec
 from tokenbench.store.units import by_unit
 
 __all__ = ["HOSTILE", "MadeUp", "made_up"]

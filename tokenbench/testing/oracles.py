@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.api.pruned import backbone_for
 from tokenbench.contract.backbone import Backbone
 from tokenbench.engine import RowTrace
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import registry
 
 __all__ = ["CLOSE", "Prompt", "batched", "generate", "logits", "masked"]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from tokenbench.api.pruned import attached
 from tokenbench.contract.budget import Budget
 from tokenbench.engine import Plan, SelectionTimer
+from tokenbench.engine.attach import attach
 from tokenbench.errors import UsageError
 from tokenbench.testing.case import Case
 from tokenbench.testing.check import Check, checks
@@ -32,7 +32,7 @@ def selection_cost(cases: Sequence[Case]) -> str:
     seconds = []
     for _ in range(3):
         timer = SelectionTimer(cuda=False, clock=time.process_time)
-        with attached(case.model, case.adapter, [plan]) as pruner, torch.inference_mode():
+        with attach(case.model, case.adapter, [plan]) as pruner, torch.inference_mode():
             pruner.timer = timer
             case.model(**prompt)
         seconds.append(timer.seconds)

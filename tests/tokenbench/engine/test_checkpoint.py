@@ -10,8 +10,9 @@ import torch
 
 from tests.tiny import BACKBONES, STRATEGIES, tiny
 from tokenbench import Budget, Strategy
-from tokenbench.api.pruned import attached, backbone_for
 from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine.attach import attach
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate, logits
@@ -43,7 +44,7 @@ def test_going_on_from_a_checkpoint_is_running_alone(backbone: str, strategies: 
     plans = [plan(name, budget, depth) for name in strategies for budget in ("1/2", "1/4")]
     vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), depth)
     names = [str(b) for b in range(len(prompts))]
-    with attached(model, adapter, [vanilla, *plans]) as pruner:
+    with attach(model, adapter, [vanilla, *plans]) as pruner:
         pruner.plans, pruner.checkpoint_for = [vanilla], plans
         generate(model, batched(prompts))
         pruner.checkpoint_for = ()
@@ -60,7 +61,7 @@ def test_going_on_from_a_checkpoint_is_running_alone(backbone: str, strategies: 
                 rows = slice(a * count, (a + 1) * count)
                 found.append((one, pruner.rows[rows], output[:, rows]))
     for one, rows, answers in found:
-        with attached(model, adapter, [one.of(name) for name in names]) as alone:
+        with attach(model, adapter, [one.of(name) for name in names]) as alone:
             output = logits(generate(model, batched(prompts)))
         assert [kept(row) for row in rows] == [kept(row) for row in alone.rows], one.name
         assert [row.cache_lengths for row in rows] == [row.cache_lengths for row in alone.rows]
@@ -81,7 +82,7 @@ def test_skipped_layers_are_not_run_and_come_back() -> None:
             calls[i] += 1
 
         hooks.append(layer.mlp.register_forward_pre_hook(count, with_kwargs=True))
-    with attached(model, adapter, [vanilla]) as pruner:
+    with attach(model, adapter, [vanilla]) as pruner:
         pruner.checkpoint_for = [later]
         generate(model, batched(prompts[:1]), tokens=1)
         pruner.plans, pruner.checkpoint_for = [later], ()
@@ -100,7 +101,7 @@ def test_the_first_shared_layers_are_bitwise_the_same() -> None:
     adapter = backbone_for(model, registry())
     vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
     one = plan("clse", "1/2", 6)
-    with attached(model, adapter, [vanilla]) as pruner:
+    with attach(model, adapter, [vanilla]) as pruner:
         pruner.checkpoint_for = [one]
         generate(model, batched(prompts))
         pruner.plans, pruner.checkpoint_for = [one], ()

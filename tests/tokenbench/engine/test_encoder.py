@@ -115,7 +115,9 @@ def test_keys_are_those_of_the_cache(name: str) -> None:
         output = generate(model, prompts[0], tokens=1)
     stored = output.past_key_values.layers[0].keys[0].transpose(0, 1).flatten(1)
     ids = prompts[0]["input_ids"]
-    visual = tokenbench.api.pruned.backbone_for(model, tokenbench.registry.plugins.registry()).visual(model, ids)[0]
+    visual = tokenbench.registry.backbones.backbone_for(model, tokenbench.registry.plugins.registry()).visual(
+        model, ids
+    )[0]
     assert torch.equal(seen[0].keys[0], stored[visual])
     assert torch.equal(seen[0].text_keys[0], stored[int(visual.nonzero()[-1]) + 1 :])
     assert pruning.rows[0].mean_tokens == int(visual.sum())

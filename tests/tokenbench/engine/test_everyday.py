@@ -20,8 +20,8 @@ from transformers import DynamicCache
 import tokenbench
 from tests.tiny import spread, tiny
 from tokenbench import UsageError
-from tokenbench.api.pruned import backbone_for
 from tokenbench.engine import Pruner
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import CLOSE, Prompt, batched, generate, logits, masked
 from tokenbench.testing.oracles import kv_cache

@@ -10,7 +10,7 @@ import torch
 import tokenbench
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Budget, NoQuestionAttn, Selection, Stage, Strategy, View
-from tokenbench.api.pruned import backbone_for
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate
 

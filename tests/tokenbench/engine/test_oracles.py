@@ -12,9 +12,10 @@ from torch import Tensor
 import tokenbench
 from tests.tiny import BACKBONES, STRATEGIES, spread, tiny
 from tokenbench import Attn, Budget, OwnLayerAttn, Selection, Stage, Strategy, UsageError, View
-from tokenbench.api.pruned import attached, backbone_for
 from tokenbench.contract.stage import Queries
 from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine.attach import attach
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import Prompt, batched, check_strategy, generate, logits, masked
 
@@ -64,7 +65,7 @@ def test_rows_of_one_batch_may_run_different_strategies(backbone: str) -> None:
     model, prompts = tiny(backbone)
     names = [("clse", "1/3"), ("fastv", "1/9"), ("clse-m", "2/9")]
     plans = [Plan.make(registry().get("strategies", name)(), Budget.parse(budget), 6) for name, budget in names]
-    with attached(model, backbone_for(model, registry()), plans) as pruner:
+    with attach(model, backbone_for(model, registry()), plans) as pruner:
         together = generate(model, batched(prompts))
     for b, ((name, budget), prompt) in enumerate(zip(names, prompts, strict=True)):
         with tokenbench.pruned(model, name, budget) as alone:

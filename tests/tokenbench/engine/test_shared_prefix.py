@@ -9,9 +9,10 @@ import torch
 
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Budget
-from tokenbench.api.pruned import attached, backbone_for
 from tokenbench.engine import LayerCheckpoint, Plan
+from tokenbench.engine.attach import attach
 from tokenbench.engine.selection import select
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import Prompt, batched, generate, logits
@@ -54,7 +55,7 @@ def test_shared_prefixes_change_nothing(name: str, attention: str) -> None:
     widths: list[int] = []
     hook = layers[0].mlp.register_forward_pre_hook(lambda module, args: widths.append(args[0].shape[:2].numel()))
     found: list[tuple[Any, LayerCheckpoint]] = []
-    with attached(model, adapter, [vanilla, *others]) as pruner:
+    with attach(model, adapter, [vanilla, *others]) as pruner:
         pruner.plans, pruner.checkpoint_for = [vanilla], others
         for shared in (same, ()):
             with pruner.sharing(shared):
@@ -82,7 +83,7 @@ def test_rows_whose_prefixes_differ_in_length_run_as_ever() -> None:
     model, prompts = tiny("llava")
     adapter = backbone_for(model, registry())
     vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
-    with attached(model, adapter, [vanilla]) as pruner:
+    with attach(model, adapter, [vanilla]) as pruner:
         with pruner.sharing([0, 1, 0]):
             ours = logits(generate(model, batched(prompts)))
         assert torch.equal(ours, logits(generate(model, batched(prompts))))
@@ -113,7 +114,7 @@ def test_questions_share_the_tokens_that_a_method_left(name: str, attention: str
     widths: list[int] = []
     hook = layers[-1].mlp.register_forward_pre_hook(lambda module, args: widths.append(args[0].shape[:2].numel()))
     found = []
-    with attached(model, adapter, plans) as pruner:
+    with attach(model, adapter, plans) as pruner:
         for shared in (alike, ()):
             with pruner.sharing(shared):
                 found.append((logits(generate(model, batched(rows * len(chosen)), tokens=3)), pruner.rows))
@@ -140,6 +141,6 @@ def test_a_method_that_draws_or_looks_at_the_question_decides_for_every_row(monk
     monkeypatch.setattr("tokenbench.engine.chooser.select", counted)
     for name in ("divprune", "random", "fastv", "dart"):
         plan = Plan.make(parse_strategy(name, registry()).strategy, Budget.parse("1/2"), 6, name=name)
-        with attached(model, adapter, [plan.of("a"), plan.of("b")]) as pruner, pruner.sharing([0, 0]):
+        with attach(model, adapter, [plan.of("a"), plan.of("b")]) as pruner, pruner.sharing([0, 0]):
             generate(model, batched(rows), tokens=1)
     assert asked == ["divprune", "random", "random", "fastv", "fastv", "dart", "dart"]

@@ -13,9 +13,9 @@ import torch
 
 from tests.tiny import tiny
 from tokenbench import Attn, Budget, NoQuestionAttn, OwnLayerAttn, Stage, Strategy, View, pruned
-from tokenbench.api.pruned import backbone_for
 from tokenbench.engine import SelectionTimer
 from tokenbench.engine.attention_tap import Attended
+from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import generate
 

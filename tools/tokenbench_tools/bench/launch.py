@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import LogitsProcessorList
 
-from tokenbench.api.pruned import attached
 from tokenbench.engine import SelectionTimer
+from tokenbench.engine.attach import attach
 from tokenbench.errors import MachineError, TokenBenchError
 from tokenbench.registry.plugins import Registry
 from tokenbench_tools.bench.clock import Marks
@@ -113,7 +113,7 @@ class Launch:
 
     def _pruned(self, way: int) -> AbstractContextManager[Pruner | None]:
         plan = self._plans[way]
-        return nullcontext() if plan is None else attached(self._model, self._backbone, [plan])
+        return nullcontext() if plan is None else attach(self._model, self._backbone, [plan])
 
     def _generate(self, inputs: dict[str, Tensor], tokens: int, *processors: Marks) -> Any:
         """So many tokens, whatever the model would say; no visual ones, which a prompt alone may hold."""
