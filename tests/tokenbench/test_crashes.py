@@ -71,7 +71,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_table(
     equal(tmp_path / "run", finished)
 
 
-@pytest.mark.parametrize("year", [pytest.param(1980, marks=pytest.mark.slow), 2050])
+@pytest.mark.slow
+@pytest.mark.parametrize("year", [1980, 2050])
 def test_clocks_that_are_wrong_change_nothing(finished: Path, killed: Path, tmp_path: Path, year: int) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
     moment = (year - 1970) * 365.25 * 86400
@@ -169,6 +170,7 @@ def test_a_read_only_folder_is_one_line(finished: Path, small_disk: Path, capsys
     assert call("status", str(folder)) == 0
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_who_runs_it(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -178,6 +178,7 @@ def failed_everywhere(
     return len(every)
 
 
+@pytest.mark.slow
 def test_a_read_error_that_passes_costs_the_same_command_once_more(
     execute: Execute, whole: Path, half: Path, tmp_path: Path
 ) -> None:

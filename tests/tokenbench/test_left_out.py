@@ -232,6 +232,7 @@ def test_strictly_a_bad_sample_costs_its_task(
     assert {task for task, _ in asked(place / "run")} == {"pairs"}
 
 
+@pytest.mark.slow
 def test_an_error_of_the_machine_leaves_no_sample_out(
     place: Path, without_reports: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

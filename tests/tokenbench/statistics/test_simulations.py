@@ -12,6 +12,8 @@ from tests.tokenbench.statistics.data import against_first, as_task
 from tokenbench.comparison.verdicts import against_vanilla
 from tokenbench.statistics import Scale, family, score_intervals
 
+pytestmark = pytest.mark.slow  # the longest are exhaustive
+
 PER = 6
 
 
@@ -94,7 +96,6 @@ def claims(rng, runs, images, questions, whole, tasks=1):
     return claimed / runs, hidden / runs
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("images", "questions", "whole"), [(1000, 1, False), (300, 5, True), (600, 5, True)])
 def test_losses_without_gains_at_the_margin_are_rarely_called_non_inferior(images, questions, whole):
     claimed, hidden = claims(np.random.default_rng(7), 150, images, questions, whole)
