@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TextIO
 import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench.contract.cells import CELL
 from tokenbench.contract.report import Report
 from tokenbench.errors import MachineError, of_machine
 from tokenbench.registry.installation import install
