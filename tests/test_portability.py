@@ -6,6 +6,7 @@ import ast
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,13 @@ PLACES = ("/dev/", "/proc/", "/sys/", "/tmp/", "/usr/", "/bin/")
 SKIPS = ("only_posix", "only_linux")
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def calls(path: Path) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    return (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
 
 
 def encodes(call: ast.Call) -> bool:
@@ -59,7 +65,7 @@ def test_every_text_is_read_and_written_as_utf_8() -> None:
 
 def test_modules_that_linux_alone_has_are_imported_where_they_may_be_missing() -> None:
     for path in PRODUCT:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:  # not inside a function or a try
+        for node in parsed(path).body:  # not inside a function or a try
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not LINUX_ALONE & set(names), path
@@ -70,7 +76,7 @@ def test_names_that_linux_alone_has_are_asked_for_with_care() -> None:
     for path in PRODUCT:
         text = path.read_text(encoding="utf-8")
         guarded = {name for name in NOT_EVERYWHERE if f'"{name}")' in text}
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(path)):
             if (
                 isinstance(node, ast.Attribute)
                 and isinstance(node.value, ast.Name)

@@ -29,10 +29,10 @@ def _measured(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
         return Entry.number(percent(value), value)
 
     def break_even(row: Mapping[str, Any]) -> Entry:
-        found = bench["break_even"].get(f"{row['strategy']} at {row['budget']}")
-        if found is None:
+        pays = bench["break_even"].get(f"{row['strategy']} at {row['budget']}")
+        if pays is None:
             return Entry(NOTHING, float("nan"), tone="neutral")
-        return Entry(f"{found['bound']} {found['visual']:.0f}", found["visual"])
+        return Entry(f"{pays['bound']} {pays['visual']:.0f}", pays["visual"])
 
     return Table.of(
         "Measured on this hardware",

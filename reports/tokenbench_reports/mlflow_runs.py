@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TextIO
 import pandas as pd
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench.contract.cells import CELL
 from tokenbench.contract.report import Report
 from tokenbench.errors import MachineError, of_machine
 from tokenbench.registry.installation import install
@@ -54,8 +55,8 @@ class MlflowReport(Report):
 
 def _log(client: Any, experiment: str, summary: pd.DataFrame, spec: Mapping[str, Any]) -> None:
     """Log a run for every model, strategy and budget."""
-    for cell, rows in summary.groupby(["model", "strategy", "budget"], sort=False):
-        named = dict(zip(("model", "strategy", "budget"), map(str, cell), strict=True))
+    for cell, rows in summary.groupby(list(CELL), sort=False):
+        named = dict(zip(CELL, map(str, cell), strict=True))
         there = client.create_run(experiment, run_name=f"{named['strategy']} {named['budget']}").info.run_id
         for name, value in {**named, "suite": spec["suite"], "limit": spec["limit"]}.items():
             client.log_param(there, name, str(value)[:LONGEST])

@@ -26,12 +26,12 @@ def command(about: Mapping[str, object]) -> str:
 
 def facts(about: Mapping[str, object]) -> list[tuple[str, str]]:
     """Versions, hardware and the identity of the models, as (name, value)."""
-    found = []
+    pairs = []
     for group in ("versions", "hardware"):
         values = about.get(group)
         if isinstance(values, Mapping):
-            found += [(str(name), str(value)) for name, value in values.items() if value is not None]
+            pairs += [(str(name), str(value)) for name, value in values.items() if value is not None]
     models = about.get("models")
     if isinstance(models, Mapping):
-        found += [(f"weights of {name}", str(model.get("identity", ""))[:16]) for name, model in models.items()]
-    return found
+        pairs += [(f"weights of {name}", str(model.get("identity", ""))[:16]) for name, model in models.items()]
+    return pairs

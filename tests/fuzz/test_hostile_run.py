@@ -237,7 +237,7 @@ def test_nothing_in_the_place_of_a_file_does_harm(
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("command", ["status", "report", "compare", "plan", "export", "judge", "resume"])
 def test_nothing_in_the_place_of_any_file_does_harm(
     command: str, good: Path, victim: Path, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -194,10 +194,22 @@ def test_what_does_not_fit_is_refused_with_the_reason(text: str, reason: str) ->
         ("clse@tome", "stage before layer 0: attention of layer -1 is not available there"),
         ("priortr@hired", "stage before layer 0: attention of layer -1 is not available there"),
         ("dart@divprune", "stage before layer 0: keys of layer -1 are not available there"),
-        ("visionzip@fastv", "VisionZip creates new tokens with the projector, so it must run before layer 0, not before layer 2"),
-        ("prumerge@priortr", "PruMerge creates new tokens with the projector, so it must run before layer 0, not before layer 3"),
-        ("ficoco-v@clse", "FiCoCoV creates new tokens with the projector, so it must run before layer 0, not before layer 1"),
-        ("downsample@fastv", "Downsample creates new tokens with the projector, so it must run before layer 0, not before layer 2"),
+        (
+            "visionzip@fastv",
+            "VisionZip creates new tokens with the projector, so it must run before layer 0, not before layer 2",
+        ),
+        (
+            "prumerge@priortr",
+            "PruMerge creates new tokens with the projector, so it must run before layer 0, not before layer 3",
+        ),
+        (
+            "ficoco-v@clse",
+            "FiCoCoV creates new tokens with the projector, so it must run before layer 0, not before layer 1",
+        ),
+        (
+            "downsample@fastv",
+            "Downsample creates new tokens with the projector, so it must run before layer 0, not before layer 2",
+        ),
         ("pooling@clse", "Pooling needs whole lattices"),
     ],
 )

@@ -39,8 +39,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def half(folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed as soon as it had journaled anything."""
+    folder = tmp_path_factory.mktemp("runs") / "killed"
     process = started(["run", *SMALL, "-o", str(folder)])
     while process.is_alive() and not list(folder.glob("journal/*")):
         time.sleep(0.001)
@@ -56,7 +58,7 @@ def equal(folder: Path, finished: Path) -> None:
     assert not list((folder / "journal").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kill", range(KILLS))
 def test_killed_at_any_moment_it_ends_with_the_same_table(
     finished: Path, seconds: float, tmp_path: Path, kill: int
@@ -71,9 +73,10 @@ def test_killed_at_any_moment_it_ends_with_the_same_table(
     equal(tmp_path / "run", finished)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("year", [1980, 2050])
-def test_clocks_that_are_wrong_change_nothing(finished: Path, tmp_path: Path, year: int) -> None:
-    folder = half(tmp_path / "run")
+def test_clocks_that_are_wrong_change_nothing(finished: Path, killed: Path, tmp_path: Path, year: int) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
     moment = (year - 1970) * 365.25 * 86400
     for path in folder.rglob("*"):
         os.utime(path, (moment, moment))
@@ -82,15 +85,17 @@ def test_clocks_that_are_wrong_change_nothing(finished: Path, tmp_path: Path, ye
     equal(folder, finished)
 
 
-def test_a_run_goes_on_where_it_was_copied_to(finished: Path, tmp_path: Path) -> None:
-    there = shutil.copytree(half(tmp_path / "here"), tmp_path / "there")
-    shutil.rmtree(tmp_path / "here")
+@pytest.mark.slow
+def test_a_run_goes_on_where_it_was_copied_to(finished: Path, killed: Path, tmp_path: Path) -> None:
+    there = shutil.copytree(killed, tmp_path / "there")
+    away = killed.rename(tmp_path / "away")
     assert call("resume", str(there), "-q") == 0
+    away.rename(killed)
     equal(there, finished)
 
 
-def test_a_damaged_journal_costs_the_damaged_records(finished: Path, tmp_path: Path) -> None:
-    folder = half(tmp_path / "run")
+def test_a_damaged_journal_costs_the_damaged_records(finished: Path, killed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
     first, *others = sorted((folder / "journal").iterdir())
     first.write_bytes(first.read_bytes()[:-30])
     for path in others[:2]:
@@ -99,7 +104,9 @@ def test_a_damaged_journal_costs_the_damaged_records(finished: Path, tmp_path: P
     equal(folder, finished)
 
 
-@pytest.mark.parametrize("damage", [b"", b"PAR1 no more", None])
+@pytest.mark.parametrize(
+    "damage", [None, *(pytest.param(damage, marks=pytest.mark.slow) for damage in (b"", b"PAR1 no more"))]
+)
 def test_a_damaged_cell_is_set_aside_and_run_again(
     finished: Path, tmp_path: Path, damage: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +141,7 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_nothing(
     finished: Path, disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +168,7 @@ def test_a_read_only_folder_is_one_line(finished: Path, disk: Path, capsys: pyte
     assert call("status", str(folder)) == 0
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_who_runs_it(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +188,7 @@ def test_a_second_process_is_told_who_runs_it(
     equal(tmp_path / "run", finished)
 
 
+@pytest.mark.slow
 def test_two_processes_that_start_together_count_nothing_twice(finished: Path, tmp_path: Path) -> None:
     arguments = ["run", *SMALL, "-o", str(tmp_path / "run")]
     both = [started(arguments) for _ in range(2)]

@@ -159,7 +159,14 @@ def killed(moment: int | str, arguments: Sequence[str]) -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("moment", [0, 1, 7, "torn", "publish", "published", "journals"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "torn",
+        "publish",
+        *(pytest.param(moment, marks=pytest.mark.slow) for moment in (0, 1, 7, "published", "journals")),
+    ],
+)
 def test_a_killed_run_goes_on_and_ends_with_the_same_table(finished: Path, tmp_path: Path, moment: int | str) -> None:
     folder = tmp_path / "run"
     arguments = ("run", *SMALL, "-o", str(folder), "-q")

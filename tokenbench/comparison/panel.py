@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from tokenbench.comparison.task_samples import Fill, distinct, task_samples
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.errors import SamplesError, UsageError
@@ -21,8 +22,6 @@ COST = ["kept", "visual_tokens", "realised_tokens", "flops", "cache_bytes", "evi
 _COLUMN = ["strategy", "budget", "seed"]
 _NAMES = [*CELL, "task", "sample", "cluster"]
 
-Fill = Literal["wrong", "as vanilla"]
-"""What a missing answer may be taken for: the two ends of what it can have been."""
 Scopes = Mapping[str, str]
 """By strategy, ``sample`` if its seed draws anew for every sample, ``run`` (also where nothing is said) if one draw may move all."""
 
@@ -210,17 +209,17 @@ def _panel(model: str, rows: pd.DataFrame, scopes: Scopes, fill: Fill | None) ->
     cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))
     place = {cell: at for at, cell in enumerate(cells)}
     cell = np.array([place[Cell(strategy, budget)] for strategy, budget, _ in columns])
-    clusters = np.unique(rows["cluster"].cat.codes)
+    clusters = distinct(rows["cluster"].cat.codes.to_numpy()).values
     tasks, missing, used = [], {}, np.zeros(len(rows), dtype=bool)
     for task, at in _rows_by(rows["task"]):
-        table = _table(model, task, rows.iloc[at], numbers[at], len(columns))
+        table = task_samples(model, task, rows.iloc[at], numbers[at], len(columns))
         if lacking := table.missing(cell):
             missing[task] = lacking
         complete = table.complete(fill)
         used[at] = complete.used
         if len(complete.scores):
             codes = np.searchsorted(clusters, complete.clusters)
-            tasks.append(TaskScores(task, complete.scores, codes, _weights(complete.strata)))
+            tasks.append(TaskScores(task, complete.scores, codes, complete.weights))
     if not tasks:
         raise SamplesError(f"{model}: no sample has been scored by every cell")
     names = rows["cluster"].cat.categories[clusters].tolist()
@@ -245,66 +244,6 @@ def _rows_by(names: "pd.Series[Any]") -> Iterator[tuple[str, Ints]]:
     order = np.argsort(codes, kind="stable")
     for at in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
         yield str(names.cat.categories[codes[at[0]]]), at
-
-
-class _Table(NamedTuple):
-    """The samples of one task, in the order of their names.
-
-    Attributes:
-        scores: ``[N, M]``, NaN where a column has none.
-        clusters: ``[N]`` codes of their clusters.
-        strata: ``[N]`` names.
-        used: of every row of the run's table, whether it is of one of these samples.
-        local: ``[rows]`` of every row, its sample.
-    """
-
-    scores: Floats
-    clusters: Ints
-    strata: "np.ndarray[Any, Any]"
-    used: "np.ndarray[Any, np.dtype[np.bool_]]"
-    local: Ints
-
-    def missing(self, cell: Ints) -> dict[int, int]:
-        """By cell, how many of vanilla's samples it has no score for, where it lacks any; of vanilla, how many of the others' samples."""
-        there = ~np.isnan(self.scores[:, 0])
-        lacking = np.isnan(self.scores[there])
-        lacks = np.unique(cell[lacking.any(axis=0)])
-        found = {int(at): int(lacking[:, cell == at].any(axis=1).sum()) for at in lacks}
-        return found if there.all() else {0: int((~there).sum()), **found}
-
-    def complete(self, fill: Fill | None) -> "_Table":
-        """The samples that every column has scored; with ``fill`` those of vanilla, missing answers taken for one of the two ends."""
-        scores = self.scores
-        if fill is not None:
-            vanilla = scores[:, :1]
-            taken = np.zeros_like(vanilla) if fill == "wrong" else vanilla
-            scores = np.where(np.isnan(scores) & ~np.isnan(vanilla), taken, scores)
-        whole = np.asarray(~np.isnan(scores).any(axis=1))
-        return _Table(scores[whole], self.clusters[whole], self.strata[whole], whole[self.local], self.local)
-
-
-def _table(model: str, task: str, rows: pd.DataFrame, numbers: Ints, columns: int) -> _Table:
-    """numbers: of every row's column."""
-    keys, first, local = np.unique(rows["sample"].cat.codes, return_index=True, return_inverse=True)
-    place = local * columns + numbers
-    if len(np.unique(place)) < len(place):
-        raise SamplesError(f"{model}, {task}: a sample occurs twice in one cell")
-    clusters = rows["cluster"].cat.codes.to_numpy()
-    if np.any(clusters != clusters[first][local]):
-        raise SamplesError(f"{model}: a sample belongs to two clusters")
-    scores = np.full((len(keys), columns), np.nan)
-    scores.flat[place] = rows["score"].to_numpy(dtype=np.float64)
-    strata = rows["stratum"].iloc[first].astype(object).fillna("").astype(str).to_numpy() if "stratum" in rows else None
-    names = np.full(len(keys), "") if strata is None else strata
-    return _Table(
-        scores, clusters[first].astype(np.int64), names, np.ones(len(rows), dtype=bool), local.astype(np.int64)
-    )
-
-
-def _weights(strata: "np.ndarray[Any, Any]") -> Floats:
-    """A weight a sample that gives every stratum of the task the same say; ones without strata."""
-    _, local, sizes = np.unique(strata, return_inverse=True, return_counts=True)
-    return np.asarray(len(local) / (len(sizes) * sizes[local]), dtype=np.float64)
 
 
 def _costs(rows: pd.DataFrame) -> pd.DataFrame:

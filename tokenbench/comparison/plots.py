@@ -92,7 +92,7 @@ def plot(
             return ax
         (draw_cost if kind == "accuracy-cost" else draw_retention)(ax, cells)
         ax.set_title(printable(model))
-        place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if own else {}
+        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if own else {}
         ax.legend(fontsize=6, frameon=False, **place)
     return ax
 
@@ -153,20 +153,16 @@ def draw_retention(axes: Axes, cells: pd.DataFrame) -> None:
 
 def draw_ranks(axes: Axes, ranking: Ranking) -> None:
     """Draw the ranks that the verdicts leave open at one budget, the best strategy on top."""
+    from matplotlib.ticker import MaxNLocator
+
+    # The dots at the ends show a rank that is certain: a line without length is not drawn.
+    style: dict[str, Any] = {"color": COLOURS[0], "lw": 4, "solid_capstyle": "round", "marker": "o", "ms": 4, "mew": 0}
     for at, name in enumerate(ranking.strategies):
         low, high = ranking.ranks(name)
-        style: dict[str, Any] = {
-            "color": COLOURS[0],
-            "lw": 4,
-            "solid_capstyle": "round",
-            "marker": "o",
-            "ms": 4,
-            "mew": 0,
-        }
-        axes.plot([low, high], [at, at], **style)  # a dot where the rank is certain: a line without length is not drawn
+        axes.plot([low, high], [at, at], **style)
     axes.set_yticks(range(len(ranking.strategies)), [printable(name)[:20] for name in ranking.strategies], fontsize=6)
     axes.set(xlim=(0.5, len(ranking.strategies) + 0.5), ylim=(len(ranking.strategies) - 0.5, -0.5))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title=f"budget {ranking.budget}", xlabel="rank, simultaneous 95 %")
 
 

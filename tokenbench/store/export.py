@@ -108,7 +108,7 @@ def _retention(comparison: Comparison) -> Table:
     from tokenbench.comparison import MEAN
 
     columns = [Column(name, partial(_name_of, name), key=True) for name in CELL]
-    retention = Column("retention, %", lambda row: f"{100 * row['retention']:.1f}")
+    retention: Column[Mapping[Any, Any]] = Column("retention, %", lambda row: f"{100 * row['retention']:.1f}")
     cells = comparison.summary[comparison.summary["task"] == MEAN]
     return Table.of("", [*columns, retention], cells.to_dict("records"))
 

@@ -78,8 +78,8 @@ def beside(comparison: Comparison, about: Mapping[str, Any], claims: Sequence[Cl
     import pandas as pd
 
     rows = [row for row in printed_rows(ledger() if claims is None else claims) if row.method != VANILLA]
-    found = [one for model in comparison.models for one in _model(comparison, about.get("spec") or {}, model, rows)]
-    return pd.DataFrame(found, columns=COLUMNS)
+    records = [one for model in comparison.models for one in _model(comparison, about.get("spec") or {}, model, rows)]
+    return pd.DataFrame(records, columns=COLUMNS)
 
 
 def _model(
@@ -106,21 +106,21 @@ def _model(
                 there = "mean" if task == MEAN_RETENTION else measured_tasks.get(task)
                 cell = cells.get((strategy, budget, there))
                 if cell is not None and isfinite(cell["retention"]):
-                    found = _measured(cell, flips)
+                    measured = _measured(cell, flips)
                     why = _not_comparable(row, task, spec, set(measured_tasks))
-                    word, reason = (Reproduction.NOT_COMPARABLE, why) if why else verdict(claimed, digits, found)
-                    limits = found.value, found.low, found.high, found.yardstick
+                    word, reason = (Reproduction.NOT_COMPARABLE, why) if why else verdict(claimed, digits, measured)
+                    limits = measured.value, measured.low, measured.high, measured.yardstick
                     said = "; ".join(filter(None, (reason, "" if why else row.note)))
                     yield row.source, model, strategy, budget, task, claimed, *limits, word, said
 
 
-def verdict(claimed: float, digits: float, found: Measured) -> tuple[Reproduction, str]:
+def verdict(claimed: float, digits: float, measured: Measured) -> tuple[Reproduction, str]:
     """The verdict, read off the limits that stand beside it, and what there is to say about it."""
-    if not (isfinite(found.low) and isfinite(found.high)):
+    if not (isfinite(measured.low) and isfinite(measured.high)):
         return Reproduction.UNDECIDED, "too few images for limits"
-    if not found.low - digits <= claimed <= found.high + digits:
+    if not measured.low - digits <= claimed <= measured.high + digits:
         return Reproduction.NOT_REPRODUCED, ""
-    half = (found.high - found.low) / 2
+    half = (measured.high - measured.low) / 2
     if half > NARROW:
         return Reproduction.UNDECIDED, f"limits of ± {100 * half:.1f} points; ± {100 * NARROW:g} would tell"
     return Reproduction.REPRODUCED, ""
@@ -151,12 +151,12 @@ def _flips(comparison: Comparison, model: str) -> dict[str, float] | None:
         return None
     summary = comparison.summary
     vanilla = summary[(summary["model"] == model) & (summary["strategy"] == VANILLA)].set_index("task")
-    found = {}
+    deviations = {}
     for task in vanilla.index.drop("mean"):
         score = float(vanilla.loc[task, "score"])
         sd = sqrt(counted.get(task, Flips()).variance) / float(vanilla.loc[task, "n"])
-        found[task] = sd / score if score > 0 else float("nan")
-    return {**found, "mean": sqrt(sum(sd**2 for sd in found.values())) / len(found)}
+        deviations[task] = sd / score if score > 0 else float("nan")
+    return {**deviations, "mean": sqrt(sum(sd**2 for sd in deviations.values())) / len(deviations)}
 
 
 def _claimed(row: Printed) -> Iterator[tuple[str, float, float]]:

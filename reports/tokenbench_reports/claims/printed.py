@@ -142,9 +142,9 @@ def printed_rows(claims: Sequence[Claim]) -> list[Printed]:
         for (source, method, backbone, budget), row in groups.items()
         if method == VANILLA
     }
-    found = []
+    printed = []
     for key, row in groups.items():
         reference, whole = vanilla.get((key[0], key[2]), ({}, "nan"))
         scores = {task: claim.right for task, claim in reference.items() if claim.unit == "score"}
-        found.append(Printed(*key, row, scores, float(whole)))
-    return found
+        printed.append(Printed(*key, row, scores, float(whole)))
+    return printed

@@ -50,7 +50,7 @@ def curves(mean: pd.DataFrame) -> list[Curve]:
     random = cells[cells["strategy"] == "random"]
     floor = _path([(place[str(b)], y(v)) for b, v in zip(random["budget"], random["retention"], strict=True)])
     levels = [(y(level / 100), level) for level in range(0, 101, 50 if high - low > 60 else 20) if low <= level <= high]
-    found = []
+    drawn = []
     for strategy, rows in cells.groupby("strategy", sort=False):
         rows = rows.sort_values("budget", key=lambda column: -column.map(budget_size))
         if len(rows) < 2:
@@ -68,8 +68,8 @@ def curves(mean: pd.DataFrame) -> list[Curve]:
         last = float(rows["retention"].iloc[-1])
         own_floor = "" if strategy == "random" else floor
         curve = Curve(str(strategy), _path(points), _path(top + bottom[::-1]), own_floor, dots, ticks, levels, y(1.0))
-        found.append((last, curve))
-    return [curve for _, curve in sorted(found, key=lambda item: -item[0])]
+        drawn.append((last, curve))
+    return [curve for _, curve in sorted(drawn, key=lambda item: -item[0])]
 
 
 def _path(points: list[tuple[float, float]]) -> str:

@@ -37,7 +37,7 @@ def bar(table: Table, at: int, entry: Entry) -> Bar | None:
     """The interval of an entry on the scale of its column, which holds 0.9 to 1 at least; None where none is drawn."""
     if table.columns[at].look != "bar" or entry.limits is None or entry.value is None:
         return None
-    known = [row.entries[at].limits for row in table.rows if row.entries[at].limits]
+    known = [limits for row in table.rows if (limits := row.entries[at].limits)]
     low, high = min(0.9, *(limits[0] for limits in known)), max(1.0, *(limits[1] for limits in known))
     places = (entry.limits[0], entry.value, entry.limits[1], 1.0)
     return Bar(*(100 * (place - low) / (high - low) for place in places))

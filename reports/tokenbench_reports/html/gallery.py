@@ -45,18 +45,18 @@ def gallery(
     """Show (task, sample) pairs. samples: the model's rows on them, one a cell."""
     if isinstance(questions, str):
         return Gallery(missing=questions)
-    found = []
+    entries = []
     for task, key in shown:
         rows = samples[(samples["task"] == task) & (samples["sample"] == key)]
         question = questions.get((task, key))
         if question is None or question.target != rows["target"].iloc[0]:
             continue  # the suite has changed since the run
         try:
-            found.append(_entry(task, question, rows))
+            entries.append(_entry(task, question, rows))
         except (OSError, TokenBenchError) as error:
-            return Gallery(found, f"The images cannot be shown: {error}.")
-    missing = "" if found else "No sample can be shown: those of the installed suite are not those of the run."
-    return Gallery(found, missing)
+            return Gallery(entries, f"The images cannot be shown: {error}.")
+    missing = "" if entries else "No sample can be shown: those of the installed suite are not those of the run."
+    return Gallery(entries, missing)
 
 
 def chosen(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:

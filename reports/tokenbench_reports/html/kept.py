@@ -54,7 +54,7 @@ def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
         return {}
     shapes = known["lattice"].map(lambda lattice: (int(lattice[1]), int(lattice[2])))
     height, width = shapes.mode().iloc[0]
-    found = {}
+    shares = {}
     for (strategy, budget), rows in known.groupby(["strategy", "budget"], sort=False):
         kept, shown = np.zeros((2, height, width))
         by_lattice: dict[tuple[int, ...], list[np.ndarray]] = {}
@@ -67,8 +67,8 @@ def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
                 row[ordinals[ordinals < len(y)]] = True
             np.add.at(shown, (y[there], x[there]), len(several))
             np.add.at(kept, (y[there], x[there]), alive.sum(axis=0)[there])
-        found[str(strategy), str(budget)] = kept / np.maximum(shown, 1)
-    return found
+        shares[str(strategy), str(budget)] = kept / np.maximum(shown, 1)
+    return shares
 
 
 def _places(lattice: tuple[int, ...], height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -98,10 +98,9 @@ def agreement(samples: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[Hashable, object]] = []
     for budget, here in samples.groupby("budget", sort=False):
         asked = pd.MultiIndex.from_frame(here[["task", "sample"]])
-        here = here.assign(place=asked.unique().get_indexer(asked))
-        sets = {
-            str(name): _sets(own, int(here["place"].max()) + 1) for name, own in here.groupby("strategy", sort=False)
-        }
+        order = asked.unique()
+        here = here.assign(place=order.get_indexer(asked))
+        sets = {str(name): _sets(own, len(order)) for name, own in here.groupby("strategy", sort=False)}
         for a, b in combinations(sets, 2):
             (in_a, many_a, n), (in_b, many_b, _) = sets[a], sets[b]
             both = (in_a & in_b).sum(axis=1)

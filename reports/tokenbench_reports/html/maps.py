@@ -29,12 +29,12 @@ class BiasMap:
 
 def bias_maps(samples: pd.DataFrame) -> list[BiasMap]:
     """One map per cell that drops tokens."""
-    found = []
+    maps = []
     for (strategy, budget), rates in keep_rates(samples).items():
         if 0 < rates.mean() < 0.999:
             height, width = rates.shape
-            found.append(BiasMap(strategy, budget, picture(coloured(rates)), (height, width), percent(bias(rates), 0)))
-    return found
+            maps.append(BiasMap(strategy, budget, picture(coloured(rates)), (height, width), percent(bias(rates), 0)))
+    return maps
 
 
 def coloured(rates: Floats) -> np.ndarray:

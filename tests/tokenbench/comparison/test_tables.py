@@ -79,10 +79,19 @@ def test_names_that_begin_like_a_verdict_have_no_tone() -> None:
 
 
 def test_the_top_group_stands_out_and_vanilla_comes_first(made: tuple[Comparison, object]) -> None:
-    table = cells_table(made[0], "toy")
-    assert [row.entries[0].text for row in table.rows][:2] == ["vanilla", "good"]
-    assert [row.strong for row in table.rows][:2] == [False, True]
+    table, pairs = cells_table(made[0], "toy"), made[0].pairs.query("family == 'F2'")
+    names = [(row.entries[0].text, row.entries[1].text) for row in table.rows]
+    assert names[:2] == [("vanilla", "all"), ("good", "1/2")]
     assert [row.group for row in table.rows] == ["", *["1/2"] * 3, *["1/4"] * 3]
+    strong = {name for row, name in zip(table.rows, names, strict=True) if row.strong}
+    for budget in ("1/2", "1/4"):
+        best = next(name for name, own in names if own == budget)
+        told_apart = pairs[(pairs["budget"] == budget) & pairs["verdict"].map(lambda verdict: verdict.sign != 0)]
+        behind = {
+            other for pair in zip(told_apart["a"], told_apart["b"], strict=True) if best in pair for other in pair
+        } - {best}
+        assert {name for name, own in strong if own == budget} == {"good", "fair", "bad"} - behind
+    assert 0 < len(strong) < 6  # the two are told apart
 
 
 def test_a_rank_among_one_is_none() -> None:

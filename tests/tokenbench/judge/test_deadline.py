@@ -73,13 +73,14 @@ def test_a_reply_is_read_to_a_limit_only(tmp_path: Path, server: Server, monkeyp
         collect(Judge(server.url, "j"), [Asked("q", "t", "a")], tmp_path, 1, silent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slow", "number", "code"),
     [
         (drip_body, signal.SIGTERM, 143),
         (say_nothing, signal.SIGINT, 130),
-        pytest.param(drip_head, signal.SIGTERM, 143, marks=pytest.mark.slow),
-        pytest.param(say_nothing, signal.SIGTERM, 143, marks=pytest.mark.slow),
+        (drip_head, signal.SIGTERM, 143),
+        (say_nothing, signal.SIGTERM, 143),
     ],
 )
 def test_a_signal_ends_the_pass_at_once_and_what_was_said_is_kept(

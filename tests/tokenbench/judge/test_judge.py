@@ -79,9 +79,9 @@ def dumb(request: Request) -> tuple[int, dict[str, str], bytes]:
     ("answer", "reason"),
     [
         (hesitant, "neither yes nor no but 'Partially correct.'"),
-        (filtered, "status 400: flagged"),
-        (broken_by, "status 500"),
-        (dumb, "an empty reply"),
+        pytest.param(filtered, "status 400: flagged", marks=pytest.mark.slow),
+        pytest.param(broken_by, "status 500", marks=pytest.mark.slow),
+        pytest.param(dumb, "an empty reply", marks=pytest.mark.slow),
     ],
 )
 def test_an_answer_without_a_verdict_is_recorded_counted_and_not_asked_again(
