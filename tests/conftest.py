@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start, too; `-n auto` uses the cores
 
 # A busy machine is no failure: no deadlines. --hypothesis-profile chooses; without it, the examples are the same every time.
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
@@ -29,6 +30,26 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tokenbench run` and `resume` write no reports, which take as long as the answers of a small run. For tests of the answers."""
+    monkeypatch.setattr("tokenbench.commands.running.write_reports", lambda *arguments: None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """For `-n auto`, as many workers as there are cores that this process may use; a machine may have more."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is exhaustive is slow, so that `-m "not slow"` leaves it out, too."""
+    for item in items:
+        if item.get_closest_marker("exhaustive"):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -9,6 +9,8 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.systems import only_posix
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -37,6 +39,7 @@ class Environment:
 
 def fresh(folder: Path) -> Environment:
     """Make one; TokenBench is there, as it is here."""
+    only_posix("a command is a script with its interpreter in the first line")
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
     (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
     standard = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,18 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_commands_open_runs_and_make_writers_in_one_place() -> None:
+    """What a run directory may make a command read is decided there, and nowhere else."""
+    for path in (ROOT / "tokenbench").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if "commands" in path.parts and path.name not in (
+            "opening.py",
+            "running.py",
+        ):  # which opens what it has just run
+            assert "Run.open(" not in text, path
+        assert path.name == "opening.py" or not re.search(r"""\.get\(["']reports["'], \w+\)\(\)""", text), path
 
 
 def test_public_names_are_sorted_and_importable() -> None:

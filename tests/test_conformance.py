@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.tiny import BACKBONES, STRATEGIES, tiny
+from tests.tiny import BACKBONES, STRATEGIES, spread, tiny
 from tokenbench import Budget, MachineError, Stage, Strategy, View, testing
 from tokenbench.registry.plugins import registry
 
@@ -23,8 +23,7 @@ def test_backbone(check: testing.Check, backbone: str) -> None:
     check(testing.Case(testing.KeepAll(), *tiny(backbone)))
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(("strategy", "backbone"), spread(STRATEGIES))
 @pytest.mark.parametrize("check", testing.strategy_checks(), ids=named)
 def test_strategy(check: testing.Check, strategy: str, backbone: str) -> None:
     check(testing.Case(registry().get("strategies", strategy)(), *tiny(backbone)))

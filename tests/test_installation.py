@@ -88,6 +88,6 @@ def test_every_page_installs_what_was_tested(page: Path) -> None:
 def test_the_first_two_commands_of_the_readme_are_the_installations() -> None:
     first, second = [block.text for block in blocks(ROOT / "README.md") if block.language == "sh"][:2]
     assert first.startswith("pip install -c tokenbench/constraints.txt . && tokenbench run ")
-    assert second.startswith('pip install -c tokenbench/constraints.txt -e ".[test,lmms]" && python -m pytest')
+    assert second.startswith('pip install -c tokenbench/constraints.txt -e ".[test,lmms]" && python -m pytest -n auto')
     assert len(installations((ROOT / ".ci" / "run").read_text())) == 1
     assert "-c tokenbench/constraints.txt" in installations((ROOT / ".ci" / "run").read_text())[0]

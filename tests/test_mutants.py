@@ -1,7 +1,7 @@
 """The lines of mutants.toml, broken one at a time in a copy of the project: quick tests must catch each.
 
-It takes an hour, so that it runs where it is asked for: `TOKENBENCH_TEST_MUTANTS=1 pytest tests/test_mutants.py -k verdicts` breaks the lines of
-files of that name alone, and a scheduled job breaks all of them.
+It takes an hour, so that it is exhaustive: a scheduled job breaks all lines, and `python -m pytest -m exhaustive tests/test_mutants.py -k verdicts` breaks
+those of files of that name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("tokenbench", "strategies", "backbones", "suites", "reports", "tests")
+SOURCES = ("tokenbench", "strategies", "backbones", "suites", "reports", "tools", "tests")
 FILES = tomllib.loads((ROOT / "tests" / "mutants.toml").read_text())
 MUTANTS = [(name, line, broken) for name, file in FILES.items() for line, broken in file["mutants"]]
 
@@ -50,20 +50,13 @@ def quick_tests(copy: Path, tests: Sequence[str]) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
-asked = pytest.mark.skipif(
-    not os.environ.get("TOKENBENCH_TEST_MUTANTS"), reason="an hour: set TOKENBENCH_TEST_MUTANTS=1"
-)
-
-
-@asked
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_quick_tests_pass_while_nothing_is_broken(copy: Path) -> None:
     found = quick_tests(copy, sorted({test for file in FILES.values() for test in file["tests"]}))
     assert found.returncode == 0, found.stdout
 
 
-@asked
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @each
 def test_quick_tests_catch_it(copy: Path, name: str, line: str, broken: str) -> None:
     path = copy / name

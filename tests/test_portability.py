@@ -6,6 +6,7 @@ import ast
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,17 @@ NOT_EVERYWHERE = {
     "SIGKILL", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGCHLD", "SIGSTOP", "SIGCONT", "pthread_sigmask",
 }  # fmt: skip
 
+PLACES = ("/dev/", "/proc/", "/sys/", "/tmp/", "/usr/", "/bin/")
+SKIPS = ("only_posix", "only_linux")
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
 
 def calls(path: Path) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    return (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
 
 
 def encodes(call: ast.Call) -> bool:
@@ -56,7 +65,7 @@ def test_every_text_is_read_and_written_as_utf_8() -> None:
 
 def test_modules_that_linux_alone_has_are_imported_where_they_may_be_missing() -> None:
     for path in PRODUCT:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:  # not inside a function or a try
+        for node in parsed(path).body:  # not inside a function or a try
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not LINUX_ALONE & set(names), path
@@ -67,13 +76,108 @@ def test_names_that_linux_alone_has_are_asked_for_with_care() -> None:
     for path in PRODUCT:
         text = path.read_text(encoding="utf-8")
         guarded = {name for name in NOT_EVERYWHERE if f'"{name}")' in text}
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(path)):
             if (
                 isinstance(node, ast.Attribute)
                 and isinstance(node.value, ast.Name)
                 and node.value.id in ("os", "signal")
             ):
                 assert node.attr not in NOT_EVERYWHERE - guarded, f"{path}:{node.lineno}"
+
+
+def beyond_every_system(source: str) -> list[str]:
+    """What a test uses that not every system has, without a word before: see `tests/systems.py`."""
+    return [f"{found.lineno}: {ast.unparse(found)}" for found in _unguarded(ast.parse(source), False)]
+
+
+def _unguarded(node: ast.AST, told: bool) -> Iterator[Any]:
+    """told: an enclosing function, or the module, has skipped the systems that lack it."""
+    if not told and _asks_for_a_system(node):
+        yield node
+    elif not (_called(node) == "link" and len(getattr(node, "args", ())) == 2):  # makes it or skips, wherever it leads
+        scope = isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef)
+        for name, value in ast.iter_fields(node):
+            within = told
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    yield from _unguarded(child, within)
+                    within |= scope and name == "body" and _called(getattr(child, "value", None)) in SKIPS
+
+
+def _asks_for_a_system(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(value=ast.Name(id="os" | "signal" | "socket" | "select"), attr=name):
+            return name in NOT_EVERYWHERE | {"kill", "umask", "symlink", "AF_UNIX", "poll", "epoll"}
+        case ast.Attribute(attr="symlink_to" | "send_signal"):
+            return True
+        case ast.Import(names=names):
+            return any(alias.name in LINUX_ALONE | {"pty"} for alias in names)
+        case ast.ImportFrom(module=module):
+            return module in LINUX_ALONE | {"pty"}
+        case ast.Call(args=[ast.Constant(value="fork" | "forkserver"), *_]):
+            return _called(node) == "get_context"
+        case ast.List(elts=[ast.Constant(value="bash" | "sh" | "mount" | "umount" | "unshare"), *_]):
+            return True
+        case ast.Constant(value=str(text)):
+            return text.startswith(PLACES)
+    return False
+
+
+def _called(node: object) -> str:
+    match node:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name
+    return ""
+
+
+def test_what_not_every_system_has_is_used_by_tests_after_a_word_only() -> None:
+    found = {
+        str(path.relative_to(ROOT)): lines
+        for path in (ROOT / "tests").rglob("*.py")
+        if path != Path(__file__) and (lines := beyond_every_system(path.read_text(encoding="utf-8")))
+    }
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "os.fork()", "os.mkfifo(path)", "os.kill(pid, 9)", "os.umask(0)", "signal.alarm(3)", "number = signal.SIGKILL", "path.symlink_to(x)",
+        "process.send_signal(15)", "import resource", "from pty import openpty", "get_context('fork')", "multiprocessing.get_context('forkserver')",
+        "run(['bash', '-c', 'x'])", "open('/dev/full')", "Path(f'/proc/{pid}/cmdline')", "socket.socket(socket.AF_UNIX)", "select.poll()",
+    ],
+)  # fmt: skip
+def test_such_a_use_is_seen_wherever_it_is(use: str) -> None:
+    word = "only_posix('why')"
+    assert beyond_every_system(use)
+    assert not beyond_every_system(f"{word}\n{use}")
+    assert beyond_every_system(f"{use}\n{word}")
+    assert not beyond_every_system(f"def test():\n    'Why.'\n    {word}\n    if x:\n        {use}")
+    assert beyond_every_system(f"def test():\n    {use}\n    {word}")
+    assert beyond_every_system(f"def test():\n    {word}\n\ndef other():\n    {use}")
+    assert beyond_every_system(f"if x:\n    {word}\n{use}")
+
+
+def test_what_every_system_has_needs_no_word() -> None:
+    fine = [
+        "os.link(a, b)",
+        "signal.SIGTERM",
+        "get_context('spawn')",
+        "link(path, '/dev/zero')",
+        "os.getpid()",
+        "['python', 'sh']",
+    ]
+    assert not beyond_every_system("\n".join(fine))
+
+
+def test_places_of_one_system_are_read_by_the_product_where_they_may_be_missing() -> None:
+    for path in PRODUCT:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tried = [part for one in ast.walk(tree) if isinstance(one, ast.Try) and one.handlers for part in one.body]
+        cared_for = {id(node) for part in tried for node in ast.walk(part)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(PLACES):
+                assert id(node) in cared_for, f"{path}:{node.lineno}"
 
 
 @pytest.fixture

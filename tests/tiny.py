@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+
+import pytest
 
 from tokenbench.registry.plugins import registry
 from tokenbench.testing.oracles import Prompt
 
 BACKBONES = [name for name in registry().names("backbones") if registry().get("backbones", name).source is None]
+FEW = [name if name in ("llava", "qwen2.5-vl") else pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES]
+"""All of them, for a test that takes seconds each; the quick ones have one image a prompt, and lattices of their own."""
 STRATEGIES = [name for name in registry().names("strategies") if name != "vanilla"]
+
+
+def spread(names: Sequence[str], quick: Sequence[str] = ("llava",)) -> list[Any]:
+    """Parameters for every name x architecture.
+
+    Each name is quick on the architectures in ``quick`` and on one other, dealt out in turn, so that every name and every architecture
+    is met by the quick tests. All other pairs are exhaustive.
+    """
+    others = [backbone for backbone in BACKBONES if backbone not in quick]
+    return [
+        pytest.param(
+            name,
+            backbone,
+            id=f"{name}-{backbone}",
+            marks=[] if backbone in (*quick, others[at % len(others)]) else pytest.mark.exhaustive,
+        )
+        for at, name in enumerate(names)
+        for backbone in BACKBONES
+    ]
 
 
 @lru_cache

@@ -20,7 +20,7 @@ from tokenbench.commands.planning import plan
 from tokenbench.commands.reporting import report
 from tokenbench.commands.running import resume, run
 from tokenbench.commands.status import status
-from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief, of_machine
+from tokenbench.errors import AGAIN, MachineError, TokenBenchError, UsageError, brief, of_machine
 from tokenbench.registry.containment import Terminated
 from tokenbench.registry.plugins import registry
 
@@ -64,7 +64,7 @@ def cli() -> None:
     """Compare visual-token pruning strategies of multimodal LLMs.
 
     Exit codes: 0 done, 1 a gate failed, 2 wrong usage, 3 cells failed, 4 this machine cannot do it, 70 a bug,
-    130/143 interrupted (the same command goes on).
+    130/143 interrupted: run the same command again to resume.
     """
 
 
@@ -102,7 +102,7 @@ def _outcome() -> int:
     except click.ClickException as error:
         return _fail(error.format_message(), "", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted", "the same command goes on where it stopped", INTERRUPTED)
+        return _fail("interrupted", f"{AGAIN} to resume", INTERRUPTED)
     except Exception as error:
         if trouble := of_machine(error):
             return _fail(str(trouble), trouble.hint, trouble.exit_code)

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 __all__ = [
+    "AGAIN",
     "GateError",
     "InfeasibleError",
     "MachineError",
@@ -32,8 +33,12 @@ __all__ = [
     "brief",
     "of_machine",
     "printable",
+    "unfinished",
     "unknown",
 ]
+
+AGAIN = "run the same command again"
+"""What to do wherever nothing that was computed is lost."""
 
 LONGEST = 100
 """Longer names are cut in messages."""
@@ -41,6 +46,12 @@ LONGEST = 100
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 EXHAUSTED = (*FULL, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
 """What the system says when it is at its end, whatever a library makes of it."""
+
+DATABASE_FULL = 13
+DATABASE = (7, 8, 10, DATABASE_FULL, 14)
+"""What SQLite says then: no memory, read-only, I/O error, full, cannot be opened (https://www.sqlite.org/rescode.html)."""
+
+ROOM = f"make room, and {AGAIN}"
 
 
 class TokenBenchError(Exception):
@@ -107,6 +118,11 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Usage
     return UsageError(f"unknown {kind} '{name}': {suggestion}", hint)
 
 
+def unfinished(folder: object) -> UsageError:
+    """The error for a run directory that holds nothing to compare or to rate yet."""
+    return UsageError(f"{folder} has no finished cell yet", f"run it first: tokenbench resume {folder}")
+
+
 def printable(text: str) -> str:
     """The text on one line, with signs that a terminal would obey or cannot show as escapes."""
     return "".join(sign if sign.isprintable() else _escape(sign) for sign in re.sub(r"\s*\n\s*", " ", text.strip()))
@@ -128,8 +144,11 @@ def of_machine(error: BaseException) -> MachineError | None:
             return MachineError("this machine has too little memory for it")
         if isinstance(one, OSError) and one.errno and (at == 0 or one.errno in EXHAUSTED):
             reason = one.strerror or os.strerror(one.errno)
-            hint = "make room, and give the same command again" if one.errno in FULL else ""
-            return MachineError(f"{_name(one.filename)}: {reason}" if one.filename else reason, hint)
+            full = one.errno in FULL
+            name = (full and one.filename2) or one.filename  # of a copy, it is the target that has no room
+            return MachineError(f"{_name(name)}: {reason}" if name else reason, ROOM if full else "")
+        if (code := getattr(one, "sqlite_errorcode", 0) & 0xFF) in DATABASE:  # the low byte is the kind
+            return MachineError(str(one), ROOM if code == DATABASE_FULL else "")
     return None
 
 

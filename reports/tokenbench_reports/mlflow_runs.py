@@ -5,7 +5,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -14,7 +14,7 @@ import pandas as pd
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.contract.cells import CELL
 from tokenbench.contract.report import Report
-from tokenbench.errors import MachineError
+from tokenbench.errors import MachineError, of_machine
 from tokenbench.registry.installation import install
 from tokenbench.store.report_files import MARK, emptied, subfolder
 from tokenbench.store.run import Run
@@ -37,24 +37,33 @@ class MlflowReport(Report):
             from mlflow import MlflowClient
         except ImportError:
             raise MachineError("the report format mlflow needs mlflow", install("mlflow")) from None
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every table it makes
+        for name in ("alembic", "mlflow.store.db"):  # they tell of every table they make
+            logging.getLogger(name).setLevel(logging.WARNING)
         target = subfolder(folder, "mlflow")
         if target.resolve() not in _OPEN:  # it may come from others: its experiment may keep its files anywhere
             _OPEN.add(emptied(folder, "mlflow").resolve())
-        client = MlflowClient(f"sqlite:///{target.resolve()}/mlflow.db")
-        experiment = _emptied(client, target / "artifacts")
-        spec = run.about()["spec"]
-        for cell, rows in comparison.summary.groupby(list(CELL), sort=False):
-            named = dict(zip(CELL, map(str, cell), strict=True))
-            there = client.create_run(experiment, run_name=f"{named['strategy']} {named['budget']}").info.run_id
-            for name, value in {**named, "suite": spec["suite"], "limit": spec["limit"]}.items():
-                client.log_param(there, name, str(value)[:LONGEST])
-            for name, number in _metrics(rows):
-                client.log_metric(there, name, number)
-            client.log_text(there, rows.to_csv(index=False), "summary.csv")
-            client.set_terminated(there)
+        try:
+            client = MlflowClient(f"sqlite:///{target.resolve()}/mlflow.db")
+            _log(client, _emptied(client, target / "artifacts"), comparison.summary, run.about()["spec"])
+        except Exception as error:  # mlflow and its database raise their own; what a full disk says lies at the bottom
+            if trouble := of_machine(error):
+                raise MachineError(f"{target} cannot be written: {trouble}", trouble.hint) from error
+            raise
         out.write(f"MLflow: mlflow ui --backend-store-uri sqlite:///{target}/mlflow.db\n")
         return sorted(path for path in target.rglob("*") if path.is_file() and path.name != MARK)
+
+
+def _log(client: Any, experiment: str, summary: pd.DataFrame, spec: Mapping[str, Any]) -> None:
+    """Log a run for every model, strategy and budget."""
+    for cell, rows in summary.groupby(list(CELL), sort=False):
+        named = dict(zip(CELL, map(str, cell), strict=True))
+        there = client.create_run(experiment, run_name=f"{named['strategy']} {named['budget']}").info.run_id
+        for name, value in {**named, "suite": spec["suite"], "limit": spec["limit"]}.items():
+            client.log_param(there, name, str(value)[:LONGEST])
+        for name, number in _metrics(rows):
+            client.log_metric(there, name, number)
+        client.log_text(there, rows.to_csv(index=False), "summary.csv")
+        client.set_terminated(there)
 
 
 def _emptied(client: Any, artifacts: Path) -> str:

@@ -1,5 +1,6 @@
 """The comparison as a run of Weights & Biases, offline. It needs wandb: ``pip install "tokenbench[wandb]"``."""
 
+import logging
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -35,22 +36,35 @@ class WandbReport(Report):
             x_service_wait=300,  # its own 30 seconds are short on a busy machine
         )
         about = run.about()
-        with wandb.init(
-            project="tokenbench",
-            name=run.folder.name,
-            dir=str(folder),
-            mode="offline",
-            config=about["spec"],
-            settings=quiet,
-        ) as there:
+        complaints, logging.raiseExceptions = (
+            logging.raiseExceptions,
+            False,
+        )  # of its log, on a full disk: not in place of the error
+        try:
+            there = wandb.init(
+                project="tokenbench",
+                name=run.folder.name,
+                dir=str(folder),
+                mode="offline",
+                config=about["spec"],
+                settings=quiet,
+            )
             for name, table in (("summary", comparison.summary), ("pairs", comparison.pairs)):
                 there.log({name: wandb.Table(dataframe=_plain(table))})
             for row in comparison.summary[comparison.summary["task"] == MEAN].to_dict("records"):
                 there.summary[f"retention/{row['model']}/{row['strategy']}/{row['budget']}"] = row["retention"]
             there.summary["notes"] = [*comparison.warnings, *about.get("notes", ())]
-        wandb.teardown()  # its service writes on after the run is finished
+            there.finish()
+        finally:  # as a context manager, the run would print the traceback of an error
+            wandb.teardown()  # its service writes on after the run is finished
+            logging.raiseExceptions = complaints
         out.write(f"offline run of Weights & Biases; upload it with: wandb sync {target}/offline-run-*\n")
-        return sorted({path.resolve() for path in target.rglob("*") if path.is_file() and path.name != MARK})
+        return sorted(path for path in target.rglob("*") if _is_own(path))
+
+
+def _is_own(path: Path) -> bool:
+    """Whether it is a file of the run; there are links, too: to the latest run, and to a log elsewhere."""
+    return path.is_file() and path.name != MARK and not path.is_symlink()
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pytest
 
 import tokenbench
 from tests.folders import save
-from tests.tiny import BACKBONES
+from tests.tiny import FEW
 from tests.tokenbench.test_run import call
 from tokenbench.models.model import Model
 
@@ -24,7 +24,7 @@ def run(backbone: str, tmp_path: Path, *options: str) -> pd.DataFrame:
     return tokenbench.Run.open(tmp_path / "run").samples()
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", FEW)
 def test_a_folder_runs_the_suite(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = run(backbone, tmp_path)
     assert len(table) == 5 * 2 * 4
@@ -62,7 +62,7 @@ def tokenbench_register_suites(register):
 """
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", FEW)
 def test_eight_unlike_images_in_a_batch_equal_eight_single_runs(backbone: str, tmp_path: Path) -> None:
     """Images of other sizes, one or two a prompt, prompts of other lengths."""
     folder = save(backbone, tmp_path / "model")
@@ -124,7 +124,7 @@ def tokenbench_register_suites(register):
 """
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", FEW)
 def test_clips(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every model that takes clips runs them, and knows which tokens are early; the others say so."""
     folder = save(backbone, tmp_path / "model")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.systems import only_posix
 from tests.tokenbench.test_run import call
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,7 @@ def commands(text: str) -> set[str]:
 
 
 def _run(line: str) -> None:
+    only_posix("the documentation shows lines of a shell")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", line],

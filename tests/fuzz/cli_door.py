@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.fuzz.bad import MACHINE, USAGE, Bad, junk
+from tests.systems import only_posix
+
+only_posix("no folder can be made in /proc, which Windows would make")
 
 RUN = ("run", "--strategies", "fastv", "--limit", "1", "-q")
 COST = ("cost", "--model", "llava-1.5-7b", "--strategies", "fastv")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import struct
 import zlib
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tests.fuzz.bad import MACHINE, SAMPLE, Bad
+from tests.systems import link, pipe
 
 OPEN = "open-image"  # a command that the test adds: it opens one file
 SIDE = 48
@@ -137,9 +137,9 @@ _SPECIAL = (
     _made(MACHINE, lambda path: None),
     _made(MACHINE, lambda path: None, ".mp4"),
     _made(MACHINE, Path.mkdir),
-    _made(MACHINE, lambda path: os.mkfifo(path)),
-    _made(MACHINE, lambda path: path.symlink_to("/dev/zero")),
-    _made(MACHINE, lambda path: path.symlink_to("nowhere"), ".mp4"),
+    _made(MACHINE, pipe),
+    _made(MACHINE, lambda path: link(path, "/dev/zero")),
+    _made(MACHINE, lambda path: link(path, "nowhere"), ".mp4"),
 )
 TASK = """
 task: tb_bad_images

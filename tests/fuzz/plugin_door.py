@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.fuzz.bad import SAMPLE as BROKEN
 from tests.fuzz.bad import USAGE, Bad, junk
+from tests.systems import link, pipe
 
 GOOD = '''
 import tokenbench
@@ -124,12 +124,12 @@ def _twice(folder: Path) -> Sequence[str]:
 
 
 def _device(folder: Path) -> Sequence[str]:
-    (folder / "plug.py").symlink_to("/dev/zero")
+    link(folder / "plug.py", "/dev/zero")
     return LIST
 
 
 def _pipe(folder: Path) -> Sequence[str]:
-    os.mkfifo(folder / "plug.py")
+    pipe(folder / "plug.py")
     return LIST
 
 

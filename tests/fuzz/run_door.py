@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from tests.fuzz.bad import MACHINE, USAGE, Bad
 from tests.fuzz.made import IDS
+from tests.systems import link, pipe
 from tokenbench.store.directory import SCHEMA_VERSION
 
 READERS = (("report", "RUN"), ("compare", "RUN"), ("judge", "RUN", "--model", "m", "--url", "http://localhost:1/v1"))
@@ -194,22 +194,22 @@ FILES: list[tuple[str, int, Change]] = [
     ("records that are text", MACHINE, _written(CELL, b"sample,score\na,1\n")),
     ("records that are empty", MACHINE, _written(CELL, b"")),
     ("records in a folder", MACHINE, _instead(CELL, Path.mkdir)),
-    ("records that are a pipe", MACHINE, _instead(CELL, lambda path: os.mkfifo(path))),
-    ("records elsewhere", MACHINE, _instead(CELL, lambda path: path.symlink_to("../../elsewhere"))),
-    ("records that are a device", MACHINE, _instead(CELL, lambda path: path.symlink_to("/dev/zero"))),
-    ("cells elsewhere", MACHINE, _instead("cells", lambda path: path.symlink_to("../elsewhere"))),
-    ("run.json elsewhere", MACHINE, _instead("run.json", lambda path: path.symlink_to("../elsewhere"))),
-    ("run.json that is a link to a device", MACHINE, _instead("run.json", lambda path: path.symlink_to("/dev/zero"))),
+    ("records that are a pipe", MACHINE, _instead(CELL, pipe)),
+    ("records elsewhere", MACHINE, _instead(CELL, lambda path: link(path, "../../elsewhere"))),
+    ("records that are a device", MACHINE, _instead(CELL, lambda path: link(path, "/dev/zero"))),
+    ("cells elsewhere", MACHINE, _instead("cells", lambda path: link(path, "../elsewhere"))),
+    ("run.json elsewhere", MACHINE, _instead("run.json", lambda path: link(path, "../elsewhere"))),
+    ("run.json that is a link to a device", MACHINE, _instead("run.json", lambda path: link(path, "/dev/zero"))),
     ("run.json in a folder", USAGE, _instead("run.json", Path.mkdir)),
-    ("run.json that is a pipe", USAGE, _instead("run.json", lambda path: os.mkfifo(path))),
+    ("run.json that is a pipe", USAGE, _instead("run.json", pipe)),
     ("no run.json", USAGE, lambda run, rng: (run / "run.json").unlink()),
 ]  # fmt: skip
 LINKS: list[tuple[str, int, Change]] = [
     ("no vanilla", USAGE, lambda run, rng: (run / CELL).unlink()),
     ("no cells", USAGE, lambda run, rng: shutil.rmtree(run / "cells")),
     ("no summary", MACHINE, lambda run, rng: (run / "cells" / f"{IDS[1]}.json").unlink()),
-    ("reports elsewhere", MACHINE, _instead("report", lambda path: path.symlink_to("../elsewhere"))),
+    ("reports elsewhere", MACHINE, _instead("report", lambda path: link(path, "../elsewhere"))),
     ("a file in the place of reports", MACHINE, _instead("report", Path.touch)),
-    ("a measurement elsewhere", MACHINE, _instead("bench.json", lambda path: path.symlink_to("../elsewhere"))),
+    ("a measurement elsewhere", MACHINE, _instead("bench.json", lambda path: link(path, "../elsewhere"))),
     ("a measurement by another version", USAGE, _written("bench.json", b'{"schema_version": 9, "models": []}')),
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.fuzz.bad import USAGE, Bad, junk
+from tests.systems import link, pipe
 
 GOOD = """
 suite = "image"
@@ -102,10 +102,10 @@ def _special(make: Callable[[Path], object]) -> Callable[[Path], Sequence[str]]:
 
 _SPECIAL = (
     _special(Path.mkdir),
-    _special(lambda path: path.symlink_to("/dev/zero")),
-    _special(lambda path: path.symlink_to("spec.toml")),
-    _special(lambda path: path.symlink_to("nowhere")),
-    _special(lambda path: os.mkfifo(path)),
+    _special(lambda path: link(path, "/dev/zero")),
+    _special(lambda path: link(path, "spec.toml")),
+    _special(lambda path: link(path, "nowhere")),
+    _special(pipe),
     lambda folder: ("run", "--spec", ""),
     lambda folder: ("run", "--spec", "spec\x00.toml"),
     lambda folder: ("run", "--spec", "x" * 5000),

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import pytest
 
 from tests.fuzz.bad import snapshot
+from tests.systems import link, only_posix, pipe, socket_file
 from tests.tokenbench.faults import READS, Points, watched
 from tests.tokenbench.test_run import call
 from tokenbench.registry.plugins import registry
@@ -27,6 +28,8 @@ from tokenbench.runner import execute as running
 from tokenbench.runner import work
 from tokenbench.runner.request import Request
 from tokenbench.runner.resolve import resolve
+
+only_posix("links, pipes and devices, and an alarm that ends what hangs")
 
 OPTIONS = {
     "strategies": ["fastv"],
@@ -115,7 +118,7 @@ def victim(tmp_path: Path) -> Path:
     (folder / "empty").mkdir(parents=True)
     (folder / "keys").write_text("ssh-ed25519 AAAA\n")
     (folder / "config.json").write_text('{"model_type": "llava"}')
-    os.mkfifo(folder / "pipe")
+    pipe(folder / "pipe")
     return folder
 
 
@@ -135,26 +138,18 @@ def places(run: Path) -> list[str]:
 
 Make = Callable[[Path, Path], object]
 KINDS: dict[str, Make] = {
-    "a link to a file": lambda path, victim: path.symlink_to(victim / "keys"),
-    "a link to a folder": lambda path, victim: path.symlink_to(victim / "empty"),
-    "a link to nothing yet": lambda path, victim: path.symlink_to(victim / "new"),
-    "a link to a pipe": lambda path, victim: path.symlink_to(victim / "pipe"),
-    "a link to a device": lambda path, victim: path.symlink_to("/dev/zero"),
-    "a link to itself": lambda path, victim: path.symlink_to(path.name),
+    "a link to a file": lambda path, victim: link(path, victim / "keys"),
+    "a link to a folder": lambda path, victim: link(path, victim / "empty"),
+    "a link to nothing yet": lambda path, victim: link(path, victim / "new"),
+    "a link to a pipe": lambda path, victim: link(path, victim / "pipe"),
+    "a link to a device": lambda path, victim: link(path, "/dev/zero"),
+    "a link to itself": lambda path, victim: link(path, path.name),
     "a hard link": lambda path, victim: os.link(victim / "keys", path),
-    "a pipe": lambda path, victim: os.mkfifo(path),
-    "a socket": lambda path, victim: _bind(path),
+    "a pipe": lambda path, victim: pipe(path),
+    "a socket": lambda path, victim: socket_file(path),
     "a folder": lambda path, victim: path.mkdir(),
     "a file without end": lambda path, victim: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 2**40),
 }
-
-
-def _bind(path: Path) -> None:
-    before = os.getcwd()  # the name of a socket is short
-    os.chdir(path.parent)
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(path.name)
-    os.chdir(before)
 
 
 def commands(run: Path, server: Server, folder: Path) -> dict[str, Sequence[str]]:
@@ -242,7 +237,7 @@ def test_nothing_in_the_place_of_a_file_does_harm(
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("command", ["status", "report", "compare", "plan", "export", "judge", "resume"])
 def test_nothing_in_the_place_of_any_file_does_harm(
     command: str, good: Path, victim: Path, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -340,8 +335,6 @@ def test_the_hub_of_this_test_is_asked_by_a_run_that_the_user_names(hub: Server,
 def test_what_only_the_run_names_is_neither_fetched_nor_read(
     what: str, command: str, good: Path, victim: Path, hub: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if (what, command) in (("a model folder", "resume"), ("data", "resume")):
-        pytest.skip("resume goes on with the folders of the run")
     spec: dict[str, Any] = {
         "a model of the hub": {"models": [EVIL]},
         "a model folder": {"models": [str(victim)]},

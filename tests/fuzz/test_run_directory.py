@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.made import BENCH, IDS, made_run
@@ -22,6 +22,8 @@ from tokenbench.errors import TokenBenchError
 from tokenbench.store.run import Run
 
 CELL = f"cells/{IDS[1]}"
+FEWER = settings(max_examples=settings().max_examples // 5)
+"""Each example copies and reads a run directory."""
 Copy = Callable[[], Path]
 
 
@@ -62,6 +64,7 @@ def read(folder: Path) -> None:
         return
 
 
+@FEWER
 @given(data=st.data())
 def test_a_mutated_manifest_is_read_or_refused(copied: Copy, manifest: Any, data: st.DataObject) -> None:
     folder = copied()
@@ -69,6 +72,7 @@ def test_a_mutated_manifest_is_read_or_refused(copied: Copy, manifest: Any, data
     read(folder)
 
 
+@FEWER
 @given(data=st.data())
 def test_a_mutated_measurement_is_read_or_refused(copied: Copy, data: st.DataObject) -> None:
     folder = copied()
@@ -77,6 +81,7 @@ def test_a_mutated_measurement_is_read_or_refused(copied: Copy, data: st.DataObj
 
 
 @pytest.mark.parametrize("name", ["run.json", "bench.json", f"{CELL}.json", f"{CELL}.parquet"])
+@FEWER
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused(copied: Copy, name: str, data: st.DataObject) -> None:
     folder = copied()

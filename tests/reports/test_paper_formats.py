@@ -72,6 +72,7 @@ def test_every_sign_of_tex_is_escaped():
     assert escaped("中") == "{[}U+4E2D]"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_figures_come_in_three_forms(tmp_path):
     pytest.importorskip("matplotlib")

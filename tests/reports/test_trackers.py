@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import builtins
 import io
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fuzz.made import made_run
+from tests.systems import small_disk
 from tokenbench import MachineError
 from tokenbench.registry.installation import install
 from tokenbench.testing.made_up import MadeUp, made_up
@@ -69,3 +75,53 @@ def test_a_missing_library_is_one_line(
     with pytest.raises(MachineError, match=f"needs {library}") as error:
         report.write(comparison, run, tmp_path, io.StringIO())
     assert error.value.hint == install(library)
+
+
+TRACKERS = [
+    pytest.param("wandb", "wandb", marks=pytest.mark.slow),
+    pytest.param("mlflow", "sqlalchemy", marks=pytest.mark.slow),
+]
+
+
+def report(run: Path, name: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: what a library leaves behind would meet the next test."""
+    command = [sys.executable, "-m", "tokenbench", "report", str(run), "--format", name]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize(("name", "library"), TRACKERS)
+@pytest.mark.parametrize("free", [8, 100])  # KiB: for a few files, or for the beginning of a database
+def test_a_full_disk_is_one_line(name: str, library: str, free: int, tmp_path: Path) -> None:
+    pytest.importorskip(name)
+    pytest.importorskip(library)
+    with small_disk(tmp_path / "disk", "1m"):
+        run = made_run(tmp_path / "disk" / "run")
+        left = os.statvfs(run).f_bavail * os.statvfs(run).f_frsize
+        (tmp_path / "disk" / "ballast").write_bytes(bytes(left - free * 1024))
+        done = report(run, name)
+    lines = done.stderr.splitlines()
+    line = lines[-1]
+    assert "Traceback" not in done.stderr
+    assert name == "wandb" or len(lines) == 1  # the service of wandb, a process of its own, may crash beside it
+    assert done.returncode == 4
+    assert line.startswith(f"error: {run}/report/{name}")
+    assert line.endswith("(make room, and run the same command again)")
+
+
+@pytest.mark.parametrize(("name", "library"), TRACKERS)
+def test_no_server_is_asked(name: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one that the environment names: it may not answer."""
+    pytest.importorskip(name)
+    pytest.importorskip(library)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "WANDB_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(variable, address)
+        monkeypatch.setenv("WANDB_MODE", "online")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        done = report(made_run(tmp_path / "run"), name)
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+    assert done.returncode == 0
+    assert "error" not in done.stderr.lower()

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.systems import only_posix
+
 CHANGES = (
     "create",
     "mkdir",
@@ -60,6 +62,7 @@ class Dead(Points):
 @contextmanager
 def watched(folder: Path, watch: Watch) -> Iterator[None]:
     """Have every system call on a directory and what is in it watched, as far as Python code makes it."""
+    only_posix("the calls on files that are watched are those made there")
     watcher = Watcher(folder, watch)
     with pytest.MonkeyPatch.context() as patch:
         for name in SIMPLE:

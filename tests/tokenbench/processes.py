@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.systems import only_posix
 from tests.tokenbench.faults import watched
 from tests.tokenbench.test_run import call
 from tokenbench.runner import passes
@@ -43,6 +44,7 @@ def started(arguments: Sequence[str], output: Path | None = None, fault: tuple[s
 
     output: where its standard error goes. fault: a system call and the run directory; it is killed just before it makes the call.
     """
+    only_posix("a process that has loaded everything is forked, and killed at any moment")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["tokenbench.runner.execute", "transformers.models.llava", "tests.tokenbench.processes"]
@@ -53,6 +55,7 @@ def started(arguments: Sequence[str], output: Path | None = None, fault: tuple[s
 
 
 def _run(arguments: Sequence[str], output: Path | None, fault: tuple[str, Path] | None) -> None:
+    only_posix("a process kills itself without a word")
     if output is not None:
         sys.stderr = output.open("w")
     if fault:

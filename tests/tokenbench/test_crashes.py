@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.systems import only_linux, only_posix, small_disk
 from tests.tokenbench.processes import SMALL, started
 from tests.tokenbench.test_run import call, table
 
@@ -37,8 +39,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def half(folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed as soon as it had journaled anything."""
+    folder = tmp_path_factory.mktemp("runs") / "killed"
     process = started(["run", *SMALL, "-o", str(folder)])
     while process.is_alive() and not list(folder.glob("journal/*")):
         time.sleep(0.001)
@@ -54,7 +58,7 @@ def equal(folder: Path, finished: Path) -> None:
     assert not list((folder / "journal").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kill", range(KILLS))
 def test_killed_at_any_moment_it_ends_with_the_same_table(
     finished: Path, seconds: float, tmp_path: Path, kill: int
@@ -69,9 +73,10 @@ def test_killed_at_any_moment_it_ends_with_the_same_table(
     equal(tmp_path / "run", finished)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("year", [1980, 2050])
-def test_clocks_that_are_wrong_change_nothing(finished: Path, tmp_path: Path, year: int) -> None:
-    folder = half(tmp_path / "run")
+def test_clocks_that_are_wrong_change_nothing(finished: Path, killed: Path, tmp_path: Path, year: int) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
     moment = (year - 1970) * 365.25 * 86400
     for path in folder.rglob("*"):
         os.utime(path, (moment, moment))
@@ -80,15 +85,17 @@ def test_clocks_that_are_wrong_change_nothing(finished: Path, tmp_path: Path, ye
     equal(folder, finished)
 
 
-def test_a_run_goes_on_where_it_was_copied_to(finished: Path, tmp_path: Path) -> None:
-    there = shutil.copytree(half(tmp_path / "here"), tmp_path / "there")
-    shutil.rmtree(tmp_path / "here")
+@pytest.mark.slow
+def test_a_run_goes_on_where_it_was_copied_to(finished: Path, killed: Path, tmp_path: Path) -> None:
+    there = shutil.copytree(killed, tmp_path / "there")
+    away = killed.rename(tmp_path / "away")
     assert call("resume", str(there), "-q") == 0
+    away.rename(killed)
     equal(there, finished)
 
 
-def test_a_damaged_journal_costs_the_damaged_records(finished: Path, tmp_path: Path) -> None:
-    folder = half(tmp_path / "run")
+def test_a_damaged_journal_costs_the_damaged_records(finished: Path, killed: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
     first, *others = sorted((folder / "journal").iterdir())
     first.write_bytes(first.read_bytes()[:-30])
     for path in others[:2]:
@@ -97,7 +104,9 @@ def test_a_damaged_journal_costs_the_damaged_records(finished: Path, tmp_path: P
     equal(folder, finished)
 
 
-@pytest.mark.parametrize("damage", [b"", b"PAR1 no more", None])
+@pytest.mark.parametrize(
+    "damage", [None, *(pytest.param(damage, marks=pytest.mark.slow) for damage in (b"", b"PAR1 no more"))]
+)
 def test_a_damaged_cell_is_set_aside_and_run_again(
     finished: Path, tmp_path: Path, damage: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,65 +130,65 @@ def test_a_damaged_cell_is_set_aside_and_run_again(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", "1m"):
+        yield tmp_path / "disk"
 
 
 def remount(folder: Path, options: str) -> None:
+    only_linux("a small file system is mounted")
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_nothing(
-    finished: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path, disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["run", *SMALL, "-o", str(small_disk / "run")]
-    ballast = small_disk / "ballast"
+    arguments = ["run", *SMALL, "-o", str(disk / "run")]
+    ballast = disk / "ballast"
     ballast.write_bytes(b"0" * (2**20 - 160 * 1024))
     assert call(*arguments) == 4
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "No space left on device" in line
-    assert list((small_disk / "run" / "journal").iterdir())
+    assert list((disk / "run" / "journal").iterdir())
     ballast.unlink()
-    remount(small_disk, "size=16m")
+    remount(disk, "size=16m")
     assert call(*arguments) == 0
-    equal(small_disk / "run", finished)
+    equal(disk / "run", finished)
 
 
-def test_a_read_only_folder_is_one_line(finished: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    remount(small_disk, "size=16m")
-    folder = shutil.copytree(finished, small_disk / "run")
-    remount(small_disk, "ro")
+def test_a_read_only_folder_is_one_line(finished: Path, disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    remount(disk, "size=16m")
+    folder = shutil.copytree(finished, disk / "run")
+    remount(disk, "ro")
     assert call("resume", str(folder), "-q") == 4
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "Read-only file system" in line
     assert call("status", str(folder)) == 0
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_who_runs_it(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    only_posix("a process is stopped, and continued")
     arguments = ["run", *SMALL, "-o", str(tmp_path / "run")]
     process = started(arguments)
     while not all((tmp_path / "run" / name).exists() for name in ("running.json", "run.json")):
         time.sleep(0.01)
     assert call("status", str(tmp_path / "run"), "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)["holder"]["pid"] == process.pid
-    os.kill(process.pid, 19)  # SIGSTOP: it holds the run as long as this takes
+    os.kill(process.pid, signal.SIGSTOP)  # it holds the run as long as this takes
     assert call(*arguments) == 4
     assert f"is being run by process {process.pid} on " in capsys.readouterr().err
-    os.kill(process.pid, 18)
+    os.kill(process.pid, signal.SIGCONT)
     process.join()
     assert process.exitcode == 0
     equal(tmp_path / "run", finished)
 
 
+@pytest.mark.slow
 def test_two_processes_that_start_together_count_nothing_twice(finished: Path, tmp_path: Path) -> None:
     arguments = ["run", *SMALL, "-o", str(tmp_path / "run")]
     both = [started(arguments) for _ in range(2)]

@@ -24,11 +24,19 @@ def found(folder: Path) -> dict[str, doctor.Finding]:
     return {finding.what: finding for finding in doctor.findings(folder)}
 
 
+@pytest.mark.slow  # torch and torchvision are imported for real
 def test_a_sound_machine_has_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("doctor", "--format", "json") == 0
     said = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert {"python", "libraries", "torch and torchvision", "GPU", "memory", "disk for runs", "plug-ins"} <= said.keys()
     assert all(finding["fix"] for finding in said.values() if finding["state"] == "warn")
+
+
+TORCH = """
+class version: cuda = None
+class cuda: device_count = staticmethod(lambda: 0)
+"""
+"""In place of torch, whose import takes seconds: as much of it as is asked before torchvision fails."""
 
 
 @pytest.mark.parametrize(
@@ -46,6 +54,7 @@ def test_a_torchvision_that_does_not_fit_torch_is_found_by_importing_it(
     fix: str,
 ) -> None:
     (tmp_path / "torchvision.py").write_text(f"raise RuntimeError({raised!r})")
+    (tmp_path / "torch.py").write_text(TORCH)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert call("doctor") == 4
     said = capsys.readouterr()

@@ -1,6 +1,6 @@
-"""A run that ends, or a disk that fails, at any system call there is: the same command goes on, and nothing was lost.
+"""A run that ends, or a disk that fails, at any system call there is: the same command, run again, resumes it, and nothing was lost.
 
-The quick tests try a part of the points; all of them are tried by `python -m pytest -m slow tests/tokenbench/test_faults.py`.
+The quick tests try a part of the points; all of them are tried by `python -m pytest -m exhaustive tests/tokenbench/test_faults.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPTIONS = {
     "strategies": ["fastv", "clse"], "budgets": ["1/9"], "tasks": ["attribute", "counting"], "limit": 2, "seeds": [0],
     "batch_size": 2, "floors": False,
 }  # fmt: skip
-PARTS = 40
+PARTS = 80
 """One point of so many is tried in the quick tests."""
 PASSING = [OSError(number, os.strerror(number)) for number in (errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE)]
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -134,7 +134,7 @@ def test_killed_between_two_system_calls_the_same_command_goes_on(
     killed_everywhere(execute, whole, tmp_path, PARTS)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_between_any_two_system_calls_the_same_command_goes_on(
     execute: Execute, whole: Path, tmp_path: Path
 ) -> None:
@@ -178,13 +178,14 @@ def failed_everywhere(
     return len(every)
 
 
+@pytest.mark.slow
 def test_a_read_error_that_passes_costs_the_same_command_once_more(
     execute: Execute, whole: Path, half: Path, tmp_path: Path
 ) -> None:
-    failed_everywhere(execute, whole, half, tmp_path, READS, [*PASSING, MemoryError()], PARTS - 9)
+    failed_everywhere(execute, whole, half, tmp_path, READS, [*PASSING, MemoryError()], PARTS - 17)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("error", [*PASSING, MemoryError()], ids=repr)
 def test_a_read_error_at_any_point_costs_the_same_command_once_more(
     execute: Execute, whole: Path, half: Path, tmp_path: Path, error: BaseException
@@ -198,7 +199,7 @@ def test_a_disk_that_is_full_for_a_moment_costs_the_same_command_once_more(
     failed_everywhere(execute, whole, half, tmp_path, CHANGES, [FULL], PARTS)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_disk_that_is_full_at_any_point_costs_the_same_command_once_more(
     execute: Execute, whole: Path, half: Path, tmp_path: Path
 ) -> None:
@@ -221,9 +222,11 @@ def test_no_file_of_a_run_is_opened_past_the_calls_that_are_watched(execute: Exe
     assert sorted(Path(path).name for path in told) == sorted(seen.split(" ", 1)[1] for seen in counted.seen)
 
 
-@pytest.mark.slow
-def test_a_report_killed_between_any_two_system_calls_is_written_whole_by_the_next(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "part", [pytest.param(9, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
+)
+def test_a_report_killed_between_two_system_calls_is_written_whole_by_the_next(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
     """All formats that need no other library, and those for papers."""
     monkeypatch.delattr(type(cli), "invoke")  # a process that is killed reports nothing
@@ -233,7 +236,7 @@ def test_a_report_killed_between_any_two_system_calls_is_written_whole_by_the_ne
         with watched(tmp_path / "run", counted):
             assert call(*command) == 0
     right = {path.name: path.read_bytes() for path in (tmp_path / "run" / "report").iterdir()}
-    for at in range(len(counted.seen)):
+    for at in range(0, len(counted.seen), part):
         with watched(tmp_path / "run", Dead(CHANGES, at)), pytest.raises(Killed):
             call(*command)
         for path in (tmp_path / "run" / "report").iterdir():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.systems import link, only_posix, pipe, socket_file
 from tests.tokenbench.faults import CHANGES, Dead, Killed, Points, watched
 from tokenbench import MachineError
 from tokenbench.store import files
@@ -21,12 +21,12 @@ ROOT_DOES: dict[str, Callable[[Path, Path], object]] = {
     "check_lock": files.check_lock,
 }
 KINDS: dict[str, Callable[[Path, Path], object]] = {
-    "link": lambda path, other: path.symlink_to(other),
-    "link to nothing": lambda path, other: path.symlink_to(other.with_name("new")),
-    "pipe": lambda path, other: os.mkfifo(path),
+    "link": lambda path, other: link(path, other),
+    "link to nothing": lambda path, other: link(path, other.with_name("new")),
+    "pipe": lambda path, other: pipe(path),
     "folder": lambda path, other: path.mkdir(),
-    "socket": lambda path, other: socket.socket(socket.AF_UNIX).bind(os.path.relpath(path)),
-    "link to itself": lambda path, other: path.symlink_to(path.name),
+    "socket": lambda path, other: socket_file(path),
+    "link to itself": lambda path, other: link(path, path.name),
 }
 
 
@@ -56,7 +56,7 @@ def test_nothing_is_reached_through_a_link(root: Path, does: str) -> None:
     (outside / "a").write_bytes(b"mine")
     (outside / ".a.01234567.tmp").write_bytes(b"mine")
     (root / "cells").rmdir()
-    (root / "cells").symlink_to(outside)
+    link(root / "cells", outside)
     more: dict[str, Callable[[Path, Path], object]] = {
         "publish": lambda path, root: files.publish(path, b"more", root),
         "remove": files.remove,
@@ -70,13 +70,13 @@ def test_nothing_is_reached_through_a_link(root: Path, does: str) -> None:
 
 
 def test_the_root_itself_may_be_reached_through_links(root: Path) -> None:
-    (root.parent / "name").symlink_to(root)
+    link(root.parent / "name", root)
     files.publish(root.parent / "name" / "cells" / "a", b"x", root.parent / "name")
     assert files.read(root / "cells" / "a", root) == b"x"
 
 
 def test_publishing_replaces_a_link_and_what_it_leads_to_stays(root: Path) -> None:
-    (root / "a").symlink_to(root.parent / "other")
+    link(root / "a", root.parent / "other")
     files.publish(root / "a", b"x", root)
     assert files.read(root / "a", root) == b"x"
     assert (root.parent / "other").read_bytes() == b"mine"
@@ -122,6 +122,7 @@ def test_what_was_set_aside_before_is_not_overwritten(root: Path) -> None:
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_a_published_file_has_the_rights_that_the_user_gives_to_new_files(root: Path, mask: int, mode: int) -> None:
+    only_posix("files of Windows have no such rights")
     before = os.umask(mask)
     try:
         files.publish(root / "a", b"x", root)

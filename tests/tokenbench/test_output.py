@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.fuzz.made import made_run
+from tests.systems import full_device, only_posix
 from tests.tokenbench.test_run import call
 from tokenbench.commands.output import say
 from tokenbench.errors import MachineError, of_machine
@@ -44,14 +45,6 @@ def closed_pipe() -> int:
     return writer
 
 
-def full() -> int:
-    """A file on a full disk."""
-    try:
-        return os.open("/dev/full", os.O_WRONLY)
-    except OSError:
-        pytest.skip("this system has no device that is always full")
-
-
 GATE = "error: gate failed"
 COMMANDS = [
     (["list", "strategies"], 0),
@@ -63,36 +56,37 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code"), COMMANDS)
-def test_a_closed_pipe_leaves_the_exit_code_as_it_is(
-    run: Path,
-    arguments: list[str],
-    code: int,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with wired(monkeypatch, "stdout", closed_pipe()):
-        assert call(*(str(run) if part == "RUN" else part for part in arguments)) == code
-    assert len(capsys.readouterr().err.splitlines()) == (code > 0)
+Printed = Callable[[list[str], int], tuple[int, list[str]]]
+"""Calls a command whose standard output leads elsewhere: its exit code, and the lines of its standard error."""
+
+
+@pytest.fixture
+def printed(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Printed:
+    def called(arguments: list[str], number: int) -> tuple[int, list[str]]:
+        with wired(monkeypatch, "stdout", number):
+            code = call(*(str(run) if part == "RUN" else part for part in arguments))
+        return code, capsys.readouterr().err.splitlines()
+
+    return called
 
 
 @pytest.mark.parametrize(("arguments", "code"), COMMANDS)
-def test_a_full_disk_is_one_line_and_another_exit_code_stays(
-    run: Path,
-    arguments: list[str],
-    code: int,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with wired(monkeypatch, "stdout", full()):
-        assert call(*(str(run) if part == "RUN" else part for part in arguments)) == (code or 4)
-    (line,) = capsys.readouterr().err.splitlines()
+def test_a_closed_pipe_leaves_the_exit_code_as_it_is(printed: Printed, arguments: list[str], code: int) -> None:
+    found, lines = printed(arguments, closed_pipe())
+    assert found == code
+    assert len(lines) == (code > 0)
+
+
+@pytest.mark.parametrize(("arguments", "code"), COMMANDS)
+def test_a_full_disk_is_one_line_and_another_exit_code_stays(printed: Printed, arguments: list[str], code: int) -> None:
+    found, (line,) = printed(arguments, full_device())
+    assert found == (code or 4)
     lost = "error: standard output: No space left on device (what was to be printed is lost)"
     assert line.startswith(lost if code == 0 else "error: ")
     assert code != 1 or line.startswith(GATE)
 
 
-@pytest.mark.parametrize("end", [closed_pipe, full])
+@pytest.mark.parametrize("end", [closed_pipe, full_device])
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
 def test_files_are_written_although_nothing_can_be_printed(
     run: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[], int], name: str
@@ -100,11 +94,10 @@ def test_files_are_written_although_nothing_can_be_printed(
     shutil.rmtree(run / "report", ignore_errors=True)
     with wired(monkeypatch, name, end()):
         code = call("report", str(run), "--format", "terminal,csv")
-    assert code == (4 if (end, name) == (full, "stdout") else 0)
+    assert code == (4 if (end, name) == (full_device, "stdout") else 0)
     assert {path.name for path in (run / "report").iterdir()} >= {"summary.csv", "pairs.csv"}
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 @pytest.mark.parametrize(
     ("shell", "code"),
     [
@@ -117,8 +110,9 @@ def test_files_are_written_although_nothing_can_be_printed(
 )
 def test_the_end_of_python_itself_changes_no_exit_code(run: Path, shell: str, code: int) -> None:
     """It writes what is left in its buffers once more."""
+    only_posix("a shell leads the streams elsewhere")
     if "/dev/full" in shell:
-        os.close(full())
+        os.close(full_device())
     command = shell.format(f'"{sys.executable}" -m tokenbench', f'"{run}"')
     assert subprocess.run(["bash", "-c", command], timeout=300).returncode == code
 
@@ -150,6 +144,19 @@ def raised_while_handling(first: BaseException, second: Exception) -> Exception:
         return error
 
 
+def database_error(command: str) -> Exception:
+    """What SQLite raises while it makes a table after a command."""
+    import sqlite3
+
+    with closing(sqlite3.connect(":memory:")) as there:
+        try:
+            there.execute(command)
+            there.execute("CREATE TABLE numbers (number)")
+        except sqlite3.Error as error:
+            return error
+    raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -160,6 +167,13 @@ def raised_while_handling(first: BaseException, second: Exception) -> Exception:
         (raised_while_handling(OSError(5, "bad disk", "x"), ValueError("closed file")), "x: bad disk"),
         (raised_while_handling(MemoryError(), ValueError("x")), "this machine has too little memory for it"),
         (raised_while_handling(FileNotFoundError(2, "no such file"), KeyError("x")), None),
+        (OSError(28, "No space left on device", "from", None, "to"), "to: No space left on device"),
+        (database_error("PRAGMA max_page_count = 1"), "database or disk is full"),
+        (
+            raised_while_handling(database_error("PRAGMA query_only = 1"), ValueError("INTERNAL_ERROR")),
+            "attempt to write a readonly database",
+        ),
+        (database_error("SELECT * FROM nothing"), None),
         (OSError("what a library says"), None),
         (KeyError("x"), None),
     ],

@@ -20,8 +20,21 @@ from tokenbench.registry.plugins import registry
 from tokenbench.runner.memory import free_bytes, row_bytes
 from tokenbench.runner.passes import PADDING, groups
 
+pytestmark = pytest.mark.usefixtures("without_reports")
+
 NAMES = ["divprune", "visionzip", "fastv", "clse", "pdrop", "random", "priortr", "blind"]
-FEW = ["--strategies", "fastv,clse,divprune", "--budgets", "1/3,1/9", "--tasks", "attribute,reading", "--limit", "6"]
+FEW = [
+    "--strategies",
+    "fastv,clse,divprune",
+    "--budgets",
+    "1/3,1/9",
+    "--tasks",
+    "attribute,reading",
+    "--limit",
+    "3",
+    "--seeds",
+    "0",
+]
 
 
 def plans() -> list[tuple[int, Plan]]:
@@ -82,7 +95,7 @@ def short_of_memory(most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize("most", [12, 5, 1])
+@pytest.mark.parametrize("most", [5, *(pytest.param(most, marks=pytest.mark.slow) for most in (12, 1))])
 def test_too_little_memory_halves_the_batch_and_loses_nothing(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:

@@ -152,6 +152,7 @@ def test_a_change_is_named_and_nothing_is_imported_to_find_it(package: Path) -> 
     assert changed(then, {}) == ["made_up_pruner.helper"]
 
 
+@pytest.mark.slow
 def test_the_engines_identity_does_not_depend_on_what_a_process_has_imported() -> None:
     """A worker's process has imported less than the one that started the run."""
     code = f"from tokenbench.runner.sources import source_of; print(*map(source_of, {ENGINE!r}))"

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import click
 
+from tokenbench.commands.opening import chosen_writers, opened
 from tokenbench.commands.options import (
     Finite,
     Place,
-    absolute,
     data_of_run_option,
     flat,
     list_option,
     looking,
-    named_data,
     peek_option,
     plugin_option,
     show_scores,
@@ -62,15 +61,13 @@ def compare(
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.files import sweep
     from tokenbench.store.joined import JoinedRuns
-    from tokenbench.store.run import Run
 
     if len(folders) > 2:
         raise UsageError(f"compare takes one or two runs, not {len(folders)}")
     gates = [parse_gate(text) for text in conditions]
     known = Registry(plugin_files)
-    writers = [known.get("reports", name)() for name in flat(formats)]
-    trusted = absolute(flat(named["tasks_dir"])), named_data(named["data"])
-    runs = [Run.open(folder, known, *trusted) for folder in folders]
+    writers = chosen_writers(flat(formats), known)
+    runs = [opened(folder, named, known) for folder in folders]
     run = JoinedRuns(*runs) if len(runs) == 2 else runs[0]
     if peek:
         if gates:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tokenbench.commands.opening import opened
 from tokenbench.commands.options import looking, plugin_option
 from tokenbench.commands.output import say
 
@@ -24,7 +25,6 @@ def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.export import export_run
-    from tokenbench.store.run import Run
 
-    for path in export_run(Run.open(folder, Registry(plugin_files)), target):
+    for path in export_run(opened(folder, {}, Registry(plugin_files)), target):
         say(path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tokenbench.commands.opening import opened
 from tokenbench.commands.options import Finite, Place, list_option, looking, whole_numbers
 from tokenbench.commands.output import say
 from tokenbench.errors import UsageError
@@ -69,11 +70,10 @@ def plan(
     """
     from tokenbench.comparison.planning import Assumptions
     from tokenbench.comparison.planning import plan as planned
-    from tokenbench.store.run import Run
 
     parts = [part for given_sizes in sizes for part in given_sizes]
     if pilot:
-        run = Run.open(pilot)
+        run = opened(pilot, {})
         margin = margin or run.manifest["spec"].get("margin")
         found = list(piloted(run, sized=bool(parts)).values())
         named = _sizes(parts, tuple(found[0].between))

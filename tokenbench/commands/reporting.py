@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tokenbench.commands.opening import chosen_writers, opened
 from tokenbench.commands.options import (
     Place,
-    absolute,
     data_of_run_option,
     flat,
     list_option,
     looking,
-    named_data,
     plugin_option,
     tasks_dir_option,
 )
@@ -41,17 +40,14 @@ MOST = 8  # names of files that are shown
 def report(
     folder: Path,
     formats: Sequence[Sequence[str]],
-    tasks_dir: Sequence[Sequence[str]],
-    data: Sequence[Sequence[str]],
     plugin_files: tuple[str, ...],
+    **named: Sequence[Sequence[str]],
 ) -> None:
     """Write the reports of a run again."""
     from tokenbench.registry.plugins import Registry
-    from tokenbench.store.run import Run
 
-    known = Registry(plugin_files)
-    run = Run.open(folder, known, absolute(flat(tasks_dir)), named_data(data))
-    write_reports(run, flat(formats), known)
+    registry = Registry(plugin_files)
+    write_reports(opened(folder, named, registry), flat(formats), registry)
 
 
 def write_reports(run: Run, formats: Sequence[str], registry: Registry) -> None:
@@ -68,7 +64,7 @@ def write_reports(run: Run, formats: Sequence[str], registry: Registry) -> None:
     from tokenbench.store.files import make_folder, sweep
     from tokenbench.store.report_files import csv_text, write_text
 
-    writers = [registry.get("reports", name)() for name in formats]
+    writers = chosen_writers(formats, registry)
     comparison, official = run.compare(), run.official()
     target = make_folder(run.folder / "report", run.folder)
     sweep(target, run.folder)

@@ -1,4 +1,4 @@
-"""The commands that run cells: a new run, and one that goes on."""
+"""The commands that run cells: a new run, and one that is resumed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import click
 from click.core import ParameterSource
 
 from tokenbench.commands.executors import DistributedCommand, MakeExecutor
+from tokenbench.commands.opening import naming_options, opened
 from tokenbench.commands.options import (
     Finite,
     Place,
-    absolute,
     attention_option,
+    data_of_run_option,
     device_option,
     dtype_option,
     flat,
@@ -31,7 +32,7 @@ from tokenbench.commands.options import (
 )
 from tokenbench.commands.output import say
 from tokenbench.commands.reporting import write_reports
-from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError, of_machine
+from tokenbench.errors import AGAIN, MachineError, StrategyError, TokenBenchError, UsageError, of_machine
 
 if TYPE_CHECKING:
     from tokenbench.contract.executor import Executor
@@ -118,7 +119,7 @@ def run(
 ) -> None:
     """Run every strategy x budget x model cell of a suite and compare them.
 
-    Run again to go on where an interrupted run stopped. With more samples, strategies, budgets, seeds, tasks or models the same
+    Run the same command again to resume an interrupted run. With more samples, strategies, budgets, seeds, tasks or models the same
     folder grows: only what it lacks is run.
     """
     from tokenbench.commands.specfile import read_spec
@@ -144,6 +145,7 @@ def run(
 @click.option("--retry-failed", is_flag=True, help="Try failed cells again.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @tasks_dir_option
+@data_of_run_option
 @models_of_run_option
 @plugin_option
 def resume(
@@ -154,19 +156,18 @@ def resume(
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
 ) -> None:
-    """Go on with a run by its directory alone. Cells whose identity has changed since are run again.
+    """Resume a run by its directory. Cells whose identity has changed since are run again.
 
-    Plug-ins that were single files and folders of task definitions must be named again: they hold code, and a run directory may
-    come from anybody. So must models that are to be fetched.
+    A run directory may come from anybody, so it settles what is run, but not which files of yours are read: name single-file plug-ins,
+    folders of task definitions, data folders and model folders again, and models that are to be fetched.
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.resolve import resolve_written
-    from tokenbench.store.run import Run
 
     registry = Registry(plugin_files)
-    there = Run.open(folder, registry, absolute(flat(named["tasks_dir"])))
+    there = opened(folder, named, registry)
     there.check_plugins()
-    resolved = resolve_written(there.spec(), registry, unregistered=there.manifest.get("unregistered"))
+    resolved = resolve_written(there.seen_spec(), registry, unregistered=there.manifest.get("unregistered"))
     with _fetching(resolved.spec, flat(named["models"]), registry):
         _carry_out(resolved, folder, registry, quiet, executor(registry), retry_failed)
 
@@ -197,18 +198,21 @@ def _show_cells(resolved: Resolved) -> None:
 
 
 def _fetching(spec: Spec, named: Sequence[str], registry: Registry) -> AbstractContextManager[None]:
-    """Whether anything may be fetched for a run directory: not if it alone names a model. Raises UsageError if one is not here."""
+    """Whether anything may be fetched for a run directory: not if it alone names a model.
+
+    Raises:
+        UsageError: A model that it alone names is a folder, or not in the local cache.
+    """
     from tokenbench.models.offline import offline
-    from tokenbench.models.source import is_here
+    from tokenbench.models.source import is_cached
     from tokenbench.store.run import unnamed
 
     strange = unnamed(spec.models, named, registry)
-    for name in strange:
-        if not is_here(name, registry):
-            raise UsageError(
-                f"the model '{name}' is not on this machine, and only the run directory names it",
-                f"name it again to have it fetched: --models {name}",
-            )
+    if foreign := [name for name in strange if not is_cached(name)]:
+        raise UsageError(
+            f"only the run directory, which may come from others, names the models {', '.join(foreign)}",
+            f"name them again to have them read or fetched: {' '.join(f'--models {name}' for name in foreign)}",
+        )
     return offline() if strange else nullcontext()
 
 
@@ -230,7 +234,7 @@ def _carry_out(
     except Exception as error:
         if trouble := of_machine(error):
             where = "" if str(folder) in str(trouble) else f"{folder}: "
-            raise MachineError(f"{where}{trouble}", "mend it and run again to go on") from error
+            raise MachineError(f"{where}{trouble}", f"mend it, and {AGAIN} to resume") from error
         raise TokenBenchError(f"internal error: {type(error).__name__}: {error}", _trace_kept(folder, error)) from error
     say(f"run: {folder}", err=True)
     if broken := Store(folder).broken():
@@ -251,7 +255,7 @@ def _carry_out(
     if failures:
         raise StrategyError(
             f"cells without numbers: {'; '.join(failures)}",
-            f"tracebacks are in {folder / 'logs'}; when it is mended: tokenbench resume {folder} --retry-failed",
+            f"tracebacks are in {folder / 'logs'}; when it is mended: tokenbench resume {folder} --retry-failed{naming_options(resolved.spec, registry)}",
         )
 
 

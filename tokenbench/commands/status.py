@@ -7,18 +7,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokenbench.commands.opening import opened
 from tokenbench.commands.options import (
     Place,
-    absolute,
     data_of_run_option,
     flat,
     looking,
     models_of_run_option,
-    named_data,
     peek_option,
     plugin_option,
     show_scores,
@@ -27,6 +26,9 @@ from tokenbench.commands.options import (
 from tokenbench.commands.output import say, say_json
 from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import TokenBenchError
+
+if TYPE_CHECKING:
+    from tokenbench.store.run import Run
 
 __all__ = ["CellState", "Status", "status", "status_of"]
 
@@ -86,26 +88,21 @@ class Status:
         return {**asdict(self), "counts": self.counts, "answers": self.answers, "samples": self.samples}
 
 
-def status_of(
-    folder: Path,
-    plugin_files: Sequence[str] = (),
-    definitions: Sequence[str] = (),
-    data: Sequence[str] = (),
-    models: Sequence[str] = (),
-    thorough: bool = False,
-) -> Status:
-    """plugin_files, definitions, data, models: what the user names again, so that it may be read.
+def status_of(run: Run, plugin_files: Sequence[str] = (), models: Sequence[str] = (), thorough: bool = False) -> Status:
+    """Say how far a run is.
 
-    thorough: ask as a resume would, with models, plug-ins and samples at hand; else code and libraries alone are compared, and
-    nothing of the run's is loaded. Raises UsageError if there is no run in the folder.
+    Args:
+        run: The run, opened with the folders that the user names again.
+        plugin_files: Single-file plug-ins that the user names again, so that they may be loaded.
+        models: Models that the user names again, so that they may be read.
+        thorough: Ask as a resume would, with models, plug-ins and samples at hand; else code and libraries alone are compared, and
+            nothing of the run's is loaded.
     """
     from tokenbench.runner.identity import outdated
     from tokenbench.store.directory import Store
     from tokenbench.store.lock import holder
-    from tokenbench.store.run import Run
 
-    run, store = Run.open(folder, definitions=definitions, data=data), Store.open(folder)
-    who = holder(folder)
+    store, who = Store.open(run.folder), holder(run.folder)
     unfit = Counter((one.model, one.task) for one in store.left_out.all())
     with store.journals.fixed():
         cells = [_state(store, cell, run.manifest, who is not None, unfit) for cell in run.manifest["cells"]]
@@ -117,7 +114,7 @@ def status_of(
         changed, unknown = {}, f"{error} ({error.hint})" if error.hint else str(error)
     cells = [replace(cell, stale=tuple(changed.get(cell.id, ()))) for cell in cells]
     left = _seconds_left(who, sum(c.answers for c in cells), sum(c.samples for c in cells))
-    return Status(str(folder), cells, who, left, unknown, store.orphans(cell.id for cell in cells))
+    return Status(str(run.folder), cells, who, left, unknown, store.orphans(cell.id for cell in cells))
 
 
 def _state(
@@ -197,10 +194,8 @@ def status(
     **named: Sequence[Sequence[str]],
 ) -> None:
     """Say how far a run is, what failed, and which cells would be run again because code or libraries changed."""
-    from tokenbench.store.run import Run
-
-    definitions, data = absolute(flat(named["tasks_dir"])), named_data(named["data"])
-    found = status_of(folder, plugin_files, definitions, data, flat(named["models"]), thorough)
+    there = opened(folder, named)
+    found = status_of(there, plugin_files, flat(named["models"]), thorough)
     if form == "json":
         say_json(found.to_json())
         return
@@ -215,7 +210,7 @@ def status(
             why = cell.reason or ("stale: " + "; ".join(cell.stale) if cell.stale else "")
             say(f"{cell.id}  {cell.name}  {cell.state} {cell.answers}/{cell.samples}  {why}".rstrip())
     if peek:
-        show_scores(Run.open(folder))
+        show_scores(there)
     if found.unknown:
         say(f"whether cells are stale is not known: {found.unknown}")
     if found.orphans:

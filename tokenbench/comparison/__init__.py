@@ -177,11 +177,10 @@ def compare(
         SamplesError: the samples cannot be compared (see ``panels``).
     """
     settings = Settings(margin, resamples, seed, SPENDING[looks.spending] if looks else spend_all)
-    by_model = [
-        _model(samples, model, settings, scopes, looks) for model in sorted(samples["model"].astype(str).unique())
-    ]
+    models = sorted(map(str, samples["model"].unique()))
+    by_model = [_model(samples, model, settings, scopes, looks) for model in models]
     compared = _compared(by_model, settings, looks)
-    whole = _views(samples, TOGETHER, scopes, looks, None)
+    whole = _views(samples, TOGETHER, scopes, looks, None) if len(models) > 1 else []
     if not whole:
         return compared
     averaged = _compared([_rows(whole, settings, [])], settings, looks)
@@ -198,7 +197,7 @@ class _Model:
 
 
 def _model(samples: pd.DataFrame, model: str, settings: Settings, scopes: Scopes | None, looks: Looks | None) -> _Model:
-    rows = samples[samples["model"].astype(str) == model]
+    rows = samples[samples["model"].isin([name for name in samples["model"].unique() if str(name) == model])]
     views = _views(rows, model, scopes, looks, None)
     fills: tuple[Fill, ...] = ("wrong", "as vanilla")
     lacking = any(view.measures.panel.missing for view in views)
@@ -242,8 +241,9 @@ def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks |
     for number in range(len(looks)):
         stopped = {cell for cell, at in looks.frozen.items() if at <= number}
         here = seen(rows, number + 1)
-        keys = zip(here["model"].astype(str), here["strategy"].astype(str), here["budget"].astype(str), strict=True)
-        here = here[[key not in stopped for key in keys]] if stopped else here
+        if stopped:
+            keys = zip(*(here[name].astype(str) for name in ("model", "strategy", "budget")), strict=True)
+            here = here[[key not in stopped for key in keys]]
         found += [(panel, number) for panel in _panels(here, model, scopes, fill)] if len(here) else []
     # An image has one place, and so one sign, at every look.
     clusters = sorted({name for panel, _ in found for name in panel.clusters})

@@ -179,10 +179,8 @@ def _other_tasks(measures: Measures, places: Sequence[Pairing]) -> list[Row]:
     a, b = np.array(places).T
     scores = np.array([task.scores.value for task in measures.tasks])
     values = np.ascontiguousarray(((scores[:, a] - scores[:, b]) / scores[:, :1]).T)  # a row a pair
-    half = (
-        float(student_critical(measures.alpha / 2, len(scores) - 1)) * values.std(axis=1, ddof=1) / np.sqrt(len(scores))
-    )
-    mean = values.mean(axis=1)
+    critical, mean = float(student_critical(measures.alpha / 2, len(scores) - 1)), values.mean(axis=1)
+    half = critical * values.std(axis=1, ddof=1) / np.sqrt(len(scores))
     limits = np.stack([mean - half, mean + half], axis=1).tolist()
     return [{"tasks_low": low, "tasks_high": high} for low, high in limits]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tokenbench.comparison.task_samples import Fill, stratum_weights, task_samples
+from tokenbench.comparison.task_samples import Fill, distinct, task_samples
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.errors import SamplesError, UsageError
@@ -209,7 +209,7 @@ def _panel(model: str, rows: pd.DataFrame, scopes: Scopes, fill: Fill | None) ->
     cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))
     place = {cell: at for at, cell in enumerate(cells)}
     cell = np.array([place[Cell(strategy, budget)] for strategy, budget, _ in columns])
-    clusters = np.unique(rows["cluster"].cat.codes)
+    clusters = distinct(rows["cluster"].cat.codes.to_numpy()).values
     tasks, missing, used = [], {}, np.zeros(len(rows), dtype=bool)
     for task, at in _rows_by(rows["task"]):
         table = task_samples(model, task, rows.iloc[at], numbers[at], len(columns))
@@ -219,7 +219,7 @@ def _panel(model: str, rows: pd.DataFrame, scopes: Scopes, fill: Fill | None) ->
         used[at] = complete.used
         if len(complete.scores):
             codes = np.searchsorted(clusters, complete.clusters)
-            tasks.append(TaskScores(task, complete.scores, codes, stratum_weights(complete.strata)))
+            tasks.append(TaskScores(task, complete.scores, codes, complete.weights))
     if not tasks:
         raise SamplesError(f"{model}: no sample has been scored by every cell")
     names = rows["cluster"].cat.categories[clusters].tolist()

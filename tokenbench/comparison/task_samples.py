@@ -8,7 +8,7 @@ import pandas as pd
 from tokenbench.errors import SamplesError
 from tokenbench.statistics.clusters import Floats, Ints
 
-__all__ = ["Fill", "TaskSamples", "stratum_weights", "task_samples"]
+__all__ = ["Fill", "TaskSamples", "distinct", "task_samples"]
 
 Fill = Literal["wrong", "as vanilla"]
 """What a missing answer may be taken for: the two ends of what it can have been."""
@@ -49,6 +49,37 @@ class TaskSamples(NamedTuple):
         whole = np.asarray(~np.isnan(scores).any(axis=1))
         return TaskSamples(scores[whole], self.clusters[whole], self.strata[whole], whole[self.local], self.local)
 
+    @property
+    def weights(self) -> Floats:
+        """``[N]`` a weight that gives every stratum of the task the same say; ones without strata."""
+        _, local, sizes = np.unique(self.strata, return_inverse=True, return_counts=True)
+        return np.asarray(len(local) / (len(sizes) * sizes[local]), dtype=np.float64)
+
+
+class Distinct(NamedTuple):
+    """The values among numbers from 0 on.
+
+    Attributes:
+        values: each once, rising.
+        first: where each occurs first.
+        local: of every number, its place among the values.
+    """
+
+    values: Ints
+    first: Ints
+    local: Ints
+
+
+def distinct(numbers: "np.ndarray[Any, np.dtype[np.integer[Any]]]") -> Distinct:
+    """What ``np.unique`` finds, in time that grows with how many and how large the numbers are, not with sorting them."""
+    values = np.flatnonzero(np.bincount(numbers))
+    place = np.zeros(int(values[-1]) + 1 if len(values) else 0, dtype=np.int64)
+    place[values] = np.arange(len(values))
+    local = place[numbers]
+    first = np.empty(len(values), dtype=np.int64)
+    first[local[::-1]] = np.arange(len(numbers))[::-1]  # the last that is written stays
+    return Distinct(values, first, local)
+
 
 def task_samples(model: str, task: str, rows: pd.DataFrame, numbers: Ints, columns: int) -> TaskSamples:
     """The samples of one task.
@@ -63,9 +94,11 @@ def task_samples(model: str, task: str, rows: pd.DataFrame, numbers: Ints, colum
     Raises:
         SamplesError: a sample occurs twice in a cell, or belongs to two clusters.
     """
-    keys, first, local = np.unique(rows["sample"].cat.codes, return_index=True, return_inverse=True)
+    keys, first, local = distinct(rows["sample"].cat.codes.to_numpy())
     place = local * columns + numbers
-    if len(np.unique(place)) < len(place):
+    there = np.zeros(len(keys) * columns, dtype=bool)
+    there[place] = True
+    if np.count_nonzero(there) < len(place):
         raise SamplesError(f"{model}, {task}: a sample occurs twice in one cell")
     clusters = rows["cluster"].cat.codes.to_numpy()
     if np.any(clusters != clusters[first][local]):
@@ -74,12 +107,4 @@ def task_samples(model: str, task: str, rows: pd.DataFrame, numbers: Ints, colum
     scores.flat[place] = rows["score"].to_numpy(dtype=np.float64)
     strata = rows["stratum"].iloc[first].astype(object).fillna("").astype(str).to_numpy() if "stratum" in rows else None
     names = np.full(len(keys), "") if strata is None else strata
-    return TaskSamples(
-        scores, clusters[first].astype(np.int64), names, np.ones(len(rows), dtype=bool), local.astype(np.int64)
-    )
-
-
-def stratum_weights(strata: "np.ndarray[Any, Any]") -> Floats:
-    """A weight a sample that gives every stratum of the task the same say; ones without strata."""
-    _, local, sizes = np.unique(strata, return_inverse=True, return_counts=True)
-    return np.asarray(len(local) / (len(sizes) * sizes[local]), dtype=np.float64)
+    return TaskSamples(scores, clusters[first].astype(np.int64), names, np.ones(len(rows), dtype=bool), local)

@@ -20,7 +20,7 @@ __all__ = ["Backbone", "Encoder", "FrameLayout", "runs"]
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """Where the visual tokens of one image, tile or video frame are in the sequence that the encoder computes for it."""
+    """Where the visual tokens of an image, tile or video frame are in the sequence that the encoder computes for it."""
 
     positions: int
     """Length of the encoder's sequence for this frame, its [CLS] included."""
@@ -123,7 +123,8 @@ class Backbone:
 
         Args:
             model: The stock model.
-            features: What `encode_images` made of all that a batch shows, each with its kind ("image" or "video"), row by row.
+            features: What `encode_images` made of all that a batch shows, each with its kind ("image" or "video"),
+                row by row.
         """
         kinds = dict.fromkeys(kind for kind, _ in features)
         return {kind: self.as_stock_output(model, [item for k, item in features if k == kind]) for kind in kinds}
@@ -179,7 +180,7 @@ class Backbone:
         raise NotImplementedError(f"{type(self).__name__} has no dummy_inputs()")
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
-        """A small random model and unlike prompts (its inputs for one row each), for the checks of tokenbench.testing."""
+        """A small random model and unlike prompts (its inputs for one row each), for `tokenbench.testing`."""
         raise NotImplementedError
 
 

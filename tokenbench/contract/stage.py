@@ -24,8 +24,8 @@ class Attn:
     layer: int
     """The decoder layer."""
     queries: Queries = "last"
-    """The tokens that attend: the `last` token of the prompt, all tokens of the `question` (those after the visual tokens),
-    the question without its last token, or `null`, the first token after the visual tokens."""
+    """The tokens that attend: the `last` token of the prompt, all tokens of the `question` (those after the visual
+    tokens), the question without its last token, or `null`, the first token after the visual tokens."""
 
     repeats_attention: ClassVar[bool] = False
     """Whether the attention of its layer is computed once more for it."""
@@ -63,7 +63,8 @@ class OwnLayerAttn(Attn):
 class NoQuestionAttn(Attn):
     """A request for the attention of the last token of the prompt in a second forward pass without the question.
 
-    There the last token stands right after the visual tokens. The pass runs from the first layer to `layer` and drops nothing.
+    There the last token stands right after the visual tokens. The pass runs from the first layer to `layer` and drops
+    nothing.
     """
 
     queries: Literal["last"] = field(default="last", init=False)

@@ -1,7 +1,8 @@
 """The one interface of a pruning or merging method. Knows no model.
 
-A strategy says before which decoder layers how many visual tokens stay (`schedule`), what it wants to see there (`stage`),
-and gives every candidate a score (`score`). It never sees the model, the batch or the cache: the engine does the rest.
+A strategy says before which decoder layers how many visual tokens stay (`schedule`), what it wants to see there
+(`stage`), and gives every candidate a score (`score`). It never sees the model, the batch or the cache: the engine
+does the rest.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ class EncoderRerun(Protocol):
         """Layers left to run before the projector."""
 
     def step(self) -> Tensor:
-        """Run the next layer and return the products [1 + m, m] of its queries and keys, whose softmax is its attention.
+        """Run the next layer and return the products [1 + m, m] of its queries and keys, before the softmax.
 
-        They are the mean over heads and over a token's patches, float32: first of the frame's [CLS] (without one, the mean of
-        all tokens), then of every token; -inf between tokens that share no window.
+        They are the mean over heads and over a token's patches, float32: first of the frame's [CLS] (without one, the
+        mean of all tokens), then of every token; -inf between tokens that share no window.
         """
 
     def keep(self, keep: Tensor, states: Tensor) -> None:
@@ -157,8 +158,8 @@ class Selection:
 class Strategy(BaseModel):
     """A method that chooses which visual tokens remain. Its parameters are its pydantic fields, frozen and checked.
 
-    A subclass writes `schedule`, `stage` if it reads anything, and either `score` (the higher-scored candidates are kept)
-    or `select`. An instance holds no state: one instance serves all rows of all batches.
+    A subclass writes `schedule`, `stage` if it reads anything, and either `score` (the higher-scored candidates are
+    kept) or `select`. An instance holds no state: one instance serves all rows of all batches.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -170,8 +171,9 @@ class Strategy(BaseModel):
     stochastic: ClassVar[bool] = False
     """Whether its answers depend on the seed, so that it runs once for every seed."""
     seed_scope: ClassVar[Literal["sample", "run"]] = "run"
-    """What one draw may move, for the statistics: "sample" if it draws from `view.generator` alone, which is every sample's
-    own; "run" if several samples may share a draw (one mask for a whole run), which takes more seeds and wider intervals."""
+    """What one draw may move, for the statistics: "sample" if it draws from `view.generator` alone, which is every
+    sample's own; "run" if several samples may share a draw (one mask for a whole run), which takes more seeds and
+    wider intervals."""
     merges: ClassVar[bool] = False
     """Whether `select` returns new hidden states."""
     budgeted: ClassVar[bool] = True
@@ -215,7 +217,8 @@ class Strategy(BaseModel):
     def select(self, view: View) -> Selection:
         """What to keep of the candidates; by default the top `view.k` of `score`.
 
-        Raises StrategyError for scores of another shape than [n].
+        Raises:
+            StrategyError: If the scores are not [n].
         """
         score = self.score(view)
         if score.shape != (view.n,):
@@ -229,7 +232,16 @@ class Merger(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def merge(self, states: Tensor, sizes: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-        """States [n, C] of the candidates, sizes [n] (how many tokens each stands for) and keep [k]: to [k, C] and [k]."""
+        """Merge candidates that are dropped into those that are kept.
+
+        Args:
+            states: [n, C] of the candidates.
+            sizes: [n] how many tokens each of them stands for.
+            keep: [k] those that stay.
+
+        Returns:
+            States [k, C] and sizes [k] of those that stay.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no merge()")
 
     def apply(self, selection: Selection, view: View) -> Selection:

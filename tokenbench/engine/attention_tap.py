@@ -1,4 +1,4 @@
-"""A tap on attention layers: queries and keys, read inside the attention interface while the stock kernel does the work.
+"""A tap on attention layers: queries and keys, read inside the attention interface while the stock kernel works.
 
 They are read after q/k norm and position embeddings and before grouped keys are repeated, so that no architecture needs
 code of its own. Attention weights are computed for the few queries that somebody asked for.

@@ -20,28 +20,30 @@ __all__ = ["PrunedLayer", "cache_name", "install"]
 
 
 class PrunedLayer(DynamicLayer):
-    """Keys and values of one decoder layer after pruning.
-
-    valid: [B, n] which of the prompt's n stored tokens are real, not padding. shift: [B] of the segment.
-    dropped: how many tokens the layer claims to hold beyond those it stores. padded: some row is padded.
-    compact: some row's later positions are shifted. full: it holds the whole prompt, as a stock cache would.
-    trimmed: it lost tokens that its own layer has seen. text: tokens that every row has after its visual ones.
-    pruned: some layer of the same cache dropped something, so that only the hooks know how to go on from it.
-    awaited: they have prepared the next update.
-    """
+    """Keys and values of one decoder layer after pruning."""
 
     def __init__(self) -> None:
         super().__init__()
         self.valid: Tensor | None = None
+        """[B, n] which of the prompt's n stored tokens are real, not padding."""
         self.shift: Tensor | None = None
+        """[B] of the segment."""
         self.dropped = 0
+        """How many tokens the layer claims to hold beyond those that it stores."""
         self.padded = False
+        """Whether some row is padded."""
         self.compact = False
+        """Whether some row's later positions are shifted."""
         self.full = True
+        """Whether it holds the whole prompt, as a stock cache would."""
         self.trimmed = False
+        """Whether it lost tokens that its own layer has seen."""
         self.text = 0
+        """Tokens that every row has after its visual ones."""
         self.pruned = False
+        """Whether some layer of the same cache dropped something, so that only the hooks know how to go on from it."""
         self.awaited = False
+        """Whether the hooks have prepared the next update."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if self.is_initialized:
@@ -108,17 +110,17 @@ class PrunedLayer(DynamicLayer):
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         super().reorder_cache(beam_idx)  # type: ignore[arg-type]
-        self._rows(lambda rows: rows.index_select(0, beam_idx.to(rows.device)))
+        self._change_rows(lambda rows: rows.index_select(0, beam_idx.to(rows.device)))
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         super().batch_repeat_interleave(repeats)
-        self._rows(lambda rows: rows.repeat_interleave(repeats, dim=0))
+        self._change_rows(lambda rows: rows.repeat_interleave(repeats, dim=0))
 
     def batch_select_indices(self, indices: Tensor) -> None:
         super().batch_select_indices(indices)
-        self._rows(lambda rows: rows[indices.to(rows.device)])
+        self._change_rows(lambda rows: rows[indices.to(rows.device)])
 
-    def _rows(self, change: Any) -> None:
+    def _change_rows(self, change: Any) -> None:
         if self.valid is not None and self.shift is not None:
             self.valid, self.shift = change(self.valid), change(self.shift)
 

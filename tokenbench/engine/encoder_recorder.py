@@ -45,7 +45,7 @@ class EncoderRequests:
 
 
 class _ThreadState(threading.local):
-    """What this thread's encoder does: the run in progress, with its layouts and what was heard, and the frames of earlier runs."""
+    """The run of the encoder in this thread, with its layouts and what was heard, and the frames of earlier runs."""
 
     def __init__(self) -> None:
         self.runs: list[list[Frame]] = []

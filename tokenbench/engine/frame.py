@@ -147,10 +147,10 @@ class Rerun:
         return self._encoder_run.encoder.depth - self.layer
 
     def step(self) -> Tensor:
-        """Run the next layer and return the products [1 + m, m] of its queries and keys, whose softmax is its attention.
+        """Run the next layer and return the products [1 + m, m] of its queries and keys, before the softmax.
 
-        They are the mean over heads and over a token's patches, float32: first of the frame's [CLS] (without one, the mean of
-        all tokens), then of every token; -inf between tokens that share no window.
+        They are the mean over heads and over a token's patches, float32: first of the frame's [CLS] (without one, the
+        mean of all tokens), then of every token; -inf between tokens that share no window.
         """
         at = self.frame.layout.tokens.to(self.alive.device)[self.alive]
         positions, order = torch.cat([self._other_positions, at.flatten()]).sort()

@@ -26,8 +26,8 @@ class Layout:
     frames: Callable[[], Sequence[Sequence[Frame]]]
     """What the encoder saw of every row; called when a stage asks for it."""
     again: bool = False
-    """Whether the prompt ran before, in the same generation. A forward may be longer than the prompt; selection does not look at
-    what follows it."""
+    """Whether the prompt ran before, in the same generation. A forward may be longer than the prompt; selection does
+    not look at what follows it."""
 
 
 class PromptColumns:

@@ -21,8 +21,8 @@ __all__ = ["NoQuestionPass"]
 class NoQuestionPass:
     """Runs beside a prefill, layer by layer, up to the last layer that was asked for. It never drops a token.
 
-    The last token of the prompt stands in the first column after the visual tokens, at that column's position, and nothing
-    follows it.
+    The last token of the prompt stands in the first column after the visual tokens, at that column's position, and
+    nothing follows it.
 
     Args:
         requests: (row, request), at least one.

@@ -37,7 +37,8 @@ class Sharing:
     """What a prefill has in common with other prefills, and its rows with each other."""
 
     first_alike: Sequence[int] = ()
-    """Of every row, the first row with the same plan that shows the same images after the same words. Empty: nothing is shared."""
+    """Of every row, the first row with the same plan that shows the same images after the same words. Empty: nothing
+    is shared."""
     checkpoint: LayerCheckpoint | None = None
     """The layers before the first stage of any row."""
     checkpoint_for: Sequence[Plan] = ()
@@ -149,7 +150,7 @@ class Prefill:
     def run_layer(
         self, i: int, layer: Any, forward: Callable[..., Tensor], hidden: Tensor, arguments: dict[str, Any]
     ) -> Tensor:
-        """Run decoder layer i, as far as nobody has: its output [B, n, C]. The arguments are those of `before_layer`."""
+        """Run decoder layer i, as far as nobody has. Takes the arguments of `before_layer`, returns [B, n, C]."""
         if i < self._start:
             assert self._checkpoint is not None
             return self._checkpoint.skip_layer(i, self._start, len(self._prompt), self._cache.layer(i))

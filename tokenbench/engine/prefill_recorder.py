@@ -45,7 +45,7 @@ class PrefillRequests:
 
     @classmethod
     def for_checkpoint(cls, rows: Iterable[Sequence[Sequence[Stage]]]) -> PrefillRequests:
-        """Of every row, what the schedules that go on from its checkpoint read of the layers before their first stages."""
+        """What schedules that go on from a checkpoint, by row, read of the layers before their first stages."""
         depths: set[int] = set()
         keys: set[int] = set()
         attention: dict[tuple[int, Attn], None] = {}

@@ -52,7 +52,8 @@ class Pruner:
     def __init__(self, decoder: Any, plans: Sequence[Plan]) -> None:
         self.decoder = decoder
         self.plans = list(plans)
-        """One for all rows, or one for every row of the batch (repeated for beams). May be replaced between generations."""
+        """One for all rows, or one for every row of the batch (repeated for beams). May be replaced between
+        generations."""
         self.frames: Sequence[Sequence[Frame]] | None = None
         """What the encoder saw of every row of the next prompt, if the encoder ran apart from it."""
         self.checkpoint_for: Sequence[Plan] = ()
@@ -62,8 +63,8 @@ class Pruner:
         self.prefills: list[list[RowTrace]] = []
         """The trace of every prompt that ran, one RowTrace for each row."""
         self.timer: Timer = nullcontext
-        """Makes the context that everything the engine does for selection alone runs in: stages, attention weights, attention that
-        runs once more, and the pass without the question. Such contexts may be nested."""
+        """Makes the context that everything the engine does for selection alone runs in: stages, attention weights,
+        attention that runs once more, and the pass without the question. Such contexts may be nested."""
         self._tap = AttentionTap(self.decoder, [layer.self_attn for layer in self.decoder.layers])
         self._thread, self._running = ThreadState(), Running()
         self._sharing = Sharing()
@@ -102,7 +103,7 @@ class Pruner:
 
     @property
     def shorter(self) -> bool:
-        """Whether this thread's last forward was a prompt that lost tokens: its output has fewer columns than its input."""
+        """Whether this thread's last forward was a prompt whose output has fewer columns than its input."""
         return self._thread.shorter
 
     def __enter__(self) -> Pruner:
@@ -130,8 +131,8 @@ class Pruner:
         """Prompts inside do not compute again what others have computed.
 
         Args:
-            first_alike: Of every row, the first row with the same plan that shows the same images after the same words; what they
-                have in common is computed once.
+            first_alike: Of every row, the first row with the same plan that shows the same images after the same
+                words; what they have in common is computed once.
             checkpoint: Where the layers before the first stage of any row are taken from.
         """
         with ExitStack() as undo:
@@ -255,7 +256,10 @@ class Pruner:
 
 
 def _take_deepstack(kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:
-    """Deepstack states, made [B, S, C], and the decoder's arguments without them: it would add them by the whole prompt."""
+    """Deepstack states, made [B, S, C], and the arguments without them.
+
+    The decoder would add them to the columns of the whole prompt.
+    """
     states = kwargs.get("deepstack_visual_embeds")
     if states is None:
         return [], kwargs

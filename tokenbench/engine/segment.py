@@ -41,22 +41,22 @@ def by_head(tokens: Tensor, heads: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Segment:
-    """The tokens between two stages.
-
-    columns: [B, n] columns of the prompt, ascending and right-aligned. valid: [B, n], False where a row is padded.
-    positions: [B, n] columns whose position embeddings the tokens use: their own, or compacted ones.
-    shift: [B] by how much later tokens' positions move to the left (0 for original positions).
-    lengths: of every row, its tokens. compact: some shift may not be 0.
-    full: nothing was dropped yet, so that stock masks and positions hold.
-    """
+    """The tokens between two stages."""
 
     columns: Tensor
+    """[B, n] columns of the prompt, ascending and right-aligned."""
     valid: Tensor
+    """[B, n], False where a row is padded."""
     positions: Tensor
+    """[B, n] columns whose position embeddings the tokens use: their own, or compacted ones."""
     shift: Tensor
+    """[B] by how much later tokens' positions move to the left (0 for original positions)."""
     lengths: Sequence[int]
+    """Of every row, its tokens."""
     compact: bool
+    """Whether some shift may not be 0."""
     full: bool
+    """Whether nothing was dropped yet, so that stock masks and positions hold."""
 
     @classmethod
     def whole(cls, valid: Tensor, lengths: Sequence[int]) -> Segment:
@@ -79,10 +79,16 @@ class Segment:
     def narrow(
         self, keep: Tensor, lengths: Sequence[int], compact: Sequence[bool], prompt: Tensor
     ) -> tuple[Segment, Tensor]:
-        """Drop what `keep` [B, n] does not name. Returns the new segment and the index [B, m] into this one's tokens.
+        """Drop the tokens that are not named.
 
-        lengths: of every row, how many of its tokens `keep` names. compact: rows that renumber positions.
-        prompt: [B, S] attention mask of the whole prompt.
+        Args:
+            keep: [B, n] True at the tokens that stay.
+            lengths: Of every row, how many of its tokens stay.
+            compact: Rows that renumber positions.
+            prompt: [B, S] attention mask of the whole prompt.
+
+        Returns:
+            The new segment, and the index [B, m] into this one's tokens.
         """
         index, valid = pack(keep & self.valid, max(lengths))
         columns = self.columns.gather(1, index)

@@ -17,8 +17,10 @@ __all__ = ["copy_for_merge", "find_wrong_numbers", "select"]
 def select(strategy: Strategy, name: str, view: View, width: int) -> Selection:
     """The strategy's selection of the candidates; `width` is that of the decoder's hidden states, `name` is for errors.
 
-    Raises StrategyError that says how the contract is broken, or what the strategy's own code raised. The numbers in it are
-    not looked at yet: see `find_wrong_numbers`.
+    The numbers in it are not looked at yet: see `find_wrong_numbers`.
+
+    Raises:
+        StrategyError: If the strategy breaks its contract, or if its own code raised something.
     """
     where = f"strategy {name}, stage before layer {view.stage.layer}"
     try:
@@ -55,8 +57,10 @@ def find_wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[in
 
 
 def copy_for_merge(hidden: Tensor, name: str) -> Tensor:
-    """A copy of hidden states, to write merged ones into. They were computed without gradients, and a backward pass must not go on
-    as if there were none: it raises UsageError."""
+    """A copy of hidden states, to write merged ones into.
+
+    These were computed without gradients, and a backward pass must not go on as if there were none: it raises UsageError.
+    """
     copy: Any = hidden.clone()
     if copy.requires_grad:
 

@@ -1,7 +1,7 @@
 """Shared-prefix prefill: rows that ask about the same image compute the tokens before their questions once.
 
-In a causal decoder the states before a question do not depend on it. Every layer runs on the distinct prefixes, then on all
-questions, which attend to the keys of their prefix; what the rest of the engine sees has its usual shape.
+In a causal decoder the states before a question do not depend on it. Every layer runs on the distinct prefixes, then
+on all questions, which attend to the keys of their prefix; what the rest of the engine sees has its usual shape.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["SharedPrefix"]
 
 
 class _Keys:
-    """Stands in for a cache: `extend` makes the keys (or values) that a call attends to of its own, one after the other."""
+    """Stands in for a cache. `extend`: from a call's own keys, and from its values, to all those that it attends to."""
 
     def __init__(self, *extend: Callable[[Tensor], Tensor]) -> None:
         self._extend = extend

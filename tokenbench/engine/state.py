@@ -90,7 +90,7 @@ def claim(decoder: nn.Module) -> Callable[[], None]:
 
 
 def replace_method(owner: Any, name: str, new: Any) -> Callable[[], None]:
-    """Put `new` over an object's method; returns what restores the method that it has now, its own or one put there before."""
+    """Put `new` over an object's method; returns what restores the present one, its own or one put there before."""
     undo = partial(setattr, owner, name, getattr(owner, name)) if name in vars(owner) else partial(delattr, owner, name)
     setattr(owner, name, new)
     return undo

@@ -15,10 +15,13 @@ Timer = Callable[[], AbstractContextManager[object]]
 
 
 class SelectionTimer:
-    """Adds up the time of all such contexts, once it is the `timer` of a pruner. Of nested ones only the outermost counts.
+    """Adds up the time of all such contexts, once it is the `timer` of a pruner.
+
+    Of nested contexts only the outermost counts.
 
     Args:
-        cuda: Whether to wait for the GPU at both ends of a context, which itself takes time: do not use it in a pass that is timed.
+        cuda: Whether to wait for the GPU at both ends of a context. Waiting itself takes time: do not use it in a
+            pass that is timed.
         clock: A clock in seconds.
     """
 

@@ -15,7 +15,7 @@ from tokenbench.models.offline import offline
 from tokenbench.registry.backbones import backbone_of
 from tokenbench.registry.plugins import Registry
 
-__all__ = ["Source", "configuration", "fingerprint", "is_here", "locate"]
+__all__ = ["Source", "configuration", "fingerprint", "is_cached", "locate"]
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # nothing that is executed or unpickled
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -66,11 +66,11 @@ def configuration(name: str, known: Registry) -> tuple[Backbone, Any]:
         raise MachineError(f"{file} cannot be read: {brief(error)}") from error
 
 
-def is_here(name: str, known: Registry) -> bool:
-    """Whether a model is on this machine: a folder, or in the local cache. Nothing is fetched; raises as `locate` does."""
-    _, source, revision = _named(name, known)
-    if _is_folder(source):
-        return True
+def is_cached(name: str) -> bool:
+    """Whether a Hugging Face id is in the local cache, and no folder has its name. Nothing is fetched, and no folder is read."""
+    source, at, revision = name.partition("@")
+    if not HUB_ID.fullmatch(source) or Path(source).exists() or (at and not REVISION.fullmatch(revision)):
+        return False
     with offline():
         try:
             return _fetched(source, revision).is_dir()

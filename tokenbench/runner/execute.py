@@ -74,6 +74,7 @@ def execute(
     works = works_of(resolved, registry, device)
     plan_of(spec, next(iter(works.values())).samples)
     executor.check(works)
+    prints = fingerprints(next(iter(works.values())))  # once: every look writes the manifest
     store.make()
     with store.journals.fixed():
         done = sum(store.answers(cell.id, len(work.asked(cell))) for work, cell in _cells(works))
@@ -89,7 +90,7 @@ def execute(
 
         def run(works: Mapping[str, Work]) -> None:
             """All that is asked of these works, to the last published cell."""
-            store.start(_manifest(resolved, works, registry))
+            store.start(_manifest(resolved, works, registry, prints))
             left = {name: left_of(work, store) for name, work in works.items()}
             total = sum(batch.answers for batches in left.values() for batch in batches)
             with progress(total) as bar:
@@ -177,7 +178,10 @@ def _fail(store: Store, work: Work, cell: Cell) -> None:
     store.fail(cell.id, {**cell.names, "samples": samples, "kind": "failed", "reason": reason})
 
 
-def _manifest(resolved: Resolved, works: Mapping[str, Work], registry: Registry) -> dict[str, Any]:
+def _manifest(
+    resolved: Resolved, works: Mapping[str, Work], registry: Registry, prints: Mapping[str, str]
+) -> dict[str, Any]:
+    """Make what run.json holds. prints: fingerprints of the samples of every task, by its name."""
     spec = resolved.spec
     reach = {cell.id: len(work.asked(cell)) for work in works.values() for cell in work.cells.values()}
     first = next(iter(works.values()))
@@ -193,7 +197,6 @@ def _manifest(resolved: Resolved, works: Mapping[str, Work], registry: Registry)
                 "of": len(task.samples()),
                 "asked": prints[name],
             }
-            for prints in (fingerprints(first),)
             for name, task in first.tasks.items()
         },
         "seed_scopes": {

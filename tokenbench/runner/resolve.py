@@ -16,14 +16,14 @@ from tokenbench.errors import UsageError
 from tokenbench.registry.names import NamedStrategy, name_strategy, parse_strategy
 from tokenbench.registry.plugins import Registry, is_name
 from tokenbench.registry.suites import absolute_data, absolute_folders, resolve_suite, suite_alone
-from tokenbench.runner.request import Request
+from tokenbench.runner.request import Request, Spending
 from tokenbench.store.spec import NO_SEED, SEEDS, Arm, Spec
 
 __all__ = ["Resolved", "resolve", "resolve_written"]
 
 LOOKS = 5
 """How many looks a run takes that stops when it is decided, unless it says how many."""
-SPENDING = "obrien-fleming"
+SPENDING: Spending = "obrien-fleming"
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         UsageError: for what is unknown, contradicts something else or is empty.
         MachineError: for a folder that is not there.
     """
-    if not request.until and (request.looks or request.spending):
-        given = "looks" if request.looks else "spending"
-        raise UsageError(f"{spell(given)} goes with {spell('until')} decided")
-    if not request.strategies:
-        known = ", ".join(registry.names("strategies"))
-        raise UsageError("no strategy named", f"{spell('strategies')} takes any of {known}")
-    for name in ("budgets", "models", "seeds"):
-        if getattr(request, name) == ():
-            raise UsageError(f"{spell(name)} is empty")
+    _check_together(request, registry, spell)
     strategies = [one for one in _named(request.strategies, registry) if one.name != VANILLA]
     names = [one.name for one in strategies]
     floors = [parse_strategy(name, registry) for name in FLOORS if request.floors and name not in names]
@@ -132,6 +124,19 @@ def resolve_written(
         _check_suites(spec, registry, own.get("suites", {}), (unregistered or {}).get("suites", {}))
         _, tasks = resolve_suite(spec.suite, spec.tasks, registry, spec.data, spec.definitions)
     return Resolved(spec, tasks, arms, {**own, **_unregistered(arms, None, registry)})
+
+
+def _check_together(request: Request, registry: Registry, spell: Callable[[str], str]) -> None:
+    """Refuse options that contradict others, and lists that must not be empty."""
+    if not request.until and (request.looks or request.spending):
+        given = "looks" if request.looks else "spending"
+        raise UsageError(f"{spell(given)} goes with {spell('until')} decided")
+    if not request.strategies:
+        known = ", ".join(registry.names("strategies"))
+        raise UsageError("no strategy named", f"{spell('strategies')} takes any of {known}")
+    for name in ("budgets", "models", "seeds"):
+        if getattr(request, name) == ():
+            raise UsageError(f"{spell(name)} is empty")
 
 
 def _named(strategies: Iterable[str | Strategy | NamedStrategy], registry: Registry) -> list[NamedStrategy]:

@@ -14,7 +14,7 @@ from tokenbench.runner.work import Batch, Question
 
 __all__ = ["Shown", "is_passing", "loaded_ahead", "shown"]
 
-# Errors of the machine, not of the sample: it may well be shown when the same command is given again.
+# Errors of the machine, not of the sample: it may well be shown when the same command is run again.
 PASSING = {
     getattr(errno, name)
     for name in (

@@ -162,7 +162,7 @@ class Store:
         """The questions that a cell has final records of.
 
         A published file whose content is damaged is set aside, so that the cell is run again. Raises MachineError if it
-        cannot be read now, for whatever passing reason: that costs nothing but the same command once more.
+        cannot be read now, for whatever passing reason: that costs nothing but running the same command again.
         """
         if not self.is_published(cell):
             return set()

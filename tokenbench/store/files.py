@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from tokenbench.errors import MachineError
+from tokenbench.errors import AGAIN, MachineError
 
 __all__ = [
     "MOST_LINES",
@@ -238,9 +238,7 @@ def _named(path: Path) -> Iterator[None]:
         error.filename = error.filename if error.filename is not None else str(path)
         raise
     except MemoryError:
-        raise MachineError(
-            f"there is not enough memory for {path}", "free some, and run the same command again"
-        ) from None
+        raise MachineError(f"there is not enough memory for {path}", f"free some, and {AGAIN}") from None
 
 
 def _found(path: Path, root: Path) -> os.stat_result | None:

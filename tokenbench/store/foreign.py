@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from tokenbench.errors import MachineError
+from tokenbench.errors import AGAIN, MachineError
 from tokenbench.store import files
 
 __all__ = ["conforming", "read_json"]
 
-TRY_AGAIN = "nothing is lost: run the same command again"
+TRY_AGAIN = f"nothing is lost: {AGAIN}"
 
 
 def read_json(path: Path, root: Path, shape: type[BaseModel], hint: str) -> Any:

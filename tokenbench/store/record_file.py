@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tokenbench.errors import MachineError, brief
+from tokenbench.errors import AGAIN, MachineError, brief
 from tokenbench.store import files
 
 __all__ = ["RECORD", "DamagedError", "count_records", "read_many", "read_records"]
@@ -90,9 +90,7 @@ def _understood(path: Path, root: Path, parse: Callable[[pa.BufferReader], T]) -
     try:
         content = files.read(path, root, MOST_PACKED)
     except OSError as error:
-        raise MachineError(
-            f"{path} cannot be read: {error.strerror or error}", "nothing is lost: run the same command again"
-        ) from None
+        raise MachineError(f"{path} cannot be read: {error.strerror or error}", f"nothing is lost: {AGAIN}") from None
     # From memory: whatever goes wrong from here on lies in what the file holds, not in the disk.
     with _naming(path):
         return parse(pa.BufferReader(content))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import CELL, IDENTITY, VANILLA
-from tokenbench.errors import UsageError
+from tokenbench.errors import UsageError, unfinished
 from tokenbench.store import files
 from tokenbench.store.directory import Store
 from tokenbench.store.foreign import conforming, read_json
@@ -288,7 +288,7 @@ class Run:
 
     def _by_unit(self, samples: pd.DataFrame) -> pd.DataFrame:
         if not len(samples):
-            raise UsageError(f"{self.folder} has no finished cell yet", "run it first; the same command goes on")
+            raise unfinished(self.folder)
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
         return by_unit(samples, rules)
 

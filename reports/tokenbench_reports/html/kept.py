@@ -98,10 +98,9 @@ def agreement(samples: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[Hashable, object]] = []
     for budget, here in samples.groupby("budget", sort=False):
         asked = pd.MultiIndex.from_frame(here[["task", "sample"]])
-        here = here.assign(place=asked.unique().get_indexer(asked))
-        sets = {
-            str(name): _sets(own, int(here["place"].max()) + 1) for name, own in here.groupby("strategy", sort=False)
-        }
+        order = asked.unique()
+        here = here.assign(place=order.get_indexer(asked))
+        sets = {str(name): _sets(own, len(order)) for name, own in here.groupby("strategy", sort=False)}
         for a, b in combinations(sets, 2):
             (in_a, many_a, n), (in_b, many_b, _) = sets[a], sets[b]
             both = (in_a & in_b).sum(axis=1)

@@ -75,6 +75,7 @@ def theirs(folder: Path) -> dict[str, Any]:
     return {**json.loads(results[-1].read_text())["results"]["tb_pope"], "rows": rows}
 
 
+@pytest.mark.slow
 def test_both_directions_give_the_same_answers_and_numbers(
     folder: Path, theirs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ with contained():  # its import changes Pillow, random numbers and more for all 
 
 MODEL = "backbone=toy-llava,strategy=fastv,budget=1/9"
 
-indexed = cache(TaskManager)  # to read the definitions of all tasks takes seconds
+indexed = cache(partial(TaskManager, include_defaults=False))  # reading the definitions of all tasks takes seconds
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,7 @@ def finished(root: Path, decoded: Counter[bytes], tmp_path_factory: pytest.TempP
     return folder
 
 
+@pytest.mark.slow
 def test_the_nine_run_end_to_end(finished: Path) -> None:
     frame = tokenbench.Run.open(finished).samples()
     assert set(frame["task"]) == set(NINE)
@@ -109,6 +110,7 @@ def test_the_nine_run_end_to_end(finished: Path) -> None:
     assert summary.loc[("vanilla", "mmbench_cn_dev"), "n"] == 6
 
 
+@pytest.mark.slow
 def test_a_picture_is_decoded_once_a_sample_however_many_cells(finished: Path, decoded: Counter[bytes]) -> None:
     """Five cells a task. A picture with one question is decoded once; one with several, at most once for each of them."""
     frame = tokenbench.Run.open(finished).samples()
@@ -120,6 +122,7 @@ def test_a_picture_is_decoded_once_a_sample_however_many_cells(finished: Path, d
     assert sum(times > 1 for times in decoded.values()) <= (questions > 1).sum()
 
 
+@pytest.mark.slow
 def test_a_finished_run_decodes_nothing_again(
     root: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

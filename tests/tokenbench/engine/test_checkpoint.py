@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -28,12 +29,19 @@ def kept(row: RowTrace) -> list[tuple[int, list[int]]]:
     return [(layer, ordinals.tolist()) for layer, ordinals in row.stages]
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_going_on_from_a_checkpoint_is_running_alone(backbone: str) -> None:
+@pytest.mark.parametrize(
+    ("backbone", "strategies"),
+    [
+        *((backbone, STRATEGIES[at :: len(BACKBONES)]) for at, backbone in enumerate(BACKBONES)),
+        *(pytest.param(backbone, STRATEGIES, marks=pytest.mark.exhaustive) for backbone in BACKBONES),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "all" if value is STRATEGIES else "some",
+)
+def test_going_on_from_a_checkpoint_is_running_alone(backbone: str, strategies: Sequence[str]) -> None:
     model, prompts = tiny(backbone)
     adapter = backbone_for(model, registry())
     depth = len(adapter.decoder(model).layers)  # type: ignore[arg-type]
-    plans = [plan(name, budget, depth) for name in STRATEGIES for budget in ("1/2", "1/4")]
+    plans = [plan(name, budget, depth) for name in strategies for budget in ("1/2", "1/4")]
     vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), depth)
     names = [str(b) for b in range(len(prompts))]
     with attach(model, adapter, [vanilla, *plans]) as pruner:

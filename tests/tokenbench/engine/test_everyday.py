@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 import tokenbench
-from tests.tiny import BACKBONES, tiny
+from tests.tiny import spread, tiny
 from tokenbench import UsageError
 from tokenbench.engine import Pruner
 from tokenbench.registry.backbones import backbone_for
@@ -27,7 +27,6 @@ from tokenbench.testing import CLOSE, Prompt, batched, generate, logits, masked
 from tokenbench.testing.oracles import kv_cache
 
 STRATEGIES = ("fastv", "clse", "divprune", "sparsevlm")
-QUICK = ("llava", "qwen2.5-vl")
 
 
 @dataclass(frozen=True)
@@ -290,10 +289,7 @@ SITUATIONS: list[Callable[[Case], None]] = [
 ]
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize(
-    "backbone", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES]
-)
+@pytest.mark.parametrize(("strategy", "backbone"), spread(STRATEGIES))
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.__name__)
-def test_it_equals_its_oracle_or_is_refused(situation: Callable[[Case], None], backbone: str, strategy: str) -> None:
+def test_it_equals_its_oracle_or_is_refused(situation: Callable[[Case], None], strategy: str, backbone: str) -> None:
     situation(Case(backbone, strategy))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import tokenbench
-from tests.tiny import BACKBONES, STRATEGIES, tiny
+from tests.tiny import BACKBONES, STRATEGIES, spread, tiny
 from tokenbench import Attn, Budget, OwnLayerAttn, Selection, Stage, Strategy, UsageError, View
 from tokenbench.contract.stage import Queries
 from tokenbench.engine import Plan, RowTrace
@@ -140,9 +140,8 @@ def test_the_tap_equals_eager_attention(backbone: str) -> None:
             close(seen["eager"][b][request], expected, 1e-5, 0)
 
 
-@ALL
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_eager_and_sdpa_agree(backbone: str, strategy: str) -> None:
+@pytest.mark.parametrize(("strategy", "backbone"), spread(STRATEGIES))
+def test_eager_and_sdpa_agree(strategy: str, backbone: str) -> None:
     (sdpa, rows), (eager, eager_rows) = (
         run(model, strategy, prompts) for model, prompts in (tiny(backbone), tiny(backbone, "eager"))
     )

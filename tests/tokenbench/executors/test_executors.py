@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.systems import only_linux
 from tests.tokenbench.test_run import call, table
 from tokenbench.commands.executors import make_executor
 from tokenbench.registry.plugins import registry
@@ -83,6 +84,7 @@ def test_where_models_run_is_known_before_a_worker_starts(executor: Slurm, asked
 
 def alone(command: Sequence[str]) -> list[str]:
     """The command in a network of its own that has only the loopback; Ray binds the host's address whatever it is told."""
+    only_linux("a network namespace is made")
     return ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
 
 
@@ -94,6 +96,7 @@ def _namespaces() -> None:
 
 def with_one_killed(command: Sequence[str], folder: Path, worker: str) -> tuple[int, str]:
     """Run the command, kill the first worker that journals; exit code and standard error."""
+    only_linux("a process is known by its command line in /proc")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     victim = 0
     while process.poll() is None and not victim:

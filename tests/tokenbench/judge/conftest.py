@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.tokenbench.judge.servers import Server
+from tokenbench_tools.judge import Judge
 
 
 @pytest.fixture
@@ -22,3 +23,15 @@ def other() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judges repeat a call that failed without a pause, also those that the command makes."""
+    check = Judge.__post_init__
+
+    def checked(judge: Judge) -> None:
+        check(judge)
+        object.__setattr__(judge, "pause", 0.0)
+
+    monkeypatch.setattr(Judge, "__post_init__", checked)

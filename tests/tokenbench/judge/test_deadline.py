@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.systems import only_posix
 from tests.tokenbench.judge.runs import answered
 from tests.tokenbench.judge.servers import Server, said, silent
 from tests.tokenbench.test_run import call
@@ -72,19 +73,20 @@ def test_a_reply_is_read_to_a_limit_only(tmp_path: Path, server: Server, monkeyp
         collect(Judge(server.url, "j"), [Asked("q", "t", "a")], tmp_path, 1, silent)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals that a program can send")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slow", "number", "code"),
     [
         (drip_body, signal.SIGTERM, 143),
         (say_nothing, signal.SIGINT, 130),
-        pytest.param(drip_head, signal.SIGTERM, 143, marks=pytest.mark.slow),
-        pytest.param(say_nothing, signal.SIGTERM, 143, marks=pytest.mark.slow),
+        (drip_head, signal.SIGTERM, 143),
+        (say_nothing, signal.SIGTERM, 143),
     ],
 )
 def test_a_signal_ends_the_pass_at_once_and_what_was_said_is_kept(
     tmp_path: Path, server: Server, slow: Callable[[Any], None], number: int, code: int
 ) -> None:
+    only_posix("a signal is sent to a process")
     server.answer = lambda request: (200, {}, said("yes"))
     arguments = ["judge", *answered(tmp_path, *[["red", "rose", "ruby"]] * 3), "--url", server.url, "--workers", "1"]
     assert call(*arguments, "--format", "csv") == 0
@@ -105,6 +107,56 @@ def test_a_signal_ends_the_pass_at_once_and_what_was_said_is_kept(
     assert time.monotonic() - start < 25  # most of it is Python's own end on a busy machine; the server takes longer
     assert process.returncode == code
     assert "Traceback" not in told
-    interrupted = "error: interrupted (the same command goes on where it stopped)"
+    interrupted = "error: interrupted (run the same command again to resume)"
     assert [line for line in told.splitlines() if line] == ([interrupted] if code == 130 else [])
     assert [json.loads(line)["right"] for line in path.read_text().splitlines() if line] == [1.0]
+
+
+LOOKUP = """
+import socket, sys, time
+from pathlib import Path
+
+asking = Path(sys.argv.pop(1))
+
+def getaddrinfo(*_, **__):
+    asking.touch()
+    time.sleep(60)
+    raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+socket.getaddrinfo = getaddrinfo
+from tokenbench.cli import main
+main()
+"""
+
+
+def no_answer(*_: Any, **__: Any) -> Any:
+    time.sleep(20)
+    raise OSError("too late")
+
+
+def test_a_lookup_of_the_name_has_the_same_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resolver of the system can be neither cancelled nor hurried."""
+    monkeypatch.setattr("tokenbench_tools.judge.server.ATTEMPTS", 1)
+    monkeypatch.setattr("socket.getaddrinfo", no_answer)
+    start = time.monotonic()
+    with pytest.raises(MachineError, match=r"no reply within 0\.3 s"):
+        collect(Judge("http://judge.invalid/v1", "j", timeout=0.3), [Asked("q", "t", "a")], tmp_path, 1, silent)
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_lookup_at_once(tmp_path: Path, number: int, code: int) -> None:
+    only_posix("a signal is sent to a process")
+    asking = tmp_path / "asking"
+    arguments = [*answered(tmp_path, *[["red"]] * 3), "--url", "http://judge.invalid/v1"]
+    command = [sys.executable, "-c", LOOKUP, str(asking), "judge", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 60
+    while not asking.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    start = time.monotonic()
+    process.send_signal(number)
+    _, told = process.communicate(timeout=120)
+    assert time.monotonic() - start < 25
+    assert process.returncode == code
+    assert "Traceback" not in told

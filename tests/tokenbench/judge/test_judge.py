@@ -74,13 +74,14 @@ def dumb(request: Request) -> tuple[int, dict[str, str], bytes]:
     return (200, {}, said(None)) if request.given == "rose" else yes_to_r(request)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
         (hesitant, "neither yes nor no but 'Partially correct.'"),
-        (filtered, "status 400: flagged"),
-        (broken_by, "status 500"),
-        (dumb, "an empty reply"),
+        pytest.param(filtered, "status 400: flagged", marks=pytest.mark.slow),
+        pytest.param(broken_by, "status 500", marks=pytest.mark.slow),
+        pytest.param(dumb, "an empty reply", marks=pytest.mark.slow),
     ],
 )
 def test_an_answer_without_a_verdict_is_recorded_counted_and_not_asked_again(
@@ -88,11 +89,9 @@ def test_an_answer_without_a_verdict_is_recorded_counted_and_not_asked_again(
     server: Server,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
     answer: Any,
     reason: str,
 ) -> None:
-    monkeypatch.setattr(Judge, "__post_init__", lambda self: object.__setattr__(self, "pause", 0.0))
     server.answer = answer
     assert call(*judge) == 0
     sentence = "1 of 13 distinct answers got no verdict and count for no strategy."
@@ -164,6 +163,7 @@ def test_replies_on_their_way_are_kept_when_another_call_fails(tmp_path: Path, s
     assert {line["key"] for line in lines(tmp_path)} == {one.key for one in asked if one.answer != "r3"}
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("status", "calls"),
     [(401, 2), (404, 2), (400, 2), (302, 2), (429, 4)],
@@ -173,12 +173,10 @@ def test_a_server_that_refuses_everything_is_one_line_and_soon(
     server: Server,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
     status: int,
     calls: int,
 ) -> None:
     """Nothing is recorded: it was no answer's fault."""
-    monkeypatch.setattr(Judge, "__post_init__", lambda self: object.__setattr__(self, "pause", 0.0))
     server.answer = lambda request: (status, {}, b"")
     assert call(*judge, "--workers", "1") == 4
     (line,) = capsys.readouterr().err.splitlines()[-1:]

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tokenbench.statistics.data import against_first, as_task
-from tokenbench.statistics import Scale, contrasts, family, score_intervals, sign_flip
+from tokenbench.statistics import Scale, contrasts, family, flips, score_intervals, sign_flip
 from tokenbench.statistics.signflip import flip_distribution
-from tokenbench.statistics.signs import draw_signs
+from tokenbench.statistics.signs import Signs, draw_signs
 
 
 def binary_cells(images=40, per=3, cells=4, seed=0):
@@ -145,3 +145,42 @@ def test_sign_flip_is_blind_to_the_sign_of_everything(differences):
 def test_a_statistic_beyond_the_critical_value_is_one_whose_p_is_small(differences, level):
     found = sign_flip(np.array(differences, dtype=float))
     assert (found.statistic > found.critical(level) + 1e-9) == (found.p <= level)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 7))
+@settings(max_examples=40, deadline=None)
+def test_many_comparisons_share_distributions_only_where_all_signs_agree(seed, count, images):
+    """Every comparison's tail and critical value, from all of its own signs written out."""
+    rng = np.random.default_rng(seed)
+    differences = rng.integers(-3, 4, size=(images, count)) * rng.choice([1.0, 0.1, 1 / 3], count)
+    found, which = flips(differences)
+    every = (np.arange(2**images)[:, None] >> np.arange(images) & 1) * 2 - 1
+    for at in range(count):
+        d = differences[:, at]
+        norm = np.linalg.norm(d) or 1.0
+        sums, own = np.abs(every @ d) / norm, abs(d.sum()) / norm
+        assert found[which[at]].exact
+        assert found[which[at]].reach(own) == pytest.approx((sums >= own - 1e-9).mean(), abs=1e-12)
+        critical = found[which[at]].critical(0.2)
+        assert (sums > critical + 1e-9).mean() <= 0.2 + 1e-12 < (sums > critical - 1e-9).mean() + 1e-9
+
+
+def test_comparisons_off_every_lattice_have_signs_of_their_own():
+    rng = np.random.default_rng(1)
+    differences = np.stack([rng.normal(size=30), rng.normal(size=30), rng.integers(-1, 2, 30)], axis=1)
+    found, which = flips(differences, resamples=99)
+    assert [found[at].exact for at in which] == [False, False, True]
+    assert which[0] != which[1]
+    for at in range(3):
+        assert sign_flip(differences[:, at], resamples=99).p == found[which[at]].reach(
+            sign_flip(differences[:, at], resamples=99).statistic
+        )
+
+
+def test_an_image_has_the_signs_of_the_stream_that_its_key_begins():
+    keys = np.array([5, 2**63 + 7, 11], dtype=np.uint64)
+    found = Signs(keys, 1000, 9, exact=False).sums(np.eye(3))
+    for at, key in enumerate(keys):
+        stream = np.random.Philox(key=np.array([9, key], dtype=np.uint64)).random_raw(16)
+        bits = np.unpackbits(stream.view(np.uint8), count=1000)
+        assert found[:, at].tolist() == (2.0 * bits - 1).tolist()

@@ -81,7 +81,7 @@ def test_the_interval_excludes_zero_exactly_where_p_is_small(seed, tasks, images
 
 
 @given(st.integers(0, 2**31), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_a_lost_answer_never_raises_the_lower_limit_on_any_data(seed, clustered):
     rng = np.random.default_rng(seed)
     codes = np.repeat(np.arange(60), 4) if clustered else np.arange(240)

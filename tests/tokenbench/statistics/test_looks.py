@@ -142,7 +142,7 @@ def test_error_over_the_looks_is_kept_and_naive_looks_exceed_it():
     assert naive > counted
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("spending", [obrien_fleming, pocock, open_ended])
 def test_error_over_the_looks_is_kept_whatever_the_spending(spending):
     counted, naive = errors(spending, 400, 199)

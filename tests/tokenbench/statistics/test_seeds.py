@@ -59,6 +59,7 @@ def test_honest_seeds_are_not_accused():
     assert np.mean(accused) <= 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_seeds_that_move_all_samples_keep_their_level(shift):
     """One mask for a whole run; ignoring it finds differences that are not there."""

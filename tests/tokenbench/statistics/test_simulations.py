@@ -12,6 +12,8 @@ from tests.tokenbench.statistics.data import against_first, as_task
 from tokenbench.comparison.verdicts import against_vanilla
 from tokenbench.statistics import Scale, family, score_intervals
 
+pytestmark = pytest.mark.slow  # the longest are exhaustive
+
 PER = 6
 
 
@@ -101,7 +103,7 @@ def test_losses_without_gains_at_the_margin_are_rarely_called_non_inferior(image
     assert claimed <= 0.063  # 2.5 % and three Monte-Carlo errors
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("images", "questions", "whole", "tasks"),
     [(2000, 1, False, 1), (4000, 1, False, 1), (1000, 1, False, 4), (400, 5, True, 1), (1600, 5, True, 1)],
@@ -111,7 +113,7 @@ def test_non_inferiority_at_the_margin_keeps_its_level(images, questions, whole,
     assert claimed <= 0.043
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_family_error_and_joint_coverage_with_unequal_images():
     rng, runs = np.random.default_rng(6), 400
     errors = 0
@@ -124,7 +126,7 @@ def test_family_error_and_joint_coverage_with_unequal_images():
     assert errors / runs <= 0.083
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_retention_coverage_over_four_tasks():
     rng, runs, loss = np.random.default_rng(7), 400, 0.1
     share = np.array([0.6, 0.7, 0.8, 0.9])

@@ -172,3 +172,45 @@ def test_agreement_is_no_point():
     z = np.array([Z])
     low, high = tilted_limits(found.value, found.influence, z, found.sizes.unseen(z))
     assert (low[0], high[0]) == pytest.approx((-(Z**2) / 5, Z**2 / 5))
+
+
+def solved_alone(e, goal, power, cap):
+    """The a of one difference, from the equation itself and by bisection alone."""
+    e = e[e != 0]
+
+    def left(a):
+        return a**power * sum(x * x / (1 - a * x) if 1 - a * x > 0 else np.inf for x in e)
+
+    low, high = 0.0, 1 / cap
+    if left(high) <= goal:
+        return high
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle) <= goal else (low, middle)
+    return low
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(0, 15))
+@settings(max_examples=40, deadline=None)
+def test_many_differences_have_the_limits_that_each_has_alone(seed, count, images):
+    """Differences moved by equally many images are solved together: by the equation alone they are the same."""
+    rng = np.random.default_rng(seed)
+    influence = rng.integers(-2, 3, size=(images, count)) * rng.uniform(0.1, 2, count)
+    value, critical, unseen = rng.normal(size=count), rng.uniform(0.5, 4, count), rng.uniform(0.01, 3, count)
+    low, high = tilted_limits(value, influence, critical, unseen)
+    for at in range(count):
+        for limit, side in ((low[at], -1.0), (high[at], 1.0)):
+            e = side * influence[:, at]
+            a = solved_alone(e, critical[at] ** 2, 2, max(e.max(initial=0.0), unseen[at]))
+            assert side * (limit - value[at]) == pytest.approx(critical[at] ** 2 / a, rel=1e-9)
+
+
+def test_a_difference_has_the_same_limits_to_the_last_bit_whatever_stands_beside_it():
+    rng = np.random.default_rng(3)
+    influence = rng.integers(-2, 3, size=(40, 60)) * rng.uniform(0.1, 2, 60)
+    value, critical, unseen = rng.normal(size=60), rng.uniform(0.5, 4, 60), rng.uniform(0.01, 3, 60)
+    together = tilted_limits(value, influence, critical, unseen)
+    for at in range(60):
+        one = slice(at, at + 1)
+        alone = tilted_limits(value[one], influence[:, one], critical[one], unseen[one])
+        assert [side[0] for side in alone] == [side[at] for side in together]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tokenbench.contract.executor import Executor
-from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief
+from tokenbench.errors import AGAIN, MachineError, TokenBenchError, UsageError, brief
 from tokenbench.registry.installation import install
 from tokenbench_tools.executors import workers_option
 
@@ -92,9 +92,7 @@ class Ray(Executor):
                     raise error
                 bar.advance(job.answers(unit), f"{unit.model}, batches {unit.start} to {unit.stop}")
         except ray.exceptions.RayActorError as error:
-            raise MachineError(
-                f"a worker was lost {LOSSES} times: {brief(error)}", "the same command goes on"
-            ) from None
+            raise MachineError(f"a worker was lost {LOSSES} times: {brief(error)}", f"{AGAIN} to resume") from None
         finally:
             for actor in actors:
                 ray.kill(actor)

@@ -12,7 +12,7 @@ import click
 
 from tokenbench.commands.options import Names, flat
 from tokenbench.contract.executor import Executor
-from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief
+from tokenbench.errors import AGAIN, MachineError, TokenBenchError, UsageError, brief
 from tokenbench.registry.installation import install
 from tokenbench.store.files import make_folder
 from tokenbench_tools.executors import workers_option
@@ -92,7 +92,7 @@ class Slurm(Executor):
             shares = lost
         raise MachineError(
             f"{len(shares)} tasks were lost {LOSSES + 1} times, the last one was {handle.job_id}",
-            f"its output is in {handle.paths.stderr}; the same command goes on",
+            f"its output is in {handle.paths.stderr}; {AGAIN} to resume",
         )
 
     def _executor(self, folder: Path) -> Any:

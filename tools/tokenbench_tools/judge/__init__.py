@@ -1,4 +1,4 @@
-"""A model that rates the stored answers of a run, after it: a pass of its own that can be broken off and goes on.
+"""A model that rates the stored answers of a run, after it: a pass of its own that can be interrupted and resumed.
 
 RUN/judge/<model>-<hash>/verdicts.jsonl   one line for every distinct question, target and answer, as soon as it is there
 RUN/judge/<model>-<hash>/samples.parquet  every answer of the run with the judge's score, NaN where there is no verdict

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import click
 
+from tokenbench.commands.opening import chosen_writers, opened
 from tokenbench.commands.options import (
     Finite,
     Place,
-    absolute,
     data_of_run_option,
     flat,
     list_option,
     looking,
-    named_data,
     plugin_option,
     tasks_dir_option,
 )
@@ -61,19 +60,18 @@ def judge(
 ) -> None:
     """Have the answers of a finished run rated by a judge model, each distinct answer once, and compare by its scores.
 
-    If it is interrupted, the same command continues where it stopped. Verdicts and reports are in RUN/judge/; the run's own scores stay as they are.
+    If it is interrupted, run the same command again to resume. Verdicts and reports are in RUN/judge/; the run's own scores stay as they are.
     An answer that gets no verdict is counted, and left out of the comparison for all strategies alike.
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.progress import progress
-    from tokenbench.store.run import Run
     from tokenbench_tools.judge import Judge, judged
 
     known = Registry(plugin_files)
-    writers = [known.get("reports", name)() for name in flat(lists["formats"])]
+    writers = chosen_writers(flat(lists["formats"]), known)
     who = Judge(url, model, os.environ.get(key_from, ""), timeout=timeout)
     rated, target = judged(
-        Run.open(folder, known, absolute(flat(lists["tasks_dir"])), named_data(lists["data"])),
+        opened(folder, lists, known),
         who,
         flat(lists["tasks"]),
         workers,

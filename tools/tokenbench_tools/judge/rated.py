@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import IDENTITY
-from tokenbench.errors import UsageError, unknown
+from tokenbench.errors import UsageError, unfinished, unknown
 from tokenbench.store import files
 from tokenbench.store.reworked import Reworked
 from tokenbench.store.run import Run
@@ -66,7 +66,7 @@ def judged(
     """
     samples = run.whole()
     if not len(samples):
-        raise UsageError(f"{run.folder} has no finished cell yet", "run it first; the same command goes on")
+        raise unfinished(run.folder)
     for task in tasks:
         if task not in set(samples["task"]):
             raise unknown("task of the run", task, set(samples["task"]))

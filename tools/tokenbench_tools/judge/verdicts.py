@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tokenbench.errors import MachineError
+from tokenbench.errors import AGAIN, MachineError
 from tokenbench.runner.progress import Progress
 from tokenbench.store import files
+from tokenbench_tools.judge.lookups import Unawaited
 from tokenbench_tools.judge.question import Asked
 from tokenbench_tools.judge.server import Judge, NoReplyError
 
@@ -89,6 +90,7 @@ class _Pass:
 
     async def run(self, workers: int) -> None:
         """Ask everything. The first failure stops new questions; those on their way are paid for, so they are waited for."""
+        asyncio.get_running_loop().set_default_executor(Unawaited())
         async with self._judge.client(workers) as client:
             ends = await asyncio.gather(*(self._work(client) for _ in range(workers)), return_exceptions=True)
         for end in ends:
@@ -133,7 +135,7 @@ class _Pass:
         return Verdict(None, text, served, f"neither yes nor no but {text[:60]!r}" if text else "an empty reply")
 
     def _failure(self, reason: str) -> MachineError:
-        return MachineError(f"{self._judge.label}: {reason}", "the same command goes on where this one stopped")
+        return MachineError(f"{self._judge.label}: {reason}", f"{AGAIN} to resume")
 
 
 def _read(path: Path) -> dict[str, float | None]:
