@@ -15,6 +15,7 @@ from tokenbench.commands.comparing import compare
 from tokenbench.commands.costing import cost
 from tokenbench.commands.exporting import export
 from tokenbench.commands.listing import list_, show
+from tokenbench.commands.options import examples
 from tokenbench.commands.output import lost, open_streams, say
 from tokenbench.commands.planning import plan
 from tokenbench.commands.reporting import report
@@ -55,10 +56,18 @@ class _Commands(click.Group):
         except (Exception, KeyboardInterrupt, Terminated):
             raise
         except BaseException as error:  # of a plug-in or library
-            raise RuntimeError(f"{brief(error)} was raised in the middle of a command") from error
+            raise RuntimeError(f"{brief(error)} was raised while a command ran") from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands,
+    epilog=examples(
+        "tokenbench run --strategies clse,fastv --limit 20 -o my-run",
+        "tokenbench compare my-run",
+        "tokenbench show clse",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, message="tokenbench %(version)s")
 def cli() -> None:
     """Compare visual-token pruning strategies of multimodal LLMs.
@@ -86,7 +95,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     code = _outcome()
     if (error := lost()) and code == 0:
-        code = _fail(f"standard output: {error.strerror}", "what was to be printed is lost", MachineError.exit_code)
+        code = _fail(f"standard output: {error.strerror}", "the rest of the output is lost", MachineError.exit_code)
     sys.exit(code)
 
 

@@ -141,7 +141,7 @@ def of_machine(error: BaseException) -> MachineError | None:
     """
     for at, one in enumerate(_chain(error)):
         if isinstance(one, MemoryError):
-            return MachineError("this machine has too little memory for it")
+            return MachineError("this machine does not have enough memory for this")
         if isinstance(one, OSError) and one.errno and (at == 0 or one.errno in EXHAUSTED):
             reason = one.strerror or os.strerror(one.errno)
             full = one.errno in FULL

@@ -23,7 +23,7 @@ def prompt(config: Any, shown: Sequence[int], text: int) -> dict[str, Tensor]:
     before = (text - marks) // 2
     after = text - marks - before
     if before < 1:
-        raise UsageError(f"this model's prompt takes {marks + 2} text tokens at the least, not {text}")
+        raise UsageError(f"this model's prompt needs at least {marks + 2} text tokens, not {text}")
     words = torch.randint(
         3, min(token for token in visual if token is not None), (text - marks,), generator=_generator()
     )

@@ -62,7 +62,7 @@ def equal_grids(visual: Tensor, grid: Grid, what: str) -> list[tuple[Grid, ...]]
 def filled(grid: Grid, count: int, what: str) -> tuple[Grid, ...]:
     """As many of the same lattice as `count` visual tokens fill."""
     if count % grid.tokens:
-        raise UsageError(f"this model has {grid.tokens} visual tokens an {what}, but a prompt holds {count}")
+        raise UsageError(f"this model has {grid.tokens} visual tokens per {what}, but the prompt has {count}")
     return (grid,) * (count // grid.tokens)
 
 

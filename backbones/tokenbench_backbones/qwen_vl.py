@@ -32,7 +32,9 @@ class Qwen2VL(Backbone):
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
         if positions is None or positions.ndim != 3:
-            raise UsageError("the positions of this prompt have no rows and columns", "pass mm_token_type_ids, too")
+            raise UsageError(
+                "the visual tokens of this prompt have no row and column positions", "also pass mm_token_type_ids"
+            )
         ids, visual = input_ids.cpu(), self.visual(model, input_ids).cpu()
         return [
             tuple(_lattice(places[:, start : start + count]) for start, count in runs(row, mask))
@@ -175,5 +177,5 @@ def _lattice(places: Tensor) -> Grid:
     h, w = (int(axis.max() - axis.min()) + 1 for axis in places[1:])
     frames, rest = divmod(places.shape[1], h * w)
     if rest:
-        raise UsageError(f"{places.shape[1]} visual tokens in a row are no lattice of {h} x {w}")
+        raise UsageError(f"{places.shape[1]} consecutive visual tokens do not form a lattice of {h} x {w}")
     return Grid(frames, h, w)

@@ -22,7 +22,7 @@ def llava(config: Any) -> ModelSize:
     """All layers of the CLIP tower run, although the projector reads one before the last."""
     vision, decoder = config.vision_config, _decoder(config.text_config)
     if vision.model_type != "clip_vision_model":
-        raise UsageError(f"the cost of an encoder of type '{vision.model_type}' is not known", "known: CLIP")
+        raise UsageError(f"the cost of an encoder of type '{vision.model_type}' is unknown", "supported: CLIP")
     read = 1 if isinstance(config.vision_feature_layer, int) else len(config.vision_feature_layer)
     encoder = EncoderSize(
         layers=vision.num_hidden_layers,
@@ -84,7 +84,7 @@ def _decoder(text: Any) -> DecoderSize:
     """Llama and Qwen: grouped-query attention, a gated MLP."""
     if text.model_type not in DECODERS:
         raise UsageError(
-            f"the cost of a decoder of type '{text.model_type}' is not known", f"known: {', '.join(DECODERS)}"
+            f"the cost of a decoder of type '{text.model_type}' is unknown", f"supported: {', '.join(DECODERS)}"
         )
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return DecoderSize(

@@ -74,8 +74,8 @@ def _lattices(config: Any, token: int, count: int) -> list[Grid]:
     num_prefix_tokens = int(video or config.vision_feature_select_strategy != "default")
     one = Grid(1, side, side, num_prefix_tokens)
     if count % one.tokens:
-        what = "a frame" if video else "an image"
-        raise UsageError(f"this model has {one.tokens} visual tokens {what}, but a prompt holds {count} in a row")
+        what = "per frame" if video else "per image"
+        raise UsageError(f"this model has {one.tokens} visual tokens {what}, but the prompt has {count} in a row")
     each = count // one.tokens
     return [Grid(each, side, side, num_prefix_tokens)] if video else [one] * each
 

@@ -1,4 +1,4 @@
-"""DeepSeek-VL as TokenBench sees it: where its visual tokens are, and what its vision encoder does. The model itself is stock."""
+"""An adapter for DeepSeek-VL: where its visual tokens are, and how its vision encoder is built. The model itself is stock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ExampleBackbone(Backbone):
         def encode_resized(pixels, h, w):
             size = (h * patch, w * patch)
             smaller = interpolate(pixels.float(), size, mode="bicubic", antialias=True).to(pixels.dtype)
-            # Not called as a module: whoever listens to the tower is not meant.
+            # `forward` is called directly, so that hooks on the tower do not see this pass.
             return base.aligner(tower.forward(smaller, interpolate_pos_encoding=True).last_hidden_state[0])
 
         attentions = [layer.self_attn for layer in layers]
@@ -77,7 +77,7 @@ class ExampleBackbone(Backbone):
         text = {
             "model_type": "llama", "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 6,
             "num_attention_heads": 4, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-            "initializer_range": 0.3,  # sharp enough that tokens matter
+            "initializer_range": 0.3,  # large enough that every token matters
         }  # fmt: skip
         vision = {
             "model_type": "siglip_vision_model", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
@@ -94,15 +94,15 @@ UNLIKE = [(1, 3, 5), (2, 3, 3), (1, 6, 8)]  # images, words before and after the
 
 
 def lattice(config):
-    """Of one image."""
+    """The lattice of one image."""
     side = config.vision_config.image_size // config.vision_config.patch_size
     return Grid(1, side, side)
 
 
 def shown(grid, tokens):
-    """As many images as so many visual tokens make."""
+    """The lattices of as many images as fit the number of visual tokens."""
     if tokens % grid.tokens:
-        raise UsageError(f"this model has {grid.tokens} visual tokens an image, but a prompt holds {tokens}")
+        raise UsageError(f"this model has {grid.tokens} visual tokens per image, but the prompt has {tokens}")
     return (grid,) * (tokens // grid.tokens)
 
 

@@ -2,10 +2,10 @@ import tokenbench
 
 
 class ExampleReport(tokenbench.Report):
-    """`example-report.txt`: a line a cell, then what a reader must know."""
+    """Writes `example-report.txt`: one line per strategy and budget, then what a reader must know."""
 
     name = "example-report"
-    description = "example-report.txt: retention of every cell, as plain text"
+    description = "example-report.txt: accuracy retention of every strategy and budget, as plain text"
 
     def write(self, comparison, run, folder, out):
         mean = comparison.summary[comparison.summary["task"] == "mean"]

@@ -1,4 +1,4 @@
-"""Two tasks on rendered discs: the color of one, and how many there are. Scene i is drawn from the number i alone."""
+"""Two tasks on rendered discs: the color of one disc, and the number of discs. Scene i depends on the number i only."""
 
 from functools import partial
 from random import Random
@@ -30,7 +30,7 @@ def box(x, y):
 
 
 class Discs(Task):
-    """What both tasks share: a scene's samples show the same image, and answers are compared without case."""
+    """What both tasks share: samples of one scene show the same image, and answers are compared without case."""
 
     max_new_tokens = 4
 
@@ -45,7 +45,7 @@ class Discs(Task):
 
 
 class Color(Discs):
-    name, description = "disc-color", "The color of a disc, by its place"
+    name, description = "disc-color", "The color of the disc at a given place"
 
     def sample(self, index):
         x, y, color = discs(index)[0]
@@ -55,7 +55,7 @@ class Color(Discs):
 
 
 class Count(Discs):
-    name, description = "disc-count", "How many discs there are"
+    name, description = "disc-count", "The number of discs"
 
     def sample(self, index):
         found = discs(index)
@@ -63,7 +63,7 @@ class Count(Discs):
 
 
 def suite():
-    return Suite("example-suite", "Rendered discs: their color and number", (Color(), Count()), model="toy-llava")
+    return Suite("example-suite", "Rendered discs: their colors and number", (Color(), Count()), model="toy-llava")
 
 
 @tokenbench.hookimpl

@@ -11,5 +11,7 @@ def before_decoder(strategy: Strategy, stage: Stage) -> Stage:
     """The stage of a strategy that makes tokens anew with the projector. Raises UsageError if layers come before it."""
     if stage.layer > 0:
         name = type(strategy).__name__
-        raise UsageError(f"{name} makes new tokens with the projector: it can run before layer 0, not {stage.layer}")
+        raise UsageError(
+            f"{name} creates new tokens with the projector, so it must run before layer 0, not before layer {stage.layer}"
+        )
     return stage

@@ -29,7 +29,7 @@ class Pooling(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         if index > 0:
-            raise UsageError("Pooling needs whole lattices: it can run in a schedule's first stage only")
+            raise UsageError("Pooling needs whole lattices, so it must be the first stage of a schedule")
         return Stage(layer, keep, hidden=(layer,))
 
     def select(self, view: View) -> Selection:

@@ -54,10 +54,10 @@ def regular(path: Path) -> Path:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise MachineError(
-            f"the file {path} cannot be read: {reason}", "put it there, or name another folder"
+            f"the file {path} cannot be read: {reason}", "put the file there, or give another folder"
         ) from None
     if not stat.S_ISREG(mode):
-        raise MachineError(f"{path} is not a file", "put a file there")
+        raise MachineError(f"{path} is not a regular file", "replace it with a file")
     return path
 
 
@@ -70,15 +70,15 @@ def _opened(source: Path | bytes, name: str) -> Image.Image:
     except MachineError:
         raise
     except Image.DecompressionBombError as error:  # far above the limit Pillow stops by itself
-        raise SampleError(f"{name} is too large: more than {MOST_PIXELS:,} pixels", "make it smaller") from error
+        raise SampleError(f"{name} is too large: more than {MOST_PIXELS:,} pixels", "scale it down") from error
     except Exception as error:
         raise _damaged(name, error) from error
     if image.width * image.height > MOST_PIXELS:
         raise SampleError(
-            f"{name} is too large: {image.width} x {image.height} pixels, at most {MOST_PIXELS:,}", "make it smaller"
+            f"{name} is too large: {image.width} x {image.height} pixels, at most {MOST_PIXELS:,}", "scale it down"
         )
     return image
 
 
 def _damaged(name: str, error: Exception) -> SampleError:
-    return SampleError(f"{name} cannot be shown: {brief(error)}", "replace it, or leave the sample out")
+    return SampleError(f"{name} cannot be loaded: {brief(error)}", "replace it, or remove the sample")

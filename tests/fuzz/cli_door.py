@@ -12,7 +12,7 @@ from tests.systems import only_posix
 only_posix("no folder can be made in /proc, which Windows would make")
 
 RUN = ("run", "--strategies", "fastv", "--limit", "1", "-q")
-COST = ("cost", "--model", "llava-1.5-7b", "--strategies", "fastv")
+COST = ("cost", "--models", "llava-1.5-7b", "--strategies", "fastv")
 BENCH = ("bench", "--models", "toy-llava", "--strategies", "fastv", "--launches", "1", "-q")
 JUDGE = ("judge", "run", "--model", "m", "--url")
 
@@ -122,7 +122,7 @@ _KINDS: list[Callable[[random.Random], Made]] = [
     _text("show name", lambda rng: ("show", f"zz{junk(rng)}")),
     _option(COST, "--strategies"),
     _option(COST, "--budgets"),
-    _option(COST, "--model"),
+    _option(COST, "--models"),
     _value(COST, "--visual-tokens", ("0", "-1", "x", "9" * 5000)),
     _value(COST, "--dtype", ("int8", "x", "")),
     _option(BENCH, "--strategies"),

@@ -56,7 +56,7 @@ def tokenbench_register_suites(register):
 """
 LIST = ("list", "strategies", "--plugin", "plug.py")
 OWN = ("run", "--suite", "own", "--strategies", "fastv", "-q", "--plugin", "plug.py")
-COST = ("cost", "--model", "llava-1.5-7b", "--strategies", "mine", "--plugin", "plug.py")
+COST = ("cost", "--models", "llava-1.5-7b", "--strategies", "mine", "--plugin", "plug.py")
 LOADED = (
     "def (", "x = 1", "import nothing_of_that_name", "raise RuntimeError('no\\nluck')", "raise SystemExit(0)", "import sys; sys.exit('bye')",
     "raise KeyError", "1 / 0", "f = lambda: f()\nf()", "x = '" + "\x00'", "class A(B): pass", "import tokenbench.nothing", "quit()", "assert False",

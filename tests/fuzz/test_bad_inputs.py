@@ -76,7 +76,7 @@ def test_a_bad_image_in_a_run_is_named_in_one_line(
         assert call(*bad.prepare(folder)) == bad.code
         where, said = capsys.readouterr().err.splitlines()
         assert where == "run: out"
-        assert said.startswith("error: cells without numbers: vanilla, fastv: task 'tb_bad_images'")
+        assert said.startswith("error: some cells failed: vanilla, fastv: task 'tb_bad_images'")
         assert "0.png" in said
 
 

@@ -178,5 +178,5 @@ def test_no_text_of_a_spec_or_of_the_command_line(tmp_path: Path, capsys: pytest
     is_harmless(["run", "--spec", str(tmp_path / "spec.toml")], capsys)
     (tmp_path / "spec.toml").write_text(f"{json.dumps(EVIL)} = 1\n")
     is_harmless(["run", "--spec", str(tmp_path / "spec.toml")], capsys)
-    for command in (["run", f"--{EVIL}"], [EVIL], ["list", EVIL], ["cost", "--model", EVIL], ["status", EVIL]):
+    for command in (["run", f"--{EVIL}"], [EVIL], ["list", EVIL], ["cost", "--models", EVIL], ["status", EVIL]):
         is_harmless(command, capsys)

@@ -162,7 +162,7 @@ def test_names_are_canonical(text: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("vanilla+merge", "Vanilla takes no budget: it has neither scores nor a schedule"),
+        ("vanilla+merge", "Vanilla takes no budget, so that it has neither scores nor a schedule"),
         ("blind+tome", "Blind takes no budget"),
         ("fastv@blind", "Blind takes no budget"),
         ("divprune@vanilla", "Vanilla takes no budget"),
@@ -190,14 +190,26 @@ def test_what_does_not_fit_is_refused_with_the_reason(text: str, reason: str) ->
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("fastv@divprune", "stage before layer 0: attention of layer -1 is not known there"),
-        ("clse@tome", "stage before layer 0: attention of layer -1 is not known there"),
-        ("priortr@hired", "stage before layer 0: attention of layer -1 is not known there"),
-        ("dart@divprune", "stage before layer 0: keys of layer -1 are not known there"),
-        ("visionzip@fastv", "VisionZip makes new tokens with the projector: it can run before layer 0, not 2"),
-        ("prumerge@priortr", "PruMerge makes new tokens with the projector: it can run before layer 0, not 3"),
-        ("ficoco-v@clse", "FiCoCoV makes new tokens with the projector: it can run before layer 0, not 1"),
-        ("downsample@fastv", "Downsample makes new tokens with the projector: it can run before layer 0, not 2"),
+        ("fastv@divprune", "stage before layer 0: attention of layer -1 is not available there"),
+        ("clse@tome", "stage before layer 0: attention of layer -1 is not available there"),
+        ("priortr@hired", "stage before layer 0: attention of layer -1 is not available there"),
+        ("dart@divprune", "stage before layer 0: keys of layer -1 are not available there"),
+        (
+            "visionzip@fastv",
+            "VisionZip creates new tokens with the projector, so it must run before layer 0, not before layer 2",
+        ),
+        (
+            "prumerge@priortr",
+            "PruMerge creates new tokens with the projector, so it must run before layer 0, not before layer 3",
+        ),
+        (
+            "ficoco-v@clse",
+            "FiCoCoV creates new tokens with the projector, so it must run before layer 0, not before layer 1",
+        ),
+        (
+            "downsample@fastv",
+            "Downsample creates new tokens with the projector, so it must run before layer 0, not before layer 2",
+        ),
         ("pooling@clse", "Pooling needs whole lattices"),
     ],
 )

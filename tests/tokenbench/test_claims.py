@@ -57,12 +57,12 @@ def test_the_audit_finds_means_that_do_not_follow():
     right, wrong = (claim("fastv", "mean_retention", value, unit="percent") for value in (85.0, 88.0))
     assert list(audit(printed_rows([*VANILLA, *cells, right]))) == []
     [text] = audit(printed_rows([*VANILLA, *cells, wrong]))
-    assert "printed mean 88, but its 2 cells have 85.0" in text
+    assert "the printed mean is 88, but the mean of its 2 cells is 85.0" in text
 
 
 def test_the_audit_of_the_ledger_finds_the_known_errors():
     findings = list(audit(printed_rows(ledger())))
-    for text in ("tome on llava-1.5-7b at 192: printed mean 84.8", "tome on llava-1.5-7b at 64: printed mean 67.4",
+    for text in ("tome on llava-1.5-7b at 192: the printed mean is 84.8", "tome on llava-1.5-7b at 64: the printed mean is 67.4",
                  "fastv on llava-1.5-7b at 192: row shifted", "tome on llava-1.5-7b at 192: row shifted"):  # fmt: skip
         assert any(text in finding for finding in findings)
     assert len(findings) == 4
@@ -256,10 +256,14 @@ def test_the_command_lists_filters_and_audits():
     assert "CLSE, arXiv 2606.24165, Table 1: tome on llava-1.5-7b at 192" in run(cli, ["claims"]).output
     chosen = run(cli, ["claims", "--methods", "tome"]).output
     assert "fastv on" not in chosen
-    assert "printed mean 84.8" in chosen
-    assert "pope 65.2 (put right: 72.4)" in chosen
+    assert "the printed mean is 84.8" in chosen
+    assert "pope 65.2 (corrected: 72.4)" in chosen
     audited = run(cli, ["claims", "--audit"]).output
-    assert "\n4 that do not add up in print:\n" in audited
-    assert "\n10 on which two sources differ by more than 5 points" in audited
-    assert audited.index("printed mean 84.8") < audited.index("two sources differ") < audited.index("retention differs")
+    assert "\n4 inconsistencies within one source:\n" in audited
+    assert "\n10 rows on which two sources differ by more than 5 points" in audited
+    assert (
+        audited.index("the printed mean is 84.8")
+        < audited.index("two sources differ")
+        < audited.index("retention differs")
+    )
     assert "did you mean tome" in str(run(cli, ["claims", "--methods", "tomee"]).exception)

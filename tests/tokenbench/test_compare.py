@@ -150,7 +150,7 @@ def test_a_run_holds_what_was_measured_of_time_and_memory(tmp_path):
     with pytest.raises(MachineError, match=r"models\.0\.rows: Field required"):
         run.bench()
     (run.folder / "bench.json").write_text('{"schema_version": 2, "models": []}')
-    with pytest.raises(UsageError, match="another TokenBench"):
+    with pytest.raises(UsageError, match="another version of TokenBench"):
         run.bench()
     (run.folder / "bench.json").write_text("{")
     with pytest.raises(MachineError, match="cannot be read"):
@@ -185,7 +185,7 @@ def test_without_a_second_vanilla_there_is_no_a_a_check(joined):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"model": "other"}, "share no sample"), ({"target": "q"}, "not the same")]
+    ("change", "message"), [({"model": "other"}, "share no samples"), ({"target": "q"}, "different content")]
 )
 def test_runs_that_cannot_be_paired_are_refused(joined, change, message):
     a = rows({"clse": 0.0})

@@ -97,7 +97,7 @@ def test_any_number_of_tokens_is_an_image_of_qwen() -> None:
 
 @pytest.mark.parametrize("model", ["llava-1.5-7b", "internvl2.5-8b", "video-llava-7b"])
 def test_tokens_that_fill_no_lattice_are_refused(model: str) -> None:
-    with pytest.raises(UsageError, match="but a prompt holds 500"):
+    with pytest.raises(UsageError, match="but the prompt has 500"):
         priced(model, ["fastv"], visual_tokens=500)
 
 
@@ -114,7 +114,7 @@ def test_what_may_be_less_is_marked_and_no_budget_is_run_once(
     plugin = tmp_path / "plugin.py"
     plugin.write_text(PLUGIN)
     options = (
-        "--model",
+        "--models",
         "llava-1.5-7b",
         "--strategies",
         "some,nothing",
@@ -144,7 +144,7 @@ def test_nothing_is_encoded_for_a_decoder_that_sees_no_image(tmp_path: Path) -> 
 def test_a_backbone_that_says_no_sizes_is_named(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin.py"
     plugin.write_text(PLUGIN)
-    with pytest.raises(UsageError, match=r"the cost of model 'odd' is not known: Odd has no default_grids\(\)"):
+    with pytest.raises(UsageError, match=r"the cost of model 'odd' cannot be computed: Odd has no default_grids\(\)"):
         costs("odd", ["some"], ["1/3"], Registry([str(plugin)]))
 
 
@@ -172,20 +172,35 @@ def test_a_second_forward_is_counted_and_marked() -> None:
 def test_a_folder_needs_no_weights(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for weights in save(backbone, tmp_path).glob("*.safetensors"):
         weights.unlink()
-    assert call("cost", "--model", str(tmp_path), "--strategies", "fastv", "--format", "json") == 0
-    found = json.loads(capsys.readouterr().out)
+    assert call("cost", "--models", str(tmp_path), "--strategies", "fastv", "--format", "json") == 0
+    (found,) = json.loads(capsys.readouterr().out)["models"]
     assert [row["budget"] for row in found["costs"]] == ["all", "1/3", "2/9", "1/9"]
     assert found["costs"][0]["mean_tokens"] == found["visual_tokens"]
+
+
+def test_several_models_have_a_table_each(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--models", "llava-1.5-7b,toy-llava", "--strategies", "fastv", "--budgets", "1/3")
+    assert call("cost", *options, "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)["models"]
+    assert [(one["model"], one["visual_tokens"]) for one in found] == [("llava-1.5-7b", 576), ("toy-llava", 144)]
+    assert call("cost", *options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("strategy", "vanilla", "fastv"))] == [
+        *("strategy", "vanilla", "fastv"),
+        *("strategy", "vanilla", "fastv"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--model", "llava", "--strategies", "fastv"], 2, "is an architecture, not a model"),
-        (["--model", "llava-1.5-7", "--strategies", "fastv"], 2, "llava-1.5-7b"),
-        (["--model", "llava-1.5-7b"], 2, "name a strategy"),
-        (["--model", "llava-1.5-7b", "--strategies", "fastv:layer=40"], 2, "decoder of 32 layers"),
-        (["--model", "nobody/nothing", "--strategies", "fastv"], 4, "hf download nobody/nothing config.json"),
+        (["--models", "llava", "--strategies", "fastv"], 2, "is an architecture, not a model"),
+        (["--models", "llava-1.5-7", "--strategies", "fastv"], 2, "llava-1.5-7b"),
+        (["--models", "llava-1.5-7b"], 2, "Missing option '--strategies'"),
+        (["--models", ",", "--strategies", "fastv"], 2, "Missing option '--models'"),
+        (["--models", "llava-1.5-7b", "--strategies", "vanilla"], 2, "at least one strategy other than vanilla"),
+        (["--models", "llava-1.5-7b", "--strategies", "fastv:layer=40"], 2, "decoder of 32 layers"),
+        (["--models", "nobody/nothing", "--strategies", "fastv"], 4, "hf download nobody/nothing config.json"),
     ],
 )
 def test_errors_for_people(options: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:

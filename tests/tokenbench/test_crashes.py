@@ -120,7 +120,7 @@ def test_a_damaged_cell_is_set_aside_and_run_again(
     capsys.readouterr()
     assert call("resume", str(folder), "-q") == 0
     assert (
-        f"warning: damaged files of cells were set aside, and these cells run again: {broken}"
+        f"warning: damaged cell files were set aside, and their cells are run again: {broken}"
         in capsys.readouterr().err
     )
     equal(folder, finished)

@@ -62,7 +62,7 @@ def test_hostile_names_do_not_break_the_card(tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     export_run(run, tmp_path / "set")  # an empty one is taken
-    with pytest.raises(UsageError, match="is there and not empty"):
+    with pytest.raises(UsageError, match="already exists and is not empty"):
         export_run(run, tmp_path / "set")
 
 

@@ -52,10 +52,10 @@ def tokenbench_register_strategies(register):
 """
 WAYS = {
     "nan": "144 of 144 scores are NaN",
-    "short": "score must be [144], not [143]",
+    "short": "score() must return a tensor of shape [144], not [143]",
     "everything": "keeps all 144 visual tokens in every layer at budget 1/9",
     "all": "keeps all 144 visual tokens in every layer at budget 1/9",
-    "twice": "ascending indices below 144, none twice",
+    "twice": "strictly ascending indices below 144",
     "beyond": "ascending indices below 144",
     "crash": "IndexError: list index out of range",
 }
@@ -108,7 +108,7 @@ def test_an_infeasible_cell_is_reported_and_the_run_is_whole(
     run = tokenbench.Run.open(folder)
     (failure,) = run.failures()
     assert (failure["strategy"], failure["kind"]) == ("fastv:layer=3", "infeasible")
-    assert "everything stays before layer 3; 16 were asked for" in failure["reason"]
+    assert "none are dropped before layer 3; the budget is 16" in failure["reason"]
     assert "fastv:layer=3 at 1/9 is infeasible" in " ".join(capsys.readouterr().out.split())
     assert set(run.samples()["strategy"]) == {"vanilla", "divprune"}
     assert json.loads((folder / "run.json").read_text())["spec"]["match"] == "tokens"

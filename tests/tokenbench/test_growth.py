@@ -178,7 +178,7 @@ def test_what_cannot_grow_is_refused(
     assert call("run", *words(**changes), *more, "-o", str(folder), "-q") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
-    assert "name another folder with -o" in line
+    assert "choose another folder with -o" in line
     assert (folder / "run.json").read_bytes() == before
 
 
@@ -277,7 +277,7 @@ def test_what_fails_while_a_run_grows_has_no_numbers_until_it_is_mended(
     folder, few = tmp_path / "run", [*colours, "--strict", "--limit", "1"]
     assert call("run", *few, "-o", str(folder)) == 0
     assert call("run", *colours, "--strict", "-o", str(folder)) == 3
-    assert "sample bad-1 cannot be shown" in capsys.readouterr().err
+    assert "sample bad-1 cannot be loaded" in capsys.readouterr().err
     assert set(tokenbench.Run.open(folder).whole()["task"]) == {"good"}
     assert call("status", str(folder)) == 0
     assert "failed 1/4" in capsys.readouterr().out

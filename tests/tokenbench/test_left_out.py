@@ -228,7 +228,7 @@ def test_strictly_a_bad_sample_costs_its_task(
     (place / "good-2.txt").write_text("Is <image> red?")
     assert run(place, "--strict") == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert "task 'good': sample good-2 (good.parquet, row 2) cannot be shown: its question holds <image>" in line
+    assert "task 'good': sample good-2 (good.parquet, row 2) cannot be loaded: its question holds <image>" in line
     assert {task for task, _ in asked(place / "run")} == {"pairs"}
 
 

@@ -81,7 +81,7 @@ def test_a_closed_pipe_leaves_the_exit_code_as_it_is(printed: Printed, arguments
 def test_a_full_disk_is_one_line_and_another_exit_code_stays(printed: Printed, arguments: list[str], code: int) -> None:
     found, (line,) = printed(arguments, full_device())
     assert found == (code or 4)
-    lost = "error: standard output: No space left on device (what was to be printed is lost)"
+    lost = "error: standard output: No space left on device (the rest of the output is lost)"
     assert line.startswith(lost if code == 0 else "error: ")
     assert code != 1 or line.startswith(GATE)
 
@@ -165,7 +165,7 @@ def database_error(command: str) -> Exception:
         (PermissionError(13, "Permission denied", b"a"), "a: Permission denied"),
         (raised_while_handling(OSError(28, "full"), AttributeError("pos")), "full"),
         (raised_while_handling(OSError(5, "bad disk", "x"), ValueError("closed file")), "x: bad disk"),
-        (raised_while_handling(MemoryError(), ValueError("x")), "this machine has too little memory for it"),
+        (raised_while_handling(MemoryError(), ValueError("x")), "this machine does not have enough memory for this"),
         (raised_while_handling(FileNotFoundError(2, "no such file"), KeyError("x")), None),
         (OSError(28, "No space left on device", "from", None, "to"), "to: No space left on device"),
         (database_error("PRAGMA max_page_count = 1"), "database or disk is full"),

@@ -109,7 +109,7 @@ def test_too_little_memory_halves_the_batch_and_loses_nothing(
 def test_what_never_fits_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     short_of_memory(0, monkeypatch)
     assert call("run", *FEW, "-q", "-o", str(tmp_path / "run")) == 4
-    assert "does not fit into memory with one question" in capsys.readouterr().err
+    assert "does not fit into memory even with one question per batch" in capsys.readouterr().err
 
 
 def test_one_image_is_treated_once(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def test_too_few_samples_are_said_to_show_nothing():
 
 
 def test_one_strategy_is_compared_with_vanilla():
-    text = told("--strategies", 1, "--budgets", 1)
+    text = told("--num-strategies", 1, "--num-budgets", 1)
     assert "to find a difference of 1 point between a strategy and vanilla" in text
     assert "table" not in text
     assert "alone" not in text
@@ -210,7 +210,7 @@ def test_tasks_are_as_large_as_those_of_the_pilots_suite(tmp_path):
 
 def test_a_pilot_that_does_not_know_how_large_tasks_are_says_so(tmp_path):
     run = changed(made_run(tmp_path / "run"), ('"limit": null', '"limit": 6'))
-    note = "The pilot asked 6 samples of each task: they are taken to be of equal size"
+    note = "The pilot ran 6 samples of each task. All tasks are assumed to have the same size"
     assert note in told("--pilot", run)
     assert "With 5,000 samples" in told("--pilot", run)
     assert note not in told("--pilot", run, "--sizes", "attribute=70")

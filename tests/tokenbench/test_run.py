@@ -207,7 +207,7 @@ def test_a_finished_run_computes_nothing_again(finished: Path, monkeypatch: pyte
     [
         (["--suite", "imagee"], 2, "unknown suite 'imagee': did you mean image"),
         (["--strategies", "fastw"], 2, "unknown strategy 'fastw': did you mean fastv"),
-        (["--strategies", ""], 2, "no strategy named"),
+        (["--strategies", ""], 2, "no strategy is given"),
         (["--strategies", "fastv:layer=30"], 2, "a stage before layer 30"),
         (["--models", "toy-lava"], 2, "unknown model 'toy-lava': did you mean toy-llava"),
         (["--models", "llava"], 2, "an architecture, not a model"),

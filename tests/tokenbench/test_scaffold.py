@@ -45,12 +45,12 @@ def test_a_strategy_runs_as_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("strategy", "My Method", "'My Method' is no name for a strategy (lower-case letters"),
-        ("strategy", "2fast", "is no name"),
-        ("strategy", "fastv", "the strategy 'fastv' is registered already"),
-        ("suite", "image", "the suite 'image' is registered already"),
-        ("report", "reports", "a module tokenbench_reports is installed already"),
-        ("strategy", "there", "is there already (choose another folder with -o)"),
+        ("strategy", "My Method", "'My Method' is not a valid name for a strategy (use lower-case letters"),
+        ("strategy", "2fast", "is not a valid name"),
+        ("strategy", "fastv", "the strategy 'fastv' is already registered"),
+        ("suite", "image", "the suite 'image' is already registered"),
+        ("report", "reports", "a module tokenbench_reports is already installed"),
+        ("strategy", "there", "already exists (choose another folder with -o)"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

@@ -78,7 +78,7 @@ def test_strictly_a_broken_picture_loses_the_cells_of_its_task_until_it_is_mende
     plug, folder = ["--plugin", str(tmp_path / "plug.py")], tmp_path / "run"
     assert call("run", *arguments, "--strict", "-o", str(folder)) == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert "task 'bad': sample bad-1 cannot be shown: UnidentifiedImageError" in line
+    assert "task 'bad': sample bad-1 cannot be loaded: UnidentifiedImageError" in line
     assert f"tokenbench resume {folder} --retry-failed" in line
     frame = table(folder)
     assert frame.groupby(["strategy", "task"]).size().to_dict() == {("fastv", "good"): 4, ("vanilla", "good"): 4}
@@ -113,7 +113,7 @@ def test_a_run_that_lacks_its_plug_in_is_told_so(
 ) -> None:
     assert call("run", *arguments, "-o", str(tmp_path / "run")) == 0
     found = states(tmp_path / "run", capsys)
-    assert f"not named now (--plugin {tmp_path / 'plug.py'})" in found["unknown"]
+    assert f"must be named again (--plugin {tmp_path / 'plug.py'})" in found["unknown"]
     assert call("resume", str(tmp_path / "run"), "-q") == 2
     assert f"--plugin {tmp_path / 'plug.py'}" in capsys.readouterr().err
 

@@ -257,11 +257,11 @@ def test_a_finished_run_takes_its_decisions_again_and_asks_nothing(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--looks", "3"], "--looks goes with --until decided"),
-        (["--spending", "pocock"], "--spending goes with --until decided"),
+        (["--looks", "3"], "--looks requires --until decided"),
+        (["--spending", "pocock"], "--spending requires --until decided"),
         (["--until", "decided", "--looks", "1"], "--looks"),
         (["--until", "bored"], "--until"),
-        (["--until", "decided", "--limit", "4", "--looks", "5"], "there are only"),
+        (["--until", "decided", "--limit", "4", "--looks", "5"], "the largest task has only"),
     ],
 )
 def test_a_plan_that_is_none_is_refused(

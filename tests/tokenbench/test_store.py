@@ -105,7 +105,7 @@ def test_a_record_that_no_run_wrote_is_named(tmp_path: Path, change: dict[str, A
     store = Store(tmp_path / "run")
     store.make()
     store.append([(CELL, {**record(0, right=True, tokens=4), **change})])
-    with pytest.raises(MachineError, match=r"holds what no run wrote"):
+    with pytest.raises(MachineError, match=r"the journal of cell .* is corrupt"):
         store.finish(CELL, {"s0": ""}, {})
 
 

@@ -111,10 +111,10 @@ def test_what_cannot_be_pruned_is_refused_in_words() -> None:
     pair = Plain(model)
     pair.name = fresh()
     for wrapper, words in (
-        (torch.nn.DataParallel(model), "side by side"),
+        (torch.nn.DataParallel(model), "several copies"),
         (pair, "Plain holds 2 models"),
-        (torch.nn.Linear(2, 2), "no backbone serves models of type 'Linear'"),
-        ("llava-1.5-7b", "no backbone serves models of type 'str'"),
+        (torch.nn.Linear(2, 2), "no backbone supports models of type 'Linear'"),
+        ("llava-1.5-7b", "no backbone supports models of type 'str'"),
     ):
         with pytest.raises(UsageError, match=words), tokenbench.pruned(wrapper, "fastv"):
             pass

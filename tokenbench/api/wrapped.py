@@ -21,8 +21,8 @@ def stock_in(model: Any, types: Collection[str]) -> Any:
     it holds none. Raises UsageError if it holds several, or copies its model to several GPUs."""
     if isinstance(model, nn.DataParallel):
         raise UsageError(
-            "DataParallel runs copies of the model side by side, which cannot be pruned",
-            "pass the model inside it, .module",
+            "DataParallel runs several copies of the model, which cannot be pruned",
+            "pass the wrapped model, model.module",
         )
     parts = [model] if isinstance(model, nn.Module) else [v for v in _attributes(model) if isinstance(v, nn.Module)]
     found: list[nn.Module] = []
@@ -33,7 +33,7 @@ def stock_in(model: Any, types: Collection[str]) -> Any:
                 found.append(module)
     if len(found) > 1:
         raise UsageError(
-            f"{type(model).__name__} holds {len(found)} models that could be pruned", "pass the one that is meant"
+            f"{type(model).__name__} holds {len(found)} models that could be pruned", "pass the one to prune"
         )
     return found[0] if found else model
 

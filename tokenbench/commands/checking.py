@@ -6,21 +6,30 @@ from dataclasses import asdict
 
 import click
 
+from tokenbench.commands.options import examples
 from tokenbench.commands.output import say, say_json
 from tokenbench.errors import GateError
 
 __all__ = ["check"]
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "tokenbench check clse",
+        "tokenbench check mine.py",
+        "tokenbench check tokenbench-my-method --format json",
+    )
+)
 @click.argument("plugin")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format."
+)
 def check(plugin: str, form: str) -> None:
-    """Hold a plug-in to its contract: tokenbench check my-method.
+    """Run the conformance checks on a plug-in.
 
-    PLUGIN is the name of a strategy, merger, backbone, suite or report format, of an installed plug-in or distribution, or a
-    .py file. Strategies run on a tiny random model of every registered architecture, beside stock transformers. Exit code 1
-    if a check fails.
+    PLUGIN is the name of a strategy, merger, backbone, suite or report format, the name of an installed plug-in or
+    distribution, or a .py file. Strategies are compared with stock transformers on a tiny random model of every registered
+    architecture. The exit code is 1 if a check fails.
     """
     import torch
 
@@ -37,6 +46,6 @@ def check(plugin: str, form: str) -> None:
     failed = [verdict for verdict in found if verdict.state == "FAILED"]
     if failed:
         names = ", ".join(dict.fromkeys(f"{verdict.subject}: {verdict.check}" for verdict in failed))
-        raise GateError(f"{len(failed)} of {len(found)} checks failed ({names})", "each line above says how to mend it")
+        raise GateError(f"{len(failed)} of {len(found)} checks failed ({names})", "the lines above say how to fix each")
     skipped = sum(verdict.state == "skipped" for verdict in found)
     say(f"{len(found) - skipped} checks passed" + (f", {skipped} could not run here" if skipped else ""), err=True)

@@ -13,6 +13,7 @@ from tokenbench.commands.options import (
     Finite,
     Place,
     data_of_run_option,
+    examples,
     flat,
     list_option,
     looking,
@@ -26,18 +27,35 @@ from tokenbench.errors import GateError, UsageError
 __all__ = ["compare"]
 
 CONDITION = (
-    "Exit with 1 if it holds: clse<fastv@1/9 (shown to be worse), clse<=fastv@1/9 (not shown to be better), "
-    "clse<=vanilla-1@1/9 (a loss of 1 point not ruled out)."
+    "Exit with 1 if this condition holds: clse<fastv@1/9 (clse is shown to be worse), clse<=fastv@1/9 (clse is not shown to be "
+    "better), clse<=vanilla-1@1/9 (a loss of 1 point is not ruled out). The budget follows the last @. May be repeated."
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "tokenbench compare my-run",
+        'tokenbench compare my-run --fail-if "clse<fastv@1/9"',
+        "tokenbench compare table-1 table-1-again",
+    )
+)
 @click.argument("folders", metavar="RUN_A [RUN_B]", nargs=-1, required=True, type=Place())
 @click.option("--fail-if", "conditions", multiple=True, metavar="CONDITION", help=CONDITION)
-@click.option("--margin", type=Finite(min=0), help="Points of retention.  [default: the run's]")
+@click.option(
+    "--margin",
+    type=Finite(min=0),
+    help="Margin of non-inferiority, in points of accuracy retention.  [default: the run's]",
+)
 @peek_option
-@list_option("--format", "formats", default="terminal", help="Report formats.")
-@click.option("-o", "--output", type=Place(file_okay=False), default=".", help="For files of a format.")
+@list_option("--format", "formats", default="terminal", help="Report formats to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=Place(file_okay=False),
+    default=".",
+    show_default=True,
+    help="Folder for the files of report formats.",
+)
 @tasks_dir_option
 @data_of_run_option
 @plugin_option
@@ -52,10 +70,10 @@ def compare(
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
 ) -> None:
-    """Compare two runs in pairs, on the samples they share; or set conditions on one.
+    """Compare the strategies of one run or of two.
 
-    Strategies of two runs are named A:clse and B:clse. The budget of a condition follows its last @. Every comparison is a look at
-    the verdicts, which the run counts; with --peek it is none.
+    Two runs are compared on the samples they share; their strategies are then named A:clse and B:clse. Every comparison counts as a look at the verdicts, unless --peek is
+    given.
     """
     from tokenbench.comparison.gates import failed, parse_gate
     from tokenbench.registry.plugins import Registry
@@ -63,7 +81,7 @@ def compare(
     from tokenbench.store.joined import JoinedRuns
 
     if len(folders) > 2:
-        raise UsageError(f"compare takes one or two runs, not {len(folders)}")
+        raise UsageError(f"compare takes one or two run directories, not {len(folders)}")
     gates = [parse_gate(text) for text in conditions]
     known = Registry(plugin_files)
     writers = chosen_writers(flat(formats), known)
@@ -71,7 +89,9 @@ def compare(
     run = JoinedRuns(*runs) if len(runs) == 2 else runs[0]
     if peek:
         if gates:
-            raise UsageError("--peek shows no verdicts for --fail-if to hold against", "leave one of them out")
+            raise UsageError(
+                "--peek computes no verdicts, so that --fail-if has nothing to test", "give only one of them"
+            )
         show_scores(run)
         return
     margins = {margin, *(gate.margin for gate in gates if gate.margin is not None)}

@@ -6,38 +6,66 @@ from typing import Any
 
 import click
 
-from tokenbench.commands.options import dtype_option, flat, list_option, match_option, plugin_option
+from tokenbench.commands.options import (
+    BUDGETS,
+    STRATEGIES,
+    Whole,
+    dtype_option,
+    examples,
+    flat,
+    list_option,
+    match_option,
+    plugin_option,
+)
 from tokenbench.commands.output import say, say_json
 
 __all__ = ["cost"]
 
 
-@click.command()
-@click.option("--model", required=True, help="Name, folder, or Hugging Face id (ID@REVISION); no weights are needed.")
-@list_option("--strategies", help="Strategies, with parameters after colons: clse,fastv:layer=3.")
-@list_option("--budgets", default="1/3,2/9,1/9", help="What to retain: tokens (192) or shares (1/3, 33%, 0.334).")
-@click.option("--visual-tokens", type=click.IntRange(min=1), help="Of the prompt.  [default: those of a common input]")
-@click.option("--text-tokens", type=click.IntRange(min=1), default=50, show_default=True, help="Of the prompt.")
+@click.command(
+    epilog=examples(
+        "tokenbench cost --models llava-1.5-7b --strategies clse,fastv --budgets 192,64",
+        "tokenbench cost --models toy-llava --strategies clse,fastv --match tokens",
+    )
+)
+@list_option(
+    "--models", required=True, help="Model names, folders, or Hugging Face ids (ID@REVISION). No weights are needed."
+)
+@list_option("--strategies", required=True, help=STRATEGIES)
+@list_option("--budgets", default="1/3,2/9,1/9", help=BUDGETS)
+@click.option(
+    "--visual-tokens", type=Whole(min=1), help="Visual tokens in the prompt.  [default: those of a typical input]"
+)
+@click.option("--text-tokens", type=Whole(min=1), default=50, show_default=True, help="Text tokens in the prompt.")
 @dtype_option("float16")
 @match_option
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output format."
+)
 @plugin_option
-def cost(model: str, form: str, plugin_files: tuple[str, ...], **options: Any) -> None:
-    """Count visual tokens, FLOPs and KV cache of strategies on a model, without running it."""
+def cost(form: str, plugin_files: tuple[str, ...], **options: Any) -> None:
+    """Count tokens, FLOPs and KV cache without running a model.
+
+    The counts follow from schedules and model sizes; no weights are needed.
+    """
     from tokenbench.cost.table import costs
     from tokenbench.registry.plugins import Registry
 
-    table = costs(
-        model,
-        flat(options["strategies"]),
-        flat(options["budgets"]),
-        Registry(plugin_files),
-        options["visual_tokens"],
-        options["text_tokens"],
-        options["dtype"],
-        options["match"],
-    )
+    known = Registry(plugin_files)
+    tables = [
+        costs(
+            model,
+            flat(options["strategies"]),
+            flat(options["budgets"]),
+            known,
+            options["visual_tokens"],
+            options["text_tokens"],
+            options["dtype"],
+            options["match"],
+        )
+        for model in flat(options["models"])
+    ]
     if form == "json":
-        say_json(table.to_json())
+        say_json({"models": [table.to_json() for table in tables]})
     else:
-        say(*str(table).split("\n"))
+        say(*"\n\n".join(map(str, tables)).split("\n"))

@@ -60,14 +60,14 @@ def make_executor(name: str, given: Mapping[str, Any], known: Registry) -> Execu
     for flag, value in given.items():
         if value and flag not in own:
             owners = [n for n in known.names("executors") if flag in _flags(known, n)]
-            raise UsageError(f"{flag} is for --executor {' or '.join(owners)}, not {name}")
+            raise UsageError(f"{flag} requires --executor {' or '.join(owners)}, not {name}")
     return cls(**{own[flag]: value for flag, value in given.items() if flag in own and value})
 
 
 def _executor_option() -> click.Option:
     names = ", ".join(registry().names("executors"))
     return click.Option(
-        ["--executor"], metavar="NAME", default=DEFAULT, show_default=True, help=f"Where the work is done: {names}."
+        ["--executor"], metavar="NAME", default=DEFAULT, show_default=True, help=f"Where to run: {names}."
     )
 
 

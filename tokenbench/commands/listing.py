@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokenbench.commands.options import plugin_option
+from tokenbench.commands.options import examples, plugin_option
 from tokenbench.commands.output import say
 from tokenbench.errors import UsageError
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["list_", "show"]
 
 
-@click.command("list")
+@click.command(
+    "list", epilog=examples("tokenbench list strategies", "tokenbench list tasks", "tokenbench list plugins")
+)
 @click.argument(
     "kind",
     type=click.Choice(
@@ -28,7 +30,7 @@ __all__ = ["list_", "show"]
 )
 @plugin_option
 def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
-    """List what is installed."""
+    """List the registered strategies, suites, reports and so on."""
     from tokenbench.registry.plugins import Registry
 
     known = Registry(plugin_files)
@@ -51,19 +53,22 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
             say(name)
 
 
-@click.command()
+@click.command(epilog=examples("tokenbench show clse", "tokenbench show fastv@pdrop+merge", "tokenbench show reading"))
 @click.argument("name")
 @plugin_option
 def show(name: str, plugin_files: tuple[str, ...]) -> None:
-    """Describe a strategy or merger and its parameters, what they are composed of, or a task: tokenbench show clse."""
+    """Describe a strategy, a merger or a task.
+
+    For strategies and mergers, this lists their parameters; a composed name such as fastv@pdrop+merge is described part by part.
+    """
     from tokenbench.registry.plugins import Registry
 
     known = Registry(plugin_files)
     for kind in ("backbones", "suites", "reports"):
         if name in known.names(kind):
             raise UsageError(
-                f"'{name}' is one of the {kind}: show describes strategies, mergers and tasks",
-                f"tokenbench list {kind}",
+                f"show describes strategies, mergers and tasks, and '{name}' is one of the {kind}",
+                f"see tokenbench list {kind}",
             )
     scored, _, merger = name.partition("+")
     for part in (*scored.split("@"), *([f"+{merger}"] if merger else ())):

@@ -20,11 +20,13 @@ __all__ = [
     "Finite",
     "Names",
     "Place",
+    "Whole",
     "absolute",
     "attention_option",
     "data_of_run_option",
     "device_option",
     "dtype_option",
+    "examples",
     "flat",
     "list_option",
     "looking",
@@ -66,13 +68,43 @@ class Place(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Finite(click.FloatRange):
-    """A range of floats without NaN and infinity."""
+class _Number(click.ParamType[Any]):
+    """A number within limits. The help shows no limits, as click's own ranges do (`[1<=x<=1000000000]`); the error states them."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
+    def __init__(self, min: float | None = None, max: float | None = None, min_open: bool = False) -> None:
+        self._min, self._max, self._min_open = min, max, min_open
+
+    def _check(self, number: float, param: click.Parameter | None, ctx: click.Context | None) -> None:
+        """Fail if the number is not within the limits."""
+        low, high = self._min, self._max
+        too_small = low is not None and (number <= low if self._min_open else number < low)
+        if too_small or (high is not None and number > high):
+            lower = "" if low is None else f"above {low:,}" if self._min_open else f"at least {low:,}"
+            upper = "" if high is None else f"at most {high:,}"
+            self.fail(f"it must be {' and '.join(filter(None, (lower, upper)))}, not {str(number)[:30]}", param, ctx)
+
+
+class Finite(_Number):
+    """A float within limits, neither NaN nor infinite."""
+
+    name = "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = click.FLOAT.convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
+        self._check(number, param, ctx)
+        return number
+
+
+class Whole(_Number):
+    """A whole number within limits."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number: int = click.INT.convert(value, param, ctx)
+        self._check(number, param, ctx)
         return number
 
 
@@ -100,27 +132,51 @@ def flat(values: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in values for name in part))
 
 
-def list_option(*names: str, help: str, default: str | None = None) -> Callable[[F], F]:
+def list_option(*names: str, help: str, default: str | None = None, required: bool = False) -> Callable[[F], F]:
+    """An option that takes a comma list, and may be repeated."""
     return click.option(
         *names,
         type=Names(),
         multiple=True,
-        default=[default] if default else (),
-        show_default=default or False,
+        default=[default] if default else None,
+        show_default=default is not None,
+        required=required,
+        callback=_require_one if required else None,
         help=help,
     )
 
 
+def _require_one(ctx: click.Context, param: click.Parameter, value: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """Treat a list without any name (`--models ,`) as an option that was not given."""
+    if not flat(value):
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return value
+
+
+def examples(*lines: str) -> str:
+    """The epilog of a command's help: commands to copy, which click neither wraps nor joins."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+STRATEGIES = "Strategies, with parameters after colons: clse,fastv:layer=3."
+BUDGETS = "Visual tokens to keep: a number (192) or a share (1/3, 33%, 0.334)."
+MODELS = "Model names, folders, or Hugging Face ids (ID@REVISION)."
+
 plugin_option = click.option(
-    "--plugin", "plugin_files", multiple=True, metavar="FILE", help="Load a plug-in from one Python file."
+    "--plugin",
+    "plugin_files",
+    multiple=True,
+    metavar="FILE",
+    help="Load a plug-in from a Python file. May be repeated.",
 )
-
-
-tasks_dir_option = list_option("--tasks-dir", help="Folders with the run's own task definitions, which hold code.")
+tasks_dir_option = list_option(
+    "--tasks-dir",
+    help="Folders of task definitions that the run used. They hold code, so name them only if you trust them.",
+)
 data_of_run_option = list_option(
-    "--data", help="Data folders that may be read, TASK=FOLDER: the run's own, or where they are now."
+    "--data", help="Data folders of the run that may be read, with their present location: TASK=FOLDER."
 )
-models_of_run_option = list_option("--models", help="Models of the run that may be read, unless plug-ins name them.")
+models_of_run_option = list_option("--models", help="Models of the run that may be read.")
 
 
 def named_data(texts: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -145,7 +201,9 @@ def looking(command: F) -> F:
 
 
 peek_option = click.option(
-    "--peek", is_flag=True, help="Scores only, without intervals, p or verdicts; does not count as a look."
+    "--peek",
+    is_flag=True,
+    help="Show scores only, without intervals, p-values or verdicts. This does not count as a look.",
 )
 
 
@@ -158,12 +216,18 @@ def show_scores(run: Run) -> None:
     say(*text_table(scores_table(run.scores())).splitlines())
 
 
-device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, …")
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="Device to run on: auto, cpu, cuda, cuda:1, …"
+)
 
 
 def dtype_option(default: str) -> Callable[[F], F]:
     return click.option(
-        "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default=default, show_default=True
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        default=default,
+        show_default=True,
+        help="Data type of weights and activations.",
     )
 
 
@@ -173,7 +237,7 @@ def attention_option(of: str) -> Callable[[F], F]:
         type=click.Choice(["sdpa", "eager", "flash_attention_2"]),
         default="sdpa",
         show_default=True,
-        help=f"Attention of the {of}.",
+        help=f"Attention implementation of the {of}.",
     )
 
 
@@ -182,5 +246,5 @@ match_option = click.option(
     type=click.Choice(["nominal", "tokens", "flops"]),
     default="nominal",
     show_default=True,
-    help="A budget as each method's paper counts it, or schedules scaled to equal mean tokens or FLOPs.",
+    help="How budgets count: as in each method's paper, or with schedules scaled to equal mean tokens or FLOPs.",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tokenbench.commands.opening import opened
-from tokenbench.commands.options import Finite, Place, list_option, looking, whole_numbers
+from tokenbench.commands.options import Finite, Place, Whole, examples, list_option, looking, whole_numbers
 from tokenbench.commands.output import say
 from tokenbench.errors import UsageError
 
@@ -23,50 +23,72 @@ SAMPLES = 5000
 MARGIN = 1.0
 
 
-@click.command()
-@click.option("--difference", type=Finite(0.001, 100), default=1.0, show_default=True, help="Points of retention.")
+@click.command(
+    epilog=examples(
+        "tokenbench plan --difference 1 --num-strategies 4",
+        "tokenbench plan --difference 1 --num-strategies 15 --pilot my-run",
+        "tokenbench plan --margin 1 --sizes gqa=12578,pope=8910",
+    )
+)
+@click.option(
+    "--difference",
+    type=Finite(0.001, 100),
+    default=1,
+    show_default=True,
+    help="Difference to detect, in points of accuracy retention.",
+)
 @click.option(
     "--margin",
     type=Finite(0.001, 100),
-    help="The margin of the run, in points of retention.  [default: the pilot's, or 1]",
+    help="The run's --margin, in points of accuracy retention.  [default: the pilot's, or 1]",
 )
 @click.option(
-    "--samples", type=click.IntRange(1, 10**9), help="Over all tasks.  [default: the sum of the sizes, or 5000]"
+    "--samples",
+    type=Whole(1, 10**9),
+    help="Total number of samples over all tasks.  [default: the sum of --sizes, or 5000]",
 )
 @list_option(
     "--sizes",
-    help="Samples of each task, as gqa=12578,pope=8910 or 12578,8910.  [default: those of the pilot's suite, or equal]",
+    help="Samples of each task: gqa=12578,pope=8910 or 12578,8910.  [default: those of the pilot's suite, or equal sizes]",
 )
 @click.option(
-    "--strategies", type=click.IntRange(1, 10**6), default=2, show_default=True, help="How many, floors included."
+    "--num-strategies",
+    type=Whole(1, 10**6),
+    default=2,
+    show_default=True,
+    help="Number of strategies to compare, trivial baselines included.",
 )
-@click.option("--budgets", type=click.IntRange(1, 10**6), default=3, show_default=True, help="How many.")
-@click.option("--pilot", type=Place(), help="A run to measure the assumptions on.")
+@click.option("--num-budgets", type=Whole(1, 10**6), default=3, show_default=True, help="Number of budgets.")
+@click.option("--pilot", type=Place(), help="A small run to measure the assumptions below on.")
 @click.option(
     "--discordance",
     type=Finite(0, 1, min_open=True),
-    help="Share of samples on which two strategies differ.  [default: the pilot's by task, or 0.18]",
+    help="Share of samples that two strategies score differently.  [default: the pilot's, by task, or 0.18]",
 )
 @click.option(
-    "--deff", type=Finite(1, 10**6), help="Design effect of a difference.  [default: the pilot's by task, or 1.3]"
+    "--deff",
+    type=Finite(1, 10**6),
+    help="Design effect of a difference.  [default: the pilot's, by task, or 1.3]",
 )
-@click.option("--score", type=Finite(0.001, 1), help="Vanilla's score, 0 to 1.  [default: the pilot's by task, or 0.7]")
-@click.option("--questions", type=Finite(1, 10**6), help="Questions an image.  [default: the pilot's by task, or 2]")
-@click.option("--seconds", type=Finite(min=0), help="Of one answer.  [default: the pilot's]")
+@click.option(
+    "--score", type=Finite(0.001, 1), help="Vanilla's score, from 0 to 1.  [default: the pilot's, by task, or 0.7]"
+)
+@click.option("--questions", type=Finite(1, 10**6), help="Questions per image.  [default: the pilot's, by task, or 2]")
+@click.option("--seconds", type=Finite(min=0), help="Seconds per answer.  [default: the pilot's]")
 @looking
 def plan(
     difference: float,
     margin: float | None,
     samples: int | None,
     sizes: Sequence[Sequence[str]],
-    strategies: int,
-    budgets: int,
+    num_strategies: int,
+    num_budgets: int,
     pilot: Path | None,
     **given: float | None,
 ) -> None:
-    """How many samples a verdict takes, how wide intervals will be, how many device hours it takes.
+    """Estimate the samples, interval widths and hours of a run.
 
-    Every number of samples is for a power of 80 %: of ten such runs eight reach the verdict.
+    Numbers of samples are for a power of 80 %: eight of ten such runs reach the verdict.
     """
     from tokenbench.comparison.planning import Assumptions
     from tokenbench.comparison.planning import plan as planned
@@ -85,7 +107,7 @@ def plan(
         if at:
             say("")
         for line in planned(
-            difference, margin or MARGIN, samples or about.size or SAMPLES, strategies, budgets, about
+            difference, margin or MARGIN, samples or about.size or SAMPLES, num_strategies, num_budgets, about
         ).lines():
             say(line)
 
@@ -105,7 +127,8 @@ def piloted(run: Run, sized: bool) -> dict[str, Assumptions]:
     found = assumed(units, run.manifest["spec"]["floors"])
     if not found:
         raise UsageError(
-            f"{run.folder} holds answers of vanilla alone, which say nothing of a difference", "run a strategy in it"
+            f"the pilot {run.folder} holds answers of vanilla only, so no difference can be estimated from it",
+            "run a strategy in the same folder",
         )
     limit, stated = run.manifest["spec"]["limit"], run.manifest["tasks"]
     unit, sample = (rows.groupby("task")["sample"].nunique() for rows in (units, whole))
@@ -115,7 +138,7 @@ def piloted(run: Run, sized: bool) -> dict[str, Assumptions]:
         return {name: about.changed(sizes) for name, about in found.items()}
     if sized:
         return found
-    note = f"The pilot asked {limit} samples of each task: they are taken to be of equal size unless --sizes says otherwise."
+    note = f"The pilot ran {limit} samples of each task. All tasks are assumed to have the same size unless --sizes gives it."
     return {name: replace(about, origin=f"{note}\n{about.origin}") for name, about in found.items()}
 
 
@@ -130,6 +153,6 @@ def _sizes(parts: Sequence[str], tasks: Sequence[str] = ()) -> dict[str, int]:
         names = list(tasks) if tasks else [f"task {at}" for at in range(1, len(texts) + 1)]
     fits = len(names) == len(set(names)) == len(texts) and all(names) and set(names) == set(tasks or names)
     if parts and not fits:
-        expected = ", ".join(f"{name}=N" for name in tasks) or "each task once, all with a name or none"
-        raise UsageError(f"--sizes {','.join(parts)[:100]} does not fit", f"it takes {expected}")
+        expected = ", ".join(f"{name}=N" for name in tasks) or "each task once, either all with names or none"
+        raise UsageError(f"--sizes {','.join(parts)[:100]} does not match the tasks", f"give {expected}")
     return dict(zip(names, numbers, strict=True)) if parts else {}

@@ -13,6 +13,7 @@ from tokenbench.commands.opening import chosen_writers, opened
 from tokenbench.commands.options import (
     Place,
     data_of_run_option,
+    examples,
     flat,
     list_option,
     looking,
@@ -30,9 +31,9 @@ __all__ = ["report", "write_reports"]
 MOST = 8  # names of files that are shown
 
 
-@click.command()
+@click.command(epilog=examples("tokenbench report my-run", "tokenbench report my-run --format latex,json"))
 @click.argument("folder", metavar="RUN", type=Place())
-@list_option("--format", "formats", default="terminal,markdown,csv,html", help="Report formats.")
+@list_option("--format", "formats", default="terminal,markdown,csv,html", help="Report formats to write.")
 @tasks_dir_option
 @data_of_run_option
 @plugin_option
@@ -43,7 +44,7 @@ def report(
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
 ) -> None:
-    """Write the reports of a run again."""
+    """Write the reports of a run again, to RUN/report/."""
     from tokenbench.registry.plugins import Registry
 
     registry = Registry(plugin_files)
@@ -73,4 +74,4 @@ def write_reports(run: Run, formats: Sequence[str], registry: Registry) -> None:
         say(f"reports in {target}: {', '.join(written[:MOST])}{' …' if len(written) > MOST else ''}", err=True)
     if len(official):
         write_text(target / "official.csv", csv_text(official))
-        say(f"the benchmarks' own numbers: {target / 'official.csv'}", err=True)
+        say(f"official metrics of the benchmarks: {target / 'official.csv'}", err=True)

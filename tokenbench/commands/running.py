@@ -16,12 +16,17 @@ from click.core import ParameterSource
 from tokenbench.commands.executors import DistributedCommand, MakeExecutor
 from tokenbench.commands.opening import naming_options, opened
 from tokenbench.commands.options import (
+    BUDGETS,
+    MODELS,
+    STRATEGIES,
     Finite,
     Place,
+    Whole,
     attention_option,
     data_of_run_option,
     device_option,
     dtype_option,
+    examples,
     flat,
     list_option,
     match_option,
@@ -45,53 +50,66 @@ __all__ = ["resume", "run"]
 LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir")
 
 
-@click.command(cls=DistributedCommand)
-@click.option("--suite", default="image", show_default=True, help="Suite, or suites with tasks: lmms:pope,lmms:mme.")
-@list_option("--tasks", help="Only these tasks of the suite.")
-@list_option("--data", help="Local data of public tasks: gqa=FOLDER (parquet, arrow, image folder).")
-@list_option("--tasks-dir", help="Folders with own task definitions, for the suite lmms.")
-@list_option("--strategies", help="Strategies, with parameters after colons: clse:temp=0.2,fastv.")
-@list_option("--budgets", default="1/3,2/9,1/9", help="What to retain: tokens (192) or shares (1/3, 33%, 0.334).")
+@click.command(
+    cls=DistributedCommand,
+    epilog=examples(
+        "tokenbench run --strategies clse,fastv --limit 20",
+        "tokenbench run --strategies clse:temp=0.2,fastv --budgets 1/3,16 -o my-run",
+        "tokenbench run --spec my-run.toml --dry-run",
+    ),
+)
+@click.option(
+    "--suite",
+    default="image",
+    show_default=True,
+    help="Suite to run. Some take tasks after a colon: lmms:pope,lmms:mme.",
+)
+@list_option("--tasks", help="Tasks of the suite to run.  [default: all]")
+@list_option("--data", help="Local data of public tasks: gqa=FOLDER (Parquet, Arrow, image folder, …).")
+@list_option("--tasks-dir", help="Folders with your own task definitions, for the suite lmms.")
+@list_option("--strategies", help=f"{STRATEGIES}  [required, here or in --spec]")
+@list_option("--budgets", default="1/3,2/9,1/9", help=BUDGETS)
 @list_option(
     "--models",
-    help="Names, folders with weights, or Hugging Face ids (ID@REVISION).  [default: the suite's toy model]",
+    help=f"{MODELS}  [default: the suite's toy model]",
 )
 @list_option(
     "--seeds",
-    help="Seeds of strategies that draw at random.  [default: 0,1,2; 0 to 4 where one draw may move all samples]",
+    help="Seeds of strategies that draw at random.  [default: 0,1,2, or 0 to 4 if one draw can affect all samples]",
 )
 @click.option(
     "--floors/--no-floors",
     default=True,
     show_default=True,
-    help="Run the strategies 'random' and 'downsample' as floors.",
+    help="Also run the trivial baselines 'random' and 'downsample'.",
 )
 @match_option
 @click.option(
     "--strict/--no-strict",
     default=False,
-    help="Whether a sample that a model cannot be asked (a damaged picture) costs its task, not only itself.",
+    show_default=True,
+    help="Fail a task if one of its samples cannot be given to the model (a damaged image), instead of leaving the sample out.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples of each task; more may follow.")
+@click.option("--limit", type=Whole(min=1), help="Run the first N samples of each task only. A later run can add more.")
 @click.option(
     "--until",
     type=click.Choice(["decided"]),
-    help="Take whole images at random, look at the verdicts now and then, and run no strategy further that is decided.",
+    help="Draw whole images at random, look at the verdicts at planned times, and stop each strategy once its verdict is final.",
 )
-@click.option("--looks", type=click.IntRange(2, 100), help="With --until: how many looks at the most.  [default: 5]")
+@click.option("--looks", type=Whole(2, 100), help="Maximum number of looks, with --until.  [default: 5]")
 @click.option(
     "--spending",
     type=click.Choice(["obrien-fleming", "pocock"]),
-    help="With --until: how looks share the error.  [default: obrien-fleming]",
+    help="How the looks share the error, with --until.  [default: obrien-fleming]",
 )
 @click.option(
     "--margin",
     type=Finite(min=0),
-    default=1.0,
+    default=1,
     show_default=True,
-    help="Loss in points of retention that is of no importance.",
+    help="Largest acceptable loss (margin of non-inferiority), in points of accuracy retention.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Questions a batch.")
+@click.option("--batch-size", type=Whole(min=1), default=32, show_default=True, help="Questions per batch.")
 @device_option
 @dtype_option("float32")
 @attention_option("decoder")
@@ -99,11 +117,11 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     "--spec",
     "spec_file",
     type=Place(),
-    help="A TOML file with any of these options; the command line wins.",
+    help="TOML file with any of these options. Options on the command line take precedence.",
 )
 @click.option("-o", "--output", type=Place(), help="Run directory.  [default: runs/SUITE-HASH]")
-@click.option("-n", "--dry-run", is_flag=True, help="Show the cells, run nothing.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-n", "--dry-run", is_flag=True, help="List the cells without running them.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @plugin_option
 @click.pass_context
 def run(
@@ -117,10 +135,11 @@ def run(
     executor: MakeExecutor,
     **options: Any,
 ) -> None:
-    """Run every strategy x budget x model cell of a suite and compare them.
+    """Run strategies on a suite, and compare them.
 
-    Run the same command again to resume an interrupted run. With more samples, strategies, budgets, seeds, tasks or models the same
-    folder grows: only what it lacks is run.
+    Every combination of strategy, budget, model, seed and task is a cell. Run the same command again to resume an interrupted
+    run. A command with more samples, strategies, budgets, seeds, tasks or models extends the run in the same folder: only what
+    is missing is run.
     """
     from tokenbench.commands.specfile import read_spec
     from tokenbench.registry.plugins import Registry
@@ -140,10 +159,13 @@ def run(
     _carry_out(resolved, folder, registry, quiet, executor(registry))
 
 
-@click.command(cls=DistributedCommand)
+@click.command(
+    cls=DistributedCommand,
+    epilog=examples("tokenbench resume my-run", "tokenbench resume my-run --retry-failed"),
+)
 @click.argument("folder", metavar="RUN", type=Place())
-@click.option("--retry-failed", is_flag=True, help="Try failed cells again.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @tasks_dir_option
 @data_of_run_option
 @models_of_run_option
@@ -156,10 +178,11 @@ def resume(
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
 ) -> None:
-    """Resume a run by its directory. Cells whose identity has changed since are run again.
+    """Resume a run, given its directory.
 
-    A run directory may come from anybody, so it settles what is run, but not which files of yours are read: name single-file plug-ins,
-    folders of task definitions, data folders and model folders again, and models that are to be fetched.
+    Cells whose identity has changed are run again. A run directory may come from anybody: it determines what is run, but not
+    which of your files are read. Name single-file plug-ins (--plugin), folders of task definitions (--tasks-dir), data folders
+    (--data) and model folders (--models) again, as well as models that have to be downloaded.
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.resolve import resolve_written
@@ -239,7 +262,7 @@ def _carry_out(
     say(f"run: {folder}", err=True)
     if broken := Store(folder).broken():
         say(
-            f"warning: damaged files of cells were set aside, and these cells run again: {folder / 'cells' / broken[0]}"
+            f"warning: damaged cell files were set aside, and their cells are run again: {folder / 'cells' / broken[0]}"
             + (f" and {len(broken) - 1} more" if broken[1:] else ""),
             err=True,
         )
@@ -254,8 +277,8 @@ def _carry_out(
             raise
     if failures:
         raise StrategyError(
-            f"cells without numbers: {'; '.join(failures)}",
-            f"tracebacks are in {folder / 'logs'}; when it is mended: tokenbench resume {folder} --retry-failed{naming_options(resolved.spec, registry)}",
+            f"some cells failed: {'; '.join(failures)}",
+            f"tracebacks are in {folder / 'logs'}; when the cause is fixed: tokenbench resume {folder} --retry-failed{naming_options(resolved.spec, registry)}",
         )
 
 

@@ -15,6 +15,7 @@ from tokenbench.commands.opening import opened
 from tokenbench.commands.options import (
     Place,
     data_of_run_option,
+    examples,
     flat,
     looking,
     models_of_run_option,
@@ -169,14 +170,16 @@ def _seconds_left(who: Mapping[str, Any] | None, answers: int, samples: int) -> 
     return seconds / new * (samples - answers) if new > 0 and seconds > 0 else None
 
 
-@click.command()
+@click.command(epilog=examples("tokenbench status my-run", "tokenbench status my-run --thorough -v --format json"))
 @click.argument("folder", metavar="RUN", type=Place())
-@click.option("-v", "--verbose", is_flag=True, help="Every cell, with its identity.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("-v", "--verbose", is_flag=True, help="List every cell with its identity.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output format."
+)
 @click.option(
     "--thorough",
     is_flag=True,
-    help="Load the suite and the models' processors, as a resume would, to see also whether data, prompts or weights have changed.",
+    help="Also load the suite and the models' processors, as resume would, to detect changes of data, prompts or weights.",
 )
 @peek_option
 @tasks_dir_option
@@ -193,7 +196,10 @@ def status(
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
 ) -> None:
-    """Say how far a run is, what failed, and which cells would be run again because code or libraries changed."""
+    """Show the progress of a run: done, failed and stale cells.
+
+    A cell is stale if code or libraries have changed in a way that can change its answers. It would run again.
+    """
     there = opened(folder, named)
     found = status_of(there, plugin_files, flat(named["models"]), thorough)
     if form == "json":
@@ -212,9 +218,9 @@ def status(
     if peek:
         show_scores(there)
     if found.unknown:
-        say(f"whether cells are stale is not known: {found.unknown}")
+        say(f"cannot tell whether cells are stale: {found.unknown}")
     if found.orphans:
-        say(f"{len(found.orphans)} finished cells of other identities are kept and stand in no report")
+        say(f"{len(found.orphans)} finished cells with other identities are kept but appear in no report")
 
 
 def _duration(seconds: float) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate", "failed", "parse_gate"]
 
-FORM = "write LEFT<RIGHT@BUDGET, as in clse<fastv@1/9"
+FORM = "write LEFT<RIGHT@BUDGET, for example clse<fastv@1/9"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def parse_gate(text: str) -> Gate:
     low, high = (left, right) if sign[0] == "<" else (right, left)
     margin = re.fullmatch(rf"{VANILLA}-(\d+(?:\.\d+)?|\.\d+)", high)
     if re.fullmatch(rf"{VANILLA}-.*", low) or low == VANILLA:
-        raise UsageError(f"gate '{text}' has vanilla on the lower side", "write STRATEGY<vanilla@BUDGET")
+        raise UsageError(
+            f"gate '{text}' tests whether vanilla is worse, which is not supported", "write STRATEGY<vanilla@BUDGET"
+        )
     return Gate(
         text, low.strip(), VANILLA if margin else high.strip(), sign.endswith("="), float(margin[1]) if margin else None, budget
     )  # fmt: skip

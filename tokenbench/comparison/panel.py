@@ -205,7 +205,7 @@ def _category(column: "pd.Series[Any]") -> "pd.Series[Any]":
 def _panel(model: str, rows: pd.DataFrame, scopes: Scopes, fill: Fill | None) -> Panel:
     numbers, columns = _columns(rows)
     if columns[0][0] != VANILLA:
-        raise SamplesError(f"{model}: no vanilla cell to compare with; every run must include it")
+        raise SamplesError(f"{model}: there is no vanilla cell to compare with, and every run must include one")
     cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))
     place = {cell: at for at, cell in enumerate(cells)}
     cell = np.array([place[Cell(strategy, budget)] for strategy, budget, _ in columns])

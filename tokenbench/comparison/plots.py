@@ -55,7 +55,7 @@ def plotting() -> Iterator[None]:
     try:
         import matplotlib
     except ImportError:
-        raise MachineError("figures need matplotlib", install("figures")) from None
+        raise MachineError("plots need matplotlib", install("figures")) from None
     with matplotlib.rc_context(STYLE):
         yield
 

@@ -143,7 +143,7 @@ class Backbone:
             MachineError: If the model needs a chat template.
         """
         raise MachineError(
-            "the model's processor has no chat template", "fetch the model again, with chat_template.jinja"
+            "the model's processor has no chat template", "download the model again, with chat_template.jinja"
         )
 
     def size(self, config: Any) -> ModelSize:

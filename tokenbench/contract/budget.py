@@ -54,7 +54,7 @@ class Budget:
         if number >= 1:
             raise UsageError(
                 f"budget '{text}' is a share of {float(number):g}: a share must be below 1",
-                "to keep every token run the strategy 'vanilla'",
+                "to keep every token, use the strategy 'vanilla'",
             )
         return cls(text, share=number)
 

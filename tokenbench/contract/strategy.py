@@ -125,7 +125,9 @@ class View:
     def items(self) -> Iterator[tuple[Grid, slice]]:
         """Every image or video with its slice of the candidates; valid while nothing has been dropped."""
         if self.n != self.n0:
-            raise ValueError("the lattice is broken once tokens were dropped: use items() in the first stage only")
+            raise ValueError(
+                "items() works in the first stage only: after tokens have been dropped, no whole lattice is left"
+            )
         start = 0
         for grid in self.grids:
             yield grid, slice(start, start + grid.tokens)
@@ -222,7 +224,7 @@ class Strategy(BaseModel):
         """
         score = self.score(view)
         if score.shape != (view.n,):
-            raise StrategyError(f"score must be [{view.n}], not {list(score.shape)}")
+            raise StrategyError(f"score() must return a tensor of shape [{view.n}], not {list(score.shape)}")
         return Selection(top(score, view.k), score=score)
 
 

@@ -39,7 +39,7 @@ class Match:
     def __call__(self, stages: Sequence[Stage], visual: int, text: int) -> list[Stage]:
         """The stages for a sample of so many visual and text tokens. Raises InfeasibleError if no factor does it."""
         if any(stage.keep is None for stage in stages):
-            raise InfeasibleError("the method decides by itself how many tokens stay")
+            raise InfeasibleError("the method itself decides how many tokens it keeps")
         wanted = count(self.budget.keep, visual, visual)
         target = self._work([float(wanted)] * self.depth, text)
 
@@ -53,8 +53,8 @@ class Match:
         if excess(low) > 0:
             least = sum(tokens_per_layer(at(low), visual, self.depth)) / self.depth
             raise InfeasibleError(
-                f"with one token a stage it still has {least:.1f} visual tokens a layer, since everything stays before layer "
-                f"{stages[0].layer}; {wanted} were asked for"
+                f"even with one token per stage, the mean is {least:.1f} visual tokens per layer, because none are dropped before layer "
+                f"{stages[0].layer}; the budget is {wanted}"
             )
         for _ in range(_STEPS):
             middle = (low + high) / 2
@@ -76,7 +76,7 @@ def match(mode: str, strategy: Strategy, budget: Budget, depth: int, size: Model
     if mode == "nominal" or not strategy.budgeted:
         return None
     if mode == "flops" and size is None:
-        raise UsageError("--match flops needs a backbone that knows its sizes", "match tokens instead")
+        raise UsageError("--match flops needs a backbone that implements size()", "use --match tokens")
     return Match(cast("Mode", mode), budget, depth, size.decoder if size else None)
 
 

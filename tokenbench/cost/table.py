@@ -153,13 +153,16 @@ def costs(
     named = {method.name: method for method in (parse_strategy(text, known) for text in strategies)}
     named.pop(VANILLA, None)
     if not named or not budgets:
-        raise UsageError("name a strategy and a budget", f"strategies: {', '.join(known.names('strategies'))}")
+        raise UsageError(
+            "give at least one strategy other than vanilla, and one budget",
+            f"strategies: {', '.join(known.names('strategies'))}",
+        )
     parsed = [Budget.parse(budget) for budget in budgets]
     backbone, config = configuration(model, known)
     try:
         prompt, size = Prompt(backbone.default_grids(config, visual_tokens), text_tokens, dtype), backbone.size(config)
     except NotImplementedError as error:
-        raise UsageError(f"the cost of model '{model}' is not known: {error}") from error
+        raise UsageError(f"the cost of model '{model}' cannot be computed: {error}") from error
     found = list(_rows(size, prompt, [*named.values()], parsed, matched))
     rows = tuple(row for row in found if isinstance(row, Row))
     return CostTable(model, prompt, rows, tuple(row for row in found if isinstance(row, str)))

@@ -49,8 +49,8 @@ def _refusing_labels(model: Any, pruner: Pruner) -> Callable[[], None]:
     def loss(*args: Any, **kwargs: Any) -> Any:
         if pruner.shorter:
             raise UsageError(
-                "labels do not fit a pruned prompt: it has fewer tokens than they have columns",
-                "run the prompt without its answer, then the answer on the KV cache, and take the loss of these logits",
+                "labels cannot be used with a pruned prompt, which has fewer tokens than the labels",
+                "run the prompt without its answer, then the answer on the KV cache, and compute the loss from those logits",
             )
         with_stock_loss()
         try:

@@ -49,8 +49,8 @@ class PrunedLayer(DynamicLayer):
         if self.is_initialized:
             if self.pruned and not self.awaited:
                 raise UsageError(
-                    "this KV cache was pruned, and positions and masks of what follows are right in pruned() alone",
-                    "generate inside the context to the end, or go on from the cache inside another one",
+                    "this KV cache was pruned; the positions and masks of further tokens are correct inside pruned() only",
+                    "finish generating inside the context, or continue from the cache inside another one",
                 )
             self.awaited = False
             return super().update(key_states, value_states, *args, **kwargs)
@@ -87,8 +87,8 @@ class PrunedLayer(DynamicLayer):
         own = 0 if self.valid is None else max(0, self.valid.shape[1] - stored)
         if self.pruned and own and (self.trimmed or own > self.text):
             raise UsageError(
-                f"the last {gone} tokens cannot be cropped from a pruned KV cache: {own} of them are of its prompt",
-                "crop what was generated only, or run the prompt again",
+                f"the last {gone} tokens cannot be cropped from a pruned KV cache: {own} of them belong to its prompt",
+                "crop generated tokens only, or run the prompt again",
             )
         if self.valid is not None and own:
             self.valid, self.text = self.valid[:, :stored], self.text - own
@@ -141,7 +141,7 @@ def install(cache: Cache | None, depth: int) -> list[PrunedLayer] | None:
     if not isinstance(cache, DynamicCache) or not plain:
         raise UsageError(
             f"pruning needs the default dynamic KV cache, not {type(cache).__name__}",
-            "leave out cache_implementation and past_key_values",
+            "do not pass cache_implementation or past_key_values",
         )
     layers = [PrunedLayer() for _ in range(depth)]
     cache.layers[:] = layers

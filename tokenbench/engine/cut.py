@@ -37,8 +37,8 @@ def run_in_two(
     """
     if kwargs.get("output_attentions"):
         raise UsageError(
-            "attention weights of a pruned prompt and what follows it do not fit into one tensor",
-            "leave out output_attentions, or use_cache=False and drafts",
+            "the attention weights of a pruned prompt and of the tokens after it do not fit into one tensor",
+            "do not combine output_attentions with use_cache=False or drafts",
         )
     name = cache_name(kwargs)
     given = kwargs.get(name)

@@ -105,8 +105,8 @@ class EncoderRecorder:
         last, self._thread.runs = self._thread.runs[-len(kinds) :], []
         if len(last) < len(kinds):
             raise UsageError(
-                "the strategy looks into the vision encoder, which did not run inside the context for this prompt",
-                "pass the pixels, not what the encoder made of them",
+                "the strategy reads the vision encoder, which did not run inside the context for this prompt",
+                "pass pixel values instead of precomputed image features",
             )
         each = int(visual.sum()) // sum(frame.tokens for frames in last for frame in frames)  # beams repeat rows
         stretches = [

@@ -244,6 +244,6 @@ def _cut_argument(name: str, value: Any, positions: Tensor, total: int) -> Any:
         return tuple(_cut_argument("", part, positions, total) for part in value)
     if isinstance(value, Tensor):
         if len(value) != total:
-            raise UsageError(f"the encoder's layers take an argument '{name}' that cannot be cut to fewer tokens")
+            raise UsageError(f"the encoder's layers take an argument '{name}' that cannot be reduced to fewer tokens")
         return value[positions]
     return value

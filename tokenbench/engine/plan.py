@@ -112,7 +112,7 @@ class Plan:
             ) from error
         if not sound:
             raise StrategyError(
-                f"strategy {name}: its schedule must be pairs of a layer and a number or share of tokens, not "
+                f"strategy {name}: its schedule must consist of (layer, keep) pairs, with keep a number or share of tokens, not "
                 f"{[(stage.layer, stage.keep) for stage in stages]}"
             )
         return stages
@@ -131,11 +131,13 @@ def _check_requests(name: str, stage: Stage) -> None:
     where = f"strategy {name}, stage before layer {stage.layer}"
     for depth in (*stage.hidden, *stage.text):
         if not 0 <= depth <= stage.layer:
-            raise UsageError(f"{where}: hidden states of depth {depth} are not known there")
+            raise UsageError(f"{where}: hidden states of depth {depth} are not available there")
     for layer in stage.keys:
         if not 0 <= layer < stage.layer:
-            raise UsageError(f"{where}: keys of layer {layer} are not known there")
+            raise UsageError(f"{where}: keys of layer {layer} are not available there")
     for request in stage.attention:
         if not request.known_at(stage.layer):
             kind = type(request).__name__
-            raise UsageError(f"{where}: attention of layer {request.layer} is not known there (asked for with {kind})")
+            raise UsageError(
+                f"{where}: attention of layer {request.layer} is not available there (requested with {kind})"
+            )

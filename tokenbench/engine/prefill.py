@@ -241,8 +241,8 @@ class Prefill:
         for b, (stages, questions) in enumerate(zip(self._schedule.rows, self._prompt.questions, strict=True)):
             if (stages or self._saved.depths) and questions == 0:
                 error = UsageError(
-                    f"the prompt of row {b} ends with a visual token, so that there is nothing to answer from",
-                    "put the question, or the marks that open the answer, after the image",
+                    f"the prompt of row {b} ends with a visual token, so that no text token is left to answer from",
+                    "put the question, or the tokens that start the answer, after the image",
                 )
                 error.row = b
                 raise error

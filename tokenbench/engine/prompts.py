@@ -69,7 +69,7 @@ class Prompts:
         if ids is None:
             if not started:
                 raise UsageError(
-                    "pruning needs input_ids, to see where the visual tokens are", "do not pass inputs_embeds"
+                    "pruning needs input_ids to locate the visual tokens", "pass input_ids instead of inputs_embeds"
                 )
             return
         if started and (ids.shape[1] == 1 or (generation is not None and generation.begun)):
@@ -81,13 +81,13 @@ class Prompts:
             return
         if started:
             raise UsageError(
-                "the KV cache holds tokens from before the image, and pruning needs a prompt in one piece",
-                "start with an empty cache, and leave out prefill_chunk_size",
+                "the KV cache already holds tokens that precede the image, but pruning needs the whole prompt at once",
+                "start with an empty cache, and do not use prefill_chunk_size",
             )
         if ids.shape[1] < end:
             raise UsageError(
-                f"the prompt of {end} tokens comes in pieces, the first of {ids.shape[1]}, and pruning needs it in one",
-                "leave out prefill_chunk_size and token_healing",
+                f"the prompt of {end} tokens arrives in pieces (the first has {ids.shape[1]}), but pruning needs the whole prompt at once",
+                "do not use prefill_chunk_size or token_healing",
             )
         if generation is None:
             self._refuse_more_of_the_same(ids)
@@ -119,6 +119,6 @@ class Prompts:
         if all(stage.blind for stage in stages) or not torch.equal(ids[:, : last.shape[1]], last):
             return
         raise UsageError(
-            "this prompt is the last one with more behind it, by which the tokens would be chosen anew",
-            "go on with model.generate() or from the KV cache; enter pruned() again if it is another prompt",
+            "this prompt extends the previous one, so that the tokens would be selected again",
+            "continue with model.generate() or from the KV cache; if it is a new prompt, enter pruned() again",
         )

@@ -190,7 +190,7 @@ class Pruner:
                 "pruning needs prompts padded on the left", "set processor.tokenizer.padding_side = 'left'"
             )
         if batch % len(self.plans):
-            raise UsageError(f"{len(self.plans)} plans do not fit a batch of {batch} rows")
+            raise UsageError(f"there are {len(self.plans)} plans for a batch of {batch} rows")
         each = batch // len(self.plans)
         plans = [plan for plan in self.plans for _ in range(each)]
         added, kwargs = _take_deepstack(kwargs)

@@ -50,7 +50,7 @@ def find_wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[in
         if score is not None and bool(score.isnan().any()):
             return at, f"{int(score.isnan().sum())} of {view.n} scores are NaN"
         if len(keep) and (int(keep[0]) < 0 or int(keep[-1]) >= view.n or not bool((keep.diff() > 0).all())):
-            return at, f"keep must hold ascending indices below {view.n}, none twice"
+            return at, f"keep must hold strictly ascending indices below {view.n}"
         if values is not None and bool(values.isnan().any()):
             return at, "values are NaN"
     return None
@@ -66,7 +66,7 @@ def copy_for_merge(hidden: Tensor, name: str) -> Tensor:
 
         def refuse(gradient: Tensor) -> None:
             raise UsageError(
-                f"strategy {name} merges tokens, and no gradient flows through what it merged",
+                f"strategy {name} merges tokens, and no gradient flows through merged tokens",
                 "train with a strategy that only drops tokens",
             )
 

@@ -82,8 +82,8 @@ def claim(decoder: nn.Module) -> Callable[[], None]:
     with _DOOR:
         if getattr(decoder, _MARK, False):
             raise UsageError(
-                "this model is being pruned already: another pruned() context is open on it, or on what it was copied from",
-                "leave that one first; threads share one context, or have a model of their own",
+                "this model is already being pruned: another pruned() context is open on it, or on the model that it was copied from",
+                "leave that context first; threads can share one context, or use separate models",
             )
         setattr(decoder, _MARK, True)
     return partial(delattr, decoder, _MARK)

@@ -16,7 +16,7 @@ def device_named(text: str) -> str:
     if text == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if _device(text) is None:
-        raise UsageError(f"--device '{text[:40]}' is no device", "write auto, cpu, cuda or cuda:1")
+        raise UsageError(f"unknown --device '{text[:40]}'", "use auto, cpu, cuda or cuda:1")
     return text
 
 
@@ -26,8 +26,8 @@ def check_device(text: str) -> None:
     assert device is not None
     there = 1 if device.type == "cpu" else getattr(torch, device.type).device_count()
     if (device.index or 0) >= there:
-        seen = f"{there} of them" if there else "no GPU"
-        raise MachineError(f"--device {text}: torch sees {seen} here", "use --device auto")
+        seen = f"{there} device{'s' if there > 1 else ''} of this type" if there else "no such device"
+        raise MachineError(f"--device {text} is not available: torch sees {seen}", "use --device auto")
 
 
 def _device(text: str) -> torch.device | None:

@@ -271,7 +271,7 @@ class Model:
         """What the processor makes of images, one by one, or of clips, all together."""
         processor = getattr(self._processor, f"{kind}_processor", None)
         if processor is None:
-            raise UsageError(f"model '{self.name}' takes no {kind}s", "name a model that does, or another suite")
+            raise UsageError(f"model '{self.name}' does not accept {kind}s", "use a model that does, or another suite")
         groups = [[item] for item in items] if kind == "image" else [items]
         return [dict(processor(**arguments(kind, group), return_tensors="pt")) for group in groups]
 

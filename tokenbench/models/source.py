@@ -93,16 +93,20 @@ def _named(name: str, known: Registry) -> tuple[Backbone | None, str, str]:
     given, _, revision = name.partition("@")
     backbone = known.get("backbones", given)() if given in known.names("backbones") else None
     if backbone is not None and backbone.source is None:
-        raise UsageError(f"'{given}' is an architecture, not a model", "name a model, or a folder with its weights")
+        raise UsageError(f"'{given}' is an architecture, not a model", "give a model name, or a folder with weights")
     source = backbone.source if backbone is not None else given
     if revision and not REVISION.fullmatch(revision):
-        raise UsageError(f"'{name[:100]}': '{revision[:100]}' is no revision", "name a commit, a branch or a tag")
+        raise UsageError(
+            f"'{name[:100]}': '{revision[:100]}' is not a valid revision", "use a commit, a branch or a tag"
+        )
     if _is_folder(source):
         if revision:
-            raise UsageError(f"'{name}': a folder has no revisions", "leave out the part from @ on")
+            raise UsageError(f"'{name}': a folder has no revisions", "remove the part from @ on")
     elif not HUB_ID.fullmatch(source) or Path(source).exists():
         models = [n for n in known.names("backbones") if known.get("backbones", n).source is not None]
-        raise unknown("model", name, models, "a Hugging Face id, or a folder with config.json and safetensors, will do")
+        raise unknown(
+            "model", name, models, "you can also give a Hugging Face id, or a folder with config.json and safetensors"
+        )
     return backbone, source, revision
 
 
@@ -117,7 +121,7 @@ def _model_type(config: Path) -> str:
     try:
         return str(json.loads(config.read_text(encoding="utf-8"))["model_type"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MachineError(f"{config} cannot be read: {brief(error)}", "fetch the folder anew") from None
+        raise MachineError(f"{config} cannot be read: {brief(error)}", "download the folder again") from None
 
 
 def _fetched(repo: str, revision: str, file: str = "", alone: bool = False) -> Path:
@@ -135,6 +139,6 @@ def _fetched(repo: str, revision: str, file: str = "", alone: bool = False) -> P
             f"hf download {repo}" + (f" {file}" if alone else "") + (f" --revision {revision}" if revision else "")
         )
         raise MachineError(
-            f"model '{repo}' is neither a folder nor in the local cache, and it could not be fetched ({reason})",
-            f"where there is a network: {command}",
+            f"model '{repo}' is neither a folder nor in the local cache, and could not be downloaded ({reason})",
+            f"on a machine with network access: {command}",
         ) from error

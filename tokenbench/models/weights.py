@@ -78,7 +78,7 @@ def stock_skeleton(name: str, folder: Path) -> Any:
 
 
 def _broken(name: str, folder: Path, reason: str) -> MachineError:
-    return MachineError(f"model '{name}' cannot be loaded from {folder}: {reason}", "fetch the folder anew")
+    return MachineError(f"model '{name}' cannot be loaded from {folder}: {reason}", "download the folder again")
 
 
 def _check_depth(folder: Path) -> None:
@@ -91,7 +91,7 @@ def _check_depth(folder: Path) -> None:
             tensors += len(weights.keys())
     deepest = max(_depths(json.loads((folder / "config.json").read_text(encoding="utf-8"))), default=0)
     if tensors and deepest > tensors:
-        raise ValueError(f"config.json wants {deepest} layers of {tensors} tensors")
+        raise ValueError(f"config.json asks for {deepest} layers, but the weights hold {tensors} tensors")
 
 
 def _depths(config: Any) -> Iterator[int]:

@@ -30,6 +30,6 @@ def backbone_of(model_type: str, known: Registry) -> Backbone:
         if model_type in backbone.model_types:
             return backbone()  # type: ignore[no-any-return]
     raise UsageError(
-        f"no backbone serves models of type '{model_type}'",
-        f"served: {', '.join(sorted(set(served)))}; another architecture needs a Backbone plug-in",
+        f"no backbone supports models of type '{model_type}'",
+        f"supported: {', '.join(sorted(set(served)))}; for another architecture, write a backbone plug-in: tokenbench new backbone NAME",
     )

@@ -68,11 +68,15 @@ def compose(name: str, scorer: Strategy, schedule_of: Strategy | None, merger: M
     """The composition `name`. Raises UsageError, with the reason, for parts that do not fit."""
     for part in (scorer, schedule_of):
         if part is not None and not part.budgeted:
-            raise UsageError(f"'{name}': {type(part).__name__} takes no budget: it has neither scores nor a schedule")
+            raise UsageError(
+                f"'{name}': {type(part).__name__} takes no budget, so that it has neither scores nor a schedule to combine"
+            )
         if part is not None and type(part).stages is not Strategy.stages:
             raise UsageError(
-                f"'{name}': {type(part).__name__} ties what it reads to its own layers (it writes stages())"
+                f"'{name}': {type(part).__name__} cannot be combined with the schedule of another strategy, because it defines stages() itself"
             )
     if merger is not None and scorer.merges:
-        raise UsageError(f"'{name}': {type(scorer).__name__} already merges: a merger needs tokens that are dropped")
+        raise UsageError(
+            f"'{name}': {type(scorer).__name__} already merges tokens itself, so that none are left for a merger"
+        )
     return Composed(scorer=scorer, schedule_of=schedule_of or scorer, merger=merger)

@@ -168,11 +168,11 @@ class Registry:
                 if implementation.plugin is module:
                     implementation.function(lambda name, target, kind=kind: found.append((kind, name, target)))
         if not found:
-            raise UsageError("it registers nothing: implement a tokenbench_register_… hook, marked with hookimpl")
+            raise UsageError("it registers nothing: implement a tokenbench_register_… hook and mark it with hookimpl")
         for kind, name, _ in found:
             if not isinstance(name, str) or not is_name(name):
                 raise UsageError(
-                    f"it registers a {_SINGULAR[kind]} as {ascii(name)[:80]}: a name has the letters a-z and A-Z, digits, . _ and - only"
+                    f"it registers a {_SINGULAR[kind]} as {ascii(name)[:80]}, but a name may contain only a-z, A-Z, 0-9, '.', '_' and '-'"
                 )
         for kind, name, target in found:
             plugin.registered[kind].append(name)

@@ -67,7 +67,7 @@ def absolute_folders(folders: Iterable[str]) -> tuple[str, ...]:
         try:
             found.append(str(Path(folder).resolve(strict=True)))
         except (OSError, ValueError, RuntimeError):  # no such name, no name at all, a link to itself
-            raise MachineError(f"the folder {folder[:200]} is not there", "name another one") from None
+            raise MachineError(f"the folder {folder[:200]} does not exist", "give another one") from None
     return tuple(found)
 
 
@@ -77,10 +77,10 @@ def data_folders(data: Sequence[str]) -> dict[str, Path]:
     for text in data:
         task, equals, folder = text.partition("=")
         if not equals or not task or not folder:
-            raise UsageError(f"--data '{text}' is not TASK=FOLDER", "as in --data gqa=/data/gqa")
+            raise UsageError(f"--data '{text}' is not TASK=FOLDER", "write, for example, --data gqa=/data/gqa")
         if not _is_folder(folder):
             raise MachineError(
-                f"the data folder {folder} of task '{task}' is not there", "mount it, or name another one"
+                f"the data folder {folder} of task '{task}' does not exist", "mount it, or give another one"
             )
         folders[task] = Path(folder)
     return folders
@@ -99,7 +99,7 @@ def _named(text: str) -> dict[str, tuple[str, ...]]:
     for part in filter(None, map(str.strip, text.split(","))):
         suite, colon, task = part.partition(":")
         if colon and not task:
-            raise UsageError(f"suite '{part}': no task after the colon", f"write {suite}:TASK")
+            raise UsageError(f"suite '{part}': there is no task after the colon", f"write {suite}:TASK")
         found[suite] = (*found.get(suite, ()), *filter(None, (task,)))
     return found
 
@@ -111,7 +111,7 @@ def _made(name: str, named: tuple[str, ...], known: Registry, data: Sequence[str
         raise UsageError(f"suite '{name}' takes no {option}", "choose among its tasks with --tasks" if named else "")
     suite = _called(name, make, SuiteRequest(named, data_folders(data), tuple(map(Path, definitions))))
     if not suite.tasks:
-        raise UsageError(f"suite '{name}' has no task of its own", f"name tasks: --suite {name}:TASK")
+        raise UsageError(f"suite '{name}' has no tasks of its own", f"name them: --suite {name}:TASK")
     return suite
 
 
@@ -122,7 +122,7 @@ def _called(name: str, make: Callable[..., object], request: SuiteRequest) -> Su
     except TokenBenchError:
         raise
     except (Exception, SystemExit) as error:  # a plug-in's own code may raise anything
-        raise UsageError(f"suite '{name}' cannot be made: {brief(error)}") from error
+        raise UsageError(f"suite '{name}' cannot be created: {brief(error)}") from error
     return _checked(name, suite)
 
 
@@ -133,11 +133,12 @@ def _checked(name: str, suite: object) -> Suite:
     tasks = suite.tasks
     if not isinstance(tasks, tuple) or not all(isinstance(task, Task) and isinstance(task.name, str) for task in tasks):
         raise UsageError(
-            f"suite '{name}' has something else than tasks: {tasks!r:.80}", "give it a tuple of tokenbench.Task"
+            f"the tasks of suite '{name}' must be tokenbench.Task objects, not {tasks!r:.80}",
+            "return a Suite with a tuple of tasks",
         )
     names = [task.name for task in tasks]
     if twice := [task for task in names if names.count(task) > 1]:
-        raise UsageError(f"suite '{name}' has two tasks '{twice[0]}'", "rename one of them")
+        raise UsageError(f"suite '{name}' has two tasks named '{twice[0]}'", "rename one of them")
     return suite
 
 
@@ -151,7 +152,7 @@ def _joined(text: str, suites: Sequence[Suite]) -> Suite:
     names = [task.name for task in tasks]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"suites '{text}' have a task '{name}' each", "name one of them")
+            raise UsageError(f"suites '{text}' all have a task named '{name}'", "run only one of them")
     models = {suite.model for suite in suites}
     return Suite(
         text, "; ".join(suite.description for suite in suites), tasks, models.pop() if len(models) == 1 else ""

@@ -39,10 +39,14 @@ def grown(there: Spec, asked: Spec, folder: Path) -> Spec:
         names = sorted(set(refused))
         changes = "; ".join(f"{name}: {_said(getattr(there, name))} -> {_said(getattr(asked, name))}" for name in names)
         planned = there.until or set(names) & set(PLANNED)
-        why = "looks are planned before a run begins" if planned else "a run grows in what it runs, and never shrinks"
+        why = (
+            "the looks of a run are planned before it starts, so these settings cannot change"
+            if planned
+            else "a run can be extended, but these settings cannot change, and nothing can be removed"
+        )
         raise UsageError(
             f"{folder} holds a run with other settings ({changes})",
-            f"{why}; name another folder with -o, or repeat that run's settings",
+            f"{why}; choose another folder with -o, or repeat that run's settings",
         )
     return whole
 

@@ -68,7 +68,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
     if own_suite is not None:
         _check_own_suite(own_suite, registry)
     if not request.models and not suite.model:
-        raise UsageError(f"suite '{suite.name}' has no model of its own", f"name one with {spell('models')}")
+        raise UsageError(f"suite '{suite.name}' has no default model", f"give one with {spell('models')}")
     spec = Spec(
         suite=request.suite if isinstance(request.suite, str) else request.suite.name,
         tasks=tuple(task.name for task in tasks),
@@ -130,10 +130,10 @@ def _check_together(request: Request, registry: Registry, spell: Callable[[str],
     """Refuse options that contradict others, and lists that must not be empty."""
     if not request.until and (request.looks or request.spending):
         given = "looks" if request.looks else "spending"
-        raise UsageError(f"{spell(given)} goes with {spell('until')} decided")
+        raise UsageError(f"{spell(given)} requires {spell('until')} decided")
     if not request.strategies:
         known = ", ".join(registry.names("strategies"))
-        raise UsageError("no strategy named", f"{spell('strategies')} takes any of {known}")
+        raise UsageError("no strategy is given", f"choose from these with {spell('strategies')}: {known}")
     for name in ("budgets", "models", "seeds"):
         if getattr(request, name) == ():
             raise UsageError(f"{spell(name)} is empty")

@@ -131,7 +131,7 @@ def _trouble(model: Model, question: Question) -> SampleError | None:
 def _named(task: Task, sample: Sample, error: Exception | str) -> SampleError:
     reason = str(error) if isinstance(error, TokenBenchError | str) else brief(error)
     where = f" ({sample.origin})" if sample.origin else ""
-    named = SampleError(f"task '{task.name}': sample {sample.key}{where} cannot be shown: {reason}")
+    named = SampleError(f"task '{task.name}': sample {sample.key}{where} cannot be loaded: {reason}")
     named.reason = reason
     named.__cause__ = error if isinstance(error, Exception) else None
     return named

@@ -32,7 +32,7 @@ def plan_of(spec: Spec, samples: Mapping[str, Sequence[Sample]]) -> dict[str, An
         return {}
     images = {name: len(set(image_of(own))) for name, own in samples.items()}
     if max(images.values()) < spec.looks:
-        raise UsageError(f"--looks {spec.looks}: there are only {max(images.values())} images to look at")
+        raise UsageError(f"--looks {spec.looks}: the largest task has only {max(images.values())} images")
     return {
         "looks": spec.looks,
         "spending": spec.spending,

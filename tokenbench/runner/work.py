@@ -173,5 +173,5 @@ def _check_budgets(work: Work) -> None:
     tokens = max(work.model.visual_tokens(loaded))
     if largest > tokens:
         raise UsageError(
-            f"budget '{largest}' is more than the {tokens} visual tokens {work.model.name} has for a sample"
+            f"budget '{largest}' is more than the {tokens} visual tokens that {work.model.name} has per sample"
         )

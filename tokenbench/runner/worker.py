@@ -61,8 +61,8 @@ class Worker:
         theirs = {name: task["asked"] for name, task in manifest["tasks"].items()}
         if ours != reach.keys() or any(fingerprints(work) != theirs for work in works.values()):
             raise MachineError(
-                f"a worker has other software or data than the process that started {folder}",
-                f"give all machines the same environment; tokenbench status {folder}, run there, says what differs",
+                f"a worker's software or data differ from those of the process that started {folder}",
+                f"give all machines the same environment; to see the differences, run tokenbench status {folder} on the worker",
             )
         return cls(store, {name: work.reaching(reach) for name, work in works.items()})
 
@@ -207,7 +207,7 @@ def _answered(
     except (OutOfMemory, torch.OutOfMemoryError):
         if len(questions) == 1:
             raise MachineError(
-                f"'{work.model.name}' does not fit into memory with one question",
+                f"'{work.model.name}' does not fit into memory even with one question per batch",
                 "use a smaller --dtype or another device",
             ) from None
     for half in (questions[: len(questions) // 2], questions[len(questions) // 2 :]):

@@ -65,7 +65,7 @@ class Store:
     def open(cls, folder: Path) -> Store:
         """An existing run. Raises UsageError if there is none."""
         if not (folder / "run.json").is_symlink() and not (folder / "run.json").is_file():
-            raise UsageError(f"{folder} is not a run directory: it holds no run.json")
+            raise UsageError(f"{folder} is not a run directory: it has no run.json")
         return cls(folder)
 
     def make(self) -> None:
@@ -98,11 +98,13 @@ class Store:
         if not self.folder.exists():
             return
         if not self.folder.is_dir():
-            raise UsageError(f"the output {self.folder} is a file", "name a new folder with -o")
+            raise UsageError(f"the output {self.folder} is a file, not a folder", "choose a new folder with -o")
         # A process that was killed before it could publish run.json leaves its temporary file.
         there = [name for name in files.names(self.folder, self.folder) if not files.is_temporary(name)]
         if not self.is_run() and set(there) - set(OWN):
-            raise UsageError(f"the output {self.folder} is not empty and holds no run", "name a new folder with -o")
+            raise UsageError(
+                f"the output {self.folder} is not empty and does not contain a run", "choose a new folder with -o"
+            )
 
     def look(self, unless: Callable[[list[dict[str, Any]]], bool], look: dict[str, Any]) -> None:
         """Remember in run.json that verdicts were shown, unless those of the looks that are there tell otherwise.
@@ -132,7 +134,9 @@ class Store:
         if version > SCHEMA_VERSION:
             raise UsageError(f"{path} was written by a newer TokenBench (schema {version})", "upgrade tokenbench")
         if version < SCHEMA_VERSION:
-            raise UsageError(f"{path} was written by an older TokenBench (schema {version})", "run it again elsewhere")
+            raise UsageError(
+                f"{path} was written by an older TokenBench (schema {version})", "run it again in another folder"
+            )
         conforming(manifest, path, Manifest, hint)
         return manifest
 
@@ -231,7 +235,7 @@ class Store:
             table = pa.Table.from_pylist([records[question] for question in asked.items()], schema=RECORD)
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise MachineError(
-                f"a journal of cell {cell} in {self._journal} holds what no run wrote: {error}",
+                f"the journal of cell {cell} in {self._journal} is corrupt: {error}",
                 f"delete {self._journal / cell}.*.jsonl and run again",
             ) from None
         sink = pa.BufferOutputStream()

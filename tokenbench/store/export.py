@@ -37,7 +37,7 @@ def export_run(run: Run, folder: Path) -> list[Path]:
     Raises UsageError for a folder that holds something or a run without numbers, MachineError if it cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is there and not empty", "name a new folder with --to")
+        raise UsageError(f"{folder} already exists and is not empty", "choose a new folder with --to")
     comparison = run.compare()
     tables = {
         "samples": run.samples(),

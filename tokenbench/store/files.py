@@ -56,7 +56,7 @@ def is_file(path: Path, root: Path) -> bool:
     """Whether there is a file. Raises MachineError for a link, or anything else in its place; OSError if that cannot be known."""
     found = _found(path, root)
     if found is not None and not stat.S_ISREG(found.st_mode):
-        raise MachineError(f"{path} is not a file", "remove what stands in its place")
+        raise MachineError(f"{path} is not a regular file", "remove it")
     return found is not None
 
 
@@ -158,16 +158,14 @@ def make_folder(folder: Path, root: Path) -> Path:
         if found is None:
             at.mkdir(exist_ok=True)
         elif not stat.S_ISDIR(found.st_mode):
-            raise MachineError(f"{at} is not a folder", "remove what stands in its place")
+            raise MachineError(f"{at} is not a folder", "remove it")
     return folder
 
 
 def check_lock(path: Path, root: Path) -> None:
     """Raise MachineError for a file that must not be handed to a library that locks it, since that may empty it."""
     if is_file(path, root) and os.lstat(path).st_nlink > 1:
-        raise MachineError(
-            f"{path} has a second name elsewhere (a hard link)", "remove it, unless somebody runs the run"
-        )
+        raise MachineError(f"{path} has a second hard link", "delete the file, unless a process is running the run")
 
 
 def is_temporary(name: str) -> bool:
@@ -216,7 +214,9 @@ def _keep_name(folder: Path) -> None:
 def _opened(path: Path, root: Path, most: int) -> Iterator[IO[bytes]]:
     with _named(path), os.fdopen(_open(path, root, os.O_RDONLY), "rb") as file:
         if os.fstat(file.fileno()).st_size > most:
-            raise MachineError(f"{path} cannot be read: it has more than {most >> 20} MiB", "no run writes such a file")
+            raise MachineError(
+                f"{path} is too large to read: it has more than {most >> 20} MiB", "TokenBench never writes such a file"
+            )
         yield file
 
 
@@ -225,7 +225,7 @@ def _open(path: Path, root: Path, flags: int) -> int:
     handle = os.open(path, flags | GUARDED, 0o666)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise MachineError(f"{path} is not a file", "remove what stands in its place")
+        raise MachineError(f"{path} is not a regular file", "remove it")
     return handle
 
 
@@ -251,7 +251,9 @@ def _found(path: Path, root: Path) -> os.stat_result | None:
         except (FileNotFoundError, NotADirectoryError):
             return None
         if stat.S_ISLNK(found.st_mode) or _is_junction(found):
-            raise MachineError(f"{at} is a link, which a run directory must not hold", "replace it by what it links to")
+            raise MachineError(
+                f"{at} is a link, and links are not allowed in a run directory", "replace it with its target"
+            )
     return found
 
 

@@ -87,12 +87,12 @@ class JoinedRuns(Reworked):
         common = asked[0].merge(asked[1], on=SAMPLE, suffixes=("", "_b"))
         if common.empty:
             raise UsageError(
-                f"{self._a.folder} and {self._b.folder} share no sample of a model: nothing can be compared in pairs",
+                f"{self._a.folder} and {self._b.folder} share no samples of any model, so that nothing can be compared",
                 "run the same models, suite and tasks in both",
             )
         if (common["target"] != common["target_b"]).any() or (common["cluster"] != common["cluster_b"]).any():
             raise UsageError(
-                "the runs have samples of the same name that are not the same: the suite changed between them",
+                "samples of the two runs have the same names but different content: the suite changed between them",
                 "run one of them again",
             )
         keys = common[SAMPLE]

@@ -49,7 +49,7 @@ def held(folder: Path, done: int) -> Iterator[None]:
     except Timeout:
         who = _note(folder)
         by = f" by process {who['pid']} on {who['host']}" if who else ""
-        raise MachineError(f"{folder} is being run{by}", "wait for it, or name another folder with -o") from None
+        raise MachineError(f"{folder} is being run{by}", "wait for it, or choose another folder with -o") from None
     try:
         note = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time(), "done": done}
         files.publish(folder / NOTE, json.dumps(note).encode())

@@ -52,7 +52,7 @@ def emptied(folder: Path, name: str) -> Path:
     target = subfolder(folder, name)
     if (there := names(target, folder)) and MARK not in there:
         raise MachineError(
-            f"{target} holds what no report wrote", "move it away, or name another folder for the reports"
+            f"{target} contains files that no report wrote", "move it away, or choose another folder for the reports"
         )
     shutil.rmtree(target)
     publish(subfolder(folder, name) / MARK, b"")

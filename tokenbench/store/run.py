@@ -85,8 +85,8 @@ class Run:
         spec = Spec.from_json(self.manifest["spec"])
         if strange := set(spec.definitions) - set(self._definitions):
             raise UsageError(
-                f"the run's task definitions in {', '.join(sorted(strange))} hold code, which a run directory cannot vouch for",
-                "name the folder with --tasks-dir if you trust it",
+                f"the run's task definitions in {', '.join(sorted(strange))} contain code, which is loaded only from folders that you trust",
+                "if you trust this one, name it with --tasks-dir",
             )
         return spec
 
@@ -127,7 +127,7 @@ class Run:
         named = {Path(file).name: Path(file) for file in given}
         if lacking := [file for file in self.manifest["plugin_files"] if Path(file).name not in named]:
             raise UsageError(
-                f"{self.folder} was run with plug-ins that are not named now",
+                f"{self.folder} was run with plug-in files, which must be named again",
                 " ".join(f"--plugin {file}" for file in lacking),
             )
         return {file_module(file): file for file in named.values()}
@@ -214,7 +214,9 @@ class Run:
             return []
         content = read_json(path, self.folder, Versioned, hint)
         if content["schema_version"] != SCHEMA_VERSION:
-            raise UsageError(f"{path} was written by another TokenBench (schema {content['schema_version']})", hint)
+            raise UsageError(
+                f"{path} was written by another version of TokenBench (schema {content['schema_version']})", hint
+            )
         models: list[dict[str, Any]] = conforming(content, path, Measurement, hint)["models"]
         return models
 

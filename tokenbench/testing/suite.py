@@ -26,7 +26,7 @@ class Made:
         self.make = make
         self.suite = make(SuiteRequest()) if inspect.signature(make).parameters else make()
         if isinstance(self.suite, Suite) and not self.suite.tasks and inspect.signature(make).parameters:
-            raise MachineError(f"suite '{self.suite.name}' has no task of its own: its tasks are asked for by name")
+            raise MachineError(f"suite '{self.suite.name}' has no tasks of its own: they are requested by name")
 
     def samples(self) -> Iterator[tuple[Task, Sequence[Sample]]]:
         """Every task with its samples."""

@@ -1,4 +1,4 @@
-"""The conformance test: stock transformers is the oracle, every strategy must run."""
+"""The conformance test: stock transformers is the oracle, and every strategy must run."""
 
 import pytest
 import tokenbench

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from tokenbench.commands.options import flat, list_option
+from tokenbench.commands.options import examples, flat, list_option
 from tokenbench.commands.output import say
 from tokenbench.errors import unknown
 from tokenbench_reports.claims import DIFFER, audit, differing, ledger, printed_rows
@@ -14,12 +14,22 @@ from tokenbench_reports.claims import DIFFER, audit, differing, ledger, printed_
 __all__ = ["claims"]
 
 
-@click.command()
-@list_option("--methods", help="Only these methods.")
-@list_option("--backbones", help="Only these backbones.")
-@click.option("--audit", "only_audit", is_flag=True, help="Only what does not add up, and where two sources differ.")
+@click.command(
+    epilog=examples("tokenbench claims --methods clse --backbones llava-1.5-7b", "tokenbench claims --audit")
+)
+@list_option("--methods", help="Methods to list.  [default: all]")
+@list_option("--backbones", help="Backbones to list.  [default: all]")
+@click.option(
+    "--audit",
+    "only_audit",
+    is_flag=True,
+    help="Show only numbers that are inconsistent, and those on which two sources differ.",
+)
 def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
-    """List the published numbers, what does not add up in them, and where two sources differ."""
+    """List published numbers, and where they are inconsistent.
+
+    A number may contradict others of its own source, or a second source.
+    """
     rows = printed_rows(ledger())
     for option, values in chosen.items():
         field = option.removesuffix("s")
@@ -34,9 +44,9 @@ def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
             say(row)
     wrong, apart = list(audit(rows)), list(differing(rows))
     say(f"{sum(len(row.claims) for row in rows)} published numbers")
-    _listed(f"{len(wrong)} that do not add up in print", wrong)
+    _listed(f"{len(wrong)} inconsistencies within one source", wrong)
     _listed(
-        f"{len(apart)} on which two sources differ by more than {DIFFER:g} points (versions, prompts or schedules may differ; neither need be wrong)",
+        f"{len(apart)} rows on which two sources differ by more than {DIFFER:g} points (both may be right: versions, prompts or schedules may differ)",
         apart,
     )
 

@@ -26,12 +26,12 @@ def audit(rows: Sequence[Printed]) -> Iterator[str]:
         if does_not_follow(row):
             cells = row.printed_cells.values()
             yield (
-                f"{row.name}: printed mean {row.claims[MEAN_RETENTION].value:g}, but its {len(cells)} cells have "
+                f"{row.name}: the printed mean is {row.claims[MEAN_RETENTION].value:g}, but the mean of its {len(cells)} cells is "
                 f"{sum(cells) / len(cells):.1f}"
             )
         if row.shifted:
             moved = [
-                f"{task} is printed as {claim.value:g}, and is {claim.right:g}"
+                f"{task} is printed as {claim.value:g} but is {claim.right:g}"
                 for task, claim in row.claims.items()
                 if claim.corrected is not None
             ]
@@ -58,4 +58,4 @@ def _apart(first: Printed, second: Printed) -> Iterator[str]:
     both = {task: (value, second.cells[task]) for task, value in first.cells.items() if task in second.cells}
     apart = ", ".join(f"{task} {a:.1f} and {b:.1f}" for task, (a, b) in both.items() if abs(a - b) > DIFFER)
     if apart and first.put_right and second.put_right:
-        yield f"{first.method} on {first.backbone} at {first.budget}: retention differs between {first.source} and {second.source}: {apart}"
+        yield f"{first.method} on {first.backbone} at {first.budget}: accuracy retention differs between {first.source} and {second.source}: {apart}"

@@ -108,7 +108,7 @@ class Printed:
 
     def __str__(self) -> str:
         values = ", ".join(
-            f"{task} {claim.value:g}" + ("" if claim.corrected is None else f" (put right: {claim.right:g})")
+            f"{task} {claim.value:g}" + ("" if claim.corrected is None else f" (corrected: {claim.right:g})")
             for task, claim in self.claims.items()
         )
         return f"{self.name}: {values}"

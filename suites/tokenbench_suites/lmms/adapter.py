@@ -55,7 +55,8 @@ class TokenBench(lmms):  # type: ignore[misc]
             raise unknown("argument of the model tokenbench", name, ARGUMENTS)
         if not backbone:
             raise UsageError(
-                "the model tokenbench needs a backbone", "--model_args backbone=llava-1.5-7b,strategy=clse"
+                "the model 'tokenbench' needs a backbone",
+                "write, for example, --model_args backbone=llava-1.5-7b,strategy=clse",
             )
         known = registry()
         method = parse_strategy(strategy, known).strategy
@@ -91,11 +92,13 @@ class TokenBench(lmms):  # type: ignore[misc]
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """Not offered."""
-        raise NotImplementedError("the model tokenbench generates answers; it rates none")
+        raise NotImplementedError(
+            "the model 'tokenbench' generates answers; it cannot compute likelihoods of given ones"
+        )
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
         """Not offered."""
-        raise NotImplementedError("the model tokenbench answers in one round")
+        raise NotImplementedError("the model 'tokenbench' does not support generation in several rounds")
 
     def clean(self) -> None:
         """Keep the model: lmms-eval would delete it after its first task."""
@@ -105,7 +108,9 @@ class TokenBench(lmms):  # type: ignore[misc]
         parts = content(messages(self.task_dict[task][split][doc_id]))
         shown: list[Image.Image | Video] = [opened(p["url"], None) for p in parts if p["type"] in ("image", "video")]
         if not shown:
-            raise UsageError(f"task '{task}': row {doc_id} shows neither image nor video, so there is nothing to prune")
+            raise UsageError(
+                f"task '{task}': row {doc_id} has neither an image nor a video, so there is nothing to prune"
+            )
         question = "\n".join(part["text"] for part in parts if part["type"] == "text")
         key = f"{task}/{doc_id}"
         return Sample(key, key, question, "", lambda: shown)

@@ -150,7 +150,7 @@ def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
         shown = [opened(item, definition.folder) for item in library(definition).shown(i)]
     if not shown:
         raise SampleError(
-            f"task '{definition.name}': row {i} shows neither image nor video, so there is nothing to prune"
+            f"task '{definition.name}': row {i} has neither an image nor a video, so there is nothing to prune"
         )
     return shown
 

@@ -59,7 +59,8 @@ def from_source(task: str, path: str, config: str | None, arguments: Mapping[str
 def missing(task: str, path: str, reason: str) -> MachineError:
     """The error for data that is not here: what to download, and how big it is."""
     return MachineError(
-        f"the data of task '{task}' ({path}) is not here and could not be fetched: {reason}", _hint(task, path)
+        f"the data of task '{task}' ({path}) is not available locally and could not be downloaded: {reason}",
+        _hint(task, path),
     )
 
 
@@ -69,7 +70,9 @@ def split_of(splits: Splits, wanted: str, task: str, where: str) -> Any:
         return splits[wanted]
     if len(splits) == 1:
         return next(iter(splits.values()))
-    raise UsageError(f"the data of task '{task}' in {where} has no split '{wanted}'", f"it has {', '.join(splits)}")
+    raise UsageError(
+        f"the data of task '{task}' in {where} has no split '{wanted}'", f"its splits are {', '.join(splits)}"
+    )
 
 
 def _load(folder: Path, config: str | None = None) -> Any:
@@ -82,12 +85,10 @@ def _hint(task: str, path: str = "") -> str:
     entry = CATALOGUE.get(task)
     if entry is None:
         what = f"hf download {path} --repo-type dataset" if path else "see the task's YAML"
-        return f"{what} --local-dir FOLDER, then --data {task}=FOLDER" if path else what
+        return f"{what} --local-dir FOLDER, then give --data {task}=FOLDER" if path else what
     if "/" not in entry.source.partition(" ")[0]:
-        return f"put into a folder {entry.source}; {entry.size}; then --data {task}=FOLDER"
-    return (
-        f"hf download {entry.source} --repo-type dataset --local-dir FOLDER ({entry.size}), then --data {task}=FOLDER"
-    )
+        return f"put these into a folder: {entry.source} ({entry.size}), then give --data {task}=FOLDER"
+    return f"hf download {entry.source} --repo-type dataset --local-dir FOLDER ({entry.size}), then give --data {task}=FOLDER"
 
 
 def _line(error: BaseException) -> str:

@@ -43,11 +43,13 @@ def find(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
     """
     for folder in folders:
         if not folder.is_dir():
-            raise MachineError(f"the folder of task definitions {folder} is not there", "name another with --tasks-dir")
+            raise MachineError(
+                f"the folder of task definitions {folder} does not exist", "give another one with --tasks-dir"
+            )
     places = [definitions(folder) for folder in (*folders, installed() / "tasks")]
     own = [place[name] for place in places[:-1] if name in place]
     if len(own) > 1:
-        raise UsageError(f"task '{name}' is defined in {own[0]} and in {own[1]}", "rename one of them")
+        raise UsageError(f"task '{name}' is defined both in {own[0]} and in {own[1]}", "rename one of them")
     known = {key: path for place in reversed(places) for key, path in place.items()}
     if name not in known:
         raise unknown("lmms-eval task", name, known)

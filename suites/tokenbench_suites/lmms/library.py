@@ -43,7 +43,7 @@ def fitting(task: str, row: int | None = None) -> Iterator[None]:
     except Exception as error:  # the task's own code may raise anything
         cause = error.__cause__ or error  # lmms-eval tries some of it again
         reason = f"has no column {cause}" if isinstance(cause, KeyError) else f"does not fit: {brief(cause)}"
-        raise MachineError(f"{where}: its data {reason}", f"see what tokenbench show {task} says") from error
+        raise MachineError(f"{where}: its data {reason}", f"see tokenbench show {task}") from error
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Library:
                 raise
             except ImportError as error:
                 raise MachineError(
-                    f"task '{self.name}' needs a package that is not there: {error}", "install it"
+                    f"task '{self.name}' needs a package that is not installed: {error}", "install it"
                 ) from error
             except Exception as error:  # the task's own code may raise anything
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -135,7 +135,7 @@ class Library:
         if score is None or not 0 <= score <= 1:
             raise UsageError(
                 f"task '{self.name}' scores a sample as {str(noted[metric])[:60]!r}, not as a number from 0 to 1",
-                "define it anew, with such a metric, in a folder for --tasks-dir",
+                "redefine it with such a metric, in a folder for --tasks-dir",
             )
         return score
 
@@ -195,8 +195,8 @@ class Library:
             raise UsageError(f"task '{self.name}' {what}; TokenBench runs tasks that generate an answer")
         if _asks_a_judge(config.get("process_results")):
             raise UsageError(
-                f"task '{self.name}' asks a judge model for every score, which a run never does",
-                "define it with a metric of its own (--tasks-dir); tokenbench judge rates stored answers",
+                f"task '{self.name}' calls a judge model for every score, which is not supported during a run",
+                "redefine it with another metric (--tasks-dir), or rate the stored answers with tokenbench judge",
             )
 
     def _evaluator(self, metric: str) -> Any:

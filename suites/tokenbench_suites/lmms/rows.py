@@ -46,7 +46,7 @@ class Rows:
         try:
             row = dict(self.decoded[i])
         except Exception as error:  # the decoders raise anything for a damaged file
-            raise SampleError(f"an image of row {i} cannot be shown: {brief(error)}", "replace it") from error
+            raise SampleError(f"an image of row {i} cannot be loaded: {brief(error)}", "replace it") from error
         if self._images is not None:
             row["image"] = self._images[self._image_of(row)]["image"]
         return row
@@ -86,7 +86,7 @@ class Rows:
         """The place of a row's image among those that are kept apart."""
         if row["imageId"] not in self._place:
             raise SampleError(
-                f"the image {row['imageId']} of a question is not among the images", "fetch the images anew"
+                f"the image {row['imageId']} of a question is missing from the images", "download the images again"
             )
         return self._place[row["imageId"]]
 

@@ -34,7 +34,7 @@ def located(source: Any, folder: Path | None) -> Path:
             if path.is_file():
                 return path
     raise MachineError(
-        f"the file '{name}' of the data{f' in {folder}' if folder else ''} is not there", "put it into videos/"
+        f"the video file '{name}'{f' of the data in {folder}' if folder else ''} is missing", "put it into videos/"
     )
 
 
@@ -49,7 +49,7 @@ def clip(path: Path) -> Video:
     except SampleError:
         raise
     except Exception as error:  # the decoder raises anything for a file it cannot read
-        raise SampleError(f"the video {path} cannot be shown: {brief(error)}", "replace it") from error
+        raise SampleError(f"the video {path} cannot be loaded: {brief(error)}", "replace it") from error
     return Video([images[at] for at in places], fps=FRAMES * rate / count)
 
 
@@ -70,7 +70,7 @@ def _decoded(path: Path) -> Iterator[Any]:
 
     with av.open(str(path)) as container:
         if not container.streams.video:
-            raise SampleError(f"the video {path} has no pictures", "replace it")
+            raise SampleError(f"the video {path} has no video stream", "replace it")
         size = container.streams.video[0].codec_context
         if size is None or not size.width * size.height:  # a drawing, whose decoder crashes
             raise SampleError(f"the video {path} has no size", "replace it")

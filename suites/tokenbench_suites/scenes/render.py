@@ -65,7 +65,7 @@ def _inside(shape: str, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) 
             return (y <= 0.85) & (2 * abs(x) <= y + 1)
         case "cross":
             return (np.minimum(abs(x), abs(y)) <= 0.3) & (np.maximum(abs(x), abs(y)) <= 1)
-    raise ValueError(f"no shape is called {shape!r}")
+    raise ValueError(f"unknown shape {shape!r}")
 
 
 def _ink(thing: Thing) -> Floats:

@@ -183,7 +183,7 @@ def test_protocols_go_round_as_json() -> None:
     ("options", "code", "says"),
     [
         (("--models", "no-such"), 2, "unknown model 'no-such'"),
-        ((), 2, "no model named"),
+        ((), 2, "Missing option '--models'"),
         (("--models", "MODEL", "--strategies", "fastvv"), 2, "did you mean fastv"),
         (("--models", "MODEL", "--visual-tokens", "many"), 2, "--visual-tokens takes whole numbers above 0, not many"),
         (("--models", "MODEL", "--visual-tokens", "17"), 2, "16 visual tokens"),

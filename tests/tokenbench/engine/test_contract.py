@@ -41,8 +41,11 @@ def keep(*indices: int, dtype: torch.dtype = torch.long) -> Callable[[View], Sel
     ("strategy", "problem"),
     [
         (Broken(scores=lambda view: torch.full((view.n,), NAN)), "16 of 16 scores are NaN"),
-        (Broken(scores=lambda view: torch.rand(view.n, 1)), r"score must be \[16\], not \[16, 1\]"),
-        (Broken(scores=lambda view: torch.rand(3)), r"score must be \[16\], not \[3\]"),
+        (
+            Broken(scores=lambda view: torch.rand(view.n, 1)),
+            r"score\(\) must return a tensor of shape \[16\], not \[16, 1\]",
+        ),
+        (Broken(scores=lambda view: torch.rand(3)), r"score\(\) must return a tensor of shape \[16\], not \[3\]"),
         (Broken(selects=keep(0, 1, 2)), "3 tokens kept where 4 were to be kept"),
         (Broken(selects=keep(0, 1, 1, 2)), "ascending indices below 16"),
         (Broken(selects=keep(3, 2, 1, 0)), "ascending indices below 16"),

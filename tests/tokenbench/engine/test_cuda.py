@@ -79,7 +79,7 @@ def test_everyday_situations_in_bfloat16(backbone: str, strategy: str, kernel: s
     plain, drafted = (run(model, strategy, repeating, **more)[1] for more in ({}, {"prompt_lookup_num_tokens": 3}))
     assert drafted.rows[0].kept == plain.rows[0].kept
     with tokenbench.pruned(model, strategy, "1/3"):
-        with pytest.raises(UsageError, match=r"in pieces|before the image"):
+        with pytest.raises(UsageError, match=r"in pieces|precede the image"):
             generate(model, rows[0], prefill_chunk_size=4)
         with torch.no_grad():
             cache = kv_cache(model(**rows[0], use_cache=True))

@@ -28,7 +28,7 @@ def test_a_loop_without_a_cache_is_refused_where_the_choice_reads_the_question(o
     model, (prompt, *_) = tiny("llava")
     with tokenbench.pruned(model, "fastv", "1/3"), torch.no_grad():
         model(**prompt, **options)
-        with pytest.raises(UsageError, match="with more behind it"):
+        with pytest.raises(UsageError, match="extends the previous one"):
             model(**one_more(prompt), **options)
     with tokenbench.pruned(model, "divprune", "1/3") as pruning, torch.no_grad():
         model(**prompt, **options)

@@ -51,8 +51,8 @@ def test_units_cover_every_batch_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--workers", "2"], 2, "--workers is for --executor ray or slurm, not local"),
-        (["--executor", "slurm", "--ray-address", "x"], 2, "--ray-address is for --executor ray, not slurm"),
+        (["--workers", "2"], 2, "--workers requires --executor ray or slurm, not local"),
+        (["--executor", "slurm", "--ray-address", "x"], 2, "--ray-address requires --executor ray, not slurm"),
         (["--executor", "slurm", "--slurm", "gpus"], 2, "--slurm 'gpus' is not KEY=VALUE"),
         (["--executor", "slurm", "--slurm", "cluster=local,colour=red"], 2, "Unknown argument 'colour'"),
         (["--executor", "slurm", "--slurm", "cluster=local,mem_gb=much"], 2, "mem_gb"),
@@ -158,5 +158,5 @@ def test_a_worker_with_other_software_refuses(tmp_path: Path, monkeypatch: pytes
     assert call("run", *few, "-o", str(folder)) == 0
     Worker.of_run(str(folder), (), "cpu")
     monkeypatch.setattr("tokenbench.runner.identity.versions", lambda: {"torch": "0.4"})
-    with pytest.raises(MachineError, match="other software or data"):
+    with pytest.raises(MachineError, match="software or data differ"):
         Worker.of_run(str(folder), (), "cpu")

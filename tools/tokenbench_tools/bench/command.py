@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tokenbench.commands.options import (
+    BUDGETS,
+    MODELS,
+    STRATEGIES,
     Place,
+    Whole,
     attention_option,
     device_option,
     dtype_option,
+    examples,
     flat,
     list_option,
     plugin_option,
     whole_numbers,
 )
 from tokenbench.commands.output import say, say_json
-from tokenbench.errors import MachineError, UsageError
+from tokenbench.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,34 +32,56 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 
-@click.command()
-@list_option("--models", help="Names, folders, or Hugging Face ids (ID@REVISION).")
-@list_option("--strategies", help="Strategies, with parameters after colons: clse,fastv:layer=3.")
-@list_option("--budgets", default="1/3,2/9,1/9", help="What to retain: tokens (192) or shares (1/3, 33%, 0.334).")
-@list_option("--visual-tokens", help="Of the prompts; several show the break-even.  [default: a common input's]")
-@click.option(
-    "--text-tokens", "text", type=click.IntRange(min=1), default=50, show_default=True, help="Of the prompts."
+@click.command(
+    epilog=examples(
+        "tokenbench bench --models toy-llava --strategies clse -o my-run",
+        "tokenbench bench --models llava-1.5-7b --strategies clse,fastv --budgets 192,64",
+        "tokenbench bench --models llava-1.5-7b --random-weights --strategies clse",
+    )
 )
-@click.option("--new-tokens", "new", type=click.IntRange(min=2), default=16, show_default=True, help="To generate.")
-@click.option("--batch-size", "rows", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts a batch.")
-@click.option(
-    "--launches", type=click.IntRange(min=1), default=8, show_default=True, help="Processes, the unit of intervals."
+@list_option("--models", required=True, help=MODELS)
+@list_option("--strategies", required=True, help=STRATEGIES)
+@list_option("--budgets", default="1/3,2/9,1/9", help=BUDGETS)
+@list_option(
+    "--visual-tokens",
+    help="Visual tokens in each prompt. Give several lengths to find the break-even point.  [default: those of a typical input]",
 )
-@click.option("--repetitions", type=click.IntRange(min=1), default=5, show_default=True, help="Timed passes in each.")
-@click.option("--warm-up", type=click.IntRange(min=0), default=2, show_default=True, help="Passes before them.")
-@click.option("--random-weights", is_flag=True, help="The model's sizes with random numbers; no weights are needed.")
 @click.option(
-    "--layers", type=click.IntRange(min=1), help="Only the first N layers of the decoder, for small machines."
+    "--text-tokens", "text", type=Whole(min=1), default=50, show_default=True, help="Text tokens in each prompt."
 )
+@click.option(
+    "--new-tokens", "new", type=Whole(min=2), default=16, show_default=True, help="Tokens to generate per prompt."
+)
+@click.option("--batch-size", "rows", type=Whole(min=1), default=1, show_default=True, help="Prompts per batch.")
+@click.option(
+    "--launches",
+    type=Whole(min=1),
+    default=8,
+    show_default=True,
+    help="Fresh processes to measure in. Intervals are computed over launches.",
+)
+@click.option("--repetitions", type=Whole(min=1), default=5, show_default=True, help="Timed passes per launch.")
+@click.option(
+    "--warm-up", type=Whole(min=0), default=2, show_default=True, help="Untimed passes at the start of each launch."
+)
+@click.option("--random-weights", is_flag=True, help="Use random weights of the model's sizes; nothing is downloaded.")
+@click.option("--layers", type=Whole(min=1), help="Keep the first N decoder layers only, for small machines.")
 @device_option
 @dtype_option("float32")
 @attention_option("model")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("-o", "--output", metavar="RUN", type=Place(), help="Keep it with a run: RUN/bench.json.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output format."
+)
+@click.option(
+    "-o", "--output", metavar="RUN", type=Place(), help="Run directory to store the result in, as RUN/bench.json."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @plugin_option
 def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, ...], **options: Any) -> None:
-    """Measure time and memory of strategies on this machine, against the stock model."""
+    """Measure time and memory of strategies on this machine.
+
+    All ratios are to the stock model. The prompts are made up. TTFT is the time to the first token, TPOT the time per further token.
+    """
     from tokenbench.models.source import configuration
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.bench_file import FILE, SCHEMA_VERSION
@@ -68,8 +95,6 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     models, strategies, budgets, visual_tokens = (
         flat(options.pop(name)) for name in ("models", "strategies", "budgets", "visual_tokens")
     )
-    if not models:
-        raise UsageError("no model named", "name one with --models")
     known = Registry(plugin_files)
     ways, lengths = ways_of(strategies, budgets, known), _lengths(visual_tokens)
     for model in models:  # before minutes go into the first one

@@ -140,8 +140,8 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
         found = launch.timed(order["seed"]) if "seed" in order else launch.peaks(order["way"])
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise MachineError(
-            f"the memory is too small for model '{protocol.model}' in {protocol.dtype}",
-            "cut its depth with --layers, or the prompt with --visual-tokens and --batch-size",
+            f"there is not enough memory for model '{protocol.model}' in {protocol.dtype}",
+            "keep fewer layers with --layers, or reduce --visual-tokens or --batch-size",
         ) from error
     device = device_of(protocol)
     return {

@@ -21,13 +21,15 @@ __all__ = ["feasible", "plan_of", "ways_of"]
 def ways_of(strategies: Sequence[str], budgets: Sequence[str], known: Registry) -> tuple[Way, ...]:
     """Every strategy at every budget; one that takes no budget once. Raises UsageError for names nobody knows."""
     if not strategies:
-        raise UsageError("no strategy named", f"--strategies takes any of {', '.join(known.names('strategies'))}")
+        raise UsageError(
+            "no strategy is given", f"choose from these with --strategies: {', '.join(known.names('strategies'))}"
+        )
     parsed = [str(Budget.parse(budget)) for budget in budgets]
     found: dict[Way, None] = {}
     for text in strategies:
         named = parse_strategy(text, known)
         if named.strategy.budgeted and not parsed:
-            raise UsageError(f"strategy '{named.name}' needs a budget", "name one with --budgets")
+            raise UsageError(f"strategy '{named.name}' needs a budget", "give one with --budgets")
         own = parsed if named.strategy.budgeted else [str(Budget.none())]
         found |= dict.fromkeys(Way(named.name, budget) for budget in own)
     return tuple(found)

@@ -57,7 +57,7 @@ def _checked(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, 
         for grids in shown:
             backbone.dummy_inputs(config, grids, protocol.text)
     except NotImplementedError as error:
-        raise UsageError(f"model '{protocol.model}' cannot be measured without a suite: {error}") from error
+        raise UsageError(f"model '{protocol.model}' cannot be measured on made-up prompts: {error}") from error
     lengths = [sum(grid.tokens for grid in grids) for grids in shown]
     reasons = {way: feasible(plan_of(way, depth, known), lengths, protocol.text) for way in protocol.ways}
     ways = tuple(way for way, reason in reasons.items() if not reason)
@@ -77,7 +77,7 @@ def _launch(order: dict[str, Any]) -> dict[str, Any]:
     if not 0 <= process.returncode <= 255:  # minus a signal; on Windows the number of an exception, unsigned
         raise MachineError(
             f"a launch of model '{model}' was killed by {_killer(process.returncode)}",
-            "if the memory was too small: --layers, --visual-tokens and --batch-size make the work smaller",
+            "if it ran out of memory, reduce --layers, --visual-tokens or --batch-size",
         )
     if process.returncode:
         raise RuntimeError(f"a launch of model '{model}' failed:\n{process.stderr}")

@@ -58,7 +58,7 @@ def cut(config: Any, layers: int | None) -> Any:
     text = config.text_config
     if layers is not None:
         if layers > text.num_hidden_layers:
-            raise UsageError(f"--layers {layers}: the decoder has {text.num_hidden_layers} layers")
+            raise UsageError(f"--layers {layers} is too many: the decoder has {text.num_hidden_layers} layers")
         text.num_hidden_layers = layers
         if getattr(text, "layer_types", None):
             text.layer_types = text.layer_types[:layers]

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import click
 
+from tokenbench.commands.options import examples
 from tokenbench.commands.output import say, say_json
 from tokenbench.errors import MachineError
 
 __all__ = ["doctor"]
 
 
-@click.command()
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.command(epilog=examples("tokenbench doctor", "tokenbench doctor --format json"))
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format."
+)
 def doctor(form: str) -> None:
-    """Look for what is wrong with this machine: libraries, GPU, memory, disk, caches, plug-ins.
+    """Check libraries, GPU, memory, disk and plug-ins.
 
-    A line a finding, with how to mend it. Exit code 4 if one says FAIL.
+    Each finding is one line that says how to fix the problem. The exit code is 4 if any finding says FAIL.
     """
     from tokenbench_tools.doctor.findings import findings
 
@@ -32,5 +35,5 @@ def doctor(form: str) -> None:
     failed = [finding.what for finding in found if finding.state == "FAIL"]
     if failed:
         raise MachineError(
-            f"this machine cannot run TokenBench as it is: {', '.join(failed)}", "each FAIL says how to mend it"
+            f"this machine cannot run TokenBench as it is: {', '.join(failed)}", "each FAIL above says how to fix it"
         )

@@ -66,14 +66,14 @@ def _python() -> Finding:
     wanted, here = metadata(NAME)["Requires-Python"], platform.python_version()
     if here in SpecifierSet(wanted):
         return Finding("python", "ok", here)
-    return Finding("python", "FAIL", f"{here}, needed is {wanted}", "make the environment with another Python")
+    return Finding("python", "FAIL", f"{here}, but {wanted} is required", "create the environment with another Python")
 
 
 def _libraries() -> Iterator[Finding]:
     """One finding a library that is missing or too old or new, or one for all."""
     needed = declared(NAME)
     wrong = [finding for requirement in needed if (finding := _library(requirement))]
-    yield from wrong or [Finding("libraries", "ok", f"all {len(needed)} in the declared ranges")]
+    yield from wrong or [Finding("libraries", "ok", f"all {len(needed)} are in the declared ranges")]
 
 
 def _library(requirement: Requirement) -> Finding | None:
@@ -83,7 +83,7 @@ def _library(requirement: Requirement) -> Finding | None:
         return Finding(requirement.name, "FAIL", ABSENT, install())
     if requirement.specifier.contains(there, prereleases=True):
         return None
-    return Finding(requirement.name, "FAIL", f"{there}, needed is {requirement.specifier}", install())
+    return Finding(requirement.name, "FAIL", f"{there}, but {requirement.specifier} is required", install())
 
 
 def _tested() -> Finding:
@@ -91,9 +91,9 @@ def _tested() -> Finding:
     extras = [extra for extra, needed in _extra_requirements().items() if _there(needed)]
     others = [f"{name} {there} (tested: {tested})" for name, there, tested in untested(extras)]
     if not others:
-        return Finding("tested versions", "ok", "all libraries are installed as they were tested")
+        return Finding("tested versions", "ok", "all libraries have the tested versions")
     named = ", ".join(others[:MOST_NAMED]) + (f", and {len(others) - MOST_NAMED} more" if others[MOST_NAMED:] else "")
-    return Finding("tested versions", "warn", f"installed in other versions: {named}", install(*extras))
+    return Finding("tested versions", "warn", f"other versions are installed: {named}", install(*extras))
 
 
 def _pair() -> Finding:
@@ -102,7 +102,7 @@ def _pair() -> Finding:
     if code == 0:
         return Finding("torch and torchvision", "ok", " and ".join(out.split()))
     if "nms does not exist" in error or "undefined symbol" in error:
-        fix = "they are of different builds: install both in one command from one index, with --force-reinstall"
+        fix = "they come from different builds: install both with one command from one index, with --force-reinstall"
     else:
         fix = "pip install --force-reinstall torch torchvision"
     return Finding("torch and torchvision", "FAIL", error, fix)
@@ -111,17 +111,17 @@ def _pair() -> Finding:
 def _gpu() -> Finding:
     code, out, error = _tried(DEVICES)
     if code:
-        return Finding("GPU", "warn", f"torch cannot say: {error}", "mend torch first")
+        return Finding("GPU", "warn", f"torch fails: {error}", "fix torch first")
     seen = json.loads(out)
     if seen["names"]:
         gpus = zip(seen["names"], seen["memory"], strict=True)
         return Finding("GPU", "ok", ", ".join(f"{name} ({free / GB:.0f} GB free)" for name, (free, _) in gpus))
     driver = shutil.which("nvidia-smi")
     if driver and not seen["built"]:
-        return Finding("GPU", "warn", "there is a driver, but torch is built for the CPU", "install torch for CUDA")
+        return Finding("GPU", "warn", "a driver is installed, but torch is a CPU build", "install torch for CUDA")
     if driver:
-        fix = "the driver may be older than CUDA needs, or no device is given to this machine: see nvidia-smi"
-        return Finding("GPU", "warn", f"torch for CUDA {seen['built']} sees none", fix)
+        fix = "the driver may be too old for this CUDA, or no device is visible to this machine: see nvidia-smi"
+        return Finding("GPU", "warn", f"torch for CUDA {seen['built']} sees no GPU", fix)
     return Finding("GPU", "ok", "none; models run on the CPU")
 
 
@@ -129,11 +129,11 @@ def _memory() -> Finding:
     try:
         import psutil
     except ImportError as error:
-        return Finding("memory", "warn", f"not known: {error}", "pip install psutil")
+        return Finding("memory", "warn", f"unknown: {error}", "pip install psutil")
     total = psutil.virtual_memory().total / GB
     if total < 6:
         return Finding(
-            "memory", "warn", f"{total:.0f} GB", "enough for the toy models only; name a smaller --batch-size"
+            "memory", "warn", f"{total:.0f} GB", "enough for the toy models only; use a smaller --batch-size"
         )
     return Finding("memory", "ok", f"{total:.0f} GB")
 
@@ -143,9 +143,9 @@ def _disk(what: str, folder: Path, wanted: float) -> Finding:
     there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free / GB
     if not os.access(there, os.W_OK):
-        return Finding(what, "FAIL", f"{there} cannot be written", "choose another folder, or change its rights")
+        return Finding(what, "FAIL", f"{there} is not writable", "choose another folder, or change its permissions")
     if free < wanted:
-        return Finding(what, "warn", f"{free:.1f} GB free in {there}", "make room")
+        return Finding(what, "warn", f"{free:.1f} GB free in {there}", "free some space")
     return Finding(what, "ok", f"{free:.0f} GB free in {there}")
 
 
@@ -157,7 +157,7 @@ def _hub() -> Iterator[Finding]:
         name for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(name, "0") not in ("", "0")
     ]
     if switches:
-        fix = "models and data must be in the cache or in folders; unset it to download"
+        fix = "models and data must be in the cache or in local folders; unset it to allow downloads"
         yield Finding("network", "warn", f"switched off by {', '.join(switches)}", fix)
 
 
@@ -179,7 +179,7 @@ def _plugins() -> Iterator[Finding]:
     for plugin in known.plugins:
         if plugin.error:
             own = plugin.distribution == NAME
-            fix = f"tokenbench check {plugin.name}; or uninstall it"
+            fix = f"run tokenbench check {plugin.name}, or uninstall it"
             yield Finding(f"plug-in {plugin.name}", "FAIL" if own else "warn", plugin.error, fix)
     for kind in KINDS:
         for name in known.names(kind):

@@ -2,10 +2,12 @@
 
 import click
 
+from tokenbench.commands.options import Whole
+
 __all__ = ["workers_option"]
 
 workers_option = click.Option(
     ["--workers"],
-    type=click.IntRange(min=1),
-    help="How many workers share the run.  [default: with Ray one for each GPU or CPU, with Slurm 1]",
+    type=Whole(min=1),
+    help="Number of Ray or Slurm workers.  [default: one per GPU or CPU with Ray, 1 with Slurm]",
 )

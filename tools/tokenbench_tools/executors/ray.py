@@ -40,7 +40,7 @@ class Ray(Executor):
         click.Option(
             ["--ray-address", "address"],
             default="",
-            help="The address of a running Ray cluster.  [default: a new one on this machine]",
+            help="Address of a running Ray cluster.  [default: a new cluster on this machine]",
         ),
     )
 
@@ -67,7 +67,7 @@ class Ray(Executor):
         self._workers = workers or self._gpus or int(there.get("CPU", 1))
         if self._workers > int(there.get("GPU" if self._gpus else "CPU", 1)):
             raise UsageError(
-                f"--workers {workers}: the cluster has {self._gpus or int(there.get('CPU', 1))} places for them"
+                f"--workers {workers} is too many: the cluster has room for {self._gpus or int(there.get('CPU', 1))}"
             )
 
     def device(self, asked: str) -> str:

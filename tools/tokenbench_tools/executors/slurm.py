@@ -49,7 +49,7 @@ class Slurm(Executor):
             type=Names(),
             multiple=True,
             callback=lambda context, parameter, value: flat(value),
-            help="Settings of the Slurm jobs: partition=gpu,gpus_per_node=1,timeout_min=1440.",
+            help="Settings of the Slurm jobs, such as partition=gpu,gpus_per_node=1,timeout_min=1440.",
         ),
     )
 
@@ -91,7 +91,7 @@ class Slurm(Executor):
                 return
             shares = lost
         raise MachineError(
-            f"{len(shares)} tasks were lost {LOSSES + 1} times, the last one was {handle.job_id}",
+            f"{len(shares)} tasks were lost {LOSSES + 1} times; the last one was {handle.job_id}",
             f"its output is in {handle.paths.stderr}; {AGAIN} to resume",
         )
 
@@ -100,7 +100,10 @@ class Slurm(Executor):
         try:
             executor = self._submitit.AutoExecutor(folder=folder, cluster=self._cluster)
         except (RuntimeError, ValueError) as error:
-            raise MachineError(f"there is no Slurm here: {brief(error)}", "try --slurm cluster=local") from None
+            raise MachineError(
+                f"Slurm is not available on this machine: {brief(error)}",
+                "to run the tasks as local processes, use --slurm cluster=local",
+            ) from None
         try:
             executor.update_parameters(name="tokenbench", **settings)
         except (AssertionError, NameError, TypeError, ValueError) as error:
@@ -151,5 +154,7 @@ def _fresh_folder(run: Path) -> Path:
 def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not name or not equals or not value:
-        raise UsageError(f"--slurm '{text}' is not KEY=VALUE", "as in --slurm partition=gpu,gpus_per_node=1")
+        raise UsageError(
+            f"--slurm '{text}' is not KEY=VALUE", "write, for example, --slurm partition=gpu,gpus_per_node=1"
+        )
     return name, int(value) if value.isdigit() else value

@@ -13,7 +13,9 @@ from tokenbench.commands.opening import chosen_writers, opened
 from tokenbench.commands.options import (
     Finite,
     Place,
+    Whole,
     data_of_run_option,
+    examples,
     flat,
     list_option,
     looking,
@@ -25,11 +27,11 @@ from tokenbench.commands.output import say
 __all__ = ["judge"]
 
 
-@click.command()
+@click.command(epilog=examples("tokenbench judge my-run --url http://localhost:8000/v1 --model qwen3-32b@2026-01"))
 @click.argument("folder", metavar="RUN", type=Place())
-@click.option("--url", required=True, help="OpenAI-compatible address, up to /v1.")
-@click.option("--model", required=True, help="The judge, by the name and version that the server knows.")
-@list_option("--tasks", help="Only these tasks of the run.")
+@click.option("--url", required=True, help="OpenAI-compatible address of the server, up to /v1.")
+@click.option("--model", required=True, help="Judge model, by the name and version under which the server knows it.")
+@list_option("--tasks", help="Tasks of the run to rate.  [default: all]")
 @tasks_dir_option
 @data_of_run_option
 @click.option(
@@ -37,14 +39,14 @@ __all__ = ["judge"]
     default="OPENAI_API_KEY",
     show_default=True,
     metavar="VARIABLE",
-    help="The environment variable that holds the server's key, if it asks for one.",
+    help="Environment variable that holds the server's API key, if it needs one.",
 )
-@click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Questions asked at once.")
+@click.option("--workers", type=Whole(min=1), default=8, show_default=True, help="Number of concurrent requests.")
 @click.option(
-    "--timeout", type=Finite(0, min_open=True), default=60.0, show_default=True, help="Seconds that a call may take."
+    "--timeout", type=Finite(0, min_open=True), default=60, show_default=True, help="Seconds that one request may take."
 )
-@click.option("--retry-failed", is_flag=True, help="Ask again about answers that got no verdict.")
-@list_option("--format", "formats", default="terminal,markdown,csv", help="Report formats.")
+@click.option("--retry-failed", is_flag=True, help="Ask again about answers that received no verdict.")
+@list_option("--format", "formats", default="terminal,markdown,csv", help="Report formats to write.")
 @plugin_option
 @looking
 def judge(
@@ -58,10 +60,11 @@ def judge(
     plugin_files: tuple[str, ...],
     **lists: Sequence[Sequence[str]],
 ) -> None:
-    """Have the answers of a finished run rated by a judge model, each distinct answer once, and compare by its scores.
+    """Rate the stored answers of a run with a judge model.
 
-    If it is interrupted, run the same command again to resume. Verdicts and reports are in RUN/judge/; the run's own scores stay as they are.
-    An answer that gets no verdict is counted, and left out of the comparison for all strategies alike.
+    Each distinct answer is rated once, and the strategies are compared by these scores. Verdicts and reports are written to
+    RUN/judge/; the run's own scores do not change. Answers that receive no verdict are counted, and left out of the comparison
+    for all strategies alike. If the command is interrupted, run the same command again to resume.
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.progress import progress

@@ -77,8 +77,8 @@ def judged(
     rows = list(columns)
     if gone := next((f"{task}/{sample}" for task, sample, *_ in rows if (task, sample) not in questions), ""):
         raise UsageError(
-            f"the installed suite has no sample '{gone}', which {run.folder} answered: it is another one",
-            "install what the run was made with",
+            f"the installed suite has no sample '{gone}', which {run.folder} answered: the suite has changed",
+            "install the versions that the run used",
         )
     asked = [Asked(questions[task, sample].question, target, answer) for task, sample, target, answer in rows]
     folder = files.make_folder(run.folder / "judge" / judge.identity, run.folder)

@@ -72,8 +72,8 @@ class Judge:
         """Raises UsageError for an address that is none, before anything is asked."""
         if "@" in self.url:
             raise UsageError(
-                "the address of the judge holds an @, as before a user name or password",
-                "name the server alone, and give the key with --key-from",
+                "the address of the judge must not contain a user name or password (it has an @)",
+                "give the server only, and the key with --key-from",
             )
         try:
             place = urlsplit(self.url)
@@ -82,9 +82,13 @@ class Judge:
             sound = False
         if not sound:
             shown = re.split("[?#]", self.url)[0][:100]  # a query may hold a password
-            raise UsageError(f"'{shown}' is no address of a server", "as in --url http://localhost:8000/v1")
+            raise UsageError(
+                f"'{shown}' is not a valid server address", "write, for example, --url http://localhost:8000/v1"
+            )
         if not PLAIN_KEY.fullmatch(self.key):
-            raise UsageError("the server's key holds signs that no key has", "see the variable named by --key-from")
+            raise UsageError(
+                "the API key contains non-ASCII or control characters", "check the variable named by --key-from"
+            )
 
     @property
     def identity(self) -> str:
@@ -118,7 +122,7 @@ class Judge:
             )
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             raise UsageError(
-                f"the proxy that the environment names cannot be used: {self.withhold(str(error))[:100]}",
+                f"the proxy set in the environment cannot be used: {self.withhold(str(error))[:100]}",
                 "see HTTPS_PROXY and ALL_PROXY; NO_PROXY makes exceptions",
             ) from None
 
@@ -171,7 +175,7 @@ class Judge:
             said = json.loads(content)
             text, served = said["choices"][0]["message"].get("content"), said.get("model")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise NoReplyError("what it sent is no chat completion", passing=True) from None
+            raise NoReplyError("its response is not a chat completion", passing=True) from None
         return Reply(*(part.strip() if isinstance(part, str) else "" for part in (text, served)))
 
     def _refusal(self, status: int, content: bytes, moved: str) -> str:

@@ -73,7 +73,7 @@ def collect(
     if every and all(known[one.key] is None for one in every):
         raise MachineError(
             f"{judge.label} gave no verdict on any of {len(every)} answers",
-            f"{path} says what it gave instead; --retry-failed asks again",
+            f"{path} holds its replies; --retry-failed asks again",
         )
     return known
 

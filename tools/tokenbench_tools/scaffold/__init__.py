@@ -20,25 +20,25 @@ KINDS = {
     "strategy": (
         "strategies",
         "tokenbench run --strategies $name,clse --limit 20",
-        "The method is in `$module.py`: `schedule` says before which decoder layer how many tokens stay, `stage` what the method "
-        "wants to see there, `score` which candidates are worth most. `tokenbench.Strategy` and `tokenbench.View` document the rest.",
+        "The method is in `$module.py`: `schedule` says how many tokens stay before which decoder layers, `stage` what the method "
+        "reads there, and `score` how good each token is. `tokenbench.Strategy` and `tokenbench.View` document the rest.",
     ),
     "backbone": (
         "backbones",
         "tokenbench run --strategies fastv --models FOLDER    # with weights of the architecture",
-        "The adapter is in `$module.py`. It serves DeepSeek-VL, as an example that works; put your architecture in its place. "
+        "The adapter is in `$module.py`. It supports DeepSeek-VL, as a working example; replace it with your architecture. "
         "`tokenbench.Backbone` documents every method.",
     ),
     "suite": (
         "suites",
         "tokenbench run --suite $name --strategies fastv --limit 20",
-        "The tasks are in `$module.py`; `tokenbench.Task` and `tokenbench.Sample` document what they must say. The model that runs "
-        "the suite unless another is named, `toy-llava`, was not trained on it.",
+        "The tasks are in `$module.py`; `tokenbench.Task` and `tokenbench.Sample` document what they must define. The suite's default "
+        "model, `toy-llava`, was not trained on these tasks.",
     ),
     "report": (
         "reports",
         "tokenbench report RUN --format $name",
-        "The format is in `$module.py`; `tokenbench.Report` and `tokenbench.comparison.Comparison` document what it is handed.",
+        "The format is in `$module.py`; `tokenbench.Report` and `tokenbench.comparison.Comparison` document what it receives.",
     ),
 }  # fmt: skip
 
@@ -52,14 +52,14 @@ def scaffold(kind: str, name: str, folder: Path, known: Registry) -> list[str]:
     module = "tokenbench_" + name.replace("-", "_")
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"'{name}' is no name for a {kind}", "lower-case letters, digits and single hyphens: my-method"
+            f"'{name}' is not a valid name for a {kind}", "use lower-case letters, digits and single hyphens: my-method"
         )
     if name in known.names(plural):
-        raise UsageError(f"the {kind} '{name}' is registered already", "choose another name")
+        raise UsageError(f"the {kind} '{name}' is already registered", "choose another name")
     if find_spec(module) is not None:
-        raise UsageError(f"a module {module} is installed already", "choose another name")
+        raise UsageError(f"a module {module} is already installed", "choose another name")
     if folder.exists():
-        raise UsageError(f"{folder} is there already", "choose another folder with -o")
+        raise UsageError(f"{folder} already exists", "choose another folder with -o")
     words = {
         "kind": kind, "name": name, "module": module, "distribution": f"tokenbench-{name}", "version": __version__,
         "class": "".join(map(str.capitalize, name.split("-"))),

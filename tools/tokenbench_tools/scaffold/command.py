@@ -6,19 +6,22 @@ from pathlib import Path
 
 import click
 
+from tokenbench.commands.options import examples
 from tokenbench.commands.output import say
 
 __all__ = ["new"]
 
 
-@click.command()
+@click.command(
+    epilog=examples("tokenbench new strategy my-method", "tokenbench new suite my-tasks -o packages/my-tasks")
+)
 @click.argument("kind", type=click.Choice(["strategy", "backbone", "suite", "report"]))
 @click.argument("name")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write.  [default: tokenbench-NAME]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to create.  [default: tokenbench-NAME]")
 def new(kind: str, name: str, output: Path | None) -> None:
-    """Write a small package with a plug-in that works: tokenbench new strategy my-method.
+    """Create a small package with a working plug-in.
 
-    It has the entry point, the plug-in as one file (which --plugin takes as well), its conformance test and a README.
+    The package has an entry point, the plug-in as one file (which --plugin accepts, too), a conformance test and a README.
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench_tools.scaffold import scaffold
