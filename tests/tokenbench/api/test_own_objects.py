@@ -54,7 +54,7 @@ def test_without_the_object_a_run_says_what_it_needs(tmp_path: Path, capsys: pyt
     assert call("resume", str(folder)) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f"'Mine:layer=2' is an object of the class {Mine.__module__}.Mine, which no plug-in registers" in line
-    assert "give it to tokenbench.run again" in line
+    assert "pass it to tokenbench.run again" in line
     assert call("status", str(folder), "--thorough") == 0
     assert "is not known: the run's strategy 'Mine:layer=2' is an object" in capsys.readouterr().out
     with pytest.raises(UsageError, match="Mine:layer=2"):
@@ -112,9 +112,9 @@ def test_two_classes_of_one_name_are_refused() -> None:
 
 
 def test_a_class_called_as_a_registered_strategy_is_refused() -> None:
-    with pytest.raises(UsageError, match="has the name of another class, which is registered"):
+    with pytest.raises(UsageError, match="has the same name as a registered class"):
         resolved(strategies=[type("fastv", (Mine,), {})()])
-    with pytest.raises(UsageError, match="cannot lend its name"):
+    with pytest.raises(UsageError, match="has a name that a strategy cannot have"):
         resolved(strategies=[type("Größe", (Mine,), {})()])
 
 

@@ -158,7 +158,7 @@ def test_numbers_of_other_libraries_are_numbers() -> None:
         ({"budgets": [True]}, "budgets: 'True' is neither"),
         ({"budgets": [1.0]}, "budgets: '1.0' is a share of 1"),
         ({"budgets": [Budget.everything()]}, "budgets: 'all' is neither"),
-        ({"budgets": [Budget("64", tokens=32)]}, "budgets: .*is not what its text says"),
+        ({"budgets": [Budget("64", tokens=32)]}, "budgets: .*does not match its own text"),
         ({"budgets": []}, "budgets is empty"),
         ({"seeds": [-1]}, "seeds: -1 is not"),
         ({"seeds": [True]}, "seeds: True is not"),
@@ -176,7 +176,7 @@ def test_numbers_of_other_libraries_are_numbers() -> None:
         ({"suite": Suite("a,b", "", resolve_suite("image", (), registry())[1])}, "suite: 'a,b' cannot be a name"),
         (
             {"suite": Suite("video", "", resolve_suite("image", (), registry())[1])},
-            "suite: an object is called 'video', as a registered suite",
+            "suite: the object has the name 'video' of a registered suite",
         ),
         ({"tasks": ["readin"]}, "did you mean reading"),
         ({"tasks": [3]}, "tasks: int 3 is not a name"),

@@ -81,7 +81,7 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_the_command_that_a_message_names_resumes_the_run(broken: str, data: Path, tmp_path: Path) -> None:
     (data / "unscored").unlink()
-    command = broken.partition("when it is mended: tokenbench ")[2].removesuffix(")")
+    command = broken.partition("when the cause is fixed: tokenbench ")[2].removesuffix(")")
     assert call(*shlex.split(command), "-q") == 0
     assert len(table(tmp_path / "run")) == 2 * 3
 

@@ -60,7 +60,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("suite = ", "is not TOML"),
         ("suit = 'image'", "suit: Extra inputs are not permitted (known: suite, tasks"),
         ("limit = 0", "limit: Input should be greater than or equal to 1"),
-        ("[[strategies]]\ntemp = 1", "a table of strategies has no name"),
+        ("[[strategies]]\ntemp = 1", "a strategy table has no name"),
         ("[[strategies]]\nname = 'clse'\ntmp = 1", "unknown parameter of 'clse' 'tmp': did you mean temp"),
         ("[[strategies]]\nname = 'clse'\ntemp = -1", "'clse': temp=-1: Input should be greater than 0"),
         ("strategies = ['clsse']", "unknown strategy 'clsse'"),

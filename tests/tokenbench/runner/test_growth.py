@@ -67,10 +67,10 @@ def test_more_samples_then_one_more_strategy(
     assert call("run", *words(), "-o", str(folder), "-q") == 0
     assert "This is look" not in (folder / "report" / "summary.md").read_text()
     assert call("run", *words(limit=7), "-o", str(folder), "-q") == 0
-    assert f"{folder} grows (limit: 3 -> 7)" in capsys.readouterr().err
+    assert f"{folder} is extended (limit: 3 -> 7)" in capsys.readouterr().err
     assert "This is look 2 at this run" in (folder / "report" / "summary.md").read_text()
     assert call("run", *words(limit=7, strategies="fastv,clse"), "-o", str(folder), "-q") == 0
-    assert "grows (strategies: + clse)" in capsys.readouterr().err
+    assert "is extended (strategies: + clse)" in capsys.readouterr().err
     assert set(asked.values()) == {1}
     assert len(asked) == 7 * 5  # vanilla, fastv, clse, random, downsample
     assert looks(folder) == [{"attribute": 3}, {"attribute": 7}]  # another strategy on the same samples is no look

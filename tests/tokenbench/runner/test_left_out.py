@@ -111,7 +111,10 @@ def test_one_bad_sample_costs_one_sample_of_all_strategies_alike(
     (place / "good-2.png").write_bytes(b"no picture")
     assert run(place) == 0
     said = capsys.readouterr().err
-    assert "1 of 8 samples of task 'good' cannot be asked and are left out for all strategies alike" in said
+    assert (
+        "1 of 8 samples of task 'good' cannot be processed by the model and are left out for all strategies alike"
+        in said
+    )
     assert "sample 3 (good.parquet, row 2): UnidentifiedImageError" in said
     for (task, _), samples in asked(place / "run").items():
         assert samples == (keys("good", 2) if task == "good" else keys("pairs"))
@@ -145,7 +148,7 @@ def test_whatever_is_wrong_with_a_sample_it_alone_is_left_out(
         "good-0": "UnidentifiedImageError",
         "good-1": "FileNotFoundError",
         "good-2": "OSError",
-        "good-4": "its question holds <image>, which stands for an image",
+        "good-4": "its question contains <image>, which is the placeholder of an image",
         "good-6": "and the model's context 512",
     }.items():
         assert reason in reasons.pop(sample)
@@ -216,7 +219,8 @@ def test_a_task_without_any_good_sample_fails(
     assert run(place) == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert (
-        "task 'good': none of its samples can be shown; sample 1 (good.parquet, row 0): UnidentifiedImageError" in line
+        "task 'good': the model can process none of its samples; sample 1 (good.parquet, row 0): UnidentifiedImageError"
+        in line
     )
     assert {task for task, _ in asked(place / "run")} == {"pairs"}
     assert counts(place, capsys)["counts"] == {"done": 3, "failed": 3}
@@ -228,7 +232,7 @@ def test_strictly_a_bad_sample_costs_its_task(
     (place / "good-2.txt").write_text("Is <image> red?")
     assert run(place, "--strict") == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert "task 'good': sample good-2 (good.parquet, row 2) cannot be loaded: its question holds <image>" in line
+    assert "task 'good': sample good-2 (good.parquet, row 2) cannot be loaded: its question contains <image>" in line
     assert {task for task, _ in asked(place / "run")} == {"pairs"}
 
 

@@ -43,7 +43,7 @@ def test_only_ordinary_files_are_opened(root: Path, does: str, kind: str, monkey
     monkeypatch.chdir(root)
     path, other = root / "cells" / "a", root.parent / "other"
     KINDS[kind](path, other)
-    with pytest.raises(MachineError, match="is a link" if "link" in kind else "is not a file"):
+    with pytest.raises(MachineError, match="is a link" if "link" in kind else "is not a regular file"):
         ROOT_DOES[does](path, root)
     assert other.read_bytes() == b"mine"
     assert not other.with_name("new").exists()
