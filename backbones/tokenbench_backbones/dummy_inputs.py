@@ -14,9 +14,12 @@ __all__ = ["noise", "prompt"]
 
 
 def prompt(config: Any, shown: Sequence[int], text: int) -> dict[str, Tensor]:
-    """`input_ids` and `attention_mask` [1, S] of the ids `shown` in the middle of random words: `text` other tokens in all.
+    """`input_ids` and `attention_mask` [1, S] of the ids `shown` in the middle of random words: `text` other tokens in
+    all.
 
-    shown: ids of visual tokens and of marks around them, which count as text. Raises UsageError for less text than marks.
+    Args:
+        shown: Ids of visual tokens and of marks around them, which count as text. Raises UsageError for less text than
+            marks.
     """
     visual = {config.image_token_id, getattr(config, "video_token_id", None)}
     marks = sum(token not in visual for token in shown)

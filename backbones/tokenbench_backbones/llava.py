@@ -67,7 +67,11 @@ def filled(grid: Grid, count: int, what: str) -> tuple[Grid, ...]:
 
 
 def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:
-    """A CLIP tower in front of the model's projector. full: a frame's [CLS] is a visual token, too."""
+    """A CLIP tower in front of the model's projector.
+
+    Args:
+        full: A frame's [CLS] is a visual token, too.
+    """
     clip: Any = tower
     layers, patch, first = list(clip.encoder.layers), clip.config.patch_size, int(not full)
     feature_layer = model.config.vision_feature_layer

@@ -143,7 +143,8 @@ def patches(states: Tensor, grid: Grid) -> Tensor:
 def high_frequency(frames: Tensor, cutoff: float, volume: bool = False) -> Tensor:
     """frames [t, h, w, C] -> [t, h, w] mean over channels of the magnitude that a high-pass on each frame lets through.
 
-    volume: on all frames at once, as one volume.
+    Args:
+        volume: On all frames at once, as one volume.
     """
     axes = (0, 1, 2) if volume else (1, 2)
     shape = [frames.shape[axis] for axis in axes]

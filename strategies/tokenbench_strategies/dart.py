@@ -46,7 +46,8 @@ class DART(Strategy):
 def least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
     """[k] ascending indices: those of `first`, then, pivot by pivot, the least similar of what is left.
 
-    similarity: [n, p] of every token to every pivot. Each takes an equal share, the first ones one more if need be.
+    Args:
+        similarity: [n, p] of every token to every pivot. Each takes an equal share, the first ones one more if need be.
     """
     free = torch.ones(len(similarity), dtype=torch.bool, device=similarity.device)
     free[first] = False

@@ -53,7 +53,10 @@ def clusters(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def keep_and_recycle(states: Tensor, score: Tensor, total: int) -> Selection:
     """The best tokens as they are, and the best of the rest as cluster means where the clusters' centres stood.
 
-    states: [n, C]. score: [n]. total: how many tokens that makes.
+    Args:
+        states: [n, C].
+        score: [n].
+        total: How many tokens that makes.
     """
     kept, count = split(total, len(states))
     keep = top(score, kept)

@@ -79,7 +79,12 @@ class FiCoCoV(Strategy):
         return rerun.alive, rerun.features()
 
     def _score(self, products: Tensor, alive: Tensor, grid: Grid) -> Tensor:
-        """[m] low = redundant; infinite for a frame's [CLS]. products: [1 + m, m]. alive: [m] ordinals in the frame."""
+        """[m] low = redundant; infinite for a frame's [CLS].
+
+        Args:
+            products: [1 + m, m].
+            alive: [m] ordinals in the frame.
+        """
         is_patch = alive >= grid.num_prefix_tokens
         patch, cls, rows = alive[is_patch] - grid.num_prefix_tokens, products[0, is_patch], products[1:][is_patch]
         seen = rows.isfinite()
@@ -95,8 +100,11 @@ class FiCoCoV(Strategy):
 def compressed(states: Tensor, sizes: Tensor, rows: Tensor, gone: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     """Add the tokens `gone` to those of `kept` they look at most.
 
-    states: [m, patches, C]. sizes: [m]. rows: [m, m] products of every token's query with all keys, -inf between tokens
-    that share no window. Returns states [k, patches, C] and sizes [k] of the kept.
+    Args:
+        states: [m, patches, C].
+        sizes: [m].
+        rows: [m, m] products of every token's query with all keys, -inf between tokens that share no window. Returns
+            states [k, patches, C] and sizes [k] of the kept.
     """
     products = rows[gone][:, kept]
     limit = products.quantile(0.998, dim=1, keepdim=True)

@@ -57,7 +57,8 @@ class Pooling(Strategy):
 def tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple[Tensor, Tensor]:
     """Cut one frame's h x w patches into `count` pieces: whose each patch is [h * w], and every piece's middle [count].
 
-    bands: of rows; without a number, as many as make the pieces squarest.
+    Args:
+        bands: Of rows; without a number, as many as make the pieces squarest.
     """
     bands = bands or _bands(grid, count)
     rows, columns, numbers = (torch.arange(n, device=device) for n in (grid.h, grid.w, count))

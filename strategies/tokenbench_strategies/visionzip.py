@@ -60,7 +60,10 @@ class VisionZip(Strategy):
 def contextual(features: Tensor, keys: Tensor, rest: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Targets [count], every step-th of `rest`, and their features plus the mean of those of `rest` that joined them.
 
-    features: [n, C]. keys: [n, D]. rest: indices of tokens, ascending.
+    Args:
+        features: [n, C].
+        keys: [n, D].
+        rest: Indices of tokens, ascending.
     """
     is_target = torch.zeros(len(rest), dtype=torch.bool, device=rest.device)
     step = len(rest) // count

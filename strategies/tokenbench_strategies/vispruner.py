@@ -52,7 +52,11 @@ class VisPruner(Strategy):
 
 
 def diverse(features: Tensor, ranked: Tensor, k: int) -> Tensor:
-    """k of the tokens `ranked`, by rounds that drop those most like one between them. features: [n, C]."""
+    """k of the tokens `ranked`, by rounds that drop those most like one between them.
+
+    Args:
+        features: [n, C].
+    """
     directions = normalize(features, dim=-1)
     while 0 < k < len(ranked):
         compared, between = ranked[::2], ranked[1::2]

@@ -19,9 +19,12 @@ BITS = 256  # from 16 to 8 bits a channel
 
 
 def open_image(source: Path | bytes, name: str) -> Image.Image:
-    """The image in a file, or in its bytes; of an animation the first frame. name: for errors.
+    """The image in a file, or in its bytes; of an animation the first frame.
 
     Raises SampleError for what is no image, damaged, or too large; MachineError for a file that is not there.
+
+    Args:
+        name: For errors.
     """
     with _opened(source, name) as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is wrong is an error, or does not matter

@@ -35,15 +35,21 @@ def pruned(
 
     Inside, the model and what the context yields say in their repr what prunes them at which budget.
 
-    model: a stock transformers model of an architecture some registered backbone serves, on any device, or a wrapper around one
-    (PEFT, Accelerate, torch.compile, your own). What is compiled runs uncompiled inside.
-    strategy: a name with parameters (`"clse:temp=0.2"`), or a Strategy. budget: `"1/3"`, `"33%"`, `0.334` or `192`.
-    seed, keys: for stochastic strategies; keys name the samples, one a row, so that a draw does not depend on the batch.
-
-    The choice is made once a prompt: inside generate() that is what generate() was given, outside of it what a forward is given.
-    A KV cache that was pruned goes on inside such a context alone. Raises UsageError for an unknown strategy, a bad budget, a model
-    that cannot be pruned or is being pruned already, and for a forward that cannot be pruned rightly. When the context ends the
+    The choice is made once a prompt: inside generate() that is what generate() was given, outside of it what a forward
+    is given.
+    A KV cache that was pruned goes on inside such a context alone. Raises UsageError for an unknown strategy, a bad
+    budget, a model
+    that cannot be pruned or is being pruned already, and for a forward that cannot be pruned rightly. When the context
+    ends the
     model is as it was.
+
+    Args:
+        model: A stock transformers model of an architecture some registered backbone serves, on any device, or a
+            wrapper around one (PEFT, Accelerate, torch.compile, your own). What is compiled runs uncompiled inside.
+        strategy: A name with parameters (`"clse:temp=0.2"`), or a Strategy.
+        budget: `"1/3"`, `"33%"`, `0.334` or `192`.
+        seed: For stochastic strategies; keys name the samples, one a row, so that a draw does not depend on the batch.
+        keys: For stochastic strategies; keys name the samples, one a row, so that a draw does not depend on the batch.
     """
     known = registry()
     stock = stock_in(

@@ -54,48 +54,52 @@ def run(  # noqa: PLR0913 (an option each)
 ) -> Run:
     """Run every strategy x budget x model cell of a suite, and return the run.
 
-    The options are those of `tokenbench run`. A run directory that is there is continued and grows: only what it lacks is run. A cell
+    The options are those of `tokenbench run`. A run directory that is there is continued and grows: only what it lacks
+    is run. A cell
     that fails does not stop the others: see `Run.failures`.
 
         run = tokenbench.run(["clse", FastV(layer=3)], "my-run", budgets=["1/3", 64], limit=20)
         run.compare().summary
 
-    A strategy or a suite may be an object of a class that no plug-in registers, such as one written in a notebook. It goes by the
+    A strategy or a suite may be an object of a class that no plug-in registers, such as one written in a notebook. It
+    goes by the
     name of its class and runs in this process alone; to continue such a run later, give the object again.
 
     Args:
-        strategies: names with parameters (`"clse:temp=0.2"`), or objects; a text may be a comma list.
-        output: the run directory; `runs/SUITE-HASH` unless given.
-        suite: the name of a suite, or names with tasks (`"lmms:pope,lmms:mme"`), or an object.
-        tasks: names of tasks of the suite; all of them unless given.
-        budgets: what to retain of the visual tokens: numbers of tokens (`192`), or shares (`"1/3"`, `"33%"`, `0.334`).
-        models: names, folders with weights, Hugging Face ids (`"ID@REVISION"`), or registered backbones; the suite's toy model unless
-            given.
-        seeds: seeds of the strategies that draw at random; 0, 1, 2 unless given, or 0 to 4 where one draw may move all samples.
-        floors: whether the strategies `random` and `downsample` run as floors.
-        match: `"nominal"` for budgets as each method's paper counts them, or what schedules are scaled to match: `"tokens"`, `"flops"`.
-        strict: whether a sample that a model cannot be asked (a damaged picture) costs its task, not only itself.
-        limit: the number of samples of each task; all of them unless given.
+        strategies: Names with parameters (`"clse:temp=0.2"`), or objects; a text may be a comma list.
+        output: The run directory; `runs/SUITE-HASH` unless given.
+        suite: The name of a suite, or names with tasks (`"lmms:pope,lmms:mme"`), or an object.
+        tasks: Names of tasks of the suite; all of them unless given.
+        budgets: What to retain of the visual tokens: numbers of tokens (`192`), or shares (`"1/3"`, `"33%"`, `0.334`).
+        models: Names, folders with weights, Hugging Face ids (`"ID@REVISION"`), or registered backbones; the suite's
+            toy model unless given.
+        seeds: Seeds of the strategies that draw at random; 0, 1, 2 unless given, or 0 to 4 where one draw may move all
+            samples.
+        floors: Whether the strategies `random` and `downsample` run as floors.
+        match: `"nominal"` for budgets as each method's paper counts them, or what schedules are scaled to match:
+            `"tokens"`, `"flops"`.
+        strict: Whether a sample that a model cannot be asked (a damaged picture) costs its task, not only itself.
+        limit: The number of samples of each task; all of them unless given.
         until: `"decided"` to take whole images at random and stop every strategy whose verdict is final.
-        looks: with `until`, the largest number of looks; 5 unless given.
-        spending: with `until`, how the looks share the error: `"obrien-fleming"` (the default) or `"pocock"`.
-        margin: the loss in points of retention that is of no importance.
-        batch_size: questions a batch.
+        looks: With `until`, the largest number of looks; 5 unless given.
+        spending: With `until`, how the looks share the error: `"obrien-fleming"` (the default) or `"pocock"`.
+        margin: The loss in points of retention that is of no importance.
+        batch_size: Questions a batch.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, ...
-        dtype: the type of the weights.
-        attention: the decoder's implementation of attention.
-        data: local data of public tasks, task -> folder.
-        tasks_dir: folders with task definitions, for the suite `lmms`.
-        plugins: plug-ins that are single Python files.
-        executor: where the work is done; in this process unless given.
-        progress: whether progress is shown on standard error.
+        dtype: The type of the weights.
+        attention: The decoder's implementation of attention.
+        data: Local data of public tasks, task -> folder.
+        tasks_dir: Folders with task definitions, for the suite `lmms`.
+        plugins: Plug-ins that are single Python files.
+        executor: Where the work is done; in this process unless given.
+        progress: Whether progress is shown on standard error.
 
     Returns:
         The run, whose tables, reports and comparisons are read from its directory.
 
     Raises:
-        UsageError: for what is unknown, wrong or does not fit the run directory, in one line that names the argument.
-        MachineError: for what this machine cannot do.
+        UsageError: For what is unknown, wrong or does not fit the run directory, in one line that names the argument.
+        MachineError: For what this machine cannot do.
     """
     request = Request.of(
         {

@@ -40,7 +40,7 @@ class Budget:
             value: `192` (tokens), or `1/3`, `33.3%`, `0.334`, `.334` (shares of the visual tokens, between 0 and 1).
 
         Raises:
-            UsageError: for anything else. A share of 1 is refused: that is the strategy `vanilla`.
+            UsageError: For anything else. A share of 1 is refused: that is the strategy `vanilla`.
         """
         text = str(value).strip()
         hint = "write tokens (192) or a share between 0 and 1 (1/3, 33.3%, 0.334)"
@@ -60,10 +60,11 @@ class Budget:
 
     @classmethod
     def read(cls, text: str) -> Budget:
-        """Read a budget as run.json and tables have it: what `parse` reads, `all` (vanilla's) or `none` (of what takes none).
+        """Read a budget as run.json and tables have it: what `parse` reads, `all` (vanilla's) or `none` (of what takes
+        none).
 
         Raises:
-            UsageError: for anything else.
+            UsageError: For anything else.
         """
         special = {str(budget): budget for budget in (cls.everything(), cls.none())}
         return special.get(text.strip()) or cls.parse(text)

@@ -15,28 +15,25 @@ __all__ = ["Report"]
 
 
 class Report(ABC):
-    """A way to show a comparison.
-
-    Attributes:
-        name: what a user asks for it by.
-        description: one line for the list of plug-ins.
-    """
+    """A way to show a comparison."""
 
     name: ClassVar[str]
+    """What a user asks for it by."""
     description: ClassVar[str]
+    """One line for the list of plug-ins."""
 
     @abstractmethod
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Show a comparison.
 
         Args:
-            comparison: the results.
-            run: where the numbers come from. ``run.about()`` holds ``spec`` (with ``limit``), ``versions``,
-                ``hardware``, ``failures``, ``bench`` (time and memory, see ``Run.bench``) and ``notes`` (sentences a reader
-                must see); ``run.samples()`` every answer, ``run.measured`` the numbers among them in a tenth of the memory,
-                ``run.questions()`` the images.
-            folder: where files go; it exists.
-            out: where text for the terminal goes.
+            comparison: The results.
+            run: Where the numbers come from. ``run.about()`` holds ``spec`` (with ``limit``), ``versions``,
+                ``hardware``, ``failures``, ``bench`` (time and memory, see ``Run.bench``) and ``notes`` (sentences a
+                reader must see); ``run.samples()`` every answer, ``run.measured`` the numbers among them in a tenth of
+                the memory, ``run.questions()`` the images.
+            folder: Where files go; it exists.
+            out: Where text for the terminal goes.
 
         Returns:
             The files written.

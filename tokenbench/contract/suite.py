@@ -22,17 +22,16 @@ UnitRule = Literal["mean", "all", "mean+all"]
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of an image, relative to its size: 0 is left or top, 1 is right or bottom.
-
-    t0, t1: of a clip, the part it is seen in, relative to its length: 0 is the beginning, 1 the end.
-    """
+    """A rectangle of an image, relative to its size: 0 is left or top, 1 is right or bottom."""
 
     x0: float
     y0: float
     x1: float
     y1: float
     t0: float = 0.0
+    """Of a clip, the part it is seen in, relative to its length: 0 is the beginning, 1 the end."""
     t1: float = 1.0
+    """Of a clip, the part it is seen in, relative to its length: 0 is the beginning, 1 the end."""
 
 
 @dataclass(frozen=True)
@@ -45,28 +44,26 @@ class Video:
 
 @dataclass(frozen=True)
 class Sample:
-    """One question.
-
-    key: unique within its task, the same in every run and whatever the limit.
-    cluster: the image asked about. Samples with the same cluster show the same images, in whatever task they are:
-        they are rendered and encoded once, and statistics count the cluster as the unit.
-    load: makes the images and clips, in the order in which the prompt shows them.
-    evidence: boxes of the first of them that the answer depends on; empty if unknown.
-    unit: what the task's metric counts, where that is several samples, which then stand side by side; empty for this sample
-        alone.
-    stratum: the part of the task that its metric averages on its own before it puts the parts together, if there are any.
-    origin: where a person finds it, such as file and row; only said, where the sample cannot be shown.
-    """
+    """One question."""
 
     key: str
+    """Unique within its task, the same in every run and whatever the limit."""
     cluster: str
+    """The image asked about. Samples with the same cluster show the same images, in whatever task they are: they are
+    rendered and encoded once, and statistics count the cluster as the unit."""
     question: str
     target: str
     load: Callable[[], Sequence[Image | Video]]
+    """Makes the images and clips, in the order in which the prompt shows them."""
     evidence: tuple[Box, ...] = ()
+    """Boxes of the first of them that the answer depends on; empty if unknown."""
     unit: str = ""
+    """What the task's metric counts, where that is several samples, which then stand side by side; empty for this
+    sample alone."""
     stratum: str = ""
+    """The part of the task that its metric averages on its own before it puts the parts together, if there are any."""
     origin: str = ""
+    """Where a person finds it, such as file and row; only said, where the sample cannot be shown."""
 
     @cached_property
     def digest(self) -> str:
@@ -110,25 +107,25 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of tasks. model: what runs it unless the user says otherwise; empty if they must say."""
+    """A named list of tasks."""
 
     name: str
     description: str
     tasks: tuple[Task, ...]
     model: str = ""
+    """What runs it unless the user says otherwise; empty if they must say."""
 
 
 @dataclass(frozen=True)
 class SuiteRequest:
-    """What a user says about a suite beyond its name; for suites that are functions of it.
-
-    names: what follows the colon, as in `lmms:pope`. data: folders by the name of a task, or the part of it before an
-    underscore, which then serves all such tasks. definitions: folders with task definitions of the user's own.
-    """
+    """What a user says about a suite beyond its name; for suites that are functions of it."""
 
     names: tuple[str, ...] = ()
+    """What follows the colon, as in `lmms:pope`."""
     data: Mapping[str, Path] = field(default_factory=dict)
+    """Folders by the name of a task, or the part of it before an underscore, which then serves all such tasks."""
     definitions: tuple[Path, ...] = ()
+    """Folders with task definitions of the user's own."""
 
     def folder(self, task: str) -> Path | None:
         """Where the user says that a task's data is."""

@@ -40,14 +40,20 @@ def layer_macs(size: DecoderSize, queries: float, keys: float) -> float:
 def prefill_macs(size: DecoderSize, visual: Sequence[float], text: float) -> float:
     """Multiply-accumulates of a prefill; the head reads the last position alone.
 
-    visual: visual tokens that every layer computes, one number a layer. text: the other tokens of the prompt.
+    Args:
+        visual: Visual tokens that every layer computes, one number a layer.
+        text: The other tokens of the prompt.
     """
     layers = sum(layer_macs(size, tokens + text, tokens + text) for tokens in visual)
     return layers + size.width * size.vocabulary
 
 
 def decode_macs(size: DecoderSize, cache: Sequence[float]) -> float:
-    """Multiply-accumulates of one decode step. cache: tokens every layer's KV cache holds before it."""
+    """Multiply-accumulates of one decode step.
+
+    Args:
+        cache: Tokens every layer's KV cache holds before it.
+    """
     return sum(layer_macs(size, 1, tokens + 1) for tokens in cache) + size.width * size.vocabulary
 
 

@@ -24,14 +24,12 @@ _STEPS = 60
 
 @dataclass(frozen=True)
 class Match:
-    """Scales the counts of a schedule by one factor until its work is that of the budget in all layers.
-
-    mode: what is made equal, the mean of visual tokens over layers or the decoder's multiply-accumulates (size then says how
-    they grow). Layers stay where they are, and so do the proportions between the stages, as far as counts above what is left
-    allow.
-    """
+    """Scales the counts of a schedule by one factor until its work is that of the budget in all layers."""
 
     mode: Mode
+    """What is made equal, the mean of visual tokens over layers or the decoder's multiply-accumulates (size then says
+    how they grow). Layers stay where they are, and so do the proportions between the stages, as far as counts above
+    what is left allow."""
     budget: Budget
     depth: int
     size: DecoderSize | None = None

@@ -54,19 +54,18 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Row:
-    """The cost of one strategy at one budget. tokens_per_layer: visual tokens. Percentages are of vanilla's.
-
-    upper_bound: the strategy may keep, encode or run again fewer tokens than its schedule says.
-    """
+    """The cost of one strategy at one budget."""
 
     strategy: str
     budget: str
     tokens_per_layer: tuple[int, ...]
+    """Visual tokens. Percentages are of vanilla's."""
     flops: float
     flops_percent: float
     kv_bytes: float
     kv_percent: float
     upper_bound: bool = False
+    """The strategy may keep, encode or run again fewer tokens than its schedule says."""
 
     @property
     def mean_tokens(self) -> float:
@@ -98,12 +97,13 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 @dataclass(frozen=True)
 class CostTable:
-    """The costs of strategies on one model and prompt, vanilla first. infeasible: what has no schedule, and why."""
+    """The costs of strategies on one model and prompt, vanilla first."""
 
     model: str
     prompt: Prompt
     rows: tuple[Row, ...]
     infeasible: tuple[str, ...] = ()
+    """What has no schedule, and why."""
 
     @property
     def assumptions(self) -> str:
@@ -146,9 +146,11 @@ def costs(
 ) -> CostTable:
     """The cost of every strategy at every budget on a model, all as a user writes them.
 
-    visual_tokens: of the prompt; by default those of a common input of the model. matched: how budgets count (matching.py).
-    Raises UsageError for names nobody knows, a number of visual tokens the model never has, a schedule its decoder cannot
-    run, or an architecture whose cost is not known; MachineError if its configuration cannot be read.
+    Args:
+        visual_tokens: Of the prompt; by default those of a common input of the model.
+        matched: How budgets count (matching.py). Raises UsageError for names nobody knows, a number of visual tokens
+            the model never has, a schedule its decoder cannot run, or an architecture whose cost is not known;
+            MachineError if its configuration cannot be read.
     """
     named = {method.name: method for method in (parse_strategy(text, known) for text in strategies)}
     named.pop(VANILLA, None)

@@ -21,11 +21,11 @@ def score_intervals(
     """Mean over tasks of the mean score of K cells, with pointwise limits in [0, 1].
 
     Args:
-        tasks: sums by image, one column per cell and seed.
+        tasks: Sums by image, one column per cell and seed.
         cell: ``[M]`` cell of each column.
-        images: number G of images over all tasks.
+        images: Number G of images over all tasks.
         counted: ``[K]`` whether the seeds of a cell may move all samples together; all of them by default.
-        alpha: one minus the coverage.
+        alpha: One minus the coverage.
 
     Returns:
         Means, lower and upper limits, ``[K]`` each; limits are NaN for a single image.

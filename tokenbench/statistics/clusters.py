@@ -22,17 +22,14 @@ class Interval(NamedTuple):
 
 
 class TaskSums(NamedTuple):
-    """Scores of one task by cluster.
-
-    Attributes:
-        index: ``[G_t]`` positions of the task's clusters among all clusters, each once.
-        sizes: ``[G_t]`` samples per cluster.
-        sums: ``[G_t, M]`` sums of scores of M columns (a cell, or one seed of it).
-    """
+    """Scores of one task by cluster."""
 
     index: Ints  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    """``[G_t]`` positions of the task's clusters among all clusters, each once."""
     sizes: Floats
+    """``[G_t]`` samples per cluster."""
     sums: Floats
+    """``[G_t, M]`` sums of scores of M columns (a cell, or one seed of it)."""
 
     @property
     def means(self) -> Floats:
@@ -49,7 +46,7 @@ def cluster_sums(values: ArrayLike, codes: Ints, clusters: int) -> Floats:
     Args:
         values: ``[N]`` or ``[N, K]``, one row per sample.
         codes: ``[N]`` integers in ``0 .. clusters - 1``.
-        clusters: number of clusters G.
+        clusters: Number of clusters G.
 
     Returns:
         ``[G]`` or ``[G, K]``.

@@ -30,28 +30,26 @@ class Scale(Enum):
 
 @dataclass(frozen=True)
 class Contrasts:
-    """C differences of two cells each.
-
-    Attributes:
-        value: ``[C]``.
-        influence: ``[G, C]`` influence values e of the images; columns sum to zero.
-        shift: ``[G, C]`` how a shift of the difference is laid on the images; columns sum to one.
-        sizes: how far one image can move a difference.
-        moved: ``[C]`` sum over the images of what each moved, without sign.
-        seeds: of the K cells, on this scale.
-        pairs: the two cells of each difference.
-        lowest, highest: ``[C]`` limits of what is possible.
-    """
+    """C differences of two cells each."""
 
     value: Floats
+    """``[C]``."""
     influence: Floats
+    """``[G, C]`` influence values e of the images; columns sum to zero."""
     shift: Floats
+    """``[G, C]`` how a shift of the difference is laid on the images; columns sum to one."""
     sizes: Sizes
+    """How far one image can move a difference."""
     moved: Floats
+    """``[C]`` sum over the images of what each moved, without sign."""
     seeds: SeedSpread
+    """Of the K cells, on this scale."""
     pairs: Sequence[Pairing]
+    """The two cells of each difference."""
     lowest: Floats
+    """``[C]`` limits of what is possible."""
     highest: Floats
+    """``[C]`` limits of what is possible."""
 
     def excess(self, critical: Floats) -> Floats:
         """``[C]`` what the seeds of both cells add to the square of a half width at ``[C]`` normal critical values."""
@@ -75,11 +73,11 @@ def contrasts(
     """Differences a - b of K cells; cell 0 is vanilla.
 
     Args:
-        tasks: sums by image, one column per cell and seed.
+        tasks: Sums by image, one column per cell and seed.
         cell: ``[M]`` cell of each column.
-        pairs: positions of a and b among the cells.
-        scale: of the differences.
-        images: number G of images over all tasks.
+        pairs: Positions of a and b among the cells.
+        scale: Of the differences.
+        images: Number G of images over all tasks.
         counted: ``[K]`` whether the seeds of a cell may move all samples together; all of them by default.
     """
     average = averaging(cell)
@@ -161,10 +159,10 @@ def image_sizes(tasks: Sequence[TaskSums], units: Floats, moves: Sequence[Floats
     """How far one image can move differences.
 
     Args:
-        tasks: with the samples of each image.
+        tasks: With the samples of each image.
         units: ``[T]`` what one unit of a task's score counts.
         moves: ``[G_t, C]`` by task, what each image moved.
-        images: number of images over all tasks.
+        images: Number of images over all tasks.
     """
     samples = np.array([task.sizes.sum() for task in tasks])
     answers = units / samples

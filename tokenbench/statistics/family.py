@@ -29,50 +29,45 @@ _ERRORS = np.geomspace(1e-4, 1.0, 61)
 
 @dataclass(frozen=True)
 class Look:
-    """The data at one look.
-
-    Attributes:
-        contrasts: differences on the images seen so far.
-        share: of the images that may be seen at most, in (0, 1].
-        columns: positions in the family of the differences that are still looked at.
-        number: of the look, counted from 0.
-    """
+    """The data at one look."""
 
     contrasts: Contrasts
+    """Differences on the images seen so far."""
     share: float
+    """Of the images that may be seen at most, in (0, 1]."""
     columns: Ints
+    """Positions in the family of the differences that are still looked at."""
     number: int = 0
+    """Of the look, counted from 0."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """C comparisons, simultaneous over the family and over all looks; each as of its own last look.
-
-    Attributes:
-        value: ``[C]`` differences.
-        statistic: ``[C]`` sign-flip statistics of no difference.
-        p_unadjusted: ``[C]`` of each comparison by itself; NaN with several looks.
-        p: ``[C]`` single step: at most alpha exactly where the interval excludes 0. With several looks it is the smallest error, on a
-            grid, at which any of them rejects. NaN where there are too few images.
-        low, high: ``[C]`` limits: the values that the intervals of all looks have in common.
-        critical: ``[C]`` critical values of the intervals.
-        mde: ``[C]`` smallest difference found with power 80 %.
-        smallest_margin: ``[C]`` smallest margin that these images can show.
-        disjoint: ``[C]`` whether the looks' intervals have nothing in common, so that the last one stands.
-        exact: whether all signs were enumerated.
-    """
+    """C comparisons, simultaneous over the family and over all looks; each as of its own last look."""
 
     value: Floats
+    """``[C]`` differences."""
     statistic: Floats
+    """``[C]`` sign-flip statistics of no difference."""
     p_unadjusted: Floats
+    """``[C]`` of each comparison by itself; NaN with several looks."""
     p: Floats
+    """``[C]`` single step: at most alpha exactly where the interval excludes 0. With several looks it is the smallest
+    error, on a grid, at which any of them rejects. NaN where there are too few images."""
     low: Floats
+    """``[C]`` limits: the values that the intervals of all looks have in common."""
     high: Floats
+    """``[C]`` limits: the values that the intervals of all looks have in common."""
     critical: Floats
+    """``[C]`` critical values of the intervals."""
     mde: Floats
+    """``[C]`` smallest difference found with power 80 %."""
     smallest_margin: Floats
+    """``[C]`` smallest margin that these images can show."""
     disjoint: Booleans
+    """``[C]`` whether the looks' intervals have nothing in common, so that the last one stands."""
     exact: bool
+    """Whether all signs were enumerated."""
 
 
 def family(
@@ -88,13 +83,13 @@ def family(
     """Test that C differences are zero.
 
     Args:
-        looks: the data at every look so far, the present one last; or the differences themselves, looked at once.
-        spending: error that may be spent up to and including a look, of a total.
+        looks: The data at every look so far, the present one last; or the differences themselves, looked at once.
+        spending: Error that may be spent up to and including a look, of a total.
         keys: ``[G]`` one number an image, which its signs follow from; their positions by default.
         count: C, where some differences were seen at none of these looks.
-        resamples: random sign vectors B; all are enumerated where there are fewer.
-        seed: of the signs.
-        alpha: error of the family over all looks.
+        resamples: Random sign vectors B; all are enumerated where there are fewer.
+        seed: Of the signs.
+        alpha: Error of the family over all looks.
     """
     if isinstance(looks, Contrasts):
         looks = [Look(looks, 1.0, np.arange(len(looks.value)))]
@@ -195,7 +190,9 @@ class _Looks:
         return np.asarray((self.own + reached) / (self.own + len(drawn)))
 
     def _repeated(self, spending: Spending, alpha: float, counts: Sequence[Booleans]) -> Floats:
-        """counts: by look, whether a difference has an interval there that is part of the one reported."""
+        """Args:
+        counts: By look, whether a difference has an interval there that is part of the one reported.
+        """
         p = np.ones(self.count)
         for error in sorted({*_ERRORS.tolist(), alpha}, reverse=True):
             flips, _ = self.critical(spending, error)

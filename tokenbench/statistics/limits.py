@@ -52,12 +52,13 @@ def score_limits(value: Floats, influence: Floats, shift: Floats, critical: Floa
 def limits(found: Contrasts, critical: Critical, rejected: Booleans) -> tuple[Floats, Floats]:
     """Lower and upper limits of C differences, ``[C]`` each; NaN where there are too few images.
 
-    Away from 0 a limit is the wider of flips and tilt. Towards 0 it holds 0 unless the test of no difference rejects it: then no unseen
+    Away from 0 a limit is the wider of flips and tilt. Towards 0 it holds 0 unless the test of no difference rejects
+    it: then no unseen
     image larger than one answer is allowed for, since the flips' own level is exact at 0.
 
     Args:
-        found: the differences.
-        critical: their critical values.
+        found: The differences.
+        critical: Their critical values.
         rejected: ``[C]`` whether the sign flips reject no difference.
     """
     flips, normal = np.maximum(critical.flips, critical.normal), critical.normal

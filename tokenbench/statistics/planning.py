@@ -42,24 +42,21 @@ FINE = 1.004
 
 @dataclass(frozen=True)
 class TaskDesign:
-    """What planning has to know of one task.
-
-    Attributes:
-        share: its samples, on any scale common to all tasks.
-        discordance: mean squared difference of the two scores of a sample (times its weight in the task); for scores of 0
-            and 1 the share of samples on which they differ.
-        deff: design effect of the difference, at least 1: how many times its variance grows because questions share images.
-        score: vanilla's mean score, in (0, 1].
-        questions: samples of an image, ``sum n_g^2 / N``; never less than the design effect.
-        overlap: how many times as much an image holds over all tasks as on this one, because it is in others too.
-    """
+    """What planning has to know of one task."""
 
     share: float = 1.0
+    """Its samples, on any scale common to all tasks."""
     discordance: float = 0.18
+    """Mean squared difference of the two scores of a sample (times its weight in the task); for scores of 0 and 1 the
+    share of samples on which they differ."""
     deff: float = 1.3
+    """Design effect of the difference, at least 1: how many times its variance grows because questions share images."""
     score: float = 0.7
+    """Vanilla's mean score, in (0, 1]."""
     questions: float = 2.0
+    """Samples of an image, ``sum n_g^2 / N``; never less than the design effect."""
     overlap: float = 1.0
+    """How many times as much an image holds over all tasks as on this one, because it is in others too."""
 
     def __post_init__(self) -> None:
         if not (self.share > 0 and self.discordance >= 0 and self.deff >= 1 and 0 < self.score <= 1):
@@ -74,7 +71,7 @@ def measured_design(difference: Floats, codes: Ints, vanilla: float) -> TaskDesi
     Args:
         difference: ``[N]`` of two scores of each sample, times its weight in the task.
         codes: ``[N]`` image of each.
-        vanilla: its mean score.
+        vanilla: Its mean score.
     """
     number = len(difference)
     _, images, sizes = np.unique(codes, return_inverse=True, return_counts=True)
@@ -101,12 +98,12 @@ def power(
     """The probability of a verdict with so many samples.
 
     Args:
-        samples: over all tasks, divided among them by their shares.
-        tasks: at least one.
-        margin: the verdict is that a loss of so many points of retention is ruled out ("non-inferior" or better); None: that
-            there is a difference ("better" or "worse", whichever is true).
-        difference: the true difference, in points of retention on every task.
-        critical: value of the interval; normal for one comparison, ``family_critical`` for one of several.
+        samples: Over all tasks, divided among them by their shares.
+        tasks: At least one.
+        margin: The verdict is that a loss of so many points of retention is ruled out ("non-inferior" or better); None:
+            that there is a difference ("better" or "worse", whichever is true).
+        difference: The true difference, in points of retention on every task.
+        critical: Value of the interval; normal for one comparison, ``family_critical`` for one of several.
     """
     return _Draws(tasks, difference).power(samples, margin, critical)
 
@@ -166,13 +163,14 @@ def rules_out(
     """Whether both lower limits of a difference, the tilted one and that of the sign flips, are above ``-margin``.
 
     Args:
-        margin: in the unit of the steps.
+        margin: In the unit of the steps.
         step: ``[T]`` what one gain or loss counts on each task.
         gains: ``[T, ...]`` counts of any shape.
-        losses: the same.
-        critical: value of the limit.
-        unseen: the largest loss by an image that was not seen.
-        spread: ``sum h_g^2`` of the shift that a sign-flip test lays on the images: one over their number if all are of one size.
+        losses: The same.
+        critical: Value of the limit.
+        unseen: The largest loss by an image that was not seen.
+        spread: ``sum h_g^2`` of the shift that a sign-flip test lays on the images: one over their number if all are of
+            one size.
     """
     step = step.reshape(-1, *[1] * (gains.ndim - 1))
     if critical**2 * spread >= 1:  # too few images for any limit

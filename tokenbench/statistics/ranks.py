@@ -15,21 +15,18 @@ ENOUGH_TASKS = 8
 
 
 class Ranks(NamedTuple):
-    """Mean ranks of K strategies over T tasks.
-
-    Attributes:
-        mean: ``[K]``; 1 is the best.
-        chi2: Friedman's statistic, without correction for ties.
-        f: that of Iman and Davenport (1980), on K - 1 and (K - 1)(T - 1) degrees of freedom.
-        p: of ``f``.
-        critical_difference: Nemenyi's, at 5 %.
-    """
+    """Mean ranks of K strategies over T tasks."""
 
     mean: Floats
+    """``[K]``; 1 is the best."""
     chi2: float
+    """Friedman's statistic, without correction for ties."""
     f: float
+    """That of Iman and Davenport (1980), on K - 1 and (K - 1)(T - 1) degrees of freedom."""
     p: float
+    """Of ``f``."""
     critical_difference: float
+    """Nemenyi's, at 5 %."""
 
 
 def rank_test(scores: Floats, alpha: float = 0.05) -> Ranks:
@@ -37,7 +34,7 @@ def rank_test(scores: Floats, alpha: float = 0.05) -> Ranks:
 
     Args:
         scores: ``[T, K]``, higher is better; rounded to ten digits, so that ties are ties.
-        alpha: of the critical difference.
+        alpha: Of the critical difference.
     """
     from scipy import stats  # half a second that only pictures need
 

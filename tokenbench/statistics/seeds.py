@@ -26,19 +26,17 @@ def averaging(cell: Ints) -> Floats:
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """What the choice of the seeds does to K averages over R seeds each.
-
-    Attributes:
-        between: ``[K]`` variance between the seeds' own estimates, over R; zero for a single seed.
-        interaction: ``[K]`` the part of it that is noise of the images, over R.
-        df: ``[K]`` R - 1.
-        counted: ``[K]`` whether a seed of the cell may move all samples together; elsewhere its noise is in the images already.
-    """
+    """What the choice of the seeds does to K averages over R seeds each."""
 
     between: Floats
+    """``[K]`` variance between the seeds' own estimates, over R; zero for a single seed."""
     interaction: Floats
+    """``[K]`` the part of it that is noise of the images, over R."""
     df: Floats
+    """``[K]`` R - 1."""
     counted: Floats
+    """``[K]`` whether a seed of the cell may move all samples together; elsewhere its noise is in the images already.
+    ``[K]`` whether a seed of the cell may move all samples together; elsewhere its noise is in the images already."""
 
     def excess(self, critical: Floats) -> Floats:
         """What each average adds to the square of a half width at a normal critical value; ``[C, 1]`` gives ``[C, K]``."""

@@ -19,17 +19,14 @@ _CHUNK = 1000
 
 @dataclass(frozen=True)
 class Flips:
-    """How ``|sum_g +-d_g| / ||d||`` is distributed under fair signs.
-
-    Attributes:
-        values: possible ones (or drawn ones), rising.
-        tail: probability of each or anything larger.
-        exact: whether all signs were counted.
-    """
+    """How ``|sum_g +-d_g| / ||d||`` is distributed under fair signs."""
 
     values: Floats
+    """Possible ones (or drawn ones), rising."""
     tail: Floats
+    """Probability of each or anything larger."""
     exact: bool
+    """Whether all signs were counted."""
 
     def reach(self, statistic: ArrayLike) -> Floats:
         """Probability of a statistic as large as each of these."""
@@ -44,13 +41,10 @@ class Flips:
 
 @dataclass(frozen=True)
 class SignFlip(Flips):
-    """The test of one comparison.
-
-    Attributes:
-        statistic: the one observed.
-    """
+    """The test of one comparison."""
 
     statistic: float
+    """The one observed."""
 
     @property
     def p(self) -> float:
@@ -113,8 +107,8 @@ def sign_flip(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> S
 
     Args:
         differences: ``[G]`` sums of score differences per cluster.
-        resamples: random sign vectors, used only when the differences share no lattice.
-        seed: of those.
+        resamples: Random sign vectors, used only when the differences share no lattice.
+        seed: Of those.
     """
     [found], _ = flips(differences[:, None], resamples=resamples, seed=seed)
     norm = float(np.linalg.norm(differences))
@@ -126,8 +120,8 @@ def flips(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> tuple
 
     Args:
         differences: ``[G, C]`` sums of score differences per cluster.
-        resamples: random sign vectors, used only where the differences share no lattice.
-        seed: of those.
+        resamples: Random sign vectors, used only where the differences share no lattice.
+        seed: Of those.
 
     Returns:
         The distributions, and ``[C]`` which of them is a comparison's.

@@ -14,19 +14,16 @@ _CELLS = 2_000_000
 
 @dataclass(frozen=True)
 class Signs:
-    """B sign vectors for G images.
-
-    Attributes:
-        keys: ``[G]`` one number an image, which its signs follow from.
-        vectors: B.
-        seed: of the signs.
-        exact: whether these are all there are.
-    """
+    """B sign vectors for G images."""
 
     keys: Keys
+    """``[G]`` one number an image, which its signs follow from."""
     vectors: int
+    """B."""
     seed: int
+    """Of the signs."""
     exact: bool
+    """Whether these are all there are."""
 
     def sums(self, values: Floats) -> Floats:
         """``[B, C]`` sums over the images of signs times ``[G, C]`` values, in single precision."""

@@ -22,19 +22,16 @@ _HELD = 2**15
 
 @dataclass(frozen=True)
 class Sizes:
-    """How far one image can move each of C differences; all in the unit of the difference.
-
-    Attributes:
-        whole: ``[P]`` one whole image of even size: of each task, then of all tasks merged.
-        paid: ``[P, C]`` discordance of images that did not change as a whole, in the same order.
-        answer: one answer of even size.
-        least: one answer of the task where it counts most.
-    """
+    """How far one image can move each of C differences; all in the unit of the difference."""
 
     whole: Floats
+    """``[P]`` one whole image of even size: of each task, then of all tasks merged."""
     paid: Floats
+    """``[P, C]`` discordance of images that did not change as a whole, in the same order."""
     answer: float
+    """One answer of even size."""
     least: float
+    """One answer of the task where it counts most."""
 
     def unseen(self, critical: Floats) -> Floats:
         """``[C]`` what an image that was not seen may move, at ``[C]`` normal critical values."""

@@ -17,11 +17,12 @@ GAP = 2  # frames between two appearances that are compared
 
 @dataclass(frozen=True)
 class Question:
-    """evidence: the actors that the answer depends on."""
+    """"""
 
     text: str
     answer: str
     evidence: tuple[Actor, ...]
+    """The actors that the answer depends on."""
 
 
 Asker = Callable[[Clip, np.random.Generator, int], Question | None]

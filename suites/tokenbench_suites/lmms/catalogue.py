@@ -16,20 +16,22 @@ __all__ = ["CATALOGUE", "IMAGE_TASKS", "VIDEO_TASKS", "Entry"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One task.
-
-    source: what to download, as arguments of `hf download`; or where to ask for it. size: of that. licence: of the data.
-    unit, stratum: templates over the columns of a row; empty for the sample, for no strata. metric: of the official number.
-    """
+    """One task."""
 
     description: str
     source: str
+    """What to download, as arguments of `hf download`; or where to ask for it."""
     size: str
+    """Of that."""
     licence: str
+    """Of the data."""
     metric: str = "mean of exact matches"
+    """Of the official number."""
     unit: str = ""
+    """Templates over the columns of a row; empty for the sample, for no strata."""
     unit_rule: UnitRule = "mean"
     stratum: str = ""
+    """Templates over the columns of a row; empty for the sample, for no strata."""
 
     def unit_of(self, row: Mapping[str, Any]) -> str:
         """The unit of a row; the circular copies of an MMBench question have its index plus whole millions."""

@@ -22,7 +22,8 @@ def from_folder(task: str, folder: Path, config: str | None) -> Splits:
     """The splits in a folder: as `hf download` or `save_to_disk` leave it; parquet, arrow, JSON, CSV, an image folder; or
     `questions.parquet` (json, csv) beside a folder `videos`.
 
-    config: the configuration of the data set that the task wants; a subfolder of that name is it.
+    Args:
+        config: The configuration of the data set that the task wants; a subfolder of that name is it.
     """
     import datasets
 

@@ -22,7 +22,9 @@ ENDINGS = ("", ".mp4", ".avi", ".webm", ".mkv", ".gif")
 def located(source: Any, folder: Path | None) -> Path:
     """The file of a clip or image: as a task names it, or by that name in the folder of the data or its `videos`.
 
-    source: a path, a name with or without ending, or a description with a `path` or `url`. Raises MachineError if there is none.
+    Args:
+        source: A path, a name with or without ending, or a description with a `path` or `url`. Raises MachineError if
+            there is none.
     """
     found = source.get("path") or source.get("url") if isinstance(source, Mapping) else source
     name = str(found)

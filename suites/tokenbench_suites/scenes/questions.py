@@ -27,11 +27,12 @@ SIDES = ((("left", "right"), "left or right of"), (("above", "below"), "above or
 
 @dataclass(frozen=True)
 class Question:
-    """evidence: pixel rectangles of what the answer depends on."""
+    """"""
 
     text: str
     answer: str
     evidence: tuple[Rect, ...]
+    """Pixel rectangles of what the answer depends on."""
 
 
 Asker = Callable[[Scene, np.random.Generator, int], Question | None]

@@ -24,29 +24,34 @@ STOCK = Way(VANILLA, "stock")  # the stock model, no hook on it: what everything
 
 @dataclass(frozen=True)
 class Protocol:
-    """The measurement of one model.
-
-    ways: beside the stock model. lengths: visual tokens of the prompts, None for those of a common input; text: their other
-    tokens. rows: prompts in a batch. new: tokens to generate. launches, warm_up, repetitions: processes, and passes of every
-    way in each, the first ones not counted. random_weights: the sizes of the model without its weights. layers: of the decoder,
-    None for all. plugins: files.
-    """
+    """The measurement of one model."""
 
     model: str
     ways: tuple[Way, ...]
+    """Beside the stock model."""
     lengths: tuple[int | None, ...] = (None,)
+    """Visual tokens of the prompts, None for those of a common input."""
     text: int = 50
+    """Their other tokens."""
     rows: int = 1
+    """Prompts in a batch."""
     new: int = 16
+    """Tokens to generate."""
     launches: int = 8
+    """Processes, and passes of every way in each, the first ones not counted."""
     warm_up: int = 2
+    """Processes, and passes of every way in each, the first ones not counted."""
     repetitions: int = 5
+    """Processes, and passes of every way in each, the first ones not counted."""
     device: str = "auto"
     dtype: str = "float16"
     attention: str = "sdpa"
     random_weights: bool = False
+    """The sizes of the model without its weights."""
     layers: int | None = None
+    """Of the decoder, None for all."""
     plugins: tuple[str, ...] = ()
+    """Files."""
 
     @property
     def all_ways(self) -> tuple[Way, ...]:

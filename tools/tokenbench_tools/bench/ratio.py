@@ -47,14 +47,13 @@ def ratio(times: Sequence[float], stock: Sequence[float]) -> Ratio:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """The number of visual tokens from which a way's first token comes earlier than the stock model's.
-
-    visual: about how many. bound: `at most` (it pays at the shortest prompt measured), `about` (between two), or `above` (it
-    did not pay at the longest).
-    """
+    """The number of visual tokens from which a way's first token comes earlier than the stock model's."""
 
     visual: float
+    """About how many."""
     bound: str
+    """`at most` (it pays at the shortest prompt measured), `about` (between two), or `above` (it did not pay at the
+    longest)."""
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""

@@ -22,11 +22,8 @@ __all__ = ["Bench", "Row", "summed_up"]
 class Row:
     """One way on prompts of `visual_tokens` visual tokens. Seconds are geometric means over launches.
 
-    ttft: from pixels and ids to the logits of the first new token, vision encoder included; the median of a launch's passes
-    (p95: their 95th percentile). decode: one further token; their median. tokens_per_second: new tokens, prefill included.
-    selection: the part of a prefill that only the strategy needs (its stages, attention weights, attention and layers that run once more).
-    kv: KV cache after prefill. peak: of memory; of a GPU what torch allocated, else the process's resident set.
-    Ratios are to the stock model's seconds (below 1: faster); total: of all tokens, the inverse of throughput's.
+    ttft: from pixels and ids to the logits of the first new token, vision encoder included; the median of a launch's
+    passes (p95: their 95th percentile). decode: one further token; their median.
     """
 
     strategy: str
@@ -36,6 +33,10 @@ class Row:
     ttft_p95_seconds: float
     decode_seconds: float
     tokens_per_second: float
+    """New tokens, prefill included. selection: the part of a prefill that only the strategy needs (its stages,
+    attention weights, attention and layers that run once more). kv: KV cache after prefill. peak: of memory; of a
+    GPU what torch allocated, else the process's resident set. Ratios are to the stock model's seconds (below 1:
+    faster); total: of all tokens, the inverse of throughput's."""
     selection_seconds: float
     kv_bytes: int
     peak_bytes: int
@@ -71,13 +72,15 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 @dataclass(frozen=True)
 class Bench:
-    """The measurement of one model. conditions: of the machine after every launch. infeasible: what was left out, and why."""
+    """The measurement of one model."""
 
     protocol: Protocol
     rows: tuple[Row, ...]
     hardware: dict[str, Any]
     conditions: tuple[dict[str, Any], ...]
+    """Of the machine after every launch."""
     infeasible: tuple[str, ...] = ()
+    """What was left out, and why."""
 
     @property
     def break_even(self) -> dict[str, BreakEven]:
@@ -130,7 +133,8 @@ class Bench:
 def summed_up(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]) -> list[Row]:
     """Rows from the passes of every launch: lengths in the order of the protocol, the stock model first.
 
-    peaks: {(way, visual tokens): bytes} where memory was measured apart.
+    Args:
+        peaks: {(way, visual tokens): bytes} where memory was measured apart.
     """
     rows = []
     for number, passes in enumerate(launches[0]):

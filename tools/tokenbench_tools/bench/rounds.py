@@ -26,9 +26,12 @@ ERRORS: dict[int, type[TokenBenchError]] = {kind.exit_code: kind for kind in (Us
 
 
 def bench(protocol: Protocol, known: Registry, tell: Callable[[str], None]) -> Bench:
-    """Measure one model. tell: is told of every launch.
+    """Measure one model.
 
     Raises, before anything is launched, UsageError for what cannot be run on this model; then what a launch raised.
+
+    Args:
+        tell: Is told of every launch.
     """
     protocol, infeasible = _checked(protocol, known)
     launches, conditions, hardware = [], [], {}

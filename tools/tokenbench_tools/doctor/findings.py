@@ -49,7 +49,11 @@ class Finding:
 
 
 def findings(folder: Path) -> Iterator[Finding]:
-    """Everything that a run depends on. folder: where runs would be written."""
+    """Everything that a run depends on.
+
+    Args:
+        folder: Where runs would be written.
+    """
     yield _python()
     yield from _libraries()
     yield _tested()

@@ -28,7 +28,10 @@ class JudgedRun(Reworked):
     """A run with a judge's scores in place of the task's own; what was not judged, or got no verdict, is left out."""
 
     def __init__(self, run: Run, samples: pd.DataFrame, unrated: int, answers: int) -> None:
-        """samples: with the judge's scores. unrated: how many of the distinct `answers` got no verdict."""
+        """Args:
+        samples: With the judge's scores.
+        unrated: How many of the distinct `answers` got no verdict.
+        """
         super().__init__(run.folder, run._known, run._definitions, run._data)
         self._judged, self._unrated, self._answers = samples, unrated, answers
 
@@ -60,9 +63,11 @@ def judged(
 ) -> tuple[JudgedRun, Path]:
     """The run by the judge's scores, and the folder of its verdicts.
 
-    tasks: only these; none for all. retry_failed: ask again about answers that got no verdict.
-
     Raises UsageError for a task that the run does not have, MachineError if the server fails.
+
+    Args:
+        tasks: Only these; none for all.
+        retry_failed: Ask again about answers that got no verdict.
     """
     samples = run.whole()
     if not len(samples):

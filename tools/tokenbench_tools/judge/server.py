@@ -52,21 +52,19 @@ class NoReplyError(Exception):
 
 @dataclass(frozen=True)
 class Judge:
-    """A model behind an OpenAI-compatible address.
-
-    Attributes:
-        url: up to `/v1`. No redirect is followed; a proxy of the environment is used for https alone, where it cannot read along.
-        model: the judge, by the name that the server knows.
-        key: for a server that asks for one; sent to `url` and nowhere else, never printed or stored.
-        pause: seconds before the first repetition of a call that failed; each later one waits twice as long.
-        timeout: seconds that one call may take, from the connection to the last byte.
-    """
+    """A model behind an OpenAI-compatible address."""
 
     url: str
+    """Up to `/v1`. No redirect is followed; a proxy of the environment is used for https alone, where it cannot read
+    along."""
     model: str
+    """The judge, by the name that the server knows."""
     key: str = field(default="", repr=False)
+    """For a server that asks for one; sent to `url` and nowhere else, never printed or stored."""
     pause: float = 1.0
+    """Seconds before the first repetition of a call that failed; each later one waits twice as long."""
     timeout: float = 60.0
+    """Seconds that one call may take, from the connection to the last byte."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for an address that is none, before anything is asked."""

@@ -28,14 +28,14 @@ ProgressFactory = Callable[[int], AbstractContextManager[Progress]]
 
 
 class Verdict(NamedTuple):
-    """What became of a question.
-
-    right: 1 or 0; None without a verdict, and `reason` says why. reply, served: what the judge said, and the model that said it.
-    """
+    """What became of a question."""
 
     right: float | None
+    """1 or 0; None without a verdict, and `reason` says why."""
     reply: str = ""
+    """What the judge said, and the model that said it."""
     served: str = ""
+    """What the judge said, and the model that said it."""
     reason: str = ""
 
 
@@ -49,9 +49,11 @@ def collect(
 ) -> dict[str, float | None]:
     """Key -> 1 (right), 0 or None (no verdict), for everything asked; what `folder` holds already is not asked again.
 
-    retry_failed: ask again what got no verdict.
+    Raises MachineError if the server does not reply to anything, or gives no verdict on anything. What it said before
+    is kept.
 
-    Raises MachineError if the server does not reply to anything, or gives no verdict on anything. What it said before is kept.
+    Args:
+        retry_failed: Ask again what got no verdict.
     """
     path = folder / "verdicts.jsonl"
     every = list(dict.fromkeys(asked))
@@ -84,7 +86,9 @@ class _Pass:
     def __init__(
         self, judge: Judge, left: Iterable[Asked], keep: Callable[[Asked, Verdict], None], sound: bool
     ) -> None:
-        """sound: whether the judge has given a verdict before."""
+        """Args:
+        sound: Whether the judge has given a verdict before.
+        """
         self._judge, self._left, self._keep = judge, iter(left), keep
         self._sound, self._without, self._failed = sound, 0, False
 
