@@ -14,7 +14,7 @@ RECYCLED = 0.3
 
 
 def split(total: int, n: int) -> tuple[int, int]:
-    """(kept, clusters) that make `total` tokens of n.
+    """Numbers of kept tokens and of clusters that together make `total` of n tokens.
 
     The reference recycles the best m = int(0.3 d) + 1 of the d tokens it drops, into int(m / 10) + 1 clusters; here the
     sum is given and the number kept follows.
@@ -26,15 +26,23 @@ def split(total: int, n: int) -> tuple[int, int]:
 
 
 def cluster_count(dropped: int) -> int:
-    """Clusters that so many dropped tokens make."""
+    """How many clusters are made of that many dropped tokens."""
     return (int(RECYCLED * dropped) + 1) // 10 + 1 if dropped else 0
 
 
 def clusters(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Density-peak clustering (Rodriguez and Laio, Science 2014) of states [m, C]: centres [count] and homes [m].
+    """Density-peak clustering (Rodriguez and Laio, Science 2014).
 
-    Density: exp(-mean squared distance to the `count` nearest, itself one of them), distances over sqrt(C). A centre is
-    dense and far from anything denser. Ties go to the first, where the reference adds noise.
+    The density of a state is exp(-mean squared distance to the `count` nearest states, itself among them), with
+    distances over sqrt(C). A centre is dense and far from anything denser. Ties go to the first state, where the
+    reference adds noise.
+
+    Args:
+        states: [m, C] states to cluster.
+        count: How many clusters to make.
+
+    Returns:
+        Indices of the centres [count], and the cluster of every state [m].
     """
     states = states.float()
     distance = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist") / states.shape[1] ** 0.5
@@ -51,12 +59,12 @@ def clusters(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def keep_and_recycle(states: Tensor, score: Tensor, total: int) -> Selection:
-    """The best tokens as they are, and the best of the rest as cluster means where the clusters' centres stood.
+    """Keep the best tokens as they are, and the best of the rest as cluster means where the clusters' centres stood.
 
     Args:
-        states: [n, C].
-        score: [n].
-        total: How many tokens that makes.
+        states: [n, C] hidden states of the candidates.
+        score: [n] scores of the candidates.
+        total: How many tokens and clusters to keep together.
     """
     kept, count = split(total, len(states))
     keep = top(score, kept)

@@ -25,12 +25,15 @@ class DivPrune(Strategy):
     positions: ClassVar[Literal["original", "compact"]] = "compact"
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the projected tokens."""
         return Stage(layer, keep, hidden=(layer,))
 
     def select(self, view: View) -> Selection:
+        """Keep the tokens that lie furthest apart."""
         return Selection(most_diverse(view.hidden[view.stage.layer], view.k))
 
 

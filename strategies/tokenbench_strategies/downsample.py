@@ -30,12 +30,15 @@ class Downsample(Strategy):
     merges: ClassVar[bool] = True
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps at most the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the pictures themselves."""
         return before_decoder(self, Stage(layer, keep, pixels=True, at_most=True))
 
     def select(self, view: View) -> Selection:
+        """Keep the tokens of smaller pictures, each at the place of the piece of the image that it covers."""
         device, sizes = view.alive.device, [frame.tokens for frame in view.frames]
         counts = shared_out(view.k, sizes, sizes)
         keep, values = [], []
@@ -59,9 +62,9 @@ class Downsample(Strategy):
 
 
 def fitting(grid: Grid, count: int) -> tuple[int, int]:
-    """(h, w): the largest lattice of at most `count` tokens, of equal ones the least stretched.
+    """The largest lattice (h, w) of at most `count` tokens; among equally large ones, the least stretched.
 
-    Those stretched by 1.5 or more are taken only where there is no other.
+    Lattices stretched by 1.5 or more are taken only if there is no other.
     """
 
     def quality(shape: tuple[int, int]) -> tuple[bool, int, float]:

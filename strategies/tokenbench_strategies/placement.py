@@ -8,7 +8,11 @@ __all__ = ["before_decoder"]
 
 
 def before_decoder(strategy: Strategy, stage: Stage) -> Stage:
-    """The stage of a strategy that makes tokens anew with the projector. Raises UsageError if layers come before it."""
+    """Return the stage of a strategy that computes tokens anew with the projector.
+
+    Raises:
+        UsageError: If decoder layers come before the stage.
+    """
     if stage.layer > 0:
         name = type(strategy).__name__
         raise UsageError(

@@ -25,14 +25,21 @@ class Pooling(Strategy):
     merges: ClassVar[bool] = True
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the projected tokens.
+
+        Raises:
+            UsageError: If it is not the first stage of a schedule, since pooling needs whole lattices.
+        """
         if index > 0:
             raise UsageError("Pooling needs whole lattices, so it must be the first stage of a schedule")
         return Stage(layer, keep, hidden=(layer,))
 
     def select(self, view: View) -> Selection:
+        """Keep the mean of every piece of every frame, and the [CLS] tokens that the budget has room for."""
         states = view.hidden[view.stage.layer].float()
         lattices = list(view.lattices())
         patches = [grid.h * grid.w for grid, _ in lattices]
@@ -55,10 +62,16 @@ class Pooling(Strategy):
 
 
 def tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple[Tensor, Tensor]:
-    """Cut one frame's h x w patches into `count` pieces: whose each patch is [h * w], and every piece's middle [count].
+    """Cut the h x w patches of one frame into pieces of neighbouring patches.
 
     Args:
-        bands: Of rows; without a number, as many as make the pieces squarest.
+        grid: The frame's lattice.
+        count: How many pieces to make.
+        device: Where the tensors are made.
+        bands: Into how many bands of rows the frame is cut first; by default, as many as make the pieces squarest.
+
+    Returns:
+        The piece of every patch [h * w], and the middle patch of every piece [count].
     """
     bands = bands or _bands(grid, count)
     rows, columns, numbers = (torch.arange(n, device=device) for n in (grid.h, grid.w, count))
@@ -74,6 +87,6 @@ def tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple
 
 
 def _bands(grid: Grid, count: int) -> int:
-    """Of the numbers of bands that are wide enough for their pieces, the one with the squarest pieces."""
+    """Among the numbers of bands that are wide enough for their pieces, the one with the squarest pieces."""
     possible = [b for b in range(1, min(grid.h, count) + 1) if -(-count // b) <= grid.w]
     return min(possible, key=lambda b: abs(b * b * grid.w - count * grid.h))

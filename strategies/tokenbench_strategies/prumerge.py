@@ -27,8 +27,10 @@ class PruMerge(Strategy):
     interquartile range), and a uniform sample of the rest. To each are added its 32 nearest tokens (cosine of keys),
     with their attention as weights; one more token is the attention-weighted sum of all that were not chosen. The
     projector comes after. Positions are renumbered.
+
     In the paper the neighbours are tokens that were not chosen; in the released code, followed here, chosen ones count,
     too. The code takes the attention over the whole width instead of by heads, which is not followed.
+
     The paper's count follows from the outliers. Here it is held to the budget (our choice): the outliers of highest
     attention first, then the uniform sample, and the extra token, which stands where the best of the others stood.
     Weights are shares of all tokens' attention. Every image, tile or frame is reduced by itself; they share the budget
@@ -41,12 +43,15 @@ class PruMerge(Strategy):
     neighbours: int = Field(32, ge=0, description="how many tokens are added to each chosen one")
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for [CLS] attention, keys and features of the vision encoder."""
         return before_decoder(self, Stage(layer, keep, signals=(_ATTENTION, _KEYS, _FEATURES)))
 
     def select(self, view: View) -> Selection:
+        """Keep outlying and evenly spaced tokens, with similar ones merged in, image by image."""
         keep, features = [], []
         for crop, k in crops(view):
             if k:

@@ -25,6 +25,7 @@ class SparseVLM(Strategy):
     over visual tokens of softmax over words of <word, token>. Score: attention of the raters at the layer before the
     stage, mean over raters and heads. Recycling: of the d tokens dropped the best m = int(0.3 d) + 1 become
     int(m / 10) + 1 density-peak cluster means.
+
     Stages after layers 2, 6 and 15 of 32 (at the same relative depths elsewhere), keeping 300/200/110 tokens at "192",
     303/110/36 at "128", 66/30/17 at "64" of 576, and the clusters on top, as released: a mean of 206.5 at "192". Shares
     within a token of these (1/3, 0.334) are taken for them; other budgets keep the shares of 192 in proportion, which
@@ -38,6 +39,7 @@ class SparseVLM(Strategy):
     merges: ClassVar[bool] = True
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """Three stages at the relative depths of layers 3, 7 and 16 of 32; each keeps tokens and cluster means."""
         layers = sorted({min(max(round((after + 1) * depth / 32), 1), depth - 1) for after in (2, 6, 15)})
         n, stages = budget.visual, []
         for layer, kept in zip(layers, _kept(budget)[-len(layers) :], strict=True):
@@ -47,13 +49,16 @@ class SparseVLM(Strategy):
         return stages
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the question's attention at the layer before, and for the states that are clustered."""
         asks = (Attn(layer - 1, "question"),)
         return Stage(layer, keep, hidden=tuple(sorted({0, layer})), text=(0,), attention=asks)
 
     def select(self, view: View) -> Selection:
+        """Keep the top tokens, and cluster means of the best of the rest."""
         return keep_and_recycle(view.hidden[view.stage.layer], self.score(view), view.k)
 
     def score(self, view: View) -> Tensor:
+        """[n] attention of the raters, mean over raters and heads."""
         (request,) = view.stage.attention
         if "raters" not in view.memo:
             view.memo["raters"] = raters(view.hidden[0], view.text[0])
