@@ -45,7 +45,7 @@ class PDrop(Strategy):
 
 
 def _ratio(lengths: Sequence[int], total: float) -> float:
-    """r such that the sum of lengths[j] * r^j is the total, as nearly as r in (0, 1) allows."""
+    """The ratio r such that the sum of lengths[j] * r^j is the total, as nearly as r in (0, 1) allows."""
 
     def excess(ratio: float) -> float:
         return sum(length * ratio**j for j, length in enumerate(lengths)) - total

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.contract.strategy import Selection, Strategy, View
+from tokenbench.contract.strategy import Selection, Strategy
+from tokenbench.contract.view import View
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError
 
 __all__ = ["copy_for_merge", "find_wrong_numbers", "select"]
