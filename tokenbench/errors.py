@@ -51,7 +51,7 @@ DATABASE_FULL = 13
 DATABASE = (7, 8, 10, DATABASE_FULL, 14)
 """What SQLite says then: no memory, read-only, I/O error, full, cannot be opened (https://www.sqlite.org/rescode.html)."""
 
-ROOM = f"make room, and {AGAIN}"
+ROOM = f"free some space, and {AGAIN}"
 
 
 class TokenBenchError(Exception):

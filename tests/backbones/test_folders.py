@@ -10,7 +10,7 @@ import pytest
 import tokenbench
 from tests.folders import save
 from tests.tiny import FEW
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
 from tokenbench.models.model import Model
 
 RUN = ("run", "--suite", "image", "--strategies", "clse,fastv", "--budgets", "1/3", "--tasks", "attribute,counting")

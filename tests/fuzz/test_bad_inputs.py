@@ -17,7 +17,7 @@ from tests.fuzz.doors import DOORS
 from tests.fuzz.image_door import IN_A_RUN, OPEN, in_a_run
 from tests.fuzz.made import made_run
 from tests.systems import only_posix
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
 from tokenbench import cli
 from tokenbench.store.run import Run
 from tokenbench_suites.lmms.benchmark import opened

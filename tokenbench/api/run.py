@@ -129,5 +129,5 @@ def _checked(executor: object) -> Executor | None:
     if executor is None or isinstance(executor, Executor):
         return executor
     raise UsageError(
-        f"executor: {type(executor).__name__} {executor!r:.60} is not a tokenbench.Executor", "make an instance of one"
+        f"executor: {type(executor).__name__} {executor!r:.60} is not a tokenbench.Executor", "pass an instance"
     )

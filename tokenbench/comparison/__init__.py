@@ -33,6 +33,7 @@ from tokenbench.comparison.skill import with_skill
 from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
 from tokenbench.comparison.warnings import reader_warnings
+from tokenbench.contract.cells import CELL
 from tokenbench.errors import printable
 from tokenbench.statistics import Scale
 from tokenbench.statistics.spending import SPENDING, spend_all
@@ -242,7 +243,7 @@ def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks |
         stopped = {cell for cell, at in looks.frozen.items() if at <= number}
         here = seen(rows, number + 1)
         if stopped:
-            keys = zip(*(here[name].astype(str) for name in ("model", "strategy", "budget")), strict=True)
+            keys = zip(*(here[name].astype(str) for name in CELL), strict=True)
             here = here[[key not in stopped for key in keys]]
         found += [(panel, number) for panel in _panels(here, model, scopes, fill)] if len(here) else []
     # An image has one place, and so one sign, at every look.

@@ -70,11 +70,13 @@ def plot(
     cells = cells_of(comparison, model)
     rankings = {ranking.budget: ranking for ranking in rank_strategies(comparison, model) if ranking.compared}
     if kind == "accuracy-cost" and len(cells) < 2:
-        raise UsageError(f"there is no retention to plot of {model}", "run a strategy besides vanilla on more images")
+        raise UsageError(
+            f"there is no accuracy retention of {model} to plot", "run a strategy besides vanilla, or more images"
+        )
     if kind == "retention" and len(shared_budgets(cells)) < 2:
-        raise UsageError(f"retention over the budgets needs two budgets, and {model} ran at fewer")
+        raise UsageError(f"a plot over budgets needs two budgets, but {model} ran at fewer")
     if kind == "ranks" and not rankings:
-        raise UsageError(f"ranks need two strategies at one budget, and {model} has none such")
+        raise UsageError(f"ranks need two strategies at one budget, which {model} does not have")
     if kind == "ranks" and budget is not None and budget not in rankings:
         raise unknown("budget", budget, rankings)
     with plotting():
@@ -99,7 +101,7 @@ def _model_of(comparison: Comparison, model: str | None) -> str:
     if model is None and len(comparison.models) == 1:
         return comparison.models[0]
     if model is None:
-        raise UsageError("a plot shows one model", f"name one: {', '.join(comparison.models)}")
+        raise UsageError("a plot shows one model only", f"choose one: {', '.join(comparison.models)}")
     if model not in comparison.models:
         raise unknown("model", model, comparison.models)
     return model

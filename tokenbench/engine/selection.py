@@ -96,9 +96,9 @@ def _find_wrong_form(selection: Selection, view: View, width: int) -> str:
         return f"keep must be a 1-d tensor of indices, not {what}"
     count = len(keep)
     if stage.keep is not None and (count > view.k if stage.at_most else count != view.k):
-        return f"{count} tokens kept where {view.k} were to be kept"
+        return f"{count} tokens were kept instead of {view.k}"
     if count == 0 and view.k > 0:
-        return "no token kept"
+        return "no token was kept"
     if selection.values is not None and selection.values.shape != (count, width):
         return f"values must be {[count, width]}, not {list(selection.values.shape)}"
     return ""

@@ -82,7 +82,7 @@ def execute(
         if _there(store, spec) not in (before, spec):  # the same command, given twice, is no change
             raise UsageError(f"another process changed the settings of {folder} at the same time", "run it again")
         if before and (more := growth(before, spec)):
-            say(f"{folder} grows ({more}); what it has is kept")
+            say(f"{folder} is extended ({more}); finished work is kept")
         if retry_failed:
             for _, cell in _cells(works):
                 store.forgive(cell.id)
@@ -173,7 +173,7 @@ def publish(store: Store, works: Mapping[str, Work]) -> None:
 def _fail(store: Store, work: Work, cell: Cell) -> None:
     """A task none of whose samples the model can be asked has no numbers."""
     first = next(one for one in store.left_out.all() if (one.model, one.task) == (cell.model, cell.task))
-    reason = f"task '{cell.task}': none of its samples can be shown; {first.named}"
+    reason = f"task '{cell.task}': the model can process none of its samples; {first.named}"
     samples = len(work.asked(cell))
     store.fail(cell.id, {**cell.names, "samples": samples, "kind": "failed", "reason": reason})
 

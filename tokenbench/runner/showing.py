@@ -98,7 +98,9 @@ def _wording(model: Model, question: Question) -> SampleError | None:
     """A question that holds the sign for an image would be read as one more image."""
     task, sample = question
     held = [sign for sign in model.placeholders if sign in sample.question]
-    return _named(task, sample, f"its question holds {held[0]}, which stands for an image") if held else None
+    return (
+        _named(task, sample, f"its question contains {held[0]}, which is the placeholder of an image") if held else None
+    )
 
 
 def _too_long(model: Model, questions: Sequence[Question], loaded: Loaded) -> list[tuple[Question, SampleError]]:

@@ -75,8 +75,8 @@ def until_decided(
             ]
             open_arms[name] = {i for i, verdict in known.items() if verdict and not verdict.final}
         left = sum(len({_named(works[name], i) for i in arms}) for name, arms in open_arms.items())
-        news = f"decided: {', '.join(dict.fromkeys(found))}" if found else "nothing new is decided"
-        say(f"look {look} of {spec.looks}: {news}; {left} to go on")
+        news = f"final: {', '.join(dict.fromkeys(found))}" if found else "no new verdict is final"
+        say(f"look {look} of {spec.looks}: {news}; {left} still running")
         if not left:
             return
 

@@ -82,8 +82,8 @@ def sentences(found: Iterable[LeftOut], samples: dict[str, int]) -> list[str]:
     for one in found:
         by_task.setdefault((one.model, one.task), []).append(one)
     return [
-        f"{model}: {len(own)} of {samples.get(task, len(own)):,} samples of task '{task}' cannot be asked and are left out for all "
-        f"strategies alike: {'; '.join(one.named for one in own[:NAMED])}"
-        + (f"; and {len(own) - NAMED} more, which the folder {FOLDER} of the run names" if len(own) > NAMED else "")
+        f"{model}: {len(own)} of {samples.get(task, len(own)):,} samples of task '{task}' cannot be processed by the model and are left out for "
+        f"all strategies alike: {'; '.join(one.named for one in own[:NAMED])}"
+        + (f"; and {len(own) - NAMED} more, listed in the run's folder {FOLDER}" if len(own) > NAMED else "")
         for (model, task), own in by_task.items()
     ]

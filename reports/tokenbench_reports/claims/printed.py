@@ -123,7 +123,7 @@ def ledger() -> tuple[Claim, ...]:
     for row in _rows("ledger.csv"):
         value, corrected = float(row.pop("value")), right.pop(tuple(row[name] for name in place), None)
         claims.append(Claim(**row, value=value, corrected=corrected))
-    assert not right, f"corrections of what is not in the ledger: {list(right)}"
+    assert not right, f"corrections without an entry in the ledger: {list(right)}"
     return tuple(claims)
 
 

@@ -22,8 +22,8 @@ from loguru import logger
 import tokenbench
 from tests.docs.blocks import ROOT
 from tests.suites.lmms.benchmarks import pope
-from tests.tokenbench.test_decoding import folder_with
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
+from tests.tokenbench.models.test_decoding import folder_with
 from tokenbench import UsageError
 from tokenbench_suites.lmms.adapter import TokenBench
 from tokenbench_suites.lmms.index import installed

@@ -46,7 +46,7 @@ def keep(*indices: int, dtype: torch.dtype = torch.long) -> Callable[[View], Sel
             r"score\(\) must return a tensor of shape \[16\], not \[16, 1\]",
         ),
         (Broken(scores=lambda view: torch.rand(3)), r"score\(\) must return a tensor of shape \[16\], not \[3\]"),
-        (Broken(selects=keep(0, 1, 2)), "3 tokens kept where 4 were to be kept"),
+        (Broken(selects=keep(0, 1, 2)), "3 tokens were kept instead of 4"),
         (Broken(selects=keep(0, 1, 1, 2)), "ascending indices below 16"),
         (Broken(selects=keep(3, 2, 1, 0)), "ascending indices below 16"),
         (Broken(selects=keep(-1, 0, 1, 2)), "ascending indices below 16"),

@@ -91,7 +91,7 @@ BROKEN = {
     "keeps one too many": (
         STRATEGY.format(more="    def select(self, view):\n        return tokenbench.Selection(torch.arange(view.k + 1))\n"),
         "keeps its schedule",
-        "4 tokens kept where 3 were to be kept",
+        "4 tokens were kept instead of 3",
     ),
     "draws without a seed": (
         STRATEGY.format(more="    def score(self, view):\n        return torch.rand(view.n)\n"),

@@ -28,6 +28,6 @@ def new(kind: str, name: str, output: Path | None) -> None:
 
     folder = output or Path(f"tokenbench-{name}")
     commands = scaffold(kind, name, folder, Registry())
-    say(f"wrote {folder}; next:")
+    say(f"created {folder}; next steps:")
     for command in commands:
         say(f"  {command}")
