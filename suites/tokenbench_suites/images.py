@@ -19,12 +19,15 @@ BITS = 256  # from 16 to 8 bits a channel
 
 
 def open_image(source: Path | bytes, name: str) -> Image.Image:
-    """The image in a file, or in its bytes; of an animation the first frame.
-
-    Raises SampleError for what is no image, damaged, or too large; MachineError for a file that is not there.
+    """Open the image in a file or in its bytes; the first frame of an animation.
 
     Args:
-        name: For errors.
+        source: The file, or its bytes.
+        name: What errors call the image.
+
+    Raises:
+        SampleError: If it is not an image, damaged or too large.
+        MachineError: If the file does not exist.
     """
     with _opened(source, name) as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is wrong is an error, or does not matter
@@ -35,13 +38,13 @@ def open_image(source: Path | bytes, name: str) -> Image.Image:
 
 
 def check_image(source: Path | bytes, name: str) -> None:
-    """Raise as `open_image` does, by the beginning of the file alone: nothing is decoded."""
+    """Raise what `open_image` would, after reading the beginning of the file only, without decoding."""
     with _opened(source, name):
         pass
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """An opened image as models take it: turned as its EXIF data say, 16 bits a channel scaled to 8, RGB."""
+    """Return an opened image as models take it: RGB, turned as its EXIF data say, 16 bits a channel scaled to 8."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # Pillow would cut off at 255, which makes it white
         image = image.point(lambda value: value / BITS).convert("L")
@@ -51,7 +54,11 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def regular(path: Path) -> Path:
-    """The path of a file that can be read to its end. Raises MachineError for anything else, such as a device."""
+    """Return the path of a file that can be read to its end.
+
+    Raises:
+        MachineError: If it is missing or not a regular file, such as a device.
+    """
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
@@ -65,7 +72,7 @@ def regular(path: Path) -> Path:
 
 
 def _opened(source: Path | bytes, name: str) -> Image.Image:
-    """The image before anything is decoded."""
+    """Open an image without decoding it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # also of large images: the limit below is what counts

@@ -17,10 +17,12 @@ GAP = 2  # frames between two appearances that are compared
 
 @dataclass(frozen=True)
 class Question:
-    """"""
+    """A question about a clip."""
 
     text: str
+    """The question."""
     answer: str
+    """Its right answer."""
     evidence: tuple[Actor, ...]
     """The actors that the answer depends on."""
 

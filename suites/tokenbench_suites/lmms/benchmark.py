@@ -26,9 +26,12 @@ UNKNOWN = Entry("A task of lmms-eval", "", "", "see the data set's card")
 
 
 class Benchmark(Task):
-    """One task. Nothing of lmms-eval is touched before the samples are asked for.
+    """One task of lmms-eval. lmms-eval is not imported before the samples are asked for.
 
-    folder: local data. definitions: folders with YAMLs, searched before lmms-eval.
+    Args:
+        name: The name of the task.
+        folder: The user's folder with its data; by default lmms-eval's own source.
+        definitions: Folders with task YAMLs, which are searched before lmms-eval.
     """
 
     def __init__(self, name: str, folder: Path | None = None, definitions: tuple[Path, ...] = ()) -> None:
@@ -65,7 +68,7 @@ class Benchmark(Task):
         return library(self.definition)
 
     def samples(self) -> Sequence[Sample]:
-        """All rows; units in an order that mixes categories, and the same whatever the limit."""
+        """Return all rows, in an order that mixes categories and is the same under every limit."""
         if not self._library.max_new_tokens:
             self.max_new_tokens = MAX_NEW_TOKENS
         else:

@@ -19,11 +19,19 @@ Splits = dict[str, Any]  # split -> datasets.Dataset
 
 @lru_cache
 def from_folder(task: str, folder: Path, config: str | None) -> Splits:
-    """The splits in a folder: as `hf download` or `save_to_disk` leave it; parquet, arrow, JSON, CSV, an image folder; or
-    `questions.parquet` (json, csv) beside a folder `videos`.
+    """Read the splits in a folder.
+
+    The folder may be as `hf download` or `save_to_disk` leave it; it may hold parquet, arrow, JSON or CSV files or be
+    an image folder; or it may have `questions.parquet` (or .json, .csv) beside a folder `videos`.
 
     Args:
-        config: The configuration of the data set that the task wants; a subfolder of that name is it.
+        task: The name of the task, for errors.
+        folder: The folder.
+        config: The configuration of the data set that the task wants. A subfolder of that name is read in place of the
+            folder.
+
+    Raises:
+        MachineError: If the data cannot be read.
     """
     import datasets
 
@@ -45,7 +53,11 @@ def from_folder(task: str, folder: Path, config: str | None) -> Splits:
 
 
 def from_source(task: str, path: str, config: str | None, arguments: Mapping[str, Any]) -> Splits:
-    """The splits of a data set on the hub, from the cache where they are there. Raises MachineError if they are not to be had."""
+    """Read the splits of a data set on the hub, from the cache if they are there.
+
+    Raises:
+        MachineError: If the data is neither in the cache nor can be downloaded.
+    """
     import datasets
 
     kept = {key: value for key, value in arguments.items() if key in PASSED_ON}
@@ -58,7 +70,7 @@ def from_source(task: str, path: str, config: str | None, arguments: Mapping[str
 
 
 def missing(task: str, path: str, reason: str) -> MachineError:
-    """The error for data that is not here: what to download, and how big it is."""
+    """Return the error for data that is not here, which says what to download and how big it is."""
     return MachineError(
         f"the data of task '{task}' ({path}) is not available locally and could not be downloaded: {reason}",
         _hint(task, path),
@@ -66,7 +78,11 @@ def missing(task: str, path: str, reason: str) -> MachineError:
 
 
 def split_of(splits: Splits, wanted: str, task: str, where: str) -> Any:
-    """The split a task asks for; the only one there is will do."""
+    """Return the split that a task asks for, or the only one that there is.
+
+    Raises:
+        UsageError: If there are several splits, none of that name.
+    """
     if wanted in splits:
         return splits[wanted]
     if len(splits) == 1:

@@ -18,7 +18,11 @@ ITEM = re.compile(r"-[ \t]*[\"']?([\w.+-]+)")
 
 
 def installed() -> Path:
-    """The folder of lmms-eval. Raises MachineError, with the command that installs it, if it is not there."""
+    """Return the folder of lmms-eval.
+
+    Raises:
+        MachineError: If it is not installed; the error gives the command that installs it.
+    """
     spec = find_spec("lmms_eval")
     if spec is None or not spec.submodule_search_locations:
         raise MachineError("public benchmarks need lmms-eval, which is not installed", install("lmms"))
@@ -37,9 +41,13 @@ def definitions(folder: Path) -> dict[str, Path]:
 
 
 def find(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
-    """The tasks that a name stands for, with their YAMLs: one, or those of a group. The user's folders come first.
+    """Return the tasks that a name stands for, with their YAMLs: one task, or those of a group.
 
-    Raises UsageError if nothing has that name or it is defined twice, MachineError without lmms-eval.
+    The user's folders come first.
+
+    Raises:
+        UsageError: If no task has that name, or two definitions have it.
+        MachineError: If lmms-eval is not installed.
     """
     for folder in folders:
         if not folder.is_dir():

@@ -31,9 +31,14 @@ GQA_IMAGES = "testdev_balanced_images"
 
 @contextmanager
 def fitting(task: str, row: int | None = None) -> Iterator[None]:
-    """Where a task's code meets its data: what fails there is one error that names the task and the row.
+    """Turn whatever fails where a task's code meets its data into one error that names the task and the row.
 
-    Raises MachineError for data that the task was not written for, such as a missing column.
+    Args:
+        task: The name of the task.
+        row: The number of the row; None if no particular one is read.
+
+    Raises:
+        MachineError: If the task was not written for this data, for example because a column is missing.
     """
     where = f"task '{task}'" if row is None else f"task '{task}', row {row}"
     try:
@@ -48,23 +53,28 @@ def fitting(task: str, row: int | None = None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Definition:
-    """A task by name: its YAML, and the folder with its data, if the user named one."""
+    """A task by name, with the place of its definition and of its data."""
 
     name: str
+    """The name of the task."""
     yaml: Path
+    """The file that defines it."""
     folder: Path | None = None
+    """The user's folder with its data; None for lmms-eval's own source."""
 
 
 @lru_cache
 def library(definition: Definition) -> Library:
-    """The task, loaded once a process."""
+    """Load a task, once per process."""
     return Library(definition)
 
 
 class Library:
     """A task of lmms-eval with its rows.
 
-    Raises UsageError for a task that no model that writes text can answer alone, MachineError for data that is not here.
+    Raises:
+        UsageError: If a model that only writes text cannot answer the task.
+        MachineError: If the data is not here.
     """
 
     def __init__(self, definition: Definition) -> None:

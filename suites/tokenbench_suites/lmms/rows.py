@@ -17,9 +17,11 @@ __all__ = ["Rows"]
 
 
 class Rows:
-    """A split of a data set (`datasets.Dataset`), with the images of another one where they are kept apart.
+    """A split of a data set, with its images taken from another split if they are stored apart.
 
-    images: rows with `id` and `image`, joined to a row by its `imageId`.
+    Args:
+        split: A `datasets.Dataset`.
+        images: Another one, whose rows have `id` and `image` and are joined to a row by its `imageId`.
     """
 
     def __init__(self, split: Any, images: Any = None) -> None:
@@ -40,7 +42,11 @@ class Rows:
         return len(self.plain)
 
     def shown(self, i: int) -> dict[str, Any]:
-        """Row i with its media decoded. Raises SampleError for an image that is damaged or too large."""
+        """Return row i with its media decoded.
+
+        Raises:
+            SampleError: If an image is damaged or too large.
+        """
         for item in self._files(i):
             check_image(item.get("bytes") or Path(str(item.get("path"))), f"an image of row {i}")
         try:

@@ -20,11 +20,14 @@ ENDINGS = ("", ".mp4", ".avi", ".webm", ".mkv", ".gif")
 
 
 def located(source: Any, folder: Path | None) -> Path:
-    """The file of a clip or image: as a task names it, or by that name in the folder of the data or its `videos`.
+    """Find the file of a clip or image, at the path that the task names or by its name in the data folder or its `videos`.
 
     Args:
-        source: A path, a name with or without ending, or a description with a `path` or `url`. Raises MachineError if
-            there is none.
+        source: A path, a name with or without ending, or a mapping with a `path` or `url`.
+        folder: The user's folder with the data; None if there is none.
+
+    Raises:
+        MachineError: If the file does not exist.
     """
     found = source.get("path") or source.get("url") if isinstance(source, Mapping) else source
     name = str(found)
@@ -41,7 +44,12 @@ def located(source: Any, folder: Path | None) -> Path:
 
 
 def clip(path: Path) -> Video:
-    """The clip in a file. Raises SampleError if it is none, or damaged, MachineError if it is not there."""
+    """Read the clip in a file.
+
+    Raises:
+        SampleError: If the file is not a clip or damaged.
+        MachineError: If the file does not exist.
+    """
     regular(path)
     try:
         count, rate = _measured(path)

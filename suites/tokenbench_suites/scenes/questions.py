@@ -27,12 +27,14 @@ SIDES = ((("left", "right"), "left or right of"), (("above", "below"), "above or
 
 @dataclass(frozen=True)
 class Question:
-    """"""
+    """A question about a scene."""
 
     text: str
+    """The question."""
     answer: str
+    """Its right answer."""
     evidence: tuple[Rect, ...]
-    """Pixel rectangles of what the answer depends on."""
+    """The pixel rectangles that the answer depends on."""
 
 
 Asker = Callable[[Scene, np.random.Generator, int], Question | None]

@@ -26,12 +26,16 @@ ERRORS: dict[int, type[TokenBenchError]] = {kind.exit_code: kind for kind in (Us
 
 
 def bench(protocol: Protocol, known: Registry, tell: Callable[[str], None]) -> Bench:
-    """Measure one model.
-
-    Raises, before anything is launched, UsageError for what cannot be run on this model; then what a launch raised.
+    """Measure one model, launch after launch.
 
     Args:
-        tell: Is told of every launch.
+        protocol: What to measure.
+        known: The registered plug-ins.
+        tell: Called with a line before every launch.
+
+    Raises:
+        UsageError: If something cannot be run on this model. It is raised before anything is launched.
+        MachineError: If a launch cannot be done on this machine.
     """
     protocol, infeasible = _checked(protocol, known)
     launches, conditions, hardware = [], [], {}
@@ -51,7 +55,7 @@ def bench(protocol: Protocol, known: Registry, tell: Callable[[str], None]) -> B
 
 
 def _checked(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, ...]]:
-    """The protocol without what is infeasible, and why that is."""
+    """Return the protocol without the ways that are infeasible, and why they are."""
     device_of(protocol)
     backbone, config = configuration(protocol.model, known)
     depth = cut(config, protocol.layers).text_config.num_hidden_layers
@@ -71,7 +75,7 @@ def _checked(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, 
 
 
 def _launch(order: dict[str, Any]) -> dict[str, Any]:
-    """What a fresh process answers."""
+    """Run a fresh process and return what it measured."""
     command = [sys.executable, "-m", "tokenbench_tools.bench.launch"]
     process = subprocess.run(
         command, input=json.dumps(order), capture_output=True, text=True, encoding="utf-8", errors="replace"

@@ -37,22 +37,29 @@ DEVICES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, how it is, and how to mend it."""
+    """The state of one thing that runs depend on."""
 
     what: str
+    """What was looked at."""
     state: Literal["ok", "warn", "FAIL"]
+    """`ok`, `warn` (runs work, but something is unusual) or `FAIL` (some runs cannot work)."""
     found: str
+    """What was found."""
     fix: str = ""
+    """How to fix it; empty if there is nothing to fix."""
 
     def __str__(self) -> str:
         return f"{self.state:4}  {self.what}: {self.found}" + (f" — {self.fix}" if self.fix else "")
 
 
 def findings(folder: Path) -> Iterator[Finding]:
-    """Everything that a run depends on.
+    """Look at everything that a run depends on.
 
     Args:
         folder: Where runs would be written.
+
+    Yields:
+        One finding after the other, as soon as it is known.
     """
     yield _python()
     yield from _libraries()
@@ -101,7 +108,7 @@ def _tested() -> Finding:
 
 
 def _pair() -> Finding:
-    """torch and torchvision must come from one build, which only an import shows."""
+    """Whether torch and torchvision come from one build, which only an import shows."""
     code, out, error = _tried(PAIR)
     if code == 0:
         return Finding("torch and torchvision", "ok", " and ".join(out.split()))
@@ -143,7 +150,7 @@ def _memory() -> Finding:
 
 
 def _disk(what: str, folder: Path, wanted: float) -> Finding:
-    """folder or its nearest parent that is there."""
+    """How much room the folder has, or its nearest existing parent."""
     there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free / GB
     if not os.access(there, os.W_OK):

@@ -33,13 +33,13 @@ class Slurm(Executor):
     """Workers as the tasks of a Slurm job array.
 
     Args:
-        workers: tasks of the array.
-        settings: as `KEY=VALUE` texts, what submitit takes (timeout_min, mem_gb, gpus_per_node, ...) and what is Slurm's own
-            (partition, account, qos, ...); `cluster=local` runs the tasks as processes of this machine.
+        workers: How many tasks the array has.
+        settings: Texts `KEY=VALUE` with what submitit takes (timeout_min, mem_gb, gpus_per_node, ...) and with Slurm's
+            own options (partition, account, qos, ...). `cluster=local` runs the tasks as processes of this machine.
 
     Raises:
-        MachineError: submitit is not installed, or there is no Slurm here.
-        UsageError: a setting is wrong.
+        MachineError: If submitit is not installed, or this machine has no Slurm.
+        UsageError: If a setting is wrong.
     """
 
     options = (
@@ -64,11 +64,12 @@ class Slurm(Executor):
         self._executor(Path())  # what is wrong with the settings is found before a run is touched
 
     def device(self, asked: str) -> str:
-        """`auto` is a GPU where the job asks for any."""
+        """Return the asked-for device; `auto` is a GPU if the settings ask for any."""
         wants = any("gpu" in f"{name}={value}" and value != 0 for name, value in self._settings.items())
         return asked if asked != "auto" else "cuda" if wants else "cpu"
 
     def run(self, job: Job, bar: Progress) -> None:
+        """Do all of a job; a task that is lost is submitted again."""
         from tokenbench.runner.job import units
 
         executor = self._executor(_fresh_folder(job.store.folder.resolve()))

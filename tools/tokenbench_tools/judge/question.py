@@ -21,15 +21,18 @@ TURN_TOKEN = re.compile(r"<|\[(?=/?[A-Z_]+\])")
 
 
 class Asked(NamedTuple):
-    """What a verdict depends on; where several targets are right, they stand between bars."""
+    """One answer to be rated, with everything that its verdict depends on."""
 
     question: str
+    """The question, as the model was asked it."""
     target: str
+    """The right answer; several are separated by bars."""
     answer: str
+    """The answer to rate."""
 
     @property
     def key(self) -> str:
-        """A hash of it."""
+        """A hash of the three texts."""
         return hashlib.sha256(json.dumps(self).encode()).hexdigest()
 
     @property
