@@ -16,23 +16,32 @@ from tokenbench_reports.conclusions import lead
 
 @dataclass(frozen=True)
 class Section:
-    """One model, or all together: what may be concluded in one paragraph, every verdict, and the tables they rest on."""
+    """The part of a report on one model, or on all models together."""
 
     model: str
+    """The name of the model."""
     lead: str
+    """What may be concluded, in one paragraph."""
     verdict: list[str]
+    """The verdicts, one sentence each."""
     tables: list[Table]
+    """The tables that the verdicts rest on."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report; ``label`` is a warning that must not be overlooked, empty if there is none."""
+    """A whole report, before it is laid out."""
 
     title: str
+    """Its title."""
     label: str
+    """A warning that must not be overlooked; empty if there is none."""
     sections: list[Section]
+    """One section for each model, and one for all models together."""
     warnings: list[str]
+    """Sentences that a reader must see."""
     notes: list[str] = field(default_factory=list)
+    """Sentences on how the numbers were made."""
 
 
 def document(comparison: Comparison, run: Mapping[str, object]) -> Document:

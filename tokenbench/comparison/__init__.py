@@ -112,15 +112,17 @@ class Comparison:
         """Draw one of the report's plots with matplotlib, and return its axes.
 
         Args:
-            kind: ``accuracy-cost`` (retention against FLOPs), ``retention`` (over the budgets) or ``ranks`` (those that the verdicts
-                leave open, at one budget). Whiskers and bands are the simultaneous 95 % intervals that the verdicts are read off.
-            model: the model to show; may be left out if there is one.
-            budget: of ``ranks``; the smallest budget with several strategies unless given.
-            ax: the axes to draw on; a new figure's unless given.
+            kind: ``accuracy-cost`` (retention against FLOPs), ``retention`` (over the budgets) or ``ranks`` (those that
+                the verdicts leave open, at one budget). Whiskers and bands are the simultaneous 95 % intervals that the
+                verdicts are read off.
+            model: The model to show; it may be left out if there is only one.
+            budget: The budget whose ranks are shown; by default the smallest one with several strategies.
+            ax: The axes to draw on; by default those of a new figure.
 
         Raises:
-            MachineError: matplotlib is not installed.
-            UsageError: an unknown kind, model or budget, or a comparison that has nothing of the kind to show.
+            MachineError: If matplotlib is not installed.
+            UsageError: If the kind, the model or the budget is unknown, or the comparison has nothing of the kind to
+                show.
         """
         from tokenbench.comparison.plots import plot
 
@@ -164,18 +166,18 @@ def compare(
     """Compare all cells of a run on the samples that every cell of a model has scored.
 
     Args:
-        samples: one row per cell and sample, with columns model, strategy, budget, seed, task, sample, cluster,
-            score (in [0, 1]), kept, visual_tokens, realised_tokens, flops, cache_bytes and evidence_recall; with ``looks`` also
-            look. The order of the rows does not matter.
-        margin: loss in points of retention that is declared, before the run, to be of no importance.
-        resamples: random sign vectors per family.
-        seed: of those; the same seed gives the same numbers.
-        scopes: by strategy, ``sample`` if its seed draws anew for every sample; ``run``, which is assumed otherwise, if one draw may move
-            all samples.
-        looks: at which verdicts were shown while the data grew, the present one last.
+        samples: One row per cell and sample, with columns model, strategy, budget, seed, task, sample, cluster, score
+            (in [0, 1]), kept, visual_tokens, realised_tokens, flops, cache_bytes and evidence_recall; with ``looks``
+            also look. The order of the rows does not matter.
+        margin: Loss in points of retention that is declared, before the run, to be of no importance.
+        resamples: Random sign vectors per family.
+        seed: Seed of the random signs; the same seed gives the same numbers.
+        scopes: By strategy, ``sample`` if its seed draws anew for every sample, or ``run`` (the default) if one draw
+            may affect all samples.
+        looks: The looks at which verdicts were shown while the data grew, the present one last.
 
     Raises:
-        SamplesError: the samples cannot be compared (see ``panels``).
+        SamplesError: If the samples cannot be compared (see ``panels``).
     """
     settings = Settings(margin, resamples, seed, SPENDING[looks.spending] if looks else spend_all)
     models = sorted(map(str, samples["model"].unique()))
@@ -193,8 +195,11 @@ class _Model:
     """One model, or all together: what the last look saw, and the rows of both tables."""
 
     view: View
+    """What the last look saw."""
     summary: list[Row]
+    """The rows of the summary table."""
     pairs: list[Row]
+    """The rows of the pairs table."""
 
 
 def _model(samples: pd.DataFrame, model: str, settings: Settings, scopes: Scopes | None, looks: Looks | None) -> _Model:

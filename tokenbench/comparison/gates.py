@@ -50,7 +50,7 @@ def parse_gate(text: str) -> Gate:
     """Read a condition.
 
     Raises:
-        UsageError: for a text that is no condition, and for a budget that ``--budgets`` would refuse.
+        UsageError: If the text is not a condition, or ``--budgets`` would refuse its budget.
     """
     body, at, budget_text = text.strip().rpartition("@")
     parts = re.fullmatch(r"(.+?)\s*(<=|<|>=|>)\s*(.+)", body)
@@ -73,17 +73,20 @@ def parse_gate(text: str) -> Gate:
 
 
 def failed(gate: Gate, comparison: Comparison) -> list[str]:
-    """Why a gate fails, a sentence for every model on which it does; empty if it holds.
+    """Say why a gate fails.
 
-    A run may have a budget that retains the same under another name (``1/3`` and ``2/6``): the gate means the one that is written
-    as it is, and without it all that retain the same.
+    A run may have budgets that retain the same under different names (``1/3`` and ``2/6``). The gate means the one that
+    is written in the same way; if there is none, it means all that retain the same.
 
     Args:
-        gate: the condition.
-        comparison: compared with the gate's margin, if it has one.
+        gate: The condition.
+        comparison: The comparison, made with the gate's margin if it has one.
+
+    Returns:
+        A sentence for every model on which the gate fails; empty if it holds.
 
     Raises:
-        UsageError: for a budget or a strategy that the comparison does not hold.
+        UsageError: If the comparison does not hold the gate's budget or strategies.
     """
     pairs = comparison.pairs
     pairs = pairs[pairs["family"].isin(["F1", "F2"])]

@@ -27,27 +27,24 @@ COLUMN = "look"
 
 @dataclass(frozen=True)
 class Looks:
-    """All looks at a run so far, the present one last.
-
-    Attributes:
-        declared: whether the maximum was declared before the first look, so that error is spent along ``fractions``.
-        maximum: images by task that the run will have at the most; None where nothing was declared.
-        fractions: how much of the maximum each look saw, rising, at most 1: the mean over tasks of the share of images. Where
-            nothing was declared, the share of what the last look saw.
-        spending: how error is spent; ``counted`` where nothing was declared.
-        images: by look, how many images of each task it saw. A task that came later is not among those of earlier looks.
-        planned: how many looks were declared; None where nothing was.
-        frozen: cells whose samples end before the present look, with the last look that saw all of what they have: their
-            statistics stay those of that look. All other cells have all samples of the present look.
-    """
+    """All looks at a run so far, the present one last."""
 
     declared: bool
+    """Whether the maximum was declared before the first look, so that error is spent along ``fractions``."""
     maximum: Mapping[str, int] | None
+    """Images by task that the run will have at the most; None where nothing was declared."""
     fractions: tuple[float, ...]
+    """How much of the maximum each look saw, rising, at most 1: the mean over tasks of the share of images. Where
+    nothing was declared, the share of what the last look saw."""
     spending: Spending
+    """How error is spent; ``counted`` where nothing was declared."""
     images: tuple[Mapping[str, int], ...]
+    """By look, how many images of each task it saw. A task that came later is not among those of earlier looks."""
     planned: int | None = None
+    """How many looks were declared; None where nothing was."""
     frozen: Mapping[Cell, int] = field(default_factory=dict)
+    """Cells whose samples end before the present look, with the last look that saw all of what they have: their
+    statistics stay those of that look. All other cells have all samples of the present look."""
 
     def __len__(self) -> int:
         """How many looks there were, the present one included."""

@@ -32,38 +32,41 @@ class Settings(NamedTuple):
     """How the families are tested; see ``compare``."""
 
     margin: float
+    """Loss in points of retention that is of no importance."""
     resamples: int
+    """Random sign vectors per family."""
     seed: int
+    """Seed of the random signs."""
     spending: Spending = spend_all
+    """How the error is spent over the looks."""
 
 
 class View(NamedTuple):
-    """What one look saw of a model.
-
-    Attributes:
-        measures: of the cells that were still running.
-        number: of the look, counted from 0.
-        share: of the images that may be seen at most.
-    """
+    """What one look saw of a model."""
 
     measures: Measures
+    """What is estimated for the cells that were still running."""
     number: int = 0
+    """The number of the look, from 0."""
     share: float = 1.0
+    """How much of the images that may be seen at most the look has seen."""
 
 
 class Pair(NamedTuple):
     """Two cells, named so that they can be found at every look."""
 
     a: Cell
+    """The first cell."""
     b: Cell
+    """The second cell, which is subtracted."""
 
 
 def pair_rows(views: Sequence[View], settings: Settings) -> list[Row]:
-    """All comparisons of one model: F1, F2, then F3; without F3 for several models together.
+    """Compute all comparisons of one model: F1, F2, then F3; without F3 for several models together.
 
     Args:
-        views: all looks so far, the present one last. A cell that stopped is compared on the images of its last look.
-        settings: of the tests.
+        views: All looks so far, the present one last. A cell that stopped is compared on the images of its last look.
+        settings: How the families are tested.
     """
     cells = list(dict.fromkeys(cell for view in views for cell in view.measures.panel.cells))
     vanilla, *others = sorted(cells, key=lambda cell: cell.strategy != VANILLA)
@@ -246,13 +249,13 @@ def _described(view: View, places: Sequence[Pairing], task: str, name: str, posi
 def with_missing(
     rows: list[Row], filled: Sequence[list[Row]], absent: Mapping[tuple[str, str, str], int], margin: float
 ) -> list[Row]:
-    """The rows with what missing answers could change: an interval holds what it would be at either end.
+    """Add to the rows what missing answers could change: what the interval would be at either extreme.
 
     Args:
-        rows: on the samples that every cell has.
-        filled: the same rows with missing answers taken as wrong, and as vanilla's.
-        absent: how many answers of a strategy and budget are missing on a task, or on ``mean``.
-        margin: in points.
+        rows: The rows on the samples that every cell has.
+        filled: The same rows with missing answers taken as wrong, and as vanilla's.
+        absent: How many answers of a strategy and budget are missing on a task, or on ``mean``.
+        margin: The margin, in points of retention.
     """
     wrong, vanilla = filled
     alone = [{(row["a"], row["budget"], row["task"]): row for row in one if row["b"] == VANILLA} for one in filled]

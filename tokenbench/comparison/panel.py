@@ -30,24 +30,23 @@ class Cell(NamedTuple):
     """A strategy at a budget."""
 
     strategy: str
+    """The strategy, with its parameters."""
     budget: str
+    """The budget, as the user wrote it."""
 
 
 class TaskScores(NamedTuple):
-    """Scores of one task.
-
-    Attributes:
-        name: of the task.
-        scores: ``[N, M]`` one column per cell and seed.
-        codes: ``[N]`` cluster of each sample, counted over all tasks of the model.
-        weights: ``[N]`` that make the task's score the mean of ``weights * scores``: all one, unless the task averages its strata
-            on their own; their mean is one.
-    """
+    """Scores of one task."""
 
     name: str
+    """The name of the task."""
     scores: Floats
+    """``[N, M]`` scores, one column per cell and seed."""
     codes: Ints
+    """``[N]`` cluster of each sample, counted over all tasks of the model."""
     weights: Floats
+    """``[N]`` weights that make the task's score the mean of ``weights * scores``. All are one unless the task averages
+    its strata on their own; their mean is one."""
 
     @property
     def grouped(self) -> tuple[Ints, Ints, Ints]:
@@ -66,29 +65,27 @@ class TaskScores(NamedTuple):
 
 @dataclass(frozen=True)
 class Panel:
-    """All samples of one model that every cell has scored.
-
-    Attributes:
-        model: its name.
-        cells: K cells, vanilla first.
-        cell: ``[M]`` cell of each column of the scores (a cell has one column per seed).
-        tasks: by name; tasks without a common sample are left out.
-        clusters: names of all clusters of the model, in the order of the codes.
-        cost: mean of ``COST`` by strategy, budget and task.
-        shared: ``[K]`` whether one draw of a cell's seed may move all of its samples.
-        missing: by task and cell, how many of vanilla's samples the cell has no score for; of vanilla, how many of the others' samples.
-        models: how many models' answers are laid together; a task of each is a task here.
-    """
+    """All samples of one model that every cell has scored."""
 
     model: str
+    """Its name."""
     cells: list[Cell]
+    """K cells, vanilla first."""
     cell: Ints
+    """``[M]`` cell of each column of the scores (a cell has one column per seed)."""
     tasks: list[TaskScores]
+    """By name; tasks without a common sample are left out."""
     clusters: list[str]
+    """Names of all clusters of the model, in the order of the codes."""
     cost: pd.DataFrame
+    """Mean of ``COST`` by strategy, budget and task."""
     shared: Floats
+    """``[K]`` whether one draw of a cell's seed may move all of its samples."""
     missing: dict[str, dict[int, int]] = field(default_factory=dict)
+    """By task and cell, how many of vanilla's samples the cell has no score for; of vanilla, how many of the others'
+    samples."""
     models: int = 1
+    """How many models' answers are laid together; a task of each is a task here."""
 
     @cached_property
     def places(self) -> dict[Cell, int]:
@@ -148,13 +145,13 @@ def panels(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | Non
     """Split a run's samples by model.
 
     Args:
-        samples: see ``compare``.
-        scopes: of the strategies' seeds.
-        fill: what to take missing answers for; without it samples that any cell lacks are left out of all cells.
+        samples: The samples, as ``compare`` takes them.
+        scopes: Which samples one draw of a strategy may affect.
+        fill: What missing answers are taken for; by default, samples that any cell lacks are left out of all cells.
 
     Raises:
-        SamplesError: a score outside [0, 1], a sample twice in a cell or in two clusters, no vanilla cell, or no sample
-            that all cells of a model have scored.
+        SamplesError: If a score is outside [0, 1], a sample is twice in a cell or in two clusters, there is no vanilla
+            cell, or no sample has been scored by all cells of a model.
     """
     frame = _named(samples)
     for model in frame["model"].cat.categories:

@@ -36,21 +36,18 @@ Tasks = Mapping[str, TaskDesign]
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What a plan rests on.
-
-    Attributes:
-        against_vanilla: by task, how a strategy differs from vanilla.
-        between: by task, how two strategies at one budget differ.
-        seconds: of one answer on one device; None if unknown.
-        origin: where the assumptions come from, as the head of their list.
-        sized: whether the tasks' shares are numbers of samples that there are.
-    """
+    """What a plan rests on."""
 
     against_vanilla: Tasks
+    """By task, how a strategy differs from vanilla."""
     between: Tasks
+    """By task, how two strategies at one budget differ."""
     seconds: float | None = None
+    """Seconds that one answer takes on one device; None if unknown."""
     origin: str = "Assumed, not measured (--pilot RUN measures it on your model and data):"
+    """Where the assumptions come from, as the head of their list."""
     sized: bool = False
+    """Whether the shares of the tasks are the numbers of their samples."""
 
     @property
     def size(self) -> int | None:
@@ -94,36 +91,39 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to expect. Numbers of samples are over all tasks, for a power of 80 %, rounded up to two digits.
-
-    Attributes:
-        difference, margin, samples, about: what was asked, in points of retention.
-        pairs: how many pairs at equal budget are compared. cells: how many strategies and budgets are compared with vanilla.
-        find: samples to find the difference between two strategies in the table; between a strategy and vanilla if there are no
-            pairs. find_alone: in one comparison alone.
-        show: samples to show that a strategy without any loss is non-inferior within the margin, in the table.
-            show_alone: in one comparison alone.
-        width: half the expected simultaneous 95 % interval of such a difference with ``samples``.
-        detectable: the smallest such difference found with ``samples``; infinite if none is.
-        provable: the smallest margin shown for a strategy without any loss with ``samples``; infinite if none is.
-        answers: to be given in all. hours: of one device; None if unknown.
-    """
+    """What to expect. Numbers of samples are over all tasks, for a power of 80 %, rounded up to two digits."""
 
     difference: float
+    """The asked-for difference between two strategies, in points of retention."""
     margin: float
+    """The asked-for margin, in points of retention."""
     samples: int
+    """The asked-for number of samples over all tasks."""
     about: Assumptions
+    """What the plan assumes."""
     pairs: int
+    """How many pairs of strategies at equal budget are compared."""
     cells: int
+    """How many strategies and budgets are compared with vanilla."""
     find: int
+    """Samples to find the difference between two strategies in the table, or between a strategy and vanilla if there
+    are no pairs."""
     find_alone: int
+    """The same for a single comparison outside any table."""
     show: int
+    """Samples to show, in the table, that a strategy without any loss is non-inferior within the margin."""
     show_alone: int
+    """The same for a single comparison outside any table."""
     width: float
+    """Half the expected simultaneous 95 % interval of such a difference with ``samples``."""
     detectable: float
+    """The smallest such difference found with ``samples``; infinite if none is."""
     provable: float
+    """The smallest margin shown for a strategy without any loss with ``samples``; infinite if none is."""
     answers: int
+    """How many answers have to be generated in all."""
     hours: float | None
+    """How many hours of one device they take; None if unknown."""
 
     def lines(self) -> Iterator[str]:
         """For a person to read."""
@@ -165,12 +165,12 @@ def plan(difference: float, margin: float, samples: int, strategies: int, budget
     """Plan a run.
 
     Args:
-        difference: between two strategies, to be found, in points of retention.
-        margin: for non-inferiority, in points of retention.
-        samples: over all tasks.
-        strategies: without vanilla.
-        budgets: of each.
-        about: what is assumed.
+        difference: The difference between two strategies to find, in points of retention.
+        margin: The margin of non-inferiority, in points of retention.
+        samples: The number of samples over all tasks.
+        strategies: How many strategies run, without vanilla.
+        budgets: At how many budgets each of them runs.
+        about: What is assumed.
     """
     control, peers = list(about.against_vanilla.values()), list(about.between.values())
     cells, pairs = strategies * budgets, budgets * strategies * (strategies - 1) // 2
@@ -197,11 +197,14 @@ def plan(difference: float, margin: float, samples: int, strategies: int, budget
 
 
 def assumed(samples: pd.DataFrame, floors: Sequence[str] = ()) -> dict[str, Assumptions]:
-    """Assumptions measured on a pilot run, by model: on each task the medians over its pairs.
+    """Measure assumptions on a pilot run: on each task the medians over its pairs.
 
     Args:
-        samples: of the pilot, as ``compare`` takes them.
-        floors: strategies that say nothing about those to be planned for; they are left out where there are others.
+        samples: The samples of the pilot, as ``compare`` takes them.
+        floors: Strategies that say nothing about those to be planned for; they are left out if there are others.
+
+    Returns:
+        The assumptions by model.
     """
     from tokenbench.comparison.panel import panels
 
@@ -253,16 +256,17 @@ def _overlap(parts: Sequence[Floats]) -> float:
 
 
 def samples_needed(panel: Panel, a: int, b: int, margin: float, critical: float) -> int:
-    """About how many samples, over all tasks, show with a power of 80 % that a strategy that loses nothing keeps a margin.
+    """Estimate how many samples show that a strategy without any loss keeps a margin, with a power of 80 %.
 
-    Planned from how two cells of a panel differ, with its own tasks as large in proportion as they are; rounded up to two digits.
+    The number is over all tasks, planned from how two cells of a panel differ; it keeps the proportions of the tasks,
+    and is rounded up to two digits.
 
     Args:
-        panel: the samples at hand.
-        a: position of the strategy among the cells.
-        b: of vanilla.
-        margin: in points of retention, above 0.
-        critical: value of the simultaneous interval.
+        panel: The samples at hand.
+        a: Position of the strategy among the cells.
+        b: Position of vanilla among the cells.
+        margin: The margin in points of retention, above 0.
+        critical: Critical value of the simultaneous interval.
     """
     return rounded_up(samples_for(designs(panel, a, b), margin=margin, critical=critical))
 

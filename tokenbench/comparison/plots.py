@@ -51,7 +51,11 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def plotting() -> Iterator[None]:
-    """Draw inside this context, in the reports' style. Raises MachineError, with how to install it, if matplotlib is missing."""
+    """Draw inside this context in the reports' style.
+
+    Raises:
+        MachineError: If matplotlib is not installed; the error says how to install it.
+    """
     try:
         import matplotlib
     except ImportError:

@@ -60,12 +60,13 @@ class _CellRecord:
     cell: Record
     """The cell's row of the summary, over all tasks."""
     vanilla: Record
-    """Vanilla's."""
+    """The row of vanilla."""
     against: Record | None
     """The cell's pair with vanilla in family F1; None for vanilla itself."""
     ranking: Ranking | None
     """The ranking at its budget; None for vanilla."""
     margin: float
+    """The margin, in points of retention."""
 
     @property
     def name(self) -> str:

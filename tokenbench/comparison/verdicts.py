@@ -34,6 +34,7 @@ class Verdict:
     """What a comparison has shown. Whoever shows a verdict asks it for its text, tone and symbol, and never reads the text again."""
 
     kind: Kind
+    """What was shown."""
     margin: float | None = None
     """Points of retention, declared before the run; None for kinds without one."""
 
@@ -85,12 +86,12 @@ class Verdict:
 
 
 def against_vanilla(low: float, high: float, margin: float) -> Verdict:
-    """The verdict on a strategy.
+    """Return the verdict on a strategy against vanilla.
 
     Args:
-        low: lower limit of its retention minus 100.
-        high: upper limit.
-        margin: loss in points that was declared, before the run, to be of no importance.
+        low: Lower limit of its retention minus 100.
+        high: Upper limit of its retention minus 100.
+        margin: Loss in points that was declared, before the run, to be of no importance.
     """
     if isnan(low) or isnan(high):
         return Verdict(Kind.TOO_FEW)
@@ -107,7 +108,12 @@ def against_vanilla(low: float, high: float, margin: float) -> Verdict:
 
 
 def between(low: float, high: float) -> Verdict:
-    """The verdict on one strategy against another, or on one task: from the limits of their difference."""
+    """Return the verdict on one strategy against another, or on one task.
+
+    Args:
+        low: Lower limit of the difference.
+        high: Upper limit of the difference.
+    """
     if isnan(low) or isnan(high):
         return Verdict(Kind.TOO_FEW)
     if high < 0 or low > 0:

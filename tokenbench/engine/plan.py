@@ -41,6 +41,7 @@ class Plan:
     name: str = ""
     """What errors call the strategy."""
     _known: dict[tuple[int, int], tuple[Stage, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """The stages by numbers of visual and text tokens, once they have been computed."""
 
     @classmethod
     def make(

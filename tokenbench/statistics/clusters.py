@@ -18,14 +18,16 @@ class Interval(NamedTuple):
     """A lower and an upper limit; NaN where the data allow none."""
 
     low: float
+    """The lower limit."""
     high: float
+    """The upper limit."""
 
 
 class TaskSums(NamedTuple):
     """Scores of one task by cluster."""
 
     index: Ints  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
-    """``[G_t]`` positions of the task's clusters among all clusters, each once."""
+    """``[G_t]`` positions of the task's clusters among all clusters, each of them once."""
     sizes: Floats
     """``[G_t]`` samples per cluster."""
     sums: Floats

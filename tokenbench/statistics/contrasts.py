@@ -30,10 +30,10 @@ class Scale(Enum):
 
 @dataclass(frozen=True)
 class Contrasts:
-    """C differences of two cells each."""
+    """The differences of C pairs of cells, with everything that a test or an interval needs."""
 
     value: Floats
-    """``[C]``."""
+    """``[C]`` the differences."""
     influence: Floats
     """``[G, C]`` influence values e of the images; columns sum to zero."""
     shift: Floats
@@ -41,15 +41,15 @@ class Contrasts:
     sizes: Sizes
     """How far one image can move a difference."""
     moved: Floats
-    """``[C]`` sum over the images of what each moved, without sign."""
+    """``[C]`` how much all images together moved a difference, ignoring signs."""
     seeds: SeedSpread
-    """Of the K cells, on this scale."""
+    """What the seeds of the K cells add, on this scale."""
     pairs: Sequence[Pairing]
-    """The two cells of each difference."""
+    """Positions of the two cells of each difference."""
     lowest: Floats
-    """``[C]`` limits of what is possible."""
+    """``[C]`` the lowest value that a difference can have."""
     highest: Floats
-    """``[C]`` limits of what is possible."""
+    """``[C]`` the highest value that a difference can have."""
 
     def excess(self, critical: Floats) -> Floats:
         """``[C]`` what the seeds of both cells add to the square of a half width at ``[C]`` normal critical values."""
@@ -70,13 +70,13 @@ def contrasts(
     images: int,
     counted: Floats | None = None,
 ) -> Contrasts:
-    """Differences a - b of K cells; cell 0 is vanilla.
+    """Compute differences a - b of K cells, of which cell 0 is vanilla.
 
     Args:
         tasks: Sums by image, one column per cell and seed.
         cell: ``[M]`` cell of each column.
         pairs: Positions of a and b among the cells.
-        scale: Of the differences.
+        scale: The scale of the differences.
         images: Number G of images over all tasks.
         counted: ``[K]`` whether the seeds of a cell may move all samples together; all of them by default.
     """
@@ -156,12 +156,12 @@ def _shift(tasks: Sequence[TaskSums], own: Sequence[Floats], images: int) -> Flo
 
 
 def image_sizes(tasks: Sequence[TaskSums], units: Floats, moves: Sequence[Floats], images: int) -> Sizes:
-    """How far one image can move differences.
+    """Compute how far one image can move differences.
 
     Args:
-        tasks: With the samples of each image.
-        units: ``[T]`` what one unit of a task's score counts.
-        moves: ``[G_t, C]`` by task, what each image moved.
+        tasks: The tasks, with the number of samples of each image.
+        units: ``[T]`` how much one unit of a task's score counts.
+        moves: ``[G_t, C]`` by task, how much each image moved.
         images: Number of images over all tasks.
     """
     samples = np.array([task.sizes.sum() for task in tasks])

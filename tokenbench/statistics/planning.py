@@ -42,10 +42,10 @@ FINE = 1.004
 
 @dataclass(frozen=True)
 class TaskDesign:
-    """What planning has to know of one task."""
+    """What a plan assumes about one task."""
 
     share: float = 1.0
-    """Its samples, on any scale common to all tasks."""
+    """The size of the task, on any scale that is common to all tasks."""
     discordance: float = 0.18
     """Mean squared difference of the two scores of a sample (times its weight in the task); for scores of 0 and 1 the
     share of samples on which they differ."""
@@ -54,9 +54,9 @@ class TaskDesign:
     score: float = 0.7
     """Vanilla's mean score, in (0, 1]."""
     questions: float = 2.0
-    """Samples of an image, ``sum n_g^2 / N``; never less than the design effect."""
+    """Samples that an image has, ``sum n_g^2 / N``; never less than the design effect."""
     overlap: float = 1.0
-    """How many times as much an image holds over all tasks as on this one, because it is in others too."""
+    """How many times as many samples an image has over all tasks as on this one, since it occurs in others, too."""
 
     def __post_init__(self) -> None:
         if not (self.share > 0 and self.discordance >= 0 and self.deff >= 1 and 0 < self.score <= 1):
@@ -64,14 +64,15 @@ class TaskDesign:
 
 
 def measured_design(difference: Floats, codes: Ints, vanilla: float) -> TaskDesign:
-    """What samples of a task say.
+    """Measure the design of a task on samples.
 
-    Half a sample is added to those on which the two differ: none seen among a few is not none.
+    Half a sample is added to those on which the two cells differ, since seeing none among a few does not mean that
+    there are none.
 
     Args:
-        difference: ``[N]`` of two scores of each sample, times its weight in the task.
-        codes: ``[N]`` image of each.
-        vanilla: Its mean score.
+        difference: ``[N]`` difference of the two scores of each sample, times its weight in the task.
+        codes: ``[N]`` image of each sample.
+        vanilla: Vanilla's mean score.
     """
     number = len(difference)
     _, images, sizes = np.unique(codes, return_inverse=True, return_counts=True)
@@ -95,15 +96,15 @@ def power(
     difference: float = 0.0,
     critical: float = CRITICAL,
 ) -> float:
-    """The probability of a verdict with so many samples.
+    """Compute the probability of a verdict.
 
     Args:
-        samples: Over all tasks, divided among them by their shares.
-        tasks: At least one.
-        margin: The verdict is that a loss of so many points of retention is ruled out ("non-inferior" or better); None:
-            that there is a difference ("better" or "worse", whichever is true).
+        samples: The number of samples over all tasks, divided among them by their shares.
+        tasks: The tasks, at least one.
+        margin: The verdict is that a loss of that many points of retention is ruled out ("non-inferior" or better).
+            None: the verdict is that there is a difference ("better" or "worse", whichever is true).
         difference: The true difference, in points of retention on every task.
-        critical: Value of the interval; normal for one comparison, ``family_critical`` for one of several.
+        critical: Critical value of the interval: normal for one comparison, ``family_critical`` for one of several.
     """
     return _Draws(tasks, difference).power(samples, margin, critical)
 
@@ -116,9 +117,12 @@ def samples_for(
     critical: float = CRITICAL,
     wanted: float = POWER,
 ) -> int:
-    """The number of samples, over all tasks, with which a verdict is reached with the wanted power (see ``power``).
+    """Compute the number of samples, over all tasks, with which a verdict is reached with the wanted power.
 
-    Raises ValueError if no number suffices: a difference of 0, or a true loss of the margin.
+    The arguments are those of ``power``.
+
+    Raises:
+        ValueError: If no number suffices, which is so for a difference of 0 or a true loss of the margin.
     """
     distance = abs(difference) if margin is None else difference + margin
     if not distance > 0:
@@ -160,14 +164,14 @@ def rules_out(
     unseen: Floats | float,
     spread: float = 0.0,
 ) -> Floats:
-    """Whether both lower limits of a difference, the tilted one and that of the sign flips, are above ``-margin``.
+    """Decide whether the tilted lower limit and that of the sign flips are both above ``-margin``.
 
     Args:
-        margin: In the unit of the steps.
-        step: ``[T]`` what one gain or loss counts on each task.
-        gains: ``[T, ...]`` counts of any shape.
-        losses: The same.
-        critical: Value of the limit.
+        margin: The margin, in the unit of the steps.
+        step: ``[T]`` how much one gain or loss counts on each task.
+        gains: ``[T, ...]`` counts of gains, of any further shape.
+        losses: ``[T, ...]`` counts of losses, of the same shape.
+        critical: Critical value of the limit.
         unseen: The largest loss by an image that was not seen.
         spread: ``sum h_g^2`` of the shift that a sign-flip test lays on the images: one over their number if all are of
             one size.
@@ -197,7 +201,7 @@ def family_critical(comparisons: int, alpha: float = 0.05) -> float:
 
 
 def rounded_up(samples: float) -> int:
-    """To two digits: a planned number is not known more exactly."""
+    """Round up to two significant digits, since a planned number is not known more precisely."""
     unit = int(10 ** max(0, floor(log10(max(samples, 1))) - 1))
     return ceil(samples / unit) * unit
 
@@ -251,7 +255,7 @@ class _Draws:
         return float(rules_out(margin, step, gains, losses, critical, unseen, self._spread(number, step)).mean())
 
     def unseen(self, samples: float, critical: float) -> float:
-        """The same as ``_unseen`` where as many samples differ as expected."""
+        """Compute what ``_unseen`` does if as many samples differ as expected."""
         number = samples * self._share
         counts = number * self._rate / self._deff
         return float(self._unseen(number, self._weight * self._deff / number, counts[:, None], critical)[0])

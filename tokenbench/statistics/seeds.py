@@ -26,17 +26,17 @@ def averaging(cell: Ints) -> Floats:
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """What the choice of the seeds does to K averages over R seeds each."""
+    """How much the choice of the seeds moves K averages over R seeds each."""
 
     between: Floats
     """``[K]`` variance between the seeds' own estimates, over R; zero for a single seed."""
     interaction: Floats
     """``[K]`` the part of it that is noise of the images, over R."""
     df: Floats
-    """``[K]`` R - 1."""
+    """``[K]`` degrees of freedom, R - 1."""
     counted: Floats
-    """``[K]`` whether a seed of the cell may move all samples together; elsewhere its noise is in the images already.
-    ``[K]`` whether a seed of the cell may move all samples together; elsewhere its noise is in the images already."""
+    """``[K]`` whether a seed of the cell may move all samples together; elsewhere its noise is part of the images'
+    already."""
 
     def excess(self, critical: Floats) -> Floats:
         """What each average adds to the square of a half width at a normal critical value; ``[C, 1]`` gives ``[C, K]``."""

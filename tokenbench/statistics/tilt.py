@@ -22,16 +22,16 @@ _HELD = 2**15
 
 @dataclass(frozen=True)
 class Sizes:
-    """How far one image can move each of C differences; all in the unit of the difference."""
+    """How far one image can move each of C differences, in the unit of the differences."""
 
     whole: Floats
-    """``[P]`` one whole image of even size: of each task, then of all tasks merged."""
+    """``[P]`` the effect of one whole image of even size: of each task, then of all tasks merged."""
     paid: Floats
-    """``[P, C]`` discordance of images that did not change as a whole, in the same order."""
+    """``[P, C]`` the discordance of images that did not change as a whole, in the same order."""
     answer: float
-    """One answer of even size."""
+    """The effect of one answer of even size."""
     least: float
-    """One answer of the task where it counts most."""
+    """The effect of one answer of the task where it counts most."""
 
     def unseen(self, critical: Floats) -> Floats:
         """``[C]`` what an image that was not seen may move, at ``[C]`` normal critical values."""
@@ -40,19 +40,19 @@ class Sizes:
 
 
 def tilted_limits(value: Floats, influence: Floats, critical: Floats, unseen: Floats | float) -> tuple[Floats, Floats]:
-    """Lower and upper limits ``value - critical^2 / a``, ``value + critical^2 / a``.
+    """Compute the limits ``value - critical^2 / a`` and ``value + critical^2 / a``.
 
-    ``a`` solves ``sum a^2 e^2 / (1 + a e) = critical^2`` below, with ``1 - a e`` above, and is at most one over the size of the largest
-    image, seen or not.
+    ``a`` solves ``sum a^2 e^2 / (1 + a e) = critical^2`` below, with ``1 - a e`` above, and is at most one over the
+    size of the largest image, seen or not.
 
     Args:
-        value: ``[C]``.
+        value: ``[C]`` differences.
         influence: ``[G, C]`` influence values e of the images.
         critical: ``[C]`` normal critical values.
         unseen: ``[C]`` size of an image that was not seen.
 
     Returns:
-        ``[C]`` each.
+        Lower and upper limits, ``[C]`` each.
     """
     return (
         value - _reach(_outward(influence, -1.0), critical, unseen),

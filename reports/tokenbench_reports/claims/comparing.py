@@ -55,25 +55,31 @@ class Reproduction(StrEnum):
 
 @dataclass(frozen=True)
 class Measured:
-    """A retention with the limits it is held against, fractions."""
+    """A measured retention with the limits that a claim is held against, all as fractions."""
 
     value: float
+    """The retention."""
     low: float
+    """The lower limit."""
     high: float
+    """The upper limit."""
     yardstick: str
+    """What the limits are for: `same images` or `new images`."""
 
 
 def beside(comparison: Comparison, about: Mapping[str, Any], claims: Sequence[Claim] | None = None) -> pd.DataFrame:
-    """Published retention beside the measured one, for the models, strategies and budgets of a comparison.
-
-    Columns: source, model, strategy, budget (of the run), task, claimed, measured, low, high (retention, fractions), yardstick (what
-    the limits are for: ``same images`` or ``new images``), verdict and why. The verdict is the word of a ``Reproduction``: ``reproduced`` (inside the limits, which are
-    no wider than ± 2 points), ``undecided`` (inside wider ones), ``not reproduced`` (outside, rounding allowed for) or ``not comparable``.
+    """Put published retention beside the measured one, for the models, strategies and budgets of a comparison.
 
     Args:
-        comparison: what was measured. Of two runs, ``A:clse`` and ``B:clse`` both stand for clse.
-        about: the run's manifest: its ``limit`` and how budgets were matched decide what is comparable.
-        claims: the ledger, unless said otherwise.
+        comparison: What was measured. Of two runs together, ``A:clse`` and ``B:clse`` both stand for clse.
+        about: The run's manifest. Its ``limit``, and how budgets were matched, decide what is comparable.
+        claims: The published numbers; by default the whole ledger.
+
+    Returns:
+        Columns source, model, strategy, budget (of the run), task, claimed, measured, low, high (retention, fractions),
+        yardstick (what the limits are for: ``same images`` or ``new images``), verdict and why. The verdict is the word
+        of a ``Reproduction``: ``reproduced`` (inside the limits, which are no wider than ± 2 points), ``undecided``
+        (inside wider ones), ``not reproduced`` (outside, rounding allowed for) or ``not comparable``.
     """
     import pandas as pd
 
@@ -140,9 +146,11 @@ def _measured(cell: Mapping[Any, Any], flips: Mapping[str, float] | None) -> Mea
 
 
 def _flips(comparison: Comparison, model: str) -> dict[str, float] | None:
-    """By task, and over all, the standard deviation of vanilla's score between two runs on the same images, over that score.
+    """Measure how much vanilla's score differs between two runs on the same images.
 
-    None if vanilla was not run twice.
+    Returns:
+        The standard deviation of the difference over the score, by task and over all; None if vanilla was not run
+        twice.
     """
     from tokenbench.comparison.noise import Flips, flips
 

@@ -28,7 +28,9 @@ class Gallery:
     """Samples as the page's script takes them, or the reason why there are none."""
 
     samples: list[dict[str, Any]] = field(default_factory=list)
+    """The samples, as the page's script takes them."""
     missing: str = ""
+    """Why there are no samples; empty if there are."""
 
 
 def questions_of(run: Run) -> Mapping[tuple[str, str], Sample] | str:
@@ -42,7 +44,13 @@ def questions_of(run: Run) -> Mapping[tuple[str, str], Sample] | str:
 def gallery(
     shown: Sequence[tuple[str, str]], samples: pd.DataFrame, questions: Mapping[tuple[str, str], Sample] | str
 ) -> Gallery:
-    """Show (task, sample) pairs. samples: the model's rows on them, one a cell."""
+    """Arrange samples for the page.
+
+    Args:
+        shown: The (task, sample) pairs to show.
+        samples: The model's rows on them, one for each cell.
+        questions: The run's questions, or why they cannot be shown.
+    """
     if isinstance(questions, str):
         return Gallery(missing=questions)
     entries = []

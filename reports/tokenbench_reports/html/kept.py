@@ -41,13 +41,15 @@ def first_seed(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
-    """How often each place of the image was kept, by (strategy, budget): ``[H, W]`` shares in [0, 1].
-
-    H and W are those of the most common lattice; others are laid over it by relative position. Frames of a clip are
-    taken together. Samples without a lattice are left out.
+    """Compute how often each place of the image was kept.
 
     Args:
-        samples: rows of one model, thinned or not, with columns strategy, budget, kept and lattice.
+        samples: Rows of one model, thinned or not, with columns strategy, budget, kept and lattice.
+
+    Returns:
+        ``[H, W]`` shares in [0, 1] by (strategy, budget). H and W are those of the most common lattice; others are laid
+        over it by relative position. The frames of a clip are taken together, and samples without a lattice are left
+        out.
     """
     known = samples[samples["lattice"].notna()]
     if known.empty:
@@ -87,13 +89,15 @@ def bias(rates: Floats) -> float:
 
 
 def agreement(samples: pd.DataFrame) -> pd.DataFrame:
-    """How much of what two strategies keep is the same: one row per budget and pair, with columns budget, a, b, overlap, chance.
-
-    ``overlap`` is the mean over samples of |A and B| / |A or B|; ``chance`` is the same for two sets of those sizes drawn at random
-    (expected intersection over expected union).
+    """Compute how much of what two strategies keep is the same.
 
     Args:
-        samples: rows of one model, thinned or not.
+        samples: Rows of one model, thinned or not.
+
+    Returns:
+        One row per budget and pair, with columns budget, a, b, overlap and chance. ``overlap`` is the mean over samples
+        of |A and B| / |A or B|; ``chance`` is the same for two sets of those sizes drawn at random (expected
+        intersection over expected union).
     """
     rows: list[dict[Hashable, object]] = []
     for budget, here in samples.groupby("budget", sort=False):

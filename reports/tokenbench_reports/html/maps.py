@@ -18,13 +18,18 @@ STOPS = np.array([[33, 80, 160], [140, 175, 215], [236, 236, 232], [240, 170, 90
 
 @dataclass(frozen=True)
 class BiasMap:
-    """A picture as a data address, with its description."""
+    """A map of where one cell keeps tokens."""
 
     strategy: str
+    """The strategy."""
     budget: str
+    """The budget."""
     image: str
+    """The picture as a data address."""
     shape: tuple[int, int]
+    """Rows and columns of the map."""
     uneven: str
+    """How far the map is from an even one, in words."""
 
 
 def bias_maps(samples: pd.DataFrame) -> list[BiasMap]:

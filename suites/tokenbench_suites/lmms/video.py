@@ -20,7 +20,9 @@ ENDINGS = ("", ".mp4", ".avi", ".webm", ".mkv", ".gif")
 
 
 def located(source: Any, folder: Path | None) -> Path:
-    """Find the file of a clip or image, at the path that the task names or by its name in the data folder or its `videos`.
+    """Find the file of a clip or image.
+
+    It is at the path that the task names, or has that name in the data folder or its `videos`.
 
     Args:
         source: A path, a name with or without ending, or a mapping with a `path` or `url`.

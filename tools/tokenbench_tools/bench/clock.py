@@ -27,6 +27,7 @@ class Marks(LogitsProcessor):
         self._mark()
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Record the time, and leave the scores as they are."""
         self._mark()
         return scores
 

@@ -20,8 +20,9 @@ __all__ = ["Bench", "Row", "summed_up"]
 
 @dataclass(frozen=True)
 class Row:
-    """One way on prompts of one length. Seconds are geometric means over launches; ratios are to the stock model's
-    seconds.
+    """One way on prompts of one length.
+
+    Seconds are geometric means over launches, and ratios are to the stock model's seconds.
     """
 
     strategy: str

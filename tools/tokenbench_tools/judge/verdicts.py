@@ -107,7 +107,10 @@ class _Pass:
         self._sound, self._without, self._failed = sound, 0, False
 
     async def run(self, workers: int) -> None:
-        """Ask everything. The first failure stops new questions; those on their way are paid for, so they are waited for."""
+        """Ask for every verdict.
+
+        The first failure stops new questions. Those on their way are paid for, so they are waited for.
+        """
         asyncio.get_running_loop().set_default_executor(Unawaited())
         async with self._judge.client(workers) as client:
             ends = await asyncio.gather(*(self._work(client) for _ in range(workers)), return_exceptions=True)
