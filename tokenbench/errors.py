@@ -49,7 +49,8 @@ EXHAUSTED = (*FULL, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.EN
 
 DATABASE_FULL = 13
 DATABASE = (7, 8, 10, DATABASE_FULL, 14)
-"""What SQLite says then: no memory, read-only, I/O error, full, cannot be opened (https://www.sqlite.org/rescode.html)."""
+"""What SQLite says then: no memory, read-only, I/O error, full, cannot be opened
+(https://www.sqlite.org/rescode.html)."""
 
 ROOM = f"free some space, and {AGAIN}"
 

@@ -1,4 +1,7 @@
-"""Tables of typed entries. What a column holds is said once; the terminal, Markdown, LaTeX and HTML render the same table."""
+"""Tables of typed entries.
+
+What a column holds is said once; the terminal, Markdown, LaTeX and HTML render the same table.
+"""
 
 from __future__ import annotations
 

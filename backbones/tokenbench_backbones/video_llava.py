@@ -20,8 +20,8 @@ __all__ = ["VideoLlava"]
 class VideoLlava(Llava):
     """VideoLlavaForConditionalGeneration: a clip is 8 x (1 + 256) = 2,056 tokens, an image 256.
 
-    The [CLS] of a frame leads its 16 x 16 lattice. Published ports count 8 x 256 = 2,048 tokens, which moves the lattice
-    by one more token with every frame; here it is where the model has it.
+    The [CLS] of a frame leads its 16 x 16 lattice. Published ports count 8 x 256 = 2,048 tokens, which moves the
+    lattice by one more token with every frame; here it is where the model has it.
     """
 
     model_types: ClassVar[tuple[str, ...]] = ("video_llava",)

@@ -13,7 +13,10 @@ MIB = 2**20
 
 
 def on_this_hardware(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
-    """Time and memory of every way ``tokenbench bench -o RUN`` measured, beside retention; no table where it measured nothing."""
+    """Time and memory of every way ``tokenbench bench -o RUN`` measured, beside retention.
+
+    There is no table if it measured nothing.
+    """
     benches = run.get("bench")
     own = [one for one in benches if one["model"] == model] if isinstance(benches, list) else []
     return [_measured(comparison, one) for one in own]
@@ -69,7 +72,10 @@ def _ratio(row: Mapping[str, Any], name: str) -> Entry:
 
 
 def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
-    """What papers print for these cells, beside what was measured; no table where the ledger holds nothing of the kind."""
+    """What papers print for these cells, beside what was measured.
+
+    There is no table if the ledger holds nothing of the kind.
+    """
     claims = beside(comparison, run)
     claims = claims[claims["model"] == model]
     if claims.empty:

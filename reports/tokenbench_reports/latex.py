@@ -25,7 +25,7 @@ LONGEST = 60
 
 
 class LatexReport(Report):
-    """``tables.tex``, for ``\\input``; and ``tables-alone.tex``, which compiles by itself."""
+    r"""``tables.tex``, for ``\input``; and ``tables-alone.tex``, which compiles by itself."""
 
     name: ClassVar[str] = "latex"
     description: ClassVar[str] = "tables.tex: tables for a paper, booktabs only"

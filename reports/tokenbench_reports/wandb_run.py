@@ -15,7 +15,10 @@ from tokenbench.store.run import Run
 
 
 class WandbReport(Report):
-    """``wandb/``: an offline run with the settings, both tables, and every cell's retention; ``wandb sync`` uploads it."""
+    """``wandb/``: an offline run with the settings, both tables, and every cell's retention.
+
+    ``wandb sync`` uploads it.
+    """
 
     name: ClassVar[str] = "wandb"
     description: ClassVar[str] = "wandb/: an offline run of Weights & Biases, to upload with wandb sync"

@@ -1,7 +1,8 @@
 """The suite `image`: six tasks on synthetic scenes whose answer-bearing boxes are known.
 
 Every image is rendered on the fly from its index, and the scenes come from the random stream "eval", of which training
-sees nothing by construction (scenes/seeds.py). Answers rotate within a task, so that no fixed answer scores above chance.
+sees nothing by construction (scenes/seeds.py). Answers rotate within a task, so that no fixed answer scores above
+chance.
 """
 
 from functools import partial

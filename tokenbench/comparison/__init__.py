@@ -4,10 +4,11 @@ Families (tests are adjusted within one, per model):
 
 * ``F1`` every strategy and budget against vanilla, on retention over all tasks: max-T, simultaneous intervals;
 * ``F2`` every pair of strategies at the same budget, on retention over all tasks: max-T, simultaneous intervals;
-* ``F3`` every comparison on a single task: exploratory, false discovery rate, intervals of the level at which it rejects.
+* ``F3`` every comparison on a single task: exploratory, false discovery rate, intervals of the level at which it
+  rejects.
 
-Every verdict is read off the interval that stands beside it. Several models together have families ``F1`` and ``F2`` of their own, on
-retention over all models and tasks. Data that grow are looked at again: see ``looks``.
+Every verdict is read off the interval that stands beside it. Several models together have families ``F1`` and ``F2`` of
+their own, on retention over all models and tasks. Data that grow are looked at again: see ``looks``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -55,23 +56,24 @@ class Comparison:
     summary: pd.DataFrame
     """One row per model, strategy, budget and task, and one with task ``mean`` (over the tasks, unweighted).
 
-    ``score`` and ``retention`` (1 is vanilla's) are fractions with 95 % limits. Limits are pointwise, but for ``retention`` over all
-    tasks: there they are those of family ``F1``, which the verdict is read off. ``n`` counts samples, not samples times seeds;
-    ``deff`` is the design effect of the clusters. ``skill_random`` and ``skill_downsample`` say how much of the way from that
-    floor to vanilla a cell goes.
+    ``score`` and ``retention`` (1 is vanilla's) are fractions with 95 % limits. Limits are pointwise, but for
+    ``retention`` over all tasks: there they are those of family ``F1``, which the verdict is read off. ``n`` counts
+    samples, not samples times seeds; ``deff`` is the design effect of the clusters. ``skill_random`` and
+    ``skill_downsample`` say how much of the way from that floor to vanilla a cell goes.
     """
     pairs: pd.DataFrame
     """One row per comparison ``a`` minus ``b``.
 
-    ``difference``, ``low`` and ``high`` are differences of score for a single task and of *retention* for task ``mean``, fractions
-    as well. ``p`` is adjusted within ``family``, ``p_unadjusted`` is not. ``verdict`` is a ``Verdict``. ``mde`` is the smallest
-    difference this comparison would have found (power 0.8), ``smallest_margin`` the smallest margin within which a strategy without
-    any difference could have been shown non-inferior. ``discordant`` counts clusters scored differently, ``a_better`` and
-    ``b_better`` samples. ``samples_needed`` (to decide the margin with power 0.8) exists against vanilla only. ``missing`` counts
-    answers that one of the cells lacks; ``if_wrong`` and ``if_vanilla`` are the difference if they were wrong, or as vanilla's.
-    ``cost_ratio`` is realised tokens of a over those of b. ``tasks_low`` and ``tasks_high`` (task ``mean`` only) are limits for other
-    tasks like these, from the spread between tasks: a different claim, never tested. ``look`` is the last look at which both cells
-    ran.
+    ``difference``, ``low`` and ``high`` are differences of score for a single task and of *retention* for task
+    ``mean``, fractions as well. ``p`` is adjusted within ``family``, ``p_unadjusted`` is not. ``verdict`` is a
+    ``Verdict``. ``mde`` is the smallest difference this comparison would have found (power 0.8), ``smallest_margin``
+    the smallest margin within which a strategy without any difference could have been shown non-inferior.
+    ``discordant`` counts clusters scored differently, ``a_better`` and ``b_better`` samples. ``samples_needed`` (to
+    decide the margin with power 0.8) exists against vanilla only. ``missing`` counts answers that one of the cells
+    lacks; ``if_wrong`` and ``if_vanilla`` are the difference if they were wrong, or as vanilla's. ``cost_ratio`` is
+    realised tokens of a over those of b. ``tasks_low`` and ``tasks_high`` (task ``mean`` only) are limits for other
+    tasks like these, from the spread between tasks: a different claim, never tested. ``look`` is the last look at which
+    both cells ran.
     """
     models: tuple[str, ...]
     """Their names."""
@@ -92,14 +94,14 @@ class Comparison:
     warnings: tuple[str, ...]
     """Sentences for the reader."""
     ratio_of_means: tuple[str, ...] = ()
-    """Models whose retention over all tasks is the retention of the mean score, since vanilla is near zero on a task."""
+    """Models whose retention over all tasks is the retention of the mean score, since vanilla is near
+    zero on a task."""
     looks: Looks | None = None
     """How often verdicts were shown on growing data; None if once."""
     together: "Comparison | None" = None
-    """The mean over all models and tasks, of the cells that every model has, as a comparison of one model named
-    ``all models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a single
-    model.
-    """
+    """The mean over all models and tasks, of the cells that every model has, as a comparison of one model named ``all
+    models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a
+    single model."""
 
     def plot(
         self,
@@ -240,7 +242,10 @@ def _absent(views: Sequence[View]) -> dict[tuple[str, str, str], int]:
 
 
 def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks | None, fill: Fill | None) -> list[View]:
-    """What each look saw of a model, or of all models together; a look after which none of its cells ran on is not there."""
+    """What each look saw of a model, or of all models together.
+
+    A look after which none of its cells ran on is not there.
+    """
     if looks is None:
         return [View(measure(panel, ALPHA)) for panel in _panels(rows, model, scopes, fill)]
     found: list[tuple[Panel, int]] = []

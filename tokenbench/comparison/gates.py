@@ -5,8 +5,8 @@
     clse<vanilla-1@1/9    fails if clse has been shown to lose more than 1 point of retention
     clse<=vanilla-1@1/9   fails unless a loss of 1 point has been ruled out (non-inferior)
 
-The budget follows the last ``@``, since names of strategies may hold others (``fastv@pdrop<clse@1/9``), and is written as for
-``--budgets``, or ``none``. ``>`` and ``>=`` are the mirror image.
+The budget follows the last ``@``, since names of strategies may hold others (``fastv@pdrop<clse@1/9``), and is written
+as for ``--budgets``, or ``none``. ``>`` and ``>=`` are the mirror image.
 """
 
 from __future__ import annotations
@@ -115,7 +115,10 @@ def _is(budget: Budget, name: str) -> bool:
 
 
 def _reason(gate: Gate, row: dict[Any, Any]) -> str:
-    """Everything is read off the simultaneous interval, as the verdict is; an interval that is not known shows nothing."""
+    """Everything is read off the simultaneous interval, as the verdict is.
+
+    If the interval is not known, nothing has been shown.
+    """
     sign = 1.0 if row["a"] == gate.low else -1.0
     difference = sign * row["difference"]
     low, high = sorted((sign * row["low"], sign * row["high"]))

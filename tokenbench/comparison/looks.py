@@ -1,10 +1,11 @@
 """Looks: the times at which verdicts on growing data are shown, and what each of them saw.
 
-Whoever looks at verdicts, extends the run and looks again has had two chances of a false one. A run therefore counts its looks, and
-a comparison spends its error over them: along a declared plan (`declared`), or look by look where nothing was declared.
+Whoever looks at verdicts, extends the run and looks again has had two chances of a false one. A run therefore counts
+its looks, and a comparison spends its error over them: along a declared plan (`declared`), or look by look where
+nothing was declared.
 
-Samples say which look saw them first: a row's column ``look`` counts from 1, and look j saw the rows with ``look <= j``. A strategy
-that was decided at a look is not run further, so that its rows end there.
+Samples say which look saw them first: a row's column ``look`` counts from 1, and look j saw the rows with ``look <=
+j``. A strategy that was decided at a look is not run further, so that its rows end there.
 """
 
 from __future__ import annotations

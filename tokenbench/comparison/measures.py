@@ -1,4 +1,4 @@
-"""What is estimated from a panel: the scores of every cell, by task and over the tasks, and on which scale cells are compared."""
+"""What is estimated from a panel: the scores of every cell, and the scale on which cells are compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -152,5 +152,8 @@ def _surely_above(bound: float, mean: float, images: float) -> bool:
 
 
 def even_clusters(sizes: Floats) -> float:
-    """How many clusters of even size say as much: ``N^2 / sum n_g^2``; one image with most of the questions counts for all."""
+    """How many clusters of even size say as much: ``N^2 / sum n_g^2``.
+
+    One image with most of the questions counts for all.
+    """
     return float(sizes.sum() ** 2 / (sizes**2).sum())

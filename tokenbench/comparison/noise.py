@@ -26,7 +26,8 @@ class Flips(NamedTuple):
     def variance(self) -> float:
         """Upper 95 % limit of the variance of the difference of the two sums of scores.
 
-        Flips come as a Poisson process does, of which none seen is no proof that there are none. Those on one image go together.
+        Flips come as a Poisson process does, of which none seen is no proof that there are none. Those on one image go
+        together.
         """
         together = self.samples / self.clusters if self.clusters else 1.0
         return float(special.gammaincinv(self.samples + 1, 0.95)) * together

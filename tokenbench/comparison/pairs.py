@@ -175,7 +175,8 @@ def _fractions(row: Row) -> Row:
 def _other_tasks(measures: Measures, places: Sequence[Pairing]) -> list[Row]:
     """Limits for the differences on other tasks like these: Student's, from the spread between the tasks alone.
 
-    None for several models together (a task on two models is not two tasks), and none where vanilla is near zero on a task.
+    None for several models together (a task on two models is not two tasks), and none where vanilla is near zero on a
+    task.
     """
     if len(measures.tasks) < 2 or measures.panel.models > 1 or measures.near_zero:
         return [{"tasks_low": NAN, "tasks_high": NAN}] * len(places)
@@ -191,8 +192,9 @@ def _other_tasks(measures: Measures, places: Sequence[Pairing]) -> list[Row]:
 def _exploratory(views: Sequence[View], pairs: list[Pair], settings: Settings) -> list[Row]:
     """Single tasks: exact sign flips, the false discovery rate controlled over all of them.
 
-    Intervals have the level at which the rejected ones were rejected (Benjamini and Yekutieli 2005), so that an interval excludes 0 exactly
-    where a difference is found. Of several looks the last one counts, with the error that is left to it.
+    Intervals have the level at which the rejected ones were rejected (Benjamini and Yekutieli 2005), so that an
+    interval excludes 0 exactly where a difference is found. Of several looks the last one counts, with the error that
+    is left to it.
     """
     tests = list(_single_tests(views, pairs, settings))
     if not tests:

@@ -23,7 +23,8 @@ _COLUMN = ["strategy", "budget", "seed"]
 _NAMES = [*CELL, "task", "sample", "cluster"]
 
 Scopes = Mapping[str, str]
-"""By strategy, ``sample`` if its seed draws anew for every sample, ``run`` (also where nothing is said) if one draw may move all."""
+"""By strategy, ``sample`` if its seed draws anew for every sample, ``run`` (also where nothing is said) if one draw may
+move all."""
 
 
 class Cell(NamedTuple):
@@ -109,7 +110,10 @@ class Panel:
         return np.frombuffer(digests, dtype=np.uint64)
 
     def among(self, clusters: list[str]) -> "Panel":
-        """The same scores with codes that count more clusters; the names are in order and hold all of the panel's own."""
+        """The same scores with codes that count more clusters.
+
+        The names are in order and hold all of the panel's own.
+        """
         places = np.searchsorted(np.array(clusters), np.array(self.clusters))
         tasks = [task._replace(codes=places[task.codes]) for task in self.tasks]
         return replace(self, tasks=tasks, clusters=clusters)

@@ -1,4 +1,4 @@
-"""Before GPU time is spent: how many samples a verdict of a report takes, how wide its intervals will be, and how long it takes.
+"""Planning before GPU time is spent: the samples that a verdict takes, the width of its intervals, and the hours.
 
 All differences and margins are points of retention, as in reports and in ``run --margin``.
 """

@@ -124,7 +124,10 @@ def shared_budgets(cells: pd.DataFrame) -> list[str]:
 
 
 def draw_cost(axes: Axes, cells: pd.DataFrame) -> None:
-    """Draw retention with its interval against FLOPs as a share of vanilla's, or against visual tokens where FLOPs are not known."""
+    """Draw retention with its interval against FLOPs as a share of vanilla's.
+
+    If FLOPs are not known, it is drawn against visual tokens.
+    """
     vanilla = cells[cells["strategy"] == VANILLA].iloc[0]
     column = "flops" if cells["flops"].notna().all() else "realised_tokens"
     for name, (colour, shape) in _markers(cells).items():

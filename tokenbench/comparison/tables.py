@@ -117,7 +117,10 @@ def cells_table(comparison: Comparison, model: str, title: str = "") -> Table:
 
 
 def main_title(comparison: Comparison, model: str, tasks: int, models: int = 1) -> str:
-    """What retention over all tasks is the mean of; with vanilla near zero on a task, a mean of ratios means nothing."""
+    """What retention over all tasks is the mean of.
+
+    If vanilla is near zero on a task, a mean of ratios would mean nothing.
+    """
     mean = "Mean, with retention of the mean score," if model in comparison.ratio_of_means else "Mean"
     several = f"{count_of(models, 'model')} and " if models > 1 else ""
     return f"{mean} over {several}{count_of(tasks, 'task')}"

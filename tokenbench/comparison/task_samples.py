@@ -29,7 +29,10 @@ class TaskSamples(NamedTuple):
     """``[rows]`` the sample of each row."""
 
     def missing(self, cell: Ints) -> dict[int, int]:
-        """By cell, how many of vanilla's samples it has no score for, where it lacks any; of vanilla, how many of the others' samples."""
+        """By cell, how many of vanilla's samples it has no score for, where it lacks any.
+
+        For vanilla, it is how many of the others' samples vanilla lacks.
+        """
         there = ~np.isnan(self.scores[:, 0])
         lacking = np.isnan(self.scores[there])
         lacks = np.unique(cell[lacking.any(axis=0)])
@@ -37,7 +40,10 @@ class TaskSamples(NamedTuple):
         return found if there.all() else {0: int((~there).sum()), **found}
 
     def complete(self, fill: Fill | None) -> "TaskSamples":
-        """The samples that every column has scored; with ``fill`` those of vanilla, missing answers taken for one of the two ends."""
+        """The samples that every column has scored.
+
+        With ``fill`` they are those of vanilla, and missing answers are taken for one of the two extremes.
+        """
         scores = self.scores
         if fill is not None:
             vanilla = scores[:, :1]

@@ -1,7 +1,7 @@
 """The verdict on a comparison: the one place that decides it, and the fixed words of every report.
 
-A verdict is read off the simultaneous interval that stands beside it, so the two never disagree. A difference that was not shown is "not
-distinguishable" or "not decided"; no report ever says "equal" or "no loss".
+A verdict is read off the simultaneous interval that stands beside it, so the two never disagree. A difference that was
+not shown is "not distinguishable" or "not decided"; no report ever says "equal" or "no loss".
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a comparison has shown. Whoever shows a verdict asks it for its text, tone and symbol, and never reads the text again."""
+    """What a comparison has shown.
+
+    Whoever shows a verdict asks it for its text, tone and symbol, and never reads the text again.
+    """
 
     kind: Kind
     """What was shown."""

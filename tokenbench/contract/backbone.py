@@ -20,7 +20,7 @@ __all__ = ["Backbone", "Encoder", "FrameLayout", "runs"]
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """Where the visual tokens of one image, tile or video frame lie in the sequence that the encoder computes for it."""
+    """Where the visual tokens of one image, tile or video frame lie in the encoder's sequence for it."""
 
     positions: int
     """Length of the encoder's sequence for this frame, including its [CLS]."""

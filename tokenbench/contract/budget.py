@@ -93,7 +93,10 @@ class Budget:
 
     @property
     def order(self) -> float:
-        """A number to sort budgets by: shares first, then numbers of tokens, each by size; `all` and `none` are infinite."""
+        """A number to sort budgets by: shares first, then numbers of tokens, each by size.
+
+        `all` and `none` are infinite.
+        """
         numeric = self.tokens or (self.share is not None and self.share < 1)
         return float(self.keep) if numeric else math.inf
 

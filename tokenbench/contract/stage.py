@@ -127,5 +127,5 @@ class Stage:
 
     @property
     def blind(self) -> bool:
-        """Whether it reads nothing that depends on the text after the visual tokens, so that its choice can be shared."""
+        """Whether it reads nothing that depends on the text after the visual tokens."""
         return not (self.text or self.keys or self.attention)

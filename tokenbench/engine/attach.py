@@ -44,7 +44,10 @@ def _described(own: Callable[[], str], pruner: Pruner) -> str:
 
 
 def _refusing_labels(model: Any, pruner: Pruner) -> Callable[[], None]:
-    """Labels have a column for every token of the prompt, and would be held against the wrong ones. Returns what undoes it."""
+    """Labels have a column for every token of the prompt, and would be held against the wrong ones.
+
+    Returns what undoes it.
+    """
 
     def loss(*args: Any, **kwargs: Any) -> Any:
         if pruner.shorter:

@@ -1,7 +1,7 @@
 """A KV cache layer that stores n tokens and answers N.
 
-generate(), position ids and stock masks read the cache's length. They keep on counting the original prompt, whatever was
-dropped, and every layer may hold a different number of tokens.
+generate(), position ids and stock masks read the cache's length. They keep on counting the original prompt, whatever
+was dropped, and every layer may hold a different number of tokens.
 """
 
 from __future__ import annotations

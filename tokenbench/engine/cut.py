@@ -1,7 +1,8 @@
 """A forward that goes on past its prompt, as two: the prompt, then what follows on the prompt's KV cache.
 
-generate() runs such forwards without a cache, where every step shows the whole text again, and with drafted tokens behind the
-prompt. Selection is made from the prompt; what follows it meets the tokens that are left, as it would with a cache.
+generate() runs such forwards without a cache, where every step shows the whole text again, and with drafted tokens
+behind the prompt. Selection is made from the prompt; what follows it meets the tokens that are left, as it would with a
+cache.
 """
 
 from __future__ import annotations

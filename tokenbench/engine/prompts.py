@@ -43,8 +43,9 @@ class _Now(threading.local):
 class Prompts:
     """Hands the pruner the layout of every prompt.
 
-    Inside generate() the prompt is what generate() was given, however its forwards are cut: without a KV cache every one shows the
-    answer so far, and drafted tokens follow the prompt at once. A forward outside of it is a prompt as a whole.
+    Inside generate() the prompt is what generate() was given, however its forwards are cut: without a KV cache every
+    one shows the answer so far, and drafted tokens follow the prompt at once. A forward outside of it is a prompt as a
+    whole.
     """
 
     def __init__(self, model: Any, backbone: Backbone, pruner: Pruner, recorder: EncoderRecorder) -> None:

@@ -74,7 +74,10 @@ def influence(sums: Floats, sizes: Floats) -> Floats:
 
 
 def merge(tasks: Sequence[TaskSums], values: Sequence[Floats], clusters: int) -> Floats:
-    """``[G, C]`` values of each cluster, added over the tasks that it occurs in; ``values`` are ``[G_t, C]`` by task."""
+    """``[G, C]`` values of each cluster, added over the tasks that it occurs in.
+
+    ``values`` are ``[G_t, C]`` by task.
+    """
     merged = np.zeros((clusters, values[0].shape[1]))
     for task, value in zip(tasks, values, strict=True):
         merged[task.index] += value  # a task names each of its clusters once

@@ -1,7 +1,7 @@
 """Differences of cells with everything that a test or an interval needs: one image, one row.
 
-An image that occurs in several tasks (two question sets on one picture) is one image: what it does is added over the tasks before
-anything is squared or given a random sign.
+An image that occurs in several tasks (two question sets on one picture) is one image: what it does is added over the
+tasks before anything is squared or given a random sign.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,8 @@ class Scale(Enum):
     RETENTION = "retention"
     """The mean over tasks of 100 x score / vanilla's score."""
     RETENTION_OF_MEAN = "retention of the mean score"
-    """100 x the mean over tasks of the score / that of vanilla's score: defined where vanilla is near zero on a task."""
+    """100 x the mean over tasks of the score / that of vanilla's score: defined where vanilla is near
+    zero on a task."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from tokenbench.statistics.spending import Spending, spend_all
 TIE = 1e-5
 """Statistics closer than this are tied: they are computed in single precision."""
 NEAR = 0.05
-"""Monte-Carlo error must not decide a verdict: a statistic this close to its critical value is tested on ten times as many signs."""
+"""Monte-Carlo error must not decide a verdict: a statistic this close to its critical value is tested on ten times as
+many signs."""
 _ERRORS = np.geomspace(1e-4, 1.0, 61)
 """Where p is searched for if there are several looks."""
 

@@ -1,6 +1,7 @@
 """One interval a comparison: the values that neither the sign flips nor the tilted variance rejects.
 
-Every word of a report is read off this interval, and it holds 0 exactly where the test of no difference does not reject.
+Every word of a report is read off this interval, and it holds 0 exactly where the test of no difference does not
+reject.
 """
 
 from typing import NamedTuple
@@ -104,7 +105,10 @@ def _with_seeds(found: Contrasts, pair: tuple[Floats, Floats], critical: Floats)
 
 
 def statistic(found: Contrasts) -> Floats:
-    """``[C]`` the critical value at which the sign-flip interval, with what the seeds add, would reach 0; with the sign of the value."""
+    """``[C]`` the critical value at which the sign-flip interval, with what the seeds add, would reach 0.
+
+    It has the sign of the value.
+    """
     norm = null_norm(found)
     value = np.abs(found.value)
     plain = np.divide(value, norm, out=np.zeros_like(value), where=norm > 0)

@@ -1,15 +1,18 @@
 """How many samples a verdict takes: the probability that the report's own interval reaches it, by simulated counts.
 
-A normal formula is too optimistic where it matters most: few samples differ near the ceiling, tasks are of unequal size, and an
-interval allows for whole images that were lost unseen. So the counts are drawn, and each draw is judged as a report judges:
+A normal formula is too optimistic where it matters most: few samples differ near the ceiling, tasks are of unequal
+size, and an interval allows for whole images that were lost unseen. So the counts are drawn, and each draw is judged as
+a report judges:
 
 * Task t of T with ``N_t`` of the n samples, vanilla's score ``m_t``, discordance ``d_t`` and design effect ``f_t`` shows
-  ``Poisson(N_t g_t / f_t)`` gains and ``Poisson(N_t l_t / f_t)`` losses, with ``g_t + l_t = d_t`` and ``g_t - l_t = difference * m_t / 100``.
-* Each moves retention by ``s_t = k_t f_t / N_t`` points, ``k_t = 100 / (T m_t)``: a difference whose variance is f times that of
-  single samples is made of f times fewer, f times larger steps.
-* A lower limit is above ``-margin`` if ``a = c^2 / (estimate + margin)`` is below ``1 / cap`` and ``a^2 V(a) < c^2``, where
-  ``V(a) = sum e^2 / (1 + a e)`` is the variance of the steps e restricted to that limit (losses count more, gains less), and
-  ``cap`` is the largest loss of one image, seen or allowed for. The sign-flip limit has to be above ``-margin`` as well.
+  ``Poisson(N_t g_t / f_t)`` gains and ``Poisson(N_t l_t / f_t)`` losses, with ``g_t + l_t = d_t`` and
+  ``g_t - l_t = difference * m_t / 100``.
+* Each moves retention by ``s_t = k_t f_t / N_t`` points, ``k_t = 100 / (T m_t)``: a difference whose variance is f times
+  that of single samples is made of f times fewer, f times larger steps.
+* A lower limit is above ``-margin`` if ``a = c^2 / (estimate + margin)`` is below ``1 / cap`` and ``a^2 V(a) < c^2``,
+  where ``V(a) = sum e^2 / (1 + a e)`` is the variance of the steps e restricted to that limit (losses count more, gains
+  less), and ``cap`` is the largest loss of one image, seen or allowed for. The sign-flip limit has to be above
+  ``-margin`` as well.
 * A difference is shown if ``estimate^2 > c^2 sum e^2``, on as many discordant images as a sign-flip test needs at least.
 
 Strategies are taken to have no seeds.
@@ -145,12 +148,18 @@ def samples_for(
 
 
 def detectable_difference(samples: float, tasks: Sequence[TaskDesign], critical: float = CRITICAL) -> float:
-    """The smallest loss found with a power of 80 %, in points of retention; infinite if not even all answers lost are."""
+    """The smallest loss found with a power of 80 %, in points of retention.
+
+    It is infinite if not even the loss of all answers would be found.
+    """
     return _smallest(lambda points: power(samples, tasks, difference=-points, critical=critical))
 
 
 def provable_margin(samples: float, tasks: Sequence[TaskDesign], critical: float = CRITICAL) -> float:
-    """The smallest margin a strategy without any loss is shown to keep with a power of 80 %; infinite above 100 points."""
+    """The smallest margin a strategy without any loss is shown to keep with a power of 80 %.
+
+    Infinite above 100 points.
+    """
     draws = _Draws(tasks, 0.0)
     return _smallest(lambda points: draws.power(samples, points, critical))
 
@@ -261,7 +270,10 @@ class _Draws:
         return float(self._unseen(number, self._weight * self._deff / number, counts[:, None], critical)[0])
 
     def _unseen(self, number: Floats, step: Floats, counts: Floats, critical: float) -> Floats:
-        """``[DRAWS]`` the loss by one whole image that none was seen to have, in points; what single samples showed pays it off."""
+        """``[DRAWS]`` the loss by one whole image that none was seen to have, in points.
+
+        What single samples showed pays it off.
+        """
         whole = self._weight * self._questions / number
         paid = (step * (1 - self._deff / self._questions))[:, None] * counts
         merged = float((self._weight * whole * self._overlap).sum() / self._weight.sum())

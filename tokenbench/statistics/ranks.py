@@ -1,7 +1,8 @@
 """Ranks over tasks: Friedman's test and Nemenyi's critical difference (Demsar 2006), for pictures only.
 
-Verdicts come from the samples themselves (``family``); ranks over a handful of tasks know far less. One row is one task: rows
-that repeat a task with another model or budget are no new tasks, and would find differences that are not there.
+Verdicts come from the samples themselves (``family``); ranks over a handful of tasks know far less. One row is one
+task: rows that repeat a task with another model or budget are no new tasks, and would find differences that are not
+there.
 """
 
 from functools import cache

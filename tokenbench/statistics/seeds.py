@@ -1,8 +1,9 @@
 """Stochastic strategies: the scores of a cell are averages over its seeds, and a seed may move all samples together.
 
-Noise drawn anew for every sample is part of the variance between images already. One mask for a whole run is not: what it adds shows in
-the spread between seeds alone, on as many degrees of freedom as there are seeds less one. That spread enters an interval by the method
-of variance estimates recovery (Zou and Donner 2008), with neither a pre-test nor a truncated difference of variances.
+Noise drawn anew for every sample is part of the variance between images already. One mask for a whole run is not: what
+it adds shows in the spread between seeds alone, on as many degrees of freedom as there are seeds less one. That spread
+enters an interval by the method of variance estimates recovery (Zou and Donner 2008), with neither a pre-test nor a
+truncated difference of variances.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,10 @@ class SeedSpread:
     already."""
 
     def excess(self, critical: Floats) -> Floats:
-        """What each average adds to the square of a half width at a normal critical value; ``[C, 1]`` gives ``[C, K]``."""
+        """What each average adds to the square of a half width at a normal critical value.
+
+        ``[C, 1]`` gives ``[C, K]``.
+        """
         seeded = self.df > 0
         student = np.where(seeded, student_critical(special.ndtr(-critical), np.where(seeded, self.df, 1.0)), 0.0)
         return np.asarray(self.counted * np.maximum(0.0, student**2 * self.between - critical**2 * self.interaction))

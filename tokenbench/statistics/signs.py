@@ -1,4 +1,4 @@
-"""Random signs that belong to images: an image has the same signs in every comparison, in every family and at every look."""
+"""Random signs that belong to images: an image has the same signs in every comparison, family and look."""
 
 from dataclasses import dataclass
 

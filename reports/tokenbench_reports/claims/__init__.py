@@ -1,6 +1,7 @@
 """The ledger of published numbers: what papers say, whether it adds up, and how it stands beside what was measured.
 
-Retention is compared rather than scores: it does not depend on a benchmark's scale, and a paper's own vanilla is part of its claim.
+Retention is compared rather than scores: it does not depend on a benchmark's scale, and a paper's own vanilla is part
+of its claim.
 """
 
 from tokenbench_reports.claims.comparing import NARROW, SAME_IMAGES, Reproduction, beside, short_name

@@ -1,8 +1,9 @@
 """Published retention beside the measured one.
 
-A paper and a run answer the same questions about the same images, so that the luck of drawing images is common to both and explains
-no difference. What is left is numerical: other kernels, batches and hardware flip some answers. How many, an A/A check measures, and
-that is the yardstick where there is one. Where there is none, the interval for new images has to do, which is wider.
+A paper and a run answer the same questions about the same images, so that the luck of drawing images is common to both
+and explains no difference. What is left is numerical: other kernels, batches and hardware flip some answers. How many,
+an A/A check measures, and that is the yardstick where there is one. Where there is none, the interval for new images
+has to do, which is wider.
 """
 
 from __future__ import annotations
@@ -135,8 +136,9 @@ def verdict(claimed: float, digits: float, measured: Measured) -> tuple[Reproduc
 def _measured(cell: Mapping[Any, Any], flips: Mapping[str, float] | None) -> Measured:
     """A cell's retention with the limits for the same images, where vanilla ran twice, or else for new ones.
 
-    If each of two runs flips scores at a rate that makes ``v`` the variance of the difference of their means, retention, a ratio r of
-    two of them to vanilla's score m, differs between the runs with variance ``v (1 + r^2) / m^2``.
+    If each of two runs flips scores at a rate that makes ``v`` the variance of the difference of their means,
+    retention, a ratio r of two of them to vanilla's score m, differs between the runs with variance ``v (1 + r^2) /
+    m^2``.
     """
     value = float(cell["retention"])
     if flips is None:

@@ -1,7 +1,7 @@
 """What the ledger says about itself: what does not add up in one source, and where two sources differ.
 
-These are two things. A mean that does not follow from its cells is wrong. Two sources that differ may both be right: they may have run
-other versions, prompts or schedules.
+These are two things. A mean that does not follow from its cells is wrong. Two sources that differ may both be right:
+they may have run other versions, prompts or schedules.
 """
 
 from __future__ import annotations

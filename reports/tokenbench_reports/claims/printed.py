@@ -1,6 +1,7 @@
 """The published numbers, one a row of ``ledger.csv`` as printed, and as rows of the papers' tables.
 
-``corrections.csv`` holds what belongs where a number is known to stand in another's column. The ledger itself is never changed.
+``corrections.csv`` holds what belongs where a number is known to stand in another's column. The ledger itself is never
+changed.
 """
 
 from __future__ import annotations

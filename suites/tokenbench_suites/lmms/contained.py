@@ -1,4 +1,4 @@
-"""Keeps what lmms-eval does to the process inside: it silences warnings, changes PIL and torch, reseeds `random`, prints."""
+"""Undoes what lmms-eval does to the process: it silences warnings, changes PIL and torch, reseeds `random`, prints."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The exit code of `python -m lmms_eval` with our model.
 
-lmms-eval catches what an evaluation raises, logs it, goes on with the next one of a `--config`, and exits with 0. What it logs is
-seen here; the process then exits with the error's code, at the same point at which it would have exited with 0.
+lmms-eval catches what an evaluation raises, logs it, goes on with the next one of a `--config`, and exits with 0. What
+it logs is seen here; the process then exits with the error's code, at the same point at which it would have exited with
+0.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ _sinks: list[int] = []
 
 
 def tell_the_shell() -> None:
-    """From now on, an evaluation that lmms-eval's command line gives up makes this process fail. To be called for every model."""
+    """From now on, an evaluation that lmms-eval's command line gives up makes this process fail.
+
+    It has to be called for every model.
+    """
     while _sinks:
         with suppress(ValueError):  # lmms-eval removes all sinks when it begins
             logger.remove(_sinks.pop())

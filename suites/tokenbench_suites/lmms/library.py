@@ -150,7 +150,10 @@ class Library:
         return score
 
     def official(self, answers: Mapping[int, str]) -> dict[str, float]:
-        """The aggregated metrics of lmms-eval for answers by row; by a fresh task, since some keep sums between calls."""
+        """The aggregated metrics of lmms-eval for answers by row.
+
+        They come from a fresh task, since some tasks keep sums between calls.
+        """
         items: dict[tuple[str, str], list[Any]] = {}
         for i in sorted(answers):
             for name, noted in self.results(i, answers[i]).items():

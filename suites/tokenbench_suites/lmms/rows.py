@@ -1,4 +1,7 @@
-"""The rows of a task: without media, with media undecoded, and decoded; a picture is decoded only when a sample is shown."""
+"""The rows of a task: without media, with media undecoded, and decoded.
+
+A picture is decoded only when a sample is shown.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +101,10 @@ class Rows:
 
     @cached_property
     def contents(self) -> list[str]:
-        """Hash of every row without its media; a row that occurs again is told apart by how often it occurred before."""
+        """Hash of every row without its media.
+
+        A row that occurs again is told apart by how often it occurred before.
+        """
         seen: Counter[str] = Counter()
         hashes = []
         for row in self.plain:

@@ -66,7 +66,10 @@ def clip(path: Path) -> Video:
 
 
 def _measured(path: Path) -> tuple[int, float]:
-    """How many frames a clip has, and how many of them a second; decoded one by one, since a long clip fills the memory."""
+    """How many frames a clip has, and how many of them a second.
+
+    The frames are decoded one by one, since a long clip would fill the memory.
+    """
     import av
 
     count = sum(1 for _ in _decoded(path))
@@ -92,7 +95,10 @@ def _decoded(path: Path) -> Iterator[Any]:
 
 
 def file_hash(source: Any, folder: Path | None) -> str:
-    """Tells clips apart by name and size, since to hash whole clips would take longer than a run; images by their pixels."""
+    """Tells clips apart by name and size, since to hash whole clips would take longer than a run.
+
+    Images are told apart by their pixels.
+    """
     if isinstance(source, Image.Image):
         return hashlib.sha256(source.tobytes()).hexdigest()[:20]
     path = located(source, folder)

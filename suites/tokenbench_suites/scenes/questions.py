@@ -91,7 +91,10 @@ def reading(scene: Scene, rng: np.random.Generator, turn: int) -> Question | Non
 
 
 def choice(scene: Scene, rng: np.random.Generator, turn: int) -> Question | None:
-    """An attribute question with four options, A to D right in turn; wrong ones come from the same scene if they can."""
+    """An attribute question with four options, A to D right in turn.
+
+    Wrong ones come from the same scene if they can.
+    """
     base = attribute(scene, rng, turn // len(LETTERS))
     if base is None:
         return None

@@ -1,4 +1,7 @@
-"""What is in a scene: things (a shape in a color) and a number, with their places in pixels. Knows nothing of pixels' values."""
+"""What is in a scene: things (a shape in a color) and a number, with their places in pixels.
+
+Knows nothing of pixels' values.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,7 +111,10 @@ def make_scene(rng: np.random.Generator, style: Style) -> Scene:
 
 
 def _kinds(rng: np.random.Generator, count: int) -> Iterator[tuple[str, str]]:
-    """`count` different (color, shape) pairs; most often one color or shape is repeated, so that counting is not trivial."""
+    """`count` different (color, shape) pairs.
+
+    Usually one color or shape is repeated, so that counting is not trivial.
+    """
     pairs = [(color, shape) for color in COLORS for shape in SHAPES]
     order = [pairs[i] for i in rng.permutation(len(pairs))]
     repeats = int(rng.integers(1, 5))

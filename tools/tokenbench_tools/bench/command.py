@@ -80,7 +80,8 @@ __all__ = ["bench"]
 def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, ...], **options: Any) -> None:
     """Measure time and memory of strategies on this machine.
 
-    All ratios are to the stock model. The prompts are made up. TTFT is the time to the first token, TPOT the time per further token.
+    All ratios are to the stock model. The prompts are made up. TTFT is the time to the first token, TPOT the time per
+    further token.
     """
     from tokenbench.models.source import configuration
     from tokenbench.registry.plugins import Registry

@@ -1,6 +1,7 @@
-"""One launch: a fresh process that times every way to run a model, interleaved. `python -m tokenbench_tools.bench.launch`.
+"""One launch: a fresh process that times every way to run a model, interleaved.
 
-Reads an order as JSON from standard input and writes what it measured, or the error a person should see, to standard output.
+`python -m tokenbench_tools.bench.launch` reads an order as JSON from standard input and writes what it measured, or the error a person should see, to standard
+output.
 """
 
 from __future__ import annotations

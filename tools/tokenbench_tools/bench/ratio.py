@@ -1,7 +1,8 @@
 """Ratios of times, and from where on they are a gain.
 
-The unit of replication is the launch of a process, not the timing within it: timings of one launch share its clocks, its memory
-layout and its neighbours, and tests that count them find differences in 35 to 71 % of cases where there is none.
+The unit of replication is the launch of a process, not the timing within it: timings of one launch share its clocks,
+its memory layout and its neighbours, and tests that count them find differences in 35 to 71 % of cases where there is
+none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What may be wrong with this machine, and how to mend it. Imports nothing that may be broken: that is tried in a process of its own."""
+"""What may be wrong with this machine, and how to mend it.
+
+Imports nothing that may be broken: that is tried in a process of its own.
+"""
 
 from __future__ import annotations
 

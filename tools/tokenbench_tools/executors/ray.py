@@ -1,4 +1,7 @@
-"""Workers on a Ray cluster, this machine's own or one that runs; Ray restarts lost ones and gives them their unit again."""
+"""Workers on a Ray cluster, this machine's own or one that runs.
+
+Ray restarts lost ones and gives them their unit again.
+"""
 
 from __future__ import annotations
 

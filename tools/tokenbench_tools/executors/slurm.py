@@ -148,7 +148,10 @@ class _Share:
 
 
 def _fresh_folder(run: Path) -> Path:
-    """Where submitit keeps its files. It unpickles what it finds there, so it must not find what others left in the run."""
+    """Where submitit keeps its files.
+
+    It unpickles what it finds there, so it must not find what others left in the run.
+    """
     return Path(tempfile.mkdtemp(dir=make_folder(run / "logs" / "slurm", run), prefix=time.strftime("%Y%m%d-%H%M%S-")))
 
 

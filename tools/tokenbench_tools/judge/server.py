@@ -1,4 +1,4 @@
-"""One call to the judge's server: nothing but the address that the user named is asked, and no longer than a deadline."""
+"""One call to the judge's server: only the address that the user named is asked, no longer than a deadline."""
 
 from __future__ import annotations
 

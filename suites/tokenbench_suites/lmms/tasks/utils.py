@@ -1,4 +1,7 @@
-"""What the open questions about videos have in common: prompt and scores. Columns: video (or video_name), question, answer."""
+"""What the open questions about videos have in common: prompt and scores.
+
+A row has the columns video (or video_name), question and answer.
+"""
 
 from __future__ import annotations
 
