@@ -67,7 +67,7 @@ def page(name: str, cls: type[Strategy], folder: Path) -> str:
         _parameters(name, cls),
         "## Schedule",
         _schedule(cls),
-        "## What it reads and leaves",
+        "## What it reads and changes",
         "\n".join(f"* {line}" for line in _traits(cls)),
         "## Source",
         f"```{{literalinclude}} {os.path.relpath(source, folder)}\n:language: python\n```",
@@ -96,7 +96,10 @@ def _parameters(name: str, cls: type[Strategy]) -> str:
         default = "/".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         shown = "by depth" if default in (None, "") else f"`{default}`"
         rows.append(f"| `{field.alias or own}` | {shown} | {_escaped(field.description or '')} |")
-    return f"Written `{name}:NAME=VALUE`; lists with slashes, `layers=1/11/21`.\n\n" + "\n".join(rows)
+    return (
+        f"Parameters are written as `{name}:NAME=VALUE`, and lists with slashes, such as `layers=1/11/21`.\n\n"
+        + "\n".join(rows)
+    )
 
 
 def _stages(cls: type[Strategy], budget: Budget) -> Sequence[Stage]:
@@ -124,7 +127,7 @@ def _place(cls: type[Strategy]) -> str:
 def _schedule(cls: type[Strategy]) -> str:
     """What stays at the field's budgets on LLaVA-1.5-7B."""
     if not cls.budgeted:
-        return "It takes no budget and runs once."
+        return "This method takes no budget, and runs once."
     rows = ["| budget | visual tokens by layer | mean |", "|---|---|---|"]
     for tokens in BUDGETS:
         spans, mean = _spans(_stages(cls, Budget.parse(tokens)))
@@ -155,7 +158,7 @@ def _span(tokens: int, start: int, end: int) -> str:
 
 def _queries(request: Attn) -> str:
     if isinstance(request, NoQuestionAttn):
-        return "a second forward"
+        return "the last prompt token in a second forward pass without the question"
     return QUERIES.get(request.queries, "the question's tokens")
 
 
@@ -164,25 +167,25 @@ def _traits(cls: type[Strategy]) -> Iterator[str]:
     attention = {request for stage in stages for request in stage.attention}
     if attention:
         queries = {_queries(request) for request in attention}
-        yield f"Attention of {' and '.join(sorted(queries))}, at layers {_numbers({r.layer for r in attention})}."
+        yield f"Attention of {' and of '.join(sorted(queries))}, at layers {_numbers({r.layer for r in attention})}."
     for what, field in (("Hidden states of visual tokens", "hidden"), ("Hidden states of the question", "text")):
         if depths := {depth for stage in stages for depth in getattr(stage, field)}:
             yield f"{what}, at depths {_numbers(depths)}."
     if keys := {layer for stage in stages for layer in stage.keys}:
         yield f"Keys of layers {_numbers(keys)}."
     if signals := {signal.kind for stage in stages for signal in stage.signals}:
-        yield f"Of the vision encoder: {', '.join(sorted(signals))}."
+        yield f"Signals of the vision encoder: {', '.join(sorted(signals))}."
     if any(stage.rerun is not None for stage in stages):
         yield "It runs the upper layers of the vision encoder again, on fewer tokens."
-    yield "Merges: kept tokens take in others." if cls.merges else "Kept tokens stay as they are."
+    yield "It merges dropped tokens into kept ones." if cls.merges else "Kept tokens do not change."
     yield (
-        "Dropped tokens also leave the KV cache of earlier layers."
+        "Dropped tokens are also removed from the KV caches of earlier layers."
         if cls().trim
-        else "Earlier layers keep their KV cache."
+        else "The KV caches of earlier layers do not change."
     )
-    yield f"Positions of what follows: {'renumbered' if cls.positions == 'compact' else 'original'}."
+    yield f"Remaining tokens {'are renumbered' if cls.positions == 'compact' else 'keep their positions'}."
     if cls.stochastic:
-        yield "It draws at random, and runs once for every seed."
+        yield "It draws at random, and runs once per seed."
 
 
 def _numbers(values: set[int]) -> str:

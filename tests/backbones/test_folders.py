@@ -134,7 +134,7 @@ def test_clips(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     code = call(*arguments)
     if backbone == "llava":
         assert code == 2
-        assert "takes no videos" in capsys.readouterr().err
+        assert "does not accept videos" in capsys.readouterr().err
         return
     assert code == 0
     table = tokenbench.Run.open(tmp_path / "run").samples()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenbench.commands.options import absolute, flat, named_data
+from tokenbench.errors import UsageError
 
 if TYPE_CHECKING:
     from tokenbench.contract.report import Report
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from tokenbench.store.run import Run
     from tokenbench.store.spec import Spec
 
-__all__ = ["chosen_writers", "naming_options", "opened"]
+__all__ = ["chosen_writers", "fetching", "naming_options", "opened"]
 
 
 def opened(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registry: Registry | None = None) -> Run:
@@ -58,3 +60,30 @@ def naming_options(spec: Spec, registry: Registry) -> str:
         *(("--models", name) for name in unnamed(spec.models, (), registry)),
     ]
     return "".join(f" {option} {shlex.quote(value)}" for option, value in options)
+
+
+def fetching(spec: Spec, named: Sequence[str], registry: Registry) -> AbstractContextManager[None]:
+    """Allow downloads for a run directory, unless a model is named by the directory alone.
+
+    Args:
+        spec: What the run directory holds.
+        named: The models that the user names again.
+        registry: Where names of models are looked up.
+
+    Returns:
+        A context in which nothing is downloaded, if a model is named by the directory alone.
+
+    Raises:
+        UsageError: If such a model is a folder, or is not in the local cache.
+    """
+    from tokenbench.models.offline import offline
+    from tokenbench.models.source import is_cached
+    from tokenbench.store.run import unnamed
+
+    strange = unnamed(spec.models, named, registry)
+    if foreign := [name for name in strange if not is_cached(name)]:
+        raise UsageError(
+            f"only the run directory, which may come from others, names the models {', '.join(foreign)}",
+            f"name them again to have them read or downloaded: {' '.join(f'--models {name}' for name in foreign)}",
+        )
+    return offline() if strange else nullcontext()

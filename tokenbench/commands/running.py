@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from tokenbench.commands.executors import DistributedCommand, MakeExecutor
-from tokenbench.commands.opening import naming_options, opened
+from tokenbench.commands.opening import fetching, naming_options, opened
 from tokenbench.commands.options import (
     BUDGETS,
     MODELS,
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from tokenbench.contract.executor import Executor
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.resolve import Resolved
-    from tokenbench.store.spec import Spec
 
 __all__ = ["resume", "run"]
 
@@ -191,7 +189,7 @@ def resume(
     there = opened(folder, named, registry)
     there.check_plugins()
     resolved = resolve_written(there.seen_spec(), registry, unregistered=there.manifest.get("unregistered"))
-    with _fetching(resolved.spec, flat(named["models"]), registry):
+    with fetching(resolved.spec, flat(named["models"]), registry):
         _carry_out(resolved, folder, registry, quiet, executor(registry), retry_failed)
 
 
@@ -218,25 +216,6 @@ def _show_cells(resolved: Resolved) -> None:
             say(f"{model}  {arm.named.name}  {arm.budget}  {seed}".rstrip())
     cells, answers = (len(spec.models) * len(arms) * number for number in (len(resolved.tasks), samples))
     say(f"{cells} cells of {len(resolved.tasks)} tasks, {answers} answers; nothing was run")
-
-
-def _fetching(spec: Spec, named: Sequence[str], registry: Registry) -> AbstractContextManager[None]:
-    """Whether anything may be fetched for a run directory: not if it alone names a model.
-
-    Raises:
-        UsageError: A model that it alone names is a folder, or not in the local cache.
-    """
-    from tokenbench.models.offline import offline
-    from tokenbench.models.source import is_cached
-    from tokenbench.store.run import unnamed
-
-    strange = unnamed(spec.models, named, registry)
-    if foreign := [name for name in strange if not is_cached(name)]:
-        raise UsageError(
-            f"only the run directory, which may come from others, names the models {', '.join(foreign)}",
-            f"name them again to have them read or fetched: {' '.join(f'--models {name}' for name in foreign)}",
-        )
-    return offline() if strange else nullcontext()
 
 
 def _carry_out(

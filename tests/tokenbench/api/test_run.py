@@ -173,7 +173,7 @@ def test_numbers_of_other_libraries_are_numbers() -> None:
         ({"strategies": [FastV.model_construct(layer="first")]}, "'fastv': layer=first: "),
         ({"suite": "imag"}, "did you mean image"),
         ({"suite": 3}, "suite: int 3 is neither a name nor"),
-        ({"suite": Suite("a,b", "", resolve_suite("image", (), registry())[1])}, "suite: 'a,b' cannot be a name"),
+        ({"suite": Suite("a,b", "", resolve_suite("image", (), registry())[1])}, "suite: 'a,b' is not a valid name"),
         (
             {"suite": Suite("video", "", resolve_suite("image", (), registry())[1])},
             "suite: the object has the name 'video' of a registered suite",

@@ -109,7 +109,7 @@ BROKEN = {
     "asks for what is not there yet": (
         STRATEGY.format(more="    def stage(self, layer, keep, index):\n        return Stage(layer, keep, attention=(Attn(layer),))\n"),
         "plans for every decoder",
-        "attention of layer 2 is not known there",
+        "attention of layer 2 is not available there",
     ),
     "gives a count as a float": (
         STRATEGY.format(more="    def schedule(self, depth, budget):\n        return [(2, 64.0)]\n"),
