@@ -14,7 +14,7 @@ from tokenbench import Backbone, Grid
 from tokenbench.contract.backbone import Encoder, FrameLayout
 from tokenbench.contract.sizes import ModelSize
 from tokenbench_backbones import dummy_inputs, sizes
-from tokenbench_backbones.llava import equal_grids, filled, resized
+from tokenbench_backbones.llava import repeat_grid, repeat_grids, resize
 
 __all__ = ["InternVL"]
 
@@ -27,7 +27,7 @@ class InternVL(Backbone):
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
         """One square lattice for every tile, thumbnail or video frame."""
-        return equal_grids(self.visual(model, input_ids), _tile(model.config), "image tile")
+        return repeat_grids(self.visual(model, input_ids), _tile(model.config), "image tile")
 
     def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
         """Features [tokens, C] of every image with all its tiles, or of every clip with all its frames."""
@@ -64,7 +64,7 @@ class InternVL(Backbone):
 
         def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
             side = round(1 / ratio)
-            smaller = resized(pixels, h * side * patch[0], w * side * patch[1])
+            smaller = resize(pixels, h * side * patch[0], w * side * patch[1])
             # Not called as a module: whoever listens to the tower is not meant.
             hidden = tower.forward(smaller, output_hidden_states=True).hidden_states[feature_layer]
             return project(hidden[0][tokens(h * side, w * side).to(hidden.device)])
@@ -99,7 +99,7 @@ class InternVL(Backbone):
     def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
         """One tile, or as many tiles as `tokens` visual tokens fill."""
         tile = _tile(config)
-        return filled(tile, tokens or tile.tokens, "image tile")
+        return repeat_grid(tile, tokens or tile.tokens, "image tile")
 
     def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
         """One row of random words with random tiles."""

@@ -13,7 +13,7 @@ from tokenbench.contract.backbone import Encoder, FrameLayout
 from tokenbench.contract.sizes import ModelSize
 from tokenbench_backbones import dummy_inputs, sizes
 
-__all__ = ["Llava", "clip_encoder", "equal_grids", "filled", "resized"]
+__all__ = ["Llava", "describe_clip", "repeat_grid", "repeat_grids", "resize"]
 
 
 class Llava(Backbone):
@@ -23,12 +23,12 @@ class Llava(Backbone):
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
         """One square lattice for every image."""
-        return equal_grids(self.visual(model, input_ids), _lattice(model.config), "image")
+        return repeat_grids(self.visual(model, input_ids), _lattice(model.config), "image")
 
     def describe_towers(self, model: Any) -> Sequence[Encoder]:
         """Describe the CLIP tower."""
         full = model.config.vision_feature_select_strategy != "default"
-        return [clip_encoder(model, model.base_model.vision_tower, full)]
+        return [describe_clip(model, model.base_model.vision_tower, full)]
 
     def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
         """LLaVA-1.5's prompt, for processors without a chat template."""
@@ -42,7 +42,7 @@ class Llava(Backbone):
     def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
         """One image, or as many images as `tokens` visual tokens fill."""
         grid = _lattice(config)
-        return filled(grid, tokens or grid.tokens, "image")
+        return repeat_grid(grid, tokens or grid.tokens, "image")
 
     def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
         """One row of random words with random images."""
@@ -60,7 +60,7 @@ class Llava(Backbone):
         return tiny.llava(attention)
 
 
-def equal_grids(visual: Tensor, grid: Grid, what: str) -> list[tuple[Grid, ...]]:
+def repeat_grids(visual: Tensor, grid: Grid, what: str) -> list[tuple[Grid, ...]]:
     """Equal lattices for every row [B, S]: as many as its visual tokens fill.
 
     Args:
@@ -71,10 +71,10 @@ def equal_grids(visual: Tensor, grid: Grid, what: str) -> list[tuple[Grid, ...]]
     Raises:
         UsageError: If the visual tokens of a row do not fill whole lattices.
     """
-    return [filled(grid, count, what) for count in visual.sum(1).tolist()]
+    return [repeat_grid(grid, count, what) for count in visual.sum(1).tolist()]
 
 
-def filled(grid: Grid, count: int, what: str) -> tuple[Grid, ...]:
+def repeat_grid(grid: Grid, count: int, what: str) -> tuple[Grid, ...]:
     """As many copies of a lattice as `count` visual tokens fill.
 
     Args:
@@ -90,7 +90,7 @@ def filled(grid: Grid, count: int, what: str) -> tuple[Grid, ...]:
     return (grid,) * (count // grid.tokens)
 
 
-def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:
+def describe_clip(model: Any, tower: nn.Module, full: bool) -> Encoder:
     """Describe a CLIP tower in front of the model's projector.
 
     Args:
@@ -118,7 +118,7 @@ def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:
 
     def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
         # Not called as a module: whoever listens to the tower is not meant.
-        smaller = resized(pixels, h * patch, w * patch)
+        smaller = resize(pixels, h * patch, w * patch)
         output = clip.forward(smaller, interpolate_pos_encoding=True, output_hidden_states=True)
         return project(output.hidden_states[feature_layer][0, first:, None])
 
@@ -135,7 +135,7 @@ def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:
     )
 
 
-def resized(pictures: Tensor, height: int, width: int) -> Tensor:
+def resize(pictures: Tensor, height: int, width: int) -> Tensor:
     """Pictures [B, 3, H, W] resized to [B, 3, height, width], bicubic, antialiased where they shrink."""
     shape = (height, width)
     smaller = nn.functional.interpolate(pictures.float(), shape, mode="bicubic", antialias=True, align_corners=False)

@@ -15,7 +15,7 @@ from tokenbench import Backbone, Grid, UsageError
 from tokenbench.contract.backbone import Encoder, FrameLayout, runs
 from tokenbench.contract.sizes import ModelSize
 from tokenbench_backbones import dummy_inputs, sizes
-from tokenbench_backbones.llava import resized
+from tokenbench_backbones.llava import resize
 
 __all__ = ["Qwen2VL", "Qwen3VL", "Qwen25VL"]
 
@@ -73,7 +73,7 @@ class Qwen2VL(Backbone):
         def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
             # rows, columns, and the patch's own: (h, w, y, x, channel, time, py, px) <-> (time, channel, h y py, w x px)
             pictures = pixels.permute(5, 4, 0, 2, 6, 1, 3, 7).flatten(5).flatten(2, 4)
-            smaller = resized(pictures, h * side * patch, w * side * patch)
+            smaller = resize(pictures, h * side * patch, w * side * patch)
             cut = smaller.unflatten(2, (h, side, patch)).unflatten(5, (w, side, patch))
             patches = cut.permute(2, 5, 3, 6, 1, 0, 4, 7).flatten(4).flatten(0, 3)
             grid = torch.tensor([[1, h * side, w * side]], device=patches.device)

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from tokenbench import Grid, UsageError
 from tokenbench.contract.backbone import Encoder, runs
 from tokenbench_backbones import dummy_inputs
-from tokenbench_backbones.llava import Llava, clip_encoder
+from tokenbench_backbones.llava import Llava, describe_clip
 
 __all__ = ["VideoLlava"]
 
@@ -46,7 +46,7 @@ class VideoLlava(Llava):
         """Describe the CLIP towers of images and of videos."""
         full = model.config.vision_feature_select_strategy != "default"
         towers = model.base_model.image_tower, model.base_model.video_tower
-        return [clip_encoder(model, tower, kept) for tower, kept in zip(towers, (full, True), strict=True)]
+        return [describe_clip(model, tower, kept) for tower, kept in zip(towers, (full, True), strict=True)]
 
     def as_stock_output(self, model: Any, features: list[Tensor]) -> Any:
         """All features in one row, which the model flattens anyway."""

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
 from tokenbench_strategies.fastv import fastv_layer
 
-__all__ = ["DART", "least_duplicated"]
+__all__ = ["DART", "pick_least_duplicated"]
 
 
 class DART(Strategy):
@@ -41,13 +41,16 @@ class DART(Strategy):
     def select(self, view: View) -> Selection:
         """Keep the pivots and, for each of them, the tokens that are least similar to it."""
         layer = view.stage.layer
-        visual, text = _largest(view.keys[layer - 1], self.pivots), _largest(view.text_keys[layer - 1], self.pivots)
+        visual, text = (
+            _pick_largest(view.keys[layer - 1], self.pivots),
+            _pick_largest(view.text_keys[layer - 1], self.pivots),
+        )
         states, words = (normalize(view.norm(s).float(), dim=-1) for s in (view.hidden[layer], view.text[layer]))
         pivots = torch.cat([states[visual], words[text]])
-        return Selection(least_duplicated(states @ pivots.T, visual[: view.k], view.k))
+        return Selection(pick_least_duplicated(states @ pivots.T, visual[: view.k], view.k))
 
 
-def least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
+def pick_least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
     """Indices [k] of the first pivots and of the tokens that are least similar to a pivot, ascending.
 
     Args:
@@ -65,6 +68,6 @@ def least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
     return (~free).nonzero().flatten()
 
 
-def _largest(keys: Tensor, count: int) -> Tensor:
+def _pick_largest(keys: Tensor, count: int) -> Tensor:
     """Indices of the keys [n, D] of largest L1 norm."""
     return keys.float().abs().sum(1).argsort(descending=True, stable=True)[:count]

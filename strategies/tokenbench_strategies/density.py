@@ -8,7 +8,7 @@ from torch import Tensor
 from tokenbench import Selection
 from tokenbench.contract.strategy import top
 
-__all__ = ["cluster_count", "clusters", "keep_and_recycle", "split"]
+__all__ = ["cluster_states", "count_clusters", "keep_and_recycle", "split"]
 
 RECYCLED = 0.3
 
@@ -20,17 +20,17 @@ def split(total: int, n: int) -> tuple[int, int]:
     sum is given and the number kept follows.
     """
     kept = total
-    while kept > 1 and kept + cluster_count(n - kept) > total:
+    while kept > 1 and kept + count_clusters(n - kept) > total:
         kept -= 1
     return kept, total - kept
 
 
-def cluster_count(dropped: int) -> int:
+def count_clusters(dropped: int) -> int:
     """How many clusters are made of that many dropped tokens."""
     return (int(RECYCLED * dropped) + 1) // 10 + 1 if dropped else 0
 
 
-def clusters(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Density-peak clustering (Rodriguez and Laio, Science 2014).
 
     The density of a state is exp(-mean squared distance to the `count` nearest states, itself among them), with
@@ -75,7 +75,7 @@ def keep_and_recycle(states: Tensor, score: Tensor, total: int) -> Selection:
     dropped = left.nonzero().flatten()
     best = score[dropped].argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
     pool = dropped[best.sort().values]
-    centres, home = clusters(states[pool], count)
+    centres, home = cluster_states(states[pool], count)
     sums = torch.zeros(count, states.shape[1], device=states.device).index_add(0, home, states[pool].float())
     means = sums / home.bincount(minlength=count).unsqueeze(1)
     order = torch.cat([keep, pool[centres]]).sort()

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
 
-__all__ = ["DivPrune", "most_diverse"]
+__all__ = ["DivPrune", "pick_diverse"]
 
 
 class DivPrune(Strategy):
@@ -34,10 +34,10 @@ class DivPrune(Strategy):
 
     def select(self, view: View) -> Selection:
         """Keep the tokens that lie furthest apart."""
-        return Selection(most_diverse(view.hidden[view.stage.layer], view.k))
+        return Selection(pick_diverse(view.hidden[view.stage.layer], view.k))
 
 
-def most_diverse(states: Tensor, k: int) -> Tensor:
+def pick_diverse(states: Tensor, k: int) -> Tensor:
     """[k] ascending indices of a greedy max-min subset of states [n, C] under cosine distance."""
     directions = normalize(states.float(), dim=-1)
     distance = 1 - directions @ directions.T

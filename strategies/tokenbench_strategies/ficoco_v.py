@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, View
-from tokenbench_strategies.placement import before_decoder
-from tokenbench_strategies.shares import shared_out
+from tokenbench_strategies.placement import check_before_decoder
+from tokenbench_strategies.shares import share_out
 
 if TYPE_CHECKING:
     from tokenbench import EncodedFrame
@@ -51,22 +51,22 @@ class FiCoCoV(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask to run the encoder's later layers again."""
-        return before_decoder(self, Stage(layer, keep, rerun=self.start))
+        return check_before_decoder(self, Stage(layer, keep, rerun=self.start))
 
     def select(self, view: View) -> Selection:
         """Keep what is left after tokens were merged layer by layer inside the vision encoder."""
         lattices = list(view.lattices())
         sizes = [frame.tokens for frame in view.frames]
-        counts = shared_out(view.k, sizes, sizes)
+        counts = share_out(view.k, sizes, sizes)
         keep, values = [], []
         for frame, (grid, at), count in zip(view.frames, lattices, counts, strict=True):
             if count:
-                alive, features = self._compressed(frame, grid, count)
+                alive, features = self._compress(frame, grid, count)
                 keep.append(at.start + alive)
                 values.append(view.project(features))
         return Selection(torch.cat(keep), torch.cat(values).float())
 
-    def _compressed(self, frame: EncodedFrame, grid: Grid, count: int) -> tuple[Tensor, Tensor]:
+    def _compress(self, frame: EncodedFrame, grid: Grid, count: int) -> tuple[Tensor, Tensor]:
         """Ordinals [count] of the frame's tokens that are left, and their features."""
         rerun = frame.rerun(self.start)
         sizes = torch.ones(frame.tokens, device=rerun.alive.device)
@@ -78,7 +78,7 @@ class FiCoCoV(Strategy):
             if gone:
                 order = self._score(products, rerun.alive, grid).argsort(stable=True)
                 kept = order[gone:].sort().values
-                states, sizes = compressed(rerun.states, sizes, products[1:], order[:gone], kept)
+                states, sizes = compress(rerun.states, sizes, products[1:], order[:gone], kept)
                 rerun.keep(kept, states)
         return rerun.alive, rerun.features()
 
@@ -102,7 +102,7 @@ class FiCoCoV(Strategy):
         return torch.full_like(products[0], torch.inf).masked_scatter(is_patch, score)
 
 
-def compressed(states: Tensor, sizes: Tensor, rows: Tensor, gone: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+def compress(states: Tensor, sizes: Tensor, rows: Tensor, gone: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     """Merge the tokens `gone` into those of `kept` that they attend to most.
 
     Args:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tokenbench import Stage, Strategy, UsageError
 
-__all__ = ["before_decoder"]
+__all__ = ["check_before_decoder"]
 
 
-def before_decoder(strategy: Strategy, stage: Stage) -> Stage:
+def check_before_decoder(strategy: Strategy, stage: Stage) -> Stage:
     """Return the stage of a strategy that computes tokens anew with the projector.
 
     Raises:

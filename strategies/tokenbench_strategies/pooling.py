@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, UsageError, View
-from tokenbench_strategies.shares import shared_out
+from tokenbench_strategies.shares import share_out
 
-__all__ = ["Pooling", "tiles"]
+__all__ = ["Pooling", "cut_tiles"]
 
 
 class Pooling(Strategy):
@@ -43,17 +43,17 @@ class Pooling(Strategy):
         states = view.hidden[view.stage.layer].float()
         lattices = list(view.lattices())
         patches = [grid.h * grid.w for grid, _ in lattices]
-        prefixes = shared_out(
+        prefixes = share_out(
             view.k - sum(patches), [1.0] * len(lattices), [grid.num_prefix_tokens for grid, _ in lattices]
         )
-        counts = shared_out(view.k, patches, patches)
+        counts = share_out(view.k, patches, patches)
         keep, values = [], []
         for (grid, at), prefix, count in zip(lattices, prefixes, counts, strict=True):
             own = states[at]
             keep.append(at.start + torch.arange(prefix, device=own.device))
             values.append(own[:prefix])
             if count:
-                piece, middle = tiles(grid, count, own.device)
+                piece, middle = cut_tiles(grid, count, own.device)
                 sums = own.new_zeros(count, own.shape[1]).index_add(0, piece, own[grid.num_prefix_tokens :])
                 values.append(sums / piece.bincount(minlength=count).unsqueeze(1))
                 keep.append(at.start + grid.num_prefix_tokens + middle)
@@ -61,7 +61,7 @@ class Pooling(Strategy):
         return Selection(order.values, torch.cat(values)[order.indices])
 
 
-def tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple[Tensor, Tensor]:
+def cut_tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple[Tensor, Tensor]:
     """Cut the h x w patches of one frame into pieces of neighbouring patches.
 
     Args:
@@ -73,7 +73,7 @@ def tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple
     Returns:
         The piece of every patch [h * w], and the middle patch of every piece [count].
     """
-    bands = bands or _bands(grid, count)
+    bands = bands or _choose_bands(grid, count)
     rows, columns, numbers = (torch.arange(n, device=device) for n in (grid.h, grid.w, count))
     first = torch.arange(bands + 1, device=device) * count // bands  # piece of every band
     pieces = first.diff()
@@ -86,7 +86,7 @@ def tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple
     return piece.flatten(), (top + end - 1) // 2 * grid.w + (left + right - 1) // 2
 
 
-def _bands(grid: Grid, count: int) -> int:
+def _choose_bands(grid: Grid, count: int) -> int:
     """Among the numbers of bands that are wide enough for their pieces, the one with the squarest pieces."""
     possible = [b for b in range(1, min(grid.h, count) + 1) if -(-count // b) <= grid.w]
     return min(possible, key=lambda b: abs(b * b * grid.w - count * grid.h))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tokenbench import View
 
-__all__ = ["crops", "shared_out"]
+__all__ = ["crops", "share_out"]
 
 
 def crops(view: View, mass: Tensor | None = None) -> list[tuple[Tensor, int]]:
@@ -23,10 +23,10 @@ def crops(view: View, mass: Tensor | None = None) -> list[tuple[Tensor, int]]:
     found = torch.arange(view.n, device=view.alive.device).tensor_split(bounds[:-1])
     counts = [len(crop) for crop in found]
     weights = counts if mass is None else [float(mass[crop].sum()) for crop in found]
-    return list(zip(found, shared_out(view.k, weights, counts), strict=True))
+    return list(zip(found, share_out(view.k, weights, counts), strict=True))
 
 
-def shared_out(k: int, weights: Sequence[float], limits: Sequence[int]) -> list[int]:
+def share_out(k: int, weights: Sequence[float], limits: Sequence[int]) -> list[int]:
     """Share out k things among places in proportion to the places' weights, none above its limit.
 
     The largest remainders are rounded up, the first of equal ones. Places without any weight come last, all alike. If k

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
-from tokenbench_strategies.density import cluster_count, keep_and_recycle
+from tokenbench_strategies.density import count_clusters, keep_and_recycle
 
 __all__ = ["SparseVLM"]
 
@@ -42,8 +42,8 @@ class SparseVLM(Strategy):
         """Three stages at the relative depths of layers 3, 7 and 16 of 32; each keeps tokens and cluster means."""
         layers = sorted({min(max(round((after + 1) * depth / 32), 1), depth - 1) for after in (2, 6, 15)})
         n, stages = budget.visual, []
-        for layer, kept in zip(layers, _kept(budget)[-len(layers) :], strict=True):
-            total = min(n, kept + cluster_count(n - kept)) if kept < n else n
+        for layer, kept in zip(layers, _count_kept(budget)[-len(layers) :], strict=True):
+            total = min(n, kept + count_clusters(n - kept)) if kept < n else n
             stages.append((layer, total))
             n = total
         return stages
@@ -61,18 +61,18 @@ class SparseVLM(Strategy):
         """[n] attention of the raters, mean over raters and heads."""
         (request,) = view.stage.attention
         if "raters" not in view.memo:
-            view.memo["raters"] = raters(view.hidden[0], view.text[0])
+            view.memo["raters"] = find_raters(view.hidden[0], view.text[0])
         return view.attention[request][:, view.memo["raters"]].mean((0, 1))
 
 
-def raters(visual: Tensor, words: Tensor) -> Tensor:
+def find_raters(visual: Tensor, words: Tensor) -> Tensor:
     """Indices of the words [m, C] that attract more than the mean share of the visual tokens [n, C]."""
     share = (visual.float() @ words.float().T).softmax(1).mean(0)
     chosen = (share > share.mean()).nonzero().flatten()
     return chosen if len(chosen) else torch.arange(len(words), device=words.device)
 
 
-def _kept(budget: Budget) -> Sequence[int]:
+def _count_kept(budget: Budget) -> Sequence[int]:
     """Tokens kept at the three stages, without the clusters."""
     if budget.share is None:
         nominal, scale = Fraction(budget.keep), Fraction(1)

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
-from tokenbench_strategies.placement import before_decoder
+from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import crops
 
-__all__ = ["VisionZip", "contextual"]
+__all__ = ["VisionZip", "merge_contextual"]
 
 _ATTENTION, _KEYS, _FEATURES = Signal("cls", -2), Signal("keys", -2), Signal("features")
 
@@ -41,7 +41,7 @@ class VisionZip(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for [CLS] attention, keys and features of the vision encoder."""
-        return before_decoder(self, Stage(layer, keep, hidden=(layer,), signals=(_ATTENTION, _KEYS, _FEATURES)))
+        return check_before_decoder(self, Stage(layer, keep, hidden=(layer,), signals=(_ATTENTION, _KEYS, _FEATURES)))
 
     def select(self, view: View) -> Selection:
         """Keep the dominant and the contextual tokens of every image, tile or frame."""
@@ -54,14 +54,14 @@ class VisionZip(Strategy):
             dominant, rest = ranked.tensor_split([k - count])
             kept.append(dominant)
             if count:
-                targets, merged = contextual(features, keys, rest.sort().values, count)
+                targets, merged = merge_contextual(features, keys, rest.sort().values, count)
                 values[targets] = view.project(merged).float()
                 kept.append(targets)
         keep = torch.cat(kept).sort().values
         return Selection(keep, values[keep])
 
 
-def contextual(features: Tensor, keys: Tensor, rest: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def merge_contextual(features: Tensor, keys: Tensor, rest: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Choose evenly spaced targets and merge the other tokens into the most similar ones.
 
     Args:

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench_strategies.shares import crops
 
-__all__ = ["VisPruner", "diverse"]
+__all__ = ["VisPruner", "pick_diverse"]
 
 _ATTENTION, _FEATURES = Signal("cls", -2), Signal("features")
 _ROUND = 8
@@ -51,11 +51,11 @@ class VisPruner(Strategy):
         for crop, k in crops(view):
             ranked = crop[attention[crop].argsort(descending=True, stable=True)]
             important, rest = ranked.tensor_split([int(k * self.important)])
-            kept += [important, diverse(features, rest, k - len(important))]
+            kept += [important, pick_diverse(features, rest, k - len(important))]
         return Selection(torch.cat(kept).sort().values)
 
 
-def diverse(features: Tensor, ranked: Tensor, k: int) -> Tensor:
+def pick_diverse(features: Tensor, ranked: Tensor, k: int) -> Tensor:
     """Indices [k] of tokens that are unlike each other, found in rounds that drop the most similar ones.
 
     Args:

@@ -112,7 +112,7 @@ def run(  # noqa: PLR0913 (an option each)
     asked = resolve(request, registry)
     folder = _folder(output) or Path("runs") / asked.spec.folder_name
     bar = partial(progress_bar, out=sys.stderr, quiet=not progress)
-    resolved = execute(asked, folder, registry, bar, _checked(executor))
+    resolved = execute(asked, folder, registry, bar, _check_executor(executor))
     return Run.open(folder, registry, asked.spec.definitions, asked.spec.data, resolved.tasks)
 
 
@@ -124,7 +124,7 @@ def _folder(output: object) -> Path | None:
     raise UsageError(f"output: {type(output).__name__} {output!r:.60} is not a folder")
 
 
-def _checked(executor: object) -> Executor | None:
+def _check_executor(executor: object) -> Executor | None:
     if executor is None or isinstance(executor, Executor):
         return executor
     raise UsageError(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tokenbench.comparison.looks import Looks, seen
+from tokenbench.comparison.looks import Looks, rows_until
 from tokenbench.comparison.measures import measure
 from tokenbench.comparison.pairs import (
     MEAN,
@@ -26,11 +26,11 @@ from tokenbench.comparison.pairs import (
     Settings,
     View,
     pair_rows,
-    with_missing,
-    without_verdict,
+    widen_for_missing,
+    withhold_verdicts,
 )
 from tokenbench.comparison.panel import TOGETHER, Cell, Panel, Scopes, panels, together
-from tokenbench.comparison.skill import with_skill
+from tokenbench.comparison.skill import add_skill
 from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
 from tokenbench.comparison.warnings import reader_warnings
@@ -145,7 +145,7 @@ class Comparison:
 
         return "\n".join([f"<p>Comparison of {escape(self._described())}</p>", *map(to_html, main_tables(self))])
 
-    def _described(self) -> str:
+    def _describe(self) -> str:
         from tokenbench.comparison.wording import count_of, join_names
 
         cells = self.summary.drop_duplicates(["strategy", "budget"])
@@ -184,11 +184,11 @@ def compare(
     settings = Settings(margin, resamples, seed, SPENDING[looks.spending] if looks else spend_all)
     models = sorted(map(str, samples["model"].unique()))
     by_model = [_model(samples, model, settings, scopes, looks) for model in models]
-    compared = _compared(by_model, settings, looks)
+    compared = _collect(by_model, settings, looks)
     whole = _views(samples, TOGETHER, scopes, looks, None) if len(models) > 1 else []
     if not whole:
         return compared
-    averaged = _compared([_rows(whole, settings, [])], settings, looks)
+    averaged = _collect([_rows(whole, settings, [])], settings, looks)
     return replace(compared, together=replace(averaged, tasks=compared.tasks, warnings=()))
 
 
@@ -216,9 +216,9 @@ def _model(samples: pd.DataFrame, model: str, settings: Settings, scopes: Scopes
 def _rows(views: Sequence[View], settings: Settings, filled: Sequence[list[Row]]) -> _Model:
     pairs = pair_rows(views, settings)
     if filled:
-        pairs = with_missing(pairs, filled, _absent(views), settings.margin)
+        pairs = widen_for_missing(pairs, filled, _absent(views), settings.margin)
     last = views[-1].measures
-    pairs = without_verdict(pairs, {last.panel.cells[at] for at in last.contradicted})
+    pairs = withhold_verdicts(pairs, {last.panel.cells[at] for at in last.contradicted})
     headline: dict[Cell, Limits] = {
         Cell(row["a"], row["budget"]): tuple(
             100 + 100 * row.get(name, float("nan")) for name in ("difference", "low", "high")
@@ -251,7 +251,7 @@ def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks |
     found: list[tuple[Panel, int]] = []
     for number in range(len(looks)):
         stopped = {cell for cell, at in looks.frozen.items() if at <= number}
-        here = seen(rows, number + 1)
+        here = rows_until(rows, number + 1)
         if stopped:
             keys = zip(*(here[name].astype(str) for name in CELL), strict=True)
             here = here[[key not in stopped for key in keys]]
@@ -268,10 +268,10 @@ def _panels(rows: pd.DataFrame, model: str, scopes: Scopes | None, fill: Fill | 
         yield whole
 
 
-def _compared(found: Sequence[_Model], settings: Settings, looks: Looks | None) -> Comparison:
+def _collect(found: Sequence[_Model], settings: Settings, looks: Looks | None) -> Comparison:
     last = [one.view.measures for one in found]
     return Comparison(
-        summary=with_skill(pd.DataFrame([row for one in found for row in one.summary])),
+        summary=add_skill(pd.DataFrame([row for one in found for row in one.summary])),
         pairs=pd.DataFrame([row for one in found for row in one.pairs], columns=PAIR_COLUMNS),
         models=tuple(measures.panel.model for measures in last),
         tasks=tuple(sorted({task.name for measures in last for task in measures.tasks})),

@@ -23,7 +23,7 @@ from tokenbench.errors import UsageError, unknown
 if TYPE_CHECKING:
     from tokenbench.comparison import Comparison
 
-__all__ = ["Gate", "failed", "parse_gate"]
+__all__ = ["Gate", "explain_failure", "parse_gate"]
 
 FORM = "write LEFT<RIGHT@BUDGET, for example clse<fastv@1/9"
 
@@ -72,7 +72,7 @@ def parse_gate(text: str) -> Gate:
     )  # fmt: skip
 
 
-def failed(gate: Gate, comparison: Comparison) -> list[str]:
+def explain_failure(gate: Gate, comparison: Comparison) -> list[str]:
     """Say why a gate fails.
 
     A run may have budgets that retain the same under different names (``1/3`` and ``2/6``). The gate means the one that

@@ -19,7 +19,7 @@ from tokenbench.contract.cells import IDENTITY
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMN", "Cell", "Looks", "Spending", "frozen", "seen"]
+__all__ = ["COLUMN", "Cell", "Looks", "Spending", "find_frozen", "rows_until"]
 
 Spending = Literal["obrien-fleming", "pocock", "counted"]
 Cell = tuple[str, str, str]  # model, strategy, budget
@@ -66,12 +66,12 @@ class Looks:
         )
 
 
-def seen(samples: pd.DataFrame, look: int) -> pd.DataFrame:
+def rows_until(samples: pd.DataFrame, look: int) -> pd.DataFrame:
     """The rows that a look saw, counted from 1."""
     return samples[samples[COLUMN] <= look]
 
 
-def frozen(samples: pd.DataFrame) -> dict[Cell, int]:
+def find_frozen(samples: pd.DataFrame) -> dict[Cell, int]:
     """Cells whose samples end before those of others do, with the last look of which they have all: on any task or seed.
 
     Of a model that was decided as a whole, before another one, these are all cells, vanilla included.

@@ -7,7 +7,7 @@ from scipy import special
 
 from tokenbench.contract.cells import VANILLA
 
-__all__ = ["AGAIN", "Flips", "flips", "with_noise_floor"]
+__all__ = ["AGAIN", "Flips", "flips", "mark_noise_floor"]
 
 AGAIN = "B:vanilla"
 """Vanilla's second run, where it answered otherwise than the first."""
@@ -33,7 +33,7 @@ class Flips(NamedTuple):
         return float(special.gammaincinv(self.samples + 1, 0.95)) * together
 
 
-def with_noise_floor(pairs: pd.DataFrame, again: str = AGAIN) -> pd.DataFrame:
+def mark_noise_floor(pairs: pd.DataFrame, again: str = AGAIN) -> pd.DataFrame:
     """Add a column ``at_noise_floor``: whether a and b differ on no more samples than the two runs of vanilla.
 
     Args:

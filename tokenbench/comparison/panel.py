@@ -13,7 +13,7 @@ from tokenbench.comparison.task_samples import Fill, distinct, task_samples
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.errors import SamplesError, UsageError
-from tokenbench.statistics import TaskSums, averaging, cluster_sums
+from tokenbench.statistics import TaskSums, averaging_matrix, cluster_sums
 from tokenbench.statistics.clusters import Floats, Ints
 from tokenbench.statistics.signs import Keys
 
@@ -96,7 +96,7 @@ class Panel:
     @cached_property
     def averages(self) -> list[Floats]:
         """``[N, K]`` seed-averaged scores of each task."""
-        return [task.scores @ averaging(self.cell) for task in self.tasks]
+        return [task.scores @ averaging_matrix(self.cell) for task in self.tasks]
 
     @cached_property
     def sums(self) -> list[TaskSums]:
@@ -157,7 +157,7 @@ def panels(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | Non
         SamplesError: If a score is outside [0, 1], a sample is twice in a cell or in two clusters, there is no vanilla
             cell, or no sample has been scored by all cells of a model.
     """
-    frame = _named(samples)
+    frame = _name_categories(samples)
     for model in frame["model"].cat.categories:
         rows = frame[frame["model"] == model]
         if len(rows):
@@ -173,7 +173,7 @@ def together(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | N
     models = samples["model"].nunique()
     if models < 2:
         return None
-    frame = _named(samples)
+    frame = _name_categories(samples)
     columns = frame[["model", *_COLUMN]].drop_duplicates()
     shared = columns.groupby(_COLUMN, observed=True)["model"].transform("size") == models
     common = pd.MultiIndex.from_frame(columns.loc[shared, _COLUMN])
@@ -185,7 +185,7 @@ def together(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | N
     return replace(_panel(TOGETHER, rows.assign(task=_category(tasks)), scopes or {}, fill), models=models)
 
 
-def _named(samples: pd.DataFrame) -> pd.DataFrame:
+def _name_categories(samples: pd.DataFrame) -> pd.DataFrame:
     """The columns that panels need, with names as categories: numbers instead of text from here on."""
     if not samples["score"].dropna().between(0, 1).all():
         raise SamplesError("scores must lie in [0, 1]")

@@ -18,9 +18,9 @@ from tokenbench.statistics.planning import (
     detectable_difference,
     family_critical,
     half_width,
-    measured_design,
+    measure_design,
     provable_margin,
-    rounded_up,
+    round_up,
     samples_for,
 )
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison.panel import Panel
 
-__all__ = ["Assumptions", "Plan", "assumed", "designs", "plan", "samples_needed"]
+__all__ = ["Assumptions", "Plan", "designs", "measure_assumptions", "plan", "samples_needed"]
 
 Tasks = Mapping[str, TaskDesign]
 
@@ -141,8 +141,8 @@ class Plan:
             yield f"{self.show_alone:>12,}  the same in a run of this strategy alone, at one budget"
         yield f"With {self.samples:,} sample{'' if self.samples == 1 else 's'}{self._by_task()}:"
         yield f"{'± ' + format(self.width, ',.2f'):>12}  95 % interval of a difference {two}{self._table}"
-        yield f"{_shown(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
-        yield f"{_shown(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
+        yield f"{_show_points(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
+        yield f"{_show_points(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
         hours = (
             f"about {self.hours:,.1f} device hours" if self.hours is not None else "for hours give --seconds or --pilot"
         )
@@ -184,10 +184,10 @@ def plan(difference: float, margin: float, samples: int, strategies: int, budget
         about=about,
         pairs=pairs,
         cells=cells,
-        find=rounded_up(samples_for(peers, difference=-difference, critical=between)),
-        find_alone=rounded_up(samples_for(peers, difference=-difference)),
-        show=rounded_up(samples_for(control, margin=margin, critical=against)),
-        show_alone=rounded_up(samples_for(control, margin=margin)),
+        find=round_up(samples_for(peers, difference=-difference, critical=between)),
+        find_alone=round_up(samples_for(peers, difference=-difference)),
+        show=round_up(samples_for(control, margin=margin, critical=against)),
+        show_alone=round_up(samples_for(control, margin=margin)),
         width=half_width(samples, peers, between),
         detectable=detectable_difference(samples, peers, between),
         provable=provable_margin(samples, control, against),
@@ -196,7 +196,7 @@ def plan(difference: float, margin: float, samples: int, strategies: int, budget
     )
 
 
-def assumed(samples: pd.DataFrame, floors: Sequence[str] = ()) -> dict[str, Assumptions]:
+def measure_assumptions(samples: pd.DataFrame, floors: Sequence[str] = ()) -> dict[str, Assumptions]:
     """Measure assumptions on a pilot run: on each task the medians over its pairs.
 
     Args:
@@ -236,11 +236,11 @@ def assumed(samples: pd.DataFrame, floors: Sequence[str] = ()) -> dict[str, Assu
 
 
 def designs(panel: Panel, a: int, b: int) -> list[TaskDesign]:
-    """How two cells of a panel differ on each of its tasks, to plan by (see ``measured_design``)."""
+    """How two cells of a panel differ on each of its tasks, to plan by (see ``measure_design``)."""
     found, moves, holds = [], [], []
     for task, scores in zip(panel.tasks, panel.averages, strict=True):
         difference = task.weights * (scores[:, a] - scores[:, b])
-        design = measured_design(difference, task.codes, float((task.weights * scores[:, 0]).mean()))
+        design = measure_design(difference, task.codes, float((task.weights * scores[:, 0]).mean()))
         unit = design.share * design.score
         moves.append(cluster_sums(difference - difference.mean(), task.codes, len(panel.clusters)) / unit)
         holds.append(np.bincount(task.codes, minlength=len(panel.clusters)) / unit)
@@ -268,7 +268,7 @@ def samples_needed(panel: Panel, a: int, b: int, margin: float, critical: float)
         margin: The margin in points of retention, above 0.
         critical: Critical value of the simultaneous interval.
     """
-    return rounded_up(samples_for(designs(panel, a, b), margin=margin, critical=critical))
+    return round_up(samples_for(designs(panel, a, b), margin=margin, critical=critical))
 
 
 def _median(pairs: Sequence[Sequence[TaskDesign]]) -> list[TaskDesign]:
@@ -295,5 +295,5 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _shown(points: float) -> str:
+def _show_points(points: float) -> str:
     return "none" if isinf(points) else f"{points:,.2f}"

@@ -30,7 +30,7 @@ __all__ = [
     "draw_ranks",
     "draw_retention",
     "plot",
-    "plotting",
+    "report_style",
     "shared_budgets",
 ]
 
@@ -50,7 +50,7 @@ STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def plotting() -> Iterator[None]:
+def report_style() -> Iterator[None]:
     """Draw inside this context in the reports' style.
 
     Raises:
@@ -83,7 +83,7 @@ def plot(
         raise UsageError(f"ranks need two strategies at one budget, which {model} does not have")
     if kind == "ranks" and budget is not None and budget not in rankings:
         raise unknown("budget", budget, rankings)
-    with plotting():
+    with report_style():
         own = ax is None
         if ax is None:
             from matplotlib import pyplot

@@ -12,7 +12,7 @@ from tokenbench.statistics import (
     Flips,
     Pairing,
     Scale,
-    averaging,
+    averaging_matrix,
     detectable,
     flips,
     limits,
@@ -56,7 +56,7 @@ def task_tests(measures: Measures, position: int, pairs: Sequence[Pairing], resa
     """Test pairs of cells on one task."""
     panel = measures.panel
     scores = measures.on_task(position, pairs, Scale.SCORE)
-    sums = panel.sums[position].sums @ averaging(panel.cell)
+    sums = panel.sums[position].sums @ averaging_matrix(panel.cell)
     a, b = np.array(pairs).T
     found, which = flips(sums[:, a] - sums[:, b], resamples=resamples, seed=seed)
     reached, p = np.abs(statistic(scores)), np.empty(len(pairs))

@@ -10,7 +10,7 @@ from math import isnan
 
 from tokenbench.tables import Tone
 
-__all__ = ["Kind", "Verdict", "against_vanilla", "between"]
+__all__ = ["Kind", "Verdict", "judge_against_vanilla", "judge_pair"]
 
 
 class Kind(Enum):
@@ -88,7 +88,7 @@ class Verdict:
         return Verdict({Kind.BETTER: Kind.WORSE, Kind.WORSE: Kind.BETTER}.get(self.kind, self.kind), self.margin)
 
 
-def against_vanilla(low: float, high: float, margin: float) -> Verdict:
+def judge_against_vanilla(low: float, high: float, margin: float) -> Verdict:
     """Return the verdict on a strategy against vanilla.
 
     Args:
@@ -110,7 +110,7 @@ def against_vanilla(low: float, high: float, margin: float) -> Verdict:
     return Verdict(Kind.EQUIVALENT if high < margin else Kind.NON_INFERIOR, margin)
 
 
-def between(low: float, high: float) -> Verdict:
+def judge_pair(low: float, high: float) -> Verdict:
     """Return the verdict on one strategy against another, or on one task.
 
     Args:

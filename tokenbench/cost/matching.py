@@ -54,7 +54,7 @@ class Match:
         target = self._work([float(wanted)] * self.depth, text)
 
         def at(factor: float) -> list[Stage]:
-            return _scaled(stages, visual, factor)
+            return _scale_counts(stages, visual, factor)
 
         def excess(factor: float) -> float:
             return self._work(tokens_per_layer(at(factor), visual, self.depth), text) - target
@@ -118,7 +118,7 @@ def _counts(stages: Sequence[Stage], visual: int) -> list[int]:
     return counts
 
 
-def _scaled(stages: Sequence[Stage], visual: int, factor: float) -> list[Stage]:
+def _scale_counts(stages: Sequence[Stage], visual: int, factor: float) -> list[Stage]:
     """The stages with their own counts, not those cut to what was left, times a factor."""
     own = [count(stage.keep, visual, visual) for stage in stages if stage.keep is not None]
     return [replace(stage, keep=max(1, int(factor * kept))) for stage, kept in zip(stages, own, strict=True)]

@@ -209,7 +209,7 @@ def _rows(
             fit = match(matched, named.strategy, budget, depth, size)
             plan = Plan.make(named.strategy, budget, depth, fit=fit, name=named.name)
             try:
-                trace, stages = _foreseen(plan, prompt), plan.stages(prompt.visual, prompt.text)
+                trace, stages = _foresee(plan, prompt), plan.stages(prompt.visual, prompt.text)
             except InfeasibleError as error:
                 yield f"{named.name} at {budget} is infeasible: {error}"
                 continue
@@ -226,7 +226,7 @@ def _rows(
             )
 
 
-def _foreseen(plan: Plan, prompt: Prompt) -> RowTrace:
+def _foresee(plan: Plan, prompt: Prompt) -> RowTrace:
     """The trace that running the prompt would leave, as far as the schedule says it."""
     visual, text = prompt.visual, prompt.text
     trace = RowTrace(visual, text, plan.depth, plan.strategy.trim, prompt.grids)

@@ -11,7 +11,7 @@ from enum import Enum
 import numpy as np
 
 from tokenbench.statistics.clusters import Floats, Ints, TaskSums, correction, merge
-from tokenbench.statistics.seeds import SeedSpread, averaging, seed_spread
+from tokenbench.statistics.seeds import SeedSpread, averaging_matrix, seed_spread
 from tokenbench.statistics.tilt import Sizes
 
 Pairing = tuple[int, int]
@@ -81,7 +81,7 @@ def contrasts(
         images: Number G of images over all tasks.
         counted: ``[K]`` whether the seeds of a cell may move all samples together; all of them by default.
     """
-    average = averaging(cell)
+    average = averaging_matrix(cell)
     vanilla = np.array([float(task.means @ average[:, 0]) for task in tasks])
     units = _units(vanilla, scale)
     matrix = np.zeros((average.shape[1], len(pairs)))
@@ -106,7 +106,7 @@ def contrasts(
             counted,
         ),
         pairs=pairs,
-        **_possible(units, vanilla, pairs, scale),
+        **_possible_limits(units, vanilla, pairs, scale),
     )
 
 
@@ -117,7 +117,7 @@ def _units(vanilla: Floats, scale: Scale) -> Floats:
     return 100 / (len(vanilla) * vanilla) if scale is Scale.RETENTION else np.full(len(vanilla), 100 / vanilla.sum())
 
 
-def _possible(units: Floats, vanilla: Floats, pairs: Sequence[Pairing], scale: Scale) -> dict[str, Floats]:
+def _possible_limits(units: Floats, vanilla: Floats, pairs: Sequence[Pairing], scale: Scale) -> dict[str, Floats]:
     """Retention is at least 0 and at most what all answers right would be; vanilla's own is 100."""
     reference = float(units @ vanilla)
     against = np.array([b == 0 and scale is not Scale.SCORE for _, b in pairs])

@@ -138,7 +138,9 @@ class _Looks:
         if self.count > 1 or self.shares or look.share < 1:
             # Of a difference that is new nothing was seen before, whatever was of the others.
             kept = self._seen[columns] * (self.shares[-1] if self.shares else 0.0) / look.share
-            fresh = self._normal.standard_normal((len(self._path), len(columns))) @ _correlated(data.influence)
+            fresh = self._normal.standard_normal((len(self._path), len(columns))) @ _root_of_correlations(
+                data.influence
+            )
             self._path[:, columns] = np.sqrt(kept) * self._path[:, columns] + np.sqrt(1 - kept) * fresh
         self._seen[columns] = 1.0
         self.shares.append(look.share)
@@ -182,7 +184,11 @@ class _Looks:
         for later in range(1, len(bounded)):  # where the last interval stands alone, so does its test
             for earlier in bounded[:later]:
                 earlier &= ~(disjoint & bounded[later])
-        p = self._share(self.flips[0][:, None]) if len(looks) == 1 else self._repeated(spending, alpha, bounded)
+        p = (
+            self._share(self.flips[0][:, None])
+            if len(looks) == 1
+            else self._adjust_over_looks(spending, alpha, bounded)
+        )
         unadjusted = self._share(self._drawn) if len(looks) == 1 else np.full(self.count, np.nan)
         p, unadjusted = (np.where(unbounded, np.nan, one) for one in (p, unadjusted))
         return Family(
@@ -193,7 +199,7 @@ class _Looks:
         reached = (drawn >= self.observed[0] - TIE).sum(axis=0)
         return np.asarray((self.own + reached) / (self.own + len(drawn)))
 
-    def _repeated(self, spending: Spending, alpha: float, counts: Sequence[Booleans]) -> Floats:
+    def _adjust_over_looks(self, spending: Spending, alpha: float, counts: Sequence[Booleans]) -> Floats:
         """Compute p over several looks.
 
         Args:
@@ -226,7 +232,7 @@ def _boundary(maxima: Sequence[Floats], spent: Sequence[float], fallback: Sequen
     return found
 
 
-def _correlated(influence: Floats) -> Floats:
+def _root_of_correlations(influence: Floats) -> Floats:
     """``[C, C]`` a root of the correlations, which makes independent normal draws go together as the differences do."""
     norm = np.sqrt((influence**2).sum(axis=0))
     unit = np.divide(influence, norm, out=np.zeros_like(influence), where=norm > 0)

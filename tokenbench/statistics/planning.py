@@ -22,21 +22,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import ceil, floor, inf, log2, log10, sqrt
 
 import numpy as np
 from scipy import special
 
 from tokenbench.statistics.clusters import Floats, Ints, cluster_sums, correction
+from tokenbench.statistics.draws import poisson, uniform_draws
 from tokenbench.statistics.quantiles import normal_critical
 from tokenbench.statistics.tilt import PAID
 
-DRAWS = 2000
 POWER = 0.8
 CRITICAL = normal_critical(0.025)
-NORMAL = 1e4
-"""Poisson means from which the normal distribution with its skewness is exact to less than one count."""
 NEAR_ZERO = 0.05
 """Vanilla's score up to which its ratios mean nothing."""
 FINE = 1.004
@@ -66,7 +63,7 @@ class TaskDesign:
             raise ValueError(f"a task cannot be like this: {self}")
 
 
-def measured_design(difference: Floats, codes: Ints, vanilla: float) -> TaskDesign:
+def measure_design(difference: Floats, codes: Ints, vanilla: float) -> TaskDesign:
     """Measure the design of a task on samples.
 
     Half a sample is added to those on which the two cells differ, since seeing none among a few does not mean that
@@ -209,7 +206,7 @@ def family_critical(comparisons: int, alpha: float = 0.05) -> float:
     return normal_critical(alpha / 2 / max(1, comparisons))
 
 
-def rounded_up(samples: float) -> int:
+def round_up(samples: float) -> int:
     """Round up to two significant digits, since a planned number is not known more precisely."""
     unit = int(10 ** max(0, floor(log10(max(samples, 1))) - 1))
     return ceil(samples / unit) * unit
@@ -286,21 +283,3 @@ class _Draws:
         """``sum h_g^2`` of the shift that the sign-flip test lays on the images: tasks by their share of the variance."""
         variance = step**2 * number * np.maximum(self._rate, 1e-12) / self._deff
         return float(((variance / variance.sum()) ** 2 * self._questions / number).sum())
-
-
-@cache
-def uniform_draws(rows: int) -> Floats:
-    """``[rows, DRAWS]`` a Latin hypercube: each row is spread evenly, which makes the power far smoother than independent draws do."""
-    rng = np.random.default_rng(0)
-    strata = np.argsort(rng.uniform(size=(rows, DRAWS)), axis=1)
-    return np.asarray((strata + rng.uniform(size=strata.shape)) / DRAWS)
-
-
-def poisson(uniform: Floats, mean: float) -> Floats:
-    """Quantiles of the Poisson distribution."""
-    if mean > NORMAL:
-        z = special.ndtri(uniform)
-        return np.asarray(np.round(mean + sqrt(mean) * z + (z**2 - 1) / 6))
-    reach = 9 * sqrt(mean) + 12
-    counts = np.arange(max(0, floor(mean - reach)), ceil(mean + reach) + 1)
-    return np.asarray(counts[np.searchsorted(special.pdtr(counts[:-1], mean), uniform)], dtype=np.float64)

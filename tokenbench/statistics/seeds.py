@@ -18,7 +18,7 @@ CONTRADICTED = 0.001
 """Chance that all seeds of an honest declaration look as if they moved the samples together."""
 
 
-def averaging(cell: Ints) -> Floats:
+def averaging_matrix(cell: Ints) -> Floats:
     """``[M, K]`` matrix that averages the columns of each cell."""
     matrix = np.zeros((len(cell), int(cell.max()) + 1))
     matrix[np.arange(len(cell)), cell] = 1.0
@@ -67,7 +67,7 @@ def seed_spread(values: Floats, influence: Floats, cell: Ints, counted: Floats |
         cell: ``[M]`` cell of each column.
         counted: ``[K]`` whether the seeds of a cell may move all samples together; all of them by default.
     """
-    average = averaging(cell)
+    average = averaging_matrix(cell)
     count = np.bincount(cell).astype(np.float64)
     residual = np.eye(len(cell)) - average @ (average > 0).T
     same, df = (average > 0).astype(np.float64), count - 1

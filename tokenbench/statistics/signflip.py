@@ -139,12 +139,14 @@ def flips(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> tuple
         key = row.tobytes() if exact else at.to_bytes(8)
         if key not in known:
             known[key] = len(found)
-            found.append(_counted(row[row > 0]) if exact else _drawn(rows[at][rows[at] != 0], resamples, seed))
+            found.append(
+                _enumerate_signs(row[row > 0]) if exact else _draw_at_random(rows[at][rows[at] != 0], resamples, seed)
+            )
         which[at] = known[key]
     return found, which
 
 
-def _counted(sizes: Ints) -> Flips:
+def _enumerate_signs(sizes: Ints) -> Flips:
     """All signs of ``[G]`` sizes on a lattice."""
     if not len(sizes):
         return Flips(np.zeros(1), np.ones(1), True)
@@ -156,7 +158,7 @@ def _counted(sizes: Ints) -> Flips:
     return Flips(values[ahead] / float(np.linalg.norm(sizes)), tail, True)
 
 
-def _drawn(differences: Floats, resamples: int, seed: int) -> Flips:
+def _draw_at_random(differences: Floats, resamples: int, seed: int) -> Flips:
     """Random signs, with the observed ones among them."""
     norm = float(np.linalg.norm(differences))
     observed = abs(float(differences.sum())) / norm

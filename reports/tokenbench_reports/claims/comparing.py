@@ -18,14 +18,14 @@ from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Tone
 from tokenbench_reports.claims.consistency import SAME_SHARE, does_not_follow
-from tokenbench_reports.claims.printed import MEAN_RETENTION, Claim, Printed, ledger, printed_rows
+from tokenbench_reports.claims.printed import MEAN_RETENTION, Claim, Printed, group_rows, ledger
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tokenbench.comparison import Comparison
 
-__all__ = ["NARROW", "NEW_IMAGES", "SAME_IMAGES", "Reproduction", "beside", "short_name"]
+__all__ = ["NARROW", "NEW_IMAGES", "SAME_IMAGES", "Reproduction", "compare_claims", "short_name"]
 
 NARROW = 0.02
 """Half width, as a fraction of vanilla's score, up to which limits can say "reproduced"."""
@@ -68,7 +68,9 @@ class Measured:
     """What the limits are for: `same images` or `new images`."""
 
 
-def beside(comparison: Comparison, about: Mapping[str, Any], claims: Sequence[Claim] | None = None) -> pd.DataFrame:
+def compare_claims(
+    comparison: Comparison, about: Mapping[str, Any], claims: Sequence[Claim] | None = None
+) -> pd.DataFrame:
     """Put published retention beside the measured one, for the models, strategies and budgets of a comparison.
 
     Args:
@@ -84,7 +86,7 @@ def beside(comparison: Comparison, about: Mapping[str, Any], claims: Sequence[Cl
     """
     import pandas as pd
 
-    rows = [row for row in printed_rows(ledger() if claims is None else claims) if row.method != VANILLA]
+    rows = [row for row in group_rows(ledger() if claims is None else claims) if row.method != VANILLA]
     records = [one for model in comparison.models for one in _model(comparison, about.get("spec") or {}, model, rows)]
     return pd.DataFrame(records, columns=COLUMNS)
 
@@ -109,11 +111,11 @@ def _model(
         for strategy, budget in dict.fromkeys(key[:2] for key in cells):
             if _method(strategy) != row.method or not abs(own.get(budget, float("nan")) - row.share) < SAME_SHARE:
                 continue
-            for task, claimed, digits in _claimed(row):
+            for task, claimed, digits in _claimed_retention(row):
                 there = "mean" if task == MEAN_RETENTION else measured_tasks.get(task)
                 cell = cells.get((strategy, budget, there))
                 if cell is not None and isfinite(cell["retention"]):
-                    measured = _measured(cell, flips)
+                    measured = _measure(cell, flips)
                     why = _not_comparable(row, task, spec, set(measured_tasks))
                     word, reason = (Reproduction.NOT_COMPARABLE, why) if why else verdict(claimed, digits, measured)
                     limits = measured.value, measured.low, measured.high, measured.yardstick
@@ -133,7 +135,7 @@ def verdict(claimed: float, digits: float, measured: Measured) -> tuple[Reproduc
     return Reproduction.REPRODUCED, ""
 
 
-def _measured(cell: Mapping[Any, Any], flips: Mapping[str, float] | None) -> Measured:
+def _measure(cell: Mapping[Any, Any], flips: Mapping[str, float] | None) -> Measured:
     """A cell's retention with the limits for the same images, where vanilla ran twice, or else for new ones.
 
     If each of two runs flips scores at a rate that makes ``v`` the variance of the difference of their means,
@@ -169,7 +171,7 @@ def _flips(comparison: Comparison, model: str) -> dict[str, float] | None:
     return {**deviations, "mean": sqrt(sum(sd**2 for sd in deviations.values())) / len(deviations)}
 
 
-def _claimed(row: Printed) -> Iterator[tuple[str, float, float]]:
+def _claimed_retention(row: Printed) -> Iterator[tuple[str, float, float]]:
     """(task, retention, how far rounding in print may have moved it)."""
     for task, value in row.cells.items():
         digit = 0.5 if row.vanilla[task] > 100 else 0.05

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tokenbench.contract.cells import VANILLA
 
-__all__ = ["MEAN_RETENTION", "SHIFTED", "Claim", "Printed", "ledger", "printed_rows"]
+__all__ = ["MEAN_RETENTION", "SHIFTED", "Claim", "Printed", "group_rows", "ledger"]
 
 MEAN_RETENTION = "mean_retention"
 SHIFTED = "shifted"
@@ -138,7 +138,7 @@ def _rows(name: str) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def printed_rows(claims: Sequence[Claim]) -> list[Printed]:
+def group_rows(claims: Sequence[Claim]) -> list[Printed]:
     """The claims as rows of the papers' tables."""
     groups: dict[tuple[str, str, str, str], dict[str, Claim]] = {}
     for claim in claims:

@@ -12,7 +12,7 @@ from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Sample, Video
 from tokenbench.errors import TokenBenchError
 from tokenbench.store.run import Run
-from tokenbench_reports.html.maps import address
+from tokenbench_reports.html.maps import encode_image
 
 SHOWN = 12
 """Samples a model, most of which some strategies get right and others wrong."""
@@ -67,7 +67,7 @@ def gallery(
     return Gallery(entries, missing)
 
 
-def chosen(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:
+def choose_samples(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:
     """(task, sample), those first that vanilla gets right and pruning spoils; every task and image in turn.
 
     The more even the strategies are split, the more a sample shows; where all fail alike there is nothing to see.
@@ -106,9 +106,9 @@ def _entry(task: str, question: Sample, rows: pd.DataFrame) -> dict[str, Any]:
     return {
         "task": task,
         "sample": question.key,
-        "question": cut(question.question),
-        "target": cut(question.target),
-        "frames": [address(frame, "WEBP") for frame in frames],
+        "question": shorten(question.question),
+        "target": shorten(question.target),
+        "frames": [encode_image(frame, "WEBP") for frame in frames],
         "shown": indices,
         "lattice": [int(n) for n in lattice] if known else None,
         "evidence": [[box.x0, box.y0, box.x1, box.y1, box.t0, box.t1] for box in question.evidence],
@@ -120,7 +120,7 @@ def _cell(row: Any) -> dict[str, Any]:
     return {
         "strategy": str(row["strategy"]),
         "budget": str(row["budget"]),
-        "answer": cut(str(row["answer"])),
+        "answer": shorten(str(row["answer"])),
         "right": bool(row["score"] >= RIGHT),
         "score": round(float(row["score"]), 3),
         "kept": spans(int(at) for at in row["kept"]) if row["strategy"] != VANILLA else "",
@@ -139,7 +139,7 @@ def spans(ordinals: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def cut(text: str) -> str:
+def shorten(text: str) -> str:
     """At most ``LONGEST`` characters, saying so."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
 

@@ -11,25 +11,25 @@ import pandas as pd
 
 from tokenbench.statistics.clusters import Floats, Ints
 
-__all__ = ["agreement", "bias", "few", "first_seed", "keep_rates", "on", "thinned"]
+__all__ = ["agreement", "bias", "choose_few", "first_seed", "keep_rates", "select", "thin"]
 
 ENOUGH = 500
 """Samples a task are thinned to about so many in all: shares settle long before."""
 
 
-def thinned(samples: pd.DataFrame, most: int = ENOUGH) -> pd.DataFrame:
+def thin(samples: pd.DataFrame, most: int = ENOUGH) -> pd.DataFrame:
     """The rows of the first seed on at most ``most`` (task, sample) pairs, the same in every cell."""
-    return on(first_seed(samples), few(samples, most))
+    return select(first_seed(samples), choose_few(samples, most))
 
 
-def few(samples: pd.DataFrame, most: int = ENOUGH) -> list[tuple[str, str]]:
+def choose_few(samples: pd.DataFrame, most: int = ENOUGH) -> list[tuple[str, str]]:
     """At most ``most`` (task, sample) pairs, evenly from all there are."""
     keys = samples[["task", "sample"]].drop_duplicates()
     chosen = keys.iloc[:: max(1, -(-len(keys) // most))]
     return [(str(task), str(sample)) for task, sample in chosen.itertuples(index=False)]
 
 
-def on(samples: pd.DataFrame, pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
+def select(samples: pd.DataFrame, pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
     """The rows on these (task, sample) pairs."""
     return samples[pd.MultiIndex.from_frame(samples[["task", "sample"]]).isin(pairs)]
 

@@ -24,7 +24,7 @@ from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
-from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, opened
+from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, open_media
 from tokenbench_suites.lmms.exit import tell_the_shell
 from tokenbench_suites.lmms.library import content, cut
 
@@ -114,7 +114,9 @@ class TokenBench(lmms):  # type: ignore[misc]
     def _sample(self, request: Any) -> Sample:
         _, messages, _, doc_id, task, split = request.args
         parts = content(messages(self.task_dict[task][split][doc_id]))
-        shown: list[Image.Image | Video] = [opened(p["url"], None) for p in parts if p["type"] in ("image", "video")]
+        shown: list[Image.Image | Video] = [
+            open_media(p["url"], None) for p in parts if p["type"] in ("image", "video")
+        ]
         if not shown:
             raise UsageError(
                 f"task '{task}': row {doc_id} has neither an image nor a video, so there is nothing to prune"

@@ -29,14 +29,14 @@ def tell_the_shell() -> None:
     while _sinks:
         with suppress(ValueError):  # lmms-eval removes all sinks when it begins
             logger.remove(_sinks.pop())
-    _sinks.append(logger.add(_given_up, level="ERROR", filter=_of_the_command_line))
+    _sinks.append(logger.add(_give_up, level="ERROR", filter=_of_the_command_line))
 
 
 def _of_the_command_line(record: Any) -> bool:
     return bool(record["name"] == "lmms_eval.__main__" and record["function"] == "cli_evaluate")
 
 
-def _given_up(_: str) -> None:
+def _give_up(_: str) -> None:
     """Called where lmms-eval handles the error, so that it is the current one."""
     error = sys.exc_info()[1]
     while error and error.__cause__:  # of an error after several tries, the error of the last one

@@ -10,14 +10,14 @@ from pathlib import Path
 from tokenbench.errors import MachineError, UsageError, unknown
 from tokenbench.registry.installation import install
 
-__all__ = ["definitions", "find", "installed"]
+__all__ = ["find_lmms_eval", "find_tasks", "list_definitions"]
 
 NAMED = re.compile(r"^(task|group):[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
 LISTED = re.compile(r"^task:[ \t]*(?:#.*)?\n((?:[ \t]*-[ \t]*[\"']?[\w.+-]+[\"']?[ \t]*(?:#.*)?\n?)+)", re.MULTILINE)
 ITEM = re.compile(r"-[ \t]*[\"']?([\w.+-]+)")
 
 
-def installed() -> Path:
+def find_lmms_eval() -> Path:
     """Return the folder of lmms-eval.
 
     Raises:
@@ -30,7 +30,7 @@ def installed() -> Path:
 
 
 @lru_cache
-def definitions(folder: Path) -> dict[str, Path]:
+def list_definitions(folder: Path) -> dict[str, Path]:
     """Name -> YAML of every task and group below a folder."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*.yaml")):
@@ -40,7 +40,7 @@ def definitions(folder: Path) -> dict[str, Path]:
     return found
 
 
-def find(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
+def find_tasks(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
     """Return the tasks that a name stands for, with their YAMLs: one task, or those of a group.
 
     The user's folders come first.
@@ -54,7 +54,7 @@ def find(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
             raise MachineError(
                 f"the folder of task definitions {folder} does not exist", "give another one with --tasks-dir"
             )
-    places = [definitions(folder) for folder in (*folders, installed() / "tasks")]
+    places = [list_definitions(folder) for folder in (*folders, find_lmms_eval() / "tasks")]
     own = [place[name] for place in places[:-1] if name in place]
     if len(own) > 1:
         raise UsageError(f"task '{name}' is defined both in {own[0]} and in {own[1]}", "rename one of them")
@@ -65,4 +65,4 @@ def find(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
     listed = LISTED.search(text)
     if not listed:
         return {name: known[name]}
-    return {task: path for item in ITEM.findall(listed[1]) for task, path in find(item, folders).items()}
+    return {task: path for item in ITEM.findall(listed[1]) for task, path in find_tasks(item, folders).items()}

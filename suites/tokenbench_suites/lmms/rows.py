@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import SampleError, brief
-from tokenbench_suites.images import check_image, regular
+from tokenbench_suites.images import check_image, check_regular
 
 __all__ = ["Rows"]
 
@@ -77,7 +77,7 @@ class Rows:
         """Hash of the files of row i's media, empty if it has none; and the names of those that have any."""
         digest, files = hashlib.sha256(), self._files(i)
         for item in files:
-            digest.update(item.get("bytes") or regular(Path(str(item.get("path")))).read_bytes())
+            digest.update(item.get("bytes") or check_regular(Path(str(item.get("path")))).read_bytes())
         names = [str(item["path"]) for item in files if item.get("path")]
         return digest.hexdigest()[:20] if files else "", names
 

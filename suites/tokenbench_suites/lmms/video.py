@@ -11,15 +11,15 @@ from PIL import Image
 
 from tokenbench.contract.suite import Video
 from tokenbench.errors import MachineError, SampleError, brief
-from tokenbench_suites.images import MOST_PIXELS, regular
+from tokenbench_suites.images import MOST_PIXELS, check_regular
 
-__all__ = ["clip", "file_hash", "located"]
+__all__ = ["hash_file", "locate_file", "read_clip"]
 
 FRAMES = 8  # as Video-LLaVA was trained
 ENDINGS = ("", ".mp4", ".avi", ".webm", ".mkv", ".gif")
 
 
-def located(source: Any, folder: Path | None) -> Path:
+def locate_file(source: Any, folder: Path | None) -> Path:
     """Find the file of a clip or image.
 
     It is at the path that the task names, or has that name in the data folder or its `videos`.
@@ -45,18 +45,18 @@ def located(source: Any, folder: Path | None) -> Path:
     )
 
 
-def clip(path: Path) -> Video:
+def read_clip(path: Path) -> Video:
     """Read the clip in a file.
 
     Raises:
         SampleError: If the file is not a clip or damaged.
         MachineError: If the file does not exist.
     """
-    regular(path)
+    check_regular(path)
     try:
-        count, rate = _measured(path)
+        count, rate = _measure(path)
         places = [int((k + 0.5) * count / FRAMES) for k in range(FRAMES)]
-        shown = {at: frame for at, frame in enumerate(_decoded(path)) if at in places}
+        shown = {at: frame for at, frame in enumerate(_decode(path)) if at in places}
         images = {at: Image.fromarray(frame.to_ndarray(format="rgb24")) for at, frame in shown.items()}
     except SampleError:
         raise
@@ -65,14 +65,14 @@ def clip(path: Path) -> Video:
     return Video([images[at] for at in places], fps=FRAMES * rate / count)
 
 
-def _measured(path: Path) -> tuple[int, float]:
+def _measure(path: Path) -> tuple[int, float]:
     """How many frames a clip has, and how many of them a second.
 
     The frames are decoded one by one, since a long clip would fill the memory.
     """
     import av
 
-    count = sum(1 for _ in _decoded(path))
+    count = sum(1 for _ in _decode(path))
     if not count:
         raise SampleError(f"the video {path} has no frames", "replace it")
     with av.open(str(path)) as container:
@@ -80,7 +80,7 @@ def _measured(path: Path) -> tuple[int, float]:
     return count, rate
 
 
-def _decoded(path: Path) -> Iterator[Any]:
+def _decode(path: Path) -> Iterator[Any]:
     import av
 
     with av.open(str(path)) as container:
@@ -94,12 +94,12 @@ def _decoded(path: Path) -> Iterator[Any]:
         yield from container.decode(video=0)
 
 
-def file_hash(source: Any, folder: Path | None) -> str:
+def hash_file(source: Any, folder: Path | None) -> str:
     """Tells clips apart by name and size, since to hash whole clips would take longer than a run.
 
     Images are told apart by their pixels.
     """
     if isinstance(source, Image.Image):
         return hashlib.sha256(source.tobytes()).hexdigest()[:20]
-    path = located(source, folder)
+    path = locate_file(source, folder)
     return hashlib.sha256(f"{path.name}:{path.stat().st_size}".encode()).hexdigest()[:20]

@@ -88,7 +88,7 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     from tokenbench.store.bench_file import FILE, SCHEMA_VERSION
     from tokenbench.store.directory import Store
     from tokenbench.store.files import publish, sweep
-    from tokenbench_tools.bench.plans import ways_of
+    from tokenbench_tools.bench.plans import make_ways
     from tokenbench_tools.bench.protocol import Protocol
     from tokenbench_tools.bench.rounds import bench as measured
 
@@ -97,7 +97,7 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
         flat(options.pop(name)) for name in ("models", "strategies", "budgets", "visual_tokens")
     )
     known = Registry(plugin_files)
-    ways, lengths = ways_of(strategies, budgets, known), _lengths(visual_tokens)
+    ways, lengths = make_ways(strategies, budgets, known), _lengths(visual_tokens)
     for model in models:  # before minutes go into the first one
         configuration(model, known)
     found = [

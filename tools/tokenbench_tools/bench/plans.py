@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from tokenbench.registry.plugins import Registry
 
-__all__ = ["feasible", "plan_of", "ways_of"]
+__all__ = ["explain_infeasible", "make_plan", "make_ways"]
 
 
-def ways_of(strategies: Sequence[str], budgets: Sequence[str], known: Registry) -> tuple[Way, ...]:
+def make_ways(strategies: Sequence[str], budgets: Sequence[str], known: Registry) -> tuple[Way, ...]:
     """Return every strategy at every budget; strategies that take no budget appear once.
 
     Raises:
@@ -39,7 +39,7 @@ def ways_of(strategies: Sequence[str], budgets: Sequence[str], known: Registry) 
     return tuple(found)
 
 
-def plan_of(way: Way, depth: int, known: Registry) -> Plan:
+def make_plan(way: Way, depth: int, known: Registry) -> Plan:
     """Return the plan of a way on a decoder of `depth` layers.
 
     Raises:
@@ -50,7 +50,7 @@ def plan_of(way: Way, depth: int, known: Registry) -> Plan:
     return Plan.make(named.strategy, budget, depth, name=named.name)
 
 
-def feasible(plan: Plan, lengths: Sequence[int], text: int) -> str:
+def explain_infeasible(plan: Plan, lengths: Sequence[int], text: int) -> str:
     """Say why a plan has no schedule for one of these numbers of visual tokens; empty if it has one for all."""
     for visual in lengths:
         try:

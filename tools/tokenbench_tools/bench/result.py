@@ -15,7 +15,7 @@ from tokenbench_tools.bench.ratio import BreakEven, Ratio, break_even, ratio
 if TYPE_CHECKING:
     from tokenbench_tools.bench.passes import Passes
 
-__all__ = ["Bench", "Row", "summed_up"]
+__all__ = ["Bench", "Row", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Bench:
         return "\n".join([table, *self.infeasible, "", *pays, "", *self.notes])
 
 
-def summed_up(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]) -> list[Row]:
+def summarise(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]) -> list[Row]:
     """Compute the rows from the passes of every launch.
 
     Args:
@@ -161,26 +161,26 @@ def summed_up(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: d
                 strategy=way.strategy,
                 budget=way.budget,
                 visual_tokens=passes.visual,
-                ttft_seconds=_mean(list(map(_first, own))),
+                ttft_seconds=_mean(list(map(_median_first, own))),
                 ttft_p95_seconds=_mean([_p95(one.first) for one in own]),
-                decode_seconds=_mean(list(map(_further, own))),
+                decode_seconds=_mean(list(map(_median_further, own))),
                 tokens_per_second=protocol.rows * protocol.new / _mean(list(map(_total, own))),
                 selection_seconds=0.0 if way == STOCK else fmean(median(one.selecting) for one in own),
                 kv_bytes=passes.cache,
                 peak_bytes=peaks.get((passes.way, passes.visual), max(one.peak for one in own)),
-                ttft_ratio=ratio(list(map(_first, own)), list(map(_first, other))),
-                decode_ratio=ratio(list(map(_further, own)), list(map(_further, other))),
+                ttft_ratio=ratio(list(map(_median_first, own)), list(map(_median_first, other))),
+                decode_ratio=ratio(list(map(_median_further, own)), list(map(_median_further, other))),
                 total_ratio=ratio(list(map(_total, own)), list(map(_total, other))),
             )
         )
     return rows
 
 
-def _first(passes: Passes) -> float:
+def _median_first(passes: Passes) -> float:
     return median(passes.first)
 
 
-def _further(passes: Passes) -> float:
+def _median_further(passes: Passes) -> float:
     return median(seconds for steps in passes.further for seconds in steps)
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from tokenbench.registry.plugins import Registry
     from tokenbench_tools.bench.protocol import Protocol
 
-__all__ = ["cut", "device_of", "measured_model"]
+__all__ = ["choose_device", "cut", "load_model"]
 
 
-def measured_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
+def load_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
     """Load the adapter and the model on its device.
 
     Raises:
@@ -31,7 +31,7 @@ def measured_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    device = device_of(protocol)
+    device = choose_device(protocol)
     options: dict[str, Any] = {
         "dtype": getattr(torch, protocol.dtype),
         "attn_implementation": protocol.attention,
@@ -73,7 +73,7 @@ def cut(config: Any, layers: int | None) -> Any:
     return config
 
 
-def device_of(protocol: Protocol) -> str:
+def choose_device(protocol: Protocol) -> str:
     """Return the device that the protocol names.
 
     Raises:

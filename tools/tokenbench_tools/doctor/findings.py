@@ -66,7 +66,7 @@ def findings(folder: Path) -> Iterator[Finding]:
     """
     yield _python()
     yield from _libraries()
-    yield _tested()
+    yield _check_versions()
     yield _pair()
     yield _gpu()
     yield _memory()
@@ -100,7 +100,7 @@ def _library(requirement: Requirement) -> Finding | None:
     return Finding(requirement.name, "FAIL", f"{there}, but {requirement.specifier} is required", install())
 
 
-def _tested() -> Finding:
+def _check_versions() -> Finding:
     """Versions that no test has seen. They may work, but a release of a library has changed numbers before."""
     extras = [extra for extra, needed in _extra_requirements().items() if _there(needed)]
     others = [f"{name} {there} (tested: {tested})" for name, there, tested in untested(extras)]
@@ -112,7 +112,7 @@ def _tested() -> Finding:
 
 def _pair() -> Finding:
     """Whether torch and torchvision come from one build, which only an import shows."""
-    code, out, error = _tried(PAIR)
+    code, out, error = _try_code(PAIR)
     if code == 0:
         return Finding("torch and torchvision", "ok", " and ".join(out.split()))
     if "nms does not exist" in error or "undefined symbol" in error:
@@ -123,7 +123,7 @@ def _pair() -> Finding:
 
 
 def _gpu() -> Finding:
-    code, out, error = _tried(DEVICES)
+    code, out, error = _try_code(DEVICES)
     if code:
         return Finding("GPU", "warn", f"torch fails: {error}", "fix torch first")
     seen = json.loads(out)
@@ -218,7 +218,7 @@ def _there(needed: list[Requirement]) -> bool:
     return any(installed(requirement.name) for requirement in needed if requirement.name not in always)
 
 
-def _tried(code: str) -> tuple[int, str, str]:
+def _try_code(code: str) -> tuple[int, str, str]:
     """Exit code, output and last line of the errors of Python code in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", errors="replace"

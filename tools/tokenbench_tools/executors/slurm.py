@@ -80,7 +80,7 @@ class Slurm(Executor):
             submitted, lost = executor.map_array(task, shares), []
             try:
                 for share, handle in zip(shares, submitted, strict=True):
-                    if self._ended(handle):
+                    if self._has_ended(handle):
                         bar.advance(sum(map(job.answers, share)), f"task {handle.job_id}")
                     else:
                         lost.append(share)
@@ -111,7 +111,7 @@ class Slurm(Executor):
             raise UsageError(f"--slurm: {brief(error)}") from None
         return executor
 
-    def _ended(self, handle: Any) -> bool:
+    def _has_ended(self, handle: Any) -> bool:
         """Whether a task has done its share. Raises what a person can mend."""
         try:
             error = handle.result()

@@ -10,8 +10,8 @@ The hash is of the judge's name and of what it is asked, so that verdicts of dif
 """
 
 from tokenbench_tools.judge.question import Asked
-from tokenbench_tools.judge.rated import JudgedRun, judged
+from tokenbench_tools.judge.rated import JudgedRun, rate
 from tokenbench_tools.judge.server import ATTEMPTS, Judge
 from tokenbench_tools.judge.verdicts import Verdict, collect
 
-__all__ = ["ATTEMPTS", "Asked", "Judge", "JudgedRun", "Verdict", "collect", "judged"]
+__all__ = ["ATTEMPTS", "Asked", "Judge", "JudgedRun", "Verdict", "collect", "rate"]

@@ -68,12 +68,12 @@ def judge(
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.progress import progress
-    from tokenbench_tools.judge import Judge, judged
+    from tokenbench_tools.judge import Judge, rate
 
     known = Registry(plugin_files)
     writers = chosen_writers(flat(lists["formats"]), known)
     who = Judge(url, model, os.environ.get(key_from, ""), timeout=timeout)
-    rated, target = judged(
+    rated, target = rate(
         opened(folder, lists, known),
         who,
         flat(lists["tasks"]),

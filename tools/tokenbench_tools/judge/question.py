@@ -38,10 +38,10 @@ class Asked(NamedTuple):
     @property
     def prompt(self) -> str:
         """The text that the judge reads: each part as one line that ends where its quotation mark says."""
-        return PROMPT.format(**{name: _quoted(text) for name, text in self._asdict().items()})
+        return PROMPT.format(**{name: _quote(text) for name, text in self._asdict().items()})
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """The text as a JSON string, in which no sign can end the line, the string or the turn."""
     inner = TURN_TOKEN.sub(_escaped, json.dumps(text, ensure_ascii=False))
     return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in inner)

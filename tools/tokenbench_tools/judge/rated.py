@@ -19,7 +19,7 @@ from tokenbench_tools.judge.verdicts import ProgressFactory, collect
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["JudgedRun", "judged"]
+__all__ = ["JudgedRun", "rate"]
 
 UNIT = [*IDENTITY, "unit"]
 
@@ -56,7 +56,7 @@ class JudgedRun(Reworked):
         return {**about, "notes": [judge, *([self.unrated] if self.unrated else []), *about.get("notes", [])]}
 
 
-def judged(
+def rate(
     run: Run,
     judge: Judge,
     tasks: Sequence[str],

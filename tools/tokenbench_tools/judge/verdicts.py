@@ -119,7 +119,7 @@ class _Pass:
                 raise end
 
     async def _work(self, client: AsyncClient) -> None:
-        for one in self._going():
+        for one in self._remaining():
             try:
                 verdict = await self._verdict(client, one)
                 self._keep(one, verdict)
@@ -128,7 +128,7 @@ class _Pass:
                 self._failed = True
                 raise
 
-    def _going(self) -> Iterator[Asked]:
+    def _remaining(self) -> Iterator[Asked]:
         while not self._failed and (one := next(self._left, None)) is not None:
             yield one
 
