@@ -21,7 +21,6 @@ DEPTH, VISUAL = 32, 576  # LLaVA-1.5-7B and one image
 BUDGETS = (192, 128, 64)
 FOLDER = "strategies"
 SETTING = re.compile(r"(?<![`\w])((?:[\w-]+:)?[a-z]+=[\w/]+(?::[a-z]+=[\w/]+)*)")
-WIDTH = 116  # of docstrings in a class
 QUERIES = {"last": "the last prompt token", "null": "the first token after the image"}
 
 
@@ -63,7 +62,7 @@ def page(name: str, cls: type[Strategy], folder: Path) -> str:
     parts = [
         f"# {name}",
         f"**{_escaped(_about(cls))}**",
-        _escaped(SETTING.sub(r"`\1`", _paragraphs(inspect.getdoc(cls) or ""))),
+        _escaped(SETTING.sub(r"`\1`", inspect.getdoc(cls) or "")),
         "## Parameters",
         _parameters(name, cls),
         "## Schedule",
@@ -81,18 +80,6 @@ def _about(cls: type) -> str:
     module = sys.modules[cls.__module__]
     text = inspect.getdoc(module if getattr(module, "__all__", [cls.__name__])[0] == cls.__name__ else cls) or ""
     return text.partition("\n")[0].rstrip(".") + "."
-
-
-def _paragraphs(text: str) -> str:
-    """Docstring prose: where a line ends with a full stop although the next word had room, a new paragraph begins."""
-    lines = text.splitlines()
-    found = []
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        found.append(line)
-        room = WIDTH - len(line) > len(following.partition(" ")[0])
-        if line.endswith((".", ":")) and following and room:
-            found.append("")
-    return "\n".join(found)
 
 
 def _escaped(text: str) -> str:

@@ -16,44 +16,53 @@ from tokenbench_reports.conclusions import lead
 
 @dataclass(frozen=True)
 class Section:
-    """One model, or all together: what may be concluded in one paragraph, every verdict, and the tables they rest on."""
+    """The part of a report on one model, or on all models together."""
 
     model: str
+    """The name of the model."""
     lead: str
+    """What may be concluded, in one paragraph."""
     verdict: list[str]
+    """The verdicts, one sentence each."""
     tables: list[Table]
+    """The tables that the verdicts rest on."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report; ``label`` is a warning that must not be overlooked, empty if there is none."""
+    """A whole report, before it is laid out."""
 
     title: str
+    """Its title."""
     label: str
+    """A warning that must not be overlooked; empty if there is none."""
     sections: list[Section]
+    """One section for each model, and one for all models together."""
     warnings: list[str]
+    """Sentences that a reader must see."""
     notes: list[str] = field(default_factory=list)
+    """Sentences on how the numbers were made."""
 
 
-def document(comparison: Comparison, run: Mapping[str, object]) -> Document:
+def make_document(comparison: Comparison, run: Mapping[str, object]) -> Document:
     """Put a comparison into words and tables."""
     sections = [_section(comparison, model, run) for model in comparison.models]
     sections += [overall] if (overall := together(comparison)) else []
     title = "Visual-token pruning compared on " + join_names(comparison.models)
-    shown: Document = _printable(
+    shown: Document = _make_printable(
         Document(title, _label(run), sections, _warnings(comparison, run), _notes(comparison, run))
     )
     return shown
 
 
-def _printable(value: Any) -> Any:
+def _make_printable(value: Any) -> Any:
     """The same with every text on one line, without signs that a terminal would obey: names and reasons come from others."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, list | tuple):
-        return type(value)(map(_printable, value))
+        return type(value)(map(_make_printable, value))
     if isinstance(value, Document | Section | Table | Column | TableRow | Entry):
-        return replace(value, **{part.name: _printable(getattr(value, part.name)) for part in fields(value)})
+        return replace(value, **{part.name: _make_printable(getattr(value, part.name)) for part in fields(value)})
     return value
 
 

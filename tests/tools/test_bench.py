@@ -20,7 +20,7 @@ from tokenbench.registry.plugins import registry
 from tokenbench.testing import generate
 from tokenbench_tools.bench import rounds
 from tokenbench_tools.bench.clock import Marks
-from tokenbench_tools.bench.launch import measured
+from tokenbench_tools.bench.launch import measure
 from tokenbench_tools.bench.memory import peak_bytes, reset_peak
 from tokenbench_tools.bench.protocol import STOCK, Protocol, Way
 from tokenbench_tools.bench.ratio import BreakEven, break_even, ratio
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def in_this_process(order: dict[str, Any]) -> dict[str, Any]:
     """A launch without the process of its own, which mostly imports torch."""
-    return json.loads(json.dumps(measured(order)))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(measure(order)))  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_random_weights_need_no_files_and_layers_cut_the_depth(folder: Path) -> 
     protocol = Protocol(
         str(folder), (FASTV,), random_weights=True, layers=4, launches=1, repetitions=1, dtype="float32"
     )
-    answer = measured({"protocol": protocol.to_json(), "seed": 0})
+    answer = measure({"protocol": protocol.to_json(), "seed": 0})
     stock, _ = answer["passes"]
     assert stock["cache"] == 4 * (16 + 50) * 2 * 16 * 4
 

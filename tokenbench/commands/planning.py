@@ -121,10 +121,10 @@ def piloted(run: Run, sized: bool) -> dict[str, Assumptions]:
     """
     from dataclasses import replace
 
-    from tokenbench.comparison.planning import assumed
+    from tokenbench.comparison.planning import measure_assumptions
 
     units, whole = run.units(), run.whole()
-    found = assumed(units, run.manifest["spec"]["floors"])
+    found = measure_assumptions(units, run.manifest["spec"]["floors"])
     if not found:
         raise UsageError(
             f"the pilot {run.folder} holds answers of vanilla only, so no difference can be estimated from it",

@@ -30,7 +30,7 @@ __all__ = [
     "draw_ranks",
     "draw_retention",
     "plot",
-    "plotting",
+    "report_style",
     "shared_budgets",
 ]
 
@@ -50,8 +50,12 @@ STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def plotting() -> Iterator[None]:
-    """Draw inside this context, in the reports' style. Raises MachineError, with how to install it, if matplotlib is missing."""
+def report_style() -> Iterator[None]:
+    """Draw inside this context in the reports' style.
+
+    Raises:
+        MachineError: If matplotlib is not installed; the error says how to install it.
+    """
     try:
         import matplotlib
     except ImportError:
@@ -79,7 +83,7 @@ def plot(
         raise UsageError(f"ranks need two strategies at one budget, which {model} does not have")
     if kind == "ranks" and budget is not None and budget not in rankings:
         raise unknown("budget", budget, rankings)
-    with plotting():
+    with report_style():
         own = ax is None
         if ax is None:
             from matplotlib import pyplot
@@ -120,7 +124,10 @@ def shared_budgets(cells: pd.DataFrame) -> list[str]:
 
 
 def draw_cost(axes: Axes, cells: pd.DataFrame) -> None:
-    """Draw retention with its interval against FLOPs as a share of vanilla's, or against visual tokens where FLOPs are not known."""
+    """Draw retention with its interval against FLOPs as a share of vanilla's.
+
+    If FLOPs are not known, it is drawn against visual tokens.
+    """
     vanilla = cells[cells["strategy"] == VANILLA].iloc[0]
     column = "flops" if cells["flops"].notna().all() else "realised_tokens"
     for name, (colour, shape) in _markers(cells).items():

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 MARK = "≠"
-"""It marks pairs whose realised costs differ."""
+"""Marks pairs whose realised costs differ."""
 SKILL = "skill_"
 """How the summary's columns of skill begin."""
 Record = Mapping[Hashable, Any]
@@ -60,12 +60,13 @@ class _CellRecord:
     cell: Record
     """The cell's row of the summary, over all tasks."""
     vanilla: Record
-    """Vanilla's."""
+    """The row of vanilla."""
     against: Record | None
     """The cell's pair with vanilla in family F1; None for vanilla itself."""
     ranking: Ranking | None
     """The ranking at its budget; None for vanilla."""
     margin: float
+    """The margin, in points of retention."""
 
     @property
     def name(self) -> str:
@@ -116,7 +117,7 @@ def cells_table(comparison: Comparison, model: str, title: str = "") -> Table:
 
 
 def main_title(comparison: Comparison, model: str, tasks: int, models: int = 1) -> str:
-    """What retention over all tasks is the mean of; with vanilla near zero on a task, a mean of ratios means nothing."""
+    """The title, which says what is averaged: if vanilla is near zero on a task, a mean of ratios means nothing."""
     mean = "Mean, with retention of the mean score," if model in comparison.ratio_of_means else "Mean"
     several = f"{count_of(models, 'model')} and " if models > 1 else ""
     return f"{mean} over {several}{count_of(tasks, 'task')}"
@@ -208,7 +209,7 @@ def scores_table(scores: pd.DataFrame) -> Table:
     return Table.of(
         "Mean scores, a glance that is no look at the verdicts",
         [
-            *(Column(name, partial(_named, name), key=True) for name in (*CELL, "task")),
+            *(Column(name, partial(_name_of, name), key=True) for name in (*CELL, "task")),
             Column("score %", lambda row: Entry.number(percent(row["score"]), row["score"])),
             Column("samples", lambda row: Entry(f"{row['samples']:,}", row["samples"])),
         ],
@@ -216,7 +217,7 @@ def scores_table(scores: pd.DataFrame) -> Table:
     )
 
 
-def _named(column: str, row: Record) -> str:
+def _name_of(column: str, row: Record) -> str:
     return str(row[column])
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.contract.strategy import Selection, Strategy, View
+from tokenbench.contract.strategy import Selection, Strategy
+from tokenbench.contract.view import View
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError
 
 __all__ = ["copy_for_merge", "find_wrong_numbers", "select"]
@@ -59,7 +60,8 @@ def find_wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[in
 def copy_for_merge(hidden: Tensor, name: str) -> Tensor:
     """A copy of hidden states, to write merged ones into.
 
-    These were computed without gradients, and a backward pass must not go on as if there were none: it raises UsageError.
+    These were computed without gradients, and a backward pass must not go on as if there were none: it raises
+    UsageError.
     """
     copy: Any = hidden.clone()
     if copy.requires_grad:

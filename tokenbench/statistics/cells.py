@@ -11,7 +11,7 @@ import numpy as np
 from tokenbench.statistics.clusters import Floats, Ints, TaskSums, cluster_sums, correction, influence, merge
 from tokenbench.statistics.contrasts import image_sizes
 from tokenbench.statistics.quantiles import student_critical
-from tokenbench.statistics.seeds import averaging, seed_spread
+from tokenbench.statistics.seeds import averaging_matrix, seed_spread
 from tokenbench.statistics.tilt import tilted_limits
 
 
@@ -30,7 +30,7 @@ def score_intervals(
     Returns:
         Means, lower and upper limits, ``[K]`` each; limits are NaN for a single image.
     """
-    average, unit = averaging(cell), 1 / len(tasks)
+    average, unit = averaging_matrix(cell), 1 / len(tasks)
     columns = np.array([task.means for task in tasks]).mean(axis=0)
     spread = merge(tasks, [unit * influence(task.sums, task.sizes) for task in tasks], images)
     value, own = columns @ average, spread @ average

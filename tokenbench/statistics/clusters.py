@@ -18,14 +18,16 @@ class Interval(NamedTuple):
     """A lower and an upper limit; NaN where the data allow none."""
 
     low: float
+    """The lower limit."""
     high: float
+    """The upper limit."""
 
 
 class TaskSums(NamedTuple):
     """Scores of one task by cluster."""
 
     index: Ints  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
-    """``[G_t]`` positions of the task's clusters among all clusters, each once."""
+    """``[G_t]`` positions of the task's clusters among all clusters, each of them once."""
     sizes: Floats
     """``[G_t]`` samples per cluster."""
     sums: Floats
@@ -72,7 +74,10 @@ def influence(sums: Floats, sizes: Floats) -> Floats:
 
 
 def merge(tasks: Sequence[TaskSums], values: Sequence[Floats], clusters: int) -> Floats:
-    """``[G, C]`` values of each cluster, added over the tasks that it occurs in; ``values`` are ``[G_t, C]`` by task."""
+    """``[G, C]`` values of each cluster, added over the tasks that it occurs in.
+
+    ``values`` are ``[G_t, C]`` by task.
+    """
     merged = np.zeros((clusters, values[0].shape[1]))
     for task, value in zip(tasks, values, strict=True):
         merged[task.index] += value  # a task names each of its clusters once

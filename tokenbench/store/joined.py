@@ -49,13 +49,13 @@ class JoinedRuns(Reworked):
         return [{**f, "strategy": f"{mark}:{f['strategy']}"} for mark, run in marked for f in run.failures()]
 
     def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
-        """As of one run; where both hold vanilla, the pairs have a column ``at_noise_floor`` (see ``with_noise_floor``)."""
+        """As of one run; where both hold vanilla, the pairs have a column ``at_noise_floor`` (see ``mark_noise_floor``)."""
         from dataclasses import replace
 
-        from tokenbench.comparison.noise import with_noise_floor
+        from tokenbench.comparison.noise import mark_noise_floor
 
         found = super().compare(margin, look)
-        return replace(found, pairs=with_noise_floor(found.pairs)) if self._flips else found
+        return replace(found, pairs=mark_noise_floor(found.pairs)) if self._flips else found
 
     def rows(self) -> pd.DataFrame:
         """The rows of both on the common samples. Raises UsageError if there are none."""

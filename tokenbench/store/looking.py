@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.comparison.looks import COLUMN, Looks, frozen
+from tokenbench.comparison.looks import COLUMN, Looks, find_frozen
 from tokenbench.contract.cells import IDENTITY, VANILLA
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _looks(
     else:
         last = images[-1]
         fractions = tuple(sum(own.get(task, 0) / last[task] for task in last) / len(last) for own in images)
-    return Looks(planned is not None, maximum, fractions, spending, images, planned, frozen(seen))
+    return Looks(planned is not None, maximum, fractions, spending, images, planned, find_frozen(seen))
 
 
 def _images(samples: pd.DataFrame) -> dict[str, int]:

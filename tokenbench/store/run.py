@@ -325,13 +325,13 @@ class Run:
 
     def _looked_then(self, look: int) -> tuple[pd.DataFrame, Looks]:
         """The same at an earlier look: what failed later had not failed then."""
-        from tokenbench.comparison.looks import seen
+        from tokenbench.comparison.looks import rows_until
         from tokenbench.store.looking import looked
 
         sizes = self.manifest["plan"]["samples"]
         failures = [f for f in self.failures() if f.get("samples", 1) <= sizes[f["task"]][look - 1]]
         samples, looks = looked(self._without(failures, self._numbers()), self.manifest)
-        return seen(samples, look), looks.until(look)
+        return rows_until(samples, look), looks.until(look)
 
     def _remember(self, samples: pd.DataFrame) -> None:
         """That verdicts on these samples are shown now."""

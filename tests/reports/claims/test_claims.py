@@ -13,10 +13,10 @@ import tokenbench_reports.claims
 from tests.reports.made_up import answers, made_up
 from tokenbench.cli import cli
 from tokenbench.comparison import compare
-from tokenbench.comparison.noise import Flips, with_noise_floor
-from tokenbench_reports.claims import Claim, audit, beside, differing, ledger, printed_rows, short_name
+from tokenbench.comparison.noise import Flips, mark_noise_floor
+from tokenbench_reports.claims import Claim, audit, compare_claims, find_differing, group_rows, ledger, short_name
 from tokenbench_reports.claims.comparing import Measured, verdict
-from tokenbench_reports.html import page
+from tokenbench_reports.html import render_page
 
 
 def claim(method, task, value, budget="192", note="", source="a paper", unit="score"):
@@ -36,7 +36,7 @@ def run(images, budgets=("1/3", "1/9")):
 
 
 def found(rows, images=40, **about):
-    return beside(run(images), {"spec": {"limit": None, **about}}, [*VANILLA, *rows]).to_dict("records")
+    return compare_claims(run(images), {"spec": {"limit": None, **about}}, [*VANILLA, *rows]).to_dict("records")
 
 
 def test_the_ledger_is_whole():
@@ -47,7 +47,7 @@ def test_the_ledger_is_whole():
 
 
 def test_a_row_becomes_retention_by_its_own_vanilla():
-    [_, row] = printed_rows([*VANILLA, claim("fastv", "gqa", 57.0), claim("fastv", "pope", 60.0)])
+    [_, row] = group_rows([*VANILLA, claim("fastv", "gqa", 57.0), claim("fastv", "pope", 60.0)])
     assert row.cells == {"gqa": 95.0, "pope": 75.0}
     assert row.share == pytest.approx(1 / 3)
 
@@ -55,13 +55,13 @@ def test_a_row_becomes_retention_by_its_own_vanilla():
 def test_the_audit_finds_means_that_do_not_follow():
     cells = [claim("fastv", "gqa", 57.0), claim("fastv", "pope", 60.0)]
     right, wrong = (claim("fastv", "mean_retention", value, unit="percent") for value in (85.0, 88.0))
-    assert list(audit(printed_rows([*VANILLA, *cells, right]))) == []
-    [text] = audit(printed_rows([*VANILLA, *cells, wrong]))
+    assert list(audit(group_rows([*VANILLA, *cells, right]))) == []
+    [text] = audit(group_rows([*VANILLA, *cells, wrong]))
     assert "the printed mean is 88, but the mean of its 2 cells is 85.0" in text
 
 
 def test_the_audit_of_the_ledger_finds_the_known_errors():
-    findings = list(audit(printed_rows(ledger())))
+    findings = list(audit(group_rows(ledger())))
     for text in ("tome on llava-1.5-7b at 192: the printed mean is 84.8", "tome on llava-1.5-7b at 64: the printed mean is 67.4",
                  "fastv on llava-1.5-7b at 192: row shifted", "tome on llava-1.5-7b at 192: row shifted"):  # fmt: skip
         assert any(text in finding for finding in findings)
@@ -69,8 +69,8 @@ def test_the_audit_of_the_ledger_finds_the_known_errors():
 
 
 def test_sources_that_differ_are_no_errors_and_are_listed_apart():
-    rows = printed_rows(ledger())
-    apart = list(differing(rows))
+    rows = group_rows(ledger())
+    apart = list(find_differing(rows))
     assert len(apart) == 10
     assert all("retention differs between" in text for text in apart)
     assert not any("differs" in text for text in audit(rows))
@@ -80,14 +80,14 @@ def test_a_row_known_to_be_shifted_is_compared_by_its_right_columns():
     """ScienceQA's 67.3 stands in the column of POPE, where FastV has 64.8 of vanilla's 85.9."""
     [row] = [
         row
-        for row in printed_rows(ledger())
+        for row in group_rows(ledger())
         if row.name.endswith("Table 1: fastv on llava-1.5-7b at 192") and "CLSE" in row.source
     ]
     assert row.claims["pope"].value == 67.3
     assert row.cells["pope"] == pytest.approx(100 * 64.8 / 85.9)
     assert row.cells["scienceqa"] == pytest.approx(100 * 67.3 / 69.5)
     assert sum(row.cells.values()) / len(row.cells) == pytest.approx(91.8, abs=0.05)  # as the ledger's note has it
-    apart = [text for text in differing(printed_rows(ledger())) if " at 192" in text]
+    apart = [text for text in find_differing(group_rows(ledger())) if " at 192" in text]
     assert any("pope 75.4 and 88.2" in text for text in apart)
     assert any("pope 84.3 and 101.2" in text for text in apart)
 
@@ -96,9 +96,9 @@ def test_a_shifted_row_that_nobody_put_right_is_not_compared():
     other = [
         claim("vanilla", "gqa", 60.0, "576", source="another"), claim("fastv", "gqa", 40.0, source="another")
     ]  # fmt: skip
-    assert list(differing(printed_rows([*VANILLA, claim("fastv", "gqa", 60.0), *other]))) != []
+    assert list(find_differing(group_rows([*VANILLA, claim("fastv", "gqa", 60.0), *other]))) != []
     shifted = claim("fastv", "gqa", 60.0, note="row shifted in print")
-    assert list(differing(printed_rows([*VANILLA, shifted, *other]))) == []
+    assert list(find_differing(group_rows([*VANILLA, shifted, *other]))) == []
 
 
 def test_every_correction_says_where_it_comes_from():
@@ -157,12 +157,12 @@ def twice(flips, images=500):
     if not flips:
         rows = rows[~again]
     compared = compare(rows.assign(kept=rows["kept"].map(len)), resamples=199)
-    return replace(compared, pairs=with_noise_floor(compared.pairs))
+    return replace(compared, pairs=mark_noise_floor(compared.pairs))
 
 
 def test_the_yardstick_for_the_same_images_is_the_a_a_check():
     rows = [*VANILLA, claim("fastv", "gqa", 59.0), claim("fastv", "pope", 78.8)]
-    [gqa, pope] = beside(twice(12), {"spec": {}}, rows).to_dict("records")
+    [gqa, pope] = compare_claims(twice(12), {"spec": {}}, rows).to_dict("records")
     assert {gqa["yardstick"], pope["yardstick"]} == {"same images"}
     assert gqa["low"] < gqa["measured"] < gqa["high"]
     # Where none of 500 answers flipped there may be three that would; where 12 did there may be 19.
@@ -170,7 +170,7 @@ def test_the_yardstick_for_the_same_images_is_the_a_a_check():
         score = 0.8  # about
         expected = 1.96 * np.sqrt(most * (1 + row["measured"] ** 2)) / 500 / score
         assert (row["high"] - row["low"]) / 2 == pytest.approx(expected, rel=0.06)
-    [none, _] = beside(twice(0), {"spec": {}}, rows).to_dict("records")
+    [none, _] = compare_claims(twice(0), {"spec": {}}, rows).to_dict("records")
     assert none["yardstick"] == "same images"
     assert none["high"] - none["low"] < gqa["high"] - gqa["low"]
 
@@ -201,7 +201,7 @@ def test_flips_on_one_image_go_together():
 def test_both_runs_of_two_are_held_against_the_ledger():
     rows = answers({"A:fastv": 0.0, "B:fastv": 0.1}, tasks=("gqa",), images=60, models=(MODEL,), budgets=("1/3",))
     compared = compare(rows.assign(kept=rows["kept"].map(len)), resamples=199)
-    found = beside(compared, {"spec": {}}, [*VANILLA, claim("fastv", "gqa", 60.0)])
+    found = compare_claims(compared, {"spec": {}}, [*VANILLA, claim("fastv", "gqa", 60.0)])
     assert list(found["strategy"]) == ["A:fastv", "B:fastv"]
 
 
@@ -245,10 +245,10 @@ def test_names_of_models_are_those_of_the_ledger():
 
 def test_the_page_holds_them_for_a_real_model_and_not_for_another():
     tasks = ("gqa", "pope")
-    assert "Beside what papers print" in page(
+    assert "Beside what papers print" in render_page(
         *made_up({"fastv": 0.1}, models=("llava-1.5-7b",), tasks=tasks, budgets=("1/3",))
     )
-    assert "Beside what papers print" not in page(*made_up({"fastv": 0.1}, tasks=tasks, budgets=("1/3",)))
+    assert "Beside what papers print" not in render_page(*made_up({"fastv": 0.1}, tasks=tasks, budgets=("1/3",)))
 
 
 def test_the_command_lists_filters_and_audits():

@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz.made import SPEC
 from tests.reports.made_up import bench
 from tokenbench.comparison import compare
-from tokenbench.comparison.gates import failed, parse_gate
+from tokenbench.comparison.gates import explain_failure, parse_gate
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.store.directory import SCHEMA_VERSION
 from tokenbench.store.joined import JoinedRuns
@@ -101,20 +101,20 @@ def test_what_is_no_condition_is_refused(text):
     ],
 )
 def test_a_gate_fails_on_what_has_been_shown(comparison, text, fails):
-    reasons = failed(parse_gate(text), comparison)
+    reasons = explain_failure(parse_gate(text), comparison)
     assert bool(reasons) == fails
     assert all("points of retention" in reason for reason in reasons)
 
 
 def test_non_inferiority_can_be_demanded():
     many = compare(rows({"same": 0.0}, images=800).assign(kept=1), resamples=499)
-    assert failed(parse_gate("same<=vanilla-1@1/3"), many) == []
+    assert explain_failure(parse_gate("same<=vanilla-1@1/3"), many) == []
 
 
 @pytest.mark.parametrize(("text", "message"), [("god<bad@1/3", "did you mean good"), ("good<bad@1/9", "budget '1/9'")])
 def test_a_gate_on_what_did_not_run_is_an_error(comparison, text, message):
     with pytest.raises(UsageError, match=message):
-        failed(parse_gate(text), comparison)
+        explain_failure(parse_gate(text), comparison)
 
 
 def test_two_runs_are_compared_in_pairs_on_what_they_share(joined):

@@ -12,9 +12,9 @@ from tests.reports.made_up import answers
 from tokenbench.cli import cli
 from tokenbench.commands.planning import piloted
 from tokenbench.comparison.panel import panels
-from tokenbench.comparison.planning import Assumptions, assumed, designs, plan, samples_needed
+from tokenbench.comparison.planning import Assumptions, designs, measure_assumptions, plan, samples_needed
 from tokenbench.errors import UsageError
-from tokenbench.statistics.planning import TaskDesign, rounded_up, samples_for
+from tokenbench.statistics.planning import TaskDesign, round_up, samples_for
 from tokenbench.store.run import Run
 
 
@@ -50,7 +50,7 @@ def pilot(budget="1/3", **strategies):
 
 
 def test_a_pilot_is_measured_task_by_task():
-    [about] = assumed(pilot(a=(20, 0), b=(20, 5), c=(60, 5))).values()
+    [about] = measure_assumptions(pilot(a=(20, 0), b=(20, 5), c=(60, 5))).values()
     single, whole = about.against_vanilla["single"], about.against_vanilla["whole"]
     assert (single.score, whole.score) == (0.8, 0.5)
     assert (single.questions, whole.questions) == (1.0, 4.0)
@@ -65,7 +65,7 @@ def test_a_pilot_is_measured_task_by_task():
 
 
 def test_none_seen_among_a_few_is_not_none():
-    [about] = assumed(pilot(same=(0, 0))).values()
+    [about] = measure_assumptions(pilot(same=(0, 0))).values()
     assert about.against_vanilla["single"].discordance == pytest.approx(0.5 / 201)
     assert about.between == about.against_vanilla  # there is no second strategy
     assert "for want of a second strategy" in about.origin
@@ -87,26 +87,26 @@ def test_a_report_says_what_its_own_samples_would_need():
     [panel] = panels(pilot(a=(20, 0)))
     tasks = designs(panel, 1, 0)
     assert [task.share for task in tasks] == [200, 200]
-    assert samples_needed(panel, 1, 0, 2.0, 2.5) == rounded_up(samples_for(tasks, margin=2.0, critical=2.5))
+    assert samples_needed(panel, 1, 0, 2.0, 2.5) == round_up(samples_for(tasks, margin=2.0, critical=2.5))
     assert samples_needed(panel, 1, 0, 2.0, 2.5) > 1.2 * samples_needed(panel, 1, 0, 2.0, 1.96)
 
 
 def test_floors_say_nothing_about_strategies():
     rows = pilot(good=(4, 0), random=(150, 20))
-    [about] = assumed(rows, floors=["random"]).values()
+    [about] = measure_assumptions(rows, floors=["random"]).values()
     assert about.against_vanilla["single"].discordance == pytest.approx(4.5 / 201)
-    [about] = assumed(rows[rows["strategy"] != "good"], floors=["random"]).values()
+    [about] = measure_assumptions(rows[rows["strategy"] != "good"], floors=["random"]).values()
     assert about.against_vanilla["single"].discordance == pytest.approx(150.5 / 201)
 
 
 def test_strategies_at_different_budgets_are_no_pair():
     rows = pd.concat([pilot(a=(20, 0)), pilot("1/9", b=(100, 0)).query("strategy == 'b'")])
-    [about] = assumed(rows).values()
+    [about] = measure_assumptions(rows).values()
     assert about.between == about.against_vanilla
 
 
 def test_models_are_planned_for_one_by_one():
-    found = assumed(answers({"a": 0.1}, models=("one", "two"), budgets=("1/2",)).assign(kept=1))
+    found = measure_assumptions(answers({"a": 0.1}, models=("one", "two"), budgets=("1/2",)).assign(kept=1))
     assert list(found) == ["one", "two"]
     assert [about.seconds for about in found.values()] == [None, None]
 
@@ -235,7 +235,7 @@ def test_a_pilot_counts_what_its_tasks_count(tmp_path, monkeypatch):
 
 
 def test_a_pilot_of_vanilla_alone_is_refused(tmp_path, monkeypatch):
-    assert assumed(pilot()) == {}
+    assert measure_assumptions(pilot()) == {}
     run = made_run(tmp_path / "run")
     samples = Run.open(run).samples()
     samples = samples[samples["strategy"] == "vanilla"]

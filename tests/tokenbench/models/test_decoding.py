@@ -22,7 +22,7 @@ from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench.registry.suites import resolve_suite
 from tokenbench_tools.bench.protocol import Protocol
-from tokenbench_tools.bench.weights import measured_model
+from tokenbench_tools.bench.weights import load_model
 
 TOY = Path(registry().get("backbones", "toy-llava").source)
 IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -157,7 +157,7 @@ def test_bench_measures_greedy_decoding_too(random: bool, tmp_path: Path) -> Non
     where = "text_config" if random else "generation_config"
     folder = folder_with(where, {"num_beams": 4, "repetition_penalty": 3.0}, tmp_path / "model")
     protocol = Protocol(str(folder), (), random_weights=random, dtype="float32", device="cpu")
-    _, model = measured_model(protocol, registry())
+    _, model = load_model(protocol, registry())
     config = model.generation_config
     assert (config.num_beams, config.repetition_penalty) == (None, None)
     assert {name: getattr(config, name) for name in IDS} == IDS

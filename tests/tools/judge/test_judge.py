@@ -116,14 +116,14 @@ def test_an_answer_without_a_verdict_is_recorded_counted_and_not_asked_again(
 
 def test_a_unit_without_one_of_its_verdicts_has_no_score(tmp_path: Path, server: Server) -> None:
     from tokenbench.registry.plugins import Registry
-    from tokenbench_tools.judge import judged
+    from tokenbench_tools.judge import rate
 
     answered(tmp_path, RED, MIXED, BLUE)
     run = tokenbench.Run.open(tmp_path / "run", Registry([tmp_path / "suite.py"]))
     pairs = run.samples().assign(unit=[f"u{i // 2}" for i in range(6)] * 3)
     run.samples = lambda: pairs  # type: ignore[method-assign]
     server.answer = hesitant
-    rated, _ = judged(run, Judge(server.url, "j"), (), 4, silent)
+    rated, _ = rate(run, Judge(server.url, "j"), (), 4, silent)
     left = rated.samples()
     assert left[left["strategy"] == "good"]["sample"].tolist() == ["s0", "s1", "s2", "s3"]
     assert len(left[left["strategy"] == "bad"]) == 6

@@ -80,14 +80,15 @@ __all__ = ["bench"]
 def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, ...], **options: Any) -> None:
     """Measure time and memory of strategies on this machine.
 
-    All ratios are to the stock model. The prompts are made up. TTFT is the time to the first token, TPOT the time per further token.
+    All ratios are to the stock model. The prompts are made up. TTFT is the time to the first token, TPOT the time per
+    further token.
     """
     from tokenbench.models.source import configuration
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.bench_file import FILE, SCHEMA_VERSION
     from tokenbench.store.directory import Store
     from tokenbench.store.files import publish, sweep
-    from tokenbench_tools.bench.plans import ways_of
+    from tokenbench_tools.bench.plans import make_ways
     from tokenbench_tools.bench.protocol import Protocol
     from tokenbench_tools.bench.rounds import bench as measured
 
@@ -96,7 +97,7 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
         flat(options.pop(name)) for name in ("models", "strategies", "budgets", "visual_tokens")
     )
     known = Registry(plugin_files)
-    ways, lengths = ways_of(strategies, budgets, known), _lengths(visual_tokens)
+    ways, lengths = make_ways(strategies, budgets, known), _lengths(visual_tokens)
     for model in models:  # before minutes go into the first one
         configuration(model, known)
     found = [

@@ -9,19 +9,19 @@ __all__ = ["Passes"]
 
 @dataclass
 class Passes:
-    """What the passes of one way took on prompts of one length."""
+    """The times and sizes that one process measured for one way of running the model, on prompts of one length."""
 
     way: int
-    """Its number in the protocol."""
+    """The number of the way in the protocol; 0 is the stock model."""
     visual: int
-    """Visual tokens."""
+    """Visual tokens in each prompt."""
     first: list[float] = field(default_factory=list)
-    """Seconds to the first token, of every pass."""
+    """Seconds to the first token, one number for each pass."""
     further: list[list[float]] = field(default_factory=list)
-    """Seconds for every further token, of every pass."""
+    """Seconds of every further token, one list for each pass."""
     selecting: list[float] = field(default_factory=list)
-    """Seconds of selection within a prefill, of separate passes."""
+    """Seconds of selection within a prefill, measured in passes of their own."""
     cache: int = 0
-    """Bytes of KV cache after prefill."""
+    """Bytes of the KV cache after the prefill."""
     peak: int = 0
-    """Bytes of memory."""
+    """Bytes of memory at the peak."""

@@ -44,9 +44,20 @@ KINDS = {
 
 
 def scaffold(kind: str, name: str, folder: Path, known: Registry) -> list[str]:
-    """Write the package and return the commands that come next.
+    """Write a small package with a working plug-in.
 
-    Raises UsageError for a bad or taken name or an existing folder, MachineError if the folder cannot be written.
+    Args:
+        kind: What it registers: a strategy, a backbone, a suite or a report.
+        name: The name that it registers.
+        folder: Where it is written; the folder must not exist.
+        known: The registered plug-ins.
+
+    Returns:
+        The commands that come next.
+
+    Raises:
+        UsageError: If the name is malformed or taken, or the folder exists.
+        MachineError: If the folder cannot be written.
     """
     plural, use, where = KINDS[kind]
     module = "tokenbench_" + name.replace("-", "_")
