@@ -14,7 +14,7 @@ from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench_reports.claims import compare_claims
-from tokenbench_reports.make_document import make_document
+from tokenbench_reports.document import make_document
 
 SCHEMA_VERSION = 1
 """Raised when a key changes its meaning or goes; new keys may come without."""

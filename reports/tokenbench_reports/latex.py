@@ -13,7 +13,7 @@ from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench.tables import Room, Table
-from tokenbench_reports.make_document import make_document
+from tokenbench_reports.document import make_document
 
 SIGNS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$",

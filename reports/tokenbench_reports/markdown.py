@@ -9,7 +9,7 @@ from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench.tables import Room, escape_markdown, to_markdown
-from tokenbench_reports.make_document import Document, make_document
+from tokenbench_reports.document import Document, make_document
 
 
 class MarkdownReport(Report):

@@ -15,7 +15,7 @@ from tokenbench.contract.report import Report
 from tokenbench.errors import printable
 from tokenbench.store.run import Run
 from tokenbench.tables import Room, Table, style_of, to_rich
-from tokenbench_reports.make_document import Document, Section, make_document
+from tokenbench_reports.document import Document, Section, make_document
 
 READABLE = 100
 """Prose is not set wider than this, however wide the tables are."""

@@ -329,7 +329,10 @@ def test_ficoco_shares_the_budget_among_frames() -> None:
 @pytest.mark.parametrize("name", ["visionzip", "prumerge", "ficoco-v", "downsample"])
 def test_projected_features_have_no_place_inside_the_decoder(name: str) -> None:
     model, _ = tiny("llava")
-    with pytest.raises(UsageError, match="before layer 0, not before layer 1"), tokenbench.pruned(model, f"{name}@fastv"):
+    with (
+        pytest.raises(UsageError, match="before layer 0, not before layer 1"),
+        tokenbench.pruned(model, f"{name}@fastv"),
+    ):
         pass
 
 

@@ -56,7 +56,9 @@ def test_without_the_object_a_run_says_what_it_needs(tmp_path: Path, capsys: pyt
     assert f"'Mine:layer=2' is an object of the class {Mine.__module__}.Mine, which no plug-in registers" in line
     assert "pass it to tokenbench.run again" in line
     assert call("status", str(folder), "--thorough") == 0
-    assert "cannot tell whether cells are stale: the run's strategy 'Mine:layer=2' is an object" in capsys.readouterr().out
+    assert (
+        "cannot tell whether cells are stale: the run's strategy 'Mine:layer=2' is an object" in capsys.readouterr().out
+    )
     with pytest.raises(UsageError, match="Mine:layer=2"):
         tokenbench.run("clse", folder, **FEW)
     assert (folder / "run.json").read_bytes() == before
