@@ -33,10 +33,10 @@ def setup(app: Any) -> dict[str, bool]:
 def write(folder: Path) -> None:
     """The pages and the table of the built-in strategies; pages of strategies that are gone are removed."""
     folder.mkdir(exist_ok=True)
-    known = registry()
-    names = sorted(n for p in known.plugins if p.distribution == "tokenbench" for n in p.registered["strategies"])
-    pages = {f"{name}.md": page(name, known.get("strategies", name), folder) for name in names}
-    pages["table.txt"] = overview({name: known.get("strategies", name) for name in names})
+    plugins = registry()
+    names = sorted(n for p in plugins.plugins if p.distribution == "tokenbench" for n in p.registered["strategies"])
+    pages = {f"{name}.md": page(name, plugins.get("strategies", name), folder) for name in names}
+    pages["table.txt"] = overview({name: plugins.get("strategies", name) for name in names})
     for path in folder.iterdir():
         if path.name not in pages:
             path.unlink()

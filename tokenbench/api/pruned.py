@@ -29,6 +29,8 @@ def pruned(
 ) -> Iterator[Pruner]:
     """Prune the visual tokens of everything that `model` runs inside the context, generate() included.
 
+    Example::
+
         with tokenbench.pruned(model, "fastv", budget="1/3") as pruning:
             model.generate(**inputs)
         pruning.rows[0].kept  # ordinals of the visual tokens that stayed
@@ -53,13 +55,13 @@ def pruned(
         UsageError: If the strategy is unknown, the budget is malformed, the model cannot be pruned or is being pruned
             already, or a forward cannot be pruned correctly.
     """
-    known = registry()
+    plugins = registry()
     stock = stock_in(
-        model, {kind for name in known.names("backbones") for kind in known.get("backbones", name).model_types}
+        model, {kind for name in plugins.names("backbones") for kind in plugins.get("backbones", name).model_types}
     )
-    backbone = backbone_for(stock, known)
+    backbone = backbone_for(stock, plugins)
     named = (
-        parse_strategy(strategy, known)
+        parse_strategy(strategy, plugins)
         if isinstance(strategy, str)
         else NamedStrategy(canonical(type(strategy).__name__, strategy), strategy)
     )

@@ -54,6 +54,8 @@ def run(  # noqa: PLR0913 (an option each)
 ) -> Run:
     """Run every strategy x budget x model cell of a suite, and return the run.
 
+    Example::
+
         run = tokenbench.run(["clse", FastV(layer=3)], "my-run", budgets=["1/3", 64], limit=20)
         run.compare().summary
 

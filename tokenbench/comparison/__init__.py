@@ -19,6 +19,7 @@ import pandas as pd
 
 from tokenbench.comparison.looks import Looks, rows_until
 from tokenbench.comparison.measures import measure
+from tokenbench.comparison.missing import widen_for_missing
 from tokenbench.comparison.pairs import (
     MEAN,
     PAIR_COLUMNS,
@@ -26,7 +27,6 @@ from tokenbench.comparison.pairs import (
     Settings,
     View,
     pair_rows,
-    widen_for_missing,
     withhold_verdicts,
 )
 from tokenbench.comparison.panel import TOGETHER, Cell, Panel, Scopes, panels, together

@@ -1,5 +1,7 @@
 """Conditions on a comparison that make a command fail, for continuous integration.
 
+The conditions are::
+
     clse<fastv@1/9        fails if clse has been shown to be worse than fastv
     clse<=fastv@1/9       fails unless clse has been shown to be better
     clse<vanilla-1@1/9    fails if clse has been shown to lose more than 1 point of retention

@@ -151,7 +151,7 @@ def costs(
     model: str,
     strategies: Sequence[str],
     budgets: Sequence[str],
-    known: Registry,
+    registry: Registry,
     visual_tokens: int | None = None,
     text_tokens: int = 50,
     dtype: str = "float16",
@@ -163,7 +163,7 @@ def costs(
         model: The model.
         strategies: The strategies, with their parameters.
         budgets: The budgets of the strategies that take one.
-        known: The registered plug-ins.
+        registry: The registered plug-ins.
         visual_tokens: Visual tokens of the prompt; by default those of a common input of the model.
         text_tokens: Its other tokens.
         dtype: The type of the numbers in the KV cache.
@@ -174,15 +174,15 @@ def costs(
             schedule, or the cost of its architecture is not known.
         MachineError: If the model's configuration cannot be read.
     """
-    named = {method.name: method for method in (parse_strategy(text, known) for text in strategies)}
+    named = {method.name: method for method in (parse_strategy(text, registry) for text in strategies)}
     named.pop(VANILLA, None)
     if not named or not budgets:
         raise UsageError(
             "give at least one strategy other than vanilla, and one budget",
-            f"strategies: {', '.join(known.names('strategies'))}",
+            f"strategies: {', '.join(registry.names('strategies'))}",
         )
     parsed = [Budget.parse(budget) for budget in budgets]
-    backbone, config = configuration(model, known)
+    backbone, config = configuration(model, registry)
     try:
         prompt, size = Prompt(backbone.default_grids(config, visual_tokens), text_tokens, dtype), backbone.size(config)
     except NotImplementedError as error:

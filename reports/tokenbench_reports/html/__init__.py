@@ -17,11 +17,11 @@ from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench.tables import Table
 from tokenbench_reports.beside import on_this_hardware, published
+from tokenbench_reports.document import make_document, together
 from tokenbench_reports.html.entries import bar, choices, classes, sort_key
 from tokenbench_reports.html.gallery import choose_samples, gallery, questions_of
 from tokenbench_reports.html.kept import choose_few, first_seed, select
 from tokenbench_reports.html.model_view import ModelView, model_view
-from tokenbench_reports.document import make_document, together
 from tokenbench_reports.reproduce import command, facts
 
 HERE = Path(__file__).parent

@@ -1,6 +1,6 @@
 """TokenBench as a model of lmms-eval, so that its users get pruning without a fork.
 
-The command is, for example:
+The command is, for example::
 
     python -m lmms_eval --model tokenbench --model_args backbone=llava-1.5-7b,strategy=clse,budget=1/3 --tasks pope
 """
@@ -66,12 +66,12 @@ class TokenBench(lmms):  # type: ignore[misc]
                 "the model 'tokenbench' needs a backbone",
                 "write, for example, --model_args backbone=llava-1.5-7b,strategy=clse",
             )
-        known = registry()
-        method = parse_strategy(strategy, known).strategy
+        plugins = registry()
+        method = parse_strategy(strategy, plugins).strategy
         whole = Budget.everything() if strategy == VANILLA else Budget.none()
         allowed = Budget.parse(str(budget)) if method.budgeted else whole
         numerics = others.get("dtype", "float32"), others.get("attention", "sdpa")
-        self._model = Model(backbone, locate(backbone, known), device or "auto", *numerics)
+        self._model = Model(backbone, locate(backbone, plugins), device or "auto", *numerics)
         if said := note(backbone, self._model.asked):
             logger.warning(said)
         self._plan = Plan.make(method, allowed, self._model.depth, int(seed))

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tokenbench.errors import MachineError, TokenBenchError, UsageError
-from tokenbench_suites.lmms.contain import contain
+from tokenbench_suites.lmms.contained import contain
 from tokenbench_suites.lmms.data import Splits, choose_split, load_folder, load_source
 from tokenbench_suites.lmms.rows import Rows
 

@@ -16,11 +16,11 @@ import yaml
 pytest.importorskip("lmms_eval", reason='needs lmms-eval: pip install "tokenbench[lmms]"')
 
 from loguru import logger
-from tokenbench_suites.lmms.contain import contain
 
 from tests.suites.lmms.benchmarks import pope
 from tokenbench.errors import SampleError
 from tokenbench_suites.lmms.adapter import TokenBench
+from tokenbench_suites.lmms.contained import contain
 from tokenbench_suites.lmms.index import find_lmms_eval
 
 with contain():  # its import changes Pillow, random numbers and more for all tests that come after

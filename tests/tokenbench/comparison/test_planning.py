@@ -241,5 +241,5 @@ def test_a_pilot_of_vanilla_alone_is_refused(tmp_path, monkeypatch):
     samples = samples[samples["strategy"] == "vanilla"]
     monkeypatch.setattr(Run, "samples", lambda _: samples)
     monkeypatch.setattr(Run, "_numbers", lambda _: samples.assign(kept=1))
-    with pytest.raises(UsageError, match="vanilla alone"):
+    with pytest.raises(UsageError, match="vanilla only"):
         piloted(Run.open(run), sized=False)

@@ -96,14 +96,14 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     models, strategies, budgets, visual_tokens = (
         flat(options.pop(name)) for name in ("models", "strategies", "budgets", "visual_tokens")
     )
-    known = Registry(plugin_files)
-    ways, lengths = make_ways(strategies, budgets, known), _lengths(visual_tokens)
+    registry = Registry(plugin_files)
+    ways, lengths = make_ways(strategies, budgets, registry), _lengths(visual_tokens)
     for model in models:  # before minutes go into the first one
-        configuration(model, known)
+        configuration(model, registry)
     found = [
         measured(
             Protocol(model=model, ways=ways, lengths=lengths, plugins=plugin_files, **options),
-            known,
+            registry,
             lambda text: None if quiet else say(text, err=True),
         )
         for model in models

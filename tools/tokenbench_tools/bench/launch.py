@@ -42,13 +42,13 @@ class Launch:
     """The model of a protocol, ready to run any way."""
 
     def __init__(self, protocol: Protocol) -> None:
-        known = Registry(protocol.plugins)
+        registry = Registry(protocol.plugins)
         self._protocol = protocol
-        self._backbone, self._model = load_model(protocol, known)
+        self._backbone, self._model = load_model(protocol, registry)
         self._cuda = choose_device(protocol).startswith("cuda")
         depth = len(self._backbone.decoder(self._model).layers)  # type: ignore[arg-type]
         self._plans: list[Plan | None] = [
-            None if way == STOCK else make_plan(way, depth, known) for way in protocol.all_ways
+            None if way == STOCK else make_plan(way, depth, registry) for way in protocol.all_ways
         ]
 
     def time_pass(self, seed: int) -> list[Passes]:

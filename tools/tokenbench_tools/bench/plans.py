@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["explain_infeasible", "make_plan", "make_ways"]
 
 
-def make_ways(strategies: Sequence[str], budgets: Sequence[str], known: Registry) -> tuple[Way, ...]:
+def make_ways(strategies: Sequence[str], budgets: Sequence[str], registry: Registry) -> tuple[Way, ...]:
     """Return every strategy at every budget; strategies that take no budget appear once.
 
     Raises:
@@ -26,12 +26,12 @@ def make_ways(strategies: Sequence[str], budgets: Sequence[str], known: Registry
     """
     if not strategies:
         raise UsageError(
-            "no strategy is given", f"choose from these with --strategies: {', '.join(known.names('strategies'))}"
+            "no strategy is given", f"choose from these with --strategies: {', '.join(registry.names('strategies'))}"
         )
     parsed = [str(Budget.parse(budget)) for budget in budgets]
     found: dict[Way, None] = {}
     for text in strategies:
-        named = parse_strategy(text, known)
+        named = parse_strategy(text, registry)
         if named.strategy.budgeted and not parsed:
             raise UsageError(f"strategy '{named.name}' needs a budget", "give one with --budgets")
         own = parsed if named.strategy.budgeted else [str(Budget.none())]
@@ -39,13 +39,13 @@ def make_ways(strategies: Sequence[str], budgets: Sequence[str], known: Registry
     return tuple(found)
 
 
-def make_plan(way: Way, depth: int, known: Registry) -> Plan:
+def make_plan(way: Way, depth: int, registry: Registry) -> Plan:
     """Return the plan of a way on a decoder of `depth` layers.
 
     Raises:
         UsageError: If that decoder cannot run it.
     """
-    named = parse_strategy(way.strategy, known)
+    named = parse_strategy(way.strategy, registry)
     budget = Budget.parse(way.budget) if named.strategy.budgeted else Budget.none()
     return Plan.make(named.strategy, budget, depth, name=named.name)
 

@@ -25,19 +25,19 @@ __all__ = ["bench"]
 ERRORS: dict[int, type[TokenBenchError]] = {kind.exit_code: kind for kind in (UsageError, StrategyError, MachineError)}
 
 
-def bench(protocol: Protocol, known: Registry, tell: Callable[[str], None]) -> Bench:
+def bench(protocol: Protocol, registry: Registry, tell: Callable[[str], None]) -> Bench:
     """Measure one model, launch after launch.
 
     Args:
         protocol: What to measure.
-        known: The registered plug-ins.
+        registry: The registered plug-ins.
         tell: Called with a line before every launch.
 
     Raises:
         UsageError: If something cannot be run on this model. It is raised before anything is launched.
         MachineError: If a launch cannot be done on this machine.
     """
-    protocol, infeasible = _check(protocol, known)
+    protocol, infeasible = _check(protocol, registry)
     launches, conditions, hardware = [], [], {}
     for number in range(protocol.launches):
         tell(f"{protocol.model}: launch {number + 1} of {protocol.launches}")
@@ -54,10 +54,10 @@ def bench(protocol: Protocol, known: Registry, tell: Callable[[str], None]) -> B
     return Bench(protocol, tuple(summarise(protocol, launches, peaks)), hardware, tuple(conditions), infeasible)
 
 
-def _check(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, ...]]:
+def _check(protocol: Protocol, registry: Registry) -> tuple[Protocol, tuple[str, ...]]:
     """Return the protocol without the ways that are infeasible, and why they are."""
     choose_device(protocol)
-    backbone, config = configuration(protocol.model, known)
+    backbone, config = configuration(protocol.model, registry)
     depth = cut(config, protocol.layers).text_config.num_hidden_layers
     try:
         shown = [backbone.default_grids(config, length) for length in protocol.lengths]
@@ -66,7 +66,9 @@ def _check(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, ..
     except NotImplementedError as error:
         raise UsageError(f"model '{protocol.model}' cannot be measured on made-up prompts: {error}") from error
     lengths = [sum(grid.tokens for grid in grids) for grids in shown]
-    reasons = {way: explain_infeasible(make_plan(way, depth, known), lengths, protocol.text) for way in protocol.ways}
+    reasons = {
+        way: explain_infeasible(make_plan(way, depth, registry), lengths, protocol.text) for way in protocol.ways
+    }
     ways = tuple(way for way, reason in reasons.items() if not reason)
     infeasible = tuple(reason for reason in reasons.values() if reason)
     if not ways:

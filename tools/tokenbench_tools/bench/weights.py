@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["choose_device", "cut", "load_model"]
 
 
-def load_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
+def load_model(protocol: Protocol, registry: Registry) -> tuple[Backbone, Any]:
     """Load the adapter and the model on its device.
 
     Raises:
@@ -38,12 +38,12 @@ def load_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
     }
     try:
         if protocol.random_weights:
-            backbone, config = configuration(protocol.model, known)
+            backbone, config = configuration(protocol.model, registry)
             with torch.device(device):
                 model = AutoModelForImageTextToText.from_config(cut(config, protocol.layers), **options)
             model.generation_config = greedy(model.generation_config)
         else:
-            source = locate(protocol.model, known)
+            source = locate(protocol.model, registry)
             backbone, config = (
                 source.backbone,
                 cut(AutoConfig.from_pretrained(source.folder, trust_remote_code=False), protocol.layers),

@@ -189,20 +189,20 @@ def _extras() -> Iterator[Finding]:
 
 def _plugins() -> Iterator[Finding]:
     """Plug-ins that failed, and names that two of them register."""
-    known = Registry()
-    for plugin in known.plugins:
+    registry = Registry()
+    for plugin in registry.plugins:
         if plugin.error:
             own = plugin.distribution == NAME
             fix = f"run tokenbench check {plugin.name}, or uninstall it"
             yield Finding(f"plug-in {plugin.name}", "FAIL" if own else "warn", plugin.error, fix)
     for kind in KINDS:
-        for name in known.names(kind):
-            brings = [plugin.origin for plugin in known.plugins if name in plugin.registered[kind]]
+        for name in registry.names(kind):
+            brings = [plugin.origin for plugin in registry.plugins if name in plugin.registered[kind]]
             if len(brings) > 1:
                 yield Finding(
                     f"{kind} {name}", "warn", f"registered by {' and '.join(brings)}", "uninstall one of them"
                 )
-    loaded = sum(not plugin.error for plugin in known.plugins)
+    loaded = sum(not plugin.error for plugin in registry.plugins)
     yield Finding("plug-ins", "ok" if loaded else "FAIL", f"{loaded} loaded", "" if loaded else install())
 
 

@@ -1,6 +1,6 @@
 """A model that rates the stored answers of a run, after it: a pass of its own that can be interrupted and resumed.
 
-In `RUN/judge/<model>-<hash>/` there are
+In `RUN/judge/<model>-<hash>/` there are::
 
     verdicts.jsonl            one line for every distinct question, target and answer, as soon as it is there
     samples.parquet           every answer of the run with the judge's score, NaN where there is no verdict

@@ -70,11 +70,11 @@ def judge(
     from tokenbench.runner.progress import progress
     from tokenbench_tools.judge import Judge, rate
 
-    known = Registry(plugin_files)
-    writers = chosen_writers(flat(lists["formats"]), known)
+    registry = Registry(plugin_files)
+    writers = chosen_writers(flat(lists["formats"]), registry)
     who = Judge(url, model, os.environ.get(key_from, ""), timeout=timeout)
     rated, target = rate(
-        opened(folder, lists, known),
+        opened(folder, lists, registry),
         who,
         flat(lists["tasks"]),
         workers,
