@@ -42,15 +42,15 @@ def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
         [
             Column("strategy", lambda row: row["strategy"], key=True, choose=True),
             Column("budget", lambda row: row["budget"], key=True, choose=True),
-            Column("retention %", retained),
+            Column("accuracy retention %", retained),
             Column("visual tokens", lambda row: Entry(str(row["visual_tokens"]), row["visual_tokens"])),
-            Column("first token, ms", lambda row: _scale_entry(row["ttft_seconds"], 1000)),
+            Column("TTFT, ms", lambda row: _scale_entry(row["ttft_seconds"], 1000)),
             Column("× vanilla [95 % CI]", lambda row: _ratio(row, "ttft_ratio")),
-            Column("further token, ms", lambda row: _scale_entry(row["decode_seconds"], 1000, 2)),
+            Column("TPOT, ms", lambda row: _scale_entry(row["decode_seconds"], 1000, 2)),
             Column("× vanilla [95 % CI]", lambda row: _ratio(row, "decode_ratio")),
             Column("KV, MiB", lambda row: _scale_entry(row["kv_bytes"], 1 / MIB)),
             Column("peak, MiB", lambda row: _scale_entry(row["peak_bytes"], 1 / MIB, 0)),
-            Column("pays from, visual tokens", break_even, left=True),
+            Column("break-even, visual tokens", break_even, left=True),
         ],
         bench["rows"],
         caption="Time and memory of every strategy, beside its retention",
@@ -81,7 +81,7 @@ def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> 
     if claims.empty:
         return []
     table = Table.of(
-        "Published retention % beside measured",
+        "Published accuracy retention % beside measured",
         [
             Column("strategy", lambda claim: str(claim["strategy"]), key=True),
             Column("budget", lambda claim: str(claim["budget"]), key=True, choose=True),

@@ -99,7 +99,7 @@ def cells_table(comparison: Comparison, model: str, title: str = "") -> Table:
             Column("strategy", lambda one: one.name, key=True, room=Room.PAPER),
             Column("budget", lambda one: str(one.cell["budget"]), key=True, choose=True),
             Column("score % [95 % CI]", lambda one: _score(one.cell)),
-            Column("retention % [95 % CI]", _retention, room=Room.PAPER, short="retention", look="bar"),
+            Column("accuracy retention % [95 % CI]", _retention, room=Room.PAPER, short="retention", look="bar"),
             Column("visual tokens", _tokens, room=Room.PAPER, short="tokens"),
             Column("FLOPs", partial(_cost, "flops"), room=Room.PAPER),
             Column("KV", partial(_cost, "cache_bytes"), room=Room.PAPER),
@@ -139,7 +139,7 @@ def pairs_table(comparison: Comparison, model: str) -> Table:
             Column("a − b, points of retention [95 % CI]", _difference),
             Column("p", lambda pair: Entry.number(p_value(pair["p"]), pair["p"])),
             Column("other tasks", _other_tasks, room=Room.PAGE, optional=True),
-            Column("detectable", lambda pair: Entry.number(percent(pair["mde"]), pair["mde"]), room=Room.PAGE),
+            Column("MDE", lambda pair: Entry.number(percent(pair["mde"]), pair["mde"]), room=Room.PAGE),
             Column("tokens", _cost_ratio),
             Column("a is", _between, left=True, choose=True),
         ],
@@ -295,5 +295,5 @@ def _cost_ratio(pair: Record) -> Entry:
 
 def _between(pair: Record) -> Entry:
     open_ = pair["verdict"].kind is Kind.NOT_DISTINGUISHABLE and pair["mde"] == pair["mde"]
-    hint = f"would have shown {percent(pair['mde'])}" if open_ else ""
+    hint = f"MDE {percent(pair['mde'])}" if open_ else ""
     return verdict_entry(pair["verdict"], verdict_text(pair), hint)

@@ -17,7 +17,8 @@ LONGEST = 40
 
 def checkpoint_config(folder: Path) -> Any:
     """What a checkpoint says of generation: its generation_config.json or, where there is none, what older ones wrote into
-    config.json and the text_config in it. Raises whatever transformers does for a file that cannot be read."""
+    config.json and the text_config in it. Raises whatever transformers does for a file that cannot be read.
+    """
     from transformers import GenerationConfig
 
     if (folder / "generation_config.json").exists():

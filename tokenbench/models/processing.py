@@ -23,7 +23,8 @@ KINDS = ("image", "video")
 
 def limits(processor: Any, config: Any) -> tuple[tuple[str, ...], int | None]:
     """What a prompt must keep to: the texts that stand for an image or a clip, which a question must not hold, and the number of tokens
-    that the decoder was made for; None if its configuration does not say."""
+    that the decoder was made for; None if its configuration does not say.
+    """
     signs = (getattr(processor, f"{kind}_token", None) for kind in KINDS)
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return tuple(str(sign) for sign in signs if sign), longest

@@ -126,7 +126,8 @@ def differences(old: Parts, new: Parts) -> list[str]:
 
 def outdated(manifest: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, list[str]]:
     """By the id of a cell: sentences on what makes its identity another one now, as far as that shows without loading any
-    model, plug-in or sample, which is code and libraries. files: of modules that are single files, by their names."""
+    model, plug-in or sample, which is code and libraries. files: of modules that are single files, by their names.
+    """
     now = {"engine": {"tokenbench": tokenbench.__version__}, "libraries": versions()}
     found: dict[tuple[str, str], list[str]] = {}
     for cell in manifest["cells"]:

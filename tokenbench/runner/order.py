@@ -14,7 +14,8 @@ ORDER_SEED = 0
 
 def shuffled(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """The samples of a task image by image, the images in the order of a hash of seed and name: every prefix of images is a random
-    choice, and tasks on the same images take them up in the same order. Samples of an image stay in their order."""
+    choice, and tasks on the same images take them up in the same order. Samples of an image stay in their order.
+    """
     images = image_of(samples)
     drawn = {image: hashlib.sha256(f"{seed} {image}".encode("utf-8", "surrogatepass")).digest() for image in images}
     order = sorted(range(len(samples)), key=lambda i: (drawn[images[i]], images[i], i))

@@ -32,7 +32,8 @@ class OutOfMemory(Exception):  # noqa: N818 - it is caught, never shown
 @dataclass(frozen=True)
 class Asked:
     """Questions, ready to run. keys, limits: of every row, the name that seeds its random numbers and how many tokens it may
-    answer with."""
+    answer with.
+    """
 
     batch: Batch
     keys: Sequence[str]

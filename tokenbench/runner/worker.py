@@ -50,7 +50,8 @@ class Worker:
     @classmethod
     def of_run(cls, folder: str, plugin_files: Sequence[str], device: str) -> Worker:
         """For a run directory that another process has started. Raises MachineError if this process would not compute the
-        same: its software or data are not that one's."""
+        same: its software or data are not that one's.
+        """
         store = Store.open(Path(folder))
         manifest = store.manifest()
         registry, spec = Registry(plugin_files), Spec.from_json(manifest["spec"])

@@ -20,8 +20,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadshe
 
 def csv_text(table: pd.DataFrame) -> str:
     """A table as CSV, a line a row. Text that a spreadsheet would take for a formula stands behind an apostrophe; numbers are
-    as they are."""
-
+    as they are.
+    """
     from pandas.api.types import is_numeric_dtype
 
     def safe(value: Any) -> Any:
@@ -48,7 +48,8 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 def emptied(folder: Path, name: str) -> Path:
     """An empty folder in the one that files go to, for what another library writes there. What an earlier report left in it is
-    removed. Raises MachineError for a folder that holds anything else."""
+    removed. Raises MachineError for a folder that holds anything else.
+    """
     target = subfolder(folder, name)
     if (there := names(target, folder)) and MARK not in there:
         raise MachineError(

@@ -32,7 +32,8 @@ ARMS = ((VANILLA, "all", 1.0), ("careful", "1/4", 0.9), ("careless", "1/4", 0.6)
 @dataclass(frozen=True)
 class MadeUp:
     """tasks, models: names. limit: as the user gave it. text: what questions, answers, targets and notes hold. failed: a strategy
-    has no numbers."""
+    has no numbers.
+    """
 
     tasks: tuple[str, ...] = ("reading", "counting")
     models: tuple[str, ...] = ("made-up",)

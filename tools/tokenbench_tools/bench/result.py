@@ -139,7 +139,7 @@ class Bench:
     def __str__(self) -> str:
         """Return the table for the terminal, with the notes."""
         table = text_table(Table.of("", COLUMNS, self.rows))
-        pays = [f"{name}: pays from {found} visual tokens" for name, found in self.break_even.items()]
+        pays = [f"{name}: faster from {found} visual tokens on" for name, found in self.break_even.items()]
         return "\n".join([table, *self.infeasible, "", *pays, "", *self.notes])
 
 
