@@ -1,4 +1,4 @@
-"""Pages and docstrings as the site's own extensions make them."""
+"""The pages of strategies as the site's own extension makes them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,23 @@ from tokenbench.registry.plugins import registry
 
 
 @pytest.fixture
-def extensions(monkeypatch: pytest.MonkeyPatch) -> Any:
+def pages(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(ROOT / "docs/_ext")
-    import docstrings
     import strategy_pages
 
-    yield strategy_pages, docstrings
-    for module in ("strategy_pages", "docstrings"):
-        del sys.modules[module]
+    yield strategy_pages
+    del sys.modules["strategy_pages"]
 
 
-def test_every_strategy_has_a_page_and_no_other_is_left(extensions: Any, tmp_path: Path) -> None:
+def test_every_strategy_has_a_page_and_no_other_is_left(pages: Any, tmp_path: Path) -> None:
     (tmp_path / "gone.md").write_text("# gone\n")
-    extensions[0].write(tmp_path)
+    pages.write(tmp_path)
     names = registry().names("strategies")
     assert sorted(path.stem for path in tmp_path.glob("*.md")) == names
     assert all(f"](strategies/{name}.md)" in (tmp_path / "table.txt").read_text() for name in names)
 
 
-def test_the_means_of_a_page_are_those_of_the_cost_table(extensions: Any, tmp_path: Path) -> None:
-    pages = extensions[0]
+def test_the_means_of_a_page_are_those_of_the_cost_table(pages: Any, tmp_path: Path) -> None:
     names = ["clse", "dart", "fastv", "pdrop", "priortr", "divprune"]
     table = costs("llava-1.5-7b", names, [str(b) for b in pages.BUDGETS], registry(), None, 50, "float16", "nominal")
     for row in table.rows[1:]:
@@ -45,26 +42,6 @@ def test_the_means_of_a_page_are_those_of_the_cost_table(extensions: Any, tmp_pa
         assert line.endswith(f"| {row.mean_tokens:.1f} |")
 
 
-def test_formulas_survive_markdown(extensions: Any) -> None:
-    pages = extensions[0]
+def test_formulas_survive_markdown(pages: Any) -> None:
     assert pages._escaped("the first t*h*w of `a*b`, |S_l|") == r"the first t\*h\*w of `a*b`, \|S\_l\|"
     assert pages.SETTING.sub(r"`\1`", "as clse:layers=3:kv=keep. K = 2") == "as `clse:layers=3:kv=keep`. K = 2"
-
-
-def test_lists_and_examples_in_docstrings_become_such(extensions: Any) -> None:
-    lines = [
-        "What it is.",
-        "",
-        "layer: where.",
-        "    More of it.",
-        "keep: how many.",
-        "",
-        "    with it:",
-        "        go()",
-    ]
-    extensions[1].rewrite(None, "class", "", None, None, lines)
-    assert lines == [
-        *("What it is.", ""),
-        *("* **layer**: where.", "  More of it.", "* **keep**: how many.", ""),
-        *("::", "", "    with it:", "        go()", ""),
-    ]

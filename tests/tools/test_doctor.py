@@ -17,7 +17,7 @@ from tokenbench_tools.doctor import findings as doctor
 def _nothing_tried(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Except where torch is the subject, its import in a new process is left out: it takes seconds."""
     if "torch" not in request.node.name and "sound" not in request.node.name:
-        monkeypatch.setattr(doctor, "_tried", lambda code: (1, "", "not tried"))
+        monkeypatch.setattr(doctor, "_try_code", lambda code: (1, "", "not tried"))
 
 
 def found(folder: Path) -> dict[str, doctor.Finding]:
