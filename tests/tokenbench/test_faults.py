@@ -171,7 +171,7 @@ def failed_everywhere(
             assert not isinstance(said, OSError) or said.filename, f"point {at}: {said!r} names no file"
         assert finals(folder).items() >= before.items(), f"point {at}: a finished cell was run again"
         assert not there.intersection(kept.answers), f"point {at}: an answer was computed again"
-        assert not Store(folder).broken(), f"point {at}: a sound cell was set aside"
+        assert not Store(folder).broken_files(), f"point {at}: a sound cell was set aside"
         execute(folder)
         check(folder, whole)
         shutil.rmtree(folder)

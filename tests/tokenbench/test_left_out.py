@@ -140,7 +140,7 @@ def test_whatever_is_wrong_with_a_sample_it_alone_is_left_out(
     assert "5 of 8 samples of task 'good'" in capsys.readouterr().err
     for (task, _), samples in asked(place / "run").items():
         assert samples == (keys("good", 0, 1, 2, 4, 6) if task == "good" else keys("pairs"))
-    reasons = {one.sample: one.named for one in Store(place / "run").left_out.all()}
+    reasons = {one.sample: one.description for one in Store(place / "run").left_out.all()}
     for sample, reason in {
         "good-0": "UnidentifiedImageError",
         "good-1": "FileNotFoundError",

@@ -1,4 +1,4 @@
-"""How commands open a run directory: with what the user names, for the directory may come from anybody."""
+"""How commands open a run directory. It may come from anybody, so the user names again what it may read."""
 
 from __future__ import annotations
 
@@ -15,46 +15,47 @@ if TYPE_CHECKING:
     from tokenbench.store.run import Run
     from tokenbench.store.spec import Spec
 
-__all__ = ["chosen_writers", "naming_options", "opened"]
+__all__ = ["make_writers", "naming_options", "open_run"]
 
 
-def opened(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registry: Registry | None = None) -> Run:
-    """Open a run directory as a command's options say.
+def open_run(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registry: Registry | None = None) -> Run:
+    """Open a run directory with the options of a command.
 
     Args:
         folder: The run directory.
-        named: The options by their names. `tasks_dir` and `data` say which folders that the run names may be read.
-        registry: Where the run's suite is found; everything installed unless it is given.
-
-    Returns:
-        The run.
+        named: The options by name. `tasks_dir` and `data` give the folders of the run that may be read.
+        registry: The plug-ins in which the run's suite is looked up; by default, all that are installed.
 
     Raises:
         UsageError: There is no run in the folder, or `data` is malformed.
-        MachineError: A folder that is named is not there.
+        MachineError: A folder does not exist.
     """
     from tokenbench.store.run import Run
 
     return Run.open(folder, registry, absolute(flat(named.get("tasks_dir", ()))), named_data(named.get("data", ())))
 
 
-def chosen_writers(formats: Sequence[str], registry: Registry) -> list[Report]:
-    """Make the report writers of these names, before anything is computed for them. Raises UsageError for an unknown one."""
+def make_writers(formats: Sequence[str], registry: Registry) -> list[Report]:
+    """Make the report writers of these names, so that an unknown name is reported before anything is computed.
+
+    Raises:
+        UsageError: A name is unknown.
+    """
     return [registry.get("reports", name)() for name in formats]
 
 
 def naming_options(spec: Spec, registry: Registry) -> str:
-    """Write the options with which a later command names again what only the run directory would name.
+    """Return the options with which a later command names again what only the run directory names.
 
     Returns:
-        Such as `` --plugin my.py --data pope=/data/pope``, with a leading space; empty if there is nothing to name.
+        Text such as `` --plugin my.py --data pope=/data/pope``, with a leading space; empty if there is nothing to name.
     """
-    from tokenbench.store.run import unnamed
+    from tokenbench.store.trust import unnamed_models
 
     options = [
         *(("--plugin", str(file)) for file in registry.files),
         *(("--tasks-dir", folder) for folder in spec.definitions),
         *(("--data", text) for text in spec.data),
-        *(("--models", name) for name in unnamed(spec.models, (), registry)),
+        *(("--models", name) for name in unnamed_models(spec.models, (), registry)),
     ]
     return "".join(f" {option} {shlex.quote(value)}" for option, value in options)

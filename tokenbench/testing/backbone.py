@@ -96,7 +96,7 @@ def has_a_tiny_model_of_its_type(case: Case) -> None:
 def lattices_add_up(case: Case) -> None:
     """The lattices hold as many tokens as the prompt, and there is one at all."""
     for prompt in case.prompts:
-        (row,) = _traced(case, prompt)
+        (row,) = _trace(case, prompt)
         tokens = sum(grid.tokens for grid in row.grids)
         visual = int(case.adapter.visual(case.model, prompt["input_ids"]).sum())
         assert tokens == visual > 0, f"lattices of {tokens} tokens for {visual} visual tokens"
@@ -167,13 +167,13 @@ def dummy_inputs_can_be_run(case: Case) -> str | None:
     tokens = int(case.adapter.visual(case.model, case.prompts[0]["input_ids"]).sum())
     grids = case.adapter.default_grids(config, tokens)
     prompt = case.adapter.dummy_inputs(config, grids, TEXT)
-    (row,) = _traced(case, prompt)
+    (row,) = _trace(case, prompt)
     assert row.grids == tuple(grids), f"the prompt shows {row.grids}, not {tuple(grids)}"
     assert row.text == TEXT, f"the prompt has {row.text} text tokens, not {TEXT}"
     return None
 
 
-def _traced(case: Case, prompt: Prompt) -> list[RowTrace]:
+def _trace(case: Case, prompt: Prompt) -> list[RowTrace]:
     return case.run([prompt], tokens=1)[1]
 
 

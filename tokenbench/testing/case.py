@@ -111,9 +111,9 @@ class Case:
         return replace(self, model=model)
 
 
-def architectures(known: Registry) -> Iterator[tuple[str, Backbone]]:
+def architectures(registry: Registry) -> Iterator[tuple[str, Backbone]]:
     """The registered adapters of architectures, by name; models by name have the same adapters."""
-    for name in known.names("backbones"):
-        backbone = known.get("backbones", name)()
+    for name in registry.names("backbones"):
+        backbone = registry.get("backbones", name)()
         if backbone.source is None:
             yield name, backbone

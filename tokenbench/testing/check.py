@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tokenbench.errors import MachineError
 
-__all__ = ["Check", "ContractError", "Verdict", "checks", "judged", "reason"]
+__all__ = ["Check", "ContractError", "Verdict", "checks", "judge", "reason"]
 
 State = Literal["ok", "FAILED", "skipped"]
 
@@ -72,7 +72,7 @@ def checks(into: list[Check], fix: str) -> Callable[[Callable[..., str | None]],
     return made
 
 
-def judged(check: Check, subject: str, objects: Iterable[tuple[str, Any]]) -> Verdict:
+def judge(check: Check, subject: str, objects: Iterable[tuple[str, Any]]) -> Verdict:
     """The verdict on a plug-in that shows in several places, by name; the first that fails decides."""
     said: list[str] = []
     try:

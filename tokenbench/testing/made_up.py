@@ -16,9 +16,10 @@ from PIL import Image
 from tokenbench.comparison import Comparison, compare
 from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Box, Sample
-from tokenbench.runner.identity import Cell, packed
-from tokenbench.store.directory import SCHEMA_VERSION, Store
+from tokenbench.runner.identity import Cell, pack_cells
+from tokenbench.store.directory import Store
 from tokenbench.store.run import Run
+from tokenbench.store.run_json import SCHEMA_VERSION
 from tokenbench.store.spec import Spec
 from tokenbench.store.units import by_unit
 
@@ -68,16 +69,16 @@ def _run(folder: Path, kind: MadeUp) -> Run:
         (at, Cell(model, name, budget, 0, task, {"made up": {"number": at}}), right)
         for at, (model, (name, budget, right), task) in enumerate(product(kind.models, ARMS, kind.tasks))
     ]
-    store.make()
+    store.make_folders()
     store.start(_manifest(kind, [cell for _, cell, _ in cells]))
     for at, cell, right in cells:
         if kind.failed and cell.strategy == "careless":
             store.fail(cell.id, {**cell.names, "kind": "failed", "reason": f"no number: {kind.text}"})
             continue
         records = list(_records(kind, cell, right, at))
-        store.append((cell.id, record) for record in records)
+        store.journals.append((cell.id, record) for record in records)
         store.finish(cell.id, {record["sample"]: "" for record in records}, {**cell.names, "official": {}})
-        store.sweep(cell.id)
+        store.clean_up(cell.id)
     run = _MadeUpRun(folder)
     run.asked = _questions(kind)
     return run
@@ -102,13 +103,13 @@ def _questions(kind: MadeUp) -> dict[tuple[str, str], Sample]:
     box = (Box(0.1, 0.1, 0.4, 0.4),)
     return {
         (task, f"sample-{at}"): Sample(
-            f"sample-{at}", f"image-{at // 2}", f"What? {kind.text}", kind.text, partial(_shown, at), box
+            f"sample-{at}", f"image-{at // 2}", f"What? {kind.text}", kind.text, partial(_load_image, at), box
         )
         for task, at in product(kind.tasks, range(IMAGES))
     }
 
 
-def _shown(image: int) -> list[Image.Image]:
+def _load_image(image: int) -> list[Image.Image]:
     return [Image.new("RGB", (60, 60), (10 * (image // 2), 120, 90))]
 
 
@@ -128,7 +129,7 @@ def _manifest(kind: MadeUp, cells: Sequence[Cell]) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
-        **packed(cells, {cell.id: IMAGES for cell in cells}),
+        **pack_cells(cells, {cell.id: IMAGES for cell in cells}),
         "tasks": {task: {"unit_rule": "mean", "identity": "", "samples": IMAGES} for task in kind.tasks},
         "models": dict.fromkeys(kind.models, about),
         "versions": {"tokenbench": "0", "python": "3", "torch": "2", "transformers": "5"},

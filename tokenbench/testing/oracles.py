@@ -82,7 +82,7 @@ def masked(
     end = prompt["input_ids"].shape[1]
     new = output.sequences[b : b + 1, output.sequences.shape[1] - len(output.logits) :][:, :-1]
     ids = torch.cat([prompt["input_ids"], new], 1)
-    longer = {name: _extended(value, prompt, new.shape[1]) for name, value in prompt.items()} | {"input_ids": ids}
+    longer = {name: _extend(value, prompt, new.shape[1]) for name, value in prompt.items()} | {"input_ids": ids}
     visual = backbone.visual(model, prompt["input_ids"])[0].nonzero().flatten()
     if row.compact:
         left = torch.ones(ids.shape[1], dtype=torch.long)
@@ -90,12 +90,12 @@ def masked(
         left[visual[row.stages[0][1]]] = 1
         longer["position_ids"] = (left.cumsum(0) - 1).clamp_min(0)[None]
     masks = _masks(row, visual, end, ids.shape[1])
-    with _hidden(backbone.decoder(model).layers, masks), torch.set_grad_enabled(gradients):
+    with _hide(backbone.decoder(model).layers, masks), torch.set_grad_enabled(gradients):
         stock: Tensor = model(**longer, use_cache=False).logits[0]
     return stock[end - 1 :]
 
 
-def _extended(value: Tensor, prompt: Prompt, more: int) -> Tensor:
+def _extend(value: Tensor, prompt: Prompt, more: int) -> Tensor:
     """Masks and token types, which have the prompt's length, for `more` tokens of text."""
     if value.shape != prompt["input_ids"].shape:
         return value
@@ -121,7 +121,7 @@ def _masks(row: RowTrace, visual: Tensor, end: int, length: int) -> list[Tensor]
 
 
 @contextmanager
-def _hidden(layers: Any, masks: Sequence[Tensor]) -> Iterator[None]:
+def _hide(layers: Any, masks: Sequence[Tensor]) -> Iterator[None]:
     def swap(mask: Tensor, module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return args, {**kwargs, "attention_mask": mask[None, None]}
 

@@ -110,31 +110,31 @@ def leaves_the_comparison_as_it_is(report: Report) -> None:
 def copes_with_one_task(report: Report) -> None:
     """It shows a run of a single task, and one of several models."""
     for kind in (MadeUp(tasks=("reading",)), MadeUp(models=("first", "second"))):
-        _written(report, kind)
+        _write_on(report, kind)
 
 
 @checks(_CHECKS, "run.about()['failures'] names cells without numbers; they are in no table")
 def copes_with_failures(report: Report) -> None:
     """It shows a run in which a strategy failed."""
-    _written(report, MadeUp(failed=True))
+    _write_on(report, MadeUp(failed=True))
 
 
 @checks(_CHECKS, "run.about()['spec']['limit'] is a number where only the first samples were asked")
 def copes_with_a_limit(report: Report) -> None:
     """It shows a run of the first samples only."""
-    _written(report, MadeUp(limit=24))
+    _write_on(report, MadeUp(limit=24))
 
 
 @checks(_CHECKS, "escape what comes from models, suites and users, and write UTF-8")
 def copes_with_hostile_strings(report: Report) -> None:
     """Names and answers with marks of HTML, LaTeX, Markdown and templates do no harm; text files are UTF-8."""
     kind = MadeUp(tasks=(f"task {HOSTILE}", "plain"), models=(f"model {HOSTILE}",), text=HOSTILE, failed=True)
-    for path, text in _written(report, kind):
+    for path, text in _write_on(report, kind):
         if path.suffix in (".html", ".htm", ".svg"):
             assert "<script>alert(1)" not in text, f"{path.name} runs what an answer says"
 
 
-def _written(report: Report, kind: MadeUp) -> list[tuple[Path, str]]:
+def _write_on(report: Report, kind: MadeUp) -> list[tuple[Path, str]]:
     """Its text files on a run of that kind; that it showed something."""
     with _desk(kind) as desk:
         written, printed = desk.write(report)

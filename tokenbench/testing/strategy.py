@@ -80,7 +80,7 @@ def keeps_its_schedule(case: Case) -> None:
                     f"{len(kept)} tokens kept at {stage}"
                 )
             alive = len(kept)
-        assert _removed(case.strategy, row), "nothing was removed"
+        assert _removes_tokens(case.strategy, row), "nothing was removed"
 
 
 @checks(STRATEGY_CHECKS, "with nothing to drop, select() must return the tokens as they are")
@@ -163,10 +163,10 @@ def cache_holds_what_the_trace_says(case: Case) -> None:
 @checks(STRATEGY_CHECKS, "compute scores in float32 (`.float()`), and keep them finite")
 def runs_in_half_precision(case: Case) -> None:
     """In bfloat16 it runs, its scores are finite, and it removes tokens."""
-    half = replace(case, strategy=_watched(case.strategy)).as_(torch.bfloat16)
+    half = replace(case, strategy=_watch_scores(case.strategy)).as_(torch.bfloat16)
     output, rows = half.run(tokens=1)
     assert bool(logits(output).isfinite().all()), "logits are not finite in bfloat16"
-    assert all(_removed(case.strategy, row) for row in rows), "nothing was removed in bfloat16"
+    assert all(_removes_tokens(case.strategy, row) for row in rows), "nothing was removed in bfloat16"
 
 
 @checks(STRATEGY_CHECKS, "keep what goes from stage to stage in view.memo, nothing on the strategy or its module")
@@ -190,12 +190,12 @@ def _hooks(model: Any) -> int:
     return sum(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in found)
 
 
-def _removed(strategy: Strategy, row: RowTrace) -> bool:
+def _removes_tokens(strategy: Strategy, row: RowTrace) -> bool:
     """Whether something was, or the strategy declares that it has neither a budget nor a stage."""
     return row.mean_tokens < row.visual or not (strategy.budgeted or row.stages)
 
 
-def _watched(strategy: Strategy) -> Strategy:
+def _watch_scores(strategy: Strategy) -> Strategy:
     """The same strategy, whose scores must be finite."""
     kind = type(strategy)
 

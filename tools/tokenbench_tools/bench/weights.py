@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tokenbench.errors import MachineError, UsageError
-from tokenbench.models.decoding import greedy
-from tokenbench.models.device import check_device, device_named
+from tokenbench.models.decoding import greedy_config
+from tokenbench.models.device import check_device, resolve_device
 from tokenbench.models.source import configuration, locate
 from tokenbench.models.weights import stock_model
 
@@ -37,7 +37,7 @@ def measured_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
             backbone, config = configuration(protocol.model, known)
             with torch.device(device):
                 model = AutoModelForImageTextToText.from_config(cut(config, protocol.layers), **options)
-            model.generation_config = greedy(model.generation_config)
+            model.generation_config = greedy_config(model.generation_config)
         else:
             source = locate(protocol.model, known)
             backbone, config = (
@@ -66,7 +66,7 @@ def cut(config: Any, layers: int | None) -> Any:
 
 
 def device_of(protocol: Protocol) -> str:
-    """Where it runs. Raises as `device_named` and `check_device` do."""
-    device = device_named(protocol.device)
+    """Where it runs. Raises as `resolve_device` and `check_device` do."""
+    device = resolve_device(protocol.device)
     check_device(device)
     return device
