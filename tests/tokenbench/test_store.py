@@ -144,15 +144,15 @@ def test_killed_at_any_point_before_the_first_answer_it_begins_again(tmp_path: P
 @pytest.mark.parametrize(
     "ask",
     [
-        Store.done,
-        Store.published,
+        Store.answered_questions,
+        Store.final_questions,
         Store.count,
         Store.records_of,
         Store.failure,
         lambda store, cell: store.journals.records(cell),
         lambda store, cell: set(store.journals.questions(cell)),
         lambda store, cell: store.journals.count(cell),
-        Store.records,
+        Store.records_of,
         Store.summary,
     ],
 )

@@ -56,13 +56,13 @@ def resume(
     (--data) and model folders (--models) again, as well as models that have to be downloaded.
     """
     from tokenbench.registry.plugins import Registry
-    from tokenbench.runner.resolve import resolve_written
+    from tokenbench.runner.resolve import resolve_spec
     from tokenbench.store.trust import check_plugins
 
     registry = Registry(plugin_files)
     run = open_run(folder, named, registry)
     check_plugins(run, registry.files)
-    resolved = resolve_written(run.seen_spec(), registry, unregistered=run.manifest.get("unregistered"))
+    resolved = resolve_spec(run.seen_spec(), registry, unregistered=run.manifest.get("unregistered"))
     with _restrict_downloads(resolved.spec, flat(named["models"]), registry):
         carry_out(resolved, folder, registry, quiet, executor(registry), retry_failed)
 

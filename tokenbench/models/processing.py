@@ -82,6 +82,7 @@ class SeenImages:
         return getattr(self._processor, name)
 
     def __call__(self, images: Any, **options: Any) -> Any:
+        """Return the inputs of these images, which were computed before if the processor did not copy the images."""
         from transformers.image_utils import make_flat_list_of_images
 
         flat: list[Any] = list(make_flat_list_of_images(images))  # type: ignore[arg-type]

@@ -209,7 +209,7 @@ class _Batches:
     def _lose_cell(self, cell: Cell, kind: str, reason: str, trace: str) -> None:
         self._lost.add(cell.id)
         reason = " ".join(reason.split())
-        samples = len(self._work.asked(cell))
+        samples = len(self._work.samples_for(cell))
         self._store.fail(cell.id, {**cell.names, "samples": samples, "kind": kind, "reason": reason})
         self._store.log(cell.id, f"{kind}: {reason}\n{trace}")
 

@@ -1,4 +1,4 @@
-"""A run that never ran, in a real run directory: answers with a known truth, and whatever strings a check wants to see survive."""
+"""Runs that never ran, in real run directories: answers with a known truth, and strings that reports must escape."""
 
 from __future__ import annotations
 
@@ -32,18 +32,20 @@ ARMS = ((VANILLA, "all", 1.0), ("careful", "1/4", 0.9), ("careless", "1/4", 0.6)
 
 @dataclass(frozen=True)
 class MadeUp:
-    """tasks, models: names. limit: as the user gave it. text: what questions, answers, targets and notes hold. failed: a strategy
-    has no numbers."""
+    """What a made-up run is like."""
 
     tasks: tuple[str, ...] = ("reading", "counting")
     models: tuple[str, ...] = ("made-up",)
     limit: int | None = None
+    """The limit of samples, as a user gives it."""
     text: str = "yes"
+    """Text in questions, answers, targets and notes."""
     failed: bool = False
+    """Whether a strategy failed, so that it has no numbers."""
 
 
 class _MadeUpRun(Run):
-    """Its questions are made up as well."""
+    """A run whose questions are made up as well."""
 
     asked: dict[tuple[str, str], Sample]
 
@@ -52,7 +54,7 @@ class _MadeUpRun(Run):
 
 
 def made_up(folder: Path, kind: MadeUp) -> tuple[Comparison, Run]:
-    """A comparison, and the run it is of, in `folder`."""
+    """Make up a run in a folder. Return its comparison and the run."""
     return copy.deepcopy(_comparison(kind)), _run(folder, kind)
 
 
@@ -85,7 +87,7 @@ def _run(folder: Path, kind: MadeUp) -> Run:
 
 
 def _records(kind: MadeUp, cell: Cell, right: float, at: int) -> Iterator[dict[str, Any]]:
-    """Every answer of a cell; so many of them are right."""
+    """Yield the records of a cell. A share of `right` of its answers are correct."""
     share = 1.0 if cell.budget == "all" else 0.25
     kept = list(range(0, SIDE * SIDE, round(1 / share)))
     for image in range(IMAGES):

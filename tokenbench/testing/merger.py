@@ -1,4 +1,4 @@
-"""What every merger must do."""
+"""The checks of mergers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ TOKENS, KEPT, WIDTH = 12, 5, 8
 
 
 def check_merger(merger: Merger) -> None:
-    """Run every check. Raises AssertionError that says what is wrong and how to mend it."""
+    """Run every check on a merger.
+
+    Raises:
+        AssertionError: A check fails. The message says what is wrong and how to fix it.
+    """
     for check in merger_checks():
         check(merger)
 
 
 def merger_checks() -> list[Check]:
-    """The checks of a merger alone; composed with a strategy it passes those of strategies as well."""
+    """Return the checks of a merger alone. Composed with a strategy, it must pass the checks of strategies as well."""
     return list(_CHECKS)
 
 
@@ -58,6 +62,6 @@ def keeping_all_changes_nothing(merger: Merger) -> None:
 
 
 def _make_inputs() -> tuple[Tensor, Tensor, Tensor]:
-    """States, sizes and kept indices."""
+    """Return states [n, C], sizes [n] and the indices of the kept tokens [k]."""
     states = torch.randn(TOKENS, WIDTH, generator=torch.Generator().manual_seed(0))
     return states, torch.ones(TOKENS), torch.tensor([1, 3, 4, 8, 11])

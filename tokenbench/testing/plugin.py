@@ -1,4 +1,4 @@
-"""Everything that a plug-in brings, checked: a verdict a check."""
+"""Runs the checks on everything that a plug-in registers."""
 
 from __future__ import annotations
 
@@ -37,8 +37,14 @@ HOW = "import it by hand: a hook marked with tokenbench.hookimpl registers what 
 
 
 def verdicts(text: str) -> Iterator[Verdict]:
-    """The verdicts on a plug-in: the name of a strategy (with parameters), merger, backbone, suite or report format, of an
-    installed plug-in or distribution, or a .py file. Raises UsageError if there is none of that name.
+    """Yield the verdicts on a plug-in.
+
+    Args:
+        text: The name of a strategy (with parameters), merger, backbone, suite or report format; of an installed plug-in or
+            distribution; or a .py file.
+
+    Raises:
+        UsageError: There is nothing of this name.
     """
     registry = Registry()
     if text.endswith(".py"):
@@ -67,7 +73,7 @@ def verdicts(text: str) -> Iterator[Verdict]:
 
 
 def _plugin(plugin: Plugin, registry: Registry) -> Iterator[Verdict]:
-    """Everything it registers."""
+    """Check everything that a plug-in registers."""
     if plugin.error:
         yield Verdict(f"plug-in {plugin.name}", LOADS.name, LOADS.verifies, "FAILED", plugin.error, HOW)
     for kind, names in plugin.registered.items():
@@ -101,7 +107,7 @@ def _strategy(subject: str, strategy: Strategy, registry: Registry) -> Iterator[
 
 
 def _on_models(subject: str, strategy: Strategy, registry: Registry) -> Iterator[Verdict]:
-    """On the tiny model of every architecture."""
+    """Check a strategy on the tiny model of every architecture."""
     tiny = ((name, case_of(backbone)) for name, backbone in architectures(registry))
     cases = [(name, replace(case, strategy=strategy)) for name, case in tiny]
     for check in strategy_checks():

@@ -1,4 +1,4 @@
-"""What every report format must do, on runs that were made up."""
+"""The checks of report formats, on made-up runs."""
 
 from __future__ import annotations
 
@@ -25,43 +25,49 @@ _CHECKS: list[Check] = []
 
 
 def check_report(report: Report) -> None:
-    """Run every check. Raises AssertionError that says what is wrong and how to mend it."""
+    """Run every check on a report format.
+
+    Raises:
+        AssertionError: A check fails. The message says what is wrong and how to fix it.
+    """
     for check in report_checks():
         check(report)
 
 
 def report_checks() -> list[Check]:
-    """The checks of a report format."""
+    """Return the checks of a report format."""
     return list(_CHECKS)
 
 
 @dataclass
 class Desk:
-    """A made-up run in a folder of its own, an empty folder for the report, and a third that the process works in."""
+    """A made-up run, and folders to write its report."""
 
     comparison: Comparison
     run: Run
     root: Path
+    """A folder with the run directory, an empty folder for the report, and one that is the working directory meanwhile."""
 
     @property
     def folder(self) -> Path:
+        """The folder for the report."""
         return self.root / "report"
 
     def write(self, report: Report) -> tuple[list[Path], str]:
-        """The files the report says it wrote, and what it printed."""
+        """Write a report. Return the files that it says it wrote, and what it printed."""
         out = io.StringIO()
         with chdir(self.root / "elsewhere"):
             written = report.write(self.comparison, self.run, self.folder, out)
         return list(written), out.getvalue()
 
     def files(self) -> set[Path]:
-        """What is in the report's folder."""
+        """Return the files in the report's folder."""
         return {path for path in self.folder.rglob("*") if path.is_file()}
 
     def others(self) -> dict[str, int]:
-        """What is outside of it, with the time of the last change."""
-        found = (path for path in self.root.rglob("*") if path.is_file() and not path.is_relative_to(self.folder))
-        return {str(path): path.stat().st_mtime_ns for path in found}
+        """Return the files outside that folder, with the times of their last changes."""
+        outside = (path for path in self.root.rglob("*") if path.is_file() and not path.is_relative_to(self.folder))
+        return {str(path): path.stat().st_mtime_ns for path in outside}
 
 
 @checks(_CHECKS, "set `name` and `description` on the class: one line each")
@@ -135,7 +141,7 @@ def copes_with_hostile_strings(report: Report) -> None:
 
 
 def _write_on(report: Report, kind: MadeUp) -> list[tuple[Path, str]]:
-    """Its text files on a run of that kind; that it showed something."""
+    """Write a report on a made-up run, check that it shows something, and return its text files with their content."""
     with _desk(kind) as desk:
         written, printed = desk.write(report)
         assert written or printed.strip(), "it shows nothing"

@@ -1,4 +1,4 @@
-"""What every strategy must do, on every architecture."""
+"""The checks of strategies, on every architecture."""
 
 from __future__ import annotations
 
@@ -24,9 +24,15 @@ _PLAN_CHECKS: list[Check] = []
 
 
 def check_strategy(strategy: Strategy, *models: tuple[Any, Sequence[Prompt]], budget: str = BUDGET) -> None:
-    """Run every check on the models, each with its prompts; without any, on those of every registered architecture.
+    """Run every check on a strategy.
 
-    Raises AssertionError that says what is wrong and how to mend it.
+    Args:
+        strategy: The strategy.
+        *models: Small models with their prompts; by default, those of every registered architecture.
+        budget: The budget.
+
+    Raises:
+        AssertionError: A check fails. The message says what is wrong and how to fix it.
     """
     for check in plan_checks():
         check(strategy)
@@ -37,12 +43,12 @@ def check_strategy(strategy: Strategy, *models: tuple[Any, Sequence[Prompt]], bu
 
 
 def strategy_checks() -> list[Check]:
-    """The checks of a strategy on a model; each takes a Case."""
+    """Return the checks of a strategy on a model. Each takes a `Case`."""
     return list(STRATEGY_CHECKS)
 
 
 def plan_checks() -> list[Check]:
-    """The checks of a strategy alone."""
+    """Return the checks of a strategy alone."""
     return list(_PLAN_CHECKS)
 
 
@@ -185,18 +191,18 @@ def leaves_nothing_behind(case: Case) -> None:
 
 
 def _hooks(model: Any) -> int:
-    """How many hooks the model has but for those that transformers itself puts there on first use, and leaves."""
-    found = [hook for m in model.modules() for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
-    return sum(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in found)
+    """Return the number of hooks on a model, without those that transformers itself adds on first use and leaves there."""
+    hooks = [hook for m in model.modules() for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
+    return sum(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in hooks)
 
 
 def _removes_tokens(strategy: Strategy, row: RowTrace) -> bool:
-    """Whether something was, or the strategy declares that it has neither a budget nor a stage."""
+    """Return whether tokens were removed, or the strategy declares that it has neither a budget nor a stage."""
     return row.mean_tokens < row.visual or not (strategy.budgeted or row.stages)
 
 
 def _watch_scores(strategy: Strategy) -> Strategy:
-    """The same strategy, whose scores must be finite."""
+    """Return the same strategy, which also asserts that its scores are finite."""
     kind = type(strategy)
 
     class Watched(kind):  # type: ignore[misc, valid-type]
