@@ -27,7 +27,7 @@ from tokenbench.engine.attach import attach
 from tokenbench.errors import InfeasibleError
 from tokenbench.models.source import configuration
 from tokenbench.registry.plugins import Registry
-from tokenbench_tools.bench.plans import plan_of, ways_of
+from tokenbench_tools.bench.plans import make_plan, make_ways
 
 MODEL, TEXT, DEPTH = "llava-1.5-7b", 50, 32
 LENGTHS = (1, 64, 128, 256, 626)
@@ -128,8 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     layer.measure()
     print("| strategy | budget | selection, ms | of its prefill, % | of vanilla's prefill, % |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for way in ways_of([name for name in names if name != VANILLA], args.budgets.split(","), known):
-        plan = plan_of(way, DEPTH, known)
+    for way in make_ways([name for name in names if name != VANILLA], args.budgets.split(","), known):
+        plan = make_plan(way, DEPTH, known)
         try:
             passes = [selected(backbone, model, plan, inputs) for _ in range(args.passes)]
         except InfeasibleError:

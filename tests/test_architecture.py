@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import tokenbench
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = ("strategies", "backbones", "suites", "reports", "tools")
+LONGEST = 300
+"""Lines of a file."""
 
 
 def imported(folder: Path) -> set[str]:
@@ -80,3 +83,34 @@ def test_what_cells_are_called_is_written_in_one_place() -> None:
             assert texts[: len(FLOORS)] != list(FLOORS), where
             if path.name != "comparing.py":  # columns of published numbers, which have a source first
                 assert not any(tuple(texts[at : at + len(CELL)]) == CELL for at in range(len(texts))), where
+
+
+def sources() -> Iterator[Path]:
+    return (path for kind in ("tokenbench", *PLUGINS) for path in (ROOT / kind).rglob("*.py"))
+
+
+def test_no_file_is_longer_than_a_reader_takes_in_at_once() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in sources()}
+    assert not {path: lines for path, lines in lengths.items() if lines > LONGEST}
+
+
+def test_every_field_is_documented_where_it_stands() -> None:
+    """A string under each field is what editors and the site show; ruff's rules do not know of it."""
+    bare = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and _holds_fields(node):
+                for statement, below in zip(node.body, [*node.body[1:], None], strict=True):
+                    if isinstance(statement, ast.AnnAssign) and not _is_text(below):
+                        bare.append(f"{path.relative_to(ROOT)}:{statement.lineno}")
+    assert not bare
+
+
+def _holds_fields(node: ast.ClassDef) -> bool:
+    """Whether it is a dataclass, a named tuple or the like. Strategies describe their parameters in `Field`."""
+    words = {ast.unparse(part).partition("(")[0] for part in (*node.decorator_list, *node.bases)}
+    return bool(words & {"dataclass", "dataclasses.dataclass", "NamedTuple", "TypedDict", "Protocol"})
+
+
+def _is_text(node: ast.stmt | None) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

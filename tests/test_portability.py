@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from tests.fuzz.made import made_run
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = [
     path
-    for name in ("tokenbench", "strategies", "backbones", "suites", "reports")
+    for name in ("tokenbench", "strategies", "backbones", "suites", "reports", "tools")
     for path in (ROOT / name).rglob("*.py")
 ]
 LINUX_ALONE = {"fcntl", "resource", "pwd", "grp", "termios", "posix", "syslog"}

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from tokenbench.contract.report import Report
     from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
     from tokenbench.contract.stage import Attn, Keep, NoQuestionAttn, OwnLayerAttn, Signal, Stage
-    from tokenbench.contract.strategy import EncodedFrame, Merger, Selection, Strategy, View
+    from tokenbench.contract.strategy import Merger, Selection, Strategy
     from tokenbench.contract.suite import Box, Sample, Suite, SuiteRequest, Task, Video
+    from tokenbench.contract.view import EncodedFrame, View
     from tokenbench.errors import MachineError, TokenBenchError, UsageError
     from tokenbench.store.report_files import write_text
     from tokenbench.store.run import Run
@@ -33,7 +34,7 @@ _HOME = {
     "Box": "contract.suite",
     "Budget": "contract.budget",
     "DecoderSize": "contract.sizes",
-    "EncodedFrame": "contract.strategy",
+    "EncodedFrame": "contract.view",
     "Encoder": "contract.backbone",
     "EncoderSize": "contract.sizes",
     "Executor": "contract.executor",
@@ -59,7 +60,7 @@ _HOME = {
     "TokenBenchError": "errors",
     "UsageError": "errors",
     "Video": "contract.suite",
-    "View": "contract.strategy",
+    "View": "contract.view",
     "hookimpl": "contract.hookspecs",
     "pruned": "api.pruned",
     "run": "api.run",

@@ -32,10 +32,10 @@ INTERNAL, INTERRUPTED, TERMINATED = 70, 130, 143
 
 
 class _Commands(click.Group):
-    """The core's commands, and those that plug-ins bring. A plug-in cannot replace one of the core's."""
+    """All commands: those of the core and those of plug-ins, which cannot replace the core's."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All that can be loaded; the others say why when somebody asks for them."""
+        """Return the names of all commands that can be loaded; the others say why when somebody asks for them."""
         brought = [name for name in registry().names("commands") if name not in self.commands and _is_whole(name)]
         return sorted([*self.commands, *brought])
 
@@ -47,7 +47,10 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """What click would take for an exit code of its own, or for the user's Ctrl-D, is an error like any other."""
+        """Run a command.
+
+        Whatever click would take for an exit code of its own, or for a Ctrl-D, is an error like any other.
+        """
         try:
             return super().invoke(ctx)
         except OSError as error:
@@ -91,7 +94,7 @@ def _is_whole(name: str) -> bool:
 
 
 def main() -> NoReturn:
-    """The entry point: every error a person can mend is one line and its exit code."""
+    """Run the command line: every error that a person can fix is one line and its exit code."""
     open_streams()
     signal.signal(signal.SIGTERM, _terminate)
     code = _outcome()
@@ -101,7 +104,7 @@ def main() -> NoReturn:
 
 
 def _outcome() -> int:
-    """Run the command that the command line names; its exit code."""
+    """Run the command that the command line names, and return its exit code."""
     try:
         cli(standalone_mode=False)
     except TokenBenchError as error:

@@ -49,16 +49,23 @@ EXHAUSTED = (*FULL, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.EN
 
 DATABASE_FULL = 13
 DATABASE = (7, 8, 10, DATABASE_FULL, 14)
-"""What SQLite says then: no memory, read-only, I/O error, full, cannot be opened (https://www.sqlite.org/rescode.html)."""
+"""What SQLite says then: no memory, read-only, I/O error, full, cannot be opened
+(https://www.sqlite.org/rescode.html)."""
 
-ROOM = f"make room, and {AGAIN}"
+ROOM = f"free some space, and {AGAIN}"
 
 
 class TokenBenchError(Exception):
-    """An expected error: one line that says what, where and how to mend it; `hint` is printed below it."""
+    """An expected error: one line that says what is wrong, where, and how to fix it.
+
+    Args:
+        message: What is wrong, and where.
+        hint: How to fix it, printed below the message.
+    """
 
     exit_code = 70
-    row: int | None = None  # of the batch that ran, where one is to blame
+    row: int | None = None
+    """The row of a batch that the error is about; None if it is not about one."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -84,10 +91,11 @@ class StrategyError(TokenBenchError):
 
 
 class SampleError(TokenBenchError):
-    """A sample cannot be shown to a model. reason: without the sample's name."""
+    """A sample cannot be shown to a model."""
 
     exit_code = 3
     reason: str = ""
+    """Why, without the sample's name."""
 
 
 class InfeasibleError(TokenBenchError):
@@ -107,7 +115,7 @@ class MachineError(TokenBenchError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UsageError:
-    """The error for a name nobody registered: with the nearest names, or all of them."""
+    """Return the error for a name that is not registered, with the nearest names or with all of them."""
     names = sorted(known)
     name = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
     near = get_close_matches(name, names, n=3, cutoff=0.5)
@@ -119,25 +127,26 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Usage
 
 
 def unfinished(folder: object) -> UsageError:
-    """The error for a run directory that holds nothing to compare or to rate yet."""
+    """Return the error for a run directory that does not yet hold anything to compare or to rate."""
     return UsageError(f"{folder} has no finished cell yet", f"run it first: tokenbench resume {folder}")
 
 
 def printable(text: str) -> str:
-    """The text on one line, with signs that a terminal would obey or cannot show as escapes."""
+    """Return the text on one line, with escapes for characters that a terminal would obey or cannot show."""
     return "".join(sign if sign.isprintable() else _escape(sign) for sign in re.sub(r"\s*\n\s*", " ", text.strip()))
 
 
 def brief(error: BaseException) -> str:
-    """Another library's error on one line: its class and the beginning of what it says."""
+    """Summarise another library's error on one line: its class and the beginning of its message."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
 def of_machine(error: BaseException) -> MachineError | None:
-    """The error as one of this machine: a full disk, no memory, a file that cannot be read. None for anything else.
+    """Return the error as a MachineError if this machine causes it: a full disk, no memory, an unreadable file.
 
-    A library may stumble over its own cleaning up once the disk is full: what it was doing then counts.
+    Once the disk is full, a library may fail again while it cleans up: the error that it was handling then counts. For
+    any other error the result is None.
     """
     for at, one in enumerate(_chain(error)):
         if isinstance(one, MemoryError):
@@ -153,7 +162,7 @@ def of_machine(error: BaseException) -> MachineError | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it was raised from, and so on."""
+    """Walk from an error to those that it was raised from."""
     following: BaseException | None = error
     seen: set[int] = set()
     while following is not None and id(following) not in seen:

@@ -1,4 +1,7 @@
-"""Tables of typed entries. What a column holds is said once; the terminal, Markdown, LaTeX and HTML render the same table."""
+"""Tables of typed entries.
+
+What a column holds is said once; the terminal, Markdown, LaTeX and HTML render the same table.
+"""
 
 from __future__ import annotations
 
@@ -90,6 +93,7 @@ class Column(Generic[Record]):
     """One column: its header, and the entry it makes of a record."""
 
     header: str
+    """What stands above the column."""
     entry: Callable[[Record], Entry | str]
     """Makes the entry of one record; a text is an entry as it is."""
     left: bool = False
@@ -97,6 +101,7 @@ class Column(Generic[Record]):
     key: bool = False
     """Whether it names a row; such columns come first, aligned to the left."""
     room: Room = Room.TERMINAL
+    """Where the column is shown: wherever there is at least this much room."""
     short: str = ""
     """The header for a page of a paper."""
     optional: bool = False
@@ -117,6 +122,7 @@ class TableRow:
     """One row of a table."""
 
     entries: tuple[Entry, ...]
+    """One entry for each column."""
     group: str = ""
     """Rows of one group stand together, and text sets groups apart."""
     strong: bool = False
@@ -130,7 +136,9 @@ class Table:
     title: str
     """What the numbers are."""
     columns: tuple[Column[Any], ...]
+    """The columns that are shown."""
     rows: tuple[TableRow, ...]
+    """The rows, each with one entry for each column."""
     caption: str = ""
     """The title as the page says it, where the notes are far away; ``title`` if empty."""
     note: str = ""
@@ -227,7 +235,10 @@ def to_markdown(table: Table) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that means nothing to Markdown; brackets are intervals, and are escaped only where they would make a link or an image."""
+    """Escape the text so that Markdown shows it as it is.
+
+    Brackets stand for intervals, and are escaped only where they would make a link or an image.
+    """
     for sign in ("\\", "|", "*", "_", "<", "`", "&", "~"):
         text = text.replace(sign, f"\\{sign}")
     return text.replace("](", "]\\(").replace("]:", "]\\:")

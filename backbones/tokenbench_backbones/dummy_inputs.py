@@ -14,9 +14,18 @@ __all__ = ["noise", "prompt"]
 
 
 def prompt(config: Any, shown: Sequence[int], text: int) -> dict[str, Tensor]:
-    """`input_ids` and `attention_mask` [1, S] of the ids `shown` in the middle of random words: `text` other tokens in all.
+    """Make one row of random words with the ids `shown` in the middle.
 
-    shown: ids of visual tokens and of marks around them, which count as text. Raises UsageError for less text than marks.
+    Args:
+        config: The model's stock configuration.
+        shown: Ids of visual tokens and of the marks around them; marks count as text.
+        text: How many tokens the row has besides the visual ones.
+
+    Returns:
+        `input_ids` and `attention_mask`, both [1, S].
+
+    Raises:
+        UsageError: If `text` has no room for the marks and a word on either side.
     """
     visual = {config.image_token_id, getattr(config, "video_token_id", None)}
     marks = sum(token not in visual for token in shown)
@@ -32,7 +41,7 @@ def prompt(config: Any, shown: Sequence[int], text: int) -> dict[str, Tensor]:
 
 
 def noise(*shape: int) -> Tensor:
-    """Pixels: the same ones every time."""
+    """Random pixels of that shape, the same ones every time."""
     return torch.randn(*shape, generator=_generator())
 
 

@@ -14,7 +14,7 @@ from tokenbench import Backbone, Grid
 from tokenbench.contract.backbone import Encoder, FrameLayout
 from tokenbench.contract.sizes import ModelSize
 from tokenbench_backbones import dummy_inputs, sizes
-from tokenbench_backbones.llava import equal_grids, filled, resized
+from tokenbench_backbones.llava import repeat_grid, repeat_grids, resize
 
 __all__ = ["InternVL"]
 
@@ -26,9 +26,11 @@ class InternVL(Backbone):
     tiled: ClassVar[bool] = True
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
-        return equal_grids(self.visual(model, input_ids), _tile(model.config), "image tile")
+        """One square lattice for every tile, thumbnail or video frame."""
+        return repeat_grids(self.visual(model, input_ids), _tile(model.config), "image tile")
 
     def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
+        """Features [tokens, C] of every image with all its tiles, or of every clip with all its frames."""
         pixels = inputs.get("pixel_values_videos", inputs.get("pixel_values"))
         if pixels.ndim == 5:  # videos: every frame is a tile
             tiles = [pixels.shape[1]] * pixels.shape[0]
@@ -39,6 +41,7 @@ class InternVL(Backbone):
         return [item.flatten(0, 1) for item in features.split(tiles)]
 
     def describe_towers(self, model: Any) -> Sequence[Encoder]:
+        """Describe the InternViT tower, whose [CLS] the decoder does not see."""
         base, tower = model.base_model, model.base_model.vision_tower
         layers, patch = list(tower.encoder.layer), model.config.vision_config.patch_size
         feature_layer, ratio = model.config.vision_feature_layer, model.config.downsample_ratio
@@ -61,7 +64,7 @@ class InternVL(Backbone):
 
         def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
             side = round(1 / ratio)
-            smaller = resized(pixels, h * side * patch[0], w * side * patch[1])
+            smaller = resize(pixels, h * side * patch[0], w * side * patch[1])
             # Not called as a module: whoever listens to the tower is not meant.
             hidden = tower.forward(smaller, output_hidden_states=True).hidden_states[feature_layer]
             return project(hidden[0][tokens(h * side, w * side).to(hidden.device)])
@@ -81,27 +84,31 @@ class InternVL(Backbone):
         ]
 
     def as_mm_encoder_outputs(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
-        """Clips go in as images."""
+        """Features of images and clips alike go in as those of images."""
         return {"image": self.as_stock_output(model, [item for _, item in features])}
 
     def as_stock_output(self, model: Any, features: list[Tensor]) -> Any:
+        """The features of all tiles, [tiles, tokens of a tile, C]."""
         tiles: Any = torch.cat(features).unflatten(0, (-1, model.config.image_seq_length))
         return BaseModelOutputWithPooling(pooler_output=tiles)
 
     def size(self, config: Any) -> ModelSize:
+        """Sizes of an InternViT encoder with pixel shuffle, and of its decoder."""
         return sizes.internvl(config)
 
     def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
-        """One tile."""
+        """One tile, or as many tiles as `tokens` visual tokens fill."""
         tile = _tile(config)
-        return filled(tile, tokens or tile.tokens, "image tile")
+        return repeat_grid(tile, tokens or tile.tokens, "image tile")
 
     def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        """One row of random words with random tiles."""
         shown = [config.image_token_id] * sum(grid.tokens for grid in grids)
         pixels = dummy_inputs.noise(len(grids), 3, *config.vision_config.image_size)
         return {**dummy_inputs.prompt(config, shown, text), "pixel_values": pixels}
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        """A small random InternVL and its prompts."""
         from tokenbench_backbones import tiny
 
         return tiny.internvl(attention)

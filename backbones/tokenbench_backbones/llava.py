@@ -13,7 +13,7 @@ from tokenbench.contract.backbone import Encoder, FrameLayout
 from tokenbench.contract.sizes import ModelSize
 from tokenbench_backbones import dummy_inputs, sizes
 
-__all__ = ["Llava", "clip_encoder", "equal_grids", "filled", "resized"]
+__all__ = ["Llava", "describe_clip", "repeat_grid", "repeat_grids", "resize"]
 
 
 class Llava(Backbone):
@@ -22,25 +22,30 @@ class Llava(Backbone):
     model_types: ClassVar[tuple[str, ...]] = ("llava",)
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
-        return equal_grids(self.visual(model, input_ids), _lattice(model.config), "image")
+        """One square lattice for every image."""
+        return repeat_grids(self.visual(model, input_ids), _lattice(model.config), "image")
 
     def describe_towers(self, model: Any) -> Sequence[Encoder]:
+        """Describe the CLIP tower."""
         full = model.config.vision_feature_select_strategy != "default"
-        return [clip_encoder(model, model.base_model.vision_tower, full)]
+        return [describe_clip(model, model.base_model.vision_tower, full)]
 
     def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
+        """LLaVA-1.5's prompt, for processors without a chat template."""
         shown = "".join(f"{getattr(processor, f'{kind}_token')}\n" for kind in kinds)
         return f"USER: {shown}{question} ASSISTANT:"
 
     def size(self, config: Any) -> ModelSize:
+        """Sizes of a CLIP encoder and of a Llama decoder."""
         return sizes.llava(config)
 
     def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
-        """One image."""
+        """One image, or as many images as `tokens` visual tokens fill."""
         grid = _lattice(config)
-        return filled(grid, tokens or grid.tokens, "image")
+        return repeat_grid(grid, tokens or grid.tokens, "image")
 
     def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        """One row of random words with random images."""
         side = config.vision_config.image_size
         shown = [config.image_token_id] * sum(grid.tokens for grid in grids)
         return {
@@ -49,25 +54,53 @@ class Llava(Backbone):
         }
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        """A small random LLaVA and its prompts."""
         from tokenbench_backbones import tiny
 
         return tiny.llava(attention)
 
 
-def equal_grids(visual: Tensor, grid: Grid, what: str) -> list[tuple[Grid, ...]]:
-    """Of every row [B, S]: as many of the same lattice as its visual tokens fill. `what` it holds is for the error."""
-    return [filled(grid, count, what) for count in visual.sum(1).tolist()]
+def repeat_grids(visual: Tensor, grid: Grid, what: str) -> list[tuple[Grid, ...]]:
+    """Equal lattices for every row [B, S]: as many as its visual tokens fill.
+
+    Args:
+        visual: [B, S] where the visual tokens are.
+        grid: The lattice.
+        what: What one lattice holds, for the error.
+
+    Raises:
+        UsageError: If the visual tokens of a row do not fill whole lattices.
+    """
+    return [repeat_grid(grid, count, what) for count in visual.sum(1).tolist()]
 
 
-def filled(grid: Grid, count: int, what: str) -> tuple[Grid, ...]:
-    """As many of the same lattice as `count` visual tokens fill."""
+def repeat_grid(grid: Grid, count: int, what: str) -> tuple[Grid, ...]:
+    """As many copies of a lattice as `count` visual tokens fill.
+
+    Args:
+        grid: The lattice.
+        count: The number of visual tokens.
+        what: What one lattice holds, for the error.
+
+    Raises:
+        UsageError: If the visual tokens do not fill whole lattices.
+    """
     if count % grid.tokens:
         raise UsageError(f"this model has {grid.tokens} visual tokens per {what}, but the prompt has {count}")
     return (grid,) * (count // grid.tokens)
 
 
-def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:
-    """A CLIP tower in front of the model's projector. full: a frame's [CLS] is a visual token, too."""
+def describe_clip(model: Any, tower: nn.Module, full: bool) -> Encoder:
+    """Describe a CLIP tower in front of the model's projector.
+
+    Args:
+        model: The stock model.
+        tower: Its CLIP tower.
+        full: Whether a frame's [CLS] is a visual token, too.
+
+    Raises:
+        UsageError: If the projector reads several encoder layers.
+    """
     clip: Any = tower
     layers, patch, first = list(clip.encoder.layers), clip.config.patch_size, int(not full)
     feature_layer = model.config.vision_feature_layer
@@ -85,7 +118,7 @@ def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:
 
     def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
         # Not called as a module: whoever listens to the tower is not meant.
-        smaller = resized(pixels, h * patch, w * patch)
+        smaller = resize(pixels, h * patch, w * patch)
         output = clip.forward(smaller, interpolate_pos_encoding=True, output_hidden_states=True)
         return project(output.hidden_states[feature_layer][0, first:, None])
 
@@ -102,14 +135,14 @@ def clip_encoder(model: Any, tower: nn.Module, full: bool) -> Encoder:
     )
 
 
-def resized(pictures: Tensor, height: int, width: int) -> Tensor:
-    """[B, 3, H, W] -> [B, 3, height, width], smoothed where it shrinks."""
+def resize(pictures: Tensor, height: int, width: int) -> Tensor:
+    """Pictures [B, 3, H, W] resized to [B, 3, height, width], bicubic, antialiased where they shrink."""
     shape = (height, width)
     smaller = nn.functional.interpolate(pictures.float(), shape, mode="bicubic", antialias=True, align_corners=False)
     return smaller.to(pictures.dtype)
 
 
 def _lattice(config: Any) -> Grid:
-    """Of one image."""
+    """The lattice of one image."""
     side = config.vision_config.image_size // config.vision_config.patch_size
     return Grid(1, side, side, num_prefix_tokens=0 if config.vision_feature_select_strategy == "default" else 1)

@@ -15,11 +15,12 @@ from tokenbench import Backbone, Grid, UsageError
 from tokenbench.contract.backbone import Encoder, FrameLayout, runs
 from tokenbench.contract.sizes import ModelSize
 from tokenbench_backbones import dummy_inputs, sizes
-from tokenbench_backbones.llava import resized
+from tokenbench_backbones.llava import resize
 
 __all__ = ["Qwen2VL", "Qwen3VL", "Qwen25VL"]
 
-TYPICAL = 1024  # pixels a side
+TYPICAL = 1024
+"""Pixels along each side of a common image."""
 
 
 class Qwen2VL(Backbone):
@@ -31,6 +32,11 @@ class Qwen2VL(Backbone):
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_vl",)
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+        """Lattices read from the rows and columns in the M-RoPE positions.
+
+        Raises:
+            UsageError: If the prompt has no such positions, or if they do not form lattices.
+        """
         if positions is None or positions.ndim != 3:
             raise UsageError(
                 "the visual tokens of this prompt have no row and column positions", "also pass mm_token_type_ids"
@@ -42,6 +48,7 @@ class Qwen2VL(Backbone):
         ]
 
     def describe_towers(self, model: Any) -> Sequence[Encoder]:
+        """Describe the tower, which has no [CLS] and computes all frames in one sequence."""
         tower = model.base_model.visual
         layers, side, patch = list(tower.blocks), tower.spatial_merge_size, tower.config.patch_size
 
@@ -66,7 +73,7 @@ class Qwen2VL(Backbone):
         def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
             # rows, columns, and the patch's own: (h, w, y, x, channel, time, py, px) <-> (time, channel, h y py, w x px)
             pictures = pixels.permute(5, 4, 0, 2, 6, 1, 3, 7).flatten(5).flatten(2, 4)
-            smaller = resized(pictures, h * side * patch, w * side * patch)
+            smaller = resize(pictures, h * side * patch, w * side * patch)
             cut = smaller.unflatten(2, (h, side, patch)).unflatten(5, (w, side, patch))
             patches = cut.permute(2, 5, 3, 6, 1, 0, 4, 7).flatten(4).flatten(0, 3)
             grid = torch.tensor([[1, h * side, w * side]], device=patches.device)
@@ -89,20 +96,25 @@ class Qwen2VL(Backbone):
         ]
 
     def places(self, model: Any, grid_thw: Tensor) -> Tensor:
-        """[tokens] where the encoder's layers have every visual token, counted in tokens, in the order of the prompt."""
+        """[tokens] places of the visual tokens in the encoder's layers, counted in tokens, in the order of the prompt."""
         return torch.arange(int(grid_thw.prod(-1).sum()) // model.base_model.visual.spatial_merge_size**2)
 
     def size(self, config: Any) -> ModelSize:
+        """Sizes of a Qwen2-VL encoder and decoder."""
         return sizes.qwen2_vl(config)
 
     def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
-        """An image of 1,024 x 1,024 pixels, whose sides the processor rounds to whole tokens; or the squarest of so many."""
+        """One image of 1,024 x 1,024 pixels, or the squarest lattice of `tokens` visual tokens.
+
+        The processor rounds the sides of an image to whole tokens.
+        """
         side = round(TYPICAL / (config.vision_config.patch_size * config.vision_config.spatial_merge_size))
         count = tokens or side**2
         h = next(h for h in range(isqrt(count), 0, -1) if count % h == 0)
         return (Grid(1, h, count // h),)
 
     def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        """One row of random words with random images."""
         vision, start, end = config.vision_config, config.vision_start_token_id, config.vision_end_token_id
         shown = [token for grid in grids for token in (start, *[config.image_token_id] * grid.tokens, end)]
         row = dummy_inputs.prompt(config, shown, text)
@@ -118,6 +130,7 @@ class Qwen2VL(Backbone):
         }
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        """A small random Qwen2-VL and its prompts."""
         from tokenbench_backbones import tiny
 
         return tiny.qwen2_vl(attention)
@@ -129,15 +142,18 @@ class Qwen25VL(Qwen2VL):
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_5_vl",)
 
     def places(self, model: Any, grid_thw: Tensor) -> Tensor:
+        """[tokens] places of the visual tokens in the encoder's layers, which have them window by window."""
         config = model.base_model.visual.config
         order, _ = get_vision_window_index(grid_thw, config.spatial_merge_size, config.window_size, config.patch_size)
         places: Tensor = order.argsort().cpu()
         return places
 
     def size(self, config: Any) -> ModelSize:
+        """Sizes of a Qwen2.5-VL encoder, whose layers mostly attend within windows, and of its decoder."""
         return sizes.qwen2_5_vl(config)
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        """A small random Qwen2.5-VL and its prompts."""
         from tokenbench_backbones import tiny
 
         return tiny.qwen2_5_vl(attention)
@@ -152,11 +168,13 @@ class Qwen3VL(Qwen2VL):
     model_types: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
 
     def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
+        """Features [tokens, C + 3 C] of every image: the tower's output, then the three deepstack states."""
         outputs = self.call_stock(model, inputs)
         depths = zip(outputs.pooler_output, *outputs.deepstack_features, strict=True)
         return [torch.cat(features, -1) for features in depths]
 
     def as_stock_output(self, model: Any, features: list[Tensor]) -> Any:
+        """The output and the deepstack states, taken apart again."""
         width = model.config.text_config.hidden_size
         depths = [list(depth) for depth in zip(*(item.split(width, -1) for item in features), strict=True)]
         output: Any = BaseModelOutputWithPooling()
@@ -164,16 +182,18 @@ class Qwen3VL(Qwen2VL):
         return output
 
     def size(self, config: Any) -> ModelSize:
+        """Sizes of a Qwen3-VL encoder and decoder."""
         return sizes.qwen3_vl(config)
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        """A small random Qwen3-VL and its prompts."""
         from tokenbench_backbones import tiny
 
         return tiny.qwen3_vl(attention)
 
 
 def _lattice(places: Tensor) -> Grid:
-    """Of the (t, h, w) positions [3, n] of one image, row by row, frame by frame."""
+    """The lattice that the (t, h, w) positions [3, n] of one image form, row by row, frame by frame."""
     h, w = (int(axis.max() - axis.min()) + 1 for axis in places[1:])
     frames, rest = divmod(places.shape[1], h * w)
     if rest:

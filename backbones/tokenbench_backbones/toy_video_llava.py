@@ -1,4 +1,4 @@
-"""The embedded video model: a small Video-LLaVA that this repository trained on from `toy-llava`, on its own synthetic clips."""
+"""The embedded video model: a small Video-LLaVA, trained in this repository from `toy-llava` on synthetic clips."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from tokenbench import Grid, UsageError
 from tokenbench.contract.backbone import Encoder, runs
 from tokenbench_backbones import dummy_inputs
-from tokenbench_backbones.llava import Llava, clip_encoder
+from tokenbench_backbones.llava import Llava, describe_clip
 
 __all__ = ["VideoLlava"]
 
@@ -20,13 +20,14 @@ __all__ = ["VideoLlava"]
 class VideoLlava(Llava):
     """VideoLlavaForConditionalGeneration: a clip is 8 x (1 + 256) = 2,056 tokens, an image 256.
 
-    The [CLS] of a frame leads its 16 x 16 lattice. Published ports count 8 x 256 = 2,048 tokens, which moves the lattice
-    by one more token with every frame; here it is where the model has it.
+    The [CLS] of a frame leads its 16 x 16 lattice. Published ports count 8 x 256 = 2,048 tokens, which moves the
+    lattice by one more token with every frame; here it is where the model has it.
     """
 
     model_types: ClassVar[tuple[str, ...]] = ("video_llava",)
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+        """The lattices of images and clips, told apart by their tokens."""
         ids, visual = input_ids.cpu(), self.visual(model, input_ids).cpu()
         return [
             tuple(grid for start, count in runs(row, mask) for grid in _lattices(model.config, int(row[start]), count))
@@ -34,6 +35,7 @@ class VideoLlava(Llava):
         ]
 
     def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
+        """Features [tokens, C] of every image, or of every clip with all its frames."""
         features = super().encode_images(model, inputs)
         if "pixel_values_videos" not in inputs:
             return features
@@ -41,19 +43,22 @@ class VideoLlava(Llava):
         return [torch.cat(features[at : at + frames]) for at in range(0, len(features), frames)]
 
     def describe_towers(self, model: Any) -> Sequence[Encoder]:
+        """Describe the CLIP towers of images and of videos."""
         full = model.config.vision_feature_select_strategy != "default"
         towers = model.base_model.image_tower, model.base_model.video_tower
-        return [clip_encoder(model, tower, kept) for tower, kept in zip(towers, (full, True), strict=True)]
+        return [describe_clip(model, tower, kept) for tower, kept in zip(towers, (full, True), strict=True)]
 
     def as_stock_output(self, model: Any, features: list[Tensor]) -> Any:
+        """All features in one row, which the model flattens anyway."""
         together: Any = torch.cat(features).unsqueeze(0)  # the model flattens images, frames and tokens
         return BaseModelOutputWithPooling(pooler_output=together)
 
     def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
-        """One clip, of eight frames."""
+        """One clip of eight frames, or as many frames as `tokens` visual tokens fill."""
         return tuple(_lattices(config, config.video_token_id, tokens or 8 * (1 + _side(config) ** 2)))
 
     def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        """One row of random words with a random clip."""
         (clip,), side = grids, config.vision_config.image_size
         pixels = dummy_inputs.noise(1, clip.t, 3, side, side)
         return {
@@ -62,13 +67,14 @@ class VideoLlava(Llava):
         }
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
+        """A small random Video-LLaVA and its prompts."""
         from tokenbench_backbones import tiny
 
         return tiny.video_llava(attention)
 
 
 def _lattices(config: Any, token: int, count: int) -> list[Grid]:
-    """Of `count` tokens of one kind in a row."""
+    """The lattices of `count` tokens of one kind in a row."""
     side = _side(config)
     video = token == config.video_token_id
     num_prefix_tokens = int(video or config.vision_feature_select_strategy != "default")

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.simulations.made import as_task, differences
 from benchmarks.simulations.settings import Setting, settings
-from tokenbench.comparison.verdicts import against_vanilla
+from tokenbench.comparison.verdicts import judge_against_vanilla
 from tokenbench.statistics import family
 
 CHUNK = 20
@@ -47,7 +47,7 @@ def one_more_loss() -> Iterator[str]:
             task = as_task(scores, np.full(images, questions))
             found = family(differences([task], [(1, 0)]), resamples=9999)
             low, high = found.low[0], found.high[0]
-            words = (against_vanilla(low, high, margin).text for margin in (1.0, 2.0))
+            words = (judge_against_vanilla(low, high, margin).text for margin in (1.0, 2.0))
             yield (
                 f"| {lost} | {100 + found.value[0]:.2f} [{100 + low:.2f}, {100 + high:.2f}] | {' | '.join(words)} | "
                 f"{found.p[0]:.4f} | {found.mde[0]:.2f} |"

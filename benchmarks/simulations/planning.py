@@ -18,9 +18,9 @@ from multiprocessing import Pool
 import numpy as np
 
 from benchmarks.simulations.made import as_task, control, differences, spoiled
-from tokenbench.comparison.verdicts import against_vanilla
+from tokenbench.comparison.verdicts import judge_against_vanilla
 from tokenbench.statistics import Scale, family
-from tokenbench.statistics.planning import TaskDesign, family_critical, measured_design, power, samples_for
+from tokenbench.statistics.planning import TaskDesign, family_critical, measure_design, power, samples_for
 
 BAND = (0.75, 0.85)
 PILOT = 60_000
@@ -86,7 +86,7 @@ def planned(setting: Setting, pilot: int = PILOT) -> tuple[int, float]:
         scores = _scores(rng, setting, sizes, score, 1)
         codes = np.repeat(np.arange(len(sizes)), sizes)
         tasks.append(
-            replace(measured_design(scores[:, 1] - scores[:, 0], codes, float(scores[:, 0].mean())), share=share)
+            replace(measure_design(scores[:, 1] - scores[:, 0], codes, float(scores[:, 0].mean())), share=share)
         )
     critical = family_critical(setting.strategies)
     asked = {"margin": setting.margin, "difference": -setting.loss, "critical": critical}
@@ -106,7 +106,7 @@ def reached(setting: Setting, number: int, seed: int, runs: int = CHUNK) -> int:
             tasks.append(as_task(_scores(rng, setting, sizes, score, setting.strategies), sizes, start))
             start += images
         found = family(differences(tasks, control(setting.strategies), scale), resamples=499, seed=seed)
-        verdict = against_vanilla(float(found.low[0]), float(found.high[0]), setting.margin or 100.0)
+        verdict = judge_against_vanilla(float(found.low[0]), float(found.high[0]), setting.margin or 100.0)
         count += verdict.sign < 0 if setting.margin is None else verdict.lossless
     return count
 

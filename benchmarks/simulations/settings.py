@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.simulations.made import as_task, control, differences, peers, sizes_of, spoiled
 from tokenbench.comparison import compare
-from tokenbench.comparison.verdicts import Kind, against_vanilla, between
+from tokenbench.comparison.verdicts import Kind, judge_against_vanilla, judge_pair
 from tokenbench.contract.cells import VANILLA
 from tokenbench.statistics import Look, Scale, family, score_intervals
 from tokenbench.statistics.spending import obrien_fleming, open_ended, pocock
@@ -41,7 +41,7 @@ def made_tasks(rng, tasks, images, questions, cells, accuracy=0.8, **kind):
 
 def judged(found, margin=1.0):
     """The product's verdicts against vanilla."""
-    return [against_vanilla(low, high, margin) for low, high in zip(found.low, found.high, strict=True)]
+    return [judge_against_vanilla(low, high, margin) for low, high in zip(found.low, found.high, strict=True)]
 
 
 def at_the_margin(tasks, images, questions, cells, **kind):
@@ -68,7 +68,7 @@ def nothing_true(tasks, images, questions, cells, between_cells=False, **kind):
         pairs = peers(cells) if between_cells else control(cells)
         found = family(differences(made, pairs), resamples=SIGNS, seed=seed)
         known = ~np.isnan(found.low)
-        wrong = any(between(low, high).sign for low, high in zip(found.low, found.high, strict=True))
+        wrong = any(judge_pair(low, high).sign for low, high in zip(found.low, found.high, strict=True))
         return {"error": wrong, "bounded": bool(known.all())}
 
     return run
@@ -139,7 +139,7 @@ def near_zero(loses):
         found = family(differences(tasks, [(1, 0)], scale), resamples=SIGNS, seed=seed)
         return {
             "covers": bool(found.low[0] <= truth - 100 <= found.high[0]),
-            "error": bool(not loses and between(found.low[0], found.high[0]).sign),
+            "error": bool(not loses and judge_pair(found.low[0], found.high[0]).sign),
         }
 
     return run

@@ -21,7 +21,6 @@ DEPTH, VISUAL = 32, 576  # LLaVA-1.5-7B and one image
 BUDGETS = (192, 128, 64)
 FOLDER = "strategies"
 SETTING = re.compile(r"(?<![`\w])((?:[\w-]+:)?[a-z]+=[\w/]+(?::[a-z]+=[\w/]+)*)")
-WIDTH = 116  # of docstrings in a class
 QUERIES = {"last": "the last prompt token", "null": "the first token after the image"}
 
 
@@ -34,10 +33,10 @@ def setup(app: Any) -> dict[str, bool]:
 def write(folder: Path) -> None:
     """The pages and the table of the built-in strategies; pages of strategies that are gone are removed."""
     folder.mkdir(exist_ok=True)
-    known = registry()
-    names = sorted(n for p in known.plugins if p.distribution == "tokenbench" for n in p.registered["strategies"])
-    pages = {f"{name}.md": page(name, known.get("strategies", name), folder) for name in names}
-    pages["table.txt"] = overview({name: known.get("strategies", name) for name in names})
+    plugins = registry()
+    names = sorted(n for p in plugins.plugins if p.distribution == "tokenbench" for n in p.registered["strategies"])
+    pages = {f"{name}.md": page(name, plugins.get("strategies", name), folder) for name in names}
+    pages["table.txt"] = overview({name: plugins.get("strategies", name) for name in names})
     for path in folder.iterdir():
         if path.name not in pages:
             path.unlink()
@@ -63,12 +62,12 @@ def page(name: str, cls: type[Strategy], folder: Path) -> str:
     parts = [
         f"# {name}",
         f"**{_escaped(_about(cls))}**",
-        _escaped(SETTING.sub(r"`\1`", _paragraphs(inspect.getdoc(cls) or ""))),
+        _escaped(SETTING.sub(r"`\1`", inspect.getdoc(cls) or "")),
         "## Parameters",
         _parameters(name, cls),
         "## Schedule",
         _schedule(cls),
-        "## What it reads and leaves",
+        "## What it reads and changes",
         "\n".join(f"* {line}" for line in _traits(cls)),
         "## Source",
         f"```{{literalinclude}} {os.path.relpath(source, folder)}\n:language: python\n```",
@@ -81,18 +80,6 @@ def _about(cls: type) -> str:
     module = sys.modules[cls.__module__]
     text = inspect.getdoc(module if getattr(module, "__all__", [cls.__name__])[0] == cls.__name__ else cls) or ""
     return text.partition("\n")[0].rstrip(".") + "."
-
-
-def _paragraphs(text: str) -> str:
-    """Docstring prose: where a line ends with a full stop although the next word had room, a new paragraph begins."""
-    lines = text.splitlines()
-    found = []
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        found.append(line)
-        room = WIDTH - len(line) > len(following.partition(" ")[0])
-        if line.endswith((".", ":")) and following and room:
-            found.append("")
-    return "\n".join(found)
 
 
 def _escaped(text: str) -> str:
@@ -109,7 +96,10 @@ def _parameters(name: str, cls: type[Strategy]) -> str:
         default = "/".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         shown = "by depth" if default in (None, "") else f"`{default}`"
         rows.append(f"| `{field.alias or own}` | {shown} | {_escaped(field.description or '')} |")
-    return f"Written `{name}:NAME=VALUE`; lists with slashes, `layers=1/11/21`.\n\n" + "\n".join(rows)
+    return (
+        f"Parameters are written as `{name}:NAME=VALUE`, and lists with slashes, such as `layers=1/11/21`.\n\n"
+        + "\n".join(rows)
+    )
 
 
 def _stages(cls: type[Strategy], budget: Budget) -> Sequence[Stage]:
@@ -137,7 +127,7 @@ def _place(cls: type[Strategy]) -> str:
 def _schedule(cls: type[Strategy]) -> str:
     """What stays at the field's budgets on LLaVA-1.5-7B."""
     if not cls.budgeted:
-        return "It takes no budget and runs once."
+        return "This method takes no budget, and runs once."
     rows = ["| budget | visual tokens by layer | mean |", "|---|---|---|"]
     for tokens in BUDGETS:
         spans, mean = _spans(_stages(cls, Budget.parse(tokens)))
@@ -168,7 +158,7 @@ def _span(tokens: int, start: int, end: int) -> str:
 
 def _queries(request: Attn) -> str:
     if isinstance(request, NoQuestionAttn):
-        return "a second forward"
+        return "the last prompt token in a second forward pass without the question"
     return QUERIES.get(request.queries, "the question's tokens")
 
 
@@ -177,25 +167,25 @@ def _traits(cls: type[Strategy]) -> Iterator[str]:
     attention = {request for stage in stages for request in stage.attention}
     if attention:
         queries = {_queries(request) for request in attention}
-        yield f"Attention of {' and '.join(sorted(queries))}, at layers {_numbers({r.layer for r in attention})}."
+        yield f"Attention of {' and of '.join(sorted(queries))}, at layers {_numbers({r.layer for r in attention})}."
     for what, field in (("Hidden states of visual tokens", "hidden"), ("Hidden states of the question", "text")):
         if depths := {depth for stage in stages for depth in getattr(stage, field)}:
             yield f"{what}, at depths {_numbers(depths)}."
     if keys := {layer for stage in stages for layer in stage.keys}:
         yield f"Keys of layers {_numbers(keys)}."
     if signals := {signal.kind for stage in stages for signal in stage.signals}:
-        yield f"Of the vision encoder: {', '.join(sorted(signals))}."
+        yield f"Signals of the vision encoder: {', '.join(sorted(signals))}."
     if any(stage.rerun is not None for stage in stages):
         yield "It runs the upper layers of the vision encoder again, on fewer tokens."
-    yield "Merges: kept tokens take in others." if cls.merges else "Kept tokens stay as they are."
+    yield "It merges dropped tokens into kept ones." if cls.merges else "Kept tokens do not change."
     yield (
-        "Dropped tokens also leave the KV cache of earlier layers."
+        "Dropped tokens are also removed from the KV caches of earlier layers."
         if cls().trim
-        else "Earlier layers keep their KV cache."
+        else "The KV caches of earlier layers do not change."
     )
-    yield f"Positions of what follows: {'renumbered' if cls.positions == 'compact' else 'original'}."
+    yield f"Remaining tokens {'are renumbered' if cls.positions == 'compact' else 'keep their positions'}."
     if cls.stochastic:
-        yield "It draws at random, and runs once for every seed."
+        yield "It draws at random, and runs once per seed."
 
 
 def _numbers(values: set[int]) -> str:

@@ -7,6 +7,7 @@ from tokenbench import Register, hookimpl
 
 @hookimpl
 def tokenbench_register_reports(register: Register) -> None:
+    """Register every built-in report format."""
     register("csv", "tokenbench_reports.csv_tables:CsvReport")
     register("figures", "tokenbench_reports.figures:FiguresReport")
     register("html", "tokenbench_reports.html:HtmlReport")
@@ -20,4 +21,5 @@ def tokenbench_register_reports(register: Register) -> None:
 
 @hookimpl
 def tokenbench_register_commands(register: Register) -> None:
+    """Register the command that lists published numbers."""
     register("claims", "tokenbench_reports.claims.command:claims")

@@ -7,19 +7,22 @@ from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.wording import NOTHING, interval, number, percent
 from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Column, Entry, Table
-from tokenbench_reports.claims import NARROW, SAME_IMAGES, Reproduction, beside
+from tokenbench_reports.claims import NARROW, SAME_IMAGES, Reproduction, compare_claims
 
 MIB = 2**20
 
 
 def on_this_hardware(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
-    """Time and memory of every way ``tokenbench bench -o RUN`` measured, beside retention; no table where it measured nothing."""
+    """Time and memory of every way ``tokenbench bench -o RUN`` measured, beside retention.
+
+    There is no table if it measured nothing.
+    """
     benches = run.get("bench")
     own = [one for one in benches if one["model"] == model] if isinstance(benches, list) else []
-    return [_measured(comparison, one) for one in own]
+    return [_bench_table(comparison, one) for one in own]
 
 
-def _measured(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
+def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
     cells = comparison.summary
     cells = cells[(cells["model"] == bench["model"]) & (cells["task"] == MEAN)]
     retention = {(cell["strategy"], cell["budget"]): cell["retention"] for cell in cells.to_dict("records")}
@@ -39,15 +42,15 @@ def _measured(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
         [
             Column("strategy", lambda row: row["strategy"], key=True, choose=True),
             Column("budget", lambda row: row["budget"], key=True, choose=True),
-            Column("retention %", retained),
+            Column("accuracy retention %", retained),
             Column("visual tokens", lambda row: Entry(str(row["visual_tokens"]), row["visual_tokens"])),
-            Column("first token, ms", lambda row: _scaled(row["ttft_seconds"], 1000)),
+            Column("TTFT, ms", lambda row: _scale_entry(row["ttft_seconds"], 1000)),
             Column("× vanilla [95 % CI]", lambda row: _ratio(row, "ttft_ratio")),
-            Column("further token, ms", lambda row: _scaled(row["decode_seconds"], 1000, 2)),
+            Column("TPOT, ms", lambda row: _scale_entry(row["decode_seconds"], 1000, 2)),
             Column("× vanilla [95 % CI]", lambda row: _ratio(row, "decode_ratio")),
-            Column("KV, MiB", lambda row: _scaled(row["kv_bytes"], 1 / MIB)),
-            Column("peak, MiB", lambda row: _scaled(row["peak_bytes"], 1 / MIB, 0)),
-            Column("pays from, visual tokens", break_even, left=True),
+            Column("KV, MiB", lambda row: _scale_entry(row["kv_bytes"], 1 / MIB)),
+            Column("peak, MiB", lambda row: _scale_entry(row["peak_bytes"], 1 / MIB, 0)),
+            Column("break-even, visual tokens", break_even, left=True),
         ],
         bench["rows"],
         caption="Time and memory of every strategy, beside its retention",
@@ -55,7 +58,7 @@ def _measured(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
     )
 
 
-def _scaled(value: float, factor: float, digits: int = 1) -> Entry:
+def _scale_entry(value: float, factor: float, digits: int = 1) -> Entry:
     return Entry.number(number(factor * value, digits), value)
 
 
@@ -69,13 +72,16 @@ def _ratio(row: Mapping[str, Any], name: str) -> Entry:
 
 
 def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
-    """What papers print for these cells, beside what was measured; no table where the ledger holds nothing of the kind."""
-    claims = beside(comparison, run)
+    """What papers print for these cells, beside what was measured.
+
+    There is no table if the ledger holds nothing of the kind.
+    """
+    claims = compare_claims(comparison, run)
     claims = claims[claims["model"] == model]
     if claims.empty:
         return []
     table = Table.of(
-        "Published retention % beside measured",
+        "Published accuracy retention % beside measured",
         [
             Column("strategy", lambda claim: str(claim["strategy"]), key=True),
             Column("budget", lambda claim: str(claim["budget"]), key=True, choose=True),

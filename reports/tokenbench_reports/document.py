@@ -16,51 +16,60 @@ from tokenbench_reports.conclusions import lead
 
 @dataclass(frozen=True)
 class Section:
-    """One model, or all together: what may be concluded in one paragraph, every verdict, and the tables they rest on."""
+    """The part of a report on one model, or on all models together."""
 
     model: str
+    """The name of the model."""
     lead: str
+    """What may be concluded, in one paragraph."""
     verdict: list[str]
+    """The verdicts, one sentence each."""
     tables: list[Table]
+    """The tables that the verdicts rest on."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report; ``label`` is a warning that must not be overlooked, empty if there is none."""
+    """A whole report, before it is laid out."""
 
     title: str
+    """Its title."""
     label: str
+    """A warning that must not be overlooked; empty if there is none."""
     sections: list[Section]
+    """One section for each model, and one for all models together."""
     warnings: list[str]
+    """Sentences that a reader must see."""
     notes: list[str] = field(default_factory=list)
+    """Sentences on how the numbers were made."""
 
 
-def document(comparison: Comparison, run: Mapping[str, object]) -> Document:
+def make_document(comparison: Comparison, run: Mapping[str, object]) -> Document:
     """Put a comparison into words and tables."""
     sections = [_section(comparison, model, run) for model in comparison.models]
     sections += [overall] if (overall := together(comparison)) else []
     title = "Visual-token pruning compared on " + join_names(comparison.models)
-    shown: Document = _printable(
+    shown: Document = _make_printable(
         Document(title, _label(run), sections, _warnings(comparison, run), _notes(comparison, run))
     )
     return shown
 
 
-def _printable(value: Any) -> Any:
+def _make_printable(value: Any) -> Any:
     """The same with every text on one line, without signs that a terminal would obey: names and reasons come from others."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, list | tuple):
-        return type(value)(map(_printable, value))
+        return type(value)(map(_make_printable, value))
     if isinstance(value, Document | Section | Table | Column | TableRow | Entry):
-        return replace(value, **{part.name: _printable(getattr(value, part.name)) for part in fields(value)})
+        return replace(value, **{part.name: _make_printable(getattr(value, part.name)) for part in fields(value)})
     return value
 
 
 def _label(run: Mapping[str, object]) -> str:
     spec = run.get("spec")
     limit = spec.get("limit") if isinstance(spec, Mapping) else None
-    return f"{count_of(int(limit), 'sample')} a task: not a result" if limit else ""
+    return f"Only {count_of(int(limit), 'sample')} per task: not a result" if limit else ""
 
 
 def _warnings(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
@@ -139,24 +148,24 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     questions, images = count_of(comparison.samples, "question"), count_of(comparison.clusters, "image")
     notes = [
         f"Unit: {questions} on {images}; intervals and tests count images, an image in several tasks once.",
-        "Retention is 100 × score / vanilla's score, averaged over the tasks; both are measured on the same images, and its "
+        "Accuracy retention is 100 × score / vanilla's score, averaged over the tasks. Both scores are measured on the same images, and the "
         "interval takes that into account. It is the interval of family F1, so that the verdict beside it can be read off it: a "
-        "strategy is worse exactly where its interval ends below 100. Budget is what was asked for; visual tokens are what ran, the mean over the "
-        "decoder layers. FLOPs (encoder and prefill) and KV cache are shares of vanilla's, by count; FLOPs are not latency.",
+        "strategy is worse exactly where its interval ends below 100. The budget is the one that was requested; visual tokens are those "
+        "that ran, as the mean over the decoder layers. FLOPs (encoder and prefill) and KV cache are counted shares of vanilla's; FLOPs are not latency.",
         *_budgets(run),
-        "Skill is how much of the way from a floor (0 %) to vanilla (100 %) a strategy goes, at the same budget: random tokens, "
-        "or the image shrunk to as many. Below 0 the floor is better. Skill and evidence are given without an interval.",
+        "Skill is how far a strategy gets from a trivial baseline (0 %) to vanilla (100 %) at the same budget; the baselines are random "
+        "tokens, and the image shrunk to as many tokens. Below 0 the baseline is better. Skill and evidence have no interval.",
         f"Against vanilla: family F1 per model, max-T over all strategies and budgets, error {alpha}. The margin is {margin} "
-        f"{'point' if comparison.margin == 1 else 'points'} of retention, to be fixed before a run; non-inferiority within it means "
+        f"{'point' if comparison.margin == 1 else 'points'} of accuracy retention, to be fixed before a run; non-inferiority within it means "
         f'that the whole interval lies above {100 - comparison.margin:g}. "Not decided" means that neither a loss nor its absence was shown.',
         f"Between strategies: family F2 per model, max-T over all pairs at equal budget, error {alpha}. Every verdict is read off the "
         "simultaneous interval beside it; p is adjusted for the family in a single step. Bold and rank follow these verdicts.",
-        "Intervals allow for images that lose all their answers although none was seen to: with few images, or few that differ, "
-        "they are wider than their observed spread.",
-        f"{MARK} marks pairs whose realised tokens differ by more than {100 * UNEQUAL_COST:g} %: no comparison at "
+        "Intervals allow for images that lose all their answers even where no such image was seen. With few images, or few that differ, "
+        "they are therefore wider than the observed spread.",
+        f"{MARK} marks pairs whose realised tokens differ by more than {100 * UNEQUAL_COST:g} %; such a comparison is not at "
         "equal cost.",
-        '"Would have shown" is the smallest true difference that this comparison detects with power 80 %. What is '
-        "not distinguishable has not been shown to be the same.",
+        "MDE is the minimal detectable effect: the smallest true difference that this comparison detects with a power of 80 %. Strategies "
+        "that are not distinguishable have not been shown to be equal.",
         "Tests on single tasks are exploratory (family F3, false discovery rate); they and their intervals are in pairs.csv.",
         "These intervals cover image sampling (and seeds, where a strategy ran with several). They do not cover other "
         "tasks, other models, prompts, the choice of budget or data contamination.",
@@ -198,7 +207,7 @@ def _samples_needed(comparison: Comparison) -> str:
     span = dict.fromkeys(f"{number:,.0f}" for number in (needed.min(), needed.max()))
     return (
         f" To decide what is not decided here would take about {' to '.join(span)} samples, with tasks as large in proportion as "
-        f"here: so many show a strategy without any loss to be non-inferior within {comparison.margin:g} with a power of 80 %."
+        f"here: with that many, a strategy without any loss is shown to be non-inferior within {comparison.margin:g} with a power of 80 %."
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
-from tokenbench.comparison.plots import cells_of, draw_cost, draw_ranks, draw_retention, plotting, shared_budgets
+from tokenbench.comparison.plots import cells_of, draw_cost, draw_ranks, draw_retention, report_style, shared_budgets
 from tokenbench.comparison.ranking import Ranking, rank_strategies
 from tokenbench.contract.report import Report
 from tokenbench.store.report_files import subfolder, write_bytes
@@ -31,7 +31,7 @@ class FiguresReport(Report):
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write every figure in every form."""
         written = []
-        with plotting():
+        with report_style():
             target = subfolder(folder, "figures")
             for at, model in enumerate(comparison.models):
                 suffix = f"-{at + 1}" if len(comparison.models) > 1 else ""

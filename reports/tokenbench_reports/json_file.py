@@ -13,8 +13,8 @@ from tokenbench.comparison.verdicts import Verdict
 from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
-from tokenbench_reports.claims import beside
-from tokenbench_reports.document import document
+from tokenbench_reports.claims import compare_claims
+from tokenbench_reports.document import make_document
 
 SCHEMA_VERSION = 1
 """Raised when a key changes its meaning or goes; new keys may come without."""
@@ -31,7 +31,7 @@ class JsonReport(Report):
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write the report and its schema."""
-        content = json.dumps(_plain(contents(comparison, run.about())), indent=1, ensure_ascii=False, allow_nan=False)
+        content = json.dumps(_to_json(contents(comparison, run.about())), indent=1, ensure_ascii=False, allow_nan=False)
         return [
             write_text(folder / "report.json", content + "\n"),
             write_text(folder / SCHEMA.name, SCHEMA.read_text(encoding="utf-8")),
@@ -40,7 +40,7 @@ class JsonReport(Report):
 
 def contents(comparison: Comparison, about: Mapping[str, object]) -> dict[str, Any]:
     """The report as JSON values; what is not a number is null."""
-    said = document(comparison, about)
+    said = make_document(comparison, about)
     return {
         "schema": "tokenbench-report",
         "schema_version": SCHEMA_VERSION,
@@ -53,7 +53,7 @@ def contents(comparison: Comparison, about: Mapping[str, object]) -> dict[str, A
         "summary": _rows(comparison.summary),
         "pairs": _rows(comparison.pairs),
         "together": _together(comparison),
-        "claims": _rows(beside(comparison, about)),
+        "claims": _rows(compare_claims(comparison, about)),
         "run": {name: about.get(name) for name in FACTS},
     }
 
@@ -68,12 +68,12 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """A value as JSON holds it."""
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: _to_json(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [_to_json(part) for part in value]
     if isinstance(value, Verdict):
         return value.text
     value = value.item() if hasattr(value, "item") else value

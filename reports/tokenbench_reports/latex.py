@@ -13,7 +13,7 @@ from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench.tables import Room, Table
-from tokenbench_reports.document import document
+from tokenbench_reports.document import make_document
 
 SIGNS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$",
@@ -25,14 +25,14 @@ LONGEST = 60
 
 
 class LatexReport(Report):
-    """``tables.tex``, for ``\\input``; and ``tables-alone.tex``, which compiles by itself."""
+    r"""``tables.tex``, for ``\input``; and ``tables-alone.tex``, which compiles by itself."""
 
     name: ClassVar[str] = "latex"
     description: ClassVar[str] = "tables.tex: tables for a paper, booktabs only"
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write the tables, and a document around them."""
-        label = document(comparison, run.about()).label
+        label = make_document(comparison, run.about()).label
         body = "\n".join(line for model in comparison.models for line in _model(comparison, model, label))
         alone = (
             "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\input{tables}\n\\end{document}\n"
@@ -40,7 +40,7 @@ class LatexReport(Report):
         return [write_text(folder / "tables.tex", body + "\n"), write_text(folder / "tables-alone.tex", alone)]
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Text as TeX prints it; what pdflatex has no letter for is named by its code."""
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return "".join(SIGNS.get(sign) or (sign if " " <= sign <= "~" else f"{{[}}U+{ord(sign):04X}]") for sign in text)
@@ -90,9 +90,9 @@ def _table(caption: str, table: Table) -> Iterator[str]:
 
 
 def _prose(text: str) -> str:
-    return " ".join(escaped(word) for word in text.split())
+    return " ".join(escape(word) for word in text.split())
 
 
 def _row(texts: Sequence[str], *, bold: bool = False) -> str:
-    first, *rest = map(escaped, texts)
+    first, *rest = map(escape, texts)
     return " & ".join([rf"\textbf{{{first}}}" if bold else first, *rest]) + r" \\"

@@ -9,7 +9,7 @@ from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench.tables import Room, escape_markdown, to_markdown
-from tokenbench_reports.document import Document, document
+from tokenbench_reports.document import Document, make_document
 
 
 class MarkdownReport(Report):
@@ -20,7 +20,7 @@ class MarkdownReport(Report):
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write ``summary.md``."""
-        return [write_text(folder / "summary.md", "\n".join(_lines(document(comparison, run.about()))) + "\n")]
+        return [write_text(folder / "summary.md", "\n".join(_lines(make_document(comparison, run.about()))) + "\n")]
 
 
 def _lines(content: Document) -> Iterator[str]:

@@ -44,7 +44,7 @@ class MlflowReport(Report):
             _OPEN.add(make_empty(folder, "mlflow").resolve())
         try:
             client = MlflowClient(f"sqlite:///{target.resolve()}/mlflow.db")
-            _log(client, _emptied(client, target / "artifacts"), comparison.summary, run.about()["spec"])
+            _log(client, _empty_experiment(client, target / "artifacts"), comparison.summary, run.about()["spec"])
         except Exception as error:  # mlflow and its database raise their own; what a full disk says lies at the bottom
             if trouble := of_machine(error):
                 raise MachineError(f"{target} cannot be written: {trouble}", trouble.hint) from error
@@ -66,7 +66,7 @@ def _log(client: Any, experiment: str, summary: pd.DataFrame, spec: Mapping[str,
         client.set_terminated(there)
 
 
-def _emptied(client: Any, artifacts: Path) -> str:
+def _empty_experiment(client: Any, artifacts: Path) -> str:
     """The experiment, without the runs it has. The file stays: this process may have it open."""
     there = client.get_experiment_by_name("tokenbench")
     if there is None:

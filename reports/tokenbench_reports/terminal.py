@@ -15,7 +15,7 @@ from tokenbench.contract.report import Report
 from tokenbench.errors import printable
 from tokenbench.store.run import Run
 from tokenbench.tables import Room, Table, style_of, to_rich
-from tokenbench_reports.document import Document, Section, document
+from tokenbench_reports.document import Document, Section, make_document
 
 READABLE = 100
 """Prose is not set wider than this, however wide the tables are."""
@@ -29,7 +29,7 @@ class TerminalReport(Report):
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Print the report to ``out``."""
-        content = document(comparison, run.about())
+        content = make_document(comparison, run.about())
         console = Console(file=out, highlight=False, markup=False, emoji=False)
         if not console.is_terminal:
             # A file or a pipe has no width, and a table that wraps in a log cannot be read.
@@ -57,7 +57,7 @@ def _section(section: Section, width: int, prose: int) -> list[RenderableType]:
     blocks += [_bullet(text, "›", "", prose) for text in section.verdict]
     for table in (table.fit(Room.TERMINAL) for table in section.tables):
         blocks.append(Text(f"\n{table.title}", "bold"))
-        blocks.append(_wide(table) if _width(table) <= width else _stacked(table, width))
+        blocks.append(_lay_out(table) if _width(table) <= width else _stack(table, width))
         if table.note:
             blocks.append(_paragraph(table.note, prose))
     return blocks
@@ -78,11 +78,11 @@ def _bullet(text: str, sign: str, style: str, width: int) -> RenderableType:
     return grid
 
 
-def _wide(table: Table) -> RichTable:
+def _lay_out(table: Table) -> RichTable:
     return to_rich(table, box.SIMPLE_HEAD)
 
 
-def _stacked(table: Table, width: int) -> RenderableType:
+def _stack(table: Table, width: int) -> RenderableType:
     """A block per row, for terminals narrower than the table: nothing is cut or folded into a column."""
     lines: list[Text] = []
     for at, row in enumerate(table.rows):
@@ -105,7 +105,7 @@ def _stacked(table: Table, width: int) -> RenderableType:
 
 
 def _width(table: Table) -> int:
-    """Columns of the terminal that the table as `_wide` lays it out takes: rich's own measure takes longer than all else."""
+    """Columns of the terminal that the table as `_lay_out` lays it out takes: rich's own measure takes longer than all else."""
     shown = table.fit(Room.TERMINAL)
     columns, rows = shown.columns, shown.rows
     texts = ([column.header, *(row.entries[at].full for row in rows)] for at, column in enumerate(columns))

@@ -15,7 +15,10 @@ from tokenbench.store.run import Run
 
 
 class WandbReport(Report):
-    """``wandb/``: an offline run with the settings, both tables, and every cell's retention; ``wandb sync`` uploads it."""
+    """``wandb/``: an offline run with the settings, both tables, and every cell's retention.
+
+    ``wandb sync`` uploads it.
+    """
 
     name: ClassVar[str] = "wandb"
     description: ClassVar[str] = "wandb/: an offline run of Weights & Biases, to upload with wandb sync"
@@ -50,7 +53,7 @@ class WandbReport(Report):
                 settings=quiet,
             )
             for name, table in (("summary", comparison.summary), ("pairs", comparison.pairs)):
-                there.log({name: wandb.Table(dataframe=_plain(table))})
+                there.log({name: wandb.Table(dataframe=_simplify(table))})
             for row in comparison.summary[comparison.summary["task"] == MEAN].to_dict("records"):
                 there.summary[f"retention/{row['model']}/{row['strategy']}/{row['budget']}"] = row["retention"]
             there.summary["notes"] = [*comparison.warnings, *about.get("notes", ())]
@@ -67,7 +70,7 @@ def _is_own(path: Path) -> bool:
     return path.is_file() and path.name != MARK and not path.is_symlink()
 
 
-def _plain(table: pd.DataFrame) -> pd.DataFrame:
+def _simplify(table: pd.DataFrame) -> pd.DataFrame:
     """Texts, numbers and truth values; anything else as text."""
     return table.map(_value)
 

@@ -34,11 +34,13 @@ STRATEGIES = {
 
 @hookimpl
 def tokenbench_register_strategies(register: Register) -> None:
+    """Register every built-in strategy; each is imported when somebody asks for it."""
     for name, target in STRATEGIES.items():
         register(name, f"tokenbench_strategies.{target}")
 
 
 @hookimpl
 def tokenbench_register_mergers(register: Register) -> None:
+    """Register the merger of CLSE-M, under its own name and as `tome`."""
     register("merge", "tokenbench_strategies.merge:Matching")
     register("tome", "tokenbench_strategies.merge:Matching")

@@ -25,14 +25,18 @@ class Attention(Strategy):
 
     @property
     def trim(self) -> bool:  # type: ignore[override]
+        """Whether dropped tokens also leave the KV cache of earlier layers, as the parameter `kv` says."""
         return self.kv == "trim"
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """CLSE's stages, or those before `layers`."""
         return three_stages(depth, budget, self.layers)
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the last token's attention at the layer before the stage."""
         return Stage(layer, keep, attention=(Attn(layer - 1),))
 
     def score(self, view: View) -> Tensor:
+        """[n] attention of the last token, mean over heads."""
         (request,) = view.stage.attention
         return view.attention[request][:, 0].mean(0)

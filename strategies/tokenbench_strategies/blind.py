@@ -16,7 +16,9 @@ class Blind(Strategy):
     budgeted: ClassVar[bool] = False
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps nothing."""
         return [(0, 0)]
 
     def select(self, view: View) -> Selection:
+        """Keep no token."""
         return Selection(view.alive[:0])

@@ -58,12 +58,15 @@ class CLSE(Strategy):
     score=evolution ranks by I alone: the gate saturates at 1 for many tokens, so that I decides where the gate ties.
     Several images, tiles or clips: each has its own lattice and statistics, then one ranking over all. A clip is
     transformed frame by frame; a frame's [CLS] has no place in the lattice and gets the clip's mean evolution.
+
     The released Video-LLaVA code runs one stage before layer 3 that keeps the budget and leaves the caches of earlier
     layers as they are: clse:layers=3:ref=2:kv=keep. It also takes the first t*h*w tokens for the lattice, although
     every frame has a [CLS] in front: the lattice slips by a token a frame, and the last t tokens are always kept.
     lattice=shifted does the same, those t tokens counted in the budget.
+
     fft=3d takes a clip as one volume: r over the three shifted axes, s = cutoff * (min(t, h, w)//2); an image is a clip
     of one frame, whose s is 0, and keeps the transform by rows and columns.
+
     Attention is read in float32; the spectral term is computed in float64, since the gate's slope of 1 / temp
     multiplies its rounding.
     """
@@ -81,16 +84,23 @@ class CLSE(Strategy):
 
     @property
     def trim(self) -> bool:  # type: ignore[override]
+        """Whether dropped tokens also leave the KV cache of earlier layers, as the parameter `kv` says."""
         return self.kv == "trim"
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """The three published stages, or those before `layers`."""
         return three_stages(depth, budget, self.layers)
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the last token's attention at the layer before; the first stage also compares two depths.
+
+        The hidden states at `ref` and at the stage's own layer give the evolution.
+        """
         hidden = (self.ref, layer) if index == 0 else ()
         return Stage(layer, keep, hidden=hidden, attention=(Attn(layer - 1),))
 
     def score(self, view: View) -> Tensor:
+        """[n] gate times attention (or the evolution alone) in the first stage, attention alone in later ones."""
         (request,) = view.stage.attention
         attention = view.attention[request][:, 0].mean(0)
         if view.index > 0:
@@ -106,7 +116,7 @@ class CLSE(Strategy):
         return scores
 
     def evolution(self, view: View) -> Tensor:
-        """[n] I of every candidate, item by item."""
+        """[n] evolution I of every candidate, computed for each image or clip on its own."""
         before, after = view.hidden[self.ref].double(), view.hidden[view.stage.layer].double()
         return torch.cat([self._item(before[at], after[at], grid) for grid, at in view.items()])
 
@@ -126,7 +136,7 @@ class CLSE(Strategy):
 
 
 def gate(evolution: Tensor, temp: float) -> Tensor:
-    """[n] sigmoid of the z-scored evolution over temp; 1 where it does not vary."""
+    """[n] sigmoid of the z-scored evolution over `temp`; 1 where the evolution does not vary."""
     if len(evolution) < 2:
         return torch.ones_like(evolution)
     spread = evolution.std()
@@ -135,15 +145,21 @@ def gate(evolution: Tensor, temp: float) -> Tensor:
 
 
 def patches(states: Tensor, grid: Grid) -> Tensor:
-    """States [tokens, C] of an item -> [t, h, w, C] of its patches, without the prefix tokens of its frames."""
+    """[t, h, w, C] states of the patches of an item [tokens, C], without the prefix tokens of its frames."""
     frames = states.reshape(grid.t, grid.num_prefix_tokens + grid.h * grid.w, -1)[:, grid.num_prefix_tokens :]
     return frames.reshape(grid.t, grid.h, grid.w, -1)
 
 
 def high_frequency(frames: Tensor, cutoff: float, volume: bool = False) -> Tensor:
-    """frames [t, h, w, C] -> [t, h, w] mean over channels of the magnitude that a high-pass on each frame lets through.
+    """Mean over channels of the magnitude that a high-pass filter lets through.
 
-    volume: on all frames at once, as one volume.
+    Args:
+        frames: [t, h, w, C] states of the patches of an image or clip.
+        cutoff: Width of the high-pass, as a share of half the lattice.
+        volume: Whether to transform all frames at once, as one volume, instead of each frame on its own.
+
+    Returns:
+        [t, h, w] strength of every patch.
     """
     axes = (0, 1, 2) if volume else (1, 2)
     shape = [frames.shape[axis] for axis in axes]
@@ -156,7 +172,10 @@ def high_frequency(frames: Tensor, cutoff: float, volume: bool = False) -> Tenso
 
 @lru_cache(maxsize=64)
 def high_pass(shape: tuple[int, ...], cutoff: float) -> Tensor:
-    """[*shape] 1 - exp(-r^2 / 2 s^2), r the distance from the zero frequency, which comes first; zeros where s is 0: one patch wide."""
+    """[*shape] 1 - exp(-r^2 / 2 s^2), where r is the distance from the zero frequency, which comes first.
+
+    It is zero everywhere if the lattice is so narrow that s is 0.
+    """
     sigma = cutoff * (min(shape) // 2)
     if sigma == 0:
         return torch.zeros(shape, dtype=torch.float64)

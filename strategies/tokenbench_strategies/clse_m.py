@@ -23,8 +23,10 @@ class CLSEM(CLSE):
     merges: ClassVar[bool] = True
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """CLSE's stage, which also reads the hidden states that are merged."""
         own = super().stage(layer, keep, index)
         return replace(own, hidden=tuple(sorted({*own.hidden, layer})))
 
     def select(self, view: View) -> Selection:
+        """Keep what CLSE keeps, with the dropped tokens merged in."""
         return Matching().apply(super().select(view), view)

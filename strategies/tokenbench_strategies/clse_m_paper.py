@@ -19,6 +19,7 @@ class CLSEMPaper(CLSE):
 
     One stage before layer 1. By CLSE's joint score the best tokens stay; of the rest the best 30 % (K tokens) become
     floor(K / 10) + 1 density-peak clusters, uniform means. The caches of earlier layers stay.
+
     The paper lets the rank of the text-to-image attention set how many stay; a comparison at equal budgets needs the
     number given, so that kept tokens and clusters together make the budget here. Its "194" counts layer-equivalent
     tokens. A cluster stands where its centre stood; in the paper clusters follow the kept tokens. More stages
@@ -31,8 +32,10 @@ class CLSEMPaper(CLSE):
     kv: Literal["trim", "keep"] = Field("keep", description="dropped tokens in the KV cache of earlier layers")
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """CLSE's stage, which also reads the hidden states that are clustered."""
         own = super().stage(layer, keep, index)
         return replace(own, hidden=tuple(sorted({*own.hidden, layer})))
 
     def select(self, view: View) -> Selection:
+        """Keep the best tokens, and cluster means of the best of the rest."""
         return keep_and_recycle(view.hidden[view.stage.layer], self.score(view), view.k)

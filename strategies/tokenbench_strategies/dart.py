@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
 from tokenbench_strategies.fastv import fastv_layer
 
-__all__ = ["DART", "least_duplicated"]
+__all__ = ["DART", "pick_least_duplicated"]
 
 
 class DART(Strategy):
@@ -22,6 +22,7 @@ class DART(Strategy):
     stay; then every pivot in turn keeps its share of the tokens least like it (cosine of the final-normed states that
     enter layer K) among those that are left. One stage before layer K, 2 of 32; original positions; the caches of
     earlier layers stay.
+
     The released code keeps 4 + 8 floor(budget / 8) tokens and goes through the pivots in the order of a Python set;
     here exactly the budget remains, visual pivots come first, and of both kinds those of largest key.
     """
@@ -30,23 +31,33 @@ class DART(Strategy):
     pivots: int = Field(4, ge=1, description="pivots among visual tokens, and as many among the question's")
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage, before `layer` or at FastV's relative depth."""
         return [(self.layer or fastv_layer(depth), budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the hidden states that enter the layer, and for the keys of the layer before."""
         return Stage(layer, keep, hidden=(layer,), text=(layer,), keys=(layer - 1,))
 
     def select(self, view: View) -> Selection:
+        """Keep the pivots and, for each of them, the tokens that are least similar to it."""
         layer = view.stage.layer
-        visual, text = _largest(view.keys[layer - 1], self.pivots), _largest(view.text_keys[layer - 1], self.pivots)
+        visual, text = (
+            _pick_largest(view.keys[layer - 1], self.pivots),
+            _pick_largest(view.text_keys[layer - 1], self.pivots),
+        )
         states, words = (normalize(view.norm(s).float(), dim=-1) for s in (view.hidden[layer], view.text[layer]))
         pivots = torch.cat([states[visual], words[text]])
-        return Selection(least_duplicated(states @ pivots.T, visual[: view.k], view.k))
+        return Selection(pick_least_duplicated(states @ pivots.T, visual[: view.k], view.k))
 
 
-def least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
-    """[k] ascending indices: those of `first`, then, pivot by pivot, the least similar of what is left.
+def pick_least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
+    """Indices [k] of the first pivots and of the tokens that are least similar to a pivot, ascending.
 
-    similarity: [n, p] of every token to every pivot. Each takes an equal share, the first ones one more if need be.
+    Args:
+        similarity: [n, p] cosine of every token with every pivot. Each pivot takes an equal share of the tokens, and
+            the first ones take one more if the number does not divide evenly.
+        first: Indices of the visual pivots, which stay.
+        k: How many tokens to keep, pivots included.
     """
     free = torch.ones(len(similarity), dtype=torch.bool, device=similarity.device)
     free[first] = False
@@ -57,6 +68,6 @@ def least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
     return (~free).nonzero().flatten()
 
 
-def _largest(keys: Tensor, count: int) -> Tensor:
+def _pick_largest(keys: Tensor, count: int) -> Tensor:
     """Indices of the keys [n, D] of largest L1 norm."""
     return keys.float().abs().sum(1).argsort(descending=True, stable=True)[:count]

@@ -8,33 +8,41 @@ from torch import Tensor
 from tokenbench import Selection
 from tokenbench.contract.strategy import top
 
-__all__ = ["cluster_count", "clusters", "keep_and_recycle", "split"]
+__all__ = ["cluster_states", "count_clusters", "keep_and_recycle", "split"]
 
 RECYCLED = 0.3
 
 
 def split(total: int, n: int) -> tuple[int, int]:
-    """(kept, clusters) that make `total` tokens of n.
+    """Numbers of kept tokens and of clusters that together make `total` of n tokens.
 
     The reference recycles the best m = int(0.3 d) + 1 of the d tokens it drops, into int(m / 10) + 1 clusters; here the
     sum is given and the number kept follows.
     """
     kept = total
-    while kept > 1 and kept + cluster_count(n - kept) > total:
+    while kept > 1 and kept + count_clusters(n - kept) > total:
         kept -= 1
     return kept, total - kept
 
 
-def cluster_count(dropped: int) -> int:
-    """Clusters that so many dropped tokens make."""
+def count_clusters(dropped: int) -> int:
+    """How many clusters are made of that many dropped tokens."""
     return (int(RECYCLED * dropped) + 1) // 10 + 1 if dropped else 0
 
 
-def clusters(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Density-peak clustering (Rodriguez and Laio, Science 2014) of states [m, C]: centres [count] and homes [m].
+def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Density-peak clustering (Rodriguez and Laio, Science 2014).
 
-    Density: exp(-mean squared distance to the `count` nearest, itself one of them), distances over sqrt(C). A centre is
-    dense and far from anything denser. Ties go to the first, where the reference adds noise.
+    The density of a state is exp(-mean squared distance to the `count` nearest states, itself among them), with
+    distances over sqrt(C). A centre is dense and far from anything denser. Ties go to the first state, where the
+    reference adds noise.
+
+    Args:
+        states: [m, C] states to cluster.
+        count: How many clusters to make.
+
+    Returns:
+        Indices of the centres [count], and the cluster of every state [m].
     """
     states = states.float()
     distance = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist") / states.shape[1] ** 0.5
@@ -51,9 +59,12 @@ def clusters(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def keep_and_recycle(states: Tensor, score: Tensor, total: int) -> Selection:
-    """The best tokens as they are, and the best of the rest as cluster means where the clusters' centres stood.
+    """Keep the best tokens as they are, and the best of the rest as cluster means where the clusters' centres stood.
 
-    states: [n, C]. score: [n]. total: how many tokens that makes.
+    Args:
+        states: [n, C] hidden states of the candidates.
+        score: [n] scores of the candidates.
+        total: How many tokens and clusters to keep together.
     """
     kept, count = split(total, len(states))
     keep = top(score, kept)
@@ -64,7 +75,7 @@ def keep_and_recycle(states: Tensor, score: Tensor, total: int) -> Selection:
     dropped = left.nonzero().flatten()
     best = score[dropped].argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
     pool = dropped[best.sort().values]
-    centres, home = clusters(states[pool], count)
+    centres, home = cluster_states(states[pool], count)
     sums = torch.zeros(count, states.shape[1], device=states.device).index_add(0, home, states[pool].float())
     means = sums / home.bincount(minlength=count).unsqueeze(1)
     order = torch.cat([keep, pool[centres]]).sort()

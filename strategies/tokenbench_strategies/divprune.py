@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
 
-__all__ = ["DivPrune", "most_diverse"]
+__all__ = ["DivPrune", "pick_diverse"]
 
 
 class DivPrune(Strategy):
@@ -25,16 +25,19 @@ class DivPrune(Strategy):
     positions: ClassVar[Literal["original", "compact"]] = "compact"
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the projected tokens."""
         return Stage(layer, keep, hidden=(layer,))
 
     def select(self, view: View) -> Selection:
-        return Selection(most_diverse(view.hidden[view.stage.layer], view.k))
+        """Keep the tokens that lie furthest apart."""
+        return Selection(pick_diverse(view.hidden[view.stage.layer], view.k))
 
 
-def most_diverse(states: Tensor, k: int) -> Tensor:
+def pick_diverse(states: Tensor, k: int) -> Tensor:
     """[k] ascending indices of a greedy max-min subset of states [n, C] under cosine distance."""
     directions = normalize(states.float(), dim=-1)
     distance = 1 - directions @ directions.T

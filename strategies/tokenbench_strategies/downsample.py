@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 import torch
 
 from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, View
-from tokenbench_strategies.placement import before_decoder
-from tokenbench_strategies.pooling import tiles
-from tokenbench_strategies.shares import shared_out
+from tokenbench_strategies.placement import check_before_decoder
+from tokenbench_strategies.pooling import cut_tiles
+from tokenbench_strategies.shares import share_out
 
-__all__ = ["Downsample", "fitting"]
+__all__ = ["Downsample", "fit_lattice"]
 
 
 class Downsample(Strategy):
@@ -30,19 +30,22 @@ class Downsample(Strategy):
     merges: ClassVar[bool] = True
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps at most the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        return before_decoder(self, Stage(layer, keep, pixels=True, at_most=True))
+        """Ask for the pictures themselves."""
+        return check_before_decoder(self, Stage(layer, keep, pixels=True, at_most=True))
 
     def select(self, view: View) -> Selection:
+        """Keep the tokens of smaller pictures, each at the place of the piece of the image that it covers."""
         device, sizes = view.alive.device, [frame.tokens for frame in view.frames]
-        counts = shared_out(view.k, sizes, sizes)
+        counts = share_out(view.k, sizes, sizes)
         keep, values = [], []
         for frame, (grid, at), count in zip(view.frames, view.lattices(), counts, strict=True):
             if count > grid.num_prefix_tokens:
-                h, w = fitting(grid, count - grid.num_prefix_tokens)
-                _, middle = tiles(grid, h * w, device, h)
+                h, w = fit_lattice(grid, count - grid.num_prefix_tokens)
+                _, middle = cut_tiles(grid, h * w, device, h)
                 keep.append(
                     at.start
                     + torch.cat([torch.arange(grid.num_prefix_tokens, device=device), grid.num_prefix_tokens + middle])
@@ -50,7 +53,7 @@ class Downsample(Strategy):
                 values.append(frame.encode_resized(h, w))
         if not keep:  # every share is a [CLS] at best: one piece of the first frame
             frame, (grid, at) = view.frames[0], next(view.lattices())
-            _, middle = tiles(grid, 1, device)
+            _, middle = cut_tiles(grid, 1, device)
             keep, values = (
                 [at.start + grid.num_prefix_tokens + middle],
                 [frame.encode_resized(1, 1)[grid.num_prefix_tokens :]],
@@ -58,10 +61,10 @@ class Downsample(Strategy):
         return Selection(torch.cat(keep), torch.cat(values).float())
 
 
-def fitting(grid: Grid, count: int) -> tuple[int, int]:
-    """(h, w): the largest lattice of at most `count` tokens, of equal ones the least stretched.
+def fit_lattice(grid: Grid, count: int) -> tuple[int, int]:
+    """The largest lattice (h, w) of at most `count` tokens; among equally large ones, the least stretched.
 
-    Those stretched by 1.5 or more are taken only where there is no other.
+    Lattices stretched by 1.5 or more are taken only if there is no other.
     """
 
     def quality(shape: tuple[int, int]) -> tuple[bool, int, float]:

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, View
-from tokenbench_strategies.placement import before_decoder
-from tokenbench_strategies.shares import shared_out
+from tokenbench_strategies.placement import check_before_decoder
+from tokenbench_strategies.shares import share_out
 
 if TYPE_CHECKING:
     from tokenbench import EncodedFrame
@@ -29,6 +29,7 @@ class FiCoCoV(Strategy):
     is doubled if negative, halved if positive; the r lowest go. Correlate: a token that goes is added to those kept
     whose product with it is above the .998 quantile, at least one, with softmax weights; where its attention window
     keeps none, it is dropped. Compress: means weighted by how many tokens each stands for. Positions are renumbered.
+
     r follows from the budget, equal in all layers; several images or frames share the budget in proportion to their
     tokens. The paper merges 42 in each of 12 layers of CLIP ViT-L (72 tokens), but LLaVA reads the last but one layer,
     which only 11 merges reach (114). The original merges between attention and MLP, here a layer is finished first; the
@@ -45,24 +46,27 @@ class FiCoCoV(Strategy):
     beta: float = Field(0.35, ge=0, le=1, description="weight of the [CLS] term")
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        return before_decoder(self, Stage(layer, keep, rerun=self.start))
+        """Ask to run the encoder's later layers again."""
+        return check_before_decoder(self, Stage(layer, keep, rerun=self.start))
 
     def select(self, view: View) -> Selection:
+        """Keep what is left after tokens were merged layer by layer inside the vision encoder."""
         lattices = list(view.lattices())
         sizes = [frame.tokens for frame in view.frames]
-        counts = shared_out(view.k, sizes, sizes)
+        counts = share_out(view.k, sizes, sizes)
         keep, values = [], []
         for frame, (grid, at), count in zip(view.frames, lattices, counts, strict=True):
             if count:
-                alive, features = self._compressed(frame, grid, count)
+                alive, features = self._compress(frame, grid, count)
                 keep.append(at.start + alive)
                 values.append(view.project(features))
         return Selection(torch.cat(keep), torch.cat(values).float())
 
-    def _compressed(self, frame: EncodedFrame, grid: Grid, count: int) -> tuple[Tensor, Tensor]:
+    def _compress(self, frame: EncodedFrame, grid: Grid, count: int) -> tuple[Tensor, Tensor]:
         """Ordinals [count] of the frame's tokens that are left, and their features."""
         rerun = frame.rerun(self.start)
         sizes = torch.ones(frame.tokens, device=rerun.alive.device)
@@ -74,12 +78,18 @@ class FiCoCoV(Strategy):
             if gone:
                 order = self._score(products, rerun.alive, grid).argsort(stable=True)
                 kept = order[gone:].sort().values
-                states, sizes = compressed(rerun.states, sizes, products[1:], order[:gone], kept)
+                states, sizes = compress(rerun.states, sizes, products[1:], order[:gone], kept)
                 rerun.keep(kept, states)
         return rerun.alive, rerun.features()
 
     def _score(self, products: Tensor, alive: Tensor, grid: Grid) -> Tensor:
-        """[m] low = redundant; infinite for a frame's [CLS]. products: [1 + m, m]. alive: [m] ordinals in the frame."""
+        """[m] redundancy score of every token; low means redundant. It is infinite for a frame's [CLS].
+
+        Args:
+            products: [1 + m, m] products of queries and keys, as `EncoderRerun.step` returns them.
+            alive: [m] ordinals of the tokens within the frame.
+            grid: The frame's lattice.
+        """
         is_patch = alive >= grid.num_prefix_tokens
         patch, cls, rows = alive[is_patch] - grid.num_prefix_tokens, products[0, is_patch], products[1:][is_patch]
         seen = rows.isfinite()
@@ -92,11 +102,18 @@ class FiCoCoV(Strategy):
         return torch.full_like(products[0], torch.inf).masked_scatter(is_patch, score)
 
 
-def compressed(states: Tensor, sizes: Tensor, rows: Tensor, gone: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Add the tokens `gone` to those of `kept` they look at most.
+def compress(states: Tensor, sizes: Tensor, rows: Tensor, gone: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Merge the tokens `gone` into those of `kept` that they attend to most.
 
-    states: [m, patches, C]. sizes: [m]. rows: [m, m] products of every token's query with all keys, -inf between tokens
-    that share no window. Returns states [k, patches, C] and sizes [k] of the kept.
+    Args:
+        states: [m, patches, C] hidden states of all tokens.
+        sizes: [m] how many tokens each of them stands for.
+        rows: [m, m] products of every token's query with all keys, -inf between tokens that share no window.
+        gone: Indices of the tokens that are merged into others.
+        kept: Indices of the tokens that stay.
+
+    Returns:
+        States [k, patches, C] and sizes [k] of the tokens that stay.
     """
     products = rows[gone][:, kept]
     limit = products.quantile(0.998, dim=1, keepdim=True)

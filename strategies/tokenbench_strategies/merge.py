@@ -19,6 +19,7 @@ class Matching(Merger):
     """
 
     def merge(self, states: Tensor, sizes: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Merge each dropped token into the kept token of most similar direction, weighted by size."""
         states = states.float()
         dropped = torch.ones(len(states), dtype=torch.bool, device=states.device)
         dropped[keep] = False

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from tokenbench import Stage, Strategy, UsageError
 
-__all__ = ["before_decoder"]
+__all__ = ["check_before_decoder"]
 
 
-def before_decoder(strategy: Strategy, stage: Stage) -> Stage:
-    """The stage of a strategy that makes tokens anew with the projector. Raises UsageError if layers come before it."""
+def check_before_decoder(strategy: Strategy, stage: Stage) -> Stage:
+    """Return the stage of a strategy that computes tokens anew with the projector.
+
+    Raises:
+        UsageError: If decoder layers come before the stage.
+    """
     if stage.layer > 0:
         name = type(strategy).__name__
         raise UsageError(

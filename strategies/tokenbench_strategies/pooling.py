@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, UsageError, View
-from tokenbench_strategies.shares import shared_out
+from tokenbench_strategies.shares import share_out
 
-__all__ = ["Pooling", "tiles"]
+__all__ = ["Pooling", "cut_tiles"]
 
 
 class Pooling(Strategy):
@@ -25,28 +25,35 @@ class Pooling(Strategy):
     merges: ClassVar[bool] = True
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the projected tokens.
+
+        Raises:
+            UsageError: If it is not the first stage of a schedule, since pooling needs whole lattices.
+        """
         if index > 0:
             raise UsageError("Pooling needs whole lattices, so it must be the first stage of a schedule")
         return Stage(layer, keep, hidden=(layer,))
 
     def select(self, view: View) -> Selection:
+        """Keep the mean of every piece of every frame, and the [CLS] tokens that the budget has room for."""
         states = view.hidden[view.stage.layer].float()
         lattices = list(view.lattices())
         patches = [grid.h * grid.w for grid, _ in lattices]
-        prefixes = shared_out(
+        prefixes = share_out(
             view.k - sum(patches), [1.0] * len(lattices), [grid.num_prefix_tokens for grid, _ in lattices]
         )
-        counts = shared_out(view.k, patches, patches)
+        counts = share_out(view.k, patches, patches)
         keep, values = [], []
         for (grid, at), prefix, count in zip(lattices, prefixes, counts, strict=True):
             own = states[at]
             keep.append(at.start + torch.arange(prefix, device=own.device))
             values.append(own[:prefix])
             if count:
-                piece, middle = tiles(grid, count, own.device)
+                piece, middle = cut_tiles(grid, count, own.device)
                 sums = own.new_zeros(count, own.shape[1]).index_add(0, piece, own[grid.num_prefix_tokens :])
                 values.append(sums / piece.bincount(minlength=count).unsqueeze(1))
                 keep.append(at.start + grid.num_prefix_tokens + middle)
@@ -54,12 +61,19 @@ class Pooling(Strategy):
         return Selection(order.values, torch.cat(values)[order.indices])
 
 
-def tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple[Tensor, Tensor]:
-    """Cut one frame's h x w patches into `count` pieces: whose each patch is [h * w], and every piece's middle [count].
+def cut_tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple[Tensor, Tensor]:
+    """Cut the h x w patches of one frame into pieces of neighbouring patches.
 
-    bands: of rows; without a number, as many as make the pieces squarest.
+    Args:
+        grid: The frame's lattice.
+        count: How many pieces to make.
+        device: Where the tensors are made.
+        bands: Into how many bands of rows the frame is cut first; by default, as many as make the pieces squarest.
+
+    Returns:
+        The piece of every patch [h * w], and the middle patch of every piece [count].
     """
-    bands = bands or _bands(grid, count)
+    bands = bands or _choose_bands(grid, count)
     rows, columns, numbers = (torch.arange(n, device=device) for n in (grid.h, grid.w, count))
     first = torch.arange(bands + 1, device=device) * count // bands  # piece of every band
     pieces = first.diff()
@@ -72,7 +86,7 @@ def tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple
     return piece.flatten(), (top + end - 1) // 2 * grid.w + (left + right - 1) // 2
 
 
-def _bands(grid: Grid, count: int) -> int:
-    """Of the numbers of bands that are wide enough for their pieces, the one with the squarest pieces."""
+def _choose_bands(grid: Grid, count: int) -> int:
+    """Among the numbers of bands that are wide enough for their pieces, the one with the squarest pieces."""
     possible = [b for b in range(1, min(grid.h, count) + 1) if -(-count // b) <= grid.w]
     return min(possible, key=lambda b: abs(b * b * grid.w - count * grid.h))

@@ -34,13 +34,16 @@ class PriorTR(Strategy):
     )
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage, before `layer` or at the relative depth of layer 3 of 32."""
         return [(self.layer or max(1, round(3 * depth / 32)), budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the attention of the question and of the first token after the image."""
         posterior = Attn(layer - 1, "question" if self.last else "question[:-1]")
         return Stage(layer, keep, attention=(posterior, Attn(layer - 1, "null")))
 
     def score(self, view: View) -> Tensor:
+        """[n] p log(p / q), the posterior p and the prior q being distributions over the candidates."""
         p, q = (_over_tokens(view.attention[request]) for request in view.stage.attention)
         return p * ((p + EPSILON) / (q + EPSILON)).log()
 
@@ -54,6 +57,7 @@ class PriorTR2F(PriorTR):
     """
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """PriorTR's stage, whose prior comes from a forward pass without the question."""
         own = super().stage(layer, keep, index)
         return replace(own, attention=(own.attention[0], NoQuestionAttn(layer - 1)))
 

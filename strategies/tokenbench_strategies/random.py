@@ -28,8 +28,10 @@ class Random(Strategy):
     layer: int | None = Field(None, ge=0, description="decoder layer before which tokens go; default 2 of 32, as FastV")
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage, before `layer` or at FastV's relative depth."""
         return [(fastv_layer(depth) if self.layer is None else self.layer, budget.keep)]
 
     def score(self, view: View) -> Tensor:
+        """[n] random numbers of the sample's own generator."""
         drawn = torch.rand(view.n, generator=view.generator, device=view.generator.device)
         return drawn.to(view.alive.device)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from tokenbench import View
 
-__all__ = ["crops", "shared_out"]
+__all__ = ["crops", "share_out"]
 
 
 def crops(view: View, mass: Tensor | None = None) -> list[tuple[Tensor, int]]:
-    """Of every image, tile or frame, in order: its candidates, ascending, and how many of them may stay.
+    """Candidates of every image, tile or frame, ascending, each with how many of them may stay.
 
-    The view's k is shared out in proportion to their number, or to the sum of their mass [n].
+    The view's k is shared out in proportion to the number of candidates, or to the sum of their `mass` [n].
     """
     sizes = [grid.tokens // grid.t for grid in view.grids for _ in range(grid.t)]
     ends = torch.tensor(sizes, device=view.alive.device).cumsum(0)
@@ -23,14 +23,14 @@ def crops(view: View, mass: Tensor | None = None) -> list[tuple[Tensor, int]]:
     found = torch.arange(view.n, device=view.alive.device).tensor_split(bounds[:-1])
     counts = [len(crop) for crop in found]
     weights = counts if mass is None else [float(mass[crop].sum()) for crop in found]
-    return list(zip(found, shared_out(view.k, weights, counts), strict=True))
+    return list(zip(found, share_out(view.k, weights, counts), strict=True))
 
 
-def shared_out(k: int, weights: Sequence[float], limits: Sequence[int]) -> list[int]:
-    """k things among places in proportion to their weights, none above its limit.
+def share_out(k: int, weights: Sequence[float], limits: Sequence[int]) -> list[int]:
+    """Share out k things among places in proportion to the places' weights, none above its limit.
 
-    The largest remainders are rounded up, of equal ones the first. Places without any weight come last, all alike. At
-    most as many as the limits add up to.
+    The largest remainders are rounded up, the first of equal ones. Places without any weight come last, all alike. If k
+    exceeds the sum of the limits, every place is filled.
     """
     counts, left = [0] * len(weights), min(k, sum(limits))
     places = [i for i, limit in enumerate(limits) if limit]

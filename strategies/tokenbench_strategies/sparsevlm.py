@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
-from tokenbench_strategies.density import cluster_count, keep_and_recycle
+from tokenbench_strategies.density import count_clusters, keep_and_recycle
 
 __all__ = ["SparseVLM"]
 
@@ -25,6 +25,7 @@ class SparseVLM(Strategy):
     over visual tokens of softmax over words of <word, token>. Score: attention of the raters at the layer before the
     stage, mean over raters and heads. Recycling: of the d tokens dropped the best m = int(0.3 d) + 1 become
     int(m / 10) + 1 density-peak cluster means.
+
     Stages after layers 2, 6 and 15 of 32 (at the same relative depths elsewhere), keeping 300/200/110 tokens at "192",
     303/110/36 at "128", 66/30/17 at "64" of 576, and the clusters on top, as released: a mean of 206.5 at "192". Shares
     within a token of these (1/3, 0.334) are taken for them; other budgets keep the shares of 192 in proportion, which
@@ -38,36 +39,40 @@ class SparseVLM(Strategy):
     merges: ClassVar[bool] = True
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """Three stages at the relative depths of layers 3, 7 and 16 of 32; each keeps tokens and cluster means."""
         layers = sorted({min(max(round((after + 1) * depth / 32), 1), depth - 1) for after in (2, 6, 15)})
         n, stages = budget.visual, []
-        for layer, kept in zip(layers, _kept(budget)[-len(layers) :], strict=True):
-            total = min(n, kept + cluster_count(n - kept)) if kept < n else n
+        for layer, kept in zip(layers, _count_kept(budget)[-len(layers) :], strict=True):
+            total = min(n, kept + count_clusters(n - kept)) if kept < n else n
             stages.append((layer, total))
             n = total
         return stages
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the question's attention at the layer before, and for the states that are clustered."""
         asks = (Attn(layer - 1, "question"),)
         return Stage(layer, keep, hidden=tuple(sorted({0, layer})), text=(0,), attention=asks)
 
     def select(self, view: View) -> Selection:
+        """Keep the top tokens, and cluster means of the best of the rest."""
         return keep_and_recycle(view.hidden[view.stage.layer], self.score(view), view.k)
 
     def score(self, view: View) -> Tensor:
+        """[n] attention of the raters, mean over raters and heads."""
         (request,) = view.stage.attention
         if "raters" not in view.memo:
-            view.memo["raters"] = raters(view.hidden[0], view.text[0])
+            view.memo["raters"] = find_raters(view.hidden[0], view.text[0])
         return view.attention[request][:, view.memo["raters"]].mean((0, 1))
 
 
-def raters(visual: Tensor, words: Tensor) -> Tensor:
+def find_raters(visual: Tensor, words: Tensor) -> Tensor:
     """Indices of the words [m, C] that attract more than the mean share of the visual tokens [n, C]."""
     share = (visual.float() @ words.float().T).softmax(1).mean(0)
     chosen = (share > share.mean()).nonzero().flatten()
     return chosen if len(chosen) else torch.arange(len(words), device=words.device)
 
 
-def _kept(budget: Budget) -> Sequence[int]:
+def _count_kept(budget: Budget) -> Sequence[int]:
     """Tokens kept at the three stages, without the clusters."""
     if budget.share is None:
         nominal, scale = Fraction(budget.keep), Fraction(1)

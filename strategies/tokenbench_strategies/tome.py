@@ -26,17 +26,28 @@ class ToMe(Strategy):
     merges: ClassVar[bool] = True
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for the projected tokens."""
         return Stage(layer, keep, hidden=(layer,))
 
     def select(self, view: View) -> Selection:
+        """Merge the most similar tokens until the budget is left."""
         return Selection(*merge_until(view.hidden[view.stage.layer], view.k))
 
 
 def merge_until(states: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Merge states [n, C] to k of them: their slots [k], ascending, and means [k, C], float32."""
+    """Merge the most similar states, pair by pair, until k are left.
+
+    Args:
+        states: [n, C] states to merge.
+        k: How many to leave.
+
+    Returns:
+        The indices [k] at which the merged states stand, ascending, and their size-weighted means [k, C], float32.
+    """
     states = states.float()
     slots = torch.arange(len(states), device=states.device)
     sizes = torch.ones(len(states), device=states.device)

@@ -16,4 +16,5 @@ class Vanilla(Strategy):
     budgeted: ClassVar[bool] = False
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """No stage."""
         return []

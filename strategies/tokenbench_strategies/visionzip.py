@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
-from tokenbench_strategies.placement import before_decoder
+from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import crops
 
-__all__ = ["VisionZip", "contextual"]
+__all__ = ["VisionZip", "merge_contextual"]
 
 _ATTENTION, _KEYS, _FEATURES = Signal("cls", -2), Signal("keys", -2), Signal("features")
 
@@ -25,6 +25,7 @@ class VisionZip(Strategy):
     64: of the other tokens every step-th is a target; each of the rest joins the target of most similar key (cosine,
     mean over heads), and the mean of those that joined it is added to a target's features. The projector comes after.
     Positions are renumbered.
+
     The paper's counts are 54 + 10, 108 + 20 and 162 + 30; others are split in the same ratio. The released code also
     keeps the [CLS] token itself and counts it as one of the dominant; stock LLaVA has no place for it, and another
     dominant token stands in. Every image, tile or frame is reduced by itself, as released; they share the budget in
@@ -35,12 +36,15 @@ class VisionZip(Strategy):
     merges: ClassVar[bool] = True
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        return before_decoder(self, Stage(layer, keep, hidden=(layer,), signals=(_ATTENTION, _KEYS, _FEATURES)))
+        """Ask for [CLS] attention, keys and features of the vision encoder."""
+        return check_before_decoder(self, Stage(layer, keep, hidden=(layer,), signals=(_ATTENTION, _KEYS, _FEATURES)))
 
     def select(self, view: View) -> Selection:
+        """Keep the dominant and the contextual tokens of every image, tile or frame."""
         attention, keys, features = (view.signals[signal] for signal in view.stage.signals)
         values = view.hidden[view.stage.layer].float().clone()
         kept = []
@@ -50,17 +54,24 @@ class VisionZip(Strategy):
             dominant, rest = ranked.tensor_split([k - count])
             kept.append(dominant)
             if count:
-                targets, merged = contextual(features, keys, rest.sort().values, count)
+                targets, merged = merge_contextual(features, keys, rest.sort().values, count)
                 values[targets] = view.project(merged).float()
                 kept.append(targets)
         keep = torch.cat(kept).sort().values
         return Selection(keep, values[keep])
 
 
-def contextual(features: Tensor, keys: Tensor, rest: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Targets [count], every step-th of `rest`, and their features plus the mean of those of `rest` that joined them.
+def merge_contextual(features: Tensor, keys: Tensor, rest: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Choose evenly spaced targets and merge the other tokens into the most similar ones.
 
-    features: [n, C]. keys: [n, D]. rest: indices of tokens, ascending.
+    Args:
+        features: [n, C] features of all tokens.
+        keys: [n, D] keys of all tokens.
+        rest: Indices of the tokens to choose from and to merge, ascending.
+        count: How many targets to choose.
+
+    Returns:
+        The targets' indices [count], and their features [count, C] plus the mean of those that joined them.
     """
     is_target = torch.zeros(len(rest), dtype=torch.bool, device=rest.device)
     step = len(rest) // count

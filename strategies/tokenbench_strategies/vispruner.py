@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench_strategies.shares import crops
 
-__all__ = ["VisPruner", "diverse"]
+__all__ = ["VisPruner", "pick_diverse"]
 
 _ATTENTION, _FEATURES = Signal("cls", -2), Signal("features")
 _ROUND = 8
@@ -27,6 +27,7 @@ class VisPruner(Strategy):
     token is compared with those between (cosine of encoder features), and the most similar of them go. As in the
     released code, after a round those that were compared and stayed come first, the most similar ahead, then those
     between.
+
     Positions are renumbered. Every image, tile or frame is pruned by itself; they share the budget in proportion to
     their tokens. Encoders without [CLS] (Qwen-VL): the mean attention a token receives.
     """
@@ -36,23 +37,32 @@ class VisPruner(Strategy):
     important: float = Field(0.5, ge=0, le=1, description="share of the budget that goes by attention")
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """One stage before the decoder, which keeps the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Ask for [CLS] attention and features of the vision encoder."""
         return Stage(layer, keep, signals=(_ATTENTION, _FEATURES))
 
     def select(self, view: View) -> Selection:
+        """Keep the important and the diverse tokens of every image, tile or frame."""
         attention, features = view.signals[_ATTENTION], view.signals[_FEATURES]
         kept = []
         for crop, k in crops(view):
             ranked = crop[attention[crop].argsort(descending=True, stable=True)]
             important, rest = ranked.tensor_split([int(k * self.important)])
-            kept += [important, diverse(features, rest, k - len(important))]
+            kept += [important, pick_diverse(features, rest, k - len(important))]
         return Selection(torch.cat(kept).sort().values)
 
 
-def diverse(features: Tensor, ranked: Tensor, k: int) -> Tensor:
-    """k of the tokens `ranked`, by rounds that drop those most like one between them. features: [n, C]."""
+def pick_diverse(features: Tensor, ranked: Tensor, k: int) -> Tensor:
+    """Indices [k] of tokens that are unlike each other, found in rounds that drop the most similar ones.
+
+    Args:
+        features: [n, C] features of all tokens.
+        ranked: Indices of the tokens to choose from, most important first.
+        k: How many to keep.
+    """
     directions = normalize(features, dim=-1)
     while 0 < k < len(ranked):
         compared, between = ranked[::2], ranked[1::2]

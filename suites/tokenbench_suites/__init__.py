@@ -7,6 +7,7 @@ from tokenbench import Register, hookimpl
 
 @hookimpl
 def tokenbench_register_suites(register: Register) -> None:
+    """Register every built-in suite."""
     register("image", "tokenbench_suites.image:suite")
     register("video", "tokenbench_suites.video:suite")
     register("image-public", "tokenbench_suites.lmms.suites:image_public")

@@ -1,7 +1,8 @@
 """The suite `image`: six tasks on synthetic scenes whose answer-bearing boxes are known.
 
 Every image is rendered on the fly from its index, and the scenes come from the random stream "eval", of which training
-sees nothing by construction (scenes/seeds.py). Answers rotate within a task, so that no fixed answer scores above chance.
+sees nothing by construction (scenes/seeds.py). Answers rotate within a task, so that no fixed answer scores above
+chance.
 """
 
 from functools import partial
@@ -33,22 +34,24 @@ class SceneTask(RenderedTask):
     askers = ASKERS
 
     def world(self, index: int) -> Scene:
+        """Return scene number `index` of the suite."""
         return eval_scene(index)
 
     def sample(self, index: int, place: int, question: Question) -> Sample:
+        """Return a question about a scene, with the boxes that its answer depends on."""
         boxes = tuple(Box(*(edge / SIZE for edge in rect)) for rect in question.evidence)
         cluster = f"scene-{index:04d}"
         return Sample(f"{cluster}-{place}", cluster, question.text, question.answer, partial(_load, index), boxes)
 
 
 def suite() -> Suite:
-    """The suite `image`."""
+    """Return the suite `image`."""
     tasks = tuple(SceneTask(name) for name in ASKERS)
     return Suite("image", "Synthetic scenes: six tasks with known evidence", tasks, model="toy-llava")
 
 
 def eval_scene(index: int) -> Scene:
-    """Scene `index` of the suite."""
+    """Make scene number `index` of the suite."""
     return make_scene(scene_rng("eval", index), EVAL_STYLE)
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from tokenbench.errors import MachineError, SampleError, brief
 
-__all__ = ["MOST_PIXELS", "check_image", "open_image", "regular", "upright"]
+__all__ = ["MOST_PIXELS", "check_image", "check_regular", "normalise_image", "open_image"]
 
 MOST_PIXELS = 2**27
 """Half a gigabyte as RGB. A small file may declare far more."""
@@ -19,26 +19,32 @@ BITS = 256  # from 16 to 8 bits a channel
 
 
 def open_image(source: Path | bytes, name: str) -> Image.Image:
-    """The image in a file, or in its bytes; of an animation the first frame. name: for errors.
+    """Open the image in a file or in its bytes; the first frame of an animation.
 
-    Raises SampleError for what is no image, damaged, or too large; MachineError for a file that is not there.
+    Args:
+        source: The file, or its bytes.
+        name: What errors call the image.
+
+    Raises:
+        SampleError: If it is not an image, damaged or too large.
+        MachineError: If the file does not exist.
     """
-    with _opened(source, name) as image, warnings.catch_warnings():
+    with _open(source, name) as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is wrong is an error, or does not matter
         try:
-            return upright(image)
+            return normalise_image(image)
         except Exception as error:  # the decoders raise anything for a damaged file
-            raise _damaged(name, error) from error
+            raise _damaged_error(name, error) from error
 
 
 def check_image(source: Path | bytes, name: str) -> None:
-    """Raise as `open_image` does, by the beginning of the file alone: nothing is decoded."""
-    with _opened(source, name):
+    """Raise what `open_image` would, after reading the beginning of the file only, without decoding."""
+    with _open(source, name):
         pass
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """An opened image as models take it: turned as its EXIF data say, 16 bits a channel scaled to 8, RGB."""
+def normalise_image(image: Image.Image) -> Image.Image:
+    """Return an opened image as models take it: RGB, turned as its EXIF data say, 16 bits a channel scaled to 8."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # Pillow would cut off at 255, which makes it white
         image = image.point(lambda value: value / BITS).convert("L")
@@ -47,8 +53,12 @@ def upright(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def regular(path: Path) -> Path:
-    """The path of a file that can be read to its end. Raises MachineError for anything else, such as a device."""
+def check_regular(path: Path) -> Path:
+    """Return the path of a file that can be read to its end.
+
+    Raises:
+        MachineError: If it is missing or not a regular file, such as a device.
+    """
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
@@ -61,18 +71,18 @@ def regular(path: Path) -> Path:
     return path
 
 
-def _opened(source: Path | bytes, name: str) -> Image.Image:
-    """The image before anything is decoded."""
+def _open(source: Path | bytes, name: str) -> Image.Image:
+    """Open an image without decoding it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # also of large images: the limit below is what counts
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else regular(source))
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else check_regular(source))
     except MachineError:
         raise
     except Image.DecompressionBombError as error:  # far above the limit Pillow stops by itself
         raise SampleError(f"{name} is too large: more than {MOST_PIXELS:,} pixels", "scale it down") from error
     except Exception as error:
-        raise _damaged(name, error) from error
+        raise _damaged_error(name, error) from error
     if image.width * image.height > MOST_PIXELS:
         raise SampleError(
             f"{name} is too large: {image.width} x {image.height} pixels, at most {MOST_PIXELS:,}", "scale it down"
@@ -80,5 +90,5 @@ def _opened(source: Path | bytes, name: str) -> Image.Image:
     return image
 
 
-def _damaged(name: str, error: Exception) -> SampleError:
+def _damaged_error(name: str, error: Exception) -> SampleError:
     return SampleError(f"{name} cannot be loaded: {brief(error)}", "replace it, or remove the sample")

@@ -16,14 +16,17 @@ ATTEMPTS = 4
 
 
 class RenderedTask(Task):
-    """One kind of question, `count` of them: no more than one about each even world and two about each odd one.
+    """One kind of question about rendered worlds, which are scenes or clips.
 
-    A subclass knows its worlds, scenes or clips: `askers` by task, `world` and `sample`.
+    It has `count` questions: at most one about each world of even index and at most two about each of odd index. A
+    subclass knows its worlds: it sets `askers` and writes `world` and `sample`.
     """
 
     max_new_tokens = 4
     descriptions: dict[str, str]
+    """What each kind of question asks, by the task's name."""
     askers: dict[str, Callable[..., Any]]
+    """The function that asks each kind of question, by the task's name."""
 
     def __init__(self, name: str, count: int = QUESTIONS) -> None:
         self.name = name
@@ -31,30 +34,37 @@ class RenderedTask(Task):
         self.count = count
 
     def world(self, index: int) -> Any:
-        """The scene or clip number `index`."""
+        """Return the scene or clip number `index`."""
         raise NotImplementedError
 
     def sample(self, index: int, place: int, question: Any) -> Sample:
-        """Question number `place` about world number `index`."""
+        """Return a question as a sample.
+
+        Args:
+            index: The number of the world that it is about.
+            place: Its number among the questions about that world.
+            question: The question.
+        """
         raise NotImplementedError
 
     def samples(self) -> Sequence[Sample]:
+        """Return the questions, whose right answers rotate."""
         return _samples(type(self), self.name, self.count)
 
     def score(self, answer: str, sample: Sample) -> float:
-        """1 if the answer is the target but for case, punctuation and blanks between digits."""
+        """Return 1 if the answer is the target except for case, punctuation and blanks between digits, else 0."""
         return float(normalise(answer) == normalise(sample.target))
 
 
 def normalise(answer: str) -> str:
-    """Lower case, without punctuation, single blanks, none between digits."""
+    """Return the text in lower case, without punctuation, with single blanks, and without blanks between digits."""
     words = re.sub(r"[^\w\s]", " ", answer.lower()).split()
     return re.sub(r"(?<=\d) (?=\d)", "", " ".join(words))
 
 
 @lru_cache
 def _samples(kind: type[RenderedTask], name: str, count: int) -> tuple[Sample, ...]:
-    """Answers rotate: an asker's turn is the number of questions there are."""
+    """Make the samples. The right answers rotate: a question's turn is the number of questions before it."""
     task, samples = kind(name, count), list[Sample]()
     index = 0
     while len(samples) < count:

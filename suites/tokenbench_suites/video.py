@@ -43,23 +43,25 @@ class ClipTask(RenderedTask):
     askers = ASKERS
 
     def world(self, index: int) -> Clip:
+        """Return clip number `index` of the suite."""
         return eval_clip(index)
 
     def sample(self, index: int, place: int, question: Question) -> Sample:
+        """Return a question about a clip, with the boxes that its answer depends on, frame by frame."""
         boxes = tuple(box for actor in question.evidence for box in _boxes(actor))
         cluster = f"clip-{index:04d}"
         return Sample(f"{cluster}-{place}", cluster, question.text, question.answer, partial(_load, index), boxes)
 
 
 def suite() -> Suite:
-    """The suite `video`."""
+    """Return the suite `video`."""
     tasks = tuple(ClipTask(name) for name in ASKERS)
     return Suite("video", "Synthetic clips: four tasks with known evidence", tasks, model="toy-video-llava")
 
 
 @lru_cache(maxsize=4096)
 def eval_clip(index: int) -> Clip:
-    """Clip `index` of the suite."""
+    """Make clip number `index` of the suite."""
     return make_clip(clip_rng("eval", index), EVAL_STYLE)
 
 

@@ -10,7 +10,7 @@ import pytest
 import tokenbench
 from tests.folders import save
 from tests.tiny import FEW
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
 from tokenbench.models.model import Model
 
 RUN = ("run", "--suite", "image", "--strategies", "clse,fastv", "--budgets", "1/3", "--tasks", "attribute,counting")
@@ -134,7 +134,7 @@ def test_clips(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     code = call(*arguments)
     if backbone == "llava":
         assert code == 2
-        assert "takes no videos" in capsys.readouterr().err
+        assert "does not accept videos" in capsys.readouterr().err
         return
     assert code == 0
     table = tokenbench.Run.open(tmp_path / "run").samples()

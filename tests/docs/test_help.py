@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from tests.docs.blocks import blocks, pages
 from tokenbench.cli import cli
 from tokenbench.commands.options import Finite, Whole, examples, list_option
 
@@ -31,15 +33,28 @@ def test_every_command_shows_one_to_three_examples_of_its_own_that_parse(name: s
     lines = examples_of(COMMANDS[name])
     assert 1 <= len(lines) <= 3
     for line in lines:
-        program, command, *arguments = shlex.split(line)
-        assert (program, command) == ("tokenbench", name)
-        COMMANDS[name].make_context(name, arguments, parent=CONTEXT)  # raises for unknown options and bad values
+        assert line.startswith(f"tokenbench {name} ") or line == f"tokenbench {name}"
+        parse(line)
 
 
 def test_the_program_shows_examples_too() -> None:
     lines = examples_of(cli)
     assert lines
     assert {shlex.split(line)[1] for line in lines} <= COMMANDS.keys()
+
+
+def parse(line: str) -> None:
+    """Read a command line without running it. Raises what click raises for unknown options and bad values."""
+    program, name, *arguments = shlex.split(line, comments=True)
+    assert program == "tokenbench"
+    COMMANDS[name].make_context(name, arguments, parent=CONTEXT)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_every_command_line_in_the_documentation_parses(page: Path) -> None:
+    text = "\n".join(block.text.replace("\\\n", " ") for block in blocks(page) if block.language in ("sh", "console"))
+    for line in re.findall(r"^(?:\$ )?(tokenbench (?!-)[^…\n]*)$", text, re.MULTILINE):
+        parse(line)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

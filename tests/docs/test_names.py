@@ -51,7 +51,7 @@ def test_every_command_is_shown_somewhere() -> None:
 def test_the_tables_of_backbones_and_suites_name_registered_ones() -> None:
     architectures = first_cells(table((ROOT / "docs/backbones.md").read_text()))
     assert architectures == {n for n in registry().names("backbones") if not registry().get("backbones", n).source}
-    suites = first_cells(table((ROOT / "docs/public-data.md").read_text().partition("## What is there")[2]))
+    suites = first_cells(table((ROOT / "docs/public-data.md").read_text().partition("## Available benchmarks")[2]))
     assert {name.partition(":")[0] for name in suites if not name.startswith("--")} <= set(registry().names("suites"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment import Environment, fresh
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WRITTEN = ("backbone", "suite", "report")

@@ -17,10 +17,10 @@ from tests.fuzz.doors import DOORS
 from tests.fuzz.image_door import IN_A_RUN, OPEN, in_a_run
 from tests.fuzz.made import made_run
 from tests.systems import only_posix
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
 from tokenbench import cli
 from tokenbench.store.run import Run
-from tokenbench_suites.lmms.benchmark import opened
+from tokenbench_suites.lmms.benchmark import open_media
 
 only_posix("whatever hangs is ended by an alarm")
 
@@ -41,7 +41,7 @@ def _open_image(monkeypatch: pytest.MonkeyPatch) -> None:
     lmms-eval lets Pillow open truncated images as soon as it is imported, which tests before these may have done.
     """
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
-    command = click.command(OPEN)(click.argument("path")(lambda path: opened(path, None)))
+    command = click.command(OPEN)(click.argument("path")(lambda path: open_media(path, None)))
     monkeypatch.setitem(cli.cli.commands, OPEN, command)
 
 

@@ -19,10 +19,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+from tests.faults import READS, Points, watched
 from tests.fuzz.bad import snapshot
 from tests.systems import link, only_posix, pipe, socket_file
-from tests.tokenbench.faults import READS, Points, watched
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
 from tokenbench.registry.plugins import registry
 from tokenbench.runner import execute as running
 from tokenbench.runner import work

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.fuzz.made import BENCH, IDS, made_run
-from tests.tokenbench.test_plugins import GOOD, installed
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
+from tests.tokenbench.registry.test_plugins import GOOD, installed
 
 EVIL = "\x1b[2J\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\x9b31m\u202e\r\nFAKE LINE 20 of 20 answers\x7f"
 OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]")

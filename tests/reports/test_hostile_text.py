@@ -16,7 +16,7 @@ from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.figures import FiguresReport
 from tokenbench_reports.html import HtmlReport
 from tokenbench_reports.json_file import JsonReport
-from tokenbench_reports.latex import LatexReport, escaped
+from tokenbench_reports.latex import LatexReport, escape
 from tokenbench_reports.markdown import MarkdownReport
 from tokenbench_reports.terminal import TerminalReport
 
@@ -123,7 +123,7 @@ def test_latex_holds_no_command_but_its_own(hostile, tmp_path):
         "cdot",
     ]
     assert set(re.findall(r"\\([a-zA-Z]+)", text)) <= set(own)
-    assert escaped("*a") == "{*}a"  # after the end of a row TeX would take the star as an option
+    assert escape("*a") == "{*}a"  # after the end of a row TeX would take the star as an option
     assert not re.search(r"\\\\\s*[*\[]", text)
 
 

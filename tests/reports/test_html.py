@@ -11,17 +11,17 @@ import pytest
 
 from tests.reports.made_up import BUDGETS, HOSTILE, LONG, MadeUpRun, bench, made_up
 from tokenbench.errors import UsageError
-from tokenbench_reports.html import HtmlReport, page
+from tokenbench_reports.html import HtmlReport, render_page
 from tokenbench_reports.html.budget_view import cliques
-from tokenbench_reports.html.gallery import chosen, cut, spans
-from tokenbench_reports.html.kept import agreement, bias, keep_rates, thinned
+from tokenbench_reports.html.gallery import choose_samples, shorten, spans
+from tokenbench_reports.html.kept import agreement, bias, keep_rates, thin
 
 LOSES = {"good": 0.0, "bad": 0.5, "random": 0.7}
 
 
 @pytest.fixture(scope="module")
 def text():
-    return page(*made_up(LOSES))
+    return render_page(*made_up(LOSES))
 
 
 def data(text, name):
@@ -54,7 +54,7 @@ def test_every_section_is_there(text):
 
 
 def test_time_and_memory_are_there_where_they_were_measured(text):
-    measured = page(*made_up({"good": 0.0}, about={"bench": [bench(strategies=("good", HOSTILE))]}))
+    measured = render_page(*made_up({"good": 0.0}, about={"bench": [bench(strategies=("good", HOSTILE))]}))
     assert "0.512 [0.487, 0.538]" in measured
     assert "on a made-up processor" in measured
     assert "<img src=x" not in measured
@@ -63,7 +63,7 @@ def test_time_and_memory_are_there_where_they_were_measured(text):
 
 
 def test_several_models_are_shown_together(text):
-    several = page(*made_up({"good": 0.0, "bad": 0.5}, models=("small", "large")))
+    several = render_page(*made_up({"good": 0.0, "bad": 0.5}, models=("small", "large")))
     assert "All models together" in several
     assert "they do not generalise to other models" in several
     assert "Mean over 2 models and 2 tasks, all models" in several
@@ -73,7 +73,7 @@ def test_several_models_are_shown_together(text):
 def test_pairs_that_differ_no_more_than_vanilla_from_itself_are_marked(text):
     comparison, run = made_up({"good": 0.0, "bad": 0.5})
     pairs = comparison.pairs.assign(at_noise_floor=comparison.pairs["a"] == "good")
-    marked = page(replace(comparison, pairs=pairs), run)
+    marked = render_page(replace(comparison, pairs=pairs), run)
     assert marked.count(", at the noise floor</span>") == len(BUDGETS)
     assert "noise floor" not in text
 
@@ -100,13 +100,15 @@ def test_the_gallery_shows_flips_first_with_what_was_kept(text):
 
 
 def test_identical_twins_show_no_difference_and_the_page_says_so():
-    text = page(*made_up({"twin-a": 0.0, "twin-b": 0.0}))
+    text = render_page(*made_up({"twin-a": 0.0, "twin-b": 0.0}))
     assert "No difference between any two strategies is significant" in text
     assert not re.search(r'class="(good|bad)"[^>]*><span class="sign"', text)
 
 
 def test_hostile_strings_are_text_and_long_ones_are_cut():
-    text = page(*made_up({HOSTILE: 0.1, LONG: 0.2}, question=HOSTILE + LONG, answer=HOSTILE + LONG, models=(HOSTILE,)))
+    text = render_page(
+        *made_up({HOSTILE: 0.1, LONG: 0.2}, question=HOSTILE + LONG, answer=HOSTILE + LONG, models=(HOSTILE,))
+    )
     assert "<script>document" not in text
     assert "<img src=x" not in text
     assert "49" not in re.search(r"<h1>(.*?)</h1>", text)[1]
@@ -115,7 +117,7 @@ def test_hostile_strings_are_text_and_long_ones_are_cut():
 
 
 def test_two_models_are_shown_side_by_side():
-    text = page(*made_up({"good": 0.0, "bad": 0.5}, models=("one", "two")))
+    text = render_page(*made_up({"good": 0.0, "bad": 0.5}, models=("one", "two")))
     assert "Models side by side" in text
     assert text.count('class="lead"') == 2
     assert 'data-switch="model"' in text
@@ -123,8 +125,8 @@ def test_two_models_are_shown_side_by_side():
 
 def test_a_critical_difference_picture_needs_eight_tasks():
     loses = {"good": 0.0, "bad": 0.5, "worse": 0.6}
-    few = page(*made_up(loses, images=12, budgets=("1/2",)))
-    many = page(*made_up(loses, images=12, budgets=("1/2",), tasks=[f"t{i}" for i in range(8)]))
+    few = render_page(*made_up(loses, images=12, budgets=("1/2",)))
+    many = render_page(*made_up(loses, images=12, budgets=("1/2",), tasks=[f"t{i}" for i in range(8)]))
     assert "No critical-difference picture" in few
     assert "Nemenyi's critical difference" in many.replace("&#39;", "'")
 
@@ -136,8 +138,8 @@ def test_groups_of_the_picture_hold_no_significant_pair():
 
 
 def test_a_run_of_one_strategy_or_vanilla_alone_still_makes_a_page():
-    assert "By task" in page(*made_up({"only": 0.2}, budgets=("1/2",)))
-    assert "By task" in page(*made_up({}))
+    assert "By task" in render_page(*made_up({"only": 0.2}, budgets=("1/2",)))
+    assert "By task" in render_page(*made_up({}))
 
 
 @pytest.mark.parametrize("change", ["no suite", "other targets", "no lattice"])
@@ -145,13 +147,13 @@ def test_what_cannot_be_shown_is_said(change):
     comparison, run = made_up(LOSES)
     if change == "no suite":
         run.questions = _unknown
-        assert "cannot be made anew" in page(comparison, run)
+        assert "cannot be made anew" in render_page(comparison, run)
     elif change == "other targets":
         run = MadeUpRun(run.samples().assign(target="other"), run.questions())
-        assert "not those of the run" in page(comparison, run)
+        assert "not those of the run" in render_page(comparison, run)
     else:
         run = MadeUpRun(run.samples().assign(lattice=None), run.questions())
-        text = page(comparison, run)
+        text = render_page(comparison, run)
         assert data(text, "samples0")[0]["lattice"] is None
         assert "Where on the image" not in text
 
@@ -165,14 +167,14 @@ def test_a_sample_all_strategies_share_the_fate_of_is_not_chosen_before_one_that
     rows += [(name, "1/2", "t", "same", "same", 0.0) for name in "abcd"]
     rows += [(name, "1/2", "t", "split", "split", float(name in "ab")) for name in "abcd"]
     samples = pd.DataFrame(rows, columns=["strategy", "budget", "task", "sample", "cluster", "score"])
-    assert chosen(samples, 1) == [("t", "split")]
+    assert choose_samples(samples, 1) == [("t", "split")]
 
 
 def test_ordinals_and_long_strings_are_shortened():
     assert spans([7, 3, 4, 5, 9]) == "3-5,7,9"
     assert spans([]) == ""
-    assert cut("x" * 10_000).endswith("(10,000 characters)")
-    assert cut("short") == "short"
+    assert shorten("x" * 10_000).endswith("(10,000 characters)")
+    assert shorten("short") == "short"
 
 
 def kept_rows(sets, lattice=(1, 2, 2, 0)):
@@ -203,7 +205,7 @@ def test_agreement_is_the_share_in_common_beside_that_of_chance():
 
 def test_thinning_keeps_the_same_samples_of_every_cell():
     _, run = made_up(LOSES)
-    few = thinned(run.samples(), 10)
+    few = thin(run.samples(), 10)
     counts = few.groupby(["strategy", "budget"])["sample"].nunique()
     assert counts.nunique() == 1
     assert len(few[["task", "sample"]].drop_duplicates()) <= 10

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.reports.made_up import HOSTILE, LONG, bench, made_up
-from tokenbench_reports.html import page
+from tokenbench_reports.html import render_page
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed: pip install tokenbench[test]")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -43,14 +43,14 @@ def driver(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page(*made_up(LOSES, about={"bench": [bench()]})))
+    path.write_text(render_page(*made_up(LOSES, about={"bench": [bench()]})))
     return path.as_uri()
 
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
     path = tmp_path_factory.mktemp("several") / "report.html"
-    path.write_text(page(*made_up({"good": 0.0, "bad": 0.5}, models=("small", "large"))))
+    path.write_text(render_page(*made_up({"good": 0.0, "bad": 0.5}, models=("small", "large"))))
     return path.as_uri()
 
 
@@ -61,7 +61,7 @@ def hostile(tmp_path_factory):
     text = HOSTILE + LONG
     about = {"bench": [bench(HOSTILE, tuple(loses))]}
     path.write_text(
-        page(*made_up(loses, question=text, answer=text, about=about, models=(HOSTILE,), tasks=(HOSTILE, "b")))
+        render_page(*made_up(loses, question=text, answer=text, about=about, models=(HOSTILE,), tasks=(HOSTILE, "b")))
     )
     return path.as_uri()
 

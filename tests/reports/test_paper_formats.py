@@ -12,7 +12,7 @@ from tests.reports.made_up import HOSTILE, LONG, made_up
 from tokenbench.errors import MachineError
 from tokenbench_reports.figures import FiguresReport
 from tokenbench_reports.json_file import SCHEMA, JsonReport
-from tokenbench_reports.latex import LatexReport, escaped
+from tokenbench_reports.latex import LatexReport, escape
 
 LOSES = {"good": 0.0, "fair": 0.1, "bad_one": 0.5}
 STRANGE = {HOSTILE: 0.1, LONG: 0.4, "$\\alpha_{1}^2$ #1 & 50% ~ {}": 0.2, "中文": 0.3, 'a|b<c>"d"': 0.3}
@@ -66,10 +66,10 @@ def test_latex_needs_booktabs_alone_and_marks_the_top_group(tmp_path):
 
 
 def test_every_sign_of_tex_is_escaped():
-    assert escaped("a_b & 50% $x$ #1 {}~^\\") == (
+    assert escape("a_b & 50% $x$ #1 {}~^\\") == (
         r"a\_b \& 50\% \$x\$ \#1 \{\}\textasciitilde{}\textasciicircum{}\textbackslash{}"
     )
-    assert escaped("中") == "{[}U+4E2D]"
+    assert escape("中") == "{[}U+4E2D]"
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ def test_a_full_disk_is_one_line(name: str, library: str, free: int, tmp_path: P
     assert name == "wandb" or len(lines) == 1  # the service of wandb, a process of its own, may crash beside it
     assert done.returncode == 4
     assert line.startswith(f"error: {run}/report/{name}")
-    assert line.endswith("(make room, and run the same command again)")
+    assert line.endswith("(free some space, and run the same command again)")
 
 
 @pytest.mark.parametrize(("name", "library"), TRACKERS)

@@ -17,7 +17,7 @@ from tokenbench.registry.composition import Composed
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate, logits
-from tokenbench_strategies.divprune import DivPrune, most_diverse
+from tokenbench_strategies.divprune import DivPrune, pick_diverse
 from tokenbench_strategies.fastv import FastV
 from tokenbench_strategies.merge import Matching
 from tokenbench_strategies.pdrop import PDrop
@@ -109,7 +109,7 @@ def test_a_merger_keeps_the_set_and_makes_matched_means() -> None:
     run(Spied(scorer=scorer, schedule_of=scorer, merger=Matching()))
     assert len(found) == 3
     for states, selection in zip(scorer.seen, found, strict=True):
-        keep = most_diverse(states, len(states) // 2)
+        keep = pick_diverse(states, len(states) // 2)
         assert selection.keep.tolist() == keep.tolist()
         joined: dict[int, list[int]] = {int(i): [int(i)] for i in keep}
         for i in set(range(len(states))) - set(joined):

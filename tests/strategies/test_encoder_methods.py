@@ -16,10 +16,10 @@ from tests.strategies.views import FakeFrame, make_view, rand
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Budget, Grid, Selection, Signal, Strategy, UsageError, View
 from tokenbench.testing import batched, generate
-from tokenbench_strategies.ficoco_v import FiCoCoV, compressed
+from tokenbench_strategies.ficoco_v import FiCoCoV, compress
 from tokenbench_strategies.hired import HiRED
-from tokenbench_strategies.prumerge import PruMerge, outliers
-from tokenbench_strategies.shares import shared_out
+from tokenbench_strategies.prumerge import PruMerge, find_outliers
+from tokenbench_strategies.shares import share_out
 from tokenbench_strategies.visionzip import VisionZip
 from tokenbench_strategies.vispruner import VisPruner
 
@@ -171,7 +171,7 @@ def test_prumerge_is_outliers_a_sample_and_their_neighbours(size: tuple[int, int
 def test_prumerge_keeps_the_highest_of_too_many_outliers() -> None:
     attention = torch.full((20,), 0.01)
     attention[[3, 7, 11, 15]] = torch.tensor([0.3, 0.5, 0.4, 0.2])
-    assert outliers(attention).nonzero().flatten().tolist() == [3, 7, 11, 15]
+    assert find_outliers(attention).nonzero().flatten().tolist() == [3, 7, 11, 15]
     view = seen(PruMerge(), 20, 3, 0)
     view.signals[Signal("cls", -1)] = attention
     # Two chosen, and in the place of the best of the others the sum of these.
@@ -210,7 +210,7 @@ def test_every_crop_is_reduced_by_itself(strategy: Strategy, oracle, sizes: list
     view = seen(strategy, n, k, n, sizes)
     expected: dict[int, Tensor | None] = {}
     start = 0
-    for size, count in zip(sizes, shared_out(k, sizes, sizes), strict=True):
+    for size, count in zip(sizes, share_out(k, sizes, sizes), strict=True):
         if count:
             found = oracle(view, count, range(start, start + size))
             expected |= found if isinstance(found, dict) else dict.fromkeys(found)
@@ -248,7 +248,7 @@ def test_ficoco_compresses_by_weights_of_the_most_attended(m: int, seed: int, da
         target = max(products, key=lambda j: products[j])
         totals[target] += float(sizes[i])
         sums[target] = sums[target] + states[i] * sizes[i]
-    values, merged = compressed(states, sizes, rows, torch.tensor(gone), torch.tensor(kept))
+    values, merged = compress(states, sizes, rows, torch.tensor(gone), torch.tensor(kept))
     torch.testing.assert_close(merged, torch.tensor([totals[j] for j in kept]))
     torch.testing.assert_close(values, torch.stack([sums[j] / totals[j] for j in kept]))
 
@@ -259,7 +259,7 @@ def test_ficoco_spreads_a_token_over_several_when_many_are_kept() -> None:
     rows[0, [5, 6, 7]] = torch.tensor([3.0, 2.0, 1.0])
     states = torch.zeros(m, 1, 1)
     states[0] = 1
-    values, sizes = compressed(states, torch.ones(m), rows, torch.tensor([0]), torch.arange(1, m))
+    values, sizes = compress(states, torch.ones(m), rows, torch.tensor([0]), torch.arange(1, m))
     total = exp(3) + exp(2) + exp(1)
     share = {5: exp(3) / total, 6: exp(2) / total, 7: exp(1) / total}
     for j in (4, 5, 6, 7, 8):
@@ -329,7 +329,10 @@ def test_ficoco_shares_the_budget_among_frames() -> None:
 @pytest.mark.parametrize("name", ["visionzip", "prumerge", "ficoco-v", "downsample"])
 def test_projected_features_have_no_place_inside_the_decoder(name: str) -> None:
     model, _ = tiny("llava")
-    with pytest.raises(UsageError, match="before layer 0, not 1"), tokenbench.pruned(model, f"{name}@fastv"):
+    with (
+        pytest.raises(UsageError, match="before layer 0, not before layer 1"),
+        tokenbench.pruned(model, f"{name}@fastv"),
+    ):
         pass
 
 

@@ -16,9 +16,9 @@ from tests.tiny import BACKBONES, tiny
 from tokenbench import Grid, Stage, UsageError
 from tokenbench.testing import batched, generate, logits
 from tokenbench_strategies.blind import Blind
-from tokenbench_strategies.downsample import Downsample, fitting
-from tokenbench_strategies.pooling import Pooling, tiles
-from tokenbench_strategies.shares import crops, shared_out
+from tokenbench_strategies.downsample import Downsample, fit_lattice
+from tokenbench_strategies.pooling import Pooling, cut_tiles
+from tokenbench_strategies.shares import crops, share_out
 
 CPU = torch.device("cpu")
 PLACES = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 12)), min_size=1, max_size=6)
@@ -53,7 +53,7 @@ def test_shared_out_is_the_method_of_largest_remainders(k: int, places: list[tup
     order = sorted(range(len(places)), key=lambda i: expected[i] - exact[i])  # stable: of equal ones the first
     for i in order[: min(k, sum(limits)) - sum(expected)]:
         expected[i] += 1
-    assert shared_out(k, weights, limits) == expected
+    assert share_out(k, weights, limits) == expected
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_shared_out_is_the_method_of_largest_remainders(k: int, places: list[tup
     ],
 )
 def test_shared_out_by_hand(k: int, weights: list[int], limits: list[int], expected: list[int]) -> None:
-    assert shared_out(k, weights, limits) == expected
+    assert share_out(k, weights, limits) == expected
 
 
 def test_crops_are_found_again_after_tokens_were_dropped() -> None:
@@ -85,7 +85,7 @@ def test_crops_are_found_again_after_tokens_were_dropped() -> None:
 @given(GRIDS, st.data())
 def test_tiles_are_rectangles_that_cover_the_lattice(grid: Grid, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, grid.h * grid.w))
-    piece, middle = tiles(grid, count, CPU)
+    piece, middle = cut_tiles(grid, count, CPU)
     places: dict[int, list[tuple[int, int]]] = {number: [] for number in range(count)}
     for i, number in enumerate(piece.tolist()):
         places[number].append(divmod(i, grid.w))
@@ -100,14 +100,14 @@ def test_tiles_are_rectangles_that_cover_the_lattice(grid: Grid, data: st.DataOb
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 def test_tiles_are_squares_where_squares_fit(rows: int, columns: int, side: int) -> None:
-    piece, _ = tiles(Grid(1, rows * side, columns * side), rows * columns, CPU)
+    piece, _ = cut_tiles(Grid(1, rows * side, columns * side), rows * columns, CPU)
     expected = [(y // side) * columns + x // side for y in range(rows * side) for x in range(columns * side)]
     assert piece.tolist() == expected
 
 
 def test_seven_tiles_of_a_square() -> None:
     """Three bands of 2, 2 and 3 pieces are squarer than two of 3 and 4."""
-    piece, middle = tiles(Grid(1, 6, 6), 7, CPU)
+    piece, middle = cut_tiles(Grid(1, 6, 6), 7, CPU)
     lattice = piece.unflatten(0, (6, 6))
     assert [len(lattice[y].unique()) for y in (0, 2, 4)] == [2, 2, 3]
     assert middle[0] == 0 * 6 + 1
@@ -140,7 +140,7 @@ def test_pooling_takes_means_of_neighbours(grids: list[Grid], data: st.DataObjec
         assert not leads or k > patches, "a [CLS] stays only where every patch does"
         torch.testing.assert_close(values[at : at + len(leads)], lead[leads])
         if count:
-            piece, middle = tiles(grid, count, CPU)
+            piece, middle = cut_tiles(grid, count, CPU)
             expected = {int(middle[j]): own[piece == j].mean(0) for j in range(count)}
             assert sorted(expected) == [i - grid.num_prefix_tokens for i in mine[len(leads) :]]
             pooled = torch.stack([mean for _, mean in sorted(expected.items())])
@@ -170,7 +170,7 @@ def test_fitting_is_the_largest_lattice_of_nearly_the_same_shape(grid: Grid, cou
 
     shapes = [(h, w) for h in range(1, grid.h + 1) for w in range(1, grid.w + 1) if h * w <= count]
     alike = [shape for shape in shapes if stretch(*shape) < Fraction(3, 2)] or shapes
-    h, w = fitting(grid, count)
+    h, w = fit_lattice(grid, count)
     assert (h, w) in alike
     assert h * w == max(a * b for a, b in alike)
     assert stretch(h, w) == min(stretch(a, b) for a, b in alike if a * b == h * w)
@@ -188,7 +188,7 @@ def test_fitting_is_the_largest_lattice_of_nearly_the_same_shape(grid: Grid, cou
     ],
 )
 def test_fitting_by_hand(grid: Grid, count: int, shape: tuple[int, int]) -> None:
-    assert fitting(grid, count) == shape
+    assert fit_lattice(grid, count) == shape
 
 
 def test_downsample_shows_every_frame_within_its_share() -> None:

@@ -17,8 +17,8 @@ from tokenbench import Attn, Budget, Grid
 from tokenbench.testing import batched, generate
 from tokenbench_strategies.clse import CLSE
 from tokenbench_strategies.clse_m_paper import CLSEMPaper
-from tokenbench_strategies.density import clusters, keep_and_recycle, split
-from tokenbench_strategies.sparsevlm import SparseVLM, raters
+from tokenbench_strategies.density import cluster_states, keep_and_recycle, split
+from tokenbench_strategies.sparsevlm import SparseVLM, find_raters
 
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60)).map(lambda pair: (max(pair), min(pair)))
 
@@ -45,7 +45,7 @@ def peaks(points: list[list[float]], count: int) -> tuple[list[int], list[int]]:
 def test_clusters_are_density_peaks(size: tuple[int, int], seed: int) -> None:
     m, count = size
     states = rand(seed, m, 4)
-    centres, homes = clusters(states, count)
+    centres, homes = cluster_states(states, count)
     expected = peaks(states.tolist(), count)
     assert (centres.tolist(), homes.tolist()) == expected
 
@@ -53,13 +53,13 @@ def test_clusters_are_density_peaks(size: tuple[int, int], seed: int) -> None:
 def test_two_clouds_have_two_centres() -> None:
     """The closest pair of a cloud is its densest; of a pair the first counts as denser, and the other has it near."""
     states = torch.tensor([[0.0], [0.25], [0.75], [9.0], [9.25], [9.75]])
-    centres, homes = clusters(states, 2)
+    centres, homes = cluster_states(states, 2)
     assert centres.tolist() == [0, 3]
     assert homes.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_equal_tokens_have_a_centre_each_as_far_as_it_goes() -> None:
-    centres, homes = clusters(torch.ones(7, 3), 3)
+    centres, homes = cluster_states(torch.ones(7, 3), 3)
     assert len(centres) == len(set(homes.tolist())) == 3
     assert homes[centres].tolist() == [0, 1, 2]
 
@@ -101,11 +101,11 @@ def test_raters_are_words_that_attract_more_than_the_mean(n: int, words: int, se
         for j, weight in enumerate(weights):
             share[j] += weight / sum(weights) / n
     expected = [j for j in range(words) if share[j] > 1 / words] if words > 1 else [0]
-    assert raters(visual, text).tolist() == expected
+    assert find_raters(visual, text).tolist() == expected
 
 
 def test_where_no_word_stands_out_all_rate() -> None:
-    assert raters(rand(0, 5, 3), torch.ones(4, 3)).tolist() == [0, 1, 2, 3]
+    assert find_raters(rand(0, 5, 3), torch.ones(4, 3)).tolist() == [0, 1, 2, 3]
 
 
 def test_sparsevlm_scores_by_the_attention_of_the_raters_chosen_at_the_embeddings() -> None:
@@ -115,7 +115,7 @@ def test_sparsevlm_scores_by_the_attention_of_the_raters_chosen_at_the_embedding
     request = Attn(2, "question")
     assert stages[0].attention == (request,)
     view = make_view(stages[0], 30, 12, hidden={0: visual, 3: now}, text={0: text}, attention={request: rows})
-    chosen = raters(visual, text).tolist()
+    chosen = find_raters(visual, text).tolist()
     assert 0 < len(chosen) < 6
     score = torch.tensor([sum(float(rows[h, j, i]) for h in range(2) for j in chosen) for i in range(30)])
     expected = recycled(now, score, 12)

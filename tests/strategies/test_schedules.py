@@ -13,7 +13,7 @@ from tokenbench import Budget, Strategy
 from tokenbench.contract.budget import count
 from tokenbench.engine import Plan
 from tokenbench.registry.plugins import registry
-from tokenbench_strategies.density import cluster_count, split
+from tokenbench_strategies.density import count_clusters, split
 from tokenbench_strategies.pdrop import PDrop
 from tokenbench_strategies.sparsevlm import SparseVLM
 
@@ -102,7 +102,7 @@ def test_sparsevlm_keeps_the_shares_of_192_elsewhere(tokens: int) -> None:
     n = 576
     for (_, total), of_192 in zip(counts(SparseVLM(), str(tokens)), (300, 200, 110), strict=True):
         kept = max(1, of_192 * tokens // 192)
-        assert total == kept + cluster_count(n - kept)
+        assert total == kept + count_clusters(n - kept)
         n = total
 
 
@@ -114,12 +114,12 @@ def test_kept_and_clusters_make_the_total(total: int, n: int) -> None:
     assert kept >= 1
     assert 0 <= clusters <= n - kept
     if kept > 1:  # enough to go round: as many clusters as so many dropped tokens make
-        assert clusters == cluster_count(n - kept)
+        assert clusters == count_clusters(n - kept)
 
 
 @pytest.mark.parametrize(("dropped", "clusters"), [(0, 0), (1, 1), (29, 1), (30, 2), (276, 9), (109, 4), (94, 3)])
 def test_clusters_of_so_many_dropped_tokens(dropped: int, clusters: int) -> None:
-    assert cluster_count(dropped) == clusters
+    assert count_clusters(dropped) == clusters
 
 
 @pytest.mark.parametrize("name", sorted(set(registry().names("strategies")) - {"vanilla", "blind"}))

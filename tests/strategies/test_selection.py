@@ -12,8 +12,8 @@ from torch.nn.functional import cosine_similarity
 
 from tests.strategies.views import make_view, rand
 from tokenbench import Attn, Budget, NoQuestionAttn, OwnLayerAttn, View
-from tokenbench_strategies.dart import DART, least_duplicated
-from tokenbench_strategies.divprune import most_diverse
+from tokenbench_strategies.dart import DART, pick_least_duplicated
+from tokenbench_strategies.divprune import pick_diverse
 from tokenbench_strategies.pdrop import PDrop
 from tokenbench_strategies.priortr import PriorTR, PriorTR2F
 from tokenbench_strategies.tome import merge_until
@@ -39,7 +39,7 @@ def test_divprune_is_the_greedy_definition(size: tuple[int, int], seed: int) -> 
     while len(chosen) < k:
         rest = [i for i in range(n) if i not in chosen]
         chosen.append(max(rest, key=lambda i: min(distance(i, j) for j in chosen)))
-    assert most_diverse(points, k).tolist() == sorted(chosen)
+    assert pick_diverse(points, k).tolist() == sorted(chosen)
 
 
 @given(SIZES, st.integers(0, 99))
@@ -141,15 +141,15 @@ def test_dart_keeps_pivots_and_what_is_least_like_them(size: tuple[int, int], wo
 def test_dart_gives_the_first_pivots_what_cannot_be_shared_equally() -> None:
     similarity = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.0], [0.5, 0.5]])
     # The second pivot would take 3, which the first has taken.
-    assert least_duplicated(similarity, torch.tensor([4]), 3).tolist() == [0, 3, 4]
-    assert least_duplicated(similarity, torch.tensor([4]), 4).tolist() == [0, 2, 3, 4]
-    assert least_duplicated(similarity, torch.tensor([4]), 5).tolist() == [0, 1, 2, 3, 4]
-    assert least_duplicated(similarity, torch.tensor([4]), 1).tolist() == [4]
+    assert pick_least_duplicated(similarity, torch.tensor([4]), 3).tolist() == [0, 3, 4]
+    assert pick_least_duplicated(similarity, torch.tensor([4]), 4).tolist() == [0, 2, 3, 4]
+    assert pick_least_duplicated(similarity, torch.tensor([4]), 5).tolist() == [0, 1, 2, 3, 4]
+    assert pick_least_duplicated(similarity, torch.tensor([4]), 1).tolist() == [4]
 
 
 def test_equal_scores_are_taken_in_order() -> None:
     similarity = torch.zeros(6, 2)
-    assert least_duplicated(similarity, torch.tensor([3]), 3).tolist() == [0, 1, 3]
+    assert pick_least_duplicated(similarity, torch.tensor([3]), 3).tolist() == [0, 1, 3]
     view = make_view(PDrop().stage(8, 3, 0), 6, 3, attention={OwnLayerAttn(8): torch.ones(2, 1, 6)})
     assert PDrop().select(view).keep.tolist() == [0, 1, 2]
 

@@ -27,31 +27,41 @@ def pruned(
     seed: int = 0,
     keys: Sequence[str] | None = None,
 ) -> Iterator[Pruner]:
-    """Prune the visual tokens of everything `model` runs inside the context, generate() included.
+    """Prune the visual tokens of everything that `model` runs inside the context, generate() included.
+
+    Example::
 
         with tokenbench.pruned(model, "fastv", budget="1/3") as pruning:
             model.generate(**inputs)
         pruning.rows[0].kept  # ordinals of the visual tokens that stayed
 
-    Inside, the model and what the context yields say in their repr what prunes them at which budget.
+    Inside, the `repr` of the model and of what the context yields says what prunes them at which budget. Tokens are
+    chosen once for each prompt, which is what generate() was given, or outside of generate() what a forward is given. A
+    KV cache that was pruned can be used on only inside such a context. When the context ends, the model is as it was.
 
-    model: a stock transformers model of an architecture some registered backbone serves, on any device, or a wrapper around one
-    (PEFT, Accelerate, torch.compile, your own). What is compiled runs uncompiled inside.
-    strategy: a name with parameters (`"clse:temp=0.2"`), or a Strategy. budget: `"1/3"`, `"33%"`, `0.334` or `192`.
-    seed, keys: for stochastic strategies; keys name the samples, one a row, so that a draw does not depend on the batch.
+    Args:
+        model: A stock transformers model of an architecture that a registered backbone serves, on any device, or a
+            wrapper around one (PEFT, Accelerate, torch.compile, your own). What is compiled runs uncompiled inside.
+        strategy: A name with parameters (`"clse:temp=0.2"`), or a `Strategy`.
+        budget: A share (`"1/3"`, `"33%"`, `0.334`) or a number of tokens (`192`).
+        seed: The seed of a strategy that draws at random.
+        keys: The names of the samples in a batch, one for each row, so that what is drawn for a sample does not depend
+            on the batch.
 
-    The choice is made once a prompt: inside generate() that is what generate() was given, outside of it what a forward is given.
-    A KV cache that was pruned goes on inside such a context alone. Raises UsageError for an unknown strategy, a bad budget, a model
-    that cannot be pruned or is being pruned already, and for a forward that cannot be pruned rightly. When the context ends the
-    model is as it was.
+    Yields:
+        The pruner, whose `rows` hold the decisions on the last prompt.
+
+    Raises:
+        UsageError: If the strategy is unknown, the budget is malformed, the model cannot be pruned or is being pruned
+            already, or a forward cannot be pruned correctly.
     """
-    known = registry()
+    plugins = registry()
     stock = stock_in(
-        model, {kind for name in known.names("backbones") for kind in known.get("backbones", name).model_types}
+        model, {kind for name in plugins.names("backbones") for kind in plugins.get("backbones", name).model_types}
     )
-    backbone = backbone_for(stock, known)
+    backbone = backbone_for(stock, plugins)
     named = (
-        parse_strategy(strategy, known)
+        parse_strategy(strategy, plugins)
         if isinstance(strategy, str)
         else NamedStrategy(canonical_name(type(strategy).__name__, strategy), strategy)
     )

@@ -54,48 +54,53 @@ def run(  # noqa: PLR0913 (an option each)
 ) -> Run:
     """Run every strategy x budget x model cell of a suite, and return the run.
 
-    The options are those of `tokenbench run`. A run directory that is there is continued and grows: only what it lacks is run. A cell
-    that fails does not stop the others: see `Run.failures`.
+    Example::
 
         run = tokenbench.run(["clse", FastV(layer=3)], "my-run", budgets=["1/3", 64], limit=20)
         run.compare().summary
 
-    A strategy or a suite may be an object of a class that no plug-in registers, such as one written in a notebook. It goes by the
-    name of its class and runs in this process alone; to continue such a run later, give the object again.
+    The options are those of `tokenbench run`. An existing run directory is continued and grows: only what it lacks is
+    run. A cell that fails does not stop the others, see `Run.failures`.
+
+    A strategy or a suite may be an object of a class that no plug-in registers, such as one written in a notebook. It
+    goes by the name of its class and runs in this process alone; to continue such a run later, give the object again.
 
     Args:
-        strategies: names with parameters (`"clse:temp=0.2"`), or objects; a text may be a comma list.
-        output: the run directory; `runs/SUITE-HASH` unless given.
-        suite: the name of a suite, or names with tasks (`"lmms:pope,lmms:mme"`), or an object.
-        tasks: names of tasks of the suite; all of them unless given.
-        budgets: what to retain of the visual tokens: numbers of tokens (`192`), or shares (`"1/3"`, `"33%"`, `0.334`).
-        models: names, folders with weights, Hugging Face ids (`"ID@REVISION"`), or registered backbones; the suite's toy model unless
-            given.
-        seeds: seeds of the strategies that draw at random; 0, 1, 2 unless given, or 0 to 4 where one draw may move all samples.
-        floors: whether the strategies `random` and `downsample` run as floors.
-        match: `"nominal"` for budgets as each method's paper counts them, or what schedules are scaled to match: `"tokens"`, `"flops"`.
-        strict: whether a sample that a model cannot be asked (a damaged picture) costs its task, not only itself.
-        limit: the number of samples of each task; all of them unless given.
-        until: `"decided"` to take whole images at random and stop every strategy whose verdict is final.
-        looks: with `until`, the largest number of looks; 5 unless given.
-        spending: with `until`, how the looks share the error: `"obrien-fleming"` (the default) or `"pocock"`.
-        margin: the loss in points of retention that is of no importance.
-        batch_size: questions a batch.
+        strategies: Names with parameters (`"clse:temp=0.2"`), or objects; a text may be a comma list.
+        output: The run directory; by default `runs/SUITE-HASH`.
+        suite: The name of a suite, or names with tasks (`"lmms:pope,lmms:mme"`), or an object.
+        tasks: Names of tasks of the suite; by default all of them.
+        budgets: How many visual tokens to retain: numbers of tokens (`192`), or shares (`"1/3"`, `"33%"`, `0.334`).
+        models: Names, folders with weights, Hugging Face ids (`"ID@REVISION"`), or registered backbones; by default the
+            suite's own model.
+        seeds: Seeds of the strategies that draw at random; by default 0, 1, 2, or 0 to 4 if one draw may affect all
+            samples.
+        floors: Whether the trivial baselines `random` and `downsample` run, too.
+        match: `"nominal"` to count budgets as each method's paper does, or what schedules are scaled to match:
+            `"tokens"` or `"flops"`.
+        strict: Whether a sample that cannot be shown to a model (such as a damaged picture) fails its whole task
+            instead of only itself.
+        limit: The number of samples of each task; by default all of them.
+        until: `"decided"` to take whole images at random and to stop every strategy whose verdict is final.
+        looks: With `until`, the largest number of looks; by default 5.
+        spending: With `until`, how the looks share the error: `"obrien-fleming"` (the default) or `"pocock"`.
+        margin: The loss, in points of retention, that is of no importance.
+        batch_size: Questions in a batch.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, ...
-        dtype: the type of the weights.
-        attention: the decoder's implementation of attention.
-        data: local data of public tasks, task -> folder.
-        tasks_dir: folders with task definitions, for the suite `lmms`.
-        plugins: plug-ins that are single Python files.
-        executor: where the work is done; in this process unless given.
-        progress: whether progress is shown on standard error.
+        dtype: The type of the weights.
+        attention: The decoder's implementation of attention.
+        data: Folders with local data of public tasks, by the name of the task.
+        tasks_dir: Folders with task definitions, for the suite `lmms`.
+        plugins: Plug-ins that are single Python files.
+        executor: Where the work is done; by default in this process.
+        progress: Whether to show progress on standard error.
 
     Returns:
         The run, whose tables, reports and comparisons are read from its directory.
 
     Raises:
-        UsageError: for what is unknown, wrong or does not fit the run directory, in one line that names the argument.
-        MachineError: for what this machine cannot do.
+        UsageError: If an argument is unknown, malformed or does not fit the run directory; the message names it.
+        MachineError: If this machine cannot do it.
     """
     request = Request.of(
         {
@@ -109,7 +114,7 @@ def run(  # noqa: PLR0913 (an option each)
     asked = resolve(request, registry)
     folder = _folder(output) or Path("runs") / asked.spec.folder_name
     bar = partial(progress_bar, out=sys.stderr, quiet=not progress)
-    resolved = execute(asked, folder, registry, bar, _checked(executor))
+    resolved = execute(asked, folder, registry, bar, _check_executor(executor))
     return Run.open(folder, registry, asked.spec.definitions, asked.spec.data, resolved.tasks)
 
 
@@ -121,9 +126,9 @@ def _folder(output: object) -> Path | None:
     raise UsageError(f"output: {type(output).__name__} {output!r:.60} is not a folder")
 
 
-def _checked(executor: object) -> Executor | None:
+def _check_executor(executor: object) -> Executor | None:
     if executor is None or isinstance(executor, Executor):
         return executor
     raise UsageError(
-        f"executor: {type(executor).__name__} {executor!r:.60} is not a tokenbench.Executor", "make an instance of one"
+        f"executor: {type(executor).__name__} {executor!r:.60} is not a tokenbench.Executor", "pass an instance"
     )

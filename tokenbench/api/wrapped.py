@@ -17,8 +17,13 @@ __all__ = ["stock_in", "uncompiled"]
 
 
 def stock_in(model: Any, types: Collection[str]) -> Any:
-    """The outermost transformers model of one of these types in a module, or among an object's attributes; the object itself if
-    it holds none. Raises UsageError if it holds several, or copies its model to several GPUs."""
+    """Find the stock model in a wrapper: the outermost transformers model of one of these types.
+
+    It may be a module inside a module, or an attribute of an object. An object that holds none is returned as it is.
+
+    Raises:
+        UsageError: If the object holds several such models, or copies its model to several GPUs.
+    """
     if isinstance(model, nn.DataParallel):
         raise UsageError(
             "DataParallel runs several copies of the model, which cannot be pruned",
@@ -43,7 +48,7 @@ def _attributes(model: Any) -> list[Any]:
 
 
 class _Stance:
-    """torch.compile's, shared by all contexts: the first one sets it, the last one gives it back."""
+    """The stance of torch.compile, shared by all contexts: the first one sets it, the last one restores it."""
 
     def __init__(self) -> None:
         self._door, self._inside, self._undo = threading.Lock(), 0, ExitStack()

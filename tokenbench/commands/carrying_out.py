@@ -53,7 +53,7 @@ def carry_out(
     except Exception as error:
         if trouble := of_machine(error):
             where = "" if str(folder) in str(trouble) else f"{folder}: "
-            raise MachineError(f"{where}{trouble}", f"mend it, and {AGAIN} to resume") from error
+            raise MachineError(f"{where}{trouble}", f"fix this, and {AGAIN} to resume") from error
         raise TokenBenchError(
             f"internal error: {type(error).__name__}: {error}", _keep_traceback(folder, error)
         ) from error

@@ -75,7 +75,7 @@ def compare(
     Two runs are compared on the samples they share; their strategies are then named A:clse and B:clse. Every comparison counts as a look at the verdicts, unless --peek is
     given.
     """
-    from tokenbench.comparison.gates import failed, parse_gate
+    from tokenbench.comparison.gates import explain_failure, parse_gate
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.files import sweep
     from tokenbench.store.joined import JoinedRuns
@@ -103,7 +103,7 @@ def compare(
     reasons = [
         f"{gate.text}: {reason}"
         for gate in gates
-        for reason in failed(gate, comparisons[margin if gate.margin is None else gate.margin])
+        for reason in explain_failure(gate, comparisons[margin if gate.margin is None else gate.margin])
     ]
     if reasons:
         raise GateError("gate failed: " + "; ".join(reasons))

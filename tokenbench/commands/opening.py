@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenbench.commands.options import absolute, flat, named_data
+from tokenbench.errors import UsageError
 
 if TYPE_CHECKING:
     from tokenbench.contract.report import Report
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from tokenbench.store.run import Run
     from tokenbench.store.spec import Spec
 
-__all__ = ["make_writers", "naming_options", "open_run"]
+__all__ = ["make_writers", "naming_options", "open_run", "restrict_downloads"]
 
 
 def open_run(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registry: Registry | None = None) -> Run:
@@ -59,3 +61,30 @@ def naming_options(spec: Spec, registry: Registry) -> str:
         *(("--models", name) for name in unnamed_models(spec.models, (), registry)),
     ]
     return "".join(f" {option} {shlex.quote(value)}" for option, value in options)
+
+
+def restrict_downloads(spec: Spec, named: Sequence[str], registry: Registry) -> AbstractContextManager[None]:
+    """Forbid downloads if only the run directory names one of its models.
+
+    Args:
+        spec: The settings of the run.
+        named: The models that the user named.
+        registry: The plug-ins that register models.
+
+    Returns:
+        A context, in which nothing is downloaded if there is such a model.
+
+    Raises:
+        UsageError: Such a model is a folder, or is not in the local cache.
+    """
+    from tokenbench.models.offline import offline
+    from tokenbench.models.source import is_cached
+    from tokenbench.store.trust import unnamed_models
+
+    strange = unnamed_models(spec.models, named, registry)
+    if foreign := [name for name in strange if not is_cached(name)]:
+        raise UsageError(
+            f"only the run directory, which may come from others, names the models {', '.join(foreign)}",
+            f"name them again to have them read or downloaded: {' '.join(f'--models {name}' for name in foreign)}",
+        )
+    return offline() if strange else nullcontext()

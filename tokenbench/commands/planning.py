@@ -127,10 +127,10 @@ def measure_pilot(run: Run, sized: bool) -> dict[str, Assumptions]:
     """
     from dataclasses import replace
 
-    from tokenbench.comparison.planning import assumed
+    from tokenbench.comparison.planning import measure_assumptions
 
     units, whole = run.units(), run.whole()
-    assumptions = assumed(units, run.manifest["spec"]["floors"])
+    assumptions = measure_assumptions(units, run.manifest["spec"]["floors"])
     if not assumptions:
         raise UsageError(
             f"the pilot {run.folder} holds answers of vanilla only, so no difference can be estimated from it",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tokenbench.commands.carrying_out import carry_out
 from tokenbench.commands.executors import DistributedCommand, MakeExecutor
-from tokenbench.commands.opening import open_run
+from tokenbench.commands.opening import open_run, restrict_downloads
 from tokenbench.commands.options import (
     Place,
     data_of_run_option,
@@ -21,11 +19,6 @@ from tokenbench.commands.options import (
     plugin_option,
     tasks_dir_option,
 )
-from tokenbench.errors import UsageError
-
-if TYPE_CHECKING:
-    from tokenbench.registry.plugins import Registry
-    from tokenbench.store.spec import Spec
 
 __all__ = ["resume"]
 
@@ -63,29 +56,5 @@ def resume(
     run = open_run(folder, named, registry)
     check_plugins(run, registry.files)
     resolved = resolve_spec(run.seen_spec(), registry, unregistered=run.manifest.get("unregistered"))
-    with _restrict_downloads(resolved.spec, flat(named["models"]), registry):
+    with restrict_downloads(resolved.spec, flat(named["models"]), registry):
         carry_out(resolved, folder, registry, quiet, executor(registry), retry_failed)
-
-
-def _restrict_downloads(spec: Spec, named: Sequence[str], registry: Registry) -> AbstractContextManager[None]:
-    """Forbid downloads if only the run directory names one of its models.
-
-    Args:
-        spec: The settings of the run.
-        named: The models that the user named.
-        registry: The plug-ins that may register models.
-
-    Raises:
-        UsageError: A model that only the run directory names is a folder, or not in the local cache.
-    """
-    from tokenbench.models.offline import offline
-    from tokenbench.models.source import is_cached
-    from tokenbench.store.trust import unnamed_models
-
-    strange = unnamed_models(spec.models, named, registry)
-    if foreign := [name for name in strange if not is_cached(name)]:
-        raise UsageError(
-            f"only the run directory, which may come from others, names the models {', '.join(foreign)}",
-            f"name them again to have them read or fetched: {' '.join(f'--models {name}' for name in foreign)}",
-        )
-    return offline() if strange else nullcontext()

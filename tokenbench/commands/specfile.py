@@ -48,7 +48,7 @@ def read_spec(path: Path, registry: Registry) -> Request:
     try:
         for name in LISTS:
             if not isinstance(options.get(name, []), list):
-                raise UsageError(f"{name}: a file takes a list, not {options[name]!r:.60}")
+                raise UsageError(f"{name} must be a list, not {options[name]!r:.60}")
         if "strategies" in options:
             options["strategies"] = [_strategy(entry, registry) for entry in options["strategies"]]
         return Request.of(options)
@@ -58,7 +58,7 @@ def read_spec(path: Path, registry: Registry) -> Request:
 
 def _read(path: Path) -> str:
     if not path.is_file():
-        raise OSError("No such file" if not path.exists() else "it is not a file")
+        raise OSError("No such file" if not path.exists() else "not a regular file")
     if path.stat().st_size > MOST_BYTES:
         raise OSError(f"it has more than {MOST_BYTES >> 20} MiB")
     return path.read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def _strategy(entry: Any, registry: Registry) -> Any:
 def _make(values: dict[str, Any], registry: Registry) -> NamedStrategy:
     name, schedule, merger = (values.pop(key, None) for key in ("name", "schedule", "merger"))
     if not isinstance(name, str):
-        raise UsageError("strategies: a table of strategies has no name", 'write name = "clse"')
+        raise UsageError("strategies: a strategy table has no name", 'write name = "clse"')
     for key, part in (("schedule", schedule), ("merger", merger)):
         if part is not None and (not isinstance(part, str) or not part):
             raise UsageError(f"strategies: {key} of '{name}' must be a name, not {part!r:.60}")

@@ -4,10 +4,11 @@ Families (tests are adjusted within one, per model):
 
 * ``F1`` every strategy and budget against vanilla, on retention over all tasks: max-T, simultaneous intervals;
 * ``F2`` every pair of strategies at the same budget, on retention over all tasks: max-T, simultaneous intervals;
-* ``F3`` every comparison on a single task: exploratory, false discovery rate, intervals of the level at which it rejects.
+* ``F3`` every comparison on a single task: exploratory, false discovery rate, intervals of the level at which it
+  rejects.
 
-Every verdict is read off the interval that stands beside it. Several models together have families ``F1`` and ``F2`` of their own, on
-retention over all models and tasks. Data that grow are looked at again: see ``looks``.
+Every verdict is read off the interval that stands beside it. Several models together have families ``F1`` and ``F2`` of
+their own, on retention over all models and tasks. Data that grow are looked at again: see ``looks``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tokenbench.comparison.looks import Looks, seen
+from tokenbench.comparison.looks import Looks, rows_until
 from tokenbench.comparison.measures import measure
+from tokenbench.comparison.missing import widen_for_missing
 from tokenbench.comparison.pairs import (
     MEAN,
     PAIR_COLUMNS,
@@ -25,14 +27,14 @@ from tokenbench.comparison.pairs import (
     Settings,
     View,
     pair_rows,
-    with_missing,
-    without_verdict,
+    withhold_verdicts,
 )
 from tokenbench.comparison.panel import TOGETHER, Cell, Panel, Scopes, panels, together
-from tokenbench.comparison.skill import with_skill
+from tokenbench.comparison.skill import add_skill
 from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
 from tokenbench.comparison.warnings import reader_warnings
+from tokenbench.contract.cells import CELL
 from tokenbench.errors import printable
 from tokenbench.statistics import Scale
 from tokenbench.statistics.spending import SPENDING, spend_all
@@ -54,23 +56,24 @@ class Comparison:
     summary: pd.DataFrame
     """One row per model, strategy, budget and task, and one with task ``mean`` (over the tasks, unweighted).
 
-    ``score`` and ``retention`` (1 is vanilla's) are fractions with 95 % limits. Limits are pointwise, but for ``retention`` over all
-    tasks: there they are those of family ``F1``, which the verdict is read off. ``n`` counts samples, not samples times seeds;
-    ``deff`` is the design effect of the clusters. ``skill_random`` and ``skill_downsample`` say how much of the way from that
-    floor to vanilla a cell goes.
+    ``score`` and ``retention`` (1 is vanilla's) are fractions with 95 % limits. Limits are pointwise, but for
+    ``retention`` over all tasks: there they are those of family ``F1``, which the verdict is read off. ``n`` counts
+    samples, not samples times seeds; ``deff`` is the design effect of the clusters. ``skill_random`` and
+    ``skill_downsample`` say how much of the way from that floor to vanilla a cell goes.
     """
     pairs: pd.DataFrame
     """One row per comparison ``a`` minus ``b``.
 
-    ``difference``, ``low`` and ``high`` are differences of score for a single task and of *retention* for task ``mean``, fractions
-    as well. ``p`` is adjusted within ``family``, ``p_unadjusted`` is not. ``verdict`` is a ``Verdict``. ``mde`` is the smallest
-    difference this comparison would have found (power 0.8), ``smallest_margin`` the smallest margin within which a strategy without
-    any difference could have been shown non-inferior. ``discordant`` counts clusters scored differently, ``a_better`` and
-    ``b_better`` samples. ``samples_needed`` (to decide the margin with power 0.8) exists against vanilla only. ``missing`` counts
-    answers that one of the cells lacks; ``if_wrong`` and ``if_vanilla`` are the difference if they were wrong, or as vanilla's.
-    ``cost_ratio`` is realised tokens of a over those of b. ``tasks_low`` and ``tasks_high`` (task ``mean`` only) are limits for other
-    tasks like these, from the spread between tasks: a different claim, never tested. ``look`` is the last look at which both cells
-    ran.
+    ``difference``, ``low`` and ``high`` are differences of score for a single task and of *retention* for task
+    ``mean``, fractions as well. ``p`` is adjusted within ``family``, ``p_unadjusted`` is not. ``verdict`` is a
+    ``Verdict``. ``mde`` is the smallest difference this comparison would have found (power 0.8), ``smallest_margin``
+    the smallest margin within which a strategy without any difference could have been shown non-inferior.
+    ``discordant`` counts clusters scored differently, ``a_better`` and ``b_better`` samples. ``samples_needed`` (to
+    decide the margin with power 0.8) exists against vanilla only. ``missing`` counts answers that one of the cells
+    lacks; ``if_wrong`` and ``if_vanilla`` are the difference if they were wrong, or as vanilla's. ``cost_ratio`` is
+    realised tokens of a over those of b. ``tasks_low`` and ``tasks_high`` (task ``mean`` only) are limits for other
+    tasks like these, from the spread between tasks: a different claim, never tested. ``look`` is the last look at which
+    both cells ran.
     """
     models: tuple[str, ...]
     """Their names."""
@@ -91,14 +94,14 @@ class Comparison:
     warnings: tuple[str, ...]
     """Sentences for the reader."""
     ratio_of_means: tuple[str, ...] = ()
-    """Models whose retention over all tasks is the retention of the mean score, since vanilla is near zero on a task."""
+    """Models whose retention over all tasks is the retention of the mean score, since vanilla is near
+    zero on a task."""
     looks: Looks | None = None
     """How often verdicts were shown on growing data; None if once."""
     together: "Comparison | None" = None
-    """The mean over all models and tasks, of the cells that every model has, as a comparison of one model named
-    ``all models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a single
-    model.
-    """
+    """The mean over all models and tasks, of the cells that every model has, as a comparison of one model named ``all
+    models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a
+    single model."""
 
     def plot(
         self,
@@ -111,15 +114,17 @@ class Comparison:
         """Draw one of the report's plots with matplotlib, and return its axes.
 
         Args:
-            kind: ``accuracy-cost`` (retention against FLOPs), ``retention`` (over the budgets) or ``ranks`` (those that the verdicts
-                leave open, at one budget). Whiskers and bands are the simultaneous 95 % intervals that the verdicts are read off.
-            model: the model to show; may be left out if there is one.
-            budget: of ``ranks``; the smallest budget with several strategies unless given.
-            ax: the axes to draw on; a new figure's unless given.
+            kind: ``accuracy-cost`` (retention against FLOPs), ``retention`` (over the budgets) or ``ranks`` (those that
+                the verdicts leave open, at one budget). Whiskers and bands are the simultaneous 95 % intervals that the
+                verdicts are read off.
+            model: The model to show; it may be left out if there is only one.
+            budget: The budget whose ranks are shown; by default the smallest one with several strategies.
+            ax: The axes to draw on; by default those of a new figure.
 
         Raises:
-            MachineError: matplotlib is not installed.
-            UsageError: an unknown kind, model or budget, or a comparison that has nothing of the kind to show.
+            MachineError: If matplotlib is not installed.
+            UsageError: If the kind, the model or the budget is unknown, or the comparison has nothing of the kind to
+                show.
         """
         from tokenbench.comparison.plots import plot
 
@@ -140,7 +145,7 @@ class Comparison:
 
         return "\n".join([f"<p>Comparison of {escape(self._described())}</p>", *map(to_html, main_tables(self))])
 
-    def _described(self) -> str:
+    def _describe(self) -> str:
         from tokenbench.comparison.wording import count_of, join_names
 
         cells = self.summary.drop_duplicates(["strategy", "budget"])
@@ -163,27 +168,27 @@ def compare(
     """Compare all cells of a run on the samples that every cell of a model has scored.
 
     Args:
-        samples: one row per cell and sample, with columns model, strategy, budget, seed, task, sample, cluster,
-            score (in [0, 1]), kept, visual_tokens, realised_tokens, flops, cache_bytes and evidence_recall; with ``looks`` also
-            look. The order of the rows does not matter.
-        margin: loss in points of retention that is declared, before the run, to be of no importance.
-        resamples: random sign vectors per family.
-        seed: of those; the same seed gives the same numbers.
-        scopes: by strategy, ``sample`` if its seed draws anew for every sample; ``run``, which is assumed otherwise, if one draw may move
-            all samples.
-        looks: at which verdicts were shown while the data grew, the present one last.
+        samples: One row per cell and sample, with columns model, strategy, budget, seed, task, sample, cluster, score
+            (in [0, 1]), kept, visual_tokens, realised_tokens, flops, cache_bytes and evidence_recall; with ``looks``
+            also look. The order of the rows does not matter.
+        margin: Loss in points of retention that is declared, before the run, to be of no importance.
+        resamples: Random sign vectors per family.
+        seed: Seed of the random signs; the same seed gives the same numbers.
+        scopes: By strategy, ``sample`` if its seed draws anew for every sample, or ``run`` (the default) if one draw
+            may affect all samples.
+        looks: The looks at which verdicts were shown while the data grew, the present one last.
 
     Raises:
-        SamplesError: the samples cannot be compared (see ``panels``).
+        SamplesError: If the samples cannot be compared (see ``panels``).
     """
     settings = Settings(margin, resamples, seed, SPENDING[looks.spending] if looks else spend_all)
     models = sorted(map(str, samples["model"].unique()))
     by_model = [_model(samples, model, settings, scopes, looks) for model in models]
-    compared = _compared(by_model, settings, looks)
+    compared = _collect(by_model, settings, looks)
     whole = _views(samples, TOGETHER, scopes, looks, None) if len(models) > 1 else []
     if not whole:
         return compared
-    averaged = _compared([_rows(whole, settings, [])], settings, looks)
+    averaged = _collect([_rows(whole, settings, [])], settings, looks)
     return replace(compared, together=replace(averaged, tasks=compared.tasks, warnings=()))
 
 
@@ -192,8 +197,11 @@ class _Model:
     """One model, or all together: what the last look saw, and the rows of both tables."""
 
     view: View
+    """What the last look saw."""
     summary: list[Row]
+    """The rows of the summary table."""
     pairs: list[Row]
+    """The rows of the pairs table."""
 
 
 def _model(samples: pd.DataFrame, model: str, settings: Settings, scopes: Scopes | None, looks: Looks | None) -> _Model:
@@ -208,9 +216,9 @@ def _model(samples: pd.DataFrame, model: str, settings: Settings, scopes: Scopes
 def _rows(views: Sequence[View], settings: Settings, filled: Sequence[list[Row]]) -> _Model:
     pairs = pair_rows(views, settings)
     if filled:
-        pairs = with_missing(pairs, filled, _absent(views), settings.margin)
+        pairs = widen_for_missing(pairs, filled, _absent(views), settings.margin)
     last = views[-1].measures
-    pairs = without_verdict(pairs, {last.panel.cells[at] for at in last.contradicted})
+    pairs = withhold_verdicts(pairs, {last.panel.cells[at] for at in last.contradicted})
     headline: dict[Cell, Limits] = {
         Cell(row["a"], row["budget"]): tuple(
             100 + 100 * row.get(name, float("nan")) for name in ("difference", "low", "high")
@@ -234,15 +242,18 @@ def _absent(views: Sequence[View]) -> dict[tuple[str, str, str], int]:
 
 
 def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks | None, fill: Fill | None) -> list[View]:
-    """What each look saw of a model, or of all models together; a look after which none of its cells ran on is not there."""
+    """What each look saw of a model, or of all models together.
+
+    A look after which none of its cells ran on is not there.
+    """
     if looks is None:
         return [View(measure(panel, ALPHA)) for panel in _panels(rows, model, scopes, fill)]
     found: list[tuple[Panel, int]] = []
     for number in range(len(looks)):
         stopped = {cell for cell, at in looks.frozen.items() if at <= number}
-        here = seen(rows, number + 1)
+        here = rows_until(rows, number + 1)
         if stopped:
-            keys = zip(*(here[name].astype(str) for name in ("model", "strategy", "budget")), strict=True)
+            keys = zip(*(here[name].astype(str) for name in CELL), strict=True)
             here = here[[key not in stopped for key in keys]]
         found += [(panel, number) for panel in _panels(here, model, scopes, fill)] if len(here) else []
     # An image has one place, and so one sign, at every look.
@@ -257,10 +268,10 @@ def _panels(rows: pd.DataFrame, model: str, scopes: Scopes | None, fill: Fill | 
         yield whole
 
 
-def _compared(found: Sequence[_Model], settings: Settings, looks: Looks | None) -> Comparison:
+def _collect(found: Sequence[_Model], settings: Settings, looks: Looks | None) -> Comparison:
     last = [one.view.measures for one in found]
     return Comparison(
-        summary=with_skill(pd.DataFrame([row for one in found for row in one.summary])),
+        summary=add_skill(pd.DataFrame([row for one in found for row in one.summary])),
         pairs=pd.DataFrame([row for one in found for row in one.pairs], columns=PAIR_COLUMNS),
         models=tuple(measures.panel.model for measures in last),
         tasks=tuple(sorted({task.name for measures in last for task in measures.tasks})),

@@ -1,12 +1,14 @@
 """Conditions on a comparison that make a command fail, for continuous integration.
 
+The conditions are::
+
     clse<fastv@1/9        fails if clse has been shown to be worse than fastv
     clse<=fastv@1/9       fails unless clse has been shown to be better
     clse<vanilla-1@1/9    fails if clse has been shown to lose more than 1 point of retention
     clse<=vanilla-1@1/9   fails unless a loss of 1 point has been ruled out (non-inferior)
 
-The budget follows the last ``@``, since names of strategies may hold others (``fastv@pdrop<clse@1/9``), and is written as for
-``--budgets``, or ``none``. ``>`` and ``>=`` are the mirror image.
+The budget follows the last ``@``, since names of strategies may hold others (``fastv@pdrop<clse@1/9``), and is written
+as for ``--budgets``, or ``none``. ``>`` and ``>=`` are the mirror image.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from tokenbench.errors import UsageError, unknown
 if TYPE_CHECKING:
     from tokenbench.comparison import Comparison
 
-__all__ = ["Gate", "failed", "parse_gate"]
+__all__ = ["Gate", "explain_failure", "parse_gate"]
 
 FORM = "write LEFT<RIGHT@BUDGET, for example clse<fastv@1/9"
 
@@ -50,7 +52,7 @@ def parse_gate(text: str) -> Gate:
     """Read a condition.
 
     Raises:
-        UsageError: for a text that is no condition, and for a budget that ``--budgets`` would refuse.
+        UsageError: If the text is not a condition, or ``--budgets`` would refuse its budget.
     """
     body, at, budget_text = text.strip().rpartition("@")
     parts = re.fullmatch(r"(.+?)\s*(<=|<|>=|>)\s*(.+)", body)
@@ -72,18 +74,21 @@ def parse_gate(text: str) -> Gate:
     )  # fmt: skip
 
 
-def failed(gate: Gate, comparison: Comparison) -> list[str]:
-    """Why a gate fails, a sentence for every model on which it does; empty if it holds.
+def explain_failure(gate: Gate, comparison: Comparison) -> list[str]:
+    """Say why a gate fails.
 
-    A run may have a budget that retains the same under another name (``1/3`` and ``2/6``): the gate means the one that is written
-    as it is, and without it all that retain the same.
+    A run may have budgets that retain the same under different names (``1/3`` and ``2/6``). The gate means the one that
+    is written in the same way; if there is none, it means all that retain the same.
 
     Args:
-        gate: the condition.
-        comparison: compared with the gate's margin, if it has one.
+        gate: The condition.
+        comparison: The comparison, made with the gate's margin if it has one.
+
+    Returns:
+        A sentence for every model on which the gate fails; empty if it holds.
 
     Raises:
-        UsageError: for a budget or a strategy that the comparison does not hold.
+        UsageError: If the comparison does not hold the gate's budget or strategies.
     """
     pairs = comparison.pairs
     pairs = pairs[pairs["family"].isin(["F1", "F2"])]
@@ -112,7 +117,10 @@ def _is(budget: Budget, name: str) -> bool:
 
 
 def _reason(gate: Gate, row: dict[Any, Any]) -> str:
-    """Everything is read off the simultaneous interval, as the verdict is; an interval that is not known shows nothing."""
+    """Everything is read off the simultaneous interval, as the verdict is.
+
+    If the interval is not known, nothing has been shown.
+    """
     sign = 1.0 if row["a"] == gate.low else -1.0
     difference = sign * row["difference"]
     low, high = sorted((sign * row["low"], sign * row["high"]))

@@ -1,4 +1,4 @@
-"""What is estimated from a panel: the scores of every cell, by task and over the tasks, and on which scale cells are compared."""
+"""What is estimated from a panel: the scores of every cell, and the scale on which cells are compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,63 +26,58 @@ class Scores:
     """Scores of K cells with pointwise limits, ``[K]`` each, in [0, 1]."""
 
     value: Floats
+    """``[K]`` mean scores."""
     low: Floats
+    """``[K]`` lower limits."""
     high: Floats
+    """``[K]`` upper limits."""
 
 
 @dataclass(frozen=True)
 class TaskMeasures:
-    """One task: K cells, vanilla first.
-
-    Attributes:
-        name: of the task.
-        scores: of the cells.
-        deff: ``[K]`` design effects.
-        samples: how many.
-        images: how many.
-        safe: whether vanilla's score is far enough above zero for a ratio to it.
-    """
+    """What is estimated on one task for K cells, vanilla first."""
 
     name: str
+    """The name of the task."""
     scores: Scores
+    """The scores of the cells."""
     deff: Floats
+    """``[K]`` design effects."""
     samples: int
+    """How many samples there are."""
     images: int
+    """How many images there are."""
     safe: bool
+    """Whether vanilla's score is far enough above zero for a ratio to it."""
 
 
 class Differing(NamedTuple):
-    """What is scored differently in C pairs of cells, ``[C]`` counts.
-
-    Attributes:
-        clusters: on any sample of which the two differ.
-        more: samples on which the first scores higher.
-        less: samples on which it scores lower.
-    """
+    """What is scored differently in C pairs of cells, ``[C]`` counts."""
 
     clusters: Ints
+    """Clusters with any sample on which the two cells differ."""
     more: Ints
+    """Samples on which the first cell scores higher."""
     less: Ints
+    """Samples on which it scores lower."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """All tasks of one model.
-
-    Attributes:
-        panel: the scores behind it.
-        tasks: one per task of the panel.
-        score: mean score over all tasks.
-        scale: of retention over all tasks. One task on which vanilla is near zero turns the whole table to the ratio of the means, so that
-            what is compared does not depend on which tasks vanilla was seen to fail on. None if vanilla is near zero on all of them.
-        alpha: one minus the coverage of the intervals.
-    """
+    """All tasks of one model."""
 
     panel: Panel
+    """The scores behind it."""
     tasks: list[TaskMeasures]
+    """One per task of the panel."""
     score: Scores
+    """Mean score over all tasks."""
     scale: Scale | None
+    """The scale of retention over all tasks. If vanilla is near zero on any task, the whole table shows the ratio of
+    the means, so that what is compared does not depend on which tasks vanilla was seen to fail on. None if vanilla
+    is near zero on all of them."""
     alpha: float
+    """One minus the coverage of the intervals."""
 
     @property
     def single(self) -> list[str]:
@@ -157,5 +152,8 @@ def _surely_above(bound: float, mean: float, images: float) -> bool:
 
 
 def even_clusters(sizes: Floats) -> float:
-    """How many clusters of even size say as much: ``N^2 / sum n_g^2``; one image with most of the questions counts for all."""
+    """How many clusters of even size say as much: ``N^2 / sum n_g^2``.
+
+    One image with most of the questions counts for all.
+    """
     return float(sizes.sum() ** 2 / (sizes**2).sum())

@@ -7,7 +7,7 @@ from scipy import special
 
 from tokenbench.contract.cells import VANILLA
 
-__all__ = ["AGAIN", "Flips", "flips", "with_noise_floor"]
+__all__ = ["AGAIN", "Flips", "flips", "mark_noise_floor"]
 
 AGAIN = "B:vanilla"
 """Vanilla's second run, where it answered otherwise than the first."""
@@ -15,30 +15,31 @@ FLOOR = "at_noise_floor"
 
 
 class Flips(NamedTuple):
-    """How often vanilla's scores on one task differ between two runs of it.
-
-    samples: that differ. clusters: images they are on.
-    """
+    """How often vanilla's scores on one task differ between two runs of it."""
 
     samples: int = 0
+    """How many samples differ."""
     clusters: int = 0
+    """How many images these samples are on."""
 
     @property
     def variance(self) -> float:
         """Upper 95 % limit of the variance of the difference of the two sums of scores.
 
-        Flips come as a Poisson process does, of which none seen is no proof that there are none. Those on one image go together.
+        Flips come as a Poisson process does, of which none seen is no proof that there are none. Those on one image go
+        together.
         """
         together = self.samples / self.clusters if self.clusters else 1.0
         return float(special.gammaincinv(self.samples + 1, 0.95)) * together
 
 
-def with_noise_floor(pairs: pd.DataFrame, again: str = AGAIN) -> pd.DataFrame:
-    """The pairs with a column ``at_noise_floor``: whether a and b differ on no more samples than the two runs of vanilla.
+def mark_noise_floor(pairs: pd.DataFrame, again: str = AGAIN) -> pd.DataFrame:
+    """Add a column ``at_noise_floor``: whether a and b differ on no more samples than the two runs of vanilla.
 
     Args:
-        pairs: of a comparison; within a model and task every pair is on the same samples, so counts stand for rates.
-        again: name of vanilla's second run; a model without such a cell has answered alike both times, without a flip.
+        pairs: The pairs of a comparison. Within a model and task, every pair is on the same samples, so that counts
+            stand for rates.
+        again: The name of vanilla's second run. A model without such a cell answered alike both times, without a flip.
     """
     differing, key = pairs["a_better"] + pairs["b_better"], ["model", "task"]
     own = (pairs["a"] == again) & (pairs["b"] == VANILLA)

@@ -1,6 +1,6 @@
 """Rows of the pairs table: every comparison with its interval, p and verdict."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from tokenbench.comparison.measures import Measures
 from tokenbench.comparison.panel import Cell
 from tokenbench.comparison.planning import samples_needed
 from tokenbench.comparison.single import TaskTests, task_tests
-from tokenbench.comparison.verdicts import Kind, Verdict, against_vanilla, between
+from tokenbench.comparison.verdicts import Kind, Verdict, judge_against_vanilla, judge_pair
 from tokenbench.contract.cells import VANILLA
 from tokenbench.statistics import Family, Look, Pairing, family
 from tokenbench.statistics.clusters import Floats
@@ -32,38 +32,41 @@ class Settings(NamedTuple):
     """How the families are tested; see ``compare``."""
 
     margin: float
+    """Loss in points of retention that is of no importance."""
     resamples: int
+    """Random sign vectors per family."""
     seed: int
+    """Seed of the random signs."""
     spending: Spending = spend_all
+    """How the error is spent over the looks."""
 
 
 class View(NamedTuple):
-    """What one look saw of a model.
-
-    Attributes:
-        measures: of the cells that were still running.
-        number: of the look, counted from 0.
-        share: of the images that may be seen at most.
-    """
+    """What one look saw of a model."""
 
     measures: Measures
+    """What is estimated for the cells that were still running."""
     number: int = 0
+    """The number of the look, from 0."""
     share: float = 1.0
+    """How much of the images that may be seen at most the look has seen."""
 
 
 class Pair(NamedTuple):
     """Two cells, named so that they can be found at every look."""
 
     a: Cell
+    """The first cell."""
     b: Cell
+    """The second cell, which is subtracted."""
 
 
 def pair_rows(views: Sequence[View], settings: Settings) -> list[Row]:
-    """All comparisons of one model: F1, F2, then F3; without F3 for several models together.
+    """Compute all comparisons of one model: F1, F2, then F3; without F3 for several models together.
 
     Args:
-        views: all looks so far, the present one last. A cell that stopped is compared on the images of its last look.
-        settings: of the tests.
+        views: All looks so far, the present one last. A cell that stopped is compared on the images of its last look.
+        settings: How the families are tested.
     """
     cells = list(dict.fromkeys(cell for view in views for cell in view.measures.panel.cells))
     vanilla, *others = sorted(cells, key=lambda cell: cell.strategy != VANILLA)
@@ -101,25 +104,25 @@ def _headline(views: Sequence[View], pairs: list[Pair], name: str, settings: Set
         return []
     described: dict[int, Row] = {}
     for view, own, places in _by_last_view(views, pairs):
-        found = _described(view, places, MEAN, name, range(len(view.measures.tasks)))
+        found = _describe(view, places, MEAN, name, range(len(view.measures.tasks)))
         others = _other_tasks(view.measures, places)
         described |= {at: row | limits for at, row, limits in zip(own, found, others, strict=True)}
     rows = [described[at] for at in range(len(pairs))]
     tested = _family(views, pairs, settings)
-    numbers = [_tested(tested, at) for at in range(len(pairs))] if tested else [dict[str, float]()] * len(pairs)
+    numbers = [_test_columns(tested, at) for at in range(len(pairs))] if tested else [dict[str, float]()] * len(pairs)
     if views[-1].measures.scale is None:
         return [row | {"verdict": Verdict(Kind.UNDEFINED)} for row in rows]
-    judged = [_judged(row, found, name, settings.margin) for row, found in zip(rows, numbers, strict=True)]
+    judged = [_judge(row, found, name, settings.margin) for row, found in zip(rows, numbers, strict=True)]
     if tested and settings.margin > 0:
         needed = [
-            _needed(views, pair, row, float(c), settings)
+            _estimate_needed(views, pair, row, float(c), settings)
             for pair, row, c in zip(pairs, judged, tested.critical, strict=True)
         ]
         judged = [row | {"samples_needed": number} for row, number in zip(judged, needed, strict=True)]
     return [_fractions(row) for row in judged]
 
 
-def _needed(views: Sequence[View], pair: Pair, row: Row, critical: float, settings: Settings) -> float:
+def _estimate_needed(views: Sequence[View], pair: Pair, row: Row, critical: float, settings: Settings) -> float:
     """Samples that would decide what is open, for a strategy without any loss; NaN for what is decided."""
     if row["verdict"].kind is not Kind.NOT_DECIDED:
         return NAN
@@ -152,14 +155,14 @@ def _family(views: Sequence[View], pairs: Sequence[Pair], settings: Settings) ->
     )
 
 
-def _tested(tested: Family, at: int) -> Row:
+def _test_columns(tested: Family, at: int) -> Row:
     names = ("low", "high", "p", "p_unadjusted", "mde", "smallest_margin")
     return {"difference": float(tested.value[at])} | {name: float(getattr(tested, name)[at]) for name in names}
 
 
-def _judged(row: Row, found: Row, name: str, margin: float) -> Row:
+def _judge(row: Row, found: Row, name: str, margin: float) -> Row:
     low, high = found.get("low", NAN), found.get("high", NAN)
-    verdict = against_vanilla(low, high, margin) if name == "F1" else between(low, high)
+    verdict = judge_against_vanilla(low, high, margin) if name == "F1" else judge_pair(low, high)
     return row | found | {"verdict": verdict}
 
 
@@ -172,7 +175,8 @@ def _fractions(row: Row) -> Row:
 def _other_tasks(measures: Measures, places: Sequence[Pairing]) -> list[Row]:
     """Limits for the differences on other tasks like these: Student's, from the spread between the tasks alone.
 
-    None for several models together (a task on two models is not two tasks), and none where vanilla is near zero on a task.
+    None for several models together (a task on two models is not two tasks), and none where vanilla is near zero on a
+    task.
     """
     if len(measures.tasks) < 2 or measures.panel.models > 1 or measures.near_zero:
         return [{"tasks_low": NAN, "tasks_high": NAN}] * len(places)
@@ -188,8 +192,9 @@ def _other_tasks(measures: Measures, places: Sequence[Pairing]) -> list[Row]:
 def _exploratory(views: Sequence[View], pairs: list[Pair], settings: Settings) -> list[Row]:
     """Single tasks: exact sign flips, the false discovery rate controlled over all of them.
 
-    Intervals have the level at which the rejected ones were rejected (Benjamini and Yekutieli 2005), so that an interval excludes 0 exactly
-    where a difference is found. Of several looks the last one counts, with the error that is left to it.
+    Intervals have the level at which the rejected ones were rejected (Benjamini and Yekutieli 2005), so that an
+    interval excludes 0 exactly where a difference is found. Of several looks the last one counts, with the error that
+    is left to it.
     """
     tests = list(_single_tests(views, pairs, settings))
     if not tests:
@@ -223,12 +228,12 @@ def _single_rows(view: View, tests: TaskTests, adjusted: Floats, level: float) -
     low, high = tests.limits(tests.scores, level)
     numbers = (tests.scores.value, low, high, adjusted, tests.p, tests.detectable(measures.alpha))
     names = ("difference", "low", "high", "p", "p_unadjusted", "mde")
-    rows = _described(view, tests.pairs, task, "F3", [tests.position])
+    rows = _describe(view, tests.pairs, task, "F3", [tests.position])
     for row, found in zip(rows, np.stack(numbers, axis=1).tolist(), strict=True):
-        yield {**row, **dict(zip(names, found, strict=True)), "verdict": between(found[1], found[2])}
+        yield {**row, **dict(zip(names, found, strict=True)), "verdict": judge_pair(found[1], found[2])}
 
 
-def _described(view: View, places: Sequence[Pairing], task: str, name: str, positions: Sequence[int]) -> Iterator[Row]:
+def _describe(view: View, places: Sequence[Pairing], task: str, name: str, positions: Sequence[int]) -> Iterator[Row]:
     """Who is compared on what, and what differs, before any test."""
     panel = view.measures.panel
     tokens = [panel.tokens(cell, "" if task == MEAN else task) for cell in panel.cells]
@@ -243,55 +248,7 @@ def _described(view: View, places: Sequence[Pairing], task: str, name: str, posi
         }
 
 
-def with_missing(
-    rows: list[Row], filled: Sequence[list[Row]], absent: Mapping[tuple[str, str, str], int], margin: float
-) -> list[Row]:
-    """The rows with what missing answers could change: an interval holds what it would be at either end.
-
-    Args:
-        rows: on the samples that every cell has.
-        filled: the same rows with missing answers taken as wrong, and as vanilla's.
-        absent: how many answers of a strategy and budget are missing on a task, or on ``mean``.
-        margin: in points.
-    """
-    wrong, vanilla = filled
-    alone = [{(row["a"], row["budget"], row["task"]): row for row in one if row["b"] == VANILLA} for one in filled]
-    found = []
-    for row, least, most in zip(rows, wrong, vanilla, strict=True):
-        lacking = [absent.get((row[name], row["budget"], row["task"]), 0) for name in ("a", "b")]
-        if any(lacking):
-            ends = [row, least, most, *([_mixed(row, *alone)] if all(lacking) else ())]
-            low = float(np.min([_value(end, "low") for end in ends]))
-            high = float(np.max([_value(end, "high") for end in ends]))
-            p = float(np.max([_value(end, "p") for end in (row, least, most)]))
-            verdict = against_vanilla(100 * low, 100 * high, margin) if row["family"] == "F1" else between(low, high)
-            verdict = row["verdict"] if row["verdict"].kind is Kind.UNDEFINED else verdict
-            said = {"missing": sum(lacking), "if_wrong": _difference(least), "if_vanilla": _difference(most)}
-            row = row | said | {"low": low, "high": high, "p": p, "verdict": verdict}
-        found.append(row)
-    return found
-
-
-def _mixed(row: Row, wrong: Mapping[Any, Row], vanilla: Mapping[Any, Row]) -> Row:
-    """Both cells lack answers, and one may have been wrong where the other was as vanilla: from what each is against vanilla."""
-    (a_wrong, b_wrong), (a_vanilla, b_vanilla) = (
-        tuple(end.get((row[name], row["budget"], row["task"]), {}) for name in ("a", "b")) for end in (wrong, vanilla)
-    )
-    return {
-        "low": _value(a_wrong, "low") - _value(b_vanilla, "high"),
-        "high": _value(a_vanilla, "high") - _value(b_wrong, "low"),
-    }
-
-
-def _value(row: Row, name: str) -> float:
-    return float(row.get(name, NAN))
-
-
-def _difference(row: Row) -> float:
-    return _value(row, "difference")
-
-
-def without_verdict(rows: list[Row], cells: Collection[Cell]) -> list[Row]:
+def withhold_verdicts(rows: list[Row], cells: Collection[Cell]) -> list[Row]:
     """The rows; those of cells whose seeds contradict what was declared of them have no interval and no p."""
     none = {"low": NAN, "high": NAN, "p": NAN, "verdict": Verdict(Kind.SEEDS_CONTRADICT)}
     return [row | none if any(Cell(row[name], row["budget"]) in cells for name in ("a", "b")) else row for row in rows]

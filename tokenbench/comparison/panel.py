@@ -13,7 +13,7 @@ from tokenbench.comparison.task_samples import Fill, distinct, task_samples
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.errors import SamplesError, UsageError
-from tokenbench.statistics import TaskSums, averaging, cluster_sums
+from tokenbench.statistics import TaskSums, averaging_matrix, cluster_sums
 from tokenbench.statistics.clusters import Floats, Ints
 from tokenbench.statistics.signs import Keys
 
@@ -23,31 +23,31 @@ _COLUMN = ["strategy", "budget", "seed"]
 _NAMES = [*CELL, "task", "sample", "cluster"]
 
 Scopes = Mapping[str, str]
-"""By strategy, ``sample`` if its seed draws anew for every sample, ``run`` (also where nothing is said) if one draw may move all."""
+"""By strategy, ``sample`` if its seed draws anew for every sample, ``run`` (also where nothing is said) if one draw may
+move all."""
 
 
 class Cell(NamedTuple):
     """A strategy at a budget."""
 
     strategy: str
+    """The strategy, with its parameters."""
     budget: str
+    """The budget, as the user wrote it."""
 
 
 class TaskScores(NamedTuple):
-    """Scores of one task.
-
-    Attributes:
-        name: of the task.
-        scores: ``[N, M]`` one column per cell and seed.
-        codes: ``[N]`` cluster of each sample, counted over all tasks of the model.
-        weights: ``[N]`` that make the task's score the mean of ``weights * scores``: all one, unless the task averages its strata
-            on their own; their mean is one.
-    """
+    """Scores of one task."""
 
     name: str
+    """The name of the task."""
     scores: Floats
+    """``[N, M]`` scores, one column per cell and seed."""
     codes: Ints
+    """``[N]`` cluster of each sample, counted over all tasks of the model."""
     weights: Floats
+    """``[N]`` weights that make the task's score the mean of ``weights * scores``. All are one unless the task averages
+    its strata on their own; their mean is one."""
 
     @property
     def grouped(self) -> tuple[Ints, Ints, Ints]:
@@ -66,29 +66,27 @@ class TaskScores(NamedTuple):
 
 @dataclass(frozen=True)
 class Panel:
-    """All samples of one model that every cell has scored.
-
-    Attributes:
-        model: its name.
-        cells: K cells, vanilla first.
-        cell: ``[M]`` cell of each column of the scores (a cell has one column per seed).
-        tasks: by name; tasks without a common sample are left out.
-        clusters: names of all clusters of the model, in the order of the codes.
-        cost: mean of ``COST`` by strategy, budget and task.
-        shared: ``[K]`` whether one draw of a cell's seed may move all of its samples.
-        missing: by task and cell, how many of vanilla's samples the cell has no score for; of vanilla, how many of the others' samples.
-        models: how many models' answers are laid together; a task of each is a task here.
-    """
+    """All samples of one model that every cell has scored."""
 
     model: str
+    """Its name."""
     cells: list[Cell]
+    """K cells, vanilla first."""
     cell: Ints
+    """``[M]`` cell of each column of the scores (a cell has one column per seed)."""
     tasks: list[TaskScores]
+    """By name; tasks without a common sample are left out."""
     clusters: list[str]
+    """Names of all clusters of the model, in the order of the codes."""
     cost: pd.DataFrame
+    """Mean of ``COST`` by strategy, budget and task."""
     shared: Floats
+    """``[K]`` whether one draw of a cell's seed may move all of its samples."""
     missing: dict[str, dict[int, int]] = field(default_factory=dict)
+    """By task and cell, how many of vanilla's samples the cell has no score for; of vanilla, how many of the others'
+    samples."""
     models: int = 1
+    """How many models' answers are laid together; a task of each is a task here."""
 
     @cached_property
     def places(self) -> dict[Cell, int]:
@@ -98,7 +96,7 @@ class Panel:
     @cached_property
     def averages(self) -> list[Floats]:
         """``[N, K]`` seed-averaged scores of each task."""
-        return [task.scores @ averaging(self.cell) for task in self.tasks]
+        return [task.scores @ averaging_matrix(self.cell) for task in self.tasks]
 
     @cached_property
     def sums(self) -> list[TaskSums]:
@@ -112,7 +110,10 @@ class Panel:
         return np.frombuffer(digests, dtype=np.uint64)
 
     def among(self, clusters: list[str]) -> "Panel":
-        """The same scores with codes that count more clusters; the names are in order and hold all of the panel's own."""
+        """The same scores with codes that count more clusters.
+
+        The names are in order and hold all of the panel's own.
+        """
         places = np.searchsorted(np.array(clusters), np.array(self.clusters))
         tasks = [task._replace(codes=places[task.codes]) for task in self.tasks]
         return replace(self, tasks=tasks, clusters=clusters)
@@ -148,15 +149,15 @@ def panels(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | Non
     """Split a run's samples by model.
 
     Args:
-        samples: see ``compare``.
-        scopes: of the strategies' seeds.
-        fill: what to take missing answers for; without it samples that any cell lacks are left out of all cells.
+        samples: The samples, as ``compare`` takes them.
+        scopes: Which samples one draw of a strategy may affect.
+        fill: What missing answers are taken for; by default, samples that any cell lacks are left out of all cells.
 
     Raises:
-        SamplesError: a score outside [0, 1], a sample twice in a cell or in two clusters, no vanilla cell, or no sample
-            that all cells of a model have scored.
+        SamplesError: If a score is outside [0, 1], a sample is twice in a cell or in two clusters, there is no vanilla
+            cell, or no sample has been scored by all cells of a model.
     """
-    frame = _named(samples)
+    frame = _name_categories(samples)
     for model in frame["model"].cat.categories:
         rows = frame[frame["model"] == model]
         if len(rows):
@@ -172,7 +173,7 @@ def together(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | N
     models = samples["model"].nunique()
     if models < 2:
         return None
-    frame = _named(samples)
+    frame = _name_categories(samples)
     columns = frame[["model", *_COLUMN]].drop_duplicates()
     shared = columns.groupby(_COLUMN, observed=True)["model"].transform("size") == models
     common = pd.MultiIndex.from_frame(columns.loc[shared, _COLUMN])
@@ -184,7 +185,7 @@ def together(samples: pd.DataFrame, scopes: Scopes | None = None, fill: Fill | N
     return replace(_panel(TOGETHER, rows.assign(task=_category(tasks)), scopes or {}, fill), models=models)
 
 
-def _named(samples: pd.DataFrame) -> pd.DataFrame:
+def _name_categories(samples: pd.DataFrame) -> pd.DataFrame:
     """The columns that panels need, with names as categories: numbers instead of text from here on."""
     if not samples["score"].dropna().between(0, 1).all():
         raise SamplesError("scores must lie in [0, 1]")

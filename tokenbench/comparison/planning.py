@@ -1,4 +1,4 @@
-"""Before GPU time is spent: how many samples a verdict of a report takes, how wide its intervals will be, and how long it takes.
+"""Planning before GPU time is spent: the samples that a verdict takes, the width of its intervals, and the hours.
 
 All differences and margins are points of retention, as in reports and in ``run --margin``.
 """
@@ -18,9 +18,9 @@ from tokenbench.statistics.planning import (
     detectable_difference,
     family_critical,
     half_width,
-    measured_design,
+    measure_design,
     provable_margin,
-    rounded_up,
+    round_up,
     samples_for,
 )
 
@@ -29,28 +29,25 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison.panel import Panel
 
-__all__ = ["Assumptions", "Plan", "assumed", "designs", "plan", "samples_needed"]
+__all__ = ["Assumptions", "Plan", "designs", "measure_assumptions", "plan", "samples_needed"]
 
 Tasks = Mapping[str, TaskDesign]
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What a plan rests on.
-
-    Attributes:
-        against_vanilla: by task, how a strategy differs from vanilla.
-        between: by task, how two strategies at one budget differ.
-        seconds: of one answer on one device; None if unknown.
-        origin: where the assumptions come from, as the head of their list.
-        sized: whether the tasks' shares are numbers of samples that there are.
-    """
+    """What a plan rests on."""
 
     against_vanilla: Tasks
+    """By task, how a strategy differs from vanilla."""
     between: Tasks
+    """By task, how two strategies at one budget differ."""
     seconds: float | None = None
+    """Seconds that one answer takes on one device; None if unknown."""
     origin: str = "Assumed, not measured (--pilot RUN measures it on your model and data):"
+    """Where the assumptions come from, as the head of their list."""
     sized: bool = False
+    """Whether the shares of the tasks are the numbers of their samples."""
 
     @property
     def size(self) -> int | None:
@@ -94,36 +91,39 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to expect. Numbers of samples are over all tasks, for a power of 80 %, rounded up to two digits.
-
-    Attributes:
-        difference, margin, samples, about: what was asked, in points of retention.
-        pairs: how many pairs at equal budget are compared. cells: how many strategies and budgets are compared with vanilla.
-        find: samples to find the difference between two strategies in the table; between a strategy and vanilla if there are no
-            pairs. find_alone: in one comparison alone.
-        show: samples to show that a strategy without any loss is non-inferior within the margin, in the table.
-            show_alone: in one comparison alone.
-        width: half the expected simultaneous 95 % interval of such a difference with ``samples``.
-        detectable: the smallest such difference found with ``samples``; infinite if none is.
-        provable: the smallest margin shown for a strategy without any loss with ``samples``; infinite if none is.
-        answers: to be given in all. hours: of one device; None if unknown.
-    """
+    """What to expect. Numbers of samples are over all tasks, for a power of 80 %, rounded up to two digits."""
 
     difference: float
+    """The asked-for difference between two strategies, in points of retention."""
     margin: float
+    """The asked-for margin, in points of retention."""
     samples: int
+    """The asked-for number of samples over all tasks."""
     about: Assumptions
+    """What the plan assumes."""
     pairs: int
+    """How many pairs of strategies at equal budget are compared."""
     cells: int
+    """How many strategies and budgets are compared with vanilla."""
     find: int
+    """Samples to find the difference between two strategies in the table, or between a strategy and vanilla if there
+    are no pairs."""
     find_alone: int
+    """The same for a single comparison outside any table."""
     show: int
+    """Samples to show, in the table, that a strategy without any loss is non-inferior within the margin."""
     show_alone: int
+    """The same for a single comparison outside any table."""
     width: float
+    """Half the expected simultaneous 95 % interval of such a difference with ``samples``."""
     detectable: float
+    """The smallest such difference found with ``samples``; infinite if none is."""
     provable: float
+    """The smallest margin shown for a strategy without any loss with ``samples``; infinite if none is."""
     answers: int
+    """How many answers have to be generated in all."""
     hours: float | None
+    """How many hours of one device they take; None if unknown."""
 
     def lines(self) -> Iterator[str]:
         """For a person to read."""
@@ -141,8 +141,8 @@ class Plan:
             yield f"{self.show_alone:>12,}  the same in a run of this strategy alone, at one budget"
         yield f"With {self.samples:,} sample{'' if self.samples == 1 else 's'}{self._by_task()}:"
         yield f"{'± ' + format(self.width, ',.2f'):>12}  95 % interval of a difference {two}{self._table}"
-        yield f"{_shown(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
-        yield f"{_shown(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
+        yield f"{_show_points(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
+        yield f"{_show_points(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
         hours = (
             f"about {self.hours:,.1f} device hours" if self.hours is not None else "for hours give --seconds or --pilot"
         )
@@ -165,12 +165,12 @@ def plan(difference: float, margin: float, samples: int, strategies: int, budget
     """Plan a run.
 
     Args:
-        difference: between two strategies, to be found, in points of retention.
-        margin: for non-inferiority, in points of retention.
-        samples: over all tasks.
-        strategies: without vanilla.
-        budgets: of each.
-        about: what is assumed.
+        difference: The difference between two strategies to find, in points of retention.
+        margin: The margin of non-inferiority, in points of retention.
+        samples: The number of samples over all tasks.
+        strategies: How many strategies run, without vanilla.
+        budgets: At how many budgets each of them runs.
+        about: What is assumed.
     """
     control, peers = list(about.against_vanilla.values()), list(about.between.values())
     cells, pairs = strategies * budgets, budgets * strategies * (strategies - 1) // 2
@@ -184,10 +184,10 @@ def plan(difference: float, margin: float, samples: int, strategies: int, budget
         about=about,
         pairs=pairs,
         cells=cells,
-        find=rounded_up(samples_for(peers, difference=-difference, critical=between)),
-        find_alone=rounded_up(samples_for(peers, difference=-difference)),
-        show=rounded_up(samples_for(control, margin=margin, critical=against)),
-        show_alone=rounded_up(samples_for(control, margin=margin)),
+        find=round_up(samples_for(peers, difference=-difference, critical=between)),
+        find_alone=round_up(samples_for(peers, difference=-difference)),
+        show=round_up(samples_for(control, margin=margin, critical=against)),
+        show_alone=round_up(samples_for(control, margin=margin)),
         width=half_width(samples, peers, between),
         detectable=detectable_difference(samples, peers, between),
         provable=provable_margin(samples, control, against),
@@ -196,12 +196,15 @@ def plan(difference: float, margin: float, samples: int, strategies: int, budget
     )
 
 
-def assumed(samples: pd.DataFrame, floors: Sequence[str] = ()) -> dict[str, Assumptions]:
-    """Assumptions measured on a pilot run, by model: on each task the medians over its pairs.
+def measure_assumptions(samples: pd.DataFrame, floors: Sequence[str] = ()) -> dict[str, Assumptions]:
+    """Measure assumptions on a pilot run: on each task the medians over its pairs.
 
     Args:
-        samples: of the pilot, as ``compare`` takes them.
-        floors: strategies that say nothing about those to be planned for; they are left out where there are others.
+        samples: The samples of the pilot, as ``compare`` takes them.
+        floors: Strategies that say nothing about those to be planned for; they are left out if there are others.
+
+    Returns:
+        The assumptions by model.
     """
     from tokenbench.comparison.panel import panels
 
@@ -233,11 +236,11 @@ def assumed(samples: pd.DataFrame, floors: Sequence[str] = ()) -> dict[str, Assu
 
 
 def designs(panel: Panel, a: int, b: int) -> list[TaskDesign]:
-    """How two cells of a panel differ on each of its tasks, to plan by (see ``measured_design``)."""
+    """How two cells of a panel differ on each of its tasks, to plan by (see ``measure_design``)."""
     found, moves, holds = [], [], []
     for task, scores in zip(panel.tasks, panel.averages, strict=True):
         difference = task.weights * (scores[:, a] - scores[:, b])
-        design = measured_design(difference, task.codes, float((task.weights * scores[:, 0]).mean()))
+        design = measure_design(difference, task.codes, float((task.weights * scores[:, 0]).mean()))
         unit = design.share * design.score
         moves.append(cluster_sums(difference - difference.mean(), task.codes, len(panel.clusters)) / unit)
         holds.append(np.bincount(task.codes, minlength=len(panel.clusters)) / unit)
@@ -253,18 +256,19 @@ def _overlap(parts: Sequence[Floats]) -> float:
 
 
 def samples_needed(panel: Panel, a: int, b: int, margin: float, critical: float) -> int:
-    """About how many samples, over all tasks, show with a power of 80 % that a strategy that loses nothing keeps a margin.
+    """Estimate how many samples show that a strategy without any loss keeps a margin, with a power of 80 %.
 
-    Planned from how two cells of a panel differ, with its own tasks as large in proportion as they are; rounded up to two digits.
+    The number is over all tasks, planned from how two cells of a panel differ; it keeps the proportions of the tasks,
+    and is rounded up to two digits.
 
     Args:
-        panel: the samples at hand.
-        a: position of the strategy among the cells.
-        b: of vanilla.
-        margin: in points of retention, above 0.
-        critical: value of the simultaneous interval.
+        panel: The samples at hand.
+        a: Position of the strategy among the cells.
+        b: Position of vanilla among the cells.
+        margin: The margin in points of retention, above 0.
+        critical: Critical value of the simultaneous interval.
     """
-    return rounded_up(samples_for(designs(panel, a, b), margin=margin, critical=critical))
+    return round_up(samples_for(designs(panel, a, b), margin=margin, critical=critical))
 
 
 def _median(pairs: Sequence[Sequence[TaskDesign]]) -> list[TaskDesign]:
@@ -291,5 +295,5 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _shown(points: float) -> str:
+def _show_points(points: float) -> str:
     return "none" if isinf(points) else f"{points:,.2f}"

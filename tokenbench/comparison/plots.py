@@ -30,7 +30,7 @@ __all__ = [
     "draw_ranks",
     "draw_retention",
     "plot",
-    "plotting",
+    "report_style",
     "shared_budgets",
 ]
 
@@ -50,8 +50,12 @@ STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def plotting() -> Iterator[None]:
-    """Draw inside this context, in the reports' style. Raises MachineError, with how to install it, if matplotlib is missing."""
+def report_style() -> Iterator[None]:
+    """Draw inside this context in the reports' style.
+
+    Raises:
+        MachineError: If matplotlib is not installed; the error says how to install it.
+    """
     try:
         import matplotlib
     except ImportError:
@@ -70,14 +74,16 @@ def plot(
     cells = cells_of(comparison, model)
     rankings = {ranking.budget: ranking for ranking in rank_strategies(comparison, model) if ranking.compared}
     if kind == "accuracy-cost" and len(cells) < 2:
-        raise UsageError(f"there is no retention to plot of {model}", "run a strategy besides vanilla on more images")
+        raise UsageError(
+            f"there is no accuracy retention of {model} to plot", "run a strategy besides vanilla, or more images"
+        )
     if kind == "retention" and len(shared_budgets(cells)) < 2:
-        raise UsageError(f"retention over the budgets needs two budgets, and {model} ran at fewer")
+        raise UsageError(f"a plot over budgets needs two budgets, but {model} ran at fewer")
     if kind == "ranks" and not rankings:
-        raise UsageError(f"ranks need two strategies at one budget, and {model} has none such")
+        raise UsageError(f"ranks need two strategies at one budget, which {model} does not have")
     if kind == "ranks" and budget is not None and budget not in rankings:
         raise unknown("budget", budget, rankings)
-    with plotting():
+    with report_style():
         own = ax is None
         if ax is None:
             from matplotlib import pyplot
@@ -99,7 +105,7 @@ def _model_of(comparison: Comparison, model: str | None) -> str:
     if model is None and len(comparison.models) == 1:
         return comparison.models[0]
     if model is None:
-        raise UsageError("a plot shows one model", f"name one: {', '.join(comparison.models)}")
+        raise UsageError("a plot shows one model only", f"choose one: {', '.join(comparison.models)}")
     if model not in comparison.models:
         raise unknown("model", model, comparison.models)
     return model
@@ -118,7 +124,10 @@ def shared_budgets(cells: pd.DataFrame) -> list[str]:
 
 
 def draw_cost(axes: Axes, cells: pd.DataFrame) -> None:
-    """Draw retention with its interval against FLOPs as a share of vanilla's, or against visual tokens where FLOPs are not known."""
+    """Draw retention with its interval against FLOPs as a share of vanilla's.
+
+    If FLOPs are not known, it is drawn against visual tokens.
+    """
     vanilla = cells[cells["strategy"] == VANILLA].iloc[0]
     column = "flops" if cells["flops"].notna().all() else "realised_tokens"
     for name, (colour, shape) in _markers(cells).items():
@@ -129,7 +138,7 @@ def draw_cost(axes: Axes, cells: pd.DataFrame) -> None:
         )
     axes.axhline(100, color="0.5", lw=0.7, ls=":")
     what = "FLOPs of encoder and prefill" if column == "flops" else "visual tokens"
-    axes.set(xlabel=f"{what}, % of vanilla", ylabel="retention %")
+    axes.set(xlabel=f"{what}, % of vanilla", ylabel="accuracy retention %")
 
 
 def draw_retention(axes: Axes, cells: pd.DataFrame) -> None:
@@ -145,7 +154,7 @@ def draw_retention(axes: Axes, cells: pd.DataFrame) -> None:
         axes.fill_between(x, 100 * rows["retention_low"], 100 * rows["retention_high"], color=colour, alpha=0.12, lw=0)
         axes.plot(x, 100 * rows["retention"], color=colour, marker=shape, ms=4, lw=1, label=_label(name))
     axes.axhline(100, color="0.5", lw=0.7, ls=":")
-    axes.set(xlabel="budget", ylabel="retention %")
+    axes.set(xlabel="budget", ylabel="accuracy retention %")
     axes.set_xticks(range(len(budgets)), budgets)
 
 

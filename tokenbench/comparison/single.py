@@ -12,7 +12,7 @@ from tokenbench.statistics import (
     Flips,
     Pairing,
     Scale,
-    averaging,
+    averaging_matrix,
     detectable,
     flips,
     limits,
@@ -24,23 +24,20 @@ from tokenbench.statistics.quantiles import normal_critical
 
 @dataclass(frozen=True)
 class TaskTests:
-    """C comparisons on one task, by exact sign flips of its images.
-
-    Attributes:
-        position: of the task.
-        pairs: the two cells of each.
-        scores: the differences in score.
-        flips: how statistics are distributed when there is no difference; comparisons share them.
-        which: ``[C]`` the distribution of each.
-        p: ``[C]`` two-sided, unadjusted.
-    """
+    """C comparisons on one task, by exact sign flips of its images."""
 
     position: int
+    """Position of the task among those of the panel."""
     pairs: Sequence[Pairing]
+    """Positions of the two cells of each comparison."""
     scores: Contrasts
+    """The differences in score."""
     flips: Sequence[Flips]
+    """How the statistics are distributed if there is no difference; comparisons may share a distribution."""
     which: Ints
+    """``[C]`` the position of each comparison's distribution."""
     p: Floats
+    """``[C]`` two-sided p, unadjusted."""
 
     def limits(self, found: Contrasts, level: float) -> tuple[Floats, Floats]:
         """``[C]`` limits of the same differences, on this or another scale, that exclude 0 where ``p <= level``."""
@@ -59,7 +56,7 @@ def task_tests(measures: Measures, position: int, pairs: Sequence[Pairing], resa
     """Test pairs of cells on one task."""
     panel = measures.panel
     scores = measures.on_task(position, pairs, Scale.SCORE)
-    sums = panel.sums[position].sums @ averaging(panel.cell)
+    sums = panel.sums[position].sums @ averaging_matrix(panel.cell)
     a, b = np.array(pairs).T
     found, which = flips(sums[:, a] - sums[:, b], resamples=resamples, seed=seed)
     reached, p = np.abs(statistic(scores)), np.empty(len(pairs))

@@ -8,14 +8,14 @@ import pandas as pd
 from tokenbench.comparison.measures import NEAR_ZERO
 from tokenbench.contract.cells import FLOORS, VANILLA
 
-__all__ = ["with_skill"]
+__all__ = ["add_skill"]
 
 
-def with_skill(summary: pd.DataFrame, floors: Sequence[str] = FLOORS) -> pd.DataFrame:
+def add_skill(summary: pd.DataFrame, floors: Sequence[str] = FLOORS) -> pd.DataFrame:
     """The summary with a column ``skill_<floor>`` for every floor that ran.
 
-    Skill is (score - floor) / (vanilla - floor) on the same model, task and budget: 0 is the floor, 1 is vanilla. It is NaN
-    where the floor did not run or comes within 0.05 of vanilla, so that there is nothing to gain.
+    Skill is (score - floor) / (vanilla - floor) on the same model, task and budget: 0 is the floor, 1 is vanilla. It is
+    NaN where the floor did not run or comes within 0.05 of vanilla, so that there is nothing to gain.
     """
     key = ["model", "task"]
     vanilla = summary[summary["strategy"] == VANILLA].set_index(key)["score"].rename(VANILLA)

@@ -16,12 +16,12 @@ UNKNOWN: Limits = (NAN, NAN, NAN)
 
 
 def summary_rows(views: Sequence[View], settings: Settings, headline: Mapping[Cell, Limits]) -> Iterator[Row]:
-    """One row per cell and task, and one per cell for the mean over tasks; the latter alone for models together.
+    """Compute one row per cell and task, and one per cell for the mean over tasks; only the latter for models together.
 
     Args:
-        views: all looks so far; a cell is shown as at its last look.
-        settings: of the tests.
-        headline: retention of the cells over all tasks with its limits, from family F1.
+        views: All looks so far; a cell is shown as at its last look.
+        settings: How the families are tested.
+        headline: Retention of the cells over all tasks with its limits, from family F1.
     """
     cells = dict.fromkeys(cell for view in reversed(views) for cell in view.measures.panel.cells)
     ratios = {view.number: _task_retention(view.measures, settings) for view in views}

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 MARK = "≠"
-"""It marks pairs whose realised costs differ."""
+"""Marks pairs whose realised costs differ."""
 SKILL = "skill_"
 """How the summary's columns of skill begin."""
 Record = Mapping[Hashable, Any]
@@ -60,12 +60,13 @@ class _CellRecord:
     cell: Record
     """The cell's row of the summary, over all tasks."""
     vanilla: Record
-    """Vanilla's."""
+    """The row of vanilla."""
     against: Record | None
     """The cell's pair with vanilla in family F1; None for vanilla itself."""
     ranking: Ranking | None
     """The ranking at its budget; None for vanilla."""
     margin: float
+    """The margin, in points of retention."""
 
     @property
     def name(self) -> str:
@@ -98,7 +99,7 @@ def cells_table(comparison: Comparison, model: str, title: str = "") -> Table:
             Column("strategy", lambda one: one.name, key=True, room=Room.PAPER),
             Column("budget", lambda one: str(one.cell["budget"]), key=True, choose=True),
             Column("score % [95 % CI]", lambda one: _score(one.cell)),
-            Column("retention % [95 % CI]", _retention, room=Room.PAPER, short="retention", look="bar"),
+            Column("accuracy retention % [95 % CI]", _retention, room=Room.PAPER, short="retention", look="bar"),
             Column("visual tokens", _tokens, room=Room.PAPER, short="tokens"),
             Column("FLOPs", partial(_cost, "flops"), room=Room.PAPER),
             Column("KV", partial(_cost, "cache_bytes"), room=Room.PAPER),
@@ -116,7 +117,7 @@ def cells_table(comparison: Comparison, model: str, title: str = "") -> Table:
 
 
 def main_title(comparison: Comparison, model: str, tasks: int, models: int = 1) -> str:
-    """What retention over all tasks is the mean of; with vanilla near zero on a task, a mean of ratios means nothing."""
+    """The title, which says what is averaged: if vanilla is near zero on a task, a mean of ratios means nothing."""
     mean = "Mean, with retention of the mean score," if model in comparison.ratio_of_means else "Mean"
     several = f"{count_of(models, 'model')} and " if models > 1 else ""
     return f"{mean} over {several}{count_of(tasks, 'task')}"
@@ -138,7 +139,7 @@ def pairs_table(comparison: Comparison, model: str) -> Table:
             Column("a − b, points of retention [95 % CI]", _difference),
             Column("p", lambda pair: Entry.number(p_value(pair["p"]), pair["p"])),
             Column("other tasks", _other_tasks, room=Room.PAGE, optional=True),
-            Column("detectable", lambda pair: Entry.number(percent(pair["mde"]), pair["mde"]), room=Room.PAGE),
+            Column("MDE", lambda pair: Entry.number(percent(pair["mde"]), pair["mde"]), room=Room.PAGE),
             Column("tokens", _cost_ratio),
             Column("a is", _between, left=True, choose=True),
         ],
@@ -208,7 +209,7 @@ def scores_table(scores: pd.DataFrame) -> Table:
     return Table.of(
         "Mean scores, a glance that is no look at the verdicts",
         [
-            *(Column(name, partial(_named, name), key=True) for name in (*CELL, "task")),
+            *(Column(name, partial(_name_of, name), key=True) for name in (*CELL, "task")),
             Column("score %", lambda row: Entry.number(percent(row["score"]), row["score"])),
             Column("samples", lambda row: Entry(f"{row['samples']:,}", row["samples"])),
         ],
@@ -216,7 +217,7 @@ def scores_table(scores: pd.DataFrame) -> Table:
     )
 
 
-def _named(column: str, row: Record) -> str:
+def _name_of(column: str, row: Record) -> str:
     return str(row[column])
 
 
@@ -294,5 +295,5 @@ def _cost_ratio(pair: Record) -> Entry:
 
 def _between(pair: Record) -> Entry:
     open_ = pair["verdict"].kind is Kind.NOT_DISTINGUISHABLE and pair["mde"] == pair["mde"]
-    hint = f"would have shown {percent(pair['mde'])}" if open_ else ""
+    hint = f"MDE {percent(pair['mde'])}" if open_ else ""
     return verdict_entry(pair["verdict"], verdict_text(pair), hint)

@@ -15,24 +15,24 @@ Fill = Literal["wrong", "as vanilla"]
 
 
 class TaskSamples(NamedTuple):
-    """The samples of one task, in the order of their names.
-
-    Attributes:
-        scores: ``[N, M]``, NaN where a column has none.
-        clusters: ``[N]`` codes of their clusters.
-        strata: ``[N]`` names.
-        used: of every row of the run's table, whether it is of one of these samples.
-        local: ``[rows]`` of every row, its sample.
-    """
+    """The samples of one task, in the order of their names."""
 
     scores: Floats
+    """``[N, M]`` scores, NaN where a column has none."""
     clusters: Ints
+    """``[N]`` codes of their clusters."""
     strata: "np.ndarray[Any, Any]"
+    """``[N]`` names of their strata."""
     used: "np.ndarray[Any, np.dtype[np.bool_]]"
+    """``[rows]`` whether each row of the run's table belongs to one of these samples."""
     local: Ints
+    """``[rows]`` the sample of each row."""
 
     def missing(self, cell: Ints) -> dict[int, int]:
-        """By cell, how many of vanilla's samples it has no score for, where it lacks any; of vanilla, how many of the others' samples."""
+        """By cell, how many of vanilla's samples it has no score for, where it lacks any.
+
+        For vanilla, it is how many of the others' samples vanilla lacks.
+        """
         there = ~np.isnan(self.scores[:, 0])
         lacking = np.isnan(self.scores[there])
         lacks = np.unique(cell[lacking.any(axis=0)])
@@ -40,7 +40,10 @@ class TaskSamples(NamedTuple):
         return found if there.all() else {0: int((~there).sum()), **found}
 
     def complete(self, fill: Fill | None) -> "TaskSamples":
-        """The samples that every column has scored; with ``fill`` those of vanilla, missing answers taken for one of the two ends."""
+        """The samples that every column has scored.
+
+        With ``fill`` they are those of vanilla, and missing answers are taken for one of the two extremes.
+        """
         scores = self.scores
         if fill is not None:
             vanilla = scores[:, :1]
@@ -57,17 +60,14 @@ class TaskSamples(NamedTuple):
 
 
 class Distinct(NamedTuple):
-    """The values among numbers from 0 on.
-
-    Attributes:
-        values: each once, rising.
-        first: where each occurs first.
-        local: of every number, its place among the values.
-    """
+    """The distinct values among whole numbers from 0 on."""
 
     values: Ints
+    """The values, each of them once, rising."""
     first: Ints
+    """Where each value occurs first."""
     local: Ints
+    """For each number, the position of its value."""
 
 
 def distinct(numbers: "np.ndarray[Any, np.dtype[np.integer[Any]]]") -> Distinct:
@@ -82,17 +82,17 @@ def distinct(numbers: "np.ndarray[Any, np.dtype[np.integer[Any]]]") -> Distinct:
 
 
 def task_samples(model: str, task: str, rows: pd.DataFrame, numbers: Ints, columns: int) -> TaskSamples:
-    """The samples of one task.
+    """Arrange the samples of one task.
 
     Args:
-        model: its name, for errors.
-        task: its name, for errors.
-        rows: the task's rows, names as categories.
-        numbers: the column of every row.
-        columns: how many columns there are.
+        model: The name of the model, for errors.
+        task: The name of the task, for errors.
+        rows: The task's rows, with names as categories.
+        numbers: The column of each row.
+        columns: How many columns there are.
 
     Raises:
-        SamplesError: a sample occurs twice in a cell, or belongs to two clusters.
+        SamplesError: If a sample occurs twice in a cell, or belongs to two clusters.
     """
     keys, first, local = distinct(rows["sample"].cat.codes.to_numpy())
     place = local * columns + numbers

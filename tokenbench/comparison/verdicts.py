@@ -1,7 +1,7 @@
 """The verdict on a comparison: the one place that decides it, and the fixed words of every report.
 
-A verdict is read off the simultaneous interval that stands beside it, so the two never disagree. A difference that was not shown is "not
-distinguishable" or "not decided"; no report ever says "equal" or "no loss".
+A verdict is read off the simultaneous interval that stands beside it, so the two never disagree. A difference that was
+not shown is "not distinguishable" or "not decided"; no report ever says "equal" or "no loss".
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from math import isnan
 
 from tokenbench.tables import Tone
 
-__all__ = ["Kind", "Verdict", "against_vanilla", "between"]
+__all__ = ["Kind", "Verdict", "judge_against_vanilla", "judge_pair"]
 
 
 class Kind(Enum):
@@ -31,9 +31,13 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a comparison has shown. Whoever shows a verdict asks it for its text, tone and symbol, and never reads the text again."""
+    """What a comparison has shown.
+
+    Whoever shows a verdict asks it for its text, tone and symbol, and never reads the text again.
+    """
 
     kind: Kind
+    """What was shown."""
     margin: float | None = None
     """Points of retention, declared before the run; None for kinds without one."""
 
@@ -84,13 +88,13 @@ class Verdict:
         return Verdict({Kind.BETTER: Kind.WORSE, Kind.WORSE: Kind.BETTER}.get(self.kind, self.kind), self.margin)
 
 
-def against_vanilla(low: float, high: float, margin: float) -> Verdict:
-    """The verdict on a strategy.
+def judge_against_vanilla(low: float, high: float, margin: float) -> Verdict:
+    """Return the verdict on a strategy against vanilla.
 
     Args:
-        low: lower limit of its retention minus 100.
-        high: upper limit.
-        margin: loss in points that was declared, before the run, to be of no importance.
+        low: Lower limit of its retention minus 100.
+        high: Upper limit of its retention minus 100.
+        margin: Loss in points that was declared, before the run, to be of no importance.
     """
     if isnan(low) or isnan(high):
         return Verdict(Kind.TOO_FEW)
@@ -106,8 +110,13 @@ def against_vanilla(low: float, high: float, margin: float) -> Verdict:
     return Verdict(Kind.EQUIVALENT if high < margin else Kind.NON_INFERIOR, margin)
 
 
-def between(low: float, high: float) -> Verdict:
-    """The verdict on one strategy against another, or on one task: from the limits of their difference."""
+def judge_pair(low: float, high: float) -> Verdict:
+    """Return the verdict on one strategy against another, or on one task.
+
+    Args:
+        low: Lower limit of the difference.
+        high: Upper limit of the difference.
+    """
     if isnan(low) or isnan(high):
         return Verdict(Kind.TOO_FEW)
     if high < 0 or low > 0:

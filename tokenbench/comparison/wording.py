@@ -32,8 +32,8 @@ def percent(fraction: float, digits: int = 1, *, signed: bool = False) -> str:
 def interval(value: float, low: float, high: float, *, signed: bool = False, marks: Iterable[float] = ()) -> str:
     """``95.8 [94.4, 97.2]`` from fractions; without an interval where none is known.
 
-    A limit that would be rounded to one of the ``marks`` (fractions such as no difference, or the margin) has as many digits as it takes
-    to see on which side of it the limit lies, so that what is printed never contradicts the verdict.
+    A limit that would be rounded to one of the ``marks`` (fractions such as no difference, or the margin) has as many
+    digits as it takes to see on which side of it the limit lies, so that what is printed never contradicts the verdict.
     """
     if isnan(value) or isnan(low):
         return percent(value, signed=signed)

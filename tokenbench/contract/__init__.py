@@ -1,1 +1,4 @@
-"""What a plug-in author writes against: strategies, backbones, suites, report formats, budgets and the hooks that register them."""
+"""What a plug-in author writes against.
+
+Strategies, backbones, suites, report formats, executors, budgets, and the hooks that register them.
+"""

@@ -20,75 +20,92 @@ __all__ = ["Backbone", "Encoder", "FrameLayout", "runs"]
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """Where the visual tokens of an image, tile or video frame are in the sequence that the encoder computes for it."""
+    """Where the visual tokens of one image, tile or video frame lie in the encoder's sequence for it."""
 
     positions: int
-    """Length of the encoder's sequence for this frame, its [CLS] included."""
+    """Length of the encoder's sequence for this frame, including its [CLS]."""
     tokens: Tensor
     """[n, patches] positions of the patches of every visual token, in the order of the prompt."""
     pixels: Any
-    """What the encoder was given for this frame, in the form that `Encoder.encode_resized` takes."""
+    """The frame's pixels as the encoder was given them, which `Encoder.encode_resized` takes."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A stock vision encoder, described for strategies that look into it."""
+    """A stock vision encoder, described for strategies that look into it.
+
+    The engine registers hooks on the modules named here, and never changes them.
+    """
 
     tower: nn.Module
-    """The model whose forward takes pixels."""
+    """The module whose forward takes the pixels."""
     layers: Sequence[nn.Module]
-    """Its transformer layers."""
+    """Its transformer layers, in order."""
     attentions: Sequence[nn.Module]
     """The attention module of each layer."""
     depth: int
-    """How many layers run before the projector."""
+    """How many of the layers run before the projector reads their output."""
     cls: bool
     """Whether the first position of a frame is a [CLS] token."""
     batched: bool
-    """Whether its layers take [frames, positions, C]; otherwise they take [positions of all frames, C]."""
+    """Whether the layers take [frames, positions, C]; otherwise they take [positions of all frames, C]."""
     layouts: Callable[..., list[FrameLayout]]
-    """From the arguments of the tower's forward to the layout of every frame."""
+    """Called with the arguments of the tower's forward; returns the layout of every frame."""
     project: Callable[[Tensor], Tensor]
     """The projector: [m, patches, C] output states of whole tokens -> [m, C of the decoder]."""
     encode_resized: Callable[[Any, int, int], Tensor]
-    """(pixels, h, w) -> [tokens, C of the decoder] of the frame, resized to a picture of h x w tokens."""
+    """(pixels, h, w) -> [tokens, C of the decoder]: the frame resized to a picture of h x w tokens, then encoded and
+    projected."""
 
     def after(self, share: float) -> int:
-        """The layer that follows that share of all layers; at the latest, the last one before the projector."""
+        """Return the index of the layer that follows a share of all layers.
+
+        It is at most that of the last layer before the projector.
+        """
         return min(int(share * len(self.layers)), self.depth - 1)
 
 
 class Backbone:
-    """Adapter of one architecture to stock transformers."""
+    """An adapter of one model architecture to stock transformers.
+
+    It says where the visual tokens are, how they lie on the image, and how the vision encoder is run. The engine and
+    the runner ask it everything that differs between architectures; the model itself stays as it is.
+    """
 
     model_types: ClassVar[tuple[str, ...]] = ()
     """The `config.model_type` values that it serves."""
     source: ClassVar[str | None] = None
-    """For a backbone that is one particular model: its weights (a folder or a Hugging Face id)."""
+    """The weights of a backbone that stands for one particular model (a folder or a Hugging Face id); None for one that
+    stands for an architecture."""
     notes: ClassVar[tuple[str, ...]] = ()
     """Sentences that every reader of this model's numbers must see."""
     tiled: ClassVar[bool] = False
     """Whether one image may become several lattices, its tiles."""
     published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """The sizes that the `config.json` of `source` states, if they are to be known without a download."""
+    """The sizes that the `config.json` of `source` states, so that costs can be computed without a download."""
 
     def decoder(self, model: Any) -> nn.Module:
-        """The module that holds the decoder's `layers` and `rotary_emb`."""
+        """Return the module that holds the decoder's `layers` and `rotary_emb`."""
         decoder: nn.Module = model.base_model.language_model
         return decoder
 
     def visual(self, model: Any, input_ids: Tensor) -> Tensor:
-        """Where the visual tokens are: input_ids [B, S] -> [B, S], True at their columns."""
+        """Return a mask [B, S] of the visual tokens.
+
+        Args:
+            model: The stock model.
+            input_ids: [B, S] token ids.
+        """
         visual: Tensor = input_ids == model.config.image_token_id
         video = getattr(model.config, "video_token_id", None)
         return visual if video is None else visual | (input_ids == video)
 
     def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
-        """The lattice of every image and video of every row, in the order of the prompt.
+        """Return the lattices of the images and videos of every row, in the order of the prompt.
 
         Args:
             model: The stock model.
-            input_ids: [B, S].
+            input_ids: [B, S] token ids.
             positions: The decoder's position ids, [B or 1, S] or (M-RoPE) [3, B, S]; None before they are known.
 
         Raises:
@@ -104,27 +121,27 @@ class Backbone:
             inputs: What the image processor or the video processor made of them.
 
         Returns:
-            [tokens, C'] features of every image or video. What they hold beyond the decoder's C channels is this
-            adapter's own.
+            [tokens, C'] features of every image or video. C' is at least the decoder's C; further channels are the
+            adapter's own, for `as_stock_output` to use.
         """
         return list(self.call_stock(model, inputs).pooler_output)
 
     def describe_towers(self, model: Any) -> Sequence[Encoder]:
-        """Describe its vision encoders: one for all inputs, or (Video-LLaVA) one for images and one for videos."""
+        """Describe the vision encoders: one for all inputs, or (Video-LLaVA) one for images and one for videos."""
         raise NotImplementedError
 
     def call_stock(self, model: Any, inputs: Any) -> Any:
-        """What the stock `get_image_features` or `get_video_features` returns for `inputs`."""
+        """Call the stock `get_image_features` or `get_video_features` on `inputs`."""
         kind = "video" if "pixel_values_videos" in inputs else "image"
         return getattr(model.base_model, f"get_{kind}_features")(**inputs, return_dict=True)
 
     def as_mm_encoder_outputs(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
-        """The model's argument `mm_encoder_outputs`, so that it does not encode again.
+        """Build the model's argument `mm_encoder_outputs`, with which it does not encode again.
 
         Args:
             model: The stock model.
-            features: What `encode_images` made of all that a batch shows, each with its kind ("image" or "video"),
-                row by row.
+            features: What `encode_images` returned for all that a batch shows, row by row, each with its kind ("image"
+                or "video").
         """
         kinds = dict.fromkeys(kind for kind, _ in features)
         return {kind: self.as_stock_output(model, [item for k, item in features if k == kind]) for kind in kinds}
@@ -137,7 +154,12 @@ class Backbone:
         return BaseModelOutputWithPooling(pooler_output=pooled)
 
     def prompt(self, processor: Any, question: str, kinds: Sequence[str]) -> str:
-        """The prompt of a model whose processor has no chat template, showing an "image" or "video" for each kind.
+        """Write the prompt of a model whose processor has no chat template.
+
+        Args:
+            processor: The model's processor.
+            question: The user's text.
+            kinds: What the prompt shows before the text, in order: "image" or "video".
 
         Raises:
             MachineError: If the model needs a chat template.
@@ -147,7 +169,7 @@ class Backbone:
         )
 
     def size(self, config: Any) -> ModelSize:
-        """Sizes of decoder and encoder, from the model's stock configuration alone.
+        """Read the sizes of decoder and encoder from the model's stock configuration.
 
         Raises:
             UsageError: If the cost of one of them is not known.
@@ -155,7 +177,7 @@ class Backbone:
         raise NotImplementedError(f"{type(self).__name__} has no size()")
 
     def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
-        """Lattices for estimating costs without a sample.
+        """Return the lattices of a typical prompt, for estimating costs without a sample.
 
         Args:
             config: The model's stock configuration.
@@ -167,7 +189,7 @@ class Backbone:
         raise NotImplementedError(f"{type(self).__name__} has no default_grids()")
 
     def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
-        """The model's inputs for one row of random pixels and words. No processor is needed.
+        """Make the model's inputs for one row of random pixels and words, without a processor.
 
         Args:
             config: The model's stock configuration.
@@ -175,17 +197,32 @@ class Backbone:
             text: How many other tokens the row has.
 
         Raises:
-            UsageError: If `text` is too small for the prompt's own marks.
+            UsageError: If `text` leaves no room for the marks that the prompt needs.
         """
         raise NotImplementedError(f"{type(self).__name__} has no dummy_inputs()")
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
-        """A small random model and unlike prompts (its inputs for one row each), for `tokenbench.testing`."""
+        """Make a small random model for `tokenbench.testing`.
+
+        Args:
+            attention: The decoder's implementation of attention, as transformers names it.
+
+        Returns:
+            The model, and the inputs of several prompts, one row each, that differ in length and in what they show.
+        """
         raise NotImplementedError
 
 
 def runs(row: Tensor, visual: Tensor) -> list[tuple[int, int]]:
-    """(first column, length) of every stretch of equal ids [S] within the columns where visual [S] is True."""
+    """Find the stretches of equal ids among the visual tokens of a row.
+
+    Args:
+        row: [S] token ids.
+        visual: [S] mask of the visual tokens.
+
+    Returns:
+        The first column and the length of every stretch.
+    """
     columns = visual.nonzero().flatten()
     if not len(columns):
         return []

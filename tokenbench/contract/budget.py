@@ -17,10 +17,10 @@ _NUMBER = re.compile(r"\d{1,9}|\d{1,9}/\d{1,9}|(\d{0,9}\.\d{1,9}|\d{1,9})%?", re
 
 @dataclass(frozen=True)
 class Budget:
-    """A nominal budget, as a method's paper counts it: a number of visual tokens or a share of them.
+    """A nominal budget, as a method's paper counts it: a number of visual tokens, or a share of them.
 
-    Exactly one of `tokens` and `share` is set. Two budgets are equal if they retain the same and are written the same, since
-    a run keeps apart what is written differently; `same_as` compares what they retain alone.
+    Exactly one of `tokens` and `share` is set. Two budgets are equal if they retain the same and are written the same,
+    since a run keeps differently written budgets apart; `same_as` compares only what they retain.
     """
 
     text: str
@@ -30,17 +30,18 @@ class Budget:
     share: Fraction | None = None
     """A share of the sample's visual tokens."""
     visual: int = 0
-    """The number of visual tokens of the sample that it is spent on; 0 while that is not known."""
+    """The number of visual tokens of the sample that the budget is spent on; 0 while it is not known."""
 
     @classmethod
     def parse(cls, value: str | float) -> Budget:
         """Read a budget that a user may ask for.
 
         Args:
-            value: `192` (tokens), or `1/3`, `33.3%`, `0.334`, `.334` (shares of the visual tokens, between 0 and 1).
+            value: A number of tokens (`192`), or a share of the visual tokens between 0 and 1 (`1/3`, `33.3%`, `0.334`,
+                `.334`).
 
         Raises:
-            UsageError: for anything else. A share of 1 is refused: that is the strategy `vanilla`.
+            UsageError: If it is anything else. A share of 1 is refused, since that is the strategy `vanilla`.
         """
         text = str(value).strip()
         hint = "write tokens (192) or a share between 0 and 1 (1/3, 33.3%, 0.334)"
@@ -60,17 +61,20 @@ class Budget:
 
     @classmethod
     def read(cls, text: str) -> Budget:
-        """Read a budget as run.json and tables have it: what `parse` reads, `all` (vanilla's) or `none` (of what takes none).
+        """Read a budget as run.json and tables have it.
+
+        Args:
+            text: What `parse` reads, or `all` (the budget of vanilla), or `none` (of a strategy that takes no budget).
 
         Raises:
-            UsageError: for anything else.
+            UsageError: If it is anything else.
         """
         special = {str(budget): budget for budget in (cls.everything(), cls.none())}
         return special.get(text.strip()) or cls.parse(text)
 
     @classmethod
     def everything(cls) -> Budget:
-        """The budget of vanilla, which no user can write: all tokens."""
+        """The budget of vanilla, all tokens, which no user can ask for."""
         return cls("all", share=Fraction(1))
 
     @classmethod
@@ -79,7 +83,7 @@ class Budget:
         return cls("none", tokens=0)
 
     def of(self, visual: int) -> Budget:
-        """The same budget for a sample of so many visual tokens."""
+        """Return the same budget for a sample with `visual` visual tokens."""
         return replace(self, visual=visual)
 
     @property
@@ -89,7 +93,10 @@ class Budget:
 
     @property
     def order(self) -> float:
-        """A number to sort budgets by: shares by size, then numbers of tokens by size, then `all` and `none` (infinity)."""
+        """A number to sort budgets by: shares first, then numbers of tokens, each by size.
+
+        `all` and `none` are infinite.
+        """
         numeric = self.tokens or (self.share is not None and self.share < 1)
         return float(self.keep) if numeric else math.inf
 
@@ -105,7 +112,14 @@ class Budget:
         return keep
 
     def scaled(self, factor: str) -> int | Fraction:
-        """The budget times a published decimal factor (`"1.72"`), exactly; token counts are floored."""
+        """Multiply the budget by a published decimal factor, exactly.
+
+        Args:
+            factor: The factor as it is printed, such as `"1.72"`.
+
+        Returns:
+            A number of tokens, floored and at least 1, or a share.
+        """
         scaled = Fraction(self.keep) * Fraction(factor)
         return scaled if self.share is not None else max(1, math.floor(scaled))
 
@@ -114,9 +128,15 @@ class Budget:
 
 
 def count(keep: int | float | Rational, original: int, alive: int) -> int:
-    """How many tokens a stage keeps: `keep` tokens, or that share of the `original` count, floored.
+    """Compute how many tokens a stage keeps.
 
-    At least 1, unless `keep` is the number 0, and never above the `alive` tokens that are left.
+    Args:
+        keep: A number of tokens, or a share of the `original` count, which is floored.
+        original: The number of visual tokens that the sample began with.
+        alive: The number of them that are left.
+
+    Returns:
+        At least 1, unless `keep` is the integer 0, and at most `alive`.
     """
     if isinstance(keep, int) and keep == 0:
         return 0

@@ -3,10 +3,10 @@
 __all__ = ["CELL", "FLOORS", "IDENTITY", "VANILLA"]
 
 VANILLA = "vanilla"
-"""The strategy that prunes nothing: every run has it, and everything is compared with it."""
+"""The strategy that prunes nothing. Every run includes it, and everything is compared with it."""
 FLOORS = ("random", "downsample")
-"""The trivial baselines that every run has besides, unless they are not wanted."""
+"""The trivial baselines that every run includes unless they are turned off."""
 CELL = ("model", "strategy", "budget")
-"""What a reader calls a cell: over all its seeds and tasks."""
+"""The columns that name what a reader calls a cell: all its seeds and tasks together."""
 IDENTITY = (*CELL, "seed", "task")
-"""What tells the cells of a run apart: the columns that name one, in their order."""
+"""The columns that tell the cells of a run apart, in their order."""

@@ -17,16 +17,13 @@ __all__ = ["Executor"]
 
 
 class Executor(ABC):
-    """Does the work of a run: in this process, or wherever it likes.
-
-    Attributes:
-        options: what it adds to the command line of `run` and `resume`. Each option that a user gives is passed to the
-            constructor under the option's name; without options the constructor takes no arguments.
-        in_process: whether the work is done in this process, so that a strategy may be an object that only this process has.
-    """
+    """Does the work of a run: in this process, or wherever it likes."""
 
     options: ClassVar[Sequence[click.Option]] = ()
+    """What it adds to the command line of `run` and `resume`. Each option that a user gives is passed to the
+    constructor under the option's name; without options the constructor takes no arguments."""
     in_process: ClassVar[bool] = False
+    """Whether the work is done in this process, so that a strategy may be an object that only this process has."""
 
     def device(self, asked: str) -> str:
         """Return the device that models run on, for the one that a user asked for (`auto`, `cpu`, `cuda:1`, ...)."""
@@ -36,7 +33,7 @@ class Executor(ABC):
         """Raise what can be known to be wrong before the run directory is touched.
 
         Args:
-            works: what there is to do, by model.
+            works: What there is to do, by model.
         """
 
     @abstractmethod
@@ -44,9 +41,9 @@ class Executor(ABC):
         """Do all of a job.
 
         Args:
-            job: what is left to do.
-            bar: to be told of every answer that is done.
+            job: What is left to do.
+            bar: To be told of every answer that is done.
 
         Raises:
-            MachineError: what stops a worker, after the others have ended.
+            MachineError: What stops a worker, after the others have ended.
         """

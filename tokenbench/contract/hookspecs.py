@@ -9,45 +9,75 @@ import pluggy
 
 __all__ = ["KINDS", "Register", "hookimpl"]
 
-# register(name, target): target is the object itself, or "module:object", imported when somebody asks for the name.
 Register = Callable[[str, Any], None]
+"""The argument of every hook, `register(name, target)`. The target is the object itself, or "module:object", which is
+imported only when somebody asks for the name."""
 
 hookspec = pluggy.HookspecMarker("tokenbench")
 hookimpl = pluggy.HookimplMarker("tokenbench")
 
 KINDS = ("strategies", "mergers", "backbones", "suites", "reports", "commands", "executors")
+"""What can be registered; each kind has a hook."""
 
 
 @hookspec
 def tokenbench_register_strategies(register: Register) -> None:
-    """Register strategies: subclasses of `tokenbench.Strategy`."""
+    """Register strategies, which are subclasses of `tokenbench.Strategy`.
+
+    Args:
+        register: `register(name, target)`, where the target is the class or its place as "module:class".
+    """
 
 
 @hookspec
 def tokenbench_register_mergers(register: Register) -> None:
-    """Register mergers: subclasses of `tokenbench.Merger`."""
+    """Register mergers, which are subclasses of `tokenbench.Merger`.
+
+    Args:
+        register: `register(name, target)`, where the target is the class or its place as "module:class".
+    """
 
 
 @hookspec
 def tokenbench_register_backbones(register: Register) -> None:
-    """Register backbones: subclasses of `tokenbench.Backbone`."""
+    """Register backbones, which are subclasses of `tokenbench.Backbone`.
+
+    Args:
+        register: `register(name, target)`, where the target is the class or its place as "module:class".
+    """
 
 
 @hookspec
 def tokenbench_register_suites(register: Register) -> None:
-    """Register suites: functions of nothing, or of a `tokenbench.SuiteRequest`, that return a `tokenbench.Suite`."""
+    """Register suites: functions of nothing, or of a `tokenbench.SuiteRequest`, that return a `tokenbench.Suite`.
+
+    Args:
+        register: `register(name, target)`, where the target is the function or its place as "module:function".
+    """
 
 
 @hookspec
 def tokenbench_register_reports(register: Register) -> None:
-    """Register report formats: subclasses of `tokenbench.Report`."""
+    """Register report formats, which are subclasses of `tokenbench.Report`.
+
+    Args:
+        register: `register(name, target)`, where the target is the class or its place as "module:class".
+    """
 
 
 @hookspec
 def tokenbench_register_commands(register: Register) -> None:
-    """Register commands of the command line: click commands."""
+    """Register commands of the command line, which are click commands.
+
+    Args:
+        register: `register(name, target)`, where the target is the command or its place as "module:command".
+    """
 
 
 @hookspec
 def tokenbench_register_executors(register: Register) -> None:
-    """Register executors, which `--executor` names: subclasses of `tokenbench.Executor`."""
+    """Register executors for the option `--executor`, which are subclasses of `tokenbench.Executor`.
+
+    Args:
+        register: `register(name, target)`, where the target is the class or its place as "module:class".
+    """

@@ -9,18 +9,21 @@ __all__ = ["Grid"]
 
 @dataclass(frozen=True)
 class Grid:
-    """The lattice of one image or video."""
+    """The lattice in which the visual tokens of one image or video lie.
+
+    Tokens are in the order of frames, then rows, then columns; each frame begins with its prefix tokens.
+    """
 
     t: int
-    """Frames."""
+    """Frames; 1 for an image."""
     h: int
-    """Rows of patches in a frame."""
+    """Rows of tokens in a frame."""
     w: int
-    """Patches in a row."""
+    """Tokens in a row."""
     num_prefix_tokens: int = 0
-    """Visual tokens of a frame that come before its patches ([CLS])."""
+    """Visual tokens of each frame that stand before its lattice, such as a [CLS]."""
 
     @property
     def tokens(self) -> int:
-        """Visual tokens of the item."""
+        """How many visual tokens the image or video has."""
         return self.t * (self.num_prefix_tokens + self.h * self.w)

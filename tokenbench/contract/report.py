@@ -15,29 +15,26 @@ __all__ = ["Report"]
 
 
 class Report(ABC):
-    """A way to show a comparison.
-
-    Attributes:
-        name: what a user asks for it by.
-        description: one line for the list of plug-ins.
-    """
+    """A format in which a finished comparison is shown."""
 
     name: ClassVar[str]
+    """The name by which a user asks for it."""
     description: ClassVar[str]
+    """What it shows, in one line, for the list of plug-ins."""
 
     @abstractmethod
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Show a comparison.
 
         Args:
-            comparison: the results.
-            run: where the numbers come from. ``run.about()`` holds ``spec`` (with ``limit``), ``versions``,
-                ``hardware``, ``failures``, ``bench`` (time and memory, see ``Run.bench``) and ``notes`` (sentences a reader
-                must see); ``run.samples()`` every answer, ``run.measured`` the numbers among them in a tenth of the memory,
-                ``run.questions()`` the images.
-            folder: where files go; it exists.
-            out: where text for the terminal goes.
+            comparison: The results: summary, pairs and verdicts.
+            run: The run that the numbers come from. `run.about()` holds `spec` (with `limit`), `versions`, `hardware`,
+                `failures`, `bench` (time and memory, see `Run.bench`) and `notes`, which are sentences that a reader
+                must see. `run.samples()` holds every answer, `run.measured` the numbers among them in a tenth of the
+                memory, and `run.questions()` the images.
+            folder: Where files are written. It exists.
+            out: Where text for the terminal is written.
 
         Returns:
-            The files written.
+            The files that were written.
         """

@@ -24,7 +24,7 @@ class DecoderSize:
     mlp_matrices: int
     """3 for a gated MLP (SwiGLU), else 2. Papers that follow FastV count 2 for SwiGLU, too."""
     vocabulary: int
-    """Tokens that the head tells apart."""
+    """Entries of the output head."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class EncoderSize:
     mlp_matrices: int
     """3 for a gated MLP, else 2."""
     patch: int
-    """Numbers in one patch."""
+    """Numbers in one patch (channels x frames x height x width)."""
     projector: int
-    """Multiply-accumulates for one visual token."""
+    """Multiply-accumulates of the projector for one visual token."""
     merge: int = 1
-    """One visual token stands for `merge` x `merge` patches."""
+    """Each visual token stands for `merge` x `merge` patches."""
     num_prefix_tokens: int = 0
-    """Tokens that the encoder sets before the patches of a frame ([CLS]), whether or not the decoder sees them."""
+    """Tokens that the encoder puts before the patches of a frame ([CLS]), whether or not the decoder sees them."""
     windowed: int = 0
-    """Layers that attend within windows only."""
+    """How many of the layers attend within windows only."""
     window: int = 1
-    """Such a window has `window` x `window` patches."""
+    """Each window has `window` x `window` patches."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 
 __all__ = ["Attn", "Keep", "NoQuestionAttn", "OwnLayerAttn", "Queries", "Signal", "Stage"]
 
-# A number of tokens, a share of those the sample began with, or None: the method decides.
 Keep = int | float | Fraction | None
+"""A number of tokens, a share of those that the sample began with, or None if the method decides."""
 
 Queries = Literal["last", "null", "question", "question[:-1]"]
+"""The tokens whose attention can be read; `Attn.queries` explains them."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Attn:
     """
 
     layer: int
-    """The decoder layer."""
+    """The decoder layer whose attention is read."""
     queries: Queries = "last"
     """The tokens that attend: the `last` token of the prompt, all tokens of the `question` (those after the visual
     tokens), the question without its last token, or `null`, the first token after the visual tokens."""
@@ -32,7 +33,7 @@ class Attn:
 
     @property
     def extra_layers(self) -> int:
-        """How many decoder layers run once more for it, in a forward pass of their own."""
+        """How many decoder layers run once more for this request, in a forward pass of their own."""
         return 0
 
     @property
@@ -41,7 +42,7 @@ class Attn:
         return not self.repeats_attention and not self.extra_layers
 
     def known_at(self, stage: int) -> bool:
-        """Whether a stage before decoder layer `stage` can have it."""
+        """Whether the attention is known before decoder layer `stage`."""
         return 0 <= self.layer < stage
 
 
@@ -53,9 +54,10 @@ class OwnLayerAttn(Attn):
     """
 
     repeats_attention: ClassVar[bool] = True
+    """Whether the attention of its layer is computed once more for it."""
 
     def known_at(self, stage: int) -> bool:
-        """Whether a stage before decoder layer `stage` can have it."""
+        """Whether the attention is known before decoder layer `stage`: only before the request's own layer."""
         return self.layer == stage
 
 
@@ -68,16 +70,20 @@ class NoQuestionAttn(Attn):
     """
 
     queries: Literal["last"] = field(default="last", init=False)
+    """Always the last token of the prompt."""
 
     @property
     def extra_layers(self) -> int:
-        """How many decoder layers run once more for it, in a forward pass of their own."""
+        """How many decoder layers run once more for this request, in a forward pass of their own."""
         return self.layer + 1
 
 
 @dataclass(frozen=True)
 class Signal:
-    """A request for what the vision encoder knew of every token. A token of several patches has their mean."""
+    """A request for something that the vision encoder computed for every token.
+
+    A token that consists of several patches has their mean.
+    """
 
     kind: Literal["cls", "received", "keys", "features"]
     """`cls`: attention of the frame's [CLS], mean over heads; an encoder without one (Qwen-VL) answers with `received`.
@@ -90,30 +96,36 @@ class Signal:
 
 @dataclass(frozen=True)
 class Stage:
-    """One place where visual tokens are dropped or merged: before decoder layer `layer` (0 = before the LLM)."""
+    """One place where visual tokens are dropped or merged: before decoder layer `layer`.
+
+    A stage states everything that the strategy reads there; nothing else is recorded.
+    """
 
     layer: int
-    """The decoder layer before which it stands."""
+    """The decoder layer before which the stage acts. 0 is before the decoder, so that every layer computes only the
+    kept tokens."""
     keep: Keep
-    """Tokens to keep (int), or a share of the tokens the sample began with; None = the method decides."""
+    """How many tokens to keep: a number (int), a share of the tokens that the sample began with, or None if the method
+    decides."""
     hidden: tuple[int, ...] = ()
-    """Depths at which `select` reads hidden states of the candidates (depth l = input of decoder layer l)."""
+    """Depths at which it reads hidden states of the candidates; depth l is the input of decoder layer l."""
     text: tuple[int, ...] = ()
-    """Depths at which it reads hidden states of the question."""
+    """Depths at which it reads hidden states of the tokens after the visual ones."""
     keys: tuple[int, ...] = ()
-    """Decoder layers whose keys it reads."""
+    """Decoder layers whose keys it reads, all before `layer`."""
     attention: tuple[Attn, ...] = ()
-    """Attention that it reads."""
+    """The attention that it reads."""
     signals: tuple[Signal, ...] = ()
-    """What it reads of the vision encoder."""
+    """What it reads from the vision encoder."""
     rerun: float | None = None
-    """Share of the vision encoder's layers after which it runs the rest once more, on fewer tokens."""
+    """The share of the vision encoder's layers after which it runs the remaining layers again, on fewer tokens; None if
+    it does not."""
     pixels: bool = False
-    """Whether it encodes a smaller image."""
+    """Whether it encodes a smaller picture of each frame."""
     at_most: bool = False
     """Whether the method may keep fewer tokens than `keep`."""
 
     @property
     def blind(self) -> bool:
-        """Whether it reads nothing that depends on what follows the visual tokens."""
+        """Whether it reads nothing that depends on the text after the visual tokens."""
         return not (self.text or self.keys or self.attention)

@@ -22,121 +22,164 @@ UnitRule = Literal["mean", "all", "mean+all"]
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of an image, relative to its size: 0 is left or top, 1 is right or bottom.
+    """A rectangle of an image or clip that an answer depends on, in coordinates relative to the image.
 
-    t0, t1: of a clip, the part it is seen in, relative to its length: 0 is the beginning, 1 the end.
+    In a clip it also has a beginning and an end, relative to the clip's length.
     """
 
     x0: float
+    """Left edge; 0 is the left of the image, 1 its right."""
     y0: float
+    """Upper edge; 0 is the top of the image, 1 its bottom."""
     x1: float
+    """Right edge."""
     y1: float
+    """Lower edge."""
     t0: float = 0.0
+    """When the rectangle appears in a clip; 0 is the clip's beginning, 1 its end."""
     t1: float = 1.0
+    """When it disappears."""
 
 
 @dataclass(frozen=True)
 class Video:
-    """A clip: all its frames, in order, `fps` of them a second. Models see every frame; a suite samples them."""
+    """A clip. Models see every frame in it, so that the suite decides which frames are sampled."""
 
     frames: Sequence[Image]
+    """The frames, in order."""
     fps: float = 1.0
+    """Frames per second, which some models' prompts state."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One question.
-
-    key: unique within its task, the same in every run and whatever the limit.
-    cluster: the image asked about. Samples with the same cluster show the same images, in whatever task they are:
-        they are rendered and encoded once, and statistics count the cluster as the unit.
-    load: makes the images and clips, in the order in which the prompt shows them.
-    evidence: boxes of the first of them that the answer depends on; empty if unknown.
-    unit: what the task's metric counts, where that is several samples, which then stand side by side; empty for this sample
-        alone.
-    stratum: the part of the task that its metric averages on its own before it puts the parts together, if there are any.
-    origin: where a person finds it, such as file and row; only said, where the sample cannot be shown.
-    """
+    """One question about images or clips, with its answer."""
 
     key: str
+    """Its name, unique within the task. It must be the same in every run and under every limit, since stored answers
+    are found by it."""
     cluster: str
+    """The image that the question is about. Samples with the same cluster show the same images, in whatever task they
+    are: the images are rendered and encoded once, and the statistics treat the cluster as the unit of sampling."""
     question: str
+    """The text of the prompt."""
     target: str
+    """The right answer."""
     load: Callable[[], Sequence[Image | Video]]
+    """Loads the images and clips, in the order in which the prompt shows them. It is called only when the sample is
+    answered."""
     evidence: tuple[Box, ...] = ()
+    """Boxes of the first image or clip that the answer depends on; empty if they are not known."""
     unit: str = ""
+    """What the task's metric counts, if that is several samples (such as the rotations of one question), which must
+    then follow each other. Empty if the sample counts on its own."""
     stratum: str = ""
+    """The part of the task that its metric averages on its own, before it combines the parts. Empty if there are no
+    parts."""
     origin: str = ""
+    """Where a person finds the sample, such as a file and a row. It is only printed, in messages about samples that
+    cannot be shown."""
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all that it says; pictures are known by their cluster's name alone."""
+        """A hash of everything that the sample says. Images enter it through the name of their cluster alone."""
         boxes = [vars(box) for box in self.evidence]
         said = (self.key, self.cluster, self.question, self.target, self.unit, self.stratum, boxes)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Task(ABC):
-    """One benchmark: its samples and its scorer.
-
-    Attributes: `name`, `description` (one line) and `max_new_tokens`, after which an answer is cut off. `unit_rule`: how the
-    scores of a unit's samples become one score: their mean, 1 if all are 1, or halfway between the two. `notes`: what a user
-    should know, by heading (source, size, licence).
-    """
+    """One benchmark: its samples and how an answer is scored."""
 
     name: str
+    """Its name on the command line and in tables."""
     description: str = ""
+    """What it asks, in one line."""
     max_new_tokens: int = 16
+    """The number of tokens after which an answer is cut off."""
     unit_rule: UnitRule = "mean"
+    """How the scores of a unit's samples become one score: their mean (`mean`), 1 if all of them are 1 and else 0
+    (`all`), or the average of these two (`mean+all`)."""
     notes: Mapping[str, str] = MappingProxyType({})
+    """What a user should know, by heading (source, size, licence)."""
 
     @property
     def identity(self) -> str:
-        """What can change answers or scores besides the source: versions and data. Part of every cell's identity."""
+        """Whatever besides the source code can change answers or scores, such as versions of libraries and data.
+
+        It is part of every cell's identity: stored answers are used again only while it stays the same.
+        """
         return ""
 
     @abstractmethod
     def samples(self) -> Sequence[Sample]:
-        """All samples, always in the same order, of which every prefix is a fair smaller version: `--limit N` takes the first N."""
+        """Return all samples, always in the same order.
+
+        `--limit N` takes the first N, so that every prefix should be a fair smaller version of the task.
+        """
 
     @abstractmethod
     def score(self, answer: str, sample: Sample) -> float:
-        """Score of one answer, 0 (wrong) to 1 (right)."""
+        """Score one answer.
+
+        Args:
+            answer: What the model wrote.
+            sample: The sample that it answers.
+
+        Returns:
+            A number from 0 (wrong) to 1 (right).
+        """
 
     def official(self, answers: Mapping[str, str]) -> Mapping[str, float]:
-        """The numbers the benchmark itself reports, by metric, for answers by sample key; on the benchmark's own scale."""
+        """Compute the numbers that the benchmark itself reports, on the benchmark's own scale.
+
+        Args:
+            answers: The answers by `Sample.key`.
+
+        Returns:
+            The numbers by the name of the metric; nothing if the mean score is all that the benchmark reports.
+        """
         return {}
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of tasks. model: what runs it unless the user says otherwise; empty if they must say."""
+    """A named list of tasks."""
 
     name: str
+    """Its name on the command line."""
     description: str
+    """What it measures, in one line."""
     tasks: tuple[Task, ...]
+    """The tasks, in the order in which they are run and shown."""
     model: str = ""
+    """The model that runs it by default; empty if the user must name one."""
 
 
 @dataclass(frozen=True)
 class SuiteRequest:
-    """What a user says about a suite beyond its name; for suites that are functions of it.
-
-    names: what follows the colon, as in `lmms:pope`. data: folders by the name of a task, or the part of it before an
-    underscore, which then serves all such tasks. definitions: folders with task definitions of the user's own.
-    """
+    """What a user says about a suite besides its name, for suites that are functions of it."""
 
     names: tuple[str, ...] = ()
+    """What follows the colon, such as `pope` in `lmms:pope`."""
     data: Mapping[str, Path] = field(default_factory=dict)
+    """Folders with local data, by the name of a task, or by the part of it before an underscore, which then serves all
+    tasks that begin so."""
     definitions: tuple[Path, ...] = ()
+    """Folders with the user's own task definitions."""
 
     def folder(self, task: str) -> Path | None:
-        """Where the user says that a task's data is."""
+        """Return the folder with a task's local data, or None if the user named none."""
         return self.data.get(task) or self.data.get(task.partition("_")[0])
 
 
 def first(task: Task, limit: int | None) -> Sequence[Sample]:
-    """The first samples of a task, and what completes the last unit; all without a limit."""
+    """Return the first samples of a task, and those that complete the last unit.
+
+    Args:
+        task: The task.
+        limit: How many samples; all of them if it is None.
+    """
     samples = task.samples()
     if limit is None:
         return samples

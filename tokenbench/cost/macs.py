@@ -26,7 +26,10 @@ __all__ = [
 
 
 def flops(macs: float) -> float:
-    """A multiply-accumulate is two floating-point operations. Many papers print multiply-accumulates as FLOPs."""
+    """Convert multiply-accumulates to floating-point operations: two for each.
+
+    Many papers print multiply-accumulates as FLOPs.
+    """
     return 2 * macs
 
 
@@ -38,21 +41,35 @@ def layer_macs(size: DecoderSize, queries: float, keys: float) -> float:
 
 
 def prefill_macs(size: DecoderSize, visual: Sequence[float], text: float) -> float:
-    """Multiply-accumulates of a prefill; the head reads the last position alone.
+    """Multiply-accumulates of a prefill, whose head reads the last position alone.
 
-    visual: visual tokens that every layer computes, one number a layer. text: the other tokens of the prompt.
+    Args:
+        size: Sizes of the decoder.
+        visual: Visual tokens that each layer computes, one number for each layer.
+        text: The other tokens of the prompt.
     """
     layers = sum(layer_macs(size, tokens + text, tokens + text) for tokens in visual)
     return layers + size.width * size.vocabulary
 
 
 def decode_macs(size: DecoderSize, cache: Sequence[float]) -> float:
-    """Multiply-accumulates of one decode step. cache: tokens every layer's KV cache holds before it."""
+    """Multiply-accumulates of one decode step.
+
+    Args:
+        size: Sizes of the decoder.
+        cache: Tokens that each layer's KV cache holds before the step.
+    """
     return sum(layer_macs(size, 1, tokens + 1) for tokens in cache) + size.width * size.vocabulary
 
 
 def cache_bytes(size: DecoderSize, cache: Sequence[float], number: int) -> float:
-    """Bytes of a KV cache that holds so many tokens in every layer, `number` bytes each number."""
+    """Bytes of a KV cache.
+
+    Args:
+        size: Sizes of the decoder.
+        cache: Tokens that each layer's cache holds.
+        number: Bytes of one number.
+    """
     return 2 * sum(cache) * size.kv_width * number
 
 
@@ -65,7 +82,7 @@ def encoder_macs(size: EncoderSize, grids: Iterable[Grid]) -> float:
 
 
 def _frame_macs(size: EncoderSize, h: int, w: int) -> int:
-    """Of a frame of h x w visual tokens."""
+    """Multiply-accumulates of encoding one frame of h x w visual tokens."""
     rows, columns = h * size.merge, w * size.merge
     tokens = rows * columns + size.num_prefix_tokens
     each = 4 * size.width**2 + size.mlp_matrices * size.width * size.mlp_width

@@ -24,27 +24,37 @@ _STEPS = 60
 
 @dataclass(frozen=True)
 class Match:
-    """Scales the counts of a schedule by one factor until its work is that of the budget in all layers.
-
-    mode: what is made equal, the mean of visual tokens over layers or the decoder's multiply-accumulates (size then says how
-    they grow). Layers stay where they are, and so do the proportions between the stages, as far as counts above what is left
-    allow.
-    """
+    """Scales the counts of a schedule by one factor until its work is that of the budget in all layers."""
 
     mode: Mode
+    """What is made equal: the mean of visual tokens over layers (`tokens`) or the decoder's multiply-accumulates
+    (`flops`). Layers stay where they are, and so do the proportions between the stages, as far as counts above what
+    is left allow."""
     budget: Budget
+    """The budget whose work, if spent in all layers, is the goal."""
     depth: int
+    """Decoder layers."""
     size: DecoderSize | None = None
+    """Sizes of the decoder, from which `flops` follow; None for `tokens`."""
 
     def __call__(self, stages: Sequence[Stage], visual: int, text: int) -> list[Stage]:
-        """The stages for a sample of so many visual and text tokens. Raises InfeasibleError if no factor does it."""
+        """Return the scaled stages for a sample.
+
+        Args:
+            stages: The strategy's own stages.
+            visual: Visual tokens of the sample.
+            text: Its other tokens.
+
+        Raises:
+            InfeasibleError: If no factor reaches the budget's work.
+        """
         if any(stage.keep is None for stage in stages):
             raise InfeasibleError("the method itself decides how many tokens it keeps")
         wanted = count(self.budget.keep, visual, visual)
         target = self._work([float(wanted)] * self.depth, text)
 
         def at(factor: float) -> list[Stage]:
-            return _scaled(stages, visual, factor)
+            return _scale_counts(stages, visual, factor)
 
         def excess(factor: float) -> float:
             return self._work(tokens_per_layer(at(factor), visual, self.depth), text) - target
@@ -69,9 +79,20 @@ class Match:
 
 
 def match(mode: str, strategy: Strategy, budget: Budget, depth: int, size: ModelSize | None) -> Match | None:
-    """What makes a strategy's work equal to that of others at its budget; None where budgets are nominal, or it takes none.
+    """Return what makes a strategy's work equal to that of others at its budget.
 
-    Raises UsageError where the mode needs sizes that are not known.
+    Args:
+        mode: `nominal`, `tokens` or `flops`.
+        strategy: The strategy.
+        budget: Its budget.
+        depth: Decoder layers.
+        size: Sizes of the model; None if they are not known.
+
+    Returns:
+        None if budgets are nominal, or the strategy takes none.
+
+    Raises:
+        UsageError: If the mode needs sizes that are not known.
     """
     if mode == "nominal" or not strategy.budgeted:
         return None
@@ -97,7 +118,7 @@ def _counts(stages: Sequence[Stage], visual: int) -> list[int]:
     return counts
 
 
-def _scaled(stages: Sequence[Stage], visual: int, factor: float) -> list[Stage]:
+def _scale_counts(stages: Sequence[Stage], visual: int, factor: float) -> list[Stage]:
     """The stages with their own counts, not those cut to what was left, times a factor."""
     own = [count(stage.keep, visual, visual) for stage in stages if stage.keep is not None]
     return [replace(stage, keep=max(1, int(factor * kept))) for stage, kept in zip(stages, own, strict=True)]

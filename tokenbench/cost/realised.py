@@ -12,8 +12,11 @@ __all__ = ["realised_bytes", "realised_flops"]
 
 
 def realised_flops(row: RowTrace, size: ModelSize) -> float:
-    """FLOPs of encoding and prefill, as the method does them when it runs alone: with attention that runs once more, a pass without the question, and
-    the encoder on as few tokens as the method leaves it. What `select` computes is not counted."""
+    """FLOPs of encoding and prefill, as the method does them when it runs alone.
+
+    They include attention that runs once more and a pass without the question, and the encoder runs on as few tokens as
+    the method leaves it. What `select` computes is not counted.
+    """
     decoder = size.decoder
     macs = prefill_macs(decoder, row.tokens_per_layer, row.text)
     macs += row.no_question_layers * layer_macs(decoder, row.no_question_tokens, row.no_question_tokens)
@@ -29,7 +32,13 @@ def realised_flops(row: RowTrace, size: ModelSize) -> float:
 
 
 def realised_bytes(row: RowTrace, size: ModelSize, number: int) -> float:
-    """Bytes of KV cache after prefill, `number` bytes each number."""
+    """Bytes of the KV cache after the prefill.
+
+    Args:
+        row: The trace of the prompt.
+        size: Sizes of the model.
+        number: Bytes of one number.
+    """
     return cache_bytes(size.decoder, row.cache_lengths, number)
 
 

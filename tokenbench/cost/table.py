@@ -35,11 +35,14 @@ LATENCY = "FLOPs are not latency: a method with fewer FLOPs can be the slower on
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is paid for: a prompt that shows `grids` beside its `text` tokens, with numbers of type `dtype`."""
+    """The prompt whose cost is computed."""
 
     grids: tuple[Grid, ...]
+    """The lattices of the images or videos that it shows."""
     text: int
+    """Its other tokens."""
     dtype: str
+    """The type of the numbers, which decides the bytes of the KV cache."""
 
     @property
     def visual(self) -> int:
@@ -54,19 +57,25 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Row:
-    """The cost of one strategy at one budget. tokens_per_layer: visual tokens. Percentages are of vanilla's.
-
-    upper_bound: the strategy may keep, encode or run again fewer tokens than its schedule says.
-    """
+    """The cost of one strategy at one budget. Percentages are of vanilla's cost."""
 
     strategy: str
+    """The strategy, with its parameters."""
     budget: str
+    """The budget, as the user wrote it."""
     tokens_per_layer: tuple[int, ...]
+    """Visual tokens that each decoder layer computes."""
     flops: float
+    """FLOPs of encoding and prefill."""
     flops_percent: float
+    """The same as a percentage of vanilla's."""
     kv_bytes: float
+    """Bytes of the KV cache after the prefill."""
     kv_percent: float
+    """The same as a percentage of vanilla's."""
     upper_bound: bool = False
+    """Whether the strategy may keep, encode or run again fewer tokens than its schedule says, so that the costs are
+    upper bounds."""
 
     @property
     def mean_tokens(self) -> float:
@@ -80,7 +89,7 @@ class Row:
         return " ".join(f"{tokens}x{layers}" for tokens, layers in runs)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """Return the row as JSON values."""
         return asdict(self) | {"mean_tokens": self.mean_tokens}
 
 
@@ -98,12 +107,16 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 @dataclass(frozen=True)
 class CostTable:
-    """The costs of strategies on one model and prompt, vanilla first. infeasible: what has no schedule, and why."""
+    """The costs of strategies on one model and prompt, vanilla first."""
 
     model: str
+    """The model, as the user named it."""
     prompt: Prompt
+    """The prompt whose cost is computed."""
     rows: tuple[Row, ...]
+    """One row for every strategy and budget, vanilla first."""
     infeasible: tuple[str, ...] = ()
+    """Sentences on what has no schedule, and why."""
 
     @property
     def assumptions(self) -> str:
@@ -115,7 +128,7 @@ class CostTable:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """Return everything as JSON values."""
         return {
             "model": self.model,
             "visual_tokens": self.prompt.visual,
@@ -128,7 +141,7 @@ class CostTable:
         }
 
     def __str__(self) -> str:
-        """For the terminal, with what it rests on."""
+        """Return the table for the terminal, with what the numbers rest on."""
         table = text_table(Table.of("", COLUMNS, self.rows))
         bound = [BOUND] if any(row.upper_bound for row in self.rows) else []
         return "\n".join([table, *self.infeasible, "", self.assumptions, *bound, LATENCY])
@@ -138,27 +151,38 @@ def costs(
     model: str,
     strategies: Sequence[str],
     budgets: Sequence[str],
-    known: Registry,
+    registry: Registry,
     visual_tokens: int | None = None,
     text_tokens: int = 50,
     dtype: str = "float16",
     matched: str = "nominal",
 ) -> CostTable:
-    """The cost of every strategy at every budget on a model, all as a user writes them.
+    """Compute the cost of every strategy at every budget on a model, all given as a user writes them.
 
-    visual_tokens: of the prompt; by default those of a common input of the model. matched: how budgets count (matching.py).
-    Raises UsageError for names nobody knows, a number of visual tokens the model never has, a schedule its decoder cannot
-    run, or an architecture whose cost is not known; MachineError if its configuration cannot be read.
+    Args:
+        model: The model.
+        strategies: The strategies, with their parameters.
+        budgets: The budgets of the strategies that take one.
+        registry: The registered plug-ins.
+        visual_tokens: Visual tokens of the prompt; by default those of a common input of the model.
+        text_tokens: Its other tokens.
+        dtype: The type of the numbers in the KV cache.
+        matched: How budgets count: `nominal`, or what is made equal (`tokens`, `flops`).
+
+    Raises:
+        UsageError: If a name is unknown, the model never has that number of visual tokens, its decoder cannot run a
+            schedule, or the cost of its architecture is not known.
+        MachineError: If the model's configuration cannot be read.
     """
-    named = {method.name: method for method in (parse_strategy(text, known) for text in strategies)}
+    named = {method.name: method for method in (parse_strategy(text, registry) for text in strategies)}
     named.pop(VANILLA, None)
     if not named or not budgets:
         raise UsageError(
             "give at least one strategy other than vanilla, and one budget",
-            f"strategies: {', '.join(known.names('strategies'))}",
+            f"strategies: {', '.join(registry.names('strategies'))}",
         )
     parsed = [Budget.parse(budget) for budget in budgets]
-    backbone, config = configuration(model, known)
+    backbone, config = configuration(model, registry)
     try:
         prompt, size = Prompt(backbone.default_grids(config, visual_tokens), text_tokens, dtype), backbone.size(config)
     except NotImplementedError as error:
@@ -171,7 +195,11 @@ def costs(
 def _rows(
     size: ModelSize, prompt: Prompt, strategies: Sequence[NamedStrategy], budgets: Sequence[Budget], matched: str
 ) -> Iterator[Row | str]:
-    """Vanilla, then every strategy at every budget; one that takes no budget once. A sentence for what is infeasible."""
+    """Compute vanilla, then every strategy at every budget; a strategy that takes no budget comes once.
+
+    Yields:
+        A row, or a sentence on why there is none.
+    """
     depth, number = size.decoder.layers, BYTES[prompt.dtype]
     everything = RowTrace(prompt.visual, prompt.text, depth, grids=prompt.grids)
     flops, kv = realised_flops(everything, size), realised_bytes(everything, size, number)
@@ -181,7 +209,7 @@ def _rows(
             fit = match(matched, named.strategy, budget, depth, size)
             plan = Plan.make(named.strategy, budget, depth, fit=fit, name=named.name)
             try:
-                trace, stages = _foreseen(plan, prompt), plan.stages(prompt.visual, prompt.text)
+                trace, stages = _foresee(plan, prompt), plan.stages(prompt.visual, prompt.text)
             except InfeasibleError as error:
                 yield f"{named.name} at {budget} is infeasible: {error}"
                 continue
@@ -198,7 +226,7 @@ def _rows(
             )
 
 
-def _foreseen(plan: Plan, prompt: Prompt) -> RowTrace:
+def _foresee(plan: Plan, prompt: Prompt) -> RowTrace:
     """The trace that running the prompt would leave, as far as the schedule says it."""
     visual, text = prompt.visual, prompt.text
     trace = RowTrace(visual, text, plan.depth, plan.strategy.trim, prompt.grids)

@@ -32,19 +32,22 @@ def attach(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[Pr
             own = model.generate
             undo.callback(replace_method(model, "generate", wraps(own)(partial(prompts.generate, own))))
         if hasattr(model, "extra_repr"):
-            undo.callback(replace_method(model, "extra_repr", partial(_described, model.extra_repr, pruner)))
+            undo.callback(replace_method(model, "extra_repr", partial(_describe, model.extra_repr, pruner)))
         if hasattr(type(model), "loss_function"):
-            undo.callback(_refusing_labels(model, pruner))
+            undo.callback(_refuse_labels(model, pruner))
         yield pruner
 
 
-def _described(own: Callable[[], str], pruner: Pruner) -> str:
+def _describe(own: Callable[[], str], pruner: Pruner) -> str:
     """What the model says of itself, and what prunes it."""
     return ", ".join(filter(None, (own(), pruner.description)))
 
 
-def _refusing_labels(model: Any, pruner: Pruner) -> Callable[[], None]:
-    """Labels have a column for every token of the prompt, and would be held against the wrong ones. Returns what undoes it."""
+def _refuse_labels(model: Any, pruner: Pruner) -> Callable[[], None]:
+    """Labels have a column for every token of the prompt, and would be held against the wrong ones.
+
+    Returns what undoes it.
+    """
 
     def loss(*args: Any, **kwargs: Any) -> Any:
         if pruner.shorter:

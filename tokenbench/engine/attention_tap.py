@@ -129,7 +129,12 @@ class AttentionTap:
         self._undo.close()
 
     def listen(self, attention: nn.Module, listener: Listener | None) -> None:
-        """Call `listener` whenever `attention` runs; None = stop listening."""
+        """Call a listener whenever an attention module runs.
+
+        Args:
+            attention: The attention module.
+            listener: Called with what the module worked on; None stops the listening.
+        """
         if listener is None:
             _LISTENERS.of.pop(attention, None)
         else:

@@ -1,7 +1,7 @@
 """A KV cache layer that stores n tokens and answers N.
 
-generate(), position ids and stock masks read the cache's length. They keep on counting the original prompt, whatever was
-dropped, and every layer may hold a different number of tokens.
+generate(), position ids and stock masks read the cache's length. They keep on counting the original prompt, whatever
+was dropped, and every layer may hold a different number of tokens.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class PrunedLayer(DynamicLayer):
         """Whether the hooks have prepared the next update."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Store keys and values, and return all that the queries attend to."""
         if self.is_initialized:
             if self.pruned and not self.awaited:
                 raise UsageError(
@@ -60,15 +61,26 @@ class PrunedLayer(DynamicLayer):
         return key_states, value_states
 
     def describe(self, segment: Segment, prompt: int, text: int) -> None:
-        """The layer is about to store the tokens of `segment`, out of a prompt of `prompt` columns whose rows all end with at
-        least `text` words."""
+        """Announce what the layer is about to store.
+
+        Args:
+            segment: The tokens that it will store.
+            prompt: Columns of the whole prompt.
+            text: The least number of words with which any row of the prompt ends.
+        """
         self.valid, self.shift = segment.valid, segment.shift
         self.dropped = prompt - segment.valid.shape[1]
         self.padded, self.full, self.text = segment.padded, segment.full, text
         self.compact = segment.compact
 
     def trim(self, index: Tensor, valid: Tensor, padded: bool) -> None:
-        """Hold the stored tokens at index [B, m] and no others. valid: [B, m]. padded: some row is."""
+        """Keep some of the stored tokens and forget the others.
+
+        Args:
+            index: [B, m] the tokens to keep.
+            valid: [B, m] False where a row is padded.
+            padded: Whether any row is padded.
+        """
         assert self.keys is not None and self.values is not None
         self.dropped += self.keys.shape[2] - index.shape[1]
         self.keys = by_head(take(by_token(self.keys), index), self.keys.shape[1])
@@ -76,9 +88,13 @@ class PrunedLayer(DynamicLayer):
         self.valid, self.padded, self.full, self.trimmed = valid, padded, False, True
 
     def crop(self, length: int) -> None:
-        """Forget the last tokens: -length of them or, as transformers 5.23 has it, all from `length` on.
+        """Forget the last tokens.
 
-        Raises UsageError for tokens of the prompt whose absence would change what is left.
+        Args:
+            length: How many tokens to forget, as a negative number; or, as transformers 5.23 has it, how many to keep.
+
+        Raises:
+            UsageError: If tokens of the prompt would be forgotten whose absence changes what is left.
         """
         gone = -length if length <= 0 else max(0, self.get_seq_length() - length)
         if gone == 0 or self.keys is None or self.values is None:
@@ -101,22 +117,27 @@ class PrunedLayer(DynamicLayer):
         return torch.nn.functional.pad(self.valid, (0, later), value=True)
 
     def get_seq_length(self) -> int:
+        """The length that generate() sees: that of the whole prompt and of what followed it."""
         stored: int = super().get_seq_length()
         return stored + self.dropped if stored else 0
 
     def reset(self) -> None:
+        """Forget everything."""
         super().reset()
         self.__init__()  # type: ignore[misc]
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Reorder the rows, as beam search does."""
         super().reorder_cache(beam_idx)  # type: ignore[arg-type]
         self._change_rows(lambda rows: rows.index_select(0, beam_idx.to(rows.device)))
 
     def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row."""
         super().batch_repeat_interleave(repeats)
         self._change_rows(lambda rows: rows.repeat_interleave(repeats, dim=0))
 
     def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some rows."""
         super().batch_select_indices(indices)
         self._change_rows(lambda rows: rows[indices.to(rows.device)])
 
@@ -126,14 +147,22 @@ class PrunedLayer(DynamicLayer):
 
 
 def cache_name(kwargs: Mapping[str, Any]) -> str:
-    """What a module calls its cache: transformers renamed `past_key_values` in 5.24, and modules of both kinds go together."""
+    """Return the keyword by which a module takes its cache.
+
+    transformers renamed `past_key_values` in 5.24, and modules of both kinds occur together.
+    """
     return "cache" if "cache" in kwargs else "past_key_values"
 
 
 def install(cache: Cache | None, depth: int) -> list[PrunedLayer] | None:
-    """Give an empty cache pruned layers, one a decoder layer. None stays None (use_cache=False).
+    """Give an empty cache pruned layers, one for each decoder layer.
 
-    Raises UsageError for a cache of another kind (static, sliding, quantized).
+    Args:
+        cache: The cache; None (`use_cache=False`) stays None.
+        depth: The number of decoder layers.
+
+    Raises:
+        UsageError: If the cache is of another kind (static, sliding, quantized).
     """
     if cache is None:
         return None

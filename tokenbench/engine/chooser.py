@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tokenbench.contract.stage import Stage
-from tokenbench.contract.strategy import Selection, View
+from tokenbench.contract.strategy import Selection
+from tokenbench.contract.view import View
 from tokenbench.engine.layout import PromptColumns
 from tokenbench.engine.plan import Plan
 from tokenbench.engine.segment import Segment

@@ -1,7 +1,8 @@
 """A forward that goes on past its prompt, as two: the prompt, then what follows on the prompt's KV cache.
 
-generate() runs such forwards without a cache, where every step shows the whole text again, and with drafted tokens behind the
-prompt. Selection is made from the prompt; what follows it meets the tokens that are left, as it would with a cache.
+generate() runs such forwards without a cache, where every step shows the whole text again, and with drafted tokens
+behind the prompt. Selection is made from the prompt; what follows it meets the tokens that are left, as it would with a
+cache.
 """
 
 from __future__ import annotations
@@ -31,9 +32,17 @@ def width(kwargs: dict[str, Any]) -> int:
 def run_in_two(
     prompt: Callable[..., Any], later: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], end: int
 ) -> Any:
-    """The decoder's output for all columns that are left; `prompt` runs the first `end` of them, `later` the rest.
+    """Run a decoder's forward in two parts and return its output for all columns that are left.
 
-    Raises UsageError for attention weights, which the two have of unlike shapes.
+    Args:
+        prompt: Runs the first `end` columns.
+        later: Runs the rest.
+        args: Arguments of the forward.
+        kwargs: Keyword arguments of the forward.
+        end: Columns of the prompt.
+
+    Raises:
+        UsageError: If attention weights are asked for, whose shapes differ between the parts.
     """
     if kwargs.get("output_attentions"):
         raise UsageError(

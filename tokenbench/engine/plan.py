@@ -41,6 +41,7 @@ class Plan:
     name: str = ""
     """What errors call the strategy."""
     _known: dict[tuple[int, int], tuple[Stage, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """The stages by numbers of visual and text tokens, once they have been computed."""
 
     @classmethod
     def make(
@@ -87,7 +88,7 @@ class Plan:
             UsageError: If a layer does not exist in this decoder, or a stage asks for what is not known there.
         """
         name = self.name or type(self.strategy).__name__
-        stages = self._own(name, visual)
+        stages = self._ask_schedule(name, visual)
         last = -1
         for stage in stages:
             if not last < stage.layer < self.depth:
@@ -99,7 +100,7 @@ class Plan:
             _check_requests(name, stage)
         return stages
 
-    def _own(self, name: str, visual: int) -> tuple[Stage, ...]:
+    def _ask_schedule(self, name: str, visual: int) -> tuple[Stage, ...]:
         """What the strategy says, if it is a schedule at all."""
         try:
             stages = tuple(self.strategy.stages(self.depth, self.budget.of(visual)))

@@ -19,11 +19,14 @@ __all__ = ["Prompts"]
 
 @dataclass
 class _Generation:
-    """One call of generate(). end: columns of its prompt. begun: the prompt ran. frames: what the encoder saw of it."""
+    """One call of generate()."""
 
     end: int
+    """Columns of its prompt."""
     begun: bool = False
+    """Whether the prompt has run."""
     frames: Sequence[Sequence[Frame]] | None = None
+    """What the encoder computed for it; None before the encoder has run."""
 
 
 class _Now(threading.local):
@@ -40,8 +43,9 @@ class _Now(threading.local):
 class Prompts:
     """Hands the pruner the layout of every prompt.
 
-    Inside generate() the prompt is what generate() was given, however its forwards are cut: without a KV cache every one shows the
-    answer so far, and drafted tokens follow the prompt at once. A forward outside of it is a prompt as a whole.
+    Inside generate() the prompt is what generate() was given, however its forwards are cut: without a KV cache every
+    one shows the answer so far, and drafted tokens follow the prompt at once. A forward outside of it is a prompt as a
+    whole.
     """
 
     def __init__(self, model: Any, backbone: Backbone, pruner: Pruner, recorder: EncoderRecorder) -> None:
@@ -49,7 +53,7 @@ class Prompts:
         self._now = _Now()
 
     def generate(self, stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """The model's generate()."""
+        """Run the stock method and remember what the prompt of this generation is."""
         ids = next(
             (found for found in (*args[:1], kwargs.get("inputs"), kwargs.get("input_ids")) if found is not None), None
         )
@@ -62,7 +66,11 @@ class Prompts:
             self._now.generation = before
 
     def look(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A hook before every forward of the model. Raises UsageError for one that pruning cannot be right in."""
+        """Hand over the layout of a prompt before each forward of the model.
+
+        Raises:
+            UsageError: If the forward is one in which pruning cannot be right.
+        """
         ids = kwargs.get("input_ids", args[0] if args else None)
         cache, generation = kwargs.get(cache_name(kwargs)), self._now.generation
         started = cache is not None and cache.get_seq_length() > 0

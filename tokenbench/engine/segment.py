@@ -12,16 +12,23 @@ __all__ = ["Segment", "by_head", "by_token", "causal_mask", "pack", "take"]
 
 
 def pack(keep: Tensor, m: int) -> tuple[Tensor, Tensor]:
-    """Right-align what is kept. keep [B, n] -> index [B, m], valid [B, m]; m: the longest row's count.
+    """Right-align the kept tokens of every row.
 
-    Shorter rows are padded on the left with indices of things not kept, where valid is False.
+    Shorter rows are padded on the left with indices of tokens that are not kept.
+
+    Args:
+        keep: [B, n] True at the tokens to keep.
+        m: How many tokens the longest row keeps.
+
+    Returns:
+        The index [B, m] of the kept tokens, and valid [B, m], which is False at the padding.
     """
     index = keep.byte().argsort(dim=1, stable=True)[:, keep.shape[1] - m :]
     return index, keep.gather(1, index)
 
 
 def take(states: Tensor, index: Tensor) -> Tensor:
-    """states [B or 1, n, C] at index [B, m] -> [B, m, C]."""
+    """Take the tokens at index [B, m] of states [B or 1, n, C]: [B, m, C]."""
     index = index.to(states.device)
     if len(states) > 1:
         index = index + states.shape[1] * torch.arange(len(states), device=index.device).unsqueeze(1)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.contract.strategy import Selection, Strategy, View
+from tokenbench.contract.strategy import Selection, Strategy
+from tokenbench.contract.view import View
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError
 
 __all__ = ["copy_for_merge", "find_wrong_numbers", "select"]
@@ -59,7 +60,8 @@ def find_wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[in
 def copy_for_merge(hidden: Tensor, name: str) -> Tensor:
     """A copy of hidden states, to write merged ones into.
 
-    These were computed without gradients, and a backward pass must not go on as if there were none: it raises UsageError.
+    These were computed without gradients, and a backward pass must not go on as if there were none: it raises
+    UsageError.
     """
     copy: Any = hidden.clone()
     if copy.requires_grad:
@@ -95,9 +97,9 @@ def _find_wrong_form(selection: Selection, view: View, width: int) -> str:
         return f"keep must be a 1-d tensor of indices, not {what}"
     count = len(keep)
     if stage.keep is not None and (count > view.k if stage.at_most else count != view.k):
-        return f"{count} tokens kept where {view.k} were to be kept"
+        return f"{count} tokens were kept instead of {view.k}"
     if count == 0 and view.k > 0:
-        return "no token kept"
+        return "no token was kept"
     if selection.values is not None and selection.values.shape != (count, width):
         return f"values must be {[count, width]}, not {list(selection.values.shape)}"
     return ""

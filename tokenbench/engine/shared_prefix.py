@@ -22,7 +22,11 @@ __all__ = ["SharedPrefix"]
 
 
 class _Keys:
-    """Stands in for a cache. `extend`: from a call's own keys, and from its values, to all those that it attends to."""
+    """Stands in for a cache while questions attend to the keys of their prefix.
+
+    Args:
+        extend: Turns a call's own keys, or its values, into all those that the call attends to.
+    """
 
     def __init__(self, *extend: Callable[[Tensor], Tensor]) -> None:
         self._extend = extend
@@ -81,7 +85,7 @@ class SharedPrefix:
         width: int,
         device: torch.device,
     ) -> SharedPrefix | None:
-        """The same arguments; None if sharing saves nothing."""
+        """Make the shared prefix of these rows; None if sharing saves nothing. The arguments are those of the class."""
         firsts = set(first_alike)
         if len(firsts) == len(first_alike):
             return None

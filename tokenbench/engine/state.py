@@ -68,7 +68,7 @@ class Running:
             self._changed.notify_all()
 
     def wait(self) -> None:
-        """Until none runs."""
+        """Wait until none runs."""
         with self._changed:
             self._changed.wait_for(lambda: self._count == 0)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tokenbench.contract.budget import count
 from tokenbench.contract.lattice import Grid
 from tokenbench.contract.stage import Stage
-from tokenbench.contract.strategy import View
+from tokenbench.contract.view import View
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.plan import Plan

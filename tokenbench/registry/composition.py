@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.stage import Keep, Stage
-from tokenbench.contract.strategy import Merger, Selection, Strategy, View
+from tokenbench.contract.strategy import Merger, Selection, Strategy
+from tokenbench.contract.view import View
 from tokenbench.errors import UsageError
 
 __all__ = ["Composed", "compose"]

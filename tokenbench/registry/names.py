@@ -94,9 +94,11 @@ def _name_part(part: BaseModel, kinds: str, registry: Registry) -> tuple[str, st
         return canonical_name(name, part), ""
     where = f"{cls.__module__}.{cls.__qualname__}"
     if not is_name(cls.__name__):
-        raise UsageError(f"the class {where!a} cannot lend its name to a strategy", "name it with a-z, A-Z, 0-9 and _")
+        raise UsageError(
+            f"the class {where!a} has a name that a strategy cannot have", "use only a-z, A-Z, 0-9 and _ in its name"
+        )
     if cls.__name__ in registry.names(kinds):
-        raise UsageError(f"the class {where} has the name of another class, which is registered", "rename it")
+        raise UsageError(f"the class {where} has the same name as a registered class", "rename it")
     return printable(canonical_name(cls.__name__, part)), where
 
 

@@ -83,7 +83,7 @@ def execute(
         if _existing_spec(store, spec) not in (before, spec):  # the same command, given twice, is no change
             raise UsageError(f"another process changed the settings of {folder} at the same time", "run it again")
         if before and (more := describe_growth(before, spec)):
-            say(f"{folder} grows ({more}); what it has is kept")
+            say(f"{folder} is extended ({more}); finished work is kept")
         if retry_failed:
             for _, cell in _cells(works):
                 store.clear_failure(cell.id)
@@ -177,7 +177,7 @@ def finish_cells(store: Store, works: Mapping[str, Work]) -> None:
 def _fail_cell(store: Store, work: Work, cell: Cell) -> None:
     """Record the failure of a cell none of whose samples the model can be asked."""
     first = next(one for one in store.left_out.all() if (one.model, one.task) == (cell.model, cell.task))
-    reason = f"task '{cell.task}': none of its samples can be shown; {first.description}"
+    reason = f"task '{cell.task}': the model can process none of its samples; {first.description}"
     samples = len(work.samples_for(cell))
     store.fail(cell.id, {**cell.names, "samples": samples, "kind": "failed", "reason": reason})
 

@@ -42,11 +42,11 @@ def _strategies(value: object) -> tuple[str | Strategy | NamedStrategy, ...]:
     for one in found:
         if isinstance(one, type):
             hint = f"make an instance: {one.__name__}()" if issubclass(one, Strategy) else ""
-            raise UsageError(f"strategies: {one.__name__} is a class, not a strategy", hint)
+            raise UsageError(f"strategies: {one.__name__} is a class, not an instance", hint)
         if not isinstance(one, (str, Strategy, NamedStrategy)):
             raise UsageError(
                 f"strategies: {_describe(one)} is neither a name nor a tokenbench.Strategy",
-                'as in "clse", "fastv:layer=3"',
+                'write, for example, "clse" or "fastv:layer=3"',
             )
     return tuple(found)
 
@@ -63,7 +63,7 @@ def _budget(value: object) -> Budget:
     except UsageError as error:
         raise UsageError(f"budgets: {str(error).removeprefix('budget ')}", error.hint) from None
     if isinstance(value, Budget) and not value.same_as(budget):
-        raise UsageError(f"budgets: {value!r} is not what its text says", "make it with Budget.parse")
+        raise UsageError(f"budgets: {value!r} does not match its own text", "create budgets with Budget.parse")
     return budget
 
 
@@ -98,7 +98,7 @@ def _models(value: object) -> tuple[str | Backbone, ...] | None:
         if not isinstance(one, (str, Backbone)):
             raise UsageError(
                 f"models: {_describe(one)} is not a name, a folder or a Hugging Face id",
-                "prune a model that is loaded with tokenbench.pruned",
+                "to prune a loaded model, use tokenbench.pruned",
             )
     return tuple(found)
 
@@ -117,7 +117,8 @@ def _suite(value: object) -> str | Suite:
     if isinstance(value, (str, Suite)):
         return value
     raise UsageError(
-        f"suite: {_describe(value)} is neither a name nor a tokenbench.Suite", 'as in "image", "lmms:pope"'
+        f"suite: {_describe(value)} is neither a name nor a tokenbench.Suite",
+        'write, for example, "image" or "lmms:pope"',
     )
 
 

@@ -151,7 +151,7 @@ def _deduplicate(strategies: Iterable[str | Strategy | NamedStrategy], registry:
             raise UsageError(
                 f"strategies: two objects have the name '{named.name}' ({by_name[named.name].unregistered}, "
                 f"{named.unregistered})",
-                "give their classes different names, or make what differs a parameter",
+                "give their classes different names, or turn the difference into a parameter",
             )
     return list(by_name.values())
 
@@ -165,7 +165,7 @@ def _model_name(model: str | Backbone, registry: Registry) -> str:
         cls = type(model)
         raise UsageError(
             f"models: no plug-in registers {cls.__module__}.{cls.__qualname__}",
-            "register it, in a file that plugins names, and give its name",
+            "register it in a plug-in file, give that file in plugins, and use its name",
         )
     return name
 
@@ -201,7 +201,7 @@ def _read_strategy(name: str, registry: Registry, remembered: Mapping[str, str])
             raise
     raise UsageError(
         f"the run's strategy '{name}' is an object of the class {remembered[name]}, which no plug-in registers",
-        "give it to tokenbench.run again, or register the class under its name in a plug-in",
+        "pass it to tokenbench.run again, or register the class under its name in a plug-in",
     )
 
 
@@ -212,19 +212,19 @@ def _check_suites(spec: Spec, registry: Registry, own: Mapping[str, str], rememb
         if name not in registered and (name in own or name in remembered):
             raise UsageError(
                 f"the run's suite '{name}' is an object that no plug-in registers",
-                "give the same suite and tasks to tokenbench.run again, or register the suite in a plug-in",
+                "pass the same suite and tasks to tokenbench.run again, or register the suite in a plug-in",
             )
 
 
 def _check_own_suite(suite: Suite, registry: Registry) -> None:
     """Raise UsageError for a suite object whose name is invalid, or that of another suite."""
     if not is_name(suite.name):
-        raise UsageError(f"suite: {suite.name!r:.60} cannot be a name", "write it with a-z, A-Z, 0-9, . _ and -")
+        raise UsageError(f"suite: {suite.name!r:.60} is not a valid name", "use only a-z, A-Z, 0-9, '.', '_' and '-'")
     if suite.name in registry.names("suites"):
         registered = {task.name: type(task) for task in suite_alone(suite.name, registry).tasks}
         if any(registered.get(task.name) is not type(task) for task in suite.tasks):
             raise UsageError(
-                f"suite: an object is called '{suite.name}', as a registered suite with other tasks is", "rename it"
+                f"suite: the object has the name '{suite.name}' of a registered suite with other tasks", "rename it"
             )
 
 

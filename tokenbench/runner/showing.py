@@ -108,7 +108,11 @@ def _check_wording(model: Model, question: Question) -> SampleError | None:
     """Return an error for a question that contains the placeholder of an image, which would be read as one more image."""
     task, sample = question
     held = [sign for sign in model.placeholders if sign in sample.question]
-    return _sample_error(task, sample, f"its question holds {held[0]}, which stands for an image") if held else None
+    return (
+        _sample_error(task, sample, f"its question contains {held[0]}, which is the placeholder of an image")
+        if held
+        else None
+    )
 
 
 def _too_long(model: Model, questions: Sequence[Question], loaded: Loaded) -> list[tuple[Question, SampleError]]:

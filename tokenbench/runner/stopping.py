@@ -87,8 +87,8 @@ def run_until_decided(
             ]
             open_arms[name] = {i for i, verdict in own.items() if verdict and not verdict.final}
         left = sum(len({_cell_of(works[name], i) for i in arms}) for name, arms in open_arms.items())
-        news = f"decided: {', '.join(dict.fromkeys(decided))}" if decided else "nothing new is decided"
-        say(f"look {look} of {spec.looks}: {news}; {left} to go on")
+        news = f"final: {', '.join(dict.fromkeys(decided))}" if decided else "no new verdict is final"
+        say(f"look {look} of {spec.looks}: {news}; {left} still running")
         if not left:
             return
 

@@ -5,7 +5,7 @@ from tokenbench.statistics.clusters import TaskSums, cluster_sums, influence
 from tokenbench.statistics.contrasts import Contrasts, Pairing, Scale, contrasts
 from tokenbench.statistics.family import Family, Look, family
 from tokenbench.statistics.limits import Critical, detectable, limits, score_limits, smallest_margin, statistic
-from tokenbench.statistics.seeds import SeedSpread, averaging, seed_spread
+from tokenbench.statistics.seeds import SeedSpread, averaging_matrix, seed_spread
 from tokenbench.statistics.signflip import Flips, SignFlip, flips, sign_flip
 from tokenbench.statistics.tilt import Sizes, tilted_limits, tilted_statistic
 
@@ -21,7 +21,7 @@ __all__ = [
     "SignFlip",
     "Sizes",
     "TaskSums",
-    "averaging",
+    "averaging_matrix",
     "cluster_sums",
     "contrasts",
     "design_effect",

@@ -11,7 +11,7 @@ import numpy as np
 from tokenbench.statistics.clusters import Floats, Ints, TaskSums, cluster_sums, correction, influence, merge
 from tokenbench.statistics.contrasts import image_sizes
 from tokenbench.statistics.quantiles import student_critical
-from tokenbench.statistics.seeds import averaging, seed_spread
+from tokenbench.statistics.seeds import averaging_matrix, seed_spread
 from tokenbench.statistics.tilt import tilted_limits
 
 
@@ -21,16 +21,16 @@ def score_intervals(
     """Mean over tasks of the mean score of K cells, with pointwise limits in [0, 1].
 
     Args:
-        tasks: sums by image, one column per cell and seed.
+        tasks: Sums by image, one column per cell and seed.
         cell: ``[M]`` cell of each column.
-        images: number G of images over all tasks.
+        images: Number G of images over all tasks.
         counted: ``[K]`` whether the seeds of a cell may move all samples together; all of them by default.
-        alpha: one minus the coverage.
+        alpha: One minus the coverage.
 
     Returns:
         Means, lower and upper limits, ``[K]`` each; limits are NaN for a single image.
     """
-    average, unit = averaging(cell), 1 / len(tasks)
+    average, unit = averaging_matrix(cell), 1 / len(tasks)
     columns = np.array([task.means for task in tasks]).mean(axis=0)
     spread = merge(tasks, [unit * influence(task.sums, task.sizes) for task in tasks], images)
     value, own = columns @ average, spread @ average

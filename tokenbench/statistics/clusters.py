@@ -18,21 +18,20 @@ class Interval(NamedTuple):
     """A lower and an upper limit; NaN where the data allow none."""
 
     low: float
+    """The lower limit."""
     high: float
+    """The upper limit."""
 
 
 class TaskSums(NamedTuple):
-    """Scores of one task by cluster.
-
-    Attributes:
-        index: ``[G_t]`` positions of the task's clusters among all clusters, each once.
-        sizes: ``[G_t]`` samples per cluster.
-        sums: ``[G_t, M]`` sums of scores of M columns (a cell, or one seed of it).
-    """
+    """Scores of one task by cluster."""
 
     index: Ints  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    """``[G_t]`` positions of the task's clusters among all clusters, each of them once."""
     sizes: Floats
+    """``[G_t]`` samples per cluster."""
     sums: Floats
+    """``[G_t, M]`` sums of scores of M columns (a cell, or one seed of it)."""
 
     @property
     def means(self) -> Floats:
@@ -49,7 +48,7 @@ def cluster_sums(values: ArrayLike, codes: Ints, clusters: int) -> Floats:
     Args:
         values: ``[N]`` or ``[N, K]``, one row per sample.
         codes: ``[N]`` integers in ``0 .. clusters - 1``.
-        clusters: number of clusters G.
+        clusters: Number of clusters G.
 
     Returns:
         ``[G]`` or ``[G, K]``.
@@ -75,7 +74,10 @@ def influence(sums: Floats, sizes: Floats) -> Floats:
 
 
 def merge(tasks: Sequence[TaskSums], values: Sequence[Floats], clusters: int) -> Floats:
-    """``[G, C]`` values of each cluster, added over the tasks that it occurs in; ``values`` are ``[G_t, C]`` by task."""
+    """``[G, C]`` values of each cluster, added over the tasks that it occurs in.
+
+    ``values`` are ``[G_t, C]`` by task.
+    """
     merged = np.zeros((clusters, values[0].shape[1]))
     for task, value in zip(tasks, values, strict=True):
         merged[task.index] += value  # a task names each of its clusters once

@@ -1,7 +1,7 @@
 """Differences of cells with everything that a test or an interval needs: one image, one row.
 
-An image that occurs in several tasks (two question sets on one picture) is one image: what it does is added over the tasks before
-anything is squared or given a random sign.
+An image that occurs in several tasks (two question sets on one picture) is one image: what it does is added over the
+tasks before anything is squared or given a random sign.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from enum import Enum
 import numpy as np
 
 from tokenbench.statistics.clusters import Floats, Ints, TaskSums, correction, merge
-from tokenbench.statistics.seeds import SeedSpread, averaging, seed_spread
+from tokenbench.statistics.seeds import SeedSpread, averaging_matrix, seed_spread
 from tokenbench.statistics.tilt import Sizes
 
 Pairing = tuple[int, int]
@@ -25,33 +25,32 @@ class Scale(Enum):
     RETENTION = "retention"
     """The mean over tasks of 100 x score / vanilla's score."""
     RETENTION_OF_MEAN = "retention of the mean score"
-    """100 x the mean over tasks of the score / that of vanilla's score: defined where vanilla is near zero on a task."""
+    """100 x the mean over tasks of the score / that of vanilla's score: defined where vanilla is near
+    zero on a task."""
 
 
 @dataclass(frozen=True)
 class Contrasts:
-    """C differences of two cells each.
-
-    Attributes:
-        value: ``[C]``.
-        influence: ``[G, C]`` influence values e of the images; columns sum to zero.
-        shift: ``[G, C]`` how a shift of the difference is laid on the images; columns sum to one.
-        sizes: how far one image can move a difference.
-        moved: ``[C]`` sum over the images of what each moved, without sign.
-        seeds: of the K cells, on this scale.
-        pairs: the two cells of each difference.
-        lowest, highest: ``[C]`` limits of what is possible.
-    """
+    """The differences of C pairs of cells, with everything that a test or an interval needs."""
 
     value: Floats
+    """``[C]`` the differences."""
     influence: Floats
+    """``[G, C]`` influence values e of the images; columns sum to zero."""
     shift: Floats
+    """``[G, C]`` how a shift of the difference is laid on the images; columns sum to one."""
     sizes: Sizes
+    """How far one image can move a difference."""
     moved: Floats
+    """``[C]`` how much all images together moved a difference, ignoring signs."""
     seeds: SeedSpread
+    """What the seeds of the K cells add, on this scale."""
     pairs: Sequence[Pairing]
+    """Positions of the two cells of each difference."""
     lowest: Floats
+    """``[C]`` the lowest value that a difference can have."""
     highest: Floats
+    """``[C]`` the highest value that a difference can have."""
 
     def excess(self, critical: Floats) -> Floats:
         """``[C]`` what the seeds of both cells add to the square of a half width at ``[C]`` normal critical values."""
@@ -72,17 +71,17 @@ def contrasts(
     images: int,
     counted: Floats | None = None,
 ) -> Contrasts:
-    """Differences a - b of K cells; cell 0 is vanilla.
+    """Compute differences a - b of K cells, of which cell 0 is vanilla.
 
     Args:
-        tasks: sums by image, one column per cell and seed.
+        tasks: Sums by image, one column per cell and seed.
         cell: ``[M]`` cell of each column.
-        pairs: positions of a and b among the cells.
-        scale: of the differences.
-        images: number G of images over all tasks.
+        pairs: Positions of a and b among the cells.
+        scale: The scale of the differences.
+        images: Number G of images over all tasks.
         counted: ``[K]`` whether the seeds of a cell may move all samples together; all of them by default.
     """
-    average = averaging(cell)
+    average = averaging_matrix(cell)
     vanilla = np.array([float(task.means @ average[:, 0]) for task in tasks])
     units = _units(vanilla, scale)
     matrix = np.zeros((average.shape[1], len(pairs)))
@@ -107,7 +106,7 @@ def contrasts(
             counted,
         ),
         pairs=pairs,
-        **_possible(units, vanilla, pairs, scale),
+        **_possible_limits(units, vanilla, pairs, scale),
     )
 
 
@@ -118,7 +117,7 @@ def _units(vanilla: Floats, scale: Scale) -> Floats:
     return 100 / (len(vanilla) * vanilla) if scale is Scale.RETENTION else np.full(len(vanilla), 100 / vanilla.sum())
 
 
-def _possible(units: Floats, vanilla: Floats, pairs: Sequence[Pairing], scale: Scale) -> dict[str, Floats]:
+def _possible_limits(units: Floats, vanilla: Floats, pairs: Sequence[Pairing], scale: Scale) -> dict[str, Floats]:
     """Retention is at least 0 and at most what all answers right would be; vanilla's own is 100."""
     reference = float(units @ vanilla)
     against = np.array([b == 0 and scale is not Scale.SCORE for _, b in pairs])
@@ -158,13 +157,13 @@ def _shift(tasks: Sequence[TaskSums], own: Sequence[Floats], images: int) -> Flo
 
 
 def image_sizes(tasks: Sequence[TaskSums], units: Floats, moves: Sequence[Floats], images: int) -> Sizes:
-    """How far one image can move differences.
+    """Compute how far one image can move differences.
 
     Args:
-        tasks: with the samples of each image.
-        units: ``[T]`` what one unit of a task's score counts.
-        moves: ``[G_t, C]`` by task, what each image moved.
-        images: number of images over all tasks.
+        tasks: The tasks, with the number of samples of each image.
+        units: ``[T]`` how much one unit of a task's score counts.
+        moves: ``[G_t, C]`` by task, how much each image moved.
+        images: Number of images over all tasks.
     """
     samples = np.array([task.sizes.sum() for task in tasks])
     answers = units / samples

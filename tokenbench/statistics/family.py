@@ -22,57 +22,53 @@ from tokenbench.statistics.spending import Spending, spend_all
 TIE = 1e-5
 """Statistics closer than this are tied: they are computed in single precision."""
 NEAR = 0.05
-"""Monte-Carlo error must not decide a verdict: a statistic this close to its critical value is tested on ten times as many signs."""
+"""Monte-Carlo error must not decide a verdict: a statistic this close to its critical value is tested on ten times as
+many signs."""
 _ERRORS = np.geomspace(1e-4, 1.0, 61)
 """Where p is searched for if there are several looks."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """The data at one look.
-
-    Attributes:
-        contrasts: differences on the images seen so far.
-        share: of the images that may be seen at most, in (0, 1].
-        columns: positions in the family of the differences that are still looked at.
-        number: of the look, counted from 0.
-    """
+    """The data at one look."""
 
     contrasts: Contrasts
+    """The differences on the images seen so far."""
     share: float
+    """How much of the images that may be seen at most this look has seen, in (0, 1]."""
     columns: Ints
+    """Positions in the family of the differences that are still looked at."""
     number: int = 0
+    """The number of the look, from 0."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """C comparisons, simultaneous over the family and over all looks; each as of its own last look.
-
-    Attributes:
-        value: ``[C]`` differences.
-        statistic: ``[C]`` sign-flip statistics of no difference.
-        p_unadjusted: ``[C]`` of each comparison by itself; NaN with several looks.
-        p: ``[C]`` single step: at most alpha exactly where the interval excludes 0. With several looks it is the smallest error, on a
-            grid, at which any of them rejects. NaN where there are too few images.
-        low, high: ``[C]`` limits: the values that the intervals of all looks have in common.
-        critical: ``[C]`` critical values of the intervals.
-        mde: ``[C]`` smallest difference found with power 80 %.
-        smallest_margin: ``[C]`` smallest margin that these images can show.
-        disjoint: ``[C]`` whether the looks' intervals have nothing in common, so that the last one stands.
-        exact: whether all signs were enumerated.
-    """
+    """C comparisons, simultaneous over the family and over all looks; each as of its own last look."""
 
     value: Floats
+    """``[C]`` differences."""
     statistic: Floats
+    """``[C]`` sign-flip statistics of no difference."""
     p_unadjusted: Floats
+    """``[C]`` p of each comparison by itself; NaN with several looks."""
     p: Floats
+    """``[C]`` single-step adjusted p: at most alpha exactly where the interval excludes 0. With several looks it is the
+    smallest error, on a grid, at which any of them rejects. NaN if there are too few images."""
     low: Floats
+    """``[C]`` lower limits: the intervals of all looks intersected."""
     high: Floats
+    """``[C]`` upper limits: the intervals of all looks intersected."""
     critical: Floats
+    """``[C]`` critical values of the intervals."""
     mde: Floats
+    """``[C]`` the smallest difference that the comparison finds with a power of 80 %."""
     smallest_margin: Floats
+    """``[C]`` the smallest margin that these images can show."""
     disjoint: Booleans
+    """``[C]`` whether the intervals of the looks have no value in common, so that the last one stands."""
     exact: bool
+    """Whether all signs were enumerated."""
 
 
 def family(
@@ -88,13 +84,13 @@ def family(
     """Test that C differences are zero.
 
     Args:
-        looks: the data at every look so far, the present one last; or the differences themselves, looked at once.
-        spending: error that may be spent up to and including a look, of a total.
-        keys: ``[G]`` one number an image, which its signs follow from; their positions by default.
-        count: C, where some differences were seen at none of these looks.
-        resamples: random sign vectors B; all are enumerated where there are fewer.
-        seed: of the signs.
-        alpha: error of the family over all looks.
+        looks: The data at every look so far, the present one last; or the differences themselves, if there is one look.
+        spending: The error that may be spent up to and including a look.
+        keys: ``[G]`` one number for each image, from which its signs follow; their positions by default.
+        count: C, if some differences were seen at none of these looks.
+        resamples: Random sign vectors B. All sign vectors are enumerated if there are fewer.
+        seed: Seed of the random signs.
+        alpha: The error of the family over all looks.
     """
     if isinstance(looks, Contrasts):
         looks = [Look(looks, 1.0, np.arange(len(looks.value)))]
@@ -112,7 +108,10 @@ def family(
 
 
 class _Looks:
-    """Statistics, and their distribution under random signs, look by look; a difference that is no longer looked at keeps its last."""
+    """Statistics and their distribution under random signs, look by look.
+
+    A difference that is no longer looked at keeps its last statistic.
+    """
 
     def __init__(self, signs: Signs, count: int) -> None:
         self.signs, self.count = signs, count
@@ -129,7 +128,7 @@ class _Looks:
         self._path = np.zeros((signs.vectors, count))
 
     def add(self, look: Look) -> None:
-        """The next look: its statistics and the ``[B]`` maxima of random ones."""
+        """Add the next look: its statistics, and the ``[B]`` maxima under random signs."""
         data, columns = look.contrasts, look.columns
         norm = null_norm(data)
         imposed = data.influence + data.value * data.shift
@@ -139,7 +138,9 @@ class _Looks:
         if self.count > 1 or self.shares or look.share < 1:
             # Of a difference that is new nothing was seen before, whatever was of the others.
             kept = self._seen[columns] * (self.shares[-1] if self.shares else 0.0) / look.share
-            fresh = self._normal.standard_normal((len(self._path), len(columns))) @ _correlated(data.influence)
+            fresh = self._normal.standard_normal((len(self._path), len(columns))) @ _root_of_correlations(
+                data.influence
+            )
             self._path[:, columns] = np.sqrt(kept) * self._path[:, columns] + np.sqrt(1 - kept) * fresh
         self._seen[columns] = 1.0
         self.shares.append(look.share)
@@ -183,7 +184,11 @@ class _Looks:
         for later in range(1, len(bounded)):  # where the last interval stands alone, so does its test
             for earlier in bounded[:later]:
                 earlier &= ~(disjoint & bounded[later])
-        p = self._share(self.flips[0][:, None]) if len(looks) == 1 else self._repeated(spending, alpha, bounded)
+        p = (
+            self._share(self.flips[0][:, None])
+            if len(looks) == 1
+            else self._adjust_over_looks(spending, alpha, bounded)
+        )
         unadjusted = self._share(self._drawn) if len(looks) == 1 else np.full(self.count, np.nan)
         p, unadjusted = (np.where(unbounded, np.nan, one) for one in (p, unadjusted))
         return Family(
@@ -194,8 +199,14 @@ class _Looks:
         reached = (drawn >= self.observed[0] - TIE).sum(axis=0)
         return np.asarray((self.own + reached) / (self.own + len(drawn)))
 
-    def _repeated(self, spending: Spending, alpha: float, counts: Sequence[Booleans]) -> Floats:
-        """counts: by look, whether a difference has an interval there that is part of the one reported."""
+    def _adjust_over_looks(self, spending: Spending, alpha: float, counts: Sequence[Booleans]) -> Floats:
+        """Compute p over several looks.
+
+        Args:
+            spending: The error that may be spent up to and including a look.
+            alpha: The error of the family over all looks.
+            counts: By look, whether the interval that a difference has there is part of the reported one.
+        """
         p = np.ones(self.count)
         for error in sorted({*_ERRORS.tolist(), alpha}, reverse=True):
             flips, _ = self.critical(spending, error)
@@ -221,7 +232,7 @@ def _boundary(maxima: Sequence[Floats], spent: Sequence[float], fallback: Sequen
     return found
 
 
-def _correlated(influence: Floats) -> Floats:
+def _root_of_correlations(influence: Floats) -> Floats:
     """``[C, C]`` a root of the correlations, which makes independent normal draws go together as the differences do."""
     norm = np.sqrt((influence**2).sum(axis=0))
     unit = np.divide(influence, norm, out=np.zeros_like(influence), where=norm > 0)

@@ -1,6 +1,7 @@
 """One interval a comparison: the values that neither the sign flips nor the tilted variance rejects.
 
-Every word of a report is read off this interval, and it holds 0 exactly where the test of no difference does not reject.
+Every word of a report is read off this interval, and it holds 0 exactly where the test of no difference does not
+reject.
 """
 
 from typing import NamedTuple
@@ -18,23 +19,26 @@ _BEYOND = 1e-6
 
 
 class Critical(NamedTuple):
-    """``[C]`` critical values: of the sign flips, and of normal statistics that go together as these do; never below the flips' use."""
+    """Critical values of C comparisons."""
 
     flips: Floats
+    """``[C]`` values for the sign flips."""
     normal: Floats
+    """``[C]`` values for normal statistics that are correlated as the differences are; never below the values for sign
+    flips."""
 
 
 def score_limits(value: Floats, influence: Floats, shift: Floats, critical: Floats) -> tuple[Floats, Floats]:
     """Invert the sign-flip score test in closed form.
 
-    The limits are the x with ``|value - x| = critical * ||influence + (value - x) shift||``. Where there are too few images for the test
-    to reject anything the interval is unbounded, here NaN.
+    The limits are the x with ``|value - x| = critical * ||influence + (value - x) shift||``. If there are too few
+    images for the test to reject anything, the interval is unbounded, here NaN.
 
     Args:
-        value: ``[C]``.
-        influence: ``[G, C]``.
-        shift: ``[G, C]``, columns sum to one.
-        critical: ``[C]``.
+        value: ``[C]`` differences.
+        influence: ``[G, C]`` influence values of the images.
+        shift: ``[G, C]`` how a shift of the difference is laid on the images; columns sum to one.
+        critical: ``[C]`` critical values.
 
     Returns:
         Lower and upper limits, ``[C]`` each.
@@ -50,15 +54,19 @@ def score_limits(value: Floats, influence: Floats, shift: Floats, critical: Floa
 
 
 def limits(found: Contrasts, critical: Critical, rejected: Booleans) -> tuple[Floats, Floats]:
-    """Lower and upper limits of C differences, ``[C]`` each; NaN where there are too few images.
+    """Compute the limits of C differences.
 
-    Away from 0 a limit is the wider of flips and tilt. Towards 0 it holds 0 unless the test of no difference rejects it: then no unseen
-    image larger than one answer is allowed for, since the flips' own level is exact at 0.
+    Away from 0 a limit is the wider of those by flips and by tilt. Towards 0 the interval holds 0 unless the test of no
+    difference rejects it; then no unseen image larger than one answer is allowed for, since the level of the flips is
+    exact at 0.
 
     Args:
-        found: the differences.
-        critical: their critical values.
+        found: The differences.
+        critical: Their critical values.
         rejected: ``[C]`` whether the sign flips reject no difference.
+
+    Returns:
+        Lower and upper limits, ``[C]`` each; NaN if there are too few images.
     """
     flips, normal = np.maximum(critical.flips, critical.normal), critical.normal
     flipped = _with_seeds(found, score_limits(found.value, found.influence, found.shift, flips), flips)
@@ -97,7 +105,10 @@ def _with_seeds(found: Contrasts, pair: tuple[Floats, Floats], critical: Floats)
 
 
 def statistic(found: Contrasts) -> Floats:
-    """``[C]`` the critical value at which the sign-flip interval, with what the seeds add, would reach 0; with the sign of the value."""
+    """``[C]`` the critical value at which the sign-flip interval, with what the seeds add, would reach 0.
+
+    It has the sign of the value.
+    """
     norm = null_norm(found)
     value = np.abs(found.value)
     plain = np.divide(value, norm, out=np.zeros_like(value), where=norm > 0)

@@ -1,15 +1,18 @@
 """How many samples a verdict takes: the probability that the report's own interval reaches it, by simulated counts.
 
-A normal formula is too optimistic where it matters most: few samples differ near the ceiling, tasks are of unequal size, and an
-interval allows for whole images that were lost unseen. So the counts are drawn, and each draw is judged as a report judges:
+A normal formula is too optimistic where it matters most: few samples differ near the ceiling, tasks are of unequal
+size, and an interval allows for whole images that were lost unseen. So the counts are drawn, and each draw is judged as
+a report judges:
 
 * Task t of T with ``N_t`` of the n samples, vanilla's score ``m_t``, discordance ``d_t`` and design effect ``f_t`` shows
-  ``Poisson(N_t g_t / f_t)`` gains and ``Poisson(N_t l_t / f_t)`` losses, with ``g_t + l_t = d_t`` and ``g_t - l_t = difference * m_t / 100``.
-* Each moves retention by ``s_t = k_t f_t / N_t`` points, ``k_t = 100 / (T m_t)``: a difference whose variance is f times that of
-  single samples is made of f times fewer, f times larger steps.
-* A lower limit is above ``-margin`` if ``a = c^2 / (estimate + margin)`` is below ``1 / cap`` and ``a^2 V(a) < c^2``, where
-  ``V(a) = sum e^2 / (1 + a e)`` is the variance of the steps e restricted to that limit (losses count more, gains less), and
-  ``cap`` is the largest loss of one image, seen or allowed for. The sign-flip limit has to be above ``-margin`` as well.
+  ``Poisson(N_t g_t / f_t)`` gains and ``Poisson(N_t l_t / f_t)`` losses, with ``g_t + l_t = d_t`` and
+  ``g_t - l_t = difference * m_t / 100``.
+* Each moves retention by ``s_t = k_t f_t / N_t`` points, ``k_t = 100 / (T m_t)``: a difference whose variance is f times
+  that of single samples is made of f times fewer, f times larger steps.
+* A lower limit is above ``-margin`` if ``a = c^2 / (estimate + margin)`` is below ``1 / cap`` and ``a^2 V(a) < c^2``,
+  where ``V(a) = sum e^2 / (1 + a e)`` is the variance of the steps e restricted to that limit (losses count more, gains
+  less), and ``cap`` is the largest loss of one image, seen or allowed for. The sign-flip limit has to be above
+  ``-margin`` as well.
 * A difference is shown if ``estimate^2 > c^2 sum e^2``, on as many discordant images as a sign-flip test needs at least.
 
 Strategies are taken to have no seeds.
@@ -19,21 +22,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import ceil, floor, inf, log2, log10, sqrt
 
 import numpy as np
 from scipy import special
 
 from tokenbench.statistics.clusters import Floats, Ints, cluster_sums, correction
+from tokenbench.statistics.draws import poisson, uniform_draws
 from tokenbench.statistics.quantiles import normal_critical
 from tokenbench.statistics.tilt import PAID
 
-DRAWS = 2000
 POWER = 0.8
 CRITICAL = normal_critical(0.025)
-NORMAL = 1e4
-"""Poisson means from which the normal distribution with its skewness is exact to less than one count."""
 NEAR_ZERO = 0.05
 """Vanilla's score up to which its ratios mean nothing."""
 FINE = 1.004
@@ -42,39 +42,37 @@ FINE = 1.004
 
 @dataclass(frozen=True)
 class TaskDesign:
-    """What planning has to know of one task.
-
-    Attributes:
-        share: its samples, on any scale common to all tasks.
-        discordance: mean squared difference of the two scores of a sample (times its weight in the task); for scores of 0
-            and 1 the share of samples on which they differ.
-        deff: design effect of the difference, at least 1: how many times its variance grows because questions share images.
-        score: vanilla's mean score, in (0, 1].
-        questions: samples of an image, ``sum n_g^2 / N``; never less than the design effect.
-        overlap: how many times as much an image holds over all tasks as on this one, because it is in others too.
-    """
+    """What a plan assumes about one task."""
 
     share: float = 1.0
+    """The size of the task, on any scale that is common to all tasks."""
     discordance: float = 0.18
+    """Mean squared difference of the two scores of a sample (times its weight in the task); for scores of 0 and 1 the
+    share of samples on which they differ."""
     deff: float = 1.3
+    """Design effect of the difference, at least 1: how many times its variance grows because questions share images."""
     score: float = 0.7
+    """Vanilla's mean score, in (0, 1]."""
     questions: float = 2.0
+    """Samples that an image has, ``sum n_g^2 / N``; never less than the design effect."""
     overlap: float = 1.0
+    """How many times as many samples an image has over all tasks as on this one, since it occurs in others, too."""
 
     def __post_init__(self) -> None:
         if not (self.share > 0 and self.discordance >= 0 and self.deff >= 1 and 0 < self.score <= 1):
             raise ValueError(f"a task cannot be like this: {self}")
 
 
-def measured_design(difference: Floats, codes: Ints, vanilla: float) -> TaskDesign:
-    """What samples of a task say.
+def measure_design(difference: Floats, codes: Ints, vanilla: float) -> TaskDesign:
+    """Measure the design of a task on samples.
 
-    Half a sample is added to those on which the two differ: none seen among a few is not none.
+    Half a sample is added to those on which the two cells differ, since seeing none among a few does not mean that
+    there are none.
 
     Args:
-        difference: ``[N]`` of two scores of each sample, times its weight in the task.
-        codes: ``[N]`` image of each.
-        vanilla: its mean score.
+        difference: ``[N]`` difference of the two scores of each sample, times its weight in the task.
+        codes: ``[N]`` image of each sample.
+        vanilla: Vanilla's mean score.
     """
     number = len(difference)
     _, images, sizes = np.unique(codes, return_inverse=True, return_counts=True)
@@ -98,15 +96,15 @@ def power(
     difference: float = 0.0,
     critical: float = CRITICAL,
 ) -> float:
-    """The probability of a verdict with so many samples.
+    """Compute the probability of a verdict.
 
     Args:
-        samples: over all tasks, divided among them by their shares.
-        tasks: at least one.
-        margin: the verdict is that a loss of so many points of retention is ruled out ("non-inferior" or better); None: that
-            there is a difference ("better" or "worse", whichever is true).
-        difference: the true difference, in points of retention on every task.
-        critical: value of the interval; normal for one comparison, ``family_critical`` for one of several.
+        samples: The number of samples over all tasks, divided among them by their shares.
+        tasks: The tasks, at least one.
+        margin: The verdict is that a loss of that many points of retention is ruled out ("non-inferior" or better).
+            None: the verdict is that there is a difference ("better" or "worse", whichever is true).
+        difference: The true difference, in points of retention on every task.
+        critical: Critical value of the interval: normal for one comparison, ``family_critical`` for one of several.
     """
     return _Draws(tasks, difference).power(samples, margin, critical)
 
@@ -119,9 +117,12 @@ def samples_for(
     critical: float = CRITICAL,
     wanted: float = POWER,
 ) -> int:
-    """The number of samples, over all tasks, with which a verdict is reached with the wanted power (see ``power``).
+    """Compute the number of samples, over all tasks, with which a verdict is reached with the wanted power.
 
-    Raises ValueError if no number suffices: a difference of 0, or a true loss of the margin.
+    The arguments are those of ``power``.
+
+    Raises:
+        ValueError: If no number suffices, which is so for a difference of 0 or a true loss of the margin.
     """
     distance = abs(difference) if margin is None else difference + margin
     if not distance > 0:
@@ -144,12 +145,18 @@ def samples_for(
 
 
 def detectable_difference(samples: float, tasks: Sequence[TaskDesign], critical: float = CRITICAL) -> float:
-    """The smallest loss found with a power of 80 %, in points of retention; infinite if not even all answers lost are."""
+    """The smallest loss found with a power of 80 %, in points of retention.
+
+    It is infinite if not even the loss of all answers would be found.
+    """
     return _smallest(lambda points: power(samples, tasks, difference=-points, critical=critical))
 
 
 def provable_margin(samples: float, tasks: Sequence[TaskDesign], critical: float = CRITICAL) -> float:
-    """The smallest margin a strategy without any loss is shown to keep with a power of 80 %; infinite above 100 points."""
+    """The smallest margin a strategy without any loss is shown to keep with a power of 80 %.
+
+    Infinite above 100 points.
+    """
     draws = _Draws(tasks, 0.0)
     return _smallest(lambda points: draws.power(samples, points, critical))
 
@@ -163,16 +170,17 @@ def rules_out(
     unseen: Floats | float,
     spread: float = 0.0,
 ) -> Floats:
-    """Whether both lower limits of a difference, the tilted one and that of the sign flips, are above ``-margin``.
+    """Decide whether the tilted lower limit and that of the sign flips are both above ``-margin``.
 
     Args:
-        margin: in the unit of the steps.
-        step: ``[T]`` what one gain or loss counts on each task.
-        gains: ``[T, ...]`` counts of any shape.
-        losses: the same.
-        critical: value of the limit.
-        unseen: the largest loss by an image that was not seen.
-        spread: ``sum h_g^2`` of the shift that a sign-flip test lays on the images: one over their number if all are of one size.
+        margin: The margin, in the unit of the steps.
+        step: ``[T]`` how much one gain or loss counts on each task.
+        gains: ``[T, ...]`` counts of gains, of any further shape.
+        losses: ``[T, ...]`` counts of losses, of the same shape.
+        critical: Critical value of the limit.
+        unseen: The largest loss by an image that was not seen.
+        spread: ``sum h_g^2`` of the shift that a sign-flip test lays on the images: one over their number if all are of
+            one size.
     """
     step = step.reshape(-1, *[1] * (gains.ndim - 1))
     if critical**2 * spread >= 1:  # too few images for any limit
@@ -198,8 +206,8 @@ def family_critical(comparisons: int, alpha: float = 0.05) -> float:
     return normal_critical(alpha / 2 / max(1, comparisons))
 
 
-def rounded_up(samples: float) -> int:
-    """To two digits: a planned number is not known more exactly."""
+def round_up(samples: float) -> int:
+    """Round up to two significant digits, since a planned number is not known more precisely."""
     unit = int(10 ** max(0, floor(log10(max(samples, 1))) - 1))
     return ceil(samples / unit) * unit
 
@@ -253,13 +261,16 @@ class _Draws:
         return float(rules_out(margin, step, gains, losses, critical, unseen, self._spread(number, step)).mean())
 
     def unseen(self, samples: float, critical: float) -> float:
-        """The same as ``_unseen`` where as many samples differ as expected."""
+        """Compute what ``_unseen`` does if as many samples differ as expected."""
         number = samples * self._share
         counts = number * self._rate / self._deff
         return float(self._unseen(number, self._weight * self._deff / number, counts[:, None], critical)[0])
 
     def _unseen(self, number: Floats, step: Floats, counts: Floats, critical: float) -> Floats:
-        """``[DRAWS]`` the loss by one whole image that none was seen to have, in points; what single samples showed pays it off."""
+        """``[DRAWS]`` the loss by one whole image that none was seen to have, in points.
+
+        What single samples showed pays it off.
+        """
         whole = self._weight * self._questions / number
         paid = (step * (1 - self._deff / self._questions))[:, None] * counts
         merged = float((self._weight * whole * self._overlap).sum() / self._weight.sum())
@@ -272,21 +283,3 @@ class _Draws:
         """``sum h_g^2`` of the shift that the sign-flip test lays on the images: tasks by their share of the variance."""
         variance = step**2 * number * np.maximum(self._rate, 1e-12) / self._deff
         return float(((variance / variance.sum()) ** 2 * self._questions / number).sum())
-
-
-@cache
-def uniform_draws(rows: int) -> Floats:
-    """``[rows, DRAWS]`` a Latin hypercube: each row is spread evenly, which makes the power far smoother than independent draws do."""
-    rng = np.random.default_rng(0)
-    strata = np.argsort(rng.uniform(size=(rows, DRAWS)), axis=1)
-    return np.asarray((strata + rng.uniform(size=strata.shape)) / DRAWS)
-
-
-def poisson(uniform: Floats, mean: float) -> Floats:
-    """Quantiles of the Poisson distribution."""
-    if mean > NORMAL:
-        z = special.ndtri(uniform)
-        return np.asarray(np.round(mean + sqrt(mean) * z + (z**2 - 1) / 6))
-    reach = 9 * sqrt(mean) + 12
-    counts = np.arange(max(0, floor(mean - reach)), ceil(mean + reach) + 1)
-    return np.asarray(counts[np.searchsorted(special.pdtr(counts[:-1], mean), uniform)], dtype=np.float64)

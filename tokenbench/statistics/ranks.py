@@ -1,7 +1,8 @@
 """Ranks over tasks: Friedman's test and Nemenyi's critical difference (Demsar 2006), for pictures only.
 
-Verdicts come from the samples themselves (``family``); ranks over a handful of tasks know far less. One row is one task: rows
-that repeat a task with another model or budget are no new tasks, and would find differences that are not there.
+Verdicts come from the samples themselves (``family``); ranks over a handful of tasks know far less. One row is one
+task: rows that repeat a task with another model or budget are no new tasks, and would find differences that are not
+there.
 """
 
 from functools import cache
@@ -15,29 +16,26 @@ ENOUGH_TASKS = 8
 
 
 class Ranks(NamedTuple):
-    """Mean ranks of K strategies over T tasks.
-
-    Attributes:
-        mean: ``[K]``; 1 is the best.
-        chi2: Friedman's statistic, without correction for ties.
-        f: that of Iman and Davenport (1980), on K - 1 and (K - 1)(T - 1) degrees of freedom.
-        p: of ``f``.
-        critical_difference: Nemenyi's, at 5 %.
-    """
+    """Mean ranks of K strategies over T tasks."""
 
     mean: Floats
+    """``[K]`` mean ranks; 1 is the best."""
     chi2: float
+    """Friedman's statistic, without correction for ties."""
     f: float
+    """The statistic of Iman and Davenport (1980), on K - 1 and (K - 1)(T - 1) degrees of freedom."""
     p: float
+    """p of ``f``."""
     critical_difference: float
+    """Nemenyi's critical difference."""
 
 
 def rank_test(scores: Floats, alpha: float = 0.05) -> Ranks:
     """Rank strategies within every task.
 
     Args:
-        scores: ``[T, K]``, higher is better; rounded to ten digits, so that ties are ties.
-        alpha: of the critical difference.
+        scores: ``[T, K]`` scores, higher is better; rounded to ten digits, so that ties are ties.
+        alpha: The level of the critical difference.
     """
     from scipy import stats  # half a second that only pictures need
 

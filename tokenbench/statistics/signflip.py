@@ -19,17 +19,14 @@ _CHUNK = 1000
 
 @dataclass(frozen=True)
 class Flips:
-    """How ``|sum_g +-d_g| / ||d||`` is distributed under fair signs.
-
-    Attributes:
-        values: possible ones (or drawn ones), rising.
-        tail: probability of each or anything larger.
-        exact: whether all signs were counted.
-    """
+    """How ``|sum_g +-d_g| / ||d||`` is distributed under fair signs."""
 
     values: Floats
+    """The possible values (or the drawn ones), rising."""
     tail: Floats
+    """The probability of each value or anything larger."""
     exact: bool
+    """Whether all signs were counted."""
 
     def reach(self, statistic: ArrayLike) -> Floats:
         """Probability of a statistic as large as each of these."""
@@ -44,13 +41,10 @@ class Flips:
 
 @dataclass(frozen=True)
 class SignFlip(Flips):
-    """The test of one comparison.
-
-    Attributes:
-        statistic: the one observed.
-    """
+    """The test of one comparison."""
 
     statistic: float
+    """The observed value."""
 
     @property
     def p(self) -> float:
@@ -113,8 +107,8 @@ def sign_flip(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> S
 
     Args:
         differences: ``[G]`` sums of score differences per cluster.
-        resamples: random sign vectors, used only when the differences share no lattice.
-        seed: of those.
+        resamples: Random sign vectors, used only if the differences share no lattice.
+        seed: Seed of the random signs.
     """
     [found], _ = flips(differences[:, None], resamples=resamples, seed=seed)
     norm = float(np.linalg.norm(differences))
@@ -122,15 +116,17 @@ def sign_flip(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> S
 
 
 def flips(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> tuple[list[Flips], Ints]:
-    """What signs may do to each of C comparisons; those whose clusters differ by the same sizes share a distribution.
+    """Compute how signs distribute each of C comparisons.
+
+    Comparisons whose clusters differ by the same sizes share a distribution.
 
     Args:
         differences: ``[G, C]`` sums of score differences per cluster.
-        resamples: random sign vectors, used only where the differences share no lattice.
-        seed: of those.
+        resamples: Random sign vectors, used only if the differences share no lattice.
+        seed: Seed of the random signs.
 
     Returns:
-        The distributions, and ``[C]`` which of them is a comparison's.
+        The distributions, and ``[C]`` the position of each comparison's.
     """
     rows = np.ascontiguousarray(differences.T)
     rows[np.abs(rows) <= 1e-9] = 0.0
@@ -143,12 +139,14 @@ def flips(differences: Floats, *, resamples: int = 9999, seed: int = 0) -> tuple
         key = row.tobytes() if exact else at.to_bytes(8)
         if key not in known:
             known[key] = len(found)
-            found.append(_counted(row[row > 0]) if exact else _drawn(rows[at][rows[at] != 0], resamples, seed))
+            found.append(
+                _enumerate_signs(row[row > 0]) if exact else _draw_at_random(rows[at][rows[at] != 0], resamples, seed)
+            )
         which[at] = known[key]
     return found, which
 
 
-def _counted(sizes: Ints) -> Flips:
+def _enumerate_signs(sizes: Ints) -> Flips:
     """All signs of ``[G]`` sizes on a lattice."""
     if not len(sizes):
         return Flips(np.zeros(1), np.ones(1), True)
@@ -160,7 +158,7 @@ def _counted(sizes: Ints) -> Flips:
     return Flips(values[ahead] / float(np.linalg.norm(sizes)), tail, True)
 
 
-def _drawn(differences: Floats, resamples: int, seed: int) -> Flips:
+def _draw_at_random(differences: Floats, resamples: int, seed: int) -> Flips:
     """Random signs, with the observed ones among them."""
     norm = float(np.linalg.norm(differences))
     observed = abs(float(differences.sum())) / norm

@@ -1,4 +1,4 @@
-"""Random signs that belong to images: an image has the same signs in every comparison, in every family and at every look."""
+"""Random signs that belong to images: an image has the same signs in every comparison, family and look."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,16 @@ _CELLS = 2_000_000
 
 @dataclass(frozen=True)
 class Signs:
-    """B sign vectors for G images.
-
-    Attributes:
-        keys: ``[G]`` one number an image, which its signs follow from.
-        vectors: B.
-        seed: of the signs.
-        exact: whether these are all there are.
-    """
+    """B sign vectors for G images."""
 
     keys: Keys
+    """``[G]`` one number for each image, from which its signs follow."""
     vectors: int
+    """The number B of sign vectors."""
     seed: int
+    """Seed of the random signs."""
     exact: bool
+    """Whether these are all sign vectors that there are."""
 
     def sums(self, values: Floats) -> Floats:
         """``[B, C]`` sums over the images of signs times ``[G, C]`` values, in single precision."""

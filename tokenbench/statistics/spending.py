@@ -1,4 +1,4 @@
-"""How much of the error may be spent up to a look, so that looking while the data grow stays valid (Lan and DeMets 1983)."""
+"""How the error is spent over looks, so that looking while the data grow stays valid (Lan and DeMets 1983)."""
 
 from collections.abc import Callable
 from math import exp, log, sqrt
@@ -8,7 +8,8 @@ from scipy import special
 from tokenbench.statistics.quantiles import normal_critical
 
 Spending = Callable[[int, float, float], float]
-"""Of the look (counted from 0), the share of all images seen at it, and the total error: what may be spent up to and including it."""
+"""Of the look (counted from 0), the share of all images seen at it, and the total error: what may be spent up to and
+including it."""
 
 
 def spend_all(look: int, share: float, alpha: float) -> float:

@@ -1,9 +1,10 @@
 """The variance of a difference at any value it might truly have, and the limits that follow from it.
 
-Where few images differ the observed variance says too little: lost answers come as a Poisson process does, and images that were not
-seen may lose what none of those seen lost. The *tilted* variance at a value x is that of the observed influences reweighted so that
-their mean is x (the restricted likelihood of a compound Poisson sum). For single answers its limits are the score interval of a Poisson
-rate and nearly Tango's (1998); for clusters, partial credit and several tasks it is the same formula, at every count, without a switch.
+Where few images differ the observed variance says too little: lost answers come as a Poisson process does, and images
+that were not seen may lose what none of those seen lost. The *tilted* variance at a value x is that of the observed
+influences reweighted so that their mean is x (the restricted likelihood of a compound Poisson sum). For single answers
+its limits are the score interval of a Poisson rate and nearly Tango's (1998); for clusters, partial credit and several
+tasks it is the same formula, at every count, without a switch.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ import numpy as np
 from tokenbench.statistics.clusters import Floats
 
 PAID = 0.5
-"""How fast discordance of single answers pays for whole images that may flip unseen: the half of it. One is the fastest at which limits
-stay monotone; zero assumes nothing and is wide. A convention, with its costs in docs/simulations.md."""
+"""How fast discordance of single answers pays for whole images that may flip unseen: the half of it. One is the fastest
+at which limits stay monotone; zero assumes nothing and is wide. A convention, with its costs in docs/simulations.md."""
 _STEPS = 60
 _HELD = 2**15
 """Influences that are solved for at a time: they stay in the cache."""
@@ -22,19 +23,16 @@ _HELD = 2**15
 
 @dataclass(frozen=True)
 class Sizes:
-    """How far one image can move each of C differences; all in the unit of the difference.
-
-    Attributes:
-        whole: ``[P]`` one whole image of even size: of each task, then of all tasks merged.
-        paid: ``[P, C]`` discordance of images that did not change as a whole, in the same order.
-        answer: one answer of even size.
-        least: one answer of the task where it counts most.
-    """
+    """How far one image can move each of C differences, in the unit of the differences."""
 
     whole: Floats
+    """``[P]`` the effect of one whole image of even size: of each task, then of all tasks merged."""
     paid: Floats
+    """``[P, C]`` the discordance of images that did not change as a whole, in the same order."""
     answer: float
+    """The effect of one answer of even size."""
     least: float
+    """The effect of one answer of the task where it counts most."""
 
     def unseen(self, critical: Floats) -> Floats:
         """``[C]`` what an image that was not seen may move, at ``[C]`` normal critical values."""
@@ -43,19 +41,19 @@ class Sizes:
 
 
 def tilted_limits(value: Floats, influence: Floats, critical: Floats, unseen: Floats | float) -> tuple[Floats, Floats]:
-    """Lower and upper limits ``value - critical^2 / a``, ``value + critical^2 / a``.
+    """Compute the limits ``value - critical^2 / a`` and ``value + critical^2 / a``.
 
-    ``a`` solves ``sum a^2 e^2 / (1 + a e) = critical^2`` below, with ``1 - a e`` above, and is at most one over the size of the largest
-    image, seen or not.
+    ``a`` solves ``sum a^2 e^2 / (1 + a e) = critical^2`` below, with ``1 - a e`` above, and is at most one over the
+    size of the largest image, seen or not.
 
     Args:
-        value: ``[C]``.
+        value: ``[C]`` differences.
         influence: ``[G, C]`` influence values e of the images.
         critical: ``[C]`` normal critical values.
         unseen: ``[C]`` size of an image that was not seen.
 
     Returns:
-        ``[C]`` each.
+        Lower and upper limits, ``[C]`` each.
     """
     return (
         value - _reach(_outward(influence, -1.0), critical, unseen),
@@ -64,7 +62,10 @@ def tilted_limits(value: Floats, influence: Floats, critical: Floats, unseen: Fl
 
 
 def tilted_statistic(value: Floats, influence: Floats, null: float, unseen: Floats | float) -> Floats:
-    """``[C]`` signed root of the restricted likelihood ratio at ``null``; beyond a critical value exactly where its limits are."""
+    """``[C]`` signed root of the restricted likelihood ratio at ``null``.
+
+    Beyond a critical value exactly where its limits are.
+    """
     distance = np.abs(value - null)
     outward = _outward(influence, np.where(value > null, -1.0, 1.0))
     tilts = _solve(outward, distance, 1.0, _caps(outward, unseen))
@@ -106,7 +107,8 @@ def _solve(outward: Floats, goal: Floats, power: float, caps: Floats) -> Floats:
 def _tilts(e: Floats, goal: Floats, power: float, most: Floats) -> Floats:
     """``[C]`` the solutions for ``[C, n]`` influences, none of them zero, at most ``[C]``.
 
-    The left side increases and is convex, so that Newton's steps converge; one that leaves the bracket is replaced by its middle.
+    The left side increases and is convex, so that Newton's steps converge; one that leaves the bracket is replaced by
+    its middle.
     """
     found = most.copy()
     with np.errstate(divide="ignore"):

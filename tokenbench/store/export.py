@@ -102,7 +102,7 @@ def _card(run: Run, comparison: Comparison, tables: dict[str, pd.DataFrame]) -> 
     missing = len(run.manifest["cells"]) - len(tables["samples"].groupby(list(IDENTITY)))
     said = [*about.get("notes", ()), *comparison.warnings]
     if about["spec"]["limit"]:
-        said.append(f"Only the first {about['spec']['limit']} samples of each task were asked.")
+        said.append(f"Only the first {about['spec']['limit']} samples of each task were run.")
     if missing:
         said.append(f"{missing} of {len(run.manifest['cells'])} cells have no numbers.")
     said.append("Questions and images are not here; targets are the suite's, under its licence.")

@@ -51,14 +51,14 @@ class JoinedRuns(DerivedRun):
     def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
         """Compare the cells of both runs, as `Run.compare` does.
 
-        If both runs hold vanilla, the pairs have a column `at_noise_floor` (see `with_noise_floor`).
+        If both runs hold vanilla, the pairs have a column `at_noise_floor` (see `mark_noise_floor`).
         """
         from dataclasses import replace
 
-        from tokenbench.comparison.noise import with_noise_floor
+        from tokenbench.comparison.noise import mark_noise_floor
 
         comparison = super().compare(margin, look)
-        return replace(comparison, pairs=with_noise_floor(comparison.pairs)) if self._flips else comparison
+        return replace(comparison, pairs=mark_noise_floor(comparison.pairs)) if self._flips else comparison
 
     def all_samples(self) -> pd.DataFrame:
         """Return the answers of both runs to the common samples.

@@ -97,8 +97,8 @@ def describe_left_out(left_out: Iterable[LeftOut], samples: dict[str, int]) -> l
     for one in left_out:
         by_task.setdefault((one.model, one.task), []).append(one)
     return [
-        f"{model}: {len(own)} of {samples.get(task, len(own)):,} samples of task '{task}' cannot be asked and are left out for all "
-        f"strategies alike: {'; '.join(one.description for one in own[:NAMED])}"
-        + (f"; and {len(own) - NAMED} more, which the folder {FOLDER} of the run names" if len(own) > NAMED else "")
+        f"{model}: {len(own)} of {samples.get(task, len(own)):,} samples of task '{task}' cannot be processed by the model and are left out for "
+        f"all strategies alike: {'; '.join(one.description for one in own[:NAMED])}"
+        + (f"; and {len(own) - NAMED} more, listed in the run's folder {FOLDER}" if len(own) > NAMED else "")
         for (model, task), own in by_task.items()
     ]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.comparison.looks import COLUMN, Looks, frozen
+from tokenbench.comparison.looks import COLUMN, Looks, find_frozen
 from tokenbench.contract.cells import IDENTITY, VANILLA
 from tokenbench.store.run_json import add_look
 
@@ -175,7 +175,7 @@ def _looks(
     else:
         last = images[-1]
         fractions = tuple(sum(own.get(task, 0) / last[task] for task in last) / len(last) for own in images)
-    return Looks(planned is not None, maximum, fractions, spending, images, planned, frozen(seen))
+    return Looks(planned is not None, maximum, fractions, spending, images, planned, find_frozen(seen))
 
 
 def _images(samples: pd.DataFrame) -> dict[str, int]:

@@ -285,13 +285,13 @@ class Run:
 
     def _seen_at(self, look: int) -> tuple[pd.DataFrame, Looks]:
         """Return `_seen` as it was at an earlier look: what failed later had not failed then."""
-        from tokenbench.comparison.looks import seen
+        from tokenbench.comparison.looks import rows_until
         from tokenbench.store.looking import assign_looks
 
         sizes = self.manifest["plan"]["samples"]
         failures = [f for f in self.failures() if f.get("samples", 1) <= sizes[f["task"]][look - 1]]
         samples, looks = assign_looks(self._drop_failures(failures, self._numbers()), self.manifest)
-        return seen(samples, look), looks.until(look)
+        return rows_until(samples, look), looks.until(look)
 
     def _record_look(self, samples: pd.DataFrame) -> None:
         """Record that verdicts on these samples are shown now."""

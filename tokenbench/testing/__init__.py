@@ -1,5 +1,7 @@
 """The conformance kit: checks that every plug-in must pass, built-in or not. Stock transformers is the oracle.
 
+A plug-in's own tests call it::
+
     def test_my_strategy():
         check_strategy(MyStrategy())  # on a tiny model of every registered architecture
 

@@ -13,7 +13,8 @@ from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.stage import Attn, Keep, Signal, Stage
-from tokenbench.contract.strategy import Selection, Strategy, View
+from tokenbench.contract.strategy import Selection, Strategy
+from tokenbench.contract.view import View
 from tokenbench.engine import RowTrace
 from tokenbench.testing.case import Case, KeepAll
 from tokenbench.testing.check import Check, checks

@@ -14,7 +14,8 @@ from torch import Tensor
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.stage import Attn, NoQuestionAttn, Signal, Stage
-from tokenbench.contract.strategy import Selection, Strategy, View
+from tokenbench.contract.strategy import Selection, Strategy
+from tokenbench.contract.view import View
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.engine.attach import attach
 from tokenbench.registry.backbones import backbone_for

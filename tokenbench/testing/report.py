@@ -91,7 +91,7 @@ def writes_into_its_folder_only(report: Report) -> None:
         assert told == made, f"it returns {_names(told - made)} and wrote {_names(made - told)}"
 
 
-@checks(_CHECKS, "overwrite what is there: a report is written again after every change of a run")
+@checks(_CHECKS, "overwrite existing files: a report is written again after every change of a run")
 def can_be_written_again(report: Report) -> None:
     """Written a second time into the same folder, it shows the same."""
     with _desk(MadeUp()) as desk:
@@ -125,7 +125,7 @@ def copes_with_failures(report: Report) -> None:
     _write_on(report, MadeUp(failed=True))
 
 
-@checks(_CHECKS, "run.about()['spec']['limit'] is a number where only the first samples were asked")
+@checks(_CHECKS, "run.about()['spec']['limit'] is a number if only the first samples were run")
 def copes_with_a_limit(report: Report) -> None:
     """It shows a run of the first samples only."""
     _write_on(report, MadeUp(limit=24))

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from tokenbench.contract.budget import Budget, count
-from tokenbench.contract.strategy import Strategy, View
+from tokenbench.contract.strategy import Strategy
+from tokenbench.contract.view import View
 from tokenbench.engine import Plan, RowTrace
 from tokenbench.registry.plugins import registry
 from tokenbench.testing.case import BUDGET, Case, Replay, architectures

@@ -71,7 +71,7 @@ def has_named_tasks(make: Callable[..., Suite]) -> None:
     assert suite.name and suite.description, "name or description is empty"
     assert suite.tasks, "there is no task"
     for task in suite.tasks:
-        assert isinstance(task, Task), f"{task!r} is no tokenbench.Task"
+        assert isinstance(task, Task), f"{task!r} is not a tokenbench.Task"
         assert task.name and task.max_new_tokens >= 1, f"task '{task.name}' has no name, or no tokens to answer with"
     _unique([task.name for task in suite.tasks], "task")
 

@@ -7,6 +7,7 @@ from tokenbench import Register, hookimpl
 
 @hookimpl
 def tokenbench_register_commands(register: Register) -> None:
+    """Register the commands that are not part of the core."""
     register("bench", "tokenbench_tools.bench.command:bench")
     register("doctor", "tokenbench_tools.doctor.command:doctor")
     register("judge", "tokenbench_tools.judge.command:judge")
@@ -15,6 +16,7 @@ def tokenbench_register_commands(register: Register) -> None:
 
 @hookimpl
 def tokenbench_register_executors(register: Register) -> None:
+    """Register the executors."""
     register("local", "tokenbench.runner.local:Local")
     register("ray", "tokenbench_tools.executors.ray:Ray")
     register("slurm", "tokenbench_tools.executors.slurm:Slurm")

@@ -1,11 +1,12 @@
 """The ledger of published numbers: what papers say, whether it adds up, and how it stands beside what was measured.
 
-Retention is compared rather than scores: it does not depend on a benchmark's scale, and a paper's own vanilla is part of its claim.
+Retention is compared rather than scores: it does not depend on a benchmark's scale, and a paper's own vanilla is part
+of its claim.
 """
 
-from tokenbench_reports.claims.comparing import NARROW, SAME_IMAGES, Reproduction, beside, short_name
-from tokenbench_reports.claims.consistency import DIFFER, audit, differing
-from tokenbench_reports.claims.printed import Claim, Printed, ledger, printed_rows
+from tokenbench_reports.claims.comparing import NARROW, SAME_IMAGES, Reproduction, compare_claims, short_name
+from tokenbench_reports.claims.consistency import DIFFER, audit, find_differing
+from tokenbench_reports.claims.printed import Claim, Printed, group_rows, ledger
 
 __all__ = [
     "DIFFER",
@@ -15,9 +16,9 @@ __all__ = [
     "Printed",
     "Reproduction",
     "audit",
-    "beside",
-    "differing",
+    "compare_claims",
+    "find_differing",
+    "group_rows",
     "ledger",
-    "printed_rows",
     "short_name",
 ]

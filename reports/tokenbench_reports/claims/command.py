@@ -9,7 +9,7 @@ import click
 from tokenbench.commands.options import examples, flat, list_option
 from tokenbench.commands.output import say
 from tokenbench.errors import unknown
-from tokenbench_reports.claims import DIFFER, audit, differing, ledger, printed_rows
+from tokenbench_reports.claims import DIFFER, audit, find_differing, group_rows, ledger
 
 __all__ = ["claims"]
 
@@ -30,10 +30,10 @@ def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
 
     A number may contradict others of its own source, or a second source.
     """
-    rows = printed_rows(ledger())
+    rows = group_rows(ledger())
     for option, values in chosen.items():
         field = option.removesuffix("s")
-        there = {str(getattr(row, field)) for row in printed_rows(ledger())}
+        there = {str(getattr(row, field)) for row in group_rows(ledger())}
         names = flat(values)
         for name in names:
             if name not in there:
@@ -42,16 +42,16 @@ def claims(only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
     if not only_audit:
         for row in rows:
             say(row)
-    wrong, apart = list(audit(rows)), list(differing(rows))
+    wrong, apart = list(audit(rows)), list(find_differing(rows))
     say(f"{sum(len(row.claims) for row in rows)} published numbers")
-    _listed(f"{len(wrong)} inconsistencies within one source", wrong)
-    _listed(
+    _print_findings(f"{len(wrong)} inconsistencies within one source", wrong)
+    _print_findings(
         f"{len(apart)} rows on which two sources differ by more than {DIFFER:g} points (both may be right: versions, prompts or schedules may differ)",
         apart,
     )
 
 
-def _listed(what: str, findings: Sequence[str]) -> None:
+def _print_findings(what: str, findings: Sequence[str]) -> None:
     say(what + (":" if findings else ""))
     for finding in findings:
         say(f"  {finding}")

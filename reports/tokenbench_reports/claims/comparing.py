@@ -1,8 +1,9 @@
 """Published retention beside the measured one.
 
-A paper and a run answer the same questions about the same images, so that the luck of drawing images is common to both and explains
-no difference. What is left is numerical: other kernels, batches and hardware flip some answers. How many, an A/A check measures, and
-that is the yardstick where there is one. Where there is none, the interval for new images has to do, which is wider.
+A paper and a run answer the same questions about the same images, so that the luck of drawing images is common to both
+and explains no difference. What is left is numerical: other kernels, batches and hardware flip some answers. How many,
+an A/A check measures, and that is the yardstick where there is one. Where there is none, the interval for new images
+has to do, which is wider.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Tone
 from tokenbench_reports.claims.consistency import SAME_SHARE, does_not_follow
-from tokenbench_reports.claims.printed import MEAN_RETENTION, Claim, Printed, ledger, printed_rows
+from tokenbench_reports.claims.printed import MEAN_RETENTION, Claim, Printed, group_rows, ledger
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tokenbench.comparison import Comparison
 
-__all__ = ["NARROW", "NEW_IMAGES", "SAME_IMAGES", "Reproduction", "beside", "short_name"]
+__all__ = ["NARROW", "NEW_IMAGES", "SAME_IMAGES", "Reproduction", "compare_claims", "short_name"]
 
 NARROW = 0.02
 """Half width, as a fraction of vanilla's score, up to which limits can say "reproduced"."""
@@ -55,29 +56,37 @@ class Reproduction(StrEnum):
 
 @dataclass(frozen=True)
 class Measured:
-    """A retention with the limits it is held against, fractions."""
+    """A measured retention with the limits that a claim is held against, all as fractions."""
 
     value: float
+    """The retention."""
     low: float
+    """The lower limit."""
     high: float
+    """The upper limit."""
     yardstick: str
+    """What the limits are for: `same images` or `new images`."""
 
 
-def beside(comparison: Comparison, about: Mapping[str, Any], claims: Sequence[Claim] | None = None) -> pd.DataFrame:
-    """Published retention beside the measured one, for the models, strategies and budgets of a comparison.
-
-    Columns: source, model, strategy, budget (of the run), task, claimed, measured, low, high (retention, fractions), yardstick (what
-    the limits are for: ``same images`` or ``new images``), verdict and why. The verdict is the word of a ``Reproduction``: ``reproduced`` (inside the limits, which are
-    no wider than ± 2 points), ``undecided`` (inside wider ones), ``not reproduced`` (outside, rounding allowed for) or ``not comparable``.
+def compare_claims(
+    comparison: Comparison, about: Mapping[str, Any], claims: Sequence[Claim] | None = None
+) -> pd.DataFrame:
+    """Put published retention beside the measured one, for the models, strategies and budgets of a comparison.
 
     Args:
-        comparison: what was measured. Of two runs, ``A:clse`` and ``B:clse`` both stand for clse.
-        about: the run's manifest: its ``limit`` and how budgets were matched decide what is comparable.
-        claims: the ledger, unless said otherwise.
+        comparison: What was measured. Of two runs together, ``A:clse`` and ``B:clse`` both stand for clse.
+        about: The run's manifest. Its ``limit``, and how budgets were matched, decide what is comparable.
+        claims: The published numbers; by default the whole ledger.
+
+    Returns:
+        Columns source, model, strategy, budget (of the run), task, claimed, measured, low, high (retention, fractions),
+        yardstick (what the limits are for: ``same images`` or ``new images``), verdict and why. The verdict is the word
+        of a ``Reproduction``: ``reproduced`` (inside the limits, which are no wider than ± 2 points), ``undecided``
+        (inside wider ones), ``not reproduced`` (outside, rounding allowed for) or ``not comparable``.
     """
     import pandas as pd
 
-    rows = [row for row in printed_rows(ledger() if claims is None else claims) if row.method != VANILLA]
+    rows = [row for row in group_rows(ledger() if claims is None else claims) if row.method != VANILLA]
     records = [one for model in comparison.models for one in _model(comparison, about.get("spec") or {}, model, rows)]
     return pd.DataFrame(records, columns=COLUMNS)
 
@@ -102,11 +111,11 @@ def _model(
         for strategy, budget in dict.fromkeys(key[:2] for key in cells):
             if _method(strategy) != row.method or not abs(own.get(budget, float("nan")) - row.share) < SAME_SHARE:
                 continue
-            for task, claimed, digits in _claimed(row):
+            for task, claimed, digits in _claimed_retention(row):
                 there = "mean" if task == MEAN_RETENTION else measured_tasks.get(task)
                 cell = cells.get((strategy, budget, there))
                 if cell is not None and isfinite(cell["retention"]):
-                    measured = _measured(cell, flips)
+                    measured = _measure(cell, flips)
                     why = _not_comparable(row, task, spec, set(measured_tasks))
                     word, reason = (Reproduction.NOT_COMPARABLE, why) if why else verdict(claimed, digits, measured)
                     limits = measured.value, measured.low, measured.high, measured.yardstick
@@ -126,11 +135,12 @@ def verdict(claimed: float, digits: float, measured: Measured) -> tuple[Reproduc
     return Reproduction.REPRODUCED, ""
 
 
-def _measured(cell: Mapping[Any, Any], flips: Mapping[str, float] | None) -> Measured:
+def _measure(cell: Mapping[Any, Any], flips: Mapping[str, float] | None) -> Measured:
     """A cell's retention with the limits for the same images, where vanilla ran twice, or else for new ones.
 
-    If each of two runs flips scores at a rate that makes ``v`` the variance of the difference of their means, retention, a ratio r of
-    two of them to vanilla's score m, differs between the runs with variance ``v (1 + r^2) / m^2``.
+    If each of two runs flips scores at a rate that makes ``v`` the variance of the difference of their means,
+    retention, a ratio r of two of them to vanilla's score m, differs between the runs with variance ``v (1 + r^2) /
+    m^2``.
     """
     value = float(cell["retention"])
     if flips is None:
@@ -140,9 +150,11 @@ def _measured(cell: Mapping[Any, Any], flips: Mapping[str, float] | None) -> Mea
 
 
 def _flips(comparison: Comparison, model: str) -> dict[str, float] | None:
-    """By task, and over all, the standard deviation of vanilla's score between two runs on the same images, over that score.
+    """Measure how much vanilla's score differs between two runs on the same images.
 
-    None if vanilla was not run twice.
+    Returns:
+        The standard deviation of the difference over the score, by task and over all; None if vanilla was not run
+        twice.
     """
     from tokenbench.comparison.noise import Flips, flips
 
@@ -159,7 +171,7 @@ def _flips(comparison: Comparison, model: str) -> dict[str, float] | None:
     return {**deviations, "mean": sqrt(sum(sd**2 for sd in deviations.values())) / len(deviations)}
 
 
-def _claimed(row: Printed) -> Iterator[tuple[str, float, float]]:
+def _claimed_retention(row: Printed) -> Iterator[tuple[str, float, float]]:
     """(task, retention, how far rounding in print may have moved it)."""
     for task, value in row.cells.items():
         digit = 0.5 if row.vanilla[task] > 100 else 0.05

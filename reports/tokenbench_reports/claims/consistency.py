@@ -1,7 +1,7 @@
 """What the ledger says about itself: what does not add up in one source, and where two sources differ.
 
-These are two things. A mean that does not follow from its cells is wrong. Two sources that differ may both be right: they may have run
-other versions, prompts or schedules.
+These are two things. A mean that does not follow from its cells is wrong. Two sources that differ may both be right:
+they may have run other versions, prompts or schedules.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from tokenbench.contract.cells import VANILLA
 from tokenbench_reports.claims.printed import MEAN_RETENTION, Printed
 
-__all__ = ["DIFFER", "SAME_SHARE", "audit", "differing", "does_not_follow"]
+__all__ = ["DIFFER", "SAME_SHARE", "audit", "does_not_follow", "find_differing"]
 
 ROUNDING = 0.15
 """Points by which a printed mean may miss that of its rounded cells."""
@@ -44,17 +44,17 @@ def does_not_follow(row: Printed) -> bool:
     return bool(mean and cells and row.method != VANILLA and abs(sum(cells) / len(cells) - mean.value) > ROUNDING)
 
 
-def differing(rows: Sequence[Printed]) -> Iterator[str]:
+def find_differing(rows: Sequence[Printed]) -> Iterator[str]:
     """Where two sources differ by more than ``DIFFER`` points of retention for the same method, model and budget."""
     for at, first in enumerate(rows):
         for second in rows[at + 1 :]:
             same = (first.method, first.backbone) == (second.method, second.backbone)
             near = abs(first.share - second.share) < SAME_SHARE
             if same and near and first.source != second.source and first.method != VANILLA:
-                yield from _apart(first, second)
+                yield from _find_apart(first, second)
 
 
-def _apart(first: Printed, second: Printed) -> Iterator[str]:
+def _find_apart(first: Printed, second: Printed) -> Iterator[str]:
     both = {task: (value, second.cells[task]) for task, value in first.cells.items() if task in second.cells}
     apart = ", ".join(f"{task} {a:.1f} and {b:.1f}" for task, (a, b) in both.items() if abs(a - b) > DIFFER)
     if apart and first.put_right and second.put_right:

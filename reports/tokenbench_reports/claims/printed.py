@@ -1,6 +1,7 @@
 """The published numbers, one a row of ``ledger.csv`` as printed, and as rows of the papers' tables.
 
-``corrections.csv`` holds what belongs where a number is known to stand in another's column. The ledger itself is never changed.
+``corrections.csv`` holds what belongs where a number is known to stand in another's column. The ledger itself is never
+changed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from tokenbench.contract.cells import VANILLA
 
-__all__ = ["MEAN_RETENTION", "SHIFTED", "Claim", "Printed", "ledger", "printed_rows"]
+__all__ = ["MEAN_RETENTION", "SHIFTED", "Claim", "Printed", "group_rows", "ledger"]
 
 MEAN_RETENTION = "mean_retention"
 SHIFTED = "shifted"
@@ -22,22 +23,26 @@ SHIFTED = "shifted"
 
 @dataclass(frozen=True)
 class Claim:
-    """One number as it was printed.
-
-    Attributes:
-        note: what is wrong or unclear about it.
-        corrected: the number that belongs in its place where the printed one is another column's; None if it is right.
-    """
+    """One number as it was printed."""
 
     source: str
+    """The paper that prints it."""
     method: str
+    """The method, by the ledger's name."""
     backbone: str
+    """The model, by the ledger's name."""
     budget: str
+    """The budget, as the paper counts it."""
     task: str
+    """The task, by the ledger's name."""
     value: float
+    """The number as it is printed."""
     unit: str
+    """Its unit."""
     note: str
+    """What is wrong or unclear about it."""
     corrected: float | None = None
+    """The number that belongs in its place if the printed one is another column's; None if it is right."""
 
     @property
     def right(self) -> float:
@@ -47,21 +52,22 @@ class Claim:
 
 @dataclass(frozen=True)
 class Printed:
-    """One row of a table in a paper.
-
-    Attributes:
-        claims: by task, in the order printed.
-        vanilla: the source's own vanilla scores by task; empty if it prints none.
-        whole: its vanilla's budget, of which ``budget`` is a part; NaN if it prints none.
-    """
+    """One row of a table in a paper."""
 
     source: str
+    """The paper that prints it."""
     method: str
+    """The method, by the ledger's name."""
     backbone: str
+    """The model, by the ledger's name."""
     budget: str
+    """The budget, as the paper counts it."""
     claims: Mapping[str, Claim]
+    """The numbers by task, in the order printed."""
     vanilla: Mapping[str, float]
+    """The source's own vanilla scores by task; empty if it prints none."""
     whole: float
+    """The budget of the source's vanilla, of which ``budget`` is a part; NaN if the source prints none."""
 
     @property
     def scores(self) -> dict[str, Claim]:
@@ -123,7 +129,7 @@ def ledger() -> tuple[Claim, ...]:
     for row in _rows("ledger.csv"):
         value, corrected = float(row.pop("value")), right.pop(tuple(row[name] for name in place), None)
         claims.append(Claim(**row, value=value, corrected=corrected))
-    assert not right, f"corrections of what is not in the ledger: {list(right)}"
+    assert not right, f"corrections without an entry in the ledger: {list(right)}"
     return tuple(claims)
 
 
@@ -132,7 +138,7 @@ def _rows(name: str) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def printed_rows(claims: Sequence[Claim]) -> list[Printed]:
+def group_rows(claims: Sequence[Claim]) -> list[Printed]:
     """The claims as rows of the papers' tables."""
     groups: dict[tuple[str, str, str, str], dict[str, Claim]] = {}
     for claim in claims:

@@ -17,10 +17,10 @@ from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench.tables import Table
 from tokenbench_reports.beside import on_this_hardware, published
-from tokenbench_reports.document import document, together
+from tokenbench_reports.document import make_document, together
 from tokenbench_reports.html.entries import bar, choices, classes, sort_key
-from tokenbench_reports.html.gallery import chosen, gallery, questions_of
-from tokenbench_reports.html.kept import few, first_seed, on
+from tokenbench_reports.html.gallery import choose_samples, gallery, questions_of
+from tokenbench_reports.html.kept import choose_few, first_seed, select
 from tokenbench_reports.html.model_view import ModelView, model_view
 from tokenbench_reports.reproduce import command, facts
 
@@ -37,24 +37,24 @@ class HtmlReport(Report):
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write ``report.html``."""
-        return [write_text(folder / "report.html", page(comparison, run))]
+        return [write_text(folder / "report.html", render_page(comparison, run))]
 
 
-def page(comparison: Comparison, run: Run) -> str:
+def render_page(comparison: Comparison, run: Run) -> str:
     """The whole page. Every string from outside is escaped by the template; the policy lets no other script run."""
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"classes": classes, "bar": bar, "sort_key": sort_key, "choices": choices}
-    looks = {model: _looked_at(comparison, model, run) for model in comparison.models}
+    looks = {model: _choose_samples(comparison, model, run) for model in comparison.models}
     samples = run.samples(COLUMNS, {pair for look in looks.values() for pairs in look for pair in pairs})
-    rows = {model: first_seed(_compared(comparison, model, samples)) for model in comparison.models}
+    rows = {model: first_seed(_select_compared(comparison, model, samples)) for model in comparison.models}
     questions = questions_of(run)
-    views = [model_view(comparison, model, on(rows[model], mapped)) for model, (mapped, _) in looks.items()]
+    views = [model_view(comparison, model, select(rows[model], mapped)) for model, (mapped, _) in looks.items()]
     about = run.about()
     return environment.get_template("page.html").render(
-        content=document(comparison, about),
+        content=make_document(comparison, about),
         views=views,
         across=models_table(comparison) if len(comparison.models) > 1 else None,
         together=_together(comparison),
@@ -70,13 +70,13 @@ def page(comparison: Comparison, run: Run) -> str:
     )
 
 
-def _looked_at(comparison: Comparison, model: str, run: Run) -> tuple[list[Pair], list[Pair]]:
+def _choose_samples(comparison: Comparison, model: str, run: Run) -> tuple[list[Pair], list[Pair]]:
     """The samples that maps are made of, and those that are shown, chosen by their scores alone: there may be a million answers."""
     rows = run.measured[run.measured["model"] == model]
-    return few(rows), chosen(first_seed(rows))
+    return choose_few(rows), choose_samples(first_seed(rows))
 
 
-def _compared(comparison: Comparison, model: str, samples: pd.DataFrame) -> pd.DataFrame:
+def _select_compared(comparison: Comparison, model: str, samples: pd.DataFrame) -> pd.DataFrame:
     """The model's rows of cells that stand in the comparison."""
     cells = comparison.summary.loc[comparison.summary["model"] == model, list(CELL)]
     return samples[pd.MultiIndex.from_frame(samples[list(CELL)]).isin(pd.MultiIndex.from_frame(cells))]

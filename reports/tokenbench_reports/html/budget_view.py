@@ -20,31 +20,34 @@ from tokenbench_reports.html.maps import BiasMap
 
 @dataclass(frozen=True)
 class RankBar:
-    """The ranks that the verdicts leave open, also in per cent of the picture's width."""
+    """The ranks of one strategy that the verdicts leave open, drawn as a bar."""
 
     strategy: str
+    """The strategy."""
     low: int
+    """The best rank."""
     high: int
+    """The worst rank."""
     left: float
+    """The bar's left edge, in per cent of the picture's width."""
     width: float
+    """The bar's width, in per cent of the picture's width."""
     top: bool
+    """Whether the strategy may be the best."""
 
 
 @dataclass(frozen=True)
 class Critical:
-    """A critical-difference picture: places of the mean ranks, and the groups no pair of which is distinguishable.
-
-    Attributes:
-        ranks: the test behind it.
-        marks: (strategy, mean rank, place in per cent), best first.
-        groups: (left, right) in per cent.
-        length: of the critical difference, in per cent.
-    """
+    """A critical-difference picture: places of the mean ranks, and the groups no pair of which is distinguishable."""
 
     ranks: Ranks
+    """The test behind it."""
     marks: list[tuple[str, float, float]]
+    """(strategy, mean rank, place in per cent), best first."""
     groups: list[tuple[float, float]]
+    """(left, right) in per cent."""
     length: float
+    """The length of the critical difference, in per cent."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,17 @@ class BudgetView:
     """Everything for one budget."""
 
     budget: str
+    """The budget."""
     ranks: list[RankBar]
+    """The ranks that the verdicts leave open."""
     matrix: Table
+    """The verdicts of all pairs."""
     critical: Critical | None
+    """The critical-difference picture; None if there are too few tasks."""
     agreement: Table | None
+    """How much of what two strategies keep is the same; None if it is not known."""
     maps: list[BiasMap]
+    """Where on the image the strategies keep tokens."""
 
 
 def budget_view(

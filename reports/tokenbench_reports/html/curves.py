@@ -13,22 +13,24 @@ WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 200, 110, 30, 8, 20
 
 @dataclass(frozen=True)
 class Curve:
-    """One strategy.
-
-    Attributes:
-        strategy: its name.
-        line: points of the values. band: polygon of the intervals. floor: points of the random floor, or nothing.
-        dots: (x, y, text) of every budget. ticks: (x, budget). levels: (y, per cent). vanilla: y of 100 %.
-    """
+    """The curve of one strategy, in the coordinates of its picture."""
 
     strategy: str
+    """The name of the strategy."""
     line: str
+    """Points of the values."""
     band: str
+    """Polygon of the intervals."""
     floor: str
+    """Points of the random floor; empty if it did not run."""
     dots: list[tuple[float, float, str]]
+    """(x, y, text) of every budget."""
     ticks: list[tuple[float, str]]
+    """(x, budget) of every tick below the picture."""
     levels: list[tuple[float, int]]
+    """(y, per cent) of every line across the picture."""
     vanilla: float
+    """y of 100 %."""
 
 
 def curves(mean: pd.DataFrame) -> list[Curve]:

@@ -10,12 +10,16 @@ TINTS = 10
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval drawn in an entry, with a line at vanilla; in per cent of the entry's width."""
+    """An interval drawn in an entry, in per cent of the entry's width."""
 
     low: float
+    """The lower limit."""
     value: float
+    """The value."""
     high: float
+    """The upper limit."""
     hundred: float
+    """The place of 100 %, vanilla's own value."""
 
 
 def classes(entry: Entry, column: Column[object]) -> str:

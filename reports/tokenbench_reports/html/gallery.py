@@ -12,7 +12,7 @@ from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Sample, Video
 from tokenbench.errors import TokenBenchError
 from tokenbench.store.run import Run
-from tokenbench_reports.html.maps import address
+from tokenbench_reports.html.maps import encode_image
 
 SHOWN = 12
 """Samples a model, most of which some strategies get right and others wrong."""
@@ -28,7 +28,9 @@ class Gallery:
     """Samples as the page's script takes them, or the reason why there are none."""
 
     samples: list[dict[str, Any]] = field(default_factory=list)
+    """The samples, as the page's script takes them."""
     missing: str = ""
+    """Why there are no samples; empty if there are."""
 
 
 def questions_of(run: Run) -> Mapping[tuple[str, str], Sample] | str:
@@ -42,7 +44,13 @@ def questions_of(run: Run) -> Mapping[tuple[str, str], Sample] | str:
 def gallery(
     shown: Sequence[tuple[str, str]], samples: pd.DataFrame, questions: Mapping[tuple[str, str], Sample] | str
 ) -> Gallery:
-    """Show (task, sample) pairs. samples: the model's rows on them, one a cell."""
+    """Arrange samples for the page.
+
+    Args:
+        shown: The (task, sample) pairs to show.
+        samples: The model's rows on them, one for each cell.
+        questions: The run's questions, or why they cannot be shown.
+    """
     if isinstance(questions, str):
         return Gallery(missing=questions)
     entries = []
@@ -59,7 +67,7 @@ def gallery(
     return Gallery(entries, missing)
 
 
-def chosen(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:
+def choose_samples(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:
     """(task, sample), those first that vanilla gets right and pruning spoils; every task and image in turn.
 
     The more even the strategies are split, the more a sample shows; where all fail alike there is nothing to see.
@@ -98,9 +106,9 @@ def _entry(task: str, question: Sample, rows: pd.DataFrame) -> dict[str, Any]:
     return {
         "task": task,
         "sample": question.key,
-        "question": cut(question.question),
-        "target": cut(question.target),
-        "frames": [address(frame, "WEBP") for frame in frames],
+        "question": shorten(question.question),
+        "target": shorten(question.target),
+        "frames": [encode_image(frame, "WEBP") for frame in frames],
         "shown": indices,
         "lattice": [int(n) for n in lattice] if known else None,
         "evidence": [[box.x0, box.y0, box.x1, box.y1, box.t0, box.t1] for box in question.evidence],
@@ -112,7 +120,7 @@ def _cell(row: Any) -> dict[str, Any]:
     return {
         "strategy": str(row["strategy"]),
         "budget": str(row["budget"]),
-        "answer": cut(str(row["answer"])),
+        "answer": shorten(str(row["answer"])),
         "right": bool(row["score"] >= RIGHT),
         "score": round(float(row["score"]), 3),
         "kept": spans(int(at) for at in row["kept"]) if row["strategy"] != VANILLA else "",
@@ -131,7 +139,7 @@ def spans(ordinals: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def cut(text: str) -> str:
+def shorten(text: str) -> str:
     """At most ``LONGEST`` characters, saying so."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
 

@@ -11,25 +11,25 @@ import pandas as pd
 
 from tokenbench.statistics.clusters import Floats, Ints
 
-__all__ = ["agreement", "bias", "few", "first_seed", "keep_rates", "on", "thinned"]
+__all__ = ["agreement", "bias", "choose_few", "first_seed", "keep_rates", "select", "thin"]
 
 ENOUGH = 500
 """Samples a task are thinned to about so many in all: shares settle long before."""
 
 
-def thinned(samples: pd.DataFrame, most: int = ENOUGH) -> pd.DataFrame:
+def thin(samples: pd.DataFrame, most: int = ENOUGH) -> pd.DataFrame:
     """The rows of the first seed on at most ``most`` (task, sample) pairs, the same in every cell."""
-    return on(first_seed(samples), few(samples, most))
+    return select(first_seed(samples), choose_few(samples, most))
 
 
-def few(samples: pd.DataFrame, most: int = ENOUGH) -> list[tuple[str, str]]:
+def choose_few(samples: pd.DataFrame, most: int = ENOUGH) -> list[tuple[str, str]]:
     """At most ``most`` (task, sample) pairs, evenly from all there are."""
     keys = samples[["task", "sample"]].drop_duplicates()
     chosen = keys.iloc[:: max(1, -(-len(keys) // most))]
     return [(str(task), str(sample)) for task, sample in chosen.itertuples(index=False)]
 
 
-def on(samples: pd.DataFrame, pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
+def select(samples: pd.DataFrame, pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
     """The rows on these (task, sample) pairs."""
     return samples[pd.MultiIndex.from_frame(samples[["task", "sample"]]).isin(pairs)]
 
@@ -41,13 +41,15 @@ def first_seed(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
-    """How often each place of the image was kept, by (strategy, budget): ``[H, W]`` shares in [0, 1].
-
-    H and W are those of the most common lattice; others are laid over it by relative position. Frames of a clip are
-    taken together. Samples without a lattice are left out.
+    """Compute how often each place of the image was kept.
 
     Args:
-        samples: rows of one model, thinned or not, with columns strategy, budget, kept and lattice.
+        samples: Rows of one model, thinned or not, with columns strategy, budget, kept and lattice.
+
+    Returns:
+        ``[H, W]`` shares in [0, 1] by (strategy, budget). H and W are those of the most common lattice; others are laid
+        over it by relative position. The frames of a clip are taken together, and samples without a lattice are left
+        out.
     """
     known = samples[samples["lattice"].notna()]
     if known.empty:
@@ -87,13 +89,15 @@ def bias(rates: Floats) -> float:
 
 
 def agreement(samples: pd.DataFrame) -> pd.DataFrame:
-    """How much of what two strategies keep is the same: one row per budget and pair, with columns budget, a, b, overlap, chance.
-
-    ``overlap`` is the mean over samples of |A and B| / |A or B|; ``chance`` is the same for two sets of those sizes drawn at random
-    (expected intersection over expected union).
+    """Compute how much of what two strategies keep is the same.
 
     Args:
-        samples: rows of one model, thinned or not.
+        samples: Rows of one model, thinned or not.
+
+    Returns:
+        One row per budget and pair, with columns budget, a, b, overlap and chance. ``overlap`` is the mean over samples
+        of |A and B| / |A or B|; ``chance`` is the same for two sets of those sizes drawn at random (expected
+        intersection over expected union).
     """
     rows: list[dict[Hashable, object]] = []
     for budget, here in samples.groupby("budget", sort=False):

@@ -18,13 +18,18 @@ STOPS = np.array([[33, 80, 160], [140, 175, 215], [236, 236, 232], [240, 170, 90
 
 @dataclass(frozen=True)
 class BiasMap:
-    """A picture as a data address, with its description."""
+    """A map of where one cell keeps tokens."""
 
     strategy: str
+    """The strategy."""
     budget: str
+    """The budget."""
     image: str
+    """The picture as a data address."""
     shape: tuple[int, int]
+    """Rows and columns of the map."""
     uneven: str
+    """How far the map is from an even one, in words."""
 
 
 def bias_maps(samples: pd.DataFrame) -> list[BiasMap]:
@@ -33,11 +38,11 @@ def bias_maps(samples: pd.DataFrame) -> list[BiasMap]:
     for (strategy, budget), rates in keep_rates(samples).items():
         if 0 < rates.mean() < 0.999:
             height, width = rates.shape
-            maps.append(BiasMap(strategy, budget, picture(coloured(rates)), (height, width), percent(bias(rates), 0)))
+            maps.append(BiasMap(strategy, budget, encode_png(colour(rates)), (height, width), percent(bias(rates), 0)))
     return maps
 
 
-def coloured(rates: Floats) -> np.ndarray:
+def colour(rates: Floats) -> np.ndarray:
     """``[H, W, 3]`` colours of the ratio to the mean rate, 1 in the middle of the scale, 3 and more at its end."""
     ratio = rates / rates.mean()
     place = np.where(ratio < 1, 2 * ratio, 2 + np.minimum(ratio - 1, 2)).clip(0, 4)
@@ -46,12 +51,12 @@ def coloured(rates: Floats) -> np.ndarray:
     return np.asarray((STOPS[low] * (1 - share) + STOPS[low + 1] * share).round().astype(np.uint8))
 
 
-def picture(pixels: np.ndarray) -> str:
+def encode_png(pixels: np.ndarray) -> str:
     """Pixels as the address of a PNG."""
-    return address(Image.fromarray(pixels), "PNG")
+    return encode_image(Image.fromarray(pixels), "PNG")
 
 
-def address(image: Image.Image, form: str) -> str:
+def encode_image(image: Image.Image, form: str) -> str:
     """An image as a data address."""
     file = io.BytesIO()
     image.save(file, form, quality=82)

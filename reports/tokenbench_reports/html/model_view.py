@@ -47,7 +47,7 @@ class ModelView:
 
 
 def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> ModelView:
-    """Arrange one model's results; ``samples`` are some of its rows of the run (see ``thinned``)."""
+    """Arrange one model's results; ``samples`` are some of its rows of the run (see ``thin``)."""
     summary = comparison.summary[comparison.summary["model"] == model]
     mean = summary[summary["task"] == MEAN]
     pairs = comparison.pairs[comparison.pairs["model"] == model]

@@ -17,11 +17,14 @@ GAP = 2  # frames between two appearances that are compared
 
 @dataclass(frozen=True)
 class Question:
-    """evidence: the actors that the answer depends on."""
+    """A question about a clip."""
 
     text: str
+    """The question."""
     answer: str
+    """Its right answer."""
     evidence: tuple[Actor, ...]
+    """The actors that the answer depends on."""
 
 
 Asker = Callable[[Clip, np.random.Generator, int], Question | None]
@@ -54,7 +57,10 @@ def moving(clip: Clip, rng: np.random.Generator, turn: int) -> Question | None:
 
 
 def appearance(clip: Clip, rng: np.random.Generator, turn: int) -> Question | None:
-    """The color of the only thing of a shape, and the shape of the only thing in a color, in turn; passing things only."""
+    """The color of the only thing of a shape, and the shape of the only thing in a color, in turn.
+
+    Only passing things are asked about.
+    """
     asked, given = ("color", "shape") if turn % 2 == 0 else ("shape", "color")
     values = [getattr(actor, given) for actor in clip.actors]
     actor = _pick([a for a, v in zip(clip.actors, values, strict=True) if a.first > 0 and values.count(v) == 1], rng)

@@ -22,58 +22,77 @@ ATTEMPTS = 60
 
 @dataclass(frozen=True)
 class Actor:
-    """A thing that is at pixel (x, y) in frame 0, moves `step` pixels a frame, and is seen in frames `first` to `last`."""
+    """A thing that is seen in some frames of a clip, where it stands or moves along a line."""
 
     shape: str
+    """One of the shapes of scenes."""
     color: str
+    """One of the colors of scenes."""
     radius: int
+    """Half its size, in pixels."""
     x: int
+    """Column of its centre in frame 0, in pixels."""
     y: int
+    """Row of its centre in frame 0, in pixels."""
     step: tuple[int, int] = (0, 0)
+    """How far it moves per frame, as columns and rows in pixels."""
     first: int = 0
+    """The first frame in which it is seen."""
     last: int = FRAMES - 1
+    """The last frame in which it is seen."""
 
     @property
     def name(self) -> str:
+        """What questions call it, such as "red circle"."""
         return f"{self.color} {self.shape}"
 
     @property
     def moves(self) -> bool:
+        """Whether it moves."""
         return self.step != (0, 0)
 
     @property
     def way(self) -> str | None:
-        """left, right, up or down; None if it stands."""
+        """The direction in which it moves, `left`, `right`, `up` or `down`; None if it stands."""
         sign = (int(np.sign(self.step[0])), int(np.sign(self.step[1])))
         return next((name for name, way in WAYS.items() if way == sign), None)
 
     @property
     def seen(self) -> range:
+        """The frames in which it is seen."""
         return range(self.first, self.last + 1)
 
     def at(self, frame: int) -> Thing:
-        """What it is in a frame, whether it is seen there or not."""
+        """Return the thing that it is in a frame, whether or not it is seen there."""
         return Thing(self.shape, self.color, self.x + frame * self.step[0], self.y + frame * self.step[1], self.radius)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Actors on a ground; `ground` is the seed of the texture."""
+    """Actors on a textured ground."""
 
     actors: tuple[Actor, ...]
+    """The actors, no two of them alike."""
     ground: int
+    """Seed of the ground's texture."""
 
 
 @dataclass(frozen=True)
 class ClipStyle:
-    """Ranges that clips are drawn from; ends are included. moving, passing and standing: how many of each there are."""
+    """Ranges that clips are drawn from, both ends included."""
 
     moving: tuple[int, int] = (0, 3)
+    """How many actors move."""
     passing: tuple[int, int] = (2, 3)
+    """How many actors are seen for a moment only."""
     standing: tuple[int, int] = (0, 1)
+    """How many actors stand still all the time."""
     radius: tuple[int, int] = (4, 6)
-    step: tuple[int, int] = (4, 6)  # pixels a frame
-    stay: tuple[int, int] = (2, 3)  # frames that a passing thing is seen
+    """Radius of an actor, in pixels."""
+    step: tuple[int, int] = (4, 6)
+    """How far a moving actor moves, in pixels per frame."""
+    stay: tuple[int, int] = (2, 3)
+    """In how many frames a passing actor is seen."""
 
 
 def clip_rng(split: Split, index: int) -> np.random.Generator:
@@ -87,7 +106,10 @@ def frame_scene(clip: Clip, frame: int) -> Scene:
 
 
 def make_clip(rng: np.random.Generator, style: ClipStyle) -> Clip:
-    """A clip of things of which no two are alike or touch. Passing things appear one after the other, none in frame 0."""
+    """Make a clip of actors of which no two are alike or touch.
+
+    Passing actors appear one after the other, none of them in frame 0.
+    """
     moving, passing, standing = (_draw(rng, r) for r in (style.moving, style.passing, style.standing))
     starts = [int(frame) for frame in rng.permutation(np.arange(1, FRAMES - 1))[:passing]]
     parts = ["moving"] * moving + ["standing"] * standing + ["passing"] * passing

@@ -1,6 +1,8 @@
-"""TokenBench as a model of lmms-eval, whose users so get pruning without a fork:
+"""TokenBench as a model of lmms-eval, so that its users get pruning without a fork.
 
-python -m lmms_eval --model tokenbench --model_args backbone=llava-1.5-7b,strategy=clse,budget=1/3 --tasks pope
+The command is, for example::
+
+    python -m lmms_eval --model tokenbench --model_args backbone=llava-1.5-7b,strategy=clse,budget=1/3 --tasks pope
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
-from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, opened
+from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, open_media
 from tokenbench_suites.lmms.exit import tell_the_shell
 from tokenbench_suites.lmms.library import content, cut
 
@@ -32,10 +34,16 @@ ARGUMENTS = ("backbone", "strategy", "budget", "seed", "dtype", "attention")
 
 
 class TokenBench(lmms):  # type: ignore[misc]
-    """A backbone under a strategy.
+    """A backbone under a strategy, as lmms-eval sees it.
 
-    backbone, strategy, budget, seed, dtype, attention: as `tokenbench run` takes them, one of each; parameters of a strategy
-    come after colons. device, batch_size: lmms-eval's own options.
+    Args:
+        backbone: The model, as `tokenbench run --models` takes it.
+        strategy: The strategy, with parameters after colons.
+        budget: The budget, if the strategy takes one.
+        seed: The seed of a strategy that draws at random.
+        batch_size: lmms-eval's own option.
+        device: lmms-eval's own option.
+        others: `dtype` and `attention`, as `tokenbench run` takes them.
     """
 
     is_simple = False
@@ -58,12 +66,12 @@ class TokenBench(lmms):  # type: ignore[misc]
                 "the model 'tokenbench' needs a backbone",
                 "write, for example, --model_args backbone=llava-1.5-7b,strategy=clse",
             )
-        known = registry()
-        method = parse_strategy(strategy, known).strategy
+        plugins = registry()
+        method = parse_strategy(strategy, plugins).strategy
         whole = Budget.everything() if strategy == VANILLA else Budget.none()
         allowed = Budget.parse(str(budget)) if method.budgeted else whole
         numerics = others.get("dtype", "float32"), others.get("attention", "sdpa")
-        self._model = Model(backbone, locate(backbone, known), device or "auto", *numerics)
+        self._model = Model(backbone, locate(backbone, plugins), device or "auto", *numerics)
         if said := describe_options(backbone, self._model.generation_options):
             logger.warning(said)
         self._plan = Plan.make(method, allowed, self._model.depth, int(seed))
@@ -72,13 +80,13 @@ class TokenBench(lmms):  # type: ignore[misc]
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> TokenBench:
-        """The model that lmms-eval's command line asks for. If its evaluation fails, so does the command."""
+        """Make the model that lmms-eval's command line asks for. If its evaluation fails, so does the command."""
         tell_the_shell()
         made: TokenBench = super().create_from_arg_string(arg_string, additional_config)
         return made
 
     def generate_until(self, requests: Sequence[Any]) -> Iterator[str]:
-        """Answers, in the order of the requests and as soon as they are there, so that lmms-eval can keep them."""
+        """Answer requests, in their order and as soon as each answer is there, so that lmms-eval can keep them."""
         with self._model.pruner() as pruner:
             for start in range(0, len(requests), self._batch_size):
                 asked = requests[start : start + self._batch_size]
@@ -91,13 +99,13 @@ class TokenBench(lmms):  # type: ignore[misc]
                     yield cut(answer, request.args[2].get("until"))
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """Not offered."""
+        """Refuse: models under TokenBench only generate."""
         raise NotImplementedError(
             "the model 'tokenbench' generates answers; it cannot compute likelihoods of given ones"
         )
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
-        """Not offered."""
+        """Refuse: TokenBench has no conversations."""
         raise NotImplementedError("the model 'tokenbench' does not support generation in several rounds")
 
     def clean(self) -> None:
@@ -106,7 +114,9 @@ class TokenBench(lmms):  # type: ignore[misc]
     def _sample(self, request: Any) -> Sample:
         _, messages, _, doc_id, task, split = request.args
         parts = content(messages(self.task_dict[task][split][doc_id]))
-        shown: list[Image.Image | Video] = [opened(p["url"], None) for p in parts if p["type"] in ("image", "video")]
+        shown: list[Image.Image | Video] = [
+            open_media(p["url"], None) for p in parts if p["type"] in ("image", "video")
+        ]
         if not shown:
             raise UsageError(
                 f"task '{task}': row {doc_id} has neither an image nor a video, so there is nothing to prune"

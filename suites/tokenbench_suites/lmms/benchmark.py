@@ -13,22 +13,26 @@ from PIL import Image
 
 from tokenbench.contract.suite import Sample, Task, Video
 from tokenbench.errors import SampleError
-from tokenbench_suites.images import open_image, upright
+from tokenbench_suites.images import normalise_image, open_image
 from tokenbench_suites.lmms.catalogue import CATALOGUE, Entry
-from tokenbench_suites.lmms.index import find, installed
-from tokenbench_suites.lmms.library import Definition, Library, fitting, library
-from tokenbench_suites.lmms.video import clip, file_hash, located
+from tokenbench_suites.lmms.index import find_lmms_eval, find_tasks
+from tokenbench_suites.lmms.library import Definition, Library, library
+from tokenbench_suites.lmms.misfit import report_misfit
+from tokenbench_suites.lmms.video import hash_file, locate_file, read_clip
 
-__all__ = ["MAX_NEW_TOKENS", "Benchmark", "opened"]
+__all__ = ["MAX_NEW_TOKENS", "Benchmark", "open_media"]
 
 MAX_NEW_TOKENS = 64  # where a task leaves it open; all such tasks want a word or a phrase
 UNKNOWN = Entry("A task of lmms-eval", "", "", "see the data set's card")
 
 
 class Benchmark(Task):
-    """One task. Nothing of lmms-eval is touched before the samples are asked for.
+    """One task of lmms-eval. lmms-eval is not imported before the samples are asked for.
 
-    folder: local data. definitions: folders with YAMLs, searched before lmms-eval.
+    Args:
+        name: The name of the task.
+        folder: The user's folder with its data; by default lmms-eval's own source.
+        definitions: Folders with task YAMLs, which are searched before lmms-eval.
     """
 
     def __init__(self, name: str, folder: Path | None = None, definitions: tuple[Path, ...] = ()) -> None:
@@ -57,15 +61,15 @@ class Benchmark(Task):
     @cached_property
     def definition(self) -> Definition:
         """Where the task is defined."""
-        installed()
-        return Definition(self.name, find(self.name, self._definitions)[self.name], self._folder)
+        find_lmms_eval()
+        return Definition(self.name, find_tasks(self.name, self._definitions)[self.name], self._folder)
 
     @property
     def _library(self) -> Library:
         return library(self.definition)
 
     def samples(self) -> Sequence[Sample]:
-        """All rows; units in an order that mixes categories, and the same whatever the limit."""
+        """Return all rows, in an order that mixes categories and is the same under every limit."""
         if not self._library.max_new_tokens:
             self.max_new_tokens = MAX_NEW_TOKENS
         else:
@@ -79,12 +83,12 @@ class Benchmark(Task):
     def score(self, answer: str, sample: Sample) -> float:
         """The score of the first metric of the task."""
         i = _place(self._samples, sample.key)
-        with fitting(self.name, i):
+        with report_misfit(self.name, i):
             return self._library.score(i, answer)
 
     def official(self, answers: Mapping[str, str]) -> Mapping[str, float]:
         """What lmms-eval reports, over the units that are answered in full."""
-        with fitting(self.name):
+        with report_misfit(self.name):
             return self._library.official({_place(self._samples, key): answer for key, answer in answers.items()})
 
 
@@ -95,7 +99,7 @@ class _Samples(Sequence[Sample]):
         self._definition, self._entry = definition, entry
         self._order = list(range(len(library(definition).rows))) if order is None else list(order)
         if order is None:
-            with fitting(definition.name):
+            with report_misfit(definition.name):
                 units = [_unit(entry, row) or str(i) for i, row in enumerate(library(definition).rows.plain)]
             mixed = {unit: hashlib.sha256(unit.encode()).digest() for unit in units}
             self._order.sort(key=lambda i: (mixed[units[i]], i))
@@ -116,7 +120,7 @@ class _Samples(Sequence[Sample]):
 
     def _sample(self, i: int) -> Sample:
         if i not in self._made:
-            with fitting(self._definition.name, i):
+            with report_misfit(self._definition.name, i):
                 made = self._made[i] = _sample(self._definition, self._entry, i)
             self.places[made.key] = i
         return self._made[i]
@@ -127,7 +131,7 @@ def _sample(definition: Definition, entry: Entry, i: int) -> Sample:
     row = loaded.rows.plain[i]
     question = loaded.question(i)
     media, names = loaded.rows.media_hash(i)
-    shown = media or "-".join(file_hash(item, definition.folder) for item in loaded.shown(i))
+    shown = media or "-".join(hash_file(item, definition.folder) for item in loaded.shown(i))
     key = hashlib.sha256(f"{shown}\n{question}\n{loaded.rows.contents[i]}".encode()).hexdigest()[:16]
     return Sample(
         key=key,
@@ -146,8 +150,8 @@ def _unit(entry: Entry, row: Mapping[str, Any]) -> str:
 
 
 def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
-    with fitting(definition.name, i):
-        shown = [opened(item, definition.folder) for item in library(definition).shown(i)]
+    with report_misfit(definition.name, i):
+        shown = [open_media(item, definition.folder) for item in library(definition).shown(i)]
     if not shown:
         raise SampleError(
             f"task '{definition.name}': row {i} has neither an image nor a video, so there is nothing to prune"
@@ -155,13 +159,13 @@ def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
     return shown
 
 
-def opened(item: Any, folder: Path | None) -> Image.Image | Video:
+def open_media(item: Any, folder: Path | None) -> Image.Image | Video:
     """An image, or what is in the file that a task names instead."""
     if isinstance(item, Image.Image):
-        return upright(item)
-    path = located(item, folder)
+        return normalise_image(item)
+    path = locate_file(item, folder)
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".bmp", ".tiff", ".webp"):
-        return clip(path)
+        return read_clip(path)
     return open_image(path, f"the image {path}")
 
 

@@ -16,23 +16,30 @@ __all__ = ["CATALOGUE", "IMAGE_TASKS", "VIDEO_TASKS", "Entry"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One task.
-
-    source: what to download, as arguments of `hf download`; or where to ask for it. size: of that. licence: of the data.
-    unit, stratum: templates over the columns of a row; empty for the sample, for no strata. metric: of the official number.
-    """
+    """What TokenBench knows of one task."""
 
     description: str
+    """What the task asks, in one line."""
     source: str
+    """What to download, as arguments of `hf download`, or where to ask for it."""
     size: str
+    """How much that is, for a person to read."""
     licence: str
+    """The licence of the data."""
     metric: str = "mean of exact matches"
+    """What the official number is."""
     unit: str = ""
+    """A template over the columns of a row that names its unit; empty if every sample is its own unit."""
     unit_rule: UnitRule = "mean"
+    """How the scores of a unit's samples become one score, see `Task.unit_rule`."""
     stratum: str = ""
+    """A template over the columns of a row that names its stratum; empty if there are no strata."""
 
     def unit_of(self, row: Mapping[str, Any]) -> str:
-        """The unit of a row; the circular copies of an MMBench question have its index plus whole millions."""
+        """Return the unit of a row.
+
+        The rotations of an MMBench question have the question's index plus whole millions.
+        """
         values = dict(row)
         if "index" in values and str(values["index"]).isdigit():
             values["question"] = int(values["index"]) % 1_000_000

@@ -1,4 +1,4 @@
-"""Keeps what lmms-eval does to the process inside: it silences warnings, changes PIL and torch, reseeds `random`, prints."""
+"""Undoes what lmms-eval does to the process: it silences warnings, changes PIL and torch, reseeds `random`, prints."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["contained"]
+__all__ = ["contain"]
 
 
 _ONE_AT_A_TIME = threading.RLock()  # what is changed meanwhile belongs to the process; the next batch loads in a thread
 
 
 @contextlib.contextmanager
-def contained() -> Iterator[None]:
+def contain() -> Iterator[None]:
     """Run code of lmms-eval or of its tasks; afterwards all is as before, but for the modules that it imported.
 
     Nothing it prints or logs is shown. HF_HOME, without which some tasks cannot be loaded, has its default meanwhile.
     """
     with _ONE_AT_A_TIME:
-        yield from _contained()
+        yield from _restoring()
 
 
-def _contained() -> Iterator[None]:
+def _restoring() -> Iterator[None]:
     import datasets
     import loguru
     import torch.distributed.distributed_c10d as distributed

@@ -10,7 +10,7 @@ from typing import Any
 from tokenbench.errors import MachineError, UsageError
 from tokenbench_suites.lmms.catalogue import CATALOGUE
 
-__all__ = ["Splits", "from_folder", "from_source", "missing"]
+__all__ = ["Splits", "load_folder", "load_source", "missing_data"]
 
 # The rest is lmms-eval's own, or a token, which is demanded in vain where nobody is logged in: none of the nine is gated.
 PASSED_ON = ("data_files", "data_dir", "revision")
@@ -18,11 +18,20 @@ Splits = dict[str, Any]  # split -> datasets.Dataset
 
 
 @lru_cache
-def from_folder(task: str, folder: Path, config: str | None) -> Splits:
-    """The splits in a folder: as `hf download` or `save_to_disk` leave it; parquet, arrow, JSON, CSV, an image folder; or
-    `questions.parquet` (json, csv) beside a folder `videos`.
+def load_folder(task: str, folder: Path, config: str | None) -> Splits:
+    """Read the splits in a folder.
 
-    config: the configuration of the data set that the task wants; a subfolder of that name is it.
+    The folder may be as `hf download` or `save_to_disk` leave it; it may hold parquet, arrow, JSON or CSV files or be
+    an image folder; or it may have `questions.parquet` (or .json, .csv) beside a folder `videos`.
+
+    Args:
+        task: The name of the task, for errors.
+        folder: The folder.
+        config: The configuration of the data set that the task wants. A subfolder of that name is read in place of the
+            folder.
+
+    Raises:
+        MachineError: If the data cannot be read.
     """
     import datasets
 
@@ -43,8 +52,12 @@ def from_folder(task: str, folder: Path, config: str | None) -> Splits:
         ) from error
 
 
-def from_source(task: str, path: str, config: str | None, arguments: Mapping[str, Any]) -> Splits:
-    """The splits of a data set on the hub, from the cache where they are there. Raises MachineError if they are not to be had."""
+def load_source(task: str, path: str, config: str | None, arguments: Mapping[str, Any]) -> Splits:
+    """Read the splits of a data set on the hub, from the cache if they are there.
+
+    Raises:
+        MachineError: If the data is neither in the cache nor can be downloaded.
+    """
     import datasets
 
     kept = {key: value for key, value in arguments.items() if key in PASSED_ON}
@@ -53,19 +66,23 @@ def from_source(task: str, path: str, config: str | None, arguments: Mapping[str
             return dict(datasets.load_from_disk(path))
         return dict(datasets.load_dataset(path, config, **kept))
     except Exception as error:  # from HTTP errors to the library's own
-        raise missing(task, path, _line(error)) from error
+        raise missing_data(task, path, _line(error)) from error
 
 
-def missing(task: str, path: str, reason: str) -> MachineError:
-    """The error for data that is not here: what to download, and how big it is."""
+def missing_data(task: str, path: str, reason: str) -> MachineError:
+    """Return the error for data that is not here, which says what to download and how big it is."""
     return MachineError(
         f"the data of task '{task}' ({path}) is not available locally and could not be downloaded: {reason}",
         _hint(task, path),
     )
 
 
-def split_of(splits: Splits, wanted: str, task: str, where: str) -> Any:
-    """The split a task asks for; the only one there is will do."""
+def choose_split(splits: Splits, wanted: str, task: str, where: str) -> Any:
+    """Return the split that a task asks for, or the only one that there is.
+
+    Raises:
+        UsageError: If there are several splits, none of that name.
+    """
     if wanted in splits:
         return splits[wanted]
     if len(splits) == 1:

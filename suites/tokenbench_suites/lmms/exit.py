@@ -1,7 +1,8 @@
 """The exit code of `python -m lmms_eval` with our model.
 
-lmms-eval catches what an evaluation raises, logs it, goes on with the next one of a `--config`, and exits with 0. What it logs is
-seen here; the process then exits with the error's code, at the same point at which it would have exited with 0.
+lmms-eval catches what an evaluation raises, logs it, goes on with the next one of a `--config`, and exits with 0. What
+it logs is seen here; the process then exits with the error's code, at the same point at which it would have exited with
+0.
 """
 
 from __future__ import annotations
@@ -21,18 +22,21 @@ _sinks: list[int] = []
 
 
 def tell_the_shell() -> None:
-    """From now on, an evaluation that lmms-eval's command line gives up makes this process fail. To be called for every model."""
+    """From now on, an evaluation that lmms-eval's command line gives up makes this process fail.
+
+    It has to be called for every model.
+    """
     while _sinks:
         with suppress(ValueError):  # lmms-eval removes all sinks when it begins
             logger.remove(_sinks.pop())
-    _sinks.append(logger.add(_given_up, level="ERROR", filter=_of_the_command_line))
+    _sinks.append(logger.add(_give_up, level="ERROR", filter=_of_the_command_line))
 
 
 def _of_the_command_line(record: Any) -> bool:
     return bool(record["name"] == "lmms_eval.__main__" and record["function"] == "cli_evaluate")
 
 
-def _given_up(_: str) -> None:
+def _give_up(_: str) -> None:
     """Called where lmms-eval handles the error, so that it is the current one."""
     error = sys.exc_info()[1]
     while error and error.__cause__:  # of an error after several tries, the error of the last one

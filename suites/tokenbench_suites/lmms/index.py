@@ -10,15 +10,19 @@ from pathlib import Path
 from tokenbench.errors import MachineError, UsageError, unknown
 from tokenbench.registry.installation import install
 
-__all__ = ["definitions", "find", "installed"]
+__all__ = ["find_lmms_eval", "find_tasks", "list_definitions"]
 
 NAMED = re.compile(r"^(task|group):[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
 LISTED = re.compile(r"^task:[ \t]*(?:#.*)?\n((?:[ \t]*-[ \t]*[\"']?[\w.+-]+[\"']?[ \t]*(?:#.*)?\n?)+)", re.MULTILINE)
 ITEM = re.compile(r"-[ \t]*[\"']?([\w.+-]+)")
 
 
-def installed() -> Path:
-    """The folder of lmms-eval. Raises MachineError, with the command that installs it, if it is not there."""
+def find_lmms_eval() -> Path:
+    """Return the folder of lmms-eval.
+
+    Raises:
+        MachineError: If it is not installed; the error gives the command that installs it.
+    """
     spec = find_spec("lmms_eval")
     if spec is None or not spec.submodule_search_locations:
         raise MachineError("public benchmarks need lmms-eval, which is not installed", install("lmms"))
@@ -26,7 +30,7 @@ def installed() -> Path:
 
 
 @lru_cache
-def definitions(folder: Path) -> dict[str, Path]:
+def list_definitions(folder: Path) -> dict[str, Path]:
     """Name -> YAML of every task and group below a folder."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*.yaml")):
@@ -36,17 +40,21 @@ def definitions(folder: Path) -> dict[str, Path]:
     return found
 
 
-def find(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
-    """The tasks that a name stands for, with their YAMLs: one, or those of a group. The user's folders come first.
+def find_tasks(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
+    """Return the tasks that a name stands for, with their YAMLs: one task, or those of a group.
 
-    Raises UsageError if nothing has that name or it is defined twice, MachineError without lmms-eval.
+    The user's folders come first.
+
+    Raises:
+        UsageError: If no task has that name, or two definitions have it.
+        MachineError: If lmms-eval is not installed.
     """
     for folder in folders:
         if not folder.is_dir():
             raise MachineError(
                 f"the folder of task definitions {folder} does not exist", "give another one with --tasks-dir"
             )
-    places = [definitions(folder) for folder in (*folders, installed() / "tasks")]
+    places = [list_definitions(folder) for folder in (*folders, find_lmms_eval() / "tasks")]
     own = [place[name] for place in places[:-1] if name in place]
     if len(own) > 1:
         raise UsageError(f"task '{name}' is defined both in {own[0]} and in {own[1]}", "rename one of them")
@@ -57,4 +65,4 @@ def find(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
     listed = LISTED.search(text)
     if not listed:
         return {name: known[name]}
-    return {task: path for item in ITEM.findall(listed[1]) for task, path in find(item, folders).items()}
+    return {task: path for item in ITEM.findall(listed[1]) for task, path in find_tasks(item, folders).items()}

@@ -9,67 +9,54 @@ import copy
 import inspect
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief
-from tokenbench_suites.lmms.contained import contained
-from tokenbench_suites.lmms.data import Splits, from_folder, from_source, split_of
+from tokenbench.errors import MachineError, TokenBenchError, UsageError
+from tokenbench_suites.lmms.contained import contain
+from tokenbench_suites.lmms.data import Splits, choose_split, load_folder, load_source
 from tokenbench_suites.lmms.rows import Rows
 
-__all__ = ["Definition", "Library", "content", "cut", "fitting", "library"]
+__all__ = ["Definition", "Library", "content", "cut", "library"]
 
 JUDGES = re.compile(r"requests\.post|openai|get_chat_response|llm_judge|call_gpt|get_eval|ask_gpt|server\.evaluate")
 THINKING = '[["<think>", "</think>"], ["<analysis>", "</analysis>"]]'  # what lmms-eval's command line strips by default
 GQA_IMAGES = "testdev_balanced_images"
 
 
-@contextmanager
-def fitting(task: str, row: int | None = None) -> Iterator[None]:
-    """Where a task's code meets its data: what fails there is one error that names the task and the row.
-
-    Raises MachineError for data that the task was not written for, such as a missing column.
-    """
-    where = f"task '{task}'" if row is None else f"task '{task}', row {row}"
-    try:
-        yield
-    except TokenBenchError:
-        raise
-    except Exception as error:  # the task's own code may raise anything
-        cause = error.__cause__ or error  # lmms-eval tries some of it again
-        reason = f"has no column {cause}" if isinstance(cause, KeyError) else f"does not fit: {brief(cause)}"
-        raise MachineError(f"{where}: its data {reason}", f"see tokenbench show {task}") from error
-
-
 @dataclass(frozen=True)
 class Definition:
-    """A task by name: its YAML, and the folder with its data, if the user named one."""
+    """A task by name, with the place of its definition and of its data."""
 
     name: str
+    """The name of the task."""
     yaml: Path
+    """The file that defines it."""
     folder: Path | None = None
+    """The user's folder with its data; None for lmms-eval's own source."""
 
 
 @lru_cache
 def library(definition: Definition) -> Library:
-    """The task, loaded once a process."""
+    """Load a task, once per process."""
     return Library(definition)
 
 
 class Library:
     """A task of lmms-eval with its rows.
 
-    Raises UsageError for a task that no model that writes text can answer alone, MachineError for data that is not here.
+    Raises:
+        UsageError: If a model that only writes text cannot answer the task.
+        MachineError: If the data is not here.
     """
 
     def __init__(self, definition: Definition) -> None:
         self.name, self._definition = definition.name, definition
-        with contained():
+        with contain():
             try:
                 config = _config(definition.yaml)
                 self._refuse(config)
@@ -94,7 +81,7 @@ class Library:
         row, column = self.rows.plain[i], self.task.config.doc_to_text
         if isinstance(column, str) and column.isidentifier() and column not in row:
             raise KeyError(column)  # lmms-eval would ask the name of the missing column
-        with contained():
+        with contain():
             if not callable(self.task.config.doc_to_messages):
                 return str(self.task.doc_to_text(row))
             parts = content(self.task.doc_to_messages(self.rows.blank(i)))
@@ -103,7 +90,7 @@ class Library:
     def shown(self, i: int) -> list[Any]:
         """The images (PIL) and paths or descriptions of clips that row i's prompt shows, in order."""
         try:
-            with contained():
+            with contain():
                 parts = content(self.task.doc_to_messages(self.rows.shown(i)))
         except SystemExit as error:  # how some tasks say that a video is missing
             raise MachineError(f"task '{self.name}', row {i}: {error}", f"--data {self.name}=FOLDER") from None
@@ -116,14 +103,14 @@ class Library:
         if isinstance(target, str) and target not in row and "{{" not in target:
             found: Any = row.get("answers", "")  # lmms-eval would give the name of the missing column
         else:
-            with contained():
+            with contain():
                 found = self.task.doc_to_target(row)
         return " | ".join(dict.fromkeys(map(str, found))) if isinstance(found, list | tuple) else str(found)
 
     def results(self, i: int, answer: str) -> dict[str, dict[str, Any]]:
         """Filter -> metric -> what the task notes for an answer to row i. Remembered, since strategies often agree."""
         if (i, answer) not in self._scores:
-            with contained():
+            with contain():
                 self._scores[i, answer] = self._results(i, answer)
         return self._scores[i, answer]
 
@@ -140,20 +127,23 @@ class Library:
         return score
 
     def official(self, answers: Mapping[int, str]) -> dict[str, float]:
-        """The aggregated metrics of lmms-eval for answers by row; by a fresh task, since some keep sums between calls."""
+        """The aggregated metrics of lmms-eval for answers by row.
+
+        They come from a fresh task, since some tasks keep sums between calls.
+        """
         items: dict[tuple[str, str], list[Any]] = {}
         for i in sorted(answers):
             for name, noted in self.results(i, answers[i]).items():
                 for metric, value in noted.items():
                     items.setdefault((name, metric), []).append(copy.deepcopy(value))
         numbers: dict[str, float] = {}
-        with contained(), tempfile.TemporaryDirectory() as folder:
+        with contain(), tempfile.TemporaryDirectory() as folder:
             aggregations = self._fresh().aggregation()
             several = len({name for name, _ in items}) > 1
             for (name, metric), values in items.items():
                 if metric in aggregations and metric != "submission":
                     value = self._aggregated(aggregations[metric], values, folder)
-                    numbers |= _flat(f"{metric},{name}" if several else metric, value)
+                    numbers |= _flatten(f"{metric},{name}" if several else metric, value)
         return numbers
 
     def _results(self, i: int, answer: str) -> dict[str, dict[str, Any]]:
@@ -193,7 +183,7 @@ class Library:
         if "class" in config or kind != "generate_until":
             what = "is written as a Python class" if "class" in config else f"asks for {kind}"
             raise UsageError(f"task '{self.name}' {what}; TokenBench runs tasks that generate an answer")
-        if _asks_a_judge(config.get("process_results")):
+        if _asks_judge(config.get("process_results")):
             raise UsageError(
                 f"task '{self.name}' calls a judge model for every score, which is not supported during a run",
                 "redefine it with another metric (--tasks-dir), or rate the stored answers with tokenbench judge",
@@ -225,16 +215,16 @@ def _rows(definition: Definition, config: Mapping[str, Any]) -> Rows:
     arguments = config.get("dataset_kwargs") or {}
 
     def splits(part: str | None) -> Splits:
-        return from_folder(name, folder, part) if folder else from_source(name, path, part, arguments)
+        return load_folder(name, folder, part) if folder else load_source(name, path, part, arguments)
 
     wanted = config.get("test_split") or config.get("validation_split")
     where = str(folder or path)
-    split = split_of(splits(part), str(wanted), name, where)
+    split = choose_split(splits(part), str(wanted), name, where)
     process = config.get("process_docs")
     if getattr(process, "__name__", "") == "gqa_process_docs":  # it would copy every image once a question
         if "image" in split.column_names:
             return Rows(split)
-        return Rows(split, split_of(splits(GQA_IMAGES), "testdev", name, where))
+        return Rows(split, choose_split(splits(GQA_IMAGES), "testdev", name, where))
     return Rows(process(split) if process else split)
 
 
@@ -276,15 +266,15 @@ def _right(evaluator: Any, record: Mapping[str, Any]) -> float:
     return float(evaluator.eval_sub_data(pd.DataFrame([row]), {row["index"]: row["answer"]}, static_only=True))
 
 
-def _flat(name: str, value: Any) -> dict[str, float]:
+def _flatten(name: str, value: Any) -> dict[str, float]:
     """Numbers by name; those of a mapping with its keys."""
     if isinstance(value, Mapping):
-        return {k: v for key, inner in value.items() for k, v in _flat(f"{name}.{key}", inner).items()}
+        return {k: v for key, inner in value.items() for k, v in _flatten(f"{name}.{key}", inner).items()}
     number = _number(value, "", None)
     return {} if number is None else {name: number}
 
 
-def _asks_a_judge(function: Any) -> bool:
+def _asks_judge(function: Any) -> bool:
     """Whether the code that scores one answer, or what it calls in its module, speaks of a judge."""
     if not inspect.isfunction(function):
         return False

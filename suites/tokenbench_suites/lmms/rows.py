@@ -1,4 +1,7 @@
-"""The rows of a task: without media, with media undecoded, and decoded; a picture is decoded only when a sample is shown."""
+"""The rows of a task: without media, with media undecoded, and decoded.
+
+A picture is decoded only when a sample is shown.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import SampleError, brief
-from tokenbench_suites.images import check_image, regular
+from tokenbench_suites.images import check_image, check_regular
 
 __all__ = ["Rows"]
 
 
 class Rows:
-    """A split of a data set (`datasets.Dataset`), with the images of another one where they are kept apart.
+    """A split of a data set, with its images taken from another split if they are stored apart.
 
-    images: rows with `id` and `image`, joined to a row by its `imageId`.
+    Args:
+        split: A `datasets.Dataset`.
+        images: Another one, whose rows have `id` and `image` and are joined to a row by its `imageId`.
     """
 
     def __init__(self, split: Any, images: Any = None) -> None:
@@ -40,7 +45,11 @@ class Rows:
         return len(self.plain)
 
     def shown(self, i: int) -> dict[str, Any]:
-        """Row i with its media decoded. Raises SampleError for an image that is damaged or too large."""
+        """Return row i with its media decoded.
+
+        Raises:
+            SampleError: If an image is damaged or too large.
+        """
         for item in self._files(i):
             check_image(item.get("bytes") or Path(str(item.get("path"))), f"an image of row {i}")
         try:
@@ -68,7 +77,7 @@ class Rows:
         """Hash of the files of row i's media, empty if it has none; and the names of those that have any."""
         digest, files = hashlib.sha256(), self._files(i)
         for item in files:
-            digest.update(item.get("bytes") or regular(Path(str(item.get("path")))).read_bytes())
+            digest.update(item.get("bytes") or check_regular(Path(str(item.get("path")))).read_bytes())
         names = [str(item["path"]) for item in files if item.get("path")]
         return digest.hexdigest()[:20] if files else "", names
 
@@ -92,7 +101,10 @@ class Rows:
 
     @cached_property
     def contents(self) -> list[str]:
-        """Hash of every row without its media; a row that occurs again is told apart by how often it occurred before."""
+        """Hash of every row without its media.
+
+        A row that occurs again is told apart by how often it occurred before.
+        """
         seen: Counter[str] = Counter()
         hashes = []
         for row in self.plain:

@@ -11,18 +11,25 @@ from PIL import Image
 
 from tokenbench.contract.suite import Video
 from tokenbench.errors import MachineError, SampleError, brief
-from tokenbench_suites.images import MOST_PIXELS, regular
+from tokenbench_suites.images import MOST_PIXELS, check_regular
 
-__all__ = ["clip", "file_hash", "located"]
+__all__ = ["hash_file", "locate_file", "read_clip"]
 
 FRAMES = 8  # as Video-LLaVA was trained
 ENDINGS = ("", ".mp4", ".avi", ".webm", ".mkv", ".gif")
 
 
-def located(source: Any, folder: Path | None) -> Path:
-    """The file of a clip or image: as a task names it, or by that name in the folder of the data or its `videos`.
+def locate_file(source: Any, folder: Path | None) -> Path:
+    """Find the file of a clip or image.
 
-    source: a path, a name with or without ending, or a description with a `path` or `url`. Raises MachineError if there is none.
+    It is at the path that the task names, or has that name in the data folder or its `videos`.
+
+    Args:
+        source: A path, a name with or without ending, or a mapping with a `path` or `url`.
+        folder: The user's folder with the data; None if there is none.
+
+    Raises:
+        MachineError: If the file does not exist.
     """
     found = source.get("path") or source.get("url") if isinstance(source, Mapping) else source
     name = str(found)
@@ -38,13 +45,18 @@ def located(source: Any, folder: Path | None) -> Path:
     )
 
 
-def clip(path: Path) -> Video:
-    """The clip in a file. Raises SampleError if it is none, or damaged, MachineError if it is not there."""
-    regular(path)
+def read_clip(path: Path) -> Video:
+    """Read the clip in a file.
+
+    Raises:
+        SampleError: If the file is not a clip or damaged.
+        MachineError: If the file does not exist.
+    """
+    check_regular(path)
     try:
-        count, rate = _measured(path)
+        count, rate = _measure(path)
         places = [int((k + 0.5) * count / FRAMES) for k in range(FRAMES)]
-        shown = {at: frame for at, frame in enumerate(_decoded(path)) if at in places}
+        shown = {at: frame for at, frame in enumerate(_decode(path)) if at in places}
         images = {at: Image.fromarray(frame.to_ndarray(format="rgb24")) for at, frame in shown.items()}
     except SampleError:
         raise
@@ -53,11 +65,14 @@ def clip(path: Path) -> Video:
     return Video([images[at] for at in places], fps=FRAMES * rate / count)
 
 
-def _measured(path: Path) -> tuple[int, float]:
-    """How many frames a clip has, and how many of them a second; decoded one by one, since a long clip fills the memory."""
+def _measure(path: Path) -> tuple[int, float]:
+    """How many frames a clip has, and how many of them a second.
+
+    The frames are decoded one by one, since a long clip would fill the memory.
+    """
     import av
 
-    count = sum(1 for _ in _decoded(path))
+    count = sum(1 for _ in _decode(path))
     if not count:
         raise SampleError(f"the video {path} has no frames", "replace it")
     with av.open(str(path)) as container:
@@ -65,7 +80,7 @@ def _measured(path: Path) -> tuple[int, float]:
     return count, rate
 
 
-def _decoded(path: Path) -> Iterator[Any]:
+def _decode(path: Path) -> Iterator[Any]:
     import av
 
     with av.open(str(path)) as container:
@@ -79,9 +94,12 @@ def _decoded(path: Path) -> Iterator[Any]:
         yield from container.decode(video=0)
 
 
-def file_hash(source: Any, folder: Path | None) -> str:
-    """Tells clips apart by name and size, since to hash whole clips would take longer than a run; images by their pixels."""
+def hash_file(source: Any, folder: Path | None) -> str:
+    """Tells clips apart by name and size, since to hash whole clips would take longer than a run.
+
+    Images are told apart by their pixels.
+    """
     if isinstance(source, Image.Image):
         return hashlib.sha256(source.tobytes()).hexdigest()[:20]
-    path = located(source, folder)
+    path = locate_file(source, folder)
     return hashlib.sha256(f"{path.name}:{path.stat().st_size}".encode()).hexdigest()[:20]

@@ -27,11 +27,14 @@ SIDES = ((("left", "right"), "left or right of"), (("above", "below"), "above or
 
 @dataclass(frozen=True)
 class Question:
-    """evidence: pixel rectangles of what the answer depends on."""
+    """A question about a scene."""
 
     text: str
+    """The question."""
     answer: str
+    """Its right answer."""
     evidence: tuple[Rect, ...]
+    """The pixel rectangles that the answer depends on."""
 
 
 Asker = Callable[[Scene, np.random.Generator, int], Question | None]
@@ -88,7 +91,10 @@ def reading(scene: Scene, rng: np.random.Generator, turn: int) -> Question | Non
 
 
 def choice(scene: Scene, rng: np.random.Generator, turn: int) -> Question | None:
-    """An attribute question with four options, A to D right in turn; wrong ones come from the same scene if they can."""
+    """An attribute question with four options, A to D right in turn.
+
+    Wrong ones come from the same scene if they can.
+    """
     base = attribute(scene, rng, turn // len(LETTERS))
     if base is None:
         return None

@@ -1,4 +1,7 @@
-"""What is in a scene: things (a shape in a color) and a number, with their places in pixels. Knows nothing of pixels' values."""
+"""What is in a scene: things (a shape in a color) and a number, with their places in pixels.
+
+Knows nothing of pixels' values.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,13 +31,19 @@ class Thing:
     """A shape in a color around pixel (x, y)."""
 
     shape: str
+    """One of `SHAPES`."""
     color: str
+    """One of `COLORS`."""
     x: int
+    """Column of its centre, in pixels."""
     y: int
+    """Row of its centre, in pixels."""
     radius: int
+    """Half its size, in pixels."""
 
     @property
     def name(self) -> str:
+        """What questions call it, such as "red circle"."""
         return f"{self.color} {self.shape}"
 
     @property
@@ -45,39 +54,51 @@ class Thing:
 
 @dataclass(frozen=True)
 class Number:
-    """Digits in a row, one a cell, from pixel (x, y) on."""
+    """A row of digits, one in each cell of the grid, whose upper left corner is at pixel (x, y)."""
 
     text: str
+    """The digits."""
     x: int
+    """Left edge, in pixels."""
     y: int
+    """Upper edge, in pixels."""
     light: bool
+    """Whether the digits are lighter than the ground."""
 
     @property
     def rect(self) -> Rect:
+        """Left, top, right, bottom in pixels, the last two exclusive."""
         return self.x, self.y, self.x + CELL * (len(self.text) - 1) + 8, self.y + 11
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Things and a number on a ground; `ground` is the seed of the texture."""
+    """Things and a number on a textured ground."""
 
     things: tuple[Thing, ...]
+    """The things, no two of them alike."""
     number: Number | None
+    """The number; None if the scene has none."""
     ground: int
+    """Seed of the ground's texture."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """Ranges that scenes are drawn from; ends are included."""
+    """Ranges that scenes are drawn from, both ends included."""
 
     things: tuple[int, int] = (3, 8)
+    """How many things a scene has."""
     radius: tuple[int, int] = (5, 8)
+    """Radius of a thing, in pixels."""
     digits: tuple[int, int] = (2, 3)
+    """How many digits the number has."""
     number_share: float = 0.75
+    """The share of scenes that have a number."""
 
 
 def make_scene(rng: np.random.Generator, style: Style) -> Scene:
-    """A scene of things of which no two are alike, placed uniformly without overlap."""
+    """Make a scene of things of which no two are alike, placed uniformly without overlap."""
     number = _number(rng, style) if rng.random() < style.number_share else None
     things: list[Thing] = []
     count = int(rng.integers(style.things[0], style.things[1] + 1))
@@ -90,7 +111,10 @@ def make_scene(rng: np.random.Generator, style: Style) -> Scene:
 
 
 def _kinds(rng: np.random.Generator, count: int) -> Iterator[tuple[str, str]]:
-    """`count` different (color, shape) pairs; most often one color or shape is repeated, so that counting is not trivial."""
+    """`count` different (color, shape) pairs.
+
+    Usually one color or shape is repeated, so that counting is not trivial.
+    """
     pairs = [(color, shape) for color in COLORS for shape in SHAPES]
     order = [pairs[i] for i in rng.permutation(len(pairs))]
     repeats = int(rng.integers(1, 5))

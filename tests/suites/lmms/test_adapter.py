@@ -22,11 +22,11 @@ from loguru import logger
 import tokenbench
 from tests.docs.blocks import ROOT
 from tests.suites.lmms.benchmarks import pope
-from tests.tokenbench.test_decoding import folder_with
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
+from tests.tokenbench.models.test_decoding import folder_with
 from tokenbench import UsageError
 from tokenbench_suites.lmms.adapter import TokenBench
-from tokenbench_suites.lmms.index import installed
+from tokenbench_suites.lmms.index import find_lmms_eval
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
     pope(folder / "data")
     local = {
-        "include": str(installed() / "tasks" / "pope" / "pope.yaml"),
+        "include": str(find_lmms_eval() / "tasks" / "pope" / "pope.yaml"),
         "task": "tb_pope",
         "dataset_path": "parquet",
         "dataset_kwargs": {"data_files": {"test": str(folder / "data" / "data" / "test-00000-of-00001.parquet")}},

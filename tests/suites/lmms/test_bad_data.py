@@ -20,7 +20,7 @@ from tokenbench.errors import MachineError, SampleError, TokenBenchError, UsageE
 from tokenbench.store.run import Run
 from tokenbench_suites.lmms.benchmark import Benchmark
 from tokenbench_suites.lmms.suites import OWN
-from tokenbench_suites.lmms.video import clip
+from tokenbench_suites.lmms.video import read_clip
 
 ROW = {"id": "1", "question_id": "1", "question": "Is it?", "answer": "yes", "image_source": "a", "category": "random"}
 
@@ -94,18 +94,18 @@ def film(path: Path, frames: int) -> Path:
 
 
 def test_a_clip_is_eight_frames_at_equal_steps(tmp_path: Path) -> None:
-    video = clip(film(tmp_path / "a.mp4", 12))
+    video = read_clip(film(tmp_path / "a.mp4", 12))
     assert isinstance(video, Video)
     grey = [frame.getpixel((0, 0))[0] // 20 for frame in video.frames]  # type: ignore[index]
     assert [abs(a - b) <= 1 for a, b in zip(grey, [0, 2, 3, 5, 6, 8, 9, 11], strict=True)] == [True] * 8
-    assert len(clip(film(tmp_path / "b.mp4", 1)).frames) == 8
+    assert len(read_clip(film(tmp_path / "b.mp4", 1)).frames) == 8
 
 
 def test_a_cut_clip_is_a_sample_error(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", 12)
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(SampleError, match=r"cannot be loaded|no frames|no video stream"):
-        clip(path)
+        read_clip(path)
 
 
 def test_task_definitions_of_a_run_from_others_are_not_executed(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.suites.lmms.benchmarks import NINE, answer, make, picture, write
 from tokenbench.contract.suite import SuiteRequest, first
 from tokenbench.store.units import by_unit
 from tokenbench_suites.lmms.benchmark import Benchmark
-from tokenbench_suites.lmms.index import installed
+from tokenbench_suites.lmms.index import find_lmms_eval
 from tokenbench_suites.lmms.suites import image_public
 
 FILES = {
@@ -73,7 +73,7 @@ def stock(root: Path, right: dict[str, list[str]], tmp_path_factory: pytest.Temp
         split = {"gqa": "testdev", "textvqa_val": "validation", "vizwiz_vqa_val": "val"}.get(task, "test")
         split = "dev" if task.startswith("mmbench") else split
         local: dict[str, Any] = {
-            "include": str(installed() / "tasks" / file),
+            "include": str(find_lmms_eval() / "tasks" / file),
             "task": f"stock_{task}",
             "dataset_path": "parquet",
             "dataset_name": None,

@@ -20,10 +20,10 @@ from loguru import logger
 from tests.suites.lmms.benchmarks import pope
 from tokenbench.errors import SampleError
 from tokenbench_suites.lmms.adapter import TokenBench
-from tokenbench_suites.lmms.contained import contained
-from tokenbench_suites.lmms.index import installed
+from tokenbench_suites.lmms.contained import contain
+from tokenbench_suites.lmms.index import find_lmms_eval
 
-with contained():  # its import changes Pillow, random numbers and more for all tests that come after
+with contain():  # its import changes Pillow, random numbers and more for all tests that come after
     import lmms_eval.__main__
     from lmms_eval import evaluator
     from lmms_eval.cli.dispatch import main
@@ -42,7 +42,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = folder / "data" / "data" / "test-00000-of-00001.parquet"
     for name, path in (("there", file), ("absent", file.with_name("absent.parquet"))):
         task = {
-            "include": str(installed() / "tasks" / "pope" / "pope.yaml"),
+            "include": str(find_lmms_eval() / "tasks" / "pope" / "pope.yaml"),
             "task": name,
             "dataset_path": "parquet",
             "dataset_kwargs": {"data_files": {"test": str(path)}},

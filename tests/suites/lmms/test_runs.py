@@ -17,7 +17,7 @@ import datasets
 
 import tokenbench
 from tests.suites.lmms.benchmarks import NINE, data_option, make, picture, write
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
 from tokenbench.models.model import Model
 from tokenbench.registry.installation import install
 from tokenbench.runner import execute as runner

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.tokenbench.test_comparison import run
+from tests.tokenbench.comparison.test_comparison import run
 from tokenbench.comparison import MEAN, compare, measures
 from tokenbench.comparison.task_samples import distinct
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tokenbench import Budget, UsageError
-from tokenbench.comparison.gates import failed, parse_gate
+from tokenbench.comparison.gates import explain_failure, parse_gate
 
 NAN = float("nan")
 
@@ -20,7 +20,7 @@ def fails(gate: str, low: float, high: float, **changes: Any) -> bool:
     }  # fmt: skip
     row |= {"b": "vanilla"} if "vanilla" in gate else {}
     comparison: Any = SimpleNamespace(pairs=pd.DataFrame([row | changes]))
-    return bool(failed(parse_gate(f"{gate}@1/9"), comparison))
+    return bool(explain_failure(parse_gate(f"{gate}@1/9"), comparison))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_budget_means_itself_or_what_retains_the_same(written: str, there: lis
     row = {"model": "toy", "family": "F2", "a": "clse", "b": "fastv", "difference": -0.02, "low": -0.03, "high": -0.01}
     frame = pd.DataFrame([{**row, "budget": budget, "p": 0.01, "verdict": None} for budget in there])
     comparison: Any = SimpleNamespace(pairs=frame)
-    reasons = failed(parse_gate(f"clse<fastv@{written}"), comparison)
+    reasons = explain_failure(parse_gate(f"clse<fastv@{written}"), comparison)
     assert [reason.split()[3].rstrip(":") for reason in reasons] == meant
 
 

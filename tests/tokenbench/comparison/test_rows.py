@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.tokenbench.test_comparison import row, run, words
+from tests.tokenbench.comparison.test_comparison import row, run, words
 from tokenbench.comparison import MEAN, Looks, compare
 
 SPOILS = {(f"s{at}", "1/3", 0): spoils for at, spoils in enumerate((0.0, 0.01, 0.02, 0.04, 0.05, 0.06, 0.08, 0.1))}

@@ -119,6 +119,4 @@ def test_a_comparison_of_hostile_names_shows_text() -> None:
 
 
 def test_a_hint_stands_behind_the_words() -> None:
-    assert verdict_entry(Verdict(Kind.NOT_DISTINGUISHABLE), hint="would have shown 3.1").full == (
-        "not distinguishable (would have shown 3.1)"
-    )
+    assert verdict_entry(Verdict(Kind.NOT_DISTINGUISHABLE), hint="MDE 3.1").full == ("not distinguishable (MDE 3.1)")

@@ -46,7 +46,7 @@ def keep(*indices: int, dtype: torch.dtype = torch.long) -> Callable[[View], Sel
             r"score\(\) must return a tensor of shape \[16\], not \[16, 1\]",
         ),
         (Broken(scores=lambda view: torch.rand(3)), r"score\(\) must return a tensor of shape \[16\], not \[3\]"),
-        (Broken(selects=keep(0, 1, 2)), "3 tokens kept where 4 were to be kept"),
+        (Broken(selects=keep(0, 1, 2)), "3 tokens were kept instead of 4"),
         (Broken(selects=keep(0, 1, 1, 2)), "ascending indices below 16"),
         (Broken(selects=keep(3, 2, 1, 0)), "ascending indices below 16"),
         (Broken(selects=keep(-1, 0, 1, 2)), "ascending indices below 16"),
@@ -59,7 +59,7 @@ def test_a_broken_strategy_is_named(strategy: Strategy, problem: str) -> None:
     model, prompts = tiny("llava")
     with (
         tokenbench.pruned(model, strategy, "1/4"),
-        pytest.raises(StrategyError, match=f"strategy Broken, stage before layer 2: .*{problem}"),
+        pytest.raises(StrategyError, match=f"strategy Broken:.*, stage before layer 2: .*{problem}"),
     ):
         generate(model, batched(prompts[:1]), tokens=1)
     assert generate(model, batched(prompts[:1]), tokens=1) is not None

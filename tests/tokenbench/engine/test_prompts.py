@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessor
 
 import tokenbench
 from tests.tiny import tiny
-from tests.tokenbench.engine.test_everyday import longer
+from tests.tokenbench.api.test_pruned import longer
 from tokenbench import UsageError
 from tokenbench.engine import call_before
 from tokenbench.testing import CLOSE, Prompt, batched, generate, logits

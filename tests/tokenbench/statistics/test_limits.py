@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.tokenbench.statistics.data import Z, against_first, as_task, losses
-from tokenbench.comparison.verdicts import Kind, against_vanilla
+from tokenbench.comparison.verdicts import Kind, judge_against_vanilla
 from tokenbench.statistics import Critical, Scale, contrasts, family, limits, score_limits, smallest_margin
 from tokenbench.statistics.tilt import tilted_limits
 
@@ -33,7 +33,7 @@ def test_one_more_lost_answer_never_makes_a_limit_or_a_verdict_better(images, qu
         found = family(against_first(losses(images, questions, lost), Scale.RETENTION), resamples=1999)
         lows.append(found.low[0])
         highs.append(found.high[0])
-        kinds.append(against_vanilla(found.low[0], found.high[0], 1.0).kind)
+        kinds.append(judge_against_vanilla(found.low[0], found.high[0], 1.0).kind)
     assert (np.diff(lows) < 1e-9).all()
     # The critical value of so few images is a quantile of random signs: equal limits may differ by its last digits.
     assert (np.diff(highs) < 0.02).all()
@@ -45,7 +45,7 @@ def test_images_that_can_show_a_margin_are_as_many_as_the_rule_says():
     """No loss among G images of even size shows non-inferiority within d points once G >= 1.96^2 * 100 / d."""
     for images in (380, 384, 385, 390):
         found = family(against_first(losses(images, 1, 0), Scale.RETENTION), resamples=999)
-        said = against_vanilla(found.low[0], found.high[0], 1.0).kind
+        said = judge_against_vanilla(found.low[0], found.high[0], 1.0).kind
         assert (said is Kind.EQUIVALENT) == (images >= Z**2 * 100)
         assert found.smallest_margin[0] == pytest.approx(Z**2 * 100 / images)
 

@@ -13,7 +13,7 @@ from tokenbench.statistics.planning import (
     poisson,
     power,
     provable_margin,
-    rounded_up,
+    round_up,
     rules_out,
     samples_for,
 )
@@ -208,4 +208,4 @@ def test_counts_are_poisson(mean):
     ("exact", "shown"), [(1, 1), (9.2, 10), (99, 99), (101, 110), (52538, 53000), (53000, 53000), (390001, 400000)]
 )
 def test_planned_numbers_have_two_digits(exact, shown):
-    assert rounded_up(exact) == shown
+    assert round_up(exact) == shown

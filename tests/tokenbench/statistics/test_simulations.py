@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from tests.tokenbench.statistics.data import against_first, as_task
-from tokenbench.comparison.verdicts import against_vanilla
+from tokenbench.comparison.verdicts import judge_against_vanilla
 from tokenbench.statistics import Scale, family, score_intervals
 
 pytestmark = pytest.mark.slow  # the longest are exhaustive
@@ -91,7 +91,7 @@ def claims(rng, runs, images, questions, whole, tasks=1):
             codes = np.repeat(np.arange(images), questions)
             found.append(as_task(scores, codes + task * images))
         tested = family(against_first(found, Scale.RETENTION), resamples=199, seed=run)
-        claimed += against_vanilla(tested.low[0], tested.high[0], 1.0).lossless
+        claimed += judge_against_vanilla(tested.low[0], tested.high[0], 1.0).lossless
         hidden += tested.low[0] > -1
     return claimed / runs, hidden / runs
 

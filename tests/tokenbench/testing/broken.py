@@ -91,7 +91,7 @@ BROKEN = {
     "keeps one too many": (
         STRATEGY.format(more="    def select(self, view):\n        return tokenbench.Selection(torch.arange(view.k + 1))\n"),
         "keeps its schedule",
-        "4 tokens kept where 3 were to be kept",
+        "4 tokens were kept instead of 3",
     ),
     "draws without a seed": (
         STRATEGY.format(more="    def score(self, view):\n        return torch.rand(view.n)\n"),
@@ -109,7 +109,7 @@ BROKEN = {
     "asks for what is not there yet": (
         STRATEGY.format(more="    def stage(self, layer, keep, index):\n        return Stage(layer, keep, attention=(Attn(layer),))\n"),
         "plans for every decoder",
-        "attention of layer 2 is not known there",
+        "attention of layer 2 is not available there",
     ),
     "gives a count as a float": (
         STRATEGY.format(more="    def schedule(self, depth, budget):\n        return [(2, 64.0)]\n"),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tokenbench.test_plugins import GOOD, installed
-from tests.tokenbench.test_run import call
+from tests.tokenbench.commands.test_running import call
+from tests.tokenbench.registry.test_plugins import GOOD, installed
 from tests.tokenbench.testing.broken import BROKEN, REPORT, SUITE
 from tokenbench import UsageError
 from tokenbench.registry.plugins import registry
@@ -17,7 +17,7 @@ from tokenbench.testing.plugin import SINGULAR, verdicts
 
 @pytest.fixture
 def _two_architectures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instead of all of them, on which `tests/tokenbench/test_scaffold.py` has a strategy checked."""
+    """Instead of all of them, on which `tests/tools/test_scaffold.py` has a strategy checked."""
     some = [(name, registry().get("backbones", name)()) for name in ("internvl", "llava")]
     monkeypatch.setattr("tokenbench.testing.plugin.architectures", lambda known: iter(some))
 

@@ -14,7 +14,10 @@ __all__ = ["Marks"]
 
 
 class Marks(LogitsProcessor):
-    """Marks the start, and the moment the logits of every new token are there: CUDA events on a GPU, else the clock."""
+    """Records the time at the start and whenever the logits of a new token are there.
+
+    On a GPU it records CUDA events, elsewhere it reads the clock.
+    """
 
     def __init__(self, cuda: bool) -> None:
         self._cuda = cuda
@@ -24,11 +27,12 @@ class Marks(LogitsProcessor):
         self._mark()
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Record the time, and leave the scores as they are."""
         self._mark()
         return scores
 
     def seconds(self) -> list[float]:
-        """Until the first new token, and for every further one."""
+        """Return the seconds until the first new token, then those of every further one."""
         pairs = list(pairwise(self._marks))
         if self._cuda:
             torch.cuda.synchronize()

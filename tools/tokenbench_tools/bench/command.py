@@ -80,14 +80,15 @@ __all__ = ["bench"]
 def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, ...], **options: Any) -> None:
     """Measure time and memory of strategies on this machine.
 
-    All ratios are to the stock model. The prompts are made up. TTFT is the time to the first token, TPOT the time per further token.
+    All ratios are to the stock model. The prompts are made up. TTFT is the time to the first token, TPOT the time per
+    further token.
     """
     from tokenbench.models.source import configuration
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.bench_file import FILE, SCHEMA_VERSION
     from tokenbench.store.directory import Store
     from tokenbench.store.files import sweep, write_atomically
-    from tokenbench_tools.bench.plans import ways_of
+    from tokenbench_tools.bench.plans import make_ways
     from tokenbench_tools.bench.protocol import Protocol
     from tokenbench_tools.bench.rounds import bench as measured
 
@@ -95,14 +96,14 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     models, strategies, budgets, visual_tokens = (
         flat(options.pop(name)) for name in ("models", "strategies", "budgets", "visual_tokens")
     )
-    known = Registry(plugin_files)
-    ways, lengths = ways_of(strategies, budgets, known), _lengths(visual_tokens)
+    registry = Registry(plugin_files)
+    ways, lengths = make_ways(strategies, budgets, registry), _lengths(visual_tokens)
     for model in models:  # before minutes go into the first one
-        configuration(model, known)
+        configuration(model, registry)
     found = [
         measured(
             Protocol(model=model, ways=ways, lengths=lengths, plugins=plugin_files, **options),
-            known,
+            registry,
             lambda text: None if quiet else say(text, err=True),
         )
         for model in models

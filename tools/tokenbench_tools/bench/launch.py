@@ -1,6 +1,7 @@
-"""One launch: a fresh process that times every way to run a model, interleaved. `python -m tokenbench_tools.bench.launch`.
+"""One launch: a fresh process that times every way to run a model, interleaved.
 
-Reads an order as JSON from standard input and writes what it measured, or the error a person should see, to standard output.
+`python -m tokenbench_tools.bench.launch` reads an order as JSON from standard input and writes what it measured, or the error a person should see, to standard
+output.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from tokenbench_tools.bench.clock import Marks
 from tokenbench_tools.bench.machine import conditions, fingerprint
 from tokenbench_tools.bench.memory import peak_bytes, reset_peak
 from tokenbench_tools.bench.passes import Passes
-from tokenbench_tools.bench.plans import plan_of
+from tokenbench_tools.bench.plans import make_plan
 from tokenbench_tools.bench.protocol import STOCK, Protocol
-from tokenbench_tools.bench.weights import device_of, measured_model
+from tokenbench_tools.bench.weights import choose_device, load_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,16 +42,16 @@ class Launch:
     """The model of a protocol, ready to run any way."""
 
     def __init__(self, protocol: Protocol) -> None:
-        known = Registry(protocol.plugins)
+        registry = Registry(protocol.plugins)
         self._protocol = protocol
-        self._backbone, self._model = measured_model(protocol, known)
-        self._cuda = device_of(protocol).startswith("cuda")
+        self._backbone, self._model = load_model(protocol, registry)
+        self._cuda = choose_device(protocol).startswith("cuda")
         depth = len(self._backbone.decoder(self._model).layers)  # type: ignore[arg-type]
         self._plans: list[Plan | None] = [
-            None if way == STOCK else plan_of(way, depth, known) for way in protocol.all_ways
+            None if way == STOCK else make_plan(way, depth, registry) for way in protocol.all_ways
         ]
 
-    def timed(self, seed: int) -> list[Passes]:
+    def time_pass(self, seed: int) -> list[Passes]:
         """All ways over prompts of every length: the passes of one length interleaved, in another order every time."""
         shuffled = random.Random(seed)
         found = []
@@ -132,18 +133,18 @@ class Launch:
             )
 
 
-def measured(order: dict[str, Any]) -> dict[str, Any]:
+def measure(order: dict[str, Any]) -> dict[str, Any]:
     """Carry out an order: a protocol, and either a seed (time everything) or a way (the peak memory of it alone)."""
     protocol = Protocol.from_json(order["protocol"])
     try:
         launch = Launch(protocol)
-        found = launch.timed(order["seed"]) if "seed" in order else launch.peaks(order["way"])
+        found = launch.time_pass(order["seed"]) if "seed" in order else launch.peaks(order["way"])
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise MachineError(
             f"there is not enough memory for model '{protocol.model}' in {protocol.dtype}",
             "keep fewer layers with --layers, or reduce --visual-tokens or --batch-size",
         ) from error
-    device = device_of(protocol)
+    device = choose_device(protocol)
     return {
         "passes": [asdict(passes) for passes in found],
         "hardware": fingerprint(device),
@@ -154,7 +155,7 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """The process."""
     try:
-        answer = measured(json.load(sys.stdin))
+        answer = measure(json.load(sys.stdin))
     except TokenBenchError as error:
         answer = {"error": str(error), "hint": error.hint, "exit_code": error.exit_code}
     json.dump(answer, sys.stdout)

@@ -1,4 +1,7 @@
-"""The most memory that a stretch of work took. Only Linux and CUDA can begin to count anew; elsewhere it is that of the whole process."""
+"""The most memory that a stretch of work took.
+
+Only Linux and CUDA can begin to count anew; elsewhere it is that of the whole process.
+"""
 
 from __future__ import annotations
 

@@ -9,17 +9,19 @@ __all__ = ["Passes"]
 
 @dataclass
 class Passes:
-    """What the passes of one way took on prompts of one length.
-
-    way: its number in the protocol. visual: visual tokens. first: seconds to the first token, of every pass. further: seconds
-    for every further token, of every pass. selecting: seconds of selection within a prefill, of separate passes. cache:
-    bytes of KV cache after prefill. peak: bytes of memory.
-    """
+    """The times and sizes that one process measured for one way of running the model, on prompts of one length."""
 
     way: int
+    """The number of the way in the protocol; 0 is the stock model."""
     visual: int
+    """Visual tokens in each prompt."""
     first: list[float] = field(default_factory=list)
+    """Seconds to the first token, one number for each pass."""
     further: list[list[float]] = field(default_factory=list)
+    """Seconds of every further token, one list for each pass."""
     selecting: list[float] = field(default_factory=list)
+    """Seconds of selection within a prefill, measured in passes of their own."""
     cache: int = 0
+    """Bytes of the KV cache after the prefill."""
     peak: int = 0
+    """Bytes of memory at the peak."""

@@ -15,19 +15,23 @@ if TYPE_CHECKING:
 
     from tokenbench.registry.plugins import Registry
 
-__all__ = ["feasible", "plan_of", "ways_of"]
+__all__ = ["explain_infeasible", "make_plan", "make_ways"]
 
 
-def ways_of(strategies: Sequence[str], budgets: Sequence[str], known: Registry) -> tuple[Way, ...]:
-    """Every strategy at every budget; one that takes no budget once. Raises UsageError for names nobody knows."""
+def make_ways(strategies: Sequence[str], budgets: Sequence[str], registry: Registry) -> tuple[Way, ...]:
+    """Return every strategy at every budget; strategies that take no budget appear once.
+
+    Raises:
+        UsageError: If a strategy is unknown or lacks a budget.
+    """
     if not strategies:
         raise UsageError(
-            "no strategy is given", f"choose from these with --strategies: {', '.join(known.names('strategies'))}"
+            "no strategy is given", f"choose from these with --strategies: {', '.join(registry.names('strategies'))}"
         )
     parsed = [str(Budget.parse(budget)) for budget in budgets]
     found: dict[Way, None] = {}
     for text in strategies:
-        named = parse_strategy(text, known)
+        named = parse_strategy(text, registry)
         if named.strategy.budgeted and not parsed:
             raise UsageError(f"strategy '{named.name}' needs a budget", "give one with --budgets")
         own = parsed if named.strategy.budgeted else [str(Budget.none())]
@@ -35,15 +39,19 @@ def ways_of(strategies: Sequence[str], budgets: Sequence[str], known: Registry) 
     return tuple(found)
 
 
-def plan_of(way: Way, depth: int, known: Registry) -> Plan:
-    """The plan of a way on a decoder of `depth` layers. Raises UsageError if that cannot run it."""
-    named = parse_strategy(way.strategy, known)
+def make_plan(way: Way, depth: int, registry: Registry) -> Plan:
+    """Return the plan of a way on a decoder of `depth` layers.
+
+    Raises:
+        UsageError: If that decoder cannot run it.
+    """
+    named = parse_strategy(way.strategy, registry)
     budget = Budget.parse(way.budget) if named.strategy.budgeted else Budget.none()
     return Plan.make(named.strategy, budget, depth, name=named.name)
 
 
-def feasible(plan: Plan, lengths: Sequence[int], text: int) -> str:
-    """Why a plan has no schedule for one of these numbers of visual tokens; empty if it has."""
+def explain_infeasible(plan: Plan, lengths: Sequence[int], text: int) -> str:
+    """Say why a plan has no schedule for one of these numbers of visual tokens; empty if it has one for all."""
     for visual in lengths:
         try:
             plan.stages(visual, text)

@@ -16,7 +16,9 @@ class Way(NamedTuple):
     """One way to run the model: a strategy at a budget, both as users write them."""
 
     strategy: str
+    """The strategy, with its parameters."""
     budget: str
+    """The budget; `none` for a strategy that takes none."""
 
 
 STOCK = Way(VANILLA, "stock")  # the stock model, no hook on it: what everything is compared with
@@ -24,41 +26,50 @@ STOCK = Way(VANILLA, "stock")  # the stock model, no hook on it: what everything
 
 @dataclass(frozen=True)
 class Protocol:
-    """The measurement of one model.
-
-    ways: beside the stock model. lengths: visual tokens of the prompts, None for those of a common input; text: their other
-    tokens. rows: prompts in a batch. new: tokens to generate. launches, warm_up, repetitions: processes, and passes of every
-    way in each, the first ones not counted. random_weights: the sizes of the model without its weights. layers: of the decoder,
-    None for all. plugins: files.
-    """
+    """What is measured of one model, on which prompts, and how often."""
 
     model: str
+    """The model, as users name it."""
     ways: tuple[Way, ...]
+    """The ways to run it that are compared with the stock model."""
     lengths: tuple[int | None, ...] = (None,)
+    """Visual tokens in the prompts, one entry for each length; None stands for a common input."""
     text: int = 50
+    """Text tokens in each prompt."""
     rows: int = 1
+    """Prompts in a batch."""
     new: int = 16
+    """New tokens to generate."""
     launches: int = 8
+    """Processes that measure one after the other."""
     warm_up: int = 2
+    """Passes of every way in each process that are not counted."""
     repetitions: int = 5
+    """Passes of every way in each process that are counted."""
     device: str = "auto"
+    """The device, as users name it."""
     dtype: str = "float16"
+    """The type of the weights."""
     attention: str = "sdpa"
+    """The decoder's implementation of attention."""
     random_weights: bool = False
+    """Whether the model has random weights, so that its configuration is all that is needed."""
     layers: int | None = None
+    """How many of the decoder's layers are run; None for all."""
     plugins: tuple[str, ...] = ()
+    """Plug-ins that are single Python files."""
 
     @property
     def all_ways(self) -> tuple[Way, ...]:
-        """With the stock model, which comes first."""
+        """All ways, beginning with the stock model."""
         return (STOCK, *self.ways)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """Return the protocol as JSON values."""
         return asdict(self) | {"ways": [way._asdict() for way in self.ways]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Protocol:
-        """The reverse."""
+        """Read what `to_json` returned."""
         lists = {name: tuple(values[name]) for name in ("lengths", "plugins")}
         return cls(**{**values, **lists, "ways": tuple(Way(**way) for way in values["ways"])})

@@ -1,7 +1,8 @@
 """Ratios of times, and from where on they are a gain.
 
-The unit of replication is the launch of a process, not the timing within it: timings of one launch share its clocks, its memory
-layout and its neighbours, and tests that count them find differences in 35 to 71 % of cases where there is none.
+The unit of replication is the launch of a process, not the timing within it: timings of one launch share its clocks,
+its memory layout and its neighbours, and tests that count them find differences in 35 to 71 % of cases where there is
+none.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Ratio:
-    """A time as a multiple of the stock model's, below 1 being faster, with its 95 % interval; None from one launch."""
+    """A time as a multiple of the stock model's, with its 95 % interval. Below 1 is faster."""
 
     estimate: float
+    """The geometric mean over launches."""
     low: float | None
+    """Lower limit of the interval; None if there was one launch only."""
     high: float | None
+    """Upper limit of the interval; None if there was one launch only."""
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
@@ -36,7 +40,15 @@ class Ratio:
 
 
 def ratio(times: Sequence[float], stock: Sequence[float]) -> Ratio:
-    """Of two ways' times, one number a launch: the geometric mean, and Student's interval on the logarithms."""
+    """Compare the times of two ways.
+
+    Args:
+        times: Seconds of a way, one number for each launch.
+        stock: Seconds of the stock model in the same launches.
+
+    Returns:
+        The geometric mean of the ratios, with Student's interval on the logarithms.
+    """
     logs = np.log(np.asarray(times, dtype=np.float64)) - np.log(np.asarray(stock, dtype=np.float64))
     mean, launches = float(logs.mean()), len(logs)
     if launches == 1:
@@ -47,17 +59,16 @@ def ratio(times: Sequence[float], stock: Sequence[float]) -> Ratio:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """The number of visual tokens from which a way's first token comes earlier than the stock model's.
-
-    visual: about how many. bound: `at most` (it pays at the shortest prompt measured), `about` (between two), or `above` (it
-    did not pay at the longest).
-    """
+    """The number of visual tokens above which a way's first token comes earlier than the stock model's."""
 
     visual: float
+    """About how many visual tokens that is."""
     bound: str
+    """`at most` if the way is already faster on the shortest prompt measured, `about` if the number lies between two
+    lengths, `above` if the way is not faster on the longest."""
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """Return the number and its bound as JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -65,7 +76,12 @@ class BreakEven:
 
 
 def break_even(ratios: Sequence[tuple[int, float]]) -> BreakEven:
-    """From (visual tokens, ratio) of prompts of several lengths, a straight line between neighbours, both logarithmic."""
+    """Interpolate the length at which a ratio of times falls below 1.
+
+    Args:
+        ratios: (visual tokens, ratio) of prompts of several lengths. Between neighbours a straight line is drawn, both
+            axes being logarithmic.
+    """
     ordered = sorted(ratios)
     if ordered[0][1] < 1:
         return BreakEven(ordered[0][0], "at most")

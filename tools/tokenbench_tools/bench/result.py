@@ -15,41 +15,52 @@ from tokenbench_tools.bench.ratio import BreakEven, Ratio, break_even, ratio
 if TYPE_CHECKING:
     from tokenbench_tools.bench.passes import Passes
 
-__all__ = ["Bench", "Row", "summed_up"]
+__all__ = ["Bench", "Row", "summarise"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way on prompts of `visual_tokens` visual tokens. Seconds are geometric means over launches.
+    """One way on prompts of one length.
 
-    ttft: from pixels and ids to the logits of the first new token, vision encoder included; the median of a launch's passes
-    (p95: their 95th percentile). decode: one further token; their median. tokens_per_second: new tokens, prefill included.
-    selection: the part of a prefill that only the strategy needs (its stages, attention weights, attention and layers that run once more).
-    kv: KV cache after prefill. peak: of memory; of a GPU what torch allocated, else the process's resident set.
-    Ratios are to the stock model's seconds (below 1: faster); total: of all tokens, the inverse of throughput's.
+    Seconds are geometric means over launches, and ratios are to the stock model's seconds.
     """
 
     strategy: str
+    """The strategy, as the user wrote it."""
     budget: str
+    """The budget; `stock` for the stock model."""
     visual_tokens: int
+    """Visual tokens in each prompt."""
     ttft_seconds: float
+    """Time from pixels and ids to the logits of the first new token, vision encoder included; the median of a launch's
+    passes."""
     ttft_p95_seconds: float
+    """The 95th percentile of the same."""
     decode_seconds: float
+    """Time of one further token; the median of a launch's passes."""
     tokens_per_second: float
+    """New tokens per second, prefill included."""
     selection_seconds: float
+    """The part of a prefill that only the strategy needs: its stages, attention weights, and whatever runs once more
+    for it."""
     kv_bytes: int
+    """Bytes of the KV cache after the prefill."""
     peak_bytes: int
+    """Bytes of memory at the peak: on a GPU what torch allocated, else the resident set of the process."""
     ttft_ratio: Ratio
+    """Time to the first token; below 1 is faster."""
     decode_ratio: Ratio
+    """Time of one further token; below 1 is faster."""
     total_ratio: Ratio
+    """Time of all tokens, the inverse of the ratio of throughputs."""
 
     @property
     def selection_percent(self) -> float:
-        """Selection's share of the time to the first token."""
+        """Selection as a percentage of the time to the first token."""
         return 100 * self.selection_seconds / self.ttft_seconds
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """Return the row as JSON values."""
         return asdict(self) | {"selection_percent": self.selection_percent}
 
 
@@ -71,17 +82,22 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 @dataclass(frozen=True)
 class Bench:
-    """The measurement of one model. conditions: of the machine after every launch. infeasible: what was left out, and why."""
+    """What was measured of one model."""
 
     protocol: Protocol
+    """What was measured, and how often."""
     rows: tuple[Row, ...]
+    """One row for every way and length."""
     hardware: dict[str, Any]
+    """The machine."""
     conditions: tuple[dict[str, Any], ...]
+    """The state of the machine after every launch, such as clocks and temperature."""
     infeasible: tuple[str, ...] = ()
+    """Sentences on the ways that were left out, and why."""
 
     @property
     def break_even(self) -> dict[str, BreakEven]:
-        """From how many visual tokens on a way's first token comes earlier, by "strategy at budget"."""
+        """The number of visual tokens above which each way's first token comes earlier, by "strategy at budget"."""
         found = {}
         for way in self.protocol.ways:
             rows = [row for row in self.rows if (row.strategy, row.budget) == way]
@@ -92,7 +108,7 @@ class Bench:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the numbers must know."""
+        """Sentences that a reader of the numbers must see."""
         given = self.protocol
         weights = "random weights" if given.random_weights else "its own weights"
         depth = f", cut to {given.layers} decoder layers (ratios are not the whole model's)" if given.layers else ""
@@ -108,7 +124,7 @@ class Bench:
         return notes
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """Return everything as JSON values."""
         return {
             "model": self.protocol.model,
             "protocol": self.protocol.to_json(),
@@ -121,16 +137,19 @@ class Bench:
         }
 
     def __str__(self) -> str:
-        """For the terminal, with what it rests on."""
+        """Return the table for the terminal, with the notes."""
         table = text_table(Table.of("", COLUMNS, self.rows))
-        pays = [f"{name}: pays from {found} visual tokens" for name, found in self.break_even.items()]
+        pays = [f"{name}: faster from {found} visual tokens on" for name, found in self.break_even.items()]
         return "\n".join([table, *self.infeasible, "", *pays, "", *self.notes])
 
 
-def summed_up(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]) -> list[Row]:
-    """Rows from the passes of every launch: lengths in the order of the protocol, the stock model first.
+def summarise(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]) -> list[Row]:
+    """Compute the rows from the passes of every launch.
 
-    peaks: {(way, visual tokens): bytes} where memory was measured apart.
+    Args:
+        protocol: What was measured.
+        launches: The passes of each launch, by length in the order of the protocol, the stock model first.
+        peaks: {(way, visual tokens): bytes} if memory was measured in processes of its own.
     """
     rows = []
     for number, passes in enumerate(launches[0]):
@@ -142,31 +161,31 @@ def summed_up(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: d
                 strategy=way.strategy,
                 budget=way.budget,
                 visual_tokens=passes.visual,
-                ttft_seconds=_mean(list(map(_first, own))),
+                ttft_seconds=_mean(list(map(_median_first, own))),
                 ttft_p95_seconds=_mean([_p95(one.first) for one in own]),
-                decode_seconds=_mean(list(map(_further, own))),
+                decode_seconds=_mean(list(map(_median_further, own))),
                 tokens_per_second=protocol.rows * protocol.new / _mean(list(map(_total, own))),
                 selection_seconds=0.0 if way == STOCK else fmean(median(one.selecting) for one in own),
                 kv_bytes=passes.cache,
                 peak_bytes=peaks.get((passes.way, passes.visual), max(one.peak for one in own)),
-                ttft_ratio=ratio(list(map(_first, own)), list(map(_first, other))),
-                decode_ratio=ratio(list(map(_further, own)), list(map(_further, other))),
+                ttft_ratio=ratio(list(map(_median_first, own)), list(map(_median_first, other))),
+                decode_ratio=ratio(list(map(_median_further, own)), list(map(_median_further, other))),
                 total_ratio=ratio(list(map(_total, own)), list(map(_total, other))),
             )
         )
     return rows
 
 
-def _first(passes: Passes) -> float:
+def _median_first(passes: Passes) -> float:
     return median(passes.first)
 
 
-def _further(passes: Passes) -> float:
+def _median_further(passes: Passes) -> float:
     return median(seconds for steps in passes.further for seconds in steps)
 
 
 def _total(passes: Passes) -> float:
-    """A mean: times add up."""
+    """Mean time of all tokens of a pass."""
     return fmean(first + sum(steps) for first, steps in zip(passes.first, passes.further, strict=True))
 
 
@@ -175,5 +194,5 @@ def _p95(seconds: Sequence[float]) -> float:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Geometric."""
+    """Geometric mean."""
     return exp(fmean(map(log, values)))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
 from tokenbench.models.source import configuration
 from tokenbench_tools.bench.passes import Passes
-from tokenbench_tools.bench.plans import feasible, plan_of
-from tokenbench_tools.bench.result import Bench, summed_up
-from tokenbench_tools.bench.weights import cut, device_of
+from tokenbench_tools.bench.plans import explain_infeasible, make_plan
+from tokenbench_tools.bench.result import Bench, summarise
+from tokenbench_tools.bench.weights import choose_device, cut
 
 if TYPE_CHECKING:
     from tokenbench.registry.plugins import Registry
@@ -25,12 +25,19 @@ __all__ = ["bench"]
 ERRORS: dict[int, type[TokenBenchError]] = {kind.exit_code: kind for kind in (UsageError, StrategyError, MachineError)}
 
 
-def bench(protocol: Protocol, known: Registry, tell: Callable[[str], None]) -> Bench:
-    """Measure one model. tell: is told of every launch.
+def bench(protocol: Protocol, registry: Registry, tell: Callable[[str], None]) -> Bench:
+    """Measure one model, launch after launch.
 
-    Raises, before anything is launched, UsageError for what cannot be run on this model; then what a launch raised.
+    Args:
+        protocol: What to measure.
+        registry: The registered plug-ins.
+        tell: Called with a line before every launch.
+
+    Raises:
+        UsageError: If something cannot be run on this model. It is raised before anything is launched.
+        MachineError: If a launch cannot be done on this machine.
     """
-    protocol, infeasible = _checked(protocol, known)
+    protocol, infeasible = _check(protocol, registry)
     launches, conditions, hardware = [], [], {}
     for number in range(protocol.launches):
         tell(f"{protocol.model}: launch {number + 1} of {protocol.launches}")
@@ -44,13 +51,13 @@ def bench(protocol: Protocol, known: Registry, tell: Callable[[str], None]) -> B
             tell(f"{protocol.model}: memory of {strategy} at {budget}")
             answer = _launch({"protocol": protocol.to_json(), "way": way})
             peaks |= {(way, one["visual"]): one["peak"] for one in answer["passes"]}
-    return Bench(protocol, tuple(summed_up(protocol, launches, peaks)), hardware, tuple(conditions), infeasible)
+    return Bench(protocol, tuple(summarise(protocol, launches, peaks)), hardware, tuple(conditions), infeasible)
 
 
-def _checked(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, ...]]:
-    """The protocol without what is infeasible, and why that is."""
-    device_of(protocol)
-    backbone, config = configuration(protocol.model, known)
+def _check(protocol: Protocol, registry: Registry) -> tuple[Protocol, tuple[str, ...]]:
+    """Return the protocol without the ways that are infeasible, and why they are."""
+    choose_device(protocol)
+    backbone, config = configuration(protocol.model, registry)
     depth = cut(config, protocol.layers).text_config.num_hidden_layers
     try:
         shown = [backbone.default_grids(config, length) for length in protocol.lengths]
@@ -59,7 +66,9 @@ def _checked(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, 
     except NotImplementedError as error:
         raise UsageError(f"model '{protocol.model}' cannot be measured on made-up prompts: {error}") from error
     lengths = [sum(grid.tokens for grid in grids) for grids in shown]
-    reasons = {way: feasible(plan_of(way, depth, known), lengths, protocol.text) for way in protocol.ways}
+    reasons = {
+        way: explain_infeasible(make_plan(way, depth, registry), lengths, protocol.text) for way in protocol.ways
+    }
     ways = tuple(way for way, reason in reasons.items() if not reason)
     infeasible = tuple(reason for reason in reasons.values() if reason)
     if not ways:
@@ -68,7 +77,7 @@ def _checked(protocol: Protocol, known: Registry) -> tuple[Protocol, tuple[str, 
 
 
 def _launch(order: dict[str, Any]) -> dict[str, Any]:
-    """What a fresh process answers."""
+    """Run a fresh process and return what it measured."""
     command = [sys.executable, "-m", "tokenbench_tools.bench.launch"]
     process = subprocess.run(
         command, input=json.dumps(order), capture_output=True, text=True, encoding="utf-8", errors="replace"

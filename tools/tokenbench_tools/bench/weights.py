@@ -17,29 +17,33 @@ if TYPE_CHECKING:
     from tokenbench.registry.plugins import Registry
     from tokenbench_tools.bench.protocol import Protocol
 
-__all__ = ["cut", "device_of", "measured_model"]
+__all__ = ["choose_device", "cut", "load_model"]
 
 
-def measured_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
-    """Adapter and model, on its device. Raises MachineError if it cannot be loaded or does not fit."""
+def load_model(protocol: Protocol, registry: Registry) -> tuple[Backbone, Any]:
+    """Load the adapter and the model on its device.
+
+    Raises:
+        MachineError: If the model cannot be loaded or does not fit.
+    """
     from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    device = device_of(protocol)
+    device = choose_device(protocol)
     options: dict[str, Any] = {
         "dtype": getattr(torch, protocol.dtype),
         "attn_implementation": protocol.attention,
     }
     try:
         if protocol.random_weights:
-            backbone, config = configuration(protocol.model, known)
+            backbone, config = configuration(protocol.model, registry)
             with torch.device(device):
                 model = AutoModelForImageTextToText.from_config(cut(config, protocol.layers), **options)
             model.generation_config = greedy_config(model.generation_config)
         else:
-            source = locate(protocol.model, known)
+            source = locate(protocol.model, registry)
             backbone, config = (
                 source.backbone,
                 cut(AutoConfig.from_pretrained(source.folder, trust_remote_code=False), protocol.layers),
@@ -54,7 +58,11 @@ def measured_model(protocol: Protocol, known: Registry) -> tuple[Backbone, Any]:
 
 
 def cut(config: Any, layers: int | None) -> Any:
-    """The same configuration with the first `layers` layers of the decoder. Raises UsageError if it has fewer."""
+    """Return the configuration with only the first `layers` layers of the decoder.
+
+    Raises:
+        UsageError: If the decoder has fewer layers.
+    """
     text = config.text_config
     if layers is not None:
         if layers > text.num_hidden_layers:
@@ -65,8 +73,13 @@ def cut(config: Any, layers: int | None) -> Any:
     return config
 
 
-def device_of(protocol: Protocol) -> str:
-    """Where it runs. Raises as `resolve_device` and `check_device` do."""
+def choose_device(protocol: Protocol) -> str:
+    """Return the device that the protocol names.
+
+    Raises:
+        UsageError: If there is no device of that name.
+        MachineError: If this machine does not have it.
+    """
     device = resolve_device(protocol.device)
     check_device(device)
     return device

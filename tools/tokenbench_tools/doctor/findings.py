@@ -1,4 +1,7 @@
-"""What may be wrong with this machine, and how to mend it. Imports nothing that may be broken: that is tried in a process of its own."""
+"""What may be wrong with this machine, and how to mend it.
+
+Imports nothing that may be broken: that is tried in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -37,22 +40,33 @@ DEVICES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, how it is, and how to mend it."""
+    """The state of one thing that runs depend on."""
 
     what: str
+    """What was looked at."""
     state: Literal["ok", "warn", "FAIL"]
+    """`ok`, `warn` (runs work, but something is unusual) or `FAIL` (some runs cannot work)."""
     found: str
+    """What was found."""
     fix: str = ""
+    """How to fix it; empty if there is nothing to fix."""
 
     def __str__(self) -> str:
         return f"{self.state:4}  {self.what}: {self.found}" + (f" — {self.fix}" if self.fix else "")
 
 
 def findings(folder: Path) -> Iterator[Finding]:
-    """Everything that a run depends on. folder: where runs would be written."""
+    """Look at everything that a run depends on.
+
+    Args:
+        folder: Where runs would be written.
+
+    Yields:
+        One finding after the other, as soon as it is known.
+    """
     yield _python()
     yield from _libraries()
-    yield _tested()
+    yield _check_versions()
     yield _pair()
     yield _gpu()
     yield _memory()
@@ -86,7 +100,7 @@ def _library(requirement: Requirement) -> Finding | None:
     return Finding(requirement.name, "FAIL", f"{there}, but {requirement.specifier} is required", install())
 
 
-def _tested() -> Finding:
+def _check_versions() -> Finding:
     """Versions that no test has seen. They may work, but a release of a library has changed numbers before."""
     extras = [extra for extra, needed in _extra_requirements().items() if _there(needed)]
     others = [f"{name} {there} (tested: {tested})" for name, there, tested in find_untested(extras)]
@@ -97,8 +111,8 @@ def _tested() -> Finding:
 
 
 def _pair() -> Finding:
-    """torch and torchvision must come from one build, which only an import shows."""
-    code, out, error = _tried(PAIR)
+    """Whether torch and torchvision come from one build, which only an import shows."""
+    code, out, error = _try_code(PAIR)
     if code == 0:
         return Finding("torch and torchvision", "ok", " and ".join(out.split()))
     if "nms does not exist" in error or "undefined symbol" in error:
@@ -109,7 +123,7 @@ def _pair() -> Finding:
 
 
 def _gpu() -> Finding:
-    code, out, error = _tried(DEVICES)
+    code, out, error = _try_code(DEVICES)
     if code:
         return Finding("GPU", "warn", f"torch fails: {error}", "fix torch first")
     seen = json.loads(out)
@@ -139,7 +153,7 @@ def _memory() -> Finding:
 
 
 def _disk(what: str, folder: Path, wanted: float) -> Finding:
-    """folder or its nearest parent that is there."""
+    """How much room the folder has, or its nearest existing parent."""
     there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free / GB
     if not os.access(there, os.W_OK):
@@ -175,20 +189,20 @@ def _extras() -> Iterator[Finding]:
 
 def _plugins() -> Iterator[Finding]:
     """Plug-ins that failed, and names that two of them register."""
-    known = Registry()
-    for plugin in known.plugins:
+    registry = Registry()
+    for plugin in registry.plugins:
         if plugin.error:
             own = plugin.distribution == NAME
             fix = f"run tokenbench check {plugin.name}, or uninstall it"
             yield Finding(f"plug-in {plugin.name}", "FAIL" if own else "warn", plugin.error, fix)
     for kind in KINDS:
-        for name in known.names(kind):
-            brings = [plugin.origin for plugin in known.plugins if name in plugin.registered[kind]]
+        for name in registry.names(kind):
+            brings = [plugin.origin for plugin in registry.plugins if name in plugin.registered[kind]]
             if len(brings) > 1:
                 yield Finding(
                     f"{kind} {name}", "warn", f"registered by {' and '.join(brings)}", "uninstall one of them"
                 )
-    loaded = sum(not plugin.error for plugin in known.plugins)
+    loaded = sum(not plugin.error for plugin in registry.plugins)
     yield Finding("plug-ins", "ok" if loaded else "FAIL", f"{loaded} loaded", "" if loaded else install())
 
 
@@ -204,7 +218,7 @@ def _there(needed: list[Requirement]) -> bool:
     return any(installed_version(requirement.name) for requirement in needed if requirement.name not in always)
 
 
-def _tried(code: str) -> tuple[int, str, str]:
+def _try_code(code: str) -> tuple[int, str, str]:
     """Exit code, output and last line of the errors of Python code in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", errors="replace"

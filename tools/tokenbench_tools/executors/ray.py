@@ -1,4 +1,7 @@
-"""Workers on a Ray cluster, this machine's own or one that runs; Ray restarts lost ones and gives them their unit again."""
+"""Workers on a Ray cluster, this machine's own or one that runs.
+
+Ray restarts lost ones and gives them their unit again.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,12 @@ class Ray(Executor):
     """Workers on a Ray cluster.
 
     Args:
-        workers: how many; 0 for one for each GPU, or for each CPU where there is no GPU.
-        address: the cluster's; empty for one on this machine.
+        workers: How many; 0 stands for one for each GPU, or for each CPU if there is no GPU.
+        address: The address of the cluster; empty for a new one on this machine.
 
     Raises:
-        MachineError: Ray is not installed, or the cluster cannot be reached.
-        UsageError: the cluster has no place for so many workers.
+        MachineError: If Ray is not installed, or the cluster cannot be reached.
+        UsageError: If the cluster has no room for that many workers.
     """
 
     options = (
@@ -71,10 +74,11 @@ class Ray(Executor):
             )
 
     def device(self, asked: str) -> str:
-        """`auto` is a GPU where the cluster has any."""
+        """Return the asked-for device; `auto` is a GPU if the cluster has any."""
         return asked if asked != "auto" else "cuda" if self._gpus else "cpu"
 
     def run(self, job: Job, bar: Progress) -> None:
+        """Do all of a job; a worker that is lost is restarted and continues with its unit."""
         from tokenbench.runner.job import units
 
         ray, todo = self._ray, units(job.left, self._workers)

@@ -33,13 +33,13 @@ class Slurm(Executor):
     """Workers as the tasks of a Slurm job array.
 
     Args:
-        workers: tasks of the array.
-        settings: as `KEY=VALUE` texts, what submitit takes (timeout_min, mem_gb, gpus_per_node, ...) and what is Slurm's own
-            (partition, account, qos, ...); `cluster=local` runs the tasks as processes of this machine.
+        workers: How many tasks the array has.
+        settings: Texts `KEY=VALUE` with what submitit takes (timeout_min, mem_gb, gpus_per_node, ...) and with Slurm's
+            own options (partition, account, qos, ...). `cluster=local` runs the tasks as processes of this machine.
 
     Raises:
-        MachineError: submitit is not installed, or there is no Slurm here.
-        UsageError: a setting is wrong.
+        MachineError: If submitit is not installed, or this machine has no Slurm.
+        UsageError: If a setting is wrong.
     """
 
     options = (
@@ -64,11 +64,12 @@ class Slurm(Executor):
         self._executor(Path())  # what is wrong with the settings is found before a run is touched
 
     def device(self, asked: str) -> str:
-        """`auto` is a GPU where the job asks for any."""
+        """Return the asked-for device; `auto` is a GPU if the settings ask for any."""
         wants = any("gpu" in f"{name}={value}" and value != 0 for name, value in self._settings.items())
         return asked if asked != "auto" else "cuda" if wants else "cpu"
 
     def run(self, job: Job, bar: Progress) -> None:
+        """Do all of a job; a task that is lost is submitted again."""
         from tokenbench.runner.job import units
 
         executor = self._executor(_fresh_folder(job.store.folder.resolve()))
@@ -79,7 +80,7 @@ class Slurm(Executor):
             submitted, lost = executor.map_array(task, shares), []
             try:
                 for share, handle in zip(shares, submitted, strict=True):
-                    if self._ended(handle):
+                    if self._has_ended(handle):
                         bar.advance(sum(map(job.answers, share)), f"task {handle.job_id}")
                     else:
                         lost.append(share)
@@ -110,7 +111,7 @@ class Slurm(Executor):
             raise UsageError(f"--slurm: {brief(error)}") from None
         return executor
 
-    def _ended(self, handle: Any) -> bool:
+    def _has_ended(self, handle: Any) -> bool:
         """Whether a task has done its share. Raises what a person can mend."""
         try:
             error = handle.result()
@@ -147,7 +148,10 @@ class _Share:
 
 
 def _fresh_folder(run: Path) -> Path:
-    """Where submitit keeps its files. It unpickles what it finds there, so it must not find what others left in the run."""
+    """Where submitit keeps its files.
+
+    It unpickles what it finds there, so it must not find what others left in the run.
+    """
     return Path(tempfile.mkdtemp(dir=make_folder(run / "logs" / "slurm", run), prefix=time.strftime("%Y%m%d-%H%M%S-")))
 
 

@@ -1,15 +1,17 @@
 """A model that rates the stored answers of a run, after it: a pass of its own that can be interrupted and resumed.
 
-RUN/judge/<model>-<hash>/verdicts.jsonl   one line for every distinct question, target and answer, as soon as it is there
-RUN/judge/<model>-<hash>/samples.parquet  every answer of the run with the judge's score, NaN where there is no verdict
-RUN/judge/<model>-<hash>/                 summary.csv, pairs.csv: the comparison by these scores
+In `RUN/judge/<model>-<hash>/` there are::
+
+    verdicts.jsonl            one line for every distinct question, target and answer, as soon as it is there
+    samples.parquet           every answer of the run with the judge's score, NaN where there is no verdict
+    summary.csv, pairs.csv    the comparison by these scores
 
 The hash is of the judge's name and of what it is asked, so that verdicts of different judges never mix.
 """
 
 from tokenbench_tools.judge.question import Asked
-from tokenbench_tools.judge.rated import JudgedRun, judged
+from tokenbench_tools.judge.rated import JudgedRun, rate
 from tokenbench_tools.judge.server import ATTEMPTS, Judge
 from tokenbench_tools.judge.verdicts import Verdict, collect
 
-__all__ = ["ATTEMPTS", "Asked", "Judge", "JudgedRun", "Verdict", "collect", "judged"]
+__all__ = ["ATTEMPTS", "Asked", "Judge", "JudgedRun", "Verdict", "collect", "rate"]

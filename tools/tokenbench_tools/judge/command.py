@@ -62,19 +62,19 @@ def judge(
 ) -> None:
     """Rate the stored answers of a run with a judge model.
 
-    Each distinct answer is rated once, and the strategies are compared by these scores. Verdicts and reports are written to
-    RUN/judge/; the run's own scores do not change. Answers that receive no verdict are counted, and left out of the comparison
-    for all strategies alike. If the command is interrupted, run the same command again to resume.
+    Each distinct answer is rated once, and the strategies are compared by these scores. Verdicts and reports are
+    written to RUN/judge/; the run's own scores do not change. Answers that receive no verdict are counted, and left out
+    of the comparison for all strategies alike. If the command is interrupted, run the same command again to resume.
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.progress import progress
-    from tokenbench_tools.judge import Judge, judged
+    from tokenbench_tools.judge import Judge, rate
 
-    known = Registry(plugin_files)
-    writers = make_writers(flat(lists["formats"]), known)
+    registry = Registry(plugin_files)
+    writers = make_writers(flat(lists["formats"]), registry)
     who = Judge(url, model, os.environ.get(key_from, ""), timeout=timeout)
-    rated, target = judged(
-        open_run(folder, lists, known),
+    rated, target = rate(
+        open_run(folder, lists, registry),
         who,
         flat(lists["tasks"]),
         workers,

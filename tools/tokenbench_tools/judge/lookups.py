@@ -13,8 +13,8 @@ __all__ = ["Unawaited"]
 class Unawaited(ThreadPoolExecutor):
     """A thread a call, for which neither the event loop nor the end of Python waits.
 
-    asyncio looks names up in the threads of a pool, and joins them before it ends, although a deadline or a signal has given the lookup
-    up long since.
+    asyncio looks names up in the threads of a pool, and joins them before it ends, although a deadline or a signal has
+    given the lookup up long since.
     """
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

@@ -21,24 +21,27 @@ TURN_TOKEN = re.compile(r"<|\[(?=/?[A-Z_]+\])")
 
 
 class Asked(NamedTuple):
-    """What a verdict depends on; where several targets are right, they stand between bars."""
+    """One answer to be rated, with everything that its verdict depends on."""
 
     question: str
+    """The question, as the model was asked it."""
     target: str
+    """The right answer; several are separated by bars."""
     answer: str
+    """The answer to rate."""
 
     @property
     def key(self) -> str:
-        """A hash of it."""
+        """A hash of the three texts."""
         return hashlib.sha256(json.dumps(self).encode()).hexdigest()
 
     @property
     def prompt(self) -> str:
         """The text that the judge reads: each part as one line that ends where its quotation mark says."""
-        return PROMPT.format(**{name: _quoted(text) for name, text in self._asdict().items()})
+        return PROMPT.format(**{name: _quote(text) for name, text in self._asdict().items()})
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """The text as a JSON string, in which no sign can end the line, the string or the turn."""
     inner = TURN_TOKEN.sub(_escaped, json.dumps(text, ensure_ascii=False))
     return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in inner)

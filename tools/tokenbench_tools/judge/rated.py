@@ -19,16 +19,22 @@ from tokenbench_tools.judge.verdicts import ProgressFactory, collect
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["JudgedRun", "judged"]
+__all__ = ["JudgedRun", "rate"]
 
 UNIT = [*IDENTITY, "unit"]
 
 
 class JudgedRun(DerivedRun):
-    """A run with a judge's scores in place of the task's own; what was not judged, or got no verdict, is left out."""
+    """A run with a judge's scores in place of the task's own. Answers without a verdict are left out.
+
+    Args:
+        run: The run as it is stored.
+        samples: Its answers with the judge's scores.
+        unrated: How many of the distinct answers got no verdict.
+        answers: How many distinct answers there are.
+    """
 
     def __init__(self, run: Run, samples: pd.DataFrame, unrated: int, answers: int) -> None:
-        """samples: with the judge's scores. unrated: how many of the distinct `answers` got no verdict."""
         super().__init__(run.folder, run._registry, run._definitions, run._data)
         self._judged, self._unrated, self._answers = samples, unrated, answers
 
@@ -50,7 +56,7 @@ class JudgedRun(DerivedRun):
         return {**about, "notes": [judge, *([self.unrated] if self.unrated else []), *about.get("notes", [])]}
 
 
-def judged(
+def rate(
     run: Run,
     judge: Judge,
     tasks: Sequence[str],
@@ -58,11 +64,22 @@ def judged(
     progress: ProgressFactory,
     retry_failed: bool = False,
 ) -> tuple[JudgedRun, Path]:
-    """The run by the judge's scores, and the folder of its verdicts.
+    """Have the stored answers of a run rated.
 
-    tasks: only these; none for all. retry_failed: ask again about answers that got no verdict.
+    Args:
+        run: The run.
+        judge: The model that rates.
+        tasks: The tasks to rate; all of them if it is empty.
+        workers: How many calls are made at once.
+        progress: Makes the progress bar from the number of calls.
+        retry_failed: Whether answers that got no verdict before are rated again.
 
-    Raises UsageError for a task that the run does not have, MachineError if the server fails.
+    Returns:
+        The run by the judge's scores, and the folder with the verdicts.
+
+    Raises:
+        UsageError: If the run does not have one of the tasks.
+        MachineError: If the server fails.
     """
     samples = run.whole()
     if not len(samples):

@@ -1,4 +1,4 @@
-"""One call to the judge's server: nothing but the address that the user named is asked, and no longer than a deadline."""
+"""One call to the judge's server: only the address that the user named is asked, no longer than a deadline."""
 
 from __future__ import annotations
 
@@ -33,16 +33,21 @@ PROBE = Asked("What color is the ball?", "red", "red").prompt
 
 
 class Reply(NamedTuple):
-    """What the judge said, and the model that said it by the server's own account, both as they came."""
+    """What came back from the judge."""
 
     text: str
+    """What the judge said."""
     served: str
+    """The model that said it, as the server names it."""
 
 
 class NoReplyError(Exception):
     """A call that brought no reply.
 
-    passing: whether the server may reply to the same call later. busy: whether it said so itself.
+    Args:
+        reason: Why, in words for the user.
+        passing: Whether the same call may succeed later.
+        busy: Whether the server itself said that it is busy.
     """
 
     def __init__(self, reason: str, passing: bool, busy: bool = False) -> None:
@@ -52,24 +57,26 @@ class NoReplyError(Exception):
 
 @dataclass(frozen=True)
 class Judge:
-    """A model behind an OpenAI-compatible address.
-
-    Attributes:
-        url: up to `/v1`. No redirect is followed; a proxy of the environment is used for https alone, where it cannot read along.
-        model: the judge, by the name that the server knows.
-        key: for a server that asks for one; sent to `url` and nowhere else, never printed or stored.
-        pause: seconds before the first repetition of a call that failed; each later one waits twice as long.
-        timeout: seconds that one call may take, from the connection to the last byte.
-    """
+    """A model behind an OpenAI-compatible address."""
 
     url: str
+    """The address up to `/v1`. Redirects are not followed, and a proxy from the environment is used for https alone,
+    where it cannot read along."""
     model: str
+    """The judge, by the name that the server knows."""
     key: str = field(default="", repr=False)
+    """The API key, if the server asks for one. It is sent to `url` and nowhere else, and is never printed or stored."""
     pause: float = 1.0
+    """Seconds before a failed call is repeated for the first time; every later repetition waits twice as long."""
     timeout: float = 60.0
+    """Seconds that one call may take, from the connection to the last byte."""
 
     def __post_init__(self) -> None:
-        """Raises UsageError for an address that is none, before anything is asked."""
+        """Check the address and the key before anything is asked.
+
+        Raises:
+            UsageError: If the address is not valid, or the key contains characters that no header can carry.
+        """
         if "@" in self.url:
             raise UsageError(
                 "the address of the judge must not contain a user name or password (it has an @)",
@@ -92,21 +99,25 @@ class Judge:
 
     @property
     def identity(self) -> str:
-        """Its name, and a hash of the name and of what it is asked."""
+        """The judge's name, and a hash of the name and of the prompt."""
         digest = hashlib.sha256(f"{self.model}\n{PROMPT}".encode()).hexdigest()[:8]
         return f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.model)[:100]}-{digest}"
 
     @property
     def label(self) -> str:
-        """How messages name it."""
+        """What messages call the judge."""
         return self.withhold(f"judge '{self.model}' at {self.url}")
 
     def withhold(self, text: str) -> str:
-        """The text, unless it shows the key."""
+        """Return the text unless it shows a part of the key."""
         return self._secret.withhold(text)
 
     def client(self, workers: int) -> AsyncClient:
-        """Connections for so many calls at once. Raises UsageError for a proxy of the environment that cannot be used."""
+        """Return a client with connections for that many calls at once.
+
+        Raises:
+            UsageError: If a proxy from the environment cannot be used.
+        """
         import httpx2
 
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -127,9 +138,10 @@ class Judge:
             ) from None
 
     async def reply(self, client: AsyncClient, prompt: str, go_on: Callable[[], bool]) -> Reply:
-        """What the judge replies to a prompt; a call that fails for a passing reason is repeated while `go_on` says so.
+        """Ask the judge. A call that fails for a passing reason is repeated while `go_on` returns True.
 
-        Raises NoReplyError.
+        Raises:
+            NoReplyError: If there is no reply in the end.
         """
         for attempt in range(ATTEMPTS):
             if attempt:

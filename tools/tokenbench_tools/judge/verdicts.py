@@ -28,15 +28,16 @@ ProgressFactory = Callable[[int], AbstractContextManager[Progress]]
 
 
 class Verdict(NamedTuple):
-    """What became of a question.
-
-    right: 1 or 0; None without a verdict, and `reason` says why. reply, served: what the judge said, and the model that said it.
-    """
+    """The judge's verdict on one answer, or why there is none."""
 
     right: float | None
+    """1 if the answer is right, 0 if it is wrong; None if there is no verdict."""
     reply: str = ""
+    """What the judge said."""
     served: str = ""
+    """The model that said it, as the server names it."""
     reason: str = ""
+    """Why there is no verdict; empty if there is one."""
 
 
 def collect(
@@ -47,11 +48,22 @@ def collect(
     progress: ProgressFactory,
     retry_failed: bool = False,
 ) -> dict[str, float | None]:
-    """Key -> 1 (right), 0 or None (no verdict), for everything asked; what `folder` holds already is not asked again.
+    """Ask for the verdict on every answer. What `folder` already holds is not asked again.
 
-    retry_failed: ask again what got no verdict.
+    Args:
+        judge: The model that rates.
+        asked: The answers to rate.
+        folder: Where verdicts are written down as they come.
+        workers: How many calls are made at once.
+        progress: Makes the progress bar from the number of calls.
+        retry_failed: Whether answers that got no verdict before are rated again.
 
-    Raises MachineError if the server does not reply to anything, or gives no verdict on anything. What it said before is kept.
+    Returns:
+        1 (right), 0 or None (no verdict) by `Asked.key`.
+
+    Raises:
+        MachineError: If the server does not reply, or gives no verdict on any answer. Verdicts that it gave before are
+            kept.
     """
     path = folder / "verdicts.jsonl"
     every = list(dict.fromkeys(asked))
@@ -79,17 +91,26 @@ def collect(
 
 
 class _Pass:
-    """Questions on their way: each worker takes the next one, until none is left or the server fails."""
+    """Questions on their way: each worker takes the next one, until none is left or the server fails.
+
+    Args:
+        judge: The model that rates.
+        left: The answers to rate.
+        keep: Called with every verdict as it comes.
+        sound: Whether the judge has given a verdict before.
+    """
 
     def __init__(
         self, judge: Judge, left: Iterable[Asked], keep: Callable[[Asked, Verdict], None], sound: bool
     ) -> None:
-        """sound: whether the judge has given a verdict before."""
         self._judge, self._left, self._keep = judge, iter(left), keep
         self._sound, self._without, self._failed = sound, 0, False
 
     async def run(self, workers: int) -> None:
-        """Ask everything. The first failure stops new questions; those on their way are paid for, so they are waited for."""
+        """Ask for every verdict.
+
+        The first failure stops new questions. Those on their way are paid for, so they are waited for.
+        """
         asyncio.get_running_loop().set_default_executor(Unawaited())
         async with self._judge.client(workers) as client:
             ends = await asyncio.gather(*(self._work(client) for _ in range(workers)), return_exceptions=True)
@@ -98,7 +119,7 @@ class _Pass:
                 raise end
 
     async def _work(self, client: AsyncClient) -> None:
-        for one in self._going():
+        for one in self._remaining():
             try:
                 verdict = await self._verdict(client, one)
                 self._keep(one, verdict)
@@ -107,7 +128,7 @@ class _Pass:
                 self._failed = True
                 raise
 
-    def _going(self) -> Iterator[Asked]:
+    def _remaining(self) -> Iterator[Asked]:
         while not self._failed and (one := next(self._left, None)) is not None:
             yield one
 

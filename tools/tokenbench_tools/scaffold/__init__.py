@@ -43,10 +43,21 @@ KINDS = {
 }  # fmt: skip
 
 
-def scaffold(kind: str, name: str, folder: Path, known: Registry) -> list[str]:
-    """Write the package and return the commands that come next.
+def scaffold(kind: str, name: str, folder: Path, registry: Registry) -> list[str]:
+    """Write a small package with a working plug-in.
 
-    Raises UsageError for a bad or taken name or an existing folder, MachineError if the folder cannot be written.
+    Args:
+        kind: What it registers: a strategy, a backbone, a suite or a report.
+        name: The name that it registers.
+        folder: Where it is written; the folder must not exist.
+        registry: The registered plug-ins.
+
+    Returns:
+        The commands that come next.
+
+    Raises:
+        UsageError: If the name is malformed or taken, or the folder exists.
+        MachineError: If the folder cannot be written.
     """
     plural, use, where = KINDS[kind]
     module = "tokenbench_" + name.replace("-", "_")
@@ -54,7 +65,7 @@ def scaffold(kind: str, name: str, folder: Path, known: Registry) -> list[str]:
         raise UsageError(
             f"'{name}' is not a valid name for a {kind}", "use lower-case letters, digits and single hyphens: my-method"
         )
-    if name in known.names(plural):
+    if name in registry.names(plural):
         raise UsageError(f"the {kind} '{name}' is already registered", "choose another name")
     if find_spec(module) is not None:
         raise UsageError(f"a module {module} is already installed", "choose another name")

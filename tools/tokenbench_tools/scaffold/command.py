@@ -21,13 +21,14 @@ __all__ = ["new"]
 def new(kind: str, name: str, output: Path | None) -> None:
     """Create a small package with a working plug-in.
 
-    The package has an entry point, the plug-in as one file (which --plugin accepts, too), a conformance test and a README.
+    The package has an entry point, the plug-in as one file (which --plugin accepts, too), a conformance test and a
+    README.
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench_tools.scaffold import scaffold
 
     folder = output or Path(f"tokenbench-{name}")
     commands = scaffold(kind, name, folder, Registry())
-    say(f"wrote {folder}; next:")
+    say(f"created {folder}; next steps:")
     for command in commands:
         say(f"  {command}")

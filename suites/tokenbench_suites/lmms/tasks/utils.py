@@ -1,4 +1,7 @@
-"""What the open questions about videos have in common: prompt and scores. Columns: video (or video_name), question, answer."""
+"""What the open questions about videos have in common: prompt and scores.
+
+A row has the columns video (or video_name), question and answer.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,12 @@ def prompt(doc: dict[str, Any]) -> str:
 
 
 def scores(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """contains: the target's words stand side by side in the answer. exact_match: the answer has no others."""
+    """Score an answer.
+
+    Returns:
+        `contains` is 1 if the target's words stand side by side in the answer; `exact_match` is 1 if the answer has no
+        other words.
+    """
     answer, target = words(results[0]), words(str(doc["answer"]))
     starts = range(len(answer) - len(target) + 1)
     found = bool(target) and any(answer[k : k + len(target)] == target for k in starts)

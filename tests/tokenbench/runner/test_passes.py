@@ -1,0 +1,141 @@
+"""Passes: which plans run side by side, and what happens when memory is short or a plan fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.tokenbench.commands.test_running import call, table
+from tokenbench import Budget
+from tokenbench.contract.sizes import DecoderSize
+from tokenbench.cost.macs import cache_bytes
+from tokenbench.engine import Plan
+from tokenbench.models.model import Model
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
+from tokenbench.runner.memory import free_bytes, row_bytes
+from tokenbench.runner.passes import PADDING, group_plans
+
+pytestmark = pytest.mark.usefixtures("without_reports")
+
+NAMES = ["divprune", "visionzip", "fastv", "clse", "pdrop", "random", "priortr", "blind"]
+FEW = [
+    "--strategies",
+    "fastv,clse,divprune",
+    "--budgets",
+    "1/3,1/9",
+    "--tasks",
+    "attribute,reading",
+    "--limit",
+    "3",
+    "--seeds",
+    "0",
+]
+
+
+def plans() -> list[tuple[int, Plan]]:
+    found = []
+    for name in NAMES:
+        strategy = parse_strategy(name, registry()).strategy
+        budgets = [Budget.parse(text) for text in ("1/3", "2/9", "1/9")] if strategy.budgeted else [Budget.none()]
+        found += [Plan.make(strategy, budget, 32, name=name) for budget in budgets]
+    return list(enumerate(found, 1))
+
+
+def lengths(plan: Plan) -> list[int]:
+    tokens = [626] * 32
+    for stage in plan.stages(576, 50):
+        kept = stage.keep if isinstance(stage.keep, int) else int(stage.keep * 576)  # type: ignore[operator]
+        tokens[stage.layer :] = [50 + kept] * (32 - stage.layer)
+    return tokens
+
+
+def test_groups_hold_every_plan_once_and_little_padding() -> None:
+    named = dict(plans())
+    found = group_plans(plans(), 576, 50, 100)
+    assert sorted(i for group in found for i in group) == sorted(named)
+    for group in found:
+        assert len({named[i].typical[0].layer for i in group}) == 1
+        own = [lengths(named[i]) for i in group]
+        assert len(group) * sum(map(max, zip(*own, strict=True))) <= (1 + PADDING) * sum(map(sum, own)) + 32 * len(
+            group
+        )
+    assert any(len(group) > 1 for group in found)
+    assert max(map(len, group_plans(plans(), 576, 50, 2))) == 2
+
+
+def test_a_row_takes_at_least_its_cache() -> None:
+    size = DecoderSize(32, 4096, 4096, 4096, 11008, 3, 32064)
+    assert row_bytes(size, 626, 2) > cache_bytes(size, [626] * 32, 2)
+    assert free_bytes("cpu") > 2**20
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert call("run", *FEW, "-q", "-o", str(folder)) == 0
+    return folder
+
+
+def short_of_memory(most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Generation of more than so many rows fails as torch does; the rows of every call are noted."""
+    generate, calls = Model.generate, []
+
+    def limited(self: Model, batch: Any, pruner: Any, plans: Any, limits: Any) -> Any:
+        calls.append(len(plans))
+        if len(plans) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return generate(self, batch, pruner, plans, limits)
+
+    monkeypatch.setattr(Model, "generate", limited)
+    return calls
+
+
+@pytest.mark.parametrize("most", [5, *(pytest.param(most, marks=pytest.mark.slow) for most in (12, 1))])
+def test_too_little_memory_halves_the_batch_and_loses_nothing(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    calls = short_of_memory(most, monkeypatch)
+    assert call("run", *FEW, "-q", "-o", str(tmp_path / "run")) == 0
+    assert max(calls) > most
+    columns = ["strategy", "budget", "seed", "task", "sample", "answer", "score"]
+    pd.testing.assert_frame_equal(table(tmp_path / "run")[columns], table(whole)[columns])
+
+
+def test_what_never_fits_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    short_of_memory(0, monkeypatch)
+    assert call("run", *FEW, "-q", "-o", str(tmp_path / "run")) == 4
+    assert "does not fit into memory even with one question per batch" in capsys.readouterr().err
+
+
+def test_one_image_is_treated_once(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many questions show it, and however many cells there are."""
+    import transformers
+
+    seen: list[int] = []
+    processor: Any = transformers.CLIPImageProcessor
+    own = processor.__call__
+
+    def counted(self: Any, images: Any, *args: Any, **options: Any) -> Any:
+        seen.append(len(images))
+        return own(self, images, *args, **options)
+
+    monkeypatch.setattr(processor, "__call__", counted)
+    assert call("run", *FEW, "-q", "-o", str(tmp_path / "run")) == 0
+    assert 0 < sum(seen) <= table(whole)["cluster"].nunique() + 2 * 12  # and what the check of budgets looked at
+
+
+def test_alone_or_in_company_answers_are_the_same(whole: Path, tmp_path: Path) -> None:
+    together = table(whole)
+    for strategy in ("fastv", "clse", "divprune"):
+        folder = tmp_path / strategy
+        assert call("run", "--strategies", strategy, *FEW[2:], "--no-floors", "-q", "-o", str(folder)) == 0
+        alone = table(folder)
+        for name in (strategy, "vanilla"):
+            ours, theirs = (frame[frame["strategy"] == name].reset_index(drop=True) for frame in (alone, together))
+            assert ours["answer"].equals(theirs["answer"])
+            assert ours["kept"].map(list).equals(theirs["kept"].map(list))

@@ -1,0 +1,167 @@
+"""What a stage sees of one sample: the candidates, and what the decoder and the vision encoder computed for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tokenbench.contract.lattice import Grid
+from tokenbench.contract.stage import Attn, Signal, Stage
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["EncodedFrame", "EncoderRerun", "View"]
+
+
+class EncoderRerun(Protocol):
+    """A frame on its way through the later layers of the vision encoder a second time, with ever fewer tokens."""
+
+    alive: Tensor
+    """[m] ordinals, within the frame, of the tokens that are left."""
+    states: Tensor
+    """[m, patches, C] hidden states of these tokens."""
+
+    @property
+    def remaining(self) -> int:
+        """How many layers are left to run before the projector."""
+
+    def step(self) -> Tensor:
+        """Run the next layer on the tokens that are left.
+
+        Returns:
+            [1 + m, m] products of the layer's queries and keys before the softmax, float32, as the mean over heads and
+            over the patches of a token. The first row is the query of the frame's [CLS] (the mean of all tokens'
+            queries if it has none), then comes every token's. Products of tokens that share no attention window are
+            -inf.
+        """
+
+    def keep(self, keep: Tensor, states: Tensor) -> None:
+        """Continue with fewer tokens.
+
+        Args:
+            keep: [k] indices into the tokens that are left, ascending.
+            states: [k, patches, C] their hidden states, which may be new.
+        """
+
+    def features(self) -> Tensor:
+        """Return the features [m, C'] of the tokens that are left, as the projector reads them, float32."""
+
+
+class EncodedFrame(Protocol):
+    """One image, tile or video frame, as the vision encoder computed it."""
+
+    @property
+    def tokens(self) -> int:
+        """How many visual tokens the frame has."""
+
+    def signal(self, request: Signal) -> Tensor:
+        """Return a signal that the stage asked for: [n] or [n, D], float32."""
+
+    def project(self, features: Tensor) -> Tensor:
+        """Run the model's projector on features [m, C'] and return [m, C]."""
+
+    def encode_resized(self, h: int, w: int) -> Tensor:
+        """Encode the frame again from a smaller picture.
+
+        Args:
+            h: Rows of tokens that the picture has.
+            w: Tokens in a row.
+
+        Returns:
+            [num_prefix_tokens + h * w, C] projected tokens.
+        """
+
+    def rerun(self, share: float) -> EncoderRerun:
+        """Return the frame as it was after a share of the encoder's layers, for running the rest again.
+
+        Args:
+            share: The share of the layers, between 0 and 1.
+        """
+
+
+@dataclass
+class View:
+    """What one stage sees of ONE sample: the n candidates that are left, and everything that the stage asked for.
+
+    C is the width of the decoder's hidden states and D that of a layer's keys, all heads together. Whatever the stage
+    did not ask for is absent.
+    """
+
+    n0: int
+    """The number of visual tokens that the sample began with."""
+    alive: Tensor
+    """[n] ordinals of the candidates among the original visual tokens, ascending."""
+    grids: tuple[Grid, ...]
+    """The lattice of every image or video of the sample, in order. Their tokens add up to `n0`."""
+    stage: Stage
+    """The stage that is acting."""
+    index: int
+    """The stage's number in the schedule, from 0."""
+    k: int
+    """How many tokens to keep."""
+    hidden: dict[int, Tensor]
+    """{depth: [n, C]} hidden states of the candidates; depth l is the input of decoder layer l."""
+    text: dict[int, Tensor]
+    """{depth: [m, C]} hidden states of the m tokens after the visual ones."""
+    keys: dict[int, Tensor]
+    """{layer: [n, D]} keys of the candidates as attention uses them, after the position embedding."""
+    text_keys: dict[int, Tensor]
+    """{layer: [m, D]} keys of the m tokens after the visual ones."""
+    attention: dict[Attn, Tensor]
+    """{request: [heads, queries, n]} attention weights on the candidates, float32. The softmax runs over everything
+    that the query may see, so that the weights of the candidates add up to less than 1."""
+    signals: dict[Signal, Tensor]
+    """{request: [n] or [n, D]} what the vision encoder computed for the candidates, float32."""
+    frames: Sequence[EncodedFrame]
+    """The encoded frames, in order; only for stages that ask for signals, a rerun or pixels."""
+    norm: Callable[[Tensor], Tensor]
+    """The decoder's final norm, [.., C] -> [.., C]."""
+    generator: torch.Generator
+    """The sample's own random numbers, seeded by the run's seed and the sample's key. Strategies must draw from nothing
+    else."""
+    memo: dict[str, Any] = field(default_factory=dict)
+    """An empty dictionary at the first stage, carried from stage to stage of the sample, for whatever the method wants
+    to remember."""
+
+    @property
+    def n(self) -> int:
+        """The number of candidates."""
+        return len(self.alive)
+
+    def items(self) -> Iterator[tuple[Grid, slice]]:
+        """Iterate over the images and videos.
+
+        It works in the first stage only, since later ones have no whole lattices left.
+
+        Yields:
+            The lattice of each image or video, and the slice of the candidates that it holds.
+
+        Raises:
+            ValueError: If tokens have been dropped before.
+        """
+        if self.n != self.n0:
+            raise ValueError(
+                "items() works in the first stage only: after tokens have been dropped, no whole lattice is left"
+            )
+        start = 0
+        for grid in self.grids:
+            yield grid, slice(start, start + grid.tokens)
+            start += grid.tokens
+
+    def lattices(self) -> Iterator[tuple[Grid, slice]]:
+        """Iterate over the frames, as `items` does over images and videos.
+
+        Yields:
+            The lattice of each frame, with t = 1, and the slice of the candidates that it holds.
+        """
+        for grid, item in self.items():
+            each = grid.tokens // grid.t
+            for start in range(item.start, item.stop, each):
+                yield Grid(1, grid.h, grid.w, grid.num_prefix_tokens), slice(start, start + each)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Run the model's projector on features [m, C'], as the signal `features` has them, and return [m, C]."""
+        return self.frames[0].project(features)
