@@ -135,7 +135,7 @@ class Comparison:
         from tokenbench.tables import text_table
 
         tables = (f"{printable(table.title)}\n{text_table(table)}" for table in main_tables(self))
-        return "\n\n".join([printable(f"Comparison of {self._described()}"), *tables])
+        return "\n\n".join([printable(f"Comparison of {self._describe()}"), *tables])
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -143,7 +143,7 @@ class Comparison:
         from tokenbench.comparison.tables import main_tables
         from tokenbench.tables import to_html
 
-        return "\n".join([f"<p>Comparison of {escape(self._described())}</p>", *map(to_html, main_tables(self))])
+        return "\n".join([f"<p>Comparison of {escape(self._describe())}</p>", *map(to_html, main_tables(self))])
 
     def _describe(self) -> str:
         from tokenbench.comparison.wording import count_of, join_names
