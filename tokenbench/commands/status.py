@@ -39,11 +39,17 @@ class CellState:
     """The state of one cell."""
 
     id: str
+    """The id of the cell."""
     model: str
+    """The name of the model."""
     strategy: str
+    """The canonical name of the strategy."""
     budget: str
+    """The budget, as the user wrote it."""
     seed: int
+    """The seed of the strategy."""
     task: str
+    """The name of the task."""
     state: str
     """`done`, `running`, `waiting`, `failed` or `infeasible`."""
     answers: int
@@ -68,6 +74,7 @@ class Status:
     run: str
     """The run directory."""
     cells: Sequence[CellState]
+    """The state of every cell, in the order of run.json."""
     holder: Mapping[str, Any] | None
     """The process that runs it now, as `tokenbench.store.lock.holder` describes it; None if nobody does."""
     seconds_left: float | None

@@ -34,6 +34,7 @@ class Loaded:
     """Samples whose images are in memory, not yet encoded."""
 
     samples: Sequence[Sample]
+    """The samples, in the order of the rows."""
     shown: dict[str, Sequence[Image | Video]]
     """The images and clips of each cluster."""
     media: dict[str, dict[str, Any]]
@@ -47,6 +48,7 @@ class Batch:
     """Samples that are ready to run."""
 
     samples: Sequence[Sample]
+    """The samples, in the order of the rows."""
     inputs: dict[str, Tensor]
     """The processor's output for the prompts, such as `input_ids` [B, S], without pixels."""
     features: list[tuple[str, Tensor]]

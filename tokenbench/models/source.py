@@ -27,6 +27,7 @@ class Source:
     """Where a model is, and the adapter that serves it."""
 
     backbone: Backbone
+    """The adapter that serves the model."""
     folder: Path
     """The folder of its configuration, safetensors weights and processor."""
     identity: str

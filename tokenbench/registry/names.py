@@ -25,6 +25,7 @@ class NamedStrategy:
     name: str
     """The name with only those parameters that differ from the default, in the order of the fields."""
     strategy: Strategy
+    """The strategy object."""
     unregistered: str = ""
     """The classes (`module.Class`) that no plug-in registers, so that only this process can make the strategy; empty if there are none."""
 

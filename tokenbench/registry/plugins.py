@@ -54,6 +54,7 @@ class Plugin:
     """One plug-in."""
 
     name: str
+    """The name of its entry point or file."""
     origin: str
     """The name and version of its distribution, or the path of its file."""
     registered: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
@@ -70,7 +71,9 @@ class Plugin:
 @dataclass(frozen=True)
 class _Entry:
     target: Any
+    """The object, or `module:attribute` of one that is imported when it is needed."""
     plugin: Plugin
+    """The plug-in that registered it."""
 
 
 class Registry:

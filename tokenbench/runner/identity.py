@@ -33,10 +33,15 @@ class Cell:
     """A model x strategy x budget x seed x task."""
 
     model: str
+    """The name of the model."""
     strategy: str
+    """The canonical name of the strategy."""
     budget: str
+    """The budget, as the user wrote it."""
     seed: int
+    """The seed; 0 for a strategy that does not draw at random."""
     task: str
+    """The name of the task."""
     parts: Parts
     """The parts of its identity."""
 

@@ -37,6 +37,7 @@ class BatchQuestions:
     """A batch of questions that is ready to run."""
 
     batch: Batch
+    """The samples after the encoder."""
     keys: Sequence[str]
     """The name of each row, which seeds its random numbers."""
     limits: Sequence[int]
@@ -58,6 +59,7 @@ class Outcome:
     seconds: float = 0.0
     """A row's share of the time that its pass took."""
     error: StrategyError | InfeasibleError | None = None
+    """The error with which the plan failed; None if it did not fail."""
 
 
 def run_plans(
@@ -140,7 +142,9 @@ class _Row:
     """The longest row of a batch."""
 
     visual: int
+    """The number of its visual tokens."""
     text: int
+    """The number of its text tokens, padding included."""
 
     @classmethod
     def of(cls, model: Model, batch: Batch) -> _Row:
@@ -153,9 +157,13 @@ class _Run:
     """Runs plans side by side over one batch."""
 
     model: Model
+    """The model."""
     pruner: Pruner
+    """The pruner that is attached to the model."""
     plans: Sequence[Plan]
+    """All plans, by number."""
     asked: BatchQuestions
+    """The questions."""
 
     def __call__(self, group: Sequence[int], checkpoint: LayerCheckpoint | None) -> list[Outcome]:
         batch, limits, count = self.asked.batch, self.asked.limits, len(self.asked.keys)

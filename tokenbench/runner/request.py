@@ -38,8 +38,8 @@ def _several(name: str, value: object) -> list[Any]:
 
 
 def _strategies(value: object) -> tuple[str | Strategy | NamedStrategy, ...]:
-    found = _several("strategies", value)
-    for one in found:
+    strategies = _several("strategies", value)
+    for one in strategies:
         if isinstance(one, type):
             hint = f"make an instance: {one.__name__}()" if issubclass(one, Strategy) else ""
             raise UsageError(f"strategies: {one.__name__} is a class, not an instance", hint)
@@ -48,7 +48,7 @@ def _strategies(value: object) -> tuple[str | Strategy | NamedStrategy, ...]:
                 f"strategies: {_describe(one)} is neither a name nor a tokenbench.Strategy",
                 'write, for example, "clse" or "fastv:layer=3"',
             )
-    return tuple(found)
+    return tuple(strategies)
 
 
 def _budgets(value: object) -> tuple[Budget, ...]:
@@ -83,24 +83,24 @@ def _seed(value: object) -> int:
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
-    found = _several(name, value)
-    for one in found:
+    names = _several(name, value)
+    for one in names:
         if not isinstance(one, str):
             raise UsageError(f"{name}: {_describe(one)} is not a name")
-    return tuple(found)
+    return tuple(names)
 
 
 def _models(value: object) -> tuple[str | Backbone, ...] | None:
     if value is None:
         return None
-    found = [str(one) if isinstance(one, Path) else one for one in _several("models", value)]
-    for one in found:
+    models = [str(one) if isinstance(one, Path) else one for one in _several("models", value)]
+    for one in models:
         if not isinstance(one, (str, Backbone)):
             raise UsageError(
                 f"models: {_describe(one)} is not a name, a folder or a Hugging Face id",
                 "to prune a loaded model, use tokenbench.pruned",
             )
-    return tuple(found)
+    return tuple(models)
 
 
 def _folders(value: object) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class Batch:
     """Questions that are asked at once."""
 
     questions: Sequence[Question]
+    """The questions, in the order of the rows."""
     arms: tuple[int, ...]
     """The numbers of the arms that are asked these questions."""
 
@@ -44,7 +45,9 @@ class Work:
     """One model's share of a run."""
 
     model: Model
+    """The model; its weights are loaded when they are needed."""
     arms: Sequence[Arm]
+    """The strategies with their budgets and seeds. Vanilla is the first."""
     plans: Sequence[Plan]
     """The plan of each arm."""
     requests: EncoderRequests

@@ -36,6 +36,7 @@ class Unit:
     """A range of one model's batches. It is the most that a lost worker costs."""
 
     model: str
+    """The name of the model."""
     start: int
     """The number of the first batch."""
     stop: int

@@ -75,11 +75,13 @@ class Case:
     """A strategy on a small model with different prompts."""
 
     strategy: Strategy
+    """The strategy that is checked."""
     model: Any
     """A small stock model."""
     prompts: Sequence[Prompt]
     """The prompts, each of one row."""
     budget: str | Budget = BUDGET
+    """The budget of the strategy."""
     backbone: Backbone | None = None
     """The adapter; None for the registered one that serves the model."""
 

@@ -66,6 +66,7 @@ class Verdict:
     verifies: str
     """A sentence on what is checked."""
     state: State
+    """Whether the check passed, failed, or could not run on this machine."""
     why: str = ""
     """The remark, or what is wrong."""
     fix: str = ""

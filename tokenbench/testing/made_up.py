@@ -35,7 +35,9 @@ class MadeUp:
     """What a made-up run is like."""
 
     tasks: tuple[str, ...] = ("reading", "counting")
+    """The names of the tasks."""
     models: tuple[str, ...] = ("made-up",)
+    """The names of the models."""
     limit: int | None = None
     """The limit of samples, as a user gives it."""
     text: str = "yes"

@@ -44,7 +44,9 @@ class Desk:
     """A made-up run, and folders to write its report."""
 
     comparison: Comparison
+    """The comparison of the run."""
     run: Run
+    """The made-up run."""
     root: Path
     """A folder with the run directory, an empty folder for the report, and one that is the working directory meanwhile."""
 

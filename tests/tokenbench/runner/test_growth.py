@@ -127,7 +127,7 @@ def test_a_command_that_cannot_be_done_leaves_the_run_as_it_was(
     before = (folder / "run.json").read_bytes()
     more = words(suite="video", tasks="motion", models="toy-llava")
     assert call("run", *more, "--no-floors", "-o", str(folder), "-q") == 2
-    assert "takes no videos" in capsys.readouterr().err
+    assert "does not accept videos" in capsys.readouterr().err
     assert (folder / "run.json").read_bytes() == before
 
 

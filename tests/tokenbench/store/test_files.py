@@ -49,7 +49,7 @@ def test_only_ordinary_files_are_opened(root: Path, does: str, kind: str, monkey
     assert not other.with_name("new").exists()
 
 
-@pytest.mark.parametrize("does", [*ROOT_DOES, "publish", "remove", "names", "make_folder", "sweep"])
+@pytest.mark.parametrize("does", [*ROOT_DOES, "write_atomically", "remove", "names", "make_folder", "sweep"])
 def test_nothing_is_reached_through_a_link(root: Path, does: str) -> None:
     outside = root.parent / "outside"
     outside.mkdir()
