@@ -191,7 +191,7 @@ def test_protocols_go_round_as_json() -> None:
         (("--models", "MODEL", "--layers", "99"), 2, "the decoder has 6 layers"),
         (("--models", "MODEL", "--strategies", "fastv:layer=9"), 2, "cannot run on a decoder of 6 layers"),
         (("--models", "MODEL", "-o", "nowhere"), 2, "is not a run directory"),
-        (("--models", "MODEL", "--device", "cuda", "--launches", "1"), 4, "torch sees no GPU"),
+        (("--models", "MODEL", "--device", "cuda", "--launches", "1"), 4, "torch sees no such device"),
     ],
 )
 def test_errors_are_one_line(

@@ -56,7 +56,7 @@ def test_units_cover_every_batch_once(tmp_path: Path) -> None:
         (["--executor", "slurm", "--slurm", "gpus"], 2, "--slurm 'gpus' is not KEY=VALUE"),
         (["--executor", "slurm", "--slurm", "cluster=local,colour=red"], 2, "Unknown argument 'colour'"),
         (["--executor", "slurm", "--slurm", "cluster=local,mem_gb=much"], 2, "mem_gb"),
-        (["--executor", "slurm"], 4, "there is no Slurm here"),
+        (["--executor", "slurm"], 4, "Slurm is not available on this machine"),
     ],
 )
 def test_what_an_executor_cannot_do_is_said_before_anything_is_written(

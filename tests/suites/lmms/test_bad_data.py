@@ -117,7 +117,7 @@ def test_task_definitions_of_a_run_from_others_are_not_executed(tmp_path: Path) 
     manifest = json.loads((run / "run.json").read_text())
     manifest["spec"] |= {"suite": "lmms:attribute", "definitions": [str(code)]}
     (run / "run.json").write_text(json.dumps(manifest))
-    with pytest.raises(UsageError, match="hold code") as error:
+    with pytest.raises(UsageError, match="contain code") as error:
         Run.open(run).questions()
     assert "--tasks-dir" in error.value.hint
     assert not (code / "owned").exists()

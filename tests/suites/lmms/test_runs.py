@@ -202,7 +202,11 @@ def test_video_questions_are_scored_without_a_judge(tmp_path: Path) -> None:
         (["--suite", "lmms:pope", "--data", "pope=EMPTY"], 4, "cannot be read"),
         (["--suite", "lmms:pope"], 4, "about 255 MB, 9,000 questions on 500 images"),
         (["--suite", "image-public", "--tasks", "gqa"], 4, "hf download lmms-lab-encoder/GQA"),
-        (["--suite", "lmms:docvqa"], 4, "the data of task 'docvqa_val' (lmms-lab-encoder/DocVQA) is not here"),
+        (
+            ["--suite", "lmms:docvqa"],
+            4,
+            "the data of task 'docvqa_val' (lmms-lab-encoder/DocVQA) is not available locally",
+        ),
         (
             ["--suite", "lmms:seedbench_ppl"],
             2,
@@ -240,7 +244,7 @@ def test_without_lmms_eval_there_is_one_line(
 
 def test_a_task_that_asks_a_judge_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert call("run", "--suite", "lmms:activitynetqa", "--strategies", "fastv") == 2
-    assert "asks a judge model" in capsys.readouterr().err
+    assert "calls a judge model" in capsys.readouterr().err
 
 
 def test_a_task_shows_where_its_data_is_and_its_licence(capsys: pytest.CaptureFixture[str]) -> None:

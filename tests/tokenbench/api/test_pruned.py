@@ -198,12 +198,12 @@ def two_at_once(case: Case) -> None:
         found[b] = [generate(model, case.prompts[b]).sequences for _ in range(2)]
 
     def pruning_too() -> None:
-        with pytest.raises(UsageError, match="being pruned already"), case.pruned(model):
+        with pytest.raises(UsageError, match="already being pruned"), case.pruned(model):
             pass
         found[-1] = True
 
     with case.pruned(model) as outer:
-        with pytest.raises(UsageError, match="being pruned already"), tokenbench.pruned(model, "divprune"):
+        with pytest.raises(UsageError, match="already being pruned"), tokenbench.pruned(model, "divprune"):
             pass
         threads = [Thread(target=generating, args=(b,)) for b in range(3)] + [Thread(target=pruning_too)]
         for thread in threads:

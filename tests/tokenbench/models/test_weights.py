@@ -55,7 +55,7 @@ def without_tokenizer(folder: Path) -> None:
     [
         (without_a_weight, "1 weights are missing"),
         (configured(num_hidden_layers=16), "weights are missing"),
-        (configured(num_hidden_layers=10**9), "wants 1000000000 layers"),
+        (configured(num_hidden_layers=10**9), "asks for 1000000000 layers"),
         (configured(hidden_size=10**6), "other sizes"),
         (configured(hidden_size="x"), "hidden_size"),
         (configured(vocab_size=-5), "cannot be loaded"),
@@ -95,5 +95,5 @@ def test_a_junk_configuration_is_named(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["zz", "cuda:x", "", "²", "meta", "cuda:-1"])
 def test_a_device_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="no device"):
+    with pytest.raises(UsageError, match="unknown --device"):
         resolve_device(text)
