@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from tokenbench.contract.cells import VANILLA
-from tokenbench.runner.identity import Cell, packed
-from tokenbench.store.directory import SCHEMA_VERSION, Store
+from tokenbench.runner.identity import Cell, pack_cells
+from tokenbench.store.directory import Store
+from tokenbench.store.run_json import SCHEMA_VERSION
 from tokenbench.store.spec import Spec
 
 VISUAL, LAYERS, SIDE = 576, 32, 24
@@ -72,12 +73,12 @@ def fabricate(folder: Path, shape: Shape) -> None:
         Cell(model, strategy, budget, 0, task, _parts(model, strategy, budget, task))
         for model, task, (strategy, budget) in product(models, tasks, shape.arms)
     ]
-    store.make()
+    store.make_folders()
     store.start(_manifest(shape, models, tasks, cells))
     for at, cell in enumerate(cells):
         records = list(_records(shape, cell, np.random.default_rng(at)))
         if not shape.finished:
-            store.append((cell.id, record) for record in records)
+            store.journals.append((cell.id, record) for record in records)
             continue
         asked = {record["sample"]: record["asked"] for record in records}
         store.finish(cell.id, asked, {**cell.names, "official": {}}, dict(zip(asked.items(), records, strict=True)))
@@ -115,7 +116,7 @@ def _manifest(shape: Shape, models: Sequence[str], tasks: Sequence[str], cells: 
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
-        **packed(cells, {cell.id: shape.samples for cell in cells}),
+        **pack_cells(cells, {cell.id: shape.samples for cell in cells}),
         "tasks": {task: {"unit_rule": "mean", "identity": "", "samples": shape.samples} for task in tasks},
         "models": {model: {**about, "decoding": "greedy"} for model in models},
         "versions": {"tokenbench": "0"},

@@ -25,7 +25,7 @@ from tokenbench.engine import EncoderRequests, Plan, Pruner, RowTrace
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import registry
-from tokenbench.runner.passes import Asked, outcomes
+from tokenbench.runner.passes import BatchQuestions, run_plans
 from tokenbench.runner.request import Request
 from tokenbench.runner.resolve import resolve
 
@@ -59,9 +59,9 @@ class Sweep:
             batch = self.model.prepare([sample for _, sample in questions], requests)
             if not questions_share:
                 batch = replace(batch, same=list(range(len(questions))))
-            asked = Asked(batch, _keys(questions), _limits(questions))
+            asked = BatchQuestions(batch, _keys(questions), _limits(questions))
             every = range(len(self.plans))
-            for outcome in outcomes(self.model, pruner, self.plans, every, (), asked, self.model.size):
+            for outcome in run_plans(self.model, pruner, self.plans, every, (), asked, self.model.size):
                 answers.setdefault(outcome.plan, []).extend(outcome.answers)
                 traces[outcome.plan].extend(outcome.rows)
         return answers, traces

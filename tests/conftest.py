@@ -35,7 +35,7 @@ def _threads() -> Iterator[None]:
 @pytest.fixture
 def without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """`tokenbench run` and `resume` write no reports, which take as long as the answers of a small run. For tests of the answers."""
-    monkeypatch.setattr("tokenbench.commands.running.write_reports", lambda *arguments: None)
+    monkeypatch.setattr("tokenbench.commands.carrying_out.write_reports", lambda *arguments: None)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -61,7 +61,7 @@ def test_commands_open_runs_and_make_writers_in_one_place() -> None:
         text = path.read_text(encoding="utf-8")
         if "commands" in path.parts and path.name not in (
             "opening.py",
-            "running.py",
+            "carrying_out.py",
         ):  # which opens what it has just run
             assert "Run.open(" not in text, path
         assert path.name == "opening.py" or not re.search(r"""\.get\(["']reports["'], \w+\)\(\)""", text), path

@@ -56,16 +56,10 @@ OTHERS = {
     "reports/tokenbench_reports/json_file.py": {"read_text"},  # the schema in the package
 }  # fmt: skip
 INSIDE = {
-    "tokenbench/store/directory.py": {
-        "FileLock",
-        "exists",
-        "is_dir",
-        "is_file",
-        "is_symlink",
-        "write_table",
-    },  # after `files.check_lock`; of the root; to a buffer
+    "tokenbench/store/directory.py": {"exists", "is_dir", "is_file", "is_symlink"},  # of the root
     "tokenbench/store/lock.py": {"FileLock"},  # after `files.check_lock`
-    "tokenbench/store/record_file.py": {"ParquetFile", "read_metadata"},  # of bytes
+    "tokenbench/store/run_json.py": {"FileLock"},  # after `files.check_lock`
+    "tokenbench/store/record_file.py": {"ParquetFile", "read_metadata", "write_table"},  # of bytes, to a buffer
     "tools/tokenbench_tools/judge/rated.py": {"to_parquet"},  # to bytes
     "tools/tokenbench_tools/executors/slurm.py": {"mkdtemp"},  # in a folder that the door made
     "tokenbench/store/report_files.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link

@@ -19,7 +19,8 @@ from tokenbench.commands.options import examples
 from tokenbench.commands.output import lost, open_streams, say
 from tokenbench.commands.planning import plan
 from tokenbench.commands.reporting import report
-from tokenbench.commands.running import resume, run
+from tokenbench.commands.resuming import resume
+from tokenbench.commands.running import run
 from tokenbench.commands.status import status
 from tokenbench.errors import AGAIN, MachineError, TokenBenchError, UsageError, brief, of_machine
 from tokenbench.registry.containment import Terminated

@@ -16,7 +16,7 @@ from tokenbench.contract.cells import CELL
 from tokenbench.contract.report import Report
 from tokenbench.errors import MachineError, of_machine
 from tokenbench.registry.installation import install
-from tokenbench.store.report_files import MARK, emptied, subfolder
+from tokenbench.store.report_files import MARK, make_empty, subfolder
 from tokenbench.store.run import Run
 
 LONGEST = 500
@@ -41,7 +41,7 @@ class MlflowReport(Report):
             logging.getLogger(name).setLevel(logging.WARNING)
         target = subfolder(folder, "mlflow")
         if target.resolve() not in _OPEN:  # it may come from others: its experiment may keep its files anywhere
-            _OPEN.add(emptied(folder, "mlflow").resolve())
+            _OPEN.add(make_empty(folder, "mlflow").resolve())
         try:
             client = MlflowClient(f"sqlite:///{target.resolve()}/mlflow.db")
             _log(client, _empty_experiment(client, target / "artifacts"), comparison.summary, run.about()["spec"])

@@ -10,7 +10,7 @@ from tokenbench.comparison import MEAN, Comparison
 from tokenbench.contract.report import Report
 from tokenbench.errors import MachineError
 from tokenbench.registry.installation import install
-from tokenbench.store.report_files import MARK, emptied
+from tokenbench.store.report_files import MARK, make_empty
 from tokenbench.store.run import Run
 
 
@@ -29,7 +29,7 @@ class WandbReport(Report):
             import wandb
         except ImportError:
             raise MachineError("the report format wandb needs wandb", install("wandb")) from None
-        target = emptied(folder, "wandb")
+        target = make_empty(folder, "wandb")
         quiet = wandb.Settings(
             console="off",
             silent=True,

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tokenbench.store.directory import SCHEMA_VERSION, Store
+from tokenbench.store.directory import Store
+from tokenbench.store.run_json import SCHEMA_VERSION
 
 SIDE = 3
 IDS = ("00aa11bb22cc33dd44ee", "01aa11bb22cc33dd44ee", "02aa11bb22cc33dd44ee")
@@ -75,8 +76,8 @@ def made_run(folder: Path, samples: int = 6) -> Path:
     for at, cell in enumerate(cells):
         tokens = SIDE * SIDE if at == 0 else 4
         keys = [f"s{i}" for i in range(samples)]
-        store.append((cell["id"], record(i, at < 2 or i % 2 == 0, tokens)) for i in range(samples))
+        store.journals.append((cell["id"], record(i, at < 2 or i % 2 == 0, tokens)) for i in range(samples))
         store.finish(cell["id"], dict.fromkeys(keys, ""), {**cell, "official": {"accuracy": 0.5}})
-        store.sweep(cell["id"])
+        store.clean_up(cell["id"])
     (folder / "bench.json").write_text(json.dumps(BENCH))
     return folder

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from tests.fuzz.bad import MACHINE, USAGE, Bad
 from tests.fuzz.made import IDS
 from tests.systems import link, pipe
-from tokenbench.store.directory import SCHEMA_VERSION
+from tokenbench.store.run_json import SCHEMA_VERSION
 
 READERS = (("report", "RUN"), ("compare", "RUN"), ("judge", "RUN", "--model", "m", "--url", "http://localhost:1/v1"))
 PILOT = (*READERS, ("plan", "--pilot", "RUN"))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tokenbench.comparison import compare
 from tokenbench.contract.suite import Box, Sample
-from tokenbench.store.frames import selected
+from tokenbench.store.frames import select
 
 SIDE = 6
 BUDGETS = ("1/2", "1/4", "1/9")
@@ -31,7 +31,7 @@ class MadeUpRun:
         return self._about
 
     def samples(self, columns=None, of=None):
-        return selected(self._samples, columns, of)
+        return select(self._samples, columns, of)
 
     @property
     def measured(self):

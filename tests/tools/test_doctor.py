@@ -66,9 +66,9 @@ def test_a_torchvision_that_does_not_fit_torch_is_found_by_importing_it(
 
 def with_versions(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
     """Let libraries seem to be installed in these versions; an empty one is not installed."""
-    there = tested.installed
+    there = tested.installed_version
     for module in (doctor, tested):
-        monkeypatch.setattr(module, "installed", lambda name: versions.get(name.replace("-", "_"), there(name)))
+        monkeypatch.setattr(module, "installed_version", lambda name: versions.get(name.replace("-", "_"), there(name)))
 
 
 def test_a_library_out_of_its_range_is_named_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

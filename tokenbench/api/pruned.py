@@ -12,7 +12,7 @@ from tokenbench.contract.strategy import Strategy
 from tokenbench.engine import Plan, Pruner
 from tokenbench.engine.attach import attach
 from tokenbench.registry.backbones import backbone_for
-from tokenbench.registry.names import NamedStrategy, canonical, parse_strategy
+from tokenbench.registry.names import NamedStrategy, canonical_name, parse_strategy
 from tokenbench.registry.plugins import registry
 
 __all__ = ["pruned"]
@@ -63,7 +63,7 @@ def pruned(
     named = (
         parse_strategy(strategy, plugins)
         if isinstance(strategy, str)
-        else NamedStrategy(canonical(type(strategy).__name__, strategy), strategy)
+        else NamedStrategy(canonical_name(type(strategy).__name__, strategy), strategy)
     )
     allowed = budget if isinstance(budget, Budget) else Budget.parse(budget)
     depth = len(backbone.decoder(stock).layers)  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""The commands of the command line, a file each, and the options they share. Import nothing heavy before they run."""
+"""The commands of the command line, one file each, and the options they share. Nothing heavy is imported before they run."""

@@ -1,4 +1,4 @@
-"""The command that holds a plug-in to its contract."""
+"""The command that checks whether a plug-in keeps its contract."""
 
 from __future__ import annotations
 
@@ -35,17 +35,19 @@ def check(plugin: str, form: str) -> None:
 
     from tokenbench.testing.plugin import verdicts
 
-    torch.set_num_threads(1)  # more only wait for each other on tiny tensors
-    found = []
+    torch.set_num_threads(1)  # on tiny tensors, several threads only wait for each other
+    checks = []
     for verdict in verdicts(plugin):
-        found.append(verdict)
+        checks.append(verdict)
         if form == "text":
             say(verdict)
     if form == "json":
-        say_json([asdict(verdict) for verdict in found])
-    failed = [verdict for verdict in found if verdict.state == "FAILED"]
+        say_json([asdict(verdict) for verdict in checks])
+    failed = [verdict for verdict in checks if verdict.state == "FAILED"]
     if failed:
         names = ", ".join(dict.fromkeys(f"{verdict.subject}: {verdict.check}" for verdict in failed))
-        raise GateError(f"{len(failed)} of {len(found)} checks failed ({names})", "the lines above say how to fix each")
-    skipped = sum(verdict.state == "skipped" for verdict in found)
-    say(f"{len(found) - skipped} checks passed" + (f", {skipped} could not run here" if skipped else ""), err=True)
+        raise GateError(
+            f"{len(failed)} of {len(checks)} checks failed ({names})", "the lines above say how to fix each"
+        )
+    skipped = sum(verdict.state == "skipped" for verdict in checks)
+    say(f"{len(checks) - skipped} checks passed" + (f", {skipped} could not run here" if skipped else ""), err=True)

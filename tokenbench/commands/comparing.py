@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.opening import chosen_writers, opened
+from tokenbench.commands.opening import make_writers, open_run
 from tokenbench.commands.options import (
     Finite,
     Place,
@@ -16,7 +16,7 @@ from tokenbench.commands.options import (
     examples,
     flat,
     list_option,
-    looking,
+    offline_command,
     peek_option,
     plugin_option,
     show_scores,
@@ -59,7 +59,7 @@ CONDITION = (
 @tasks_dir_option
 @data_of_run_option
 @plugin_option
-@looking
+@offline_command
 def compare(
     folders: tuple[Path, ...],
     conditions: tuple[str, ...],
@@ -83,9 +83,9 @@ def compare(
     if len(folders) > 2:
         raise UsageError(f"compare takes one or two run directories, not {len(folders)}")
     gates = [parse_gate(text) for text in conditions]
-    known = Registry(plugin_files)
-    writers = chosen_writers(flat(formats), known)
-    runs = [opened(folder, named, known) for folder in folders]
+    registry = Registry(plugin_files)
+    writers = make_writers(flat(formats), registry)
+    runs = [open_run(folder, named, registry) for folder in folders]
     run = JoinedRuns(*runs) if len(runs) == 2 else runs[0]
     if peek:
         if gates:

@@ -51,13 +51,13 @@ def cost(form: str, plugin_files: tuple[str, ...], **options: Any) -> None:
     from tokenbench.cost.table import costs
     from tokenbench.registry.plugins import Registry
 
-    known = Registry(plugin_files)
+    registry = Registry(plugin_files)
     tables = [
         costs(
             model,
             flat(options["strategies"]),
             flat(options["budgets"]),
-            known,
+            registry,
             options["visual_tokens"],
             options["text_tokens"],
             options["dtype"],

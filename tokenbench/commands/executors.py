@@ -1,4 +1,4 @@
-"""How a command says where its work is done: `--executor`, and the options of all executors there are."""
+"""The option `--executor`, which says where a command does its work, and the options of all executors."""
 
 from __future__ import annotations
 
@@ -20,46 +20,49 @@ MakeExecutor = Callable[[Registry], Executor]
 
 
 class DistributedCommand(click.Command):
-    """A command that takes `executor`, a function from the registry to the executor that the command line asks for."""
+    """A command with options for an executor.
+
+    The command's function takes an argument `executor`: a function that makes the executor, given the registry.
+    """
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own parameters, and those by which an executor is chosen and set up."""
+        """Return the command's own parameters, and those that choose and set up an executor."""
         own = super().get_params(ctx)
         taken = {flag for parameter in own for flag in parameter.opts}
-        added = [option for option in self._added if not taken & set(option.opts)]
-        return [*own[:-1], *added, *own[-1:]]  # --help stays the last one
+        more = [option for option in self._executor_options if not taken & set(option.opts)]
+        return [*own[:-1], *more, *own[-1:]]  # --help stays the last one
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command with the function in the place of the options."""
+        """Run the command, with a function that makes the executor in place of the executor's options."""
         name = ctx.params.pop("executor")
-        given = {option.opts[0]: ctx.params.pop(str(option.name), None) for option in self._added[1:]}
+        given = {option.opts[0]: ctx.params.pop(str(option.name), None) for option in self._executor_options[1:]}
         ctx.params["executor"] = partial(make_executor, name, given)
         return super().invoke(ctx)
 
     @property
-    def _added(self) -> list[click.Option]:
+    def _executor_options(self) -> list[click.Option]:
         if not hasattr(self, "_options"):
             self._options = [_executor_option(), *_options_of_all(registry())]
         return self._options
 
 
-def make_executor(name: str, given: Mapping[str, Any], known: Registry) -> Executor:
-    """Make the executor of a name.
+def make_executor(name: str, given: Mapping[str, Any], registry: Registry) -> Executor:
+    """Make an executor.
 
     Args:
-        name: what `--executor` says.
-        given: the values of all executors' options, by flag.
-        known: where executors are looked up.
+        name: The name of the executor.
+        given: The values of all executors' options, by flag.
+        registry: The plug-ins that register executors.
 
     Raises:
-        UsageError: there is no such executor, or an option is another one's.
-        MachineError: the executor finds that its engine is not there.
+        UsageError: There is no such executor, or an option belongs to another one.
+        MachineError: The library that the executor needs is not installed.
     """
-    cls: type[Executor] = known.get("executors", name)
+    cls: type[Executor] = registry.get("executors", name)
     own = {option.opts[0]: str(option.name) for option in cls.options}
     for flag, value in given.items():
         if value and flag not in own:
-            owners = [n for n in known.names("executors") if flag in _flags(known, n)]
+            owners = [n for n in registry.names("executors") if flag in _flags(registry, n)]
             raise UsageError(f"{flag} requires --executor {' or '.join(owners)}, not {name}")
     return cls(**{own[flag]: value for flag, value in given.items() if flag in own and value})
 
@@ -71,24 +74,24 @@ def _executor_option() -> click.Option:
     )
 
 
-def _options_of_all(known: Registry) -> list[click.Option]:
-    """The options of all executors, each flag once, under names of their own."""
+def _options_of_all(registry: Registry) -> list[click.Option]:
+    """Return the options of all executors, each flag once, under names that do not clash with a command's own."""
     options: dict[str, click.Option] = {}
-    for name in known.names("executors"):
-        for option in _loaded(known, name):
+    for name in registry.names("executors"):
+        for option in _options_of(registry, name):
             own = copy.copy(option)
             own.name = f"executor{option.opts[0].replace('-', '_')}"
             options.setdefault(option.opts[0], own)
     return list(options.values())
 
 
-def _loaded(known: Registry, name: str) -> list[click.Option]:
-    """The options of an executor; none if it cannot be loaded, which its user is told when they ask for it."""
+def _options_of(registry: Registry, name: str) -> list[click.Option]:
+    """Return the options of an executor; none if it cannot be loaded, which `make_executor` reports."""
     try:
-        return list(known.get("executors", name).options)
+        return list(registry.get("executors", name).options)
     except UsageError:
         return []
 
 
-def _flags(known: Registry, name: str) -> set[str]:
-    return {option.opts[0] for option in _loaded(known, name)}
+def _flags(registry: Registry, name: str) -> set[str]:
+    return {option.opts[0] for option in _options_of(registry, name)}

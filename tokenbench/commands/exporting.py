@@ -1,4 +1,4 @@
-"""The command that makes a data set of a run."""
+"""The command that exports a run as a data set."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.opening import opened
-from tokenbench.commands.options import examples, looking, plugin_option
+from tokenbench.commands.opening import open_run
+from tokenbench.commands.options import examples, offline_command, plugin_option
 from tokenbench.commands.output import say
 
 __all__ = ["export"]
@@ -19,7 +19,7 @@ __all__ = ["export"]
     "--to", "target", required=True, type=click.Path(path_type=Path), help="New folder to write the data set to."
 )
 @plugin_option
-@looking
+@offline_command
 def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
     """Export a run as a data set, ready to upload to a hub.
 
@@ -28,5 +28,5 @@ def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.export import export_run
 
-    for path in export_run(opened(folder, {}, Registry(plugin_files)), target):
+    for path in export_run(open_run(folder, {}, Registry(plugin_files)), target):
         say(path)

@@ -1,4 +1,4 @@
-"""The commands that say what is installed."""
+"""The commands that list and describe what is installed."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
     """List the registered strategies, suites, reports and so on."""
     from tokenbench.registry.plugins import Registry
 
-    known = Registry(plugin_files)
+    registry = Registry(plugin_files)
     if kind == "plugins":
-        for plugin in known.plugins:
+        for plugin in registry.plugins:
             brings = [f"{k}: {', '.join(sorted(names))}" for k, names in plugin.registered.items() if names]
             state = f"FAILED: {plugin.error}" if plugin.error else "; ".join(brings)
             say(f"{plugin.name}  ({plugin.origin})  {state}")
     elif kind == "tasks":
-        for name, task in _all_tasks(known):
+        for name, task in _all_tasks(registry):
             say(f"{name}  {task.name}  {task.description}")
     elif kind == "backbones":
-        for name in known.names(kind):
-            backbone = known.get(kind, name)
+        for name in registry.names(kind):
+            backbone = registry.get(kind, name)
             source = "embedded" if backbone.source and Path(backbone.source).is_dir() else backbone.source
             say(f"{name}  {source or 'any model of type ' + ', '.join(backbone.model_types)}")
-        say(f"every strategy runs on every backbone: {', '.join(known.names('strategies'))}")
+        say(f"every strategy runs on every backbone: {', '.join(registry.names('strategies'))}")
     else:
-        for name in known.names(kind):
+        for name in registry.names(kind):
             say(name)
 
 
@@ -63,27 +63,27 @@ def show(name: str, plugin_files: tuple[str, ...]) -> None:
     """
     from tokenbench.registry.plugins import Registry
 
-    known = Registry(plugin_files)
+    registry = Registry(plugin_files)
     for kind in ("backbones", "suites", "reports"):
-        if name in known.names(kind):
+        if name in registry.names(kind):
             raise UsageError(
                 f"show describes strategies, mergers and tasks, and '{name}' is one of the {kind}",
                 f"see tokenbench list {kind}",
             )
     scored, _, merger = name.partition("+")
     for part in (*scored.split("@"), *([f"+{merger}"] if merger else ())):
-        _show(part, known)
+        _show(part, registry)
 
 
-def _show(name: str, known: Registry) -> None:
-    if name.removeprefix("+") not in {*known.names("strategies"), *known.names("mergers")}:
-        for suite, task in _all_tasks(known):
+def _show(name: str, registry: Registry) -> None:
+    if name.removeprefix("+") not in {*registry.names("strategies"), *registry.names("mergers")}:
+        for suite, task in _all_tasks(registry):
             if task.name == name:
                 _show_task(suite, task)
                 return
-    merger = name.startswith("+") or (name in known.names("mergers") and name not in known.names("strategies"))
+    merger = name.startswith("+") or (name in registry.names("mergers") and name not in registry.names("strategies"))
     name = name.removeprefix("+")
-    part = known.get("mergers" if merger else "strategies", name)
+    part = registry.get("mergers" if merger else "strategies", name)
     written = f"STRATEGY+{name}" if merger else name
     about = (inspect.getdoc(part) or "").split("\n")
     say(name, "", *about, "", f"parameters, written {written}:NAME=VALUE (lists with slashes):")
@@ -94,11 +94,11 @@ def _show(name: str, known: Registry) -> None:
         say("  none")
 
 
-def _all_tasks(known: Registry) -> list[tuple[str, Task]]:
-    """Every task that a suite has of its own, with the suite's name."""
+def _all_tasks(registry: Registry) -> list[tuple[str, Task]]:
+    """Return the tasks that suites have by default, each with the name of its suite."""
     from tokenbench.registry.suites import suite_alone
 
-    return [(name, task) for name in known.names("suites") for task in suite_alone(name, known).tasks]
+    return [(name, task) for name in registry.names("suites") for task in suite_alone(name, registry).tasks]
 
 
 def _show_task(suite: str, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""How commands open a run directory: with what the user names, for the directory may come from anybody."""
+"""How commands open a run directory. It may come from anybody, so the user names again what it may read."""
 
 from __future__ import annotations
 
@@ -17,70 +17,71 @@ if TYPE_CHECKING:
     from tokenbench.store.run import Run
     from tokenbench.store.spec import Spec
 
-__all__ = ["chosen_writers", "fetching", "naming_options", "opened"]
+__all__ = ["make_writers", "naming_options", "open_run", "restrict_downloads"]
 
 
-def opened(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registry: Registry | None = None) -> Run:
-    """Open a run directory as a command's options say.
+def open_run(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registry: Registry | None = None) -> Run:
+    """Open a run directory with the options of a command.
 
     Args:
         folder: The run directory.
-        named: The options by their names. `tasks_dir` and `data` say which folders that the run names may be read.
-        registry: Where the run's suite is found; everything installed unless it is given.
-
-    Returns:
-        The run.
+        named: The options by name. `tasks_dir` and `data` give the folders of the run that may be read.
+        registry: The plug-ins in which the run's suite is looked up; by default, all that are installed.
 
     Raises:
         UsageError: There is no run in the folder, or `data` is malformed.
-        MachineError: A folder that is named is not there.
+        MachineError: A folder does not exist.
     """
     from tokenbench.store.run import Run
 
     return Run.open(folder, registry, absolute(flat(named.get("tasks_dir", ()))), named_data(named.get("data", ())))
 
 
-def chosen_writers(formats: Sequence[str], registry: Registry) -> list[Report]:
-    """Make the report writers of these names, before anything is computed for them. Raises UsageError for an unknown one."""
+def make_writers(formats: Sequence[str], registry: Registry) -> list[Report]:
+    """Make the report writers of these names, so that an unknown name is reported before anything is computed.
+
+    Raises:
+        UsageError: A name is unknown.
+    """
     return [registry.get("reports", name)() for name in formats]
 
 
 def naming_options(spec: Spec, registry: Registry) -> str:
-    """Write the options with which a later command names again what only the run directory would name.
+    """Return the options with which a later command names again what only the run directory names.
 
     Returns:
-        Such as `` --plugin my.py --data pope=/data/pope``, with a leading space; empty if there is nothing to name.
+        Text such as `` --plugin my.py --data pope=/data/pope``, with a leading space; empty if there is nothing to name.
     """
-    from tokenbench.store.run import unnamed
+    from tokenbench.store.trust import unnamed_models
 
     options = [
         *(("--plugin", str(file)) for file in registry.files),
         *(("--tasks-dir", folder) for folder in spec.definitions),
         *(("--data", text) for text in spec.data),
-        *(("--models", name) for name in unnamed(spec.models, (), registry)),
+        *(("--models", name) for name in unnamed_models(spec.models, (), registry)),
     ]
     return "".join(f" {option} {shlex.quote(value)}" for option, value in options)
 
 
-def fetching(spec: Spec, named: Sequence[str], registry: Registry) -> AbstractContextManager[None]:
-    """Allow downloads for a run directory, unless a model is named by the directory alone.
+def restrict_downloads(spec: Spec, named: Sequence[str], registry: Registry) -> AbstractContextManager[None]:
+    """Forbid downloads if only the run directory names one of its models.
 
     Args:
-        spec: What the run directory holds.
-        named: The models that the user names again.
-        registry: Where names of models are looked up.
+        spec: The settings of the run.
+        named: The models that the user named.
+        registry: The plug-ins that register models.
 
     Returns:
-        A context in which nothing is downloaded, if a model is named by the directory alone.
+        A context, in which nothing is downloaded if there is such a model.
 
     Raises:
-        UsageError: If such a model is a folder, or is not in the local cache.
+        UsageError: Such a model is a folder, or is not in the local cache.
     """
     from tokenbench.models.offline import offline
     from tokenbench.models.source import is_cached
-    from tokenbench.store.run import unnamed
+    from tokenbench.store.trust import unnamed_models
 
-    strange = unnamed(spec.models, named, registry)
+    strange = unnamed_models(spec.models, named, registry)
     if foreign := [name for name in strange if not is_cached(name)]:
         raise UsageError(
             f"only the run directory, which may come from others, names the models {', '.join(foreign)}",

@@ -29,10 +29,10 @@ __all__ = [
     "examples",
     "flat",
     "list_option",
-    "looking",
     "match_option",
     "models_of_run_option",
     "named_data",
+    "offline_command",
     "peek_option",
     "plugin_option",
     "show_scores",
@@ -41,27 +41,30 @@ __all__ = [
 ]
 
 LARGEST = 2**31 - 1
-LONGEST_NAME = 255  # bytes, on every file system in use
+LONGEST_NAME = 255
+"""The longest name of a file, in bytes, on every file system in use."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Names(click.ParamType[Any]):
-    """A comma list; the option may be repeated as well."""
+    """A comma list. The option may be repeated as well."""
 
     name = "A,B"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Split the text at its commas, and drop empty parts."""
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class Place(click.Path):
-    """A file or folder, which need not be there; a name that none can have is refused."""
+    """A file or folder, which need not exist. A name that no file can have is refused."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(path_type=Path, **more)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert the text to a path, as `click.Path` does."""
         path = Path(value)
         if "\0" in str(path) or any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
             self.fail(f"no file can have the name {str(path)[:60]!r}", param, ctx)
@@ -75,7 +78,7 @@ class _Number(click.ParamType[Any]):
         self._min, self._max, self._min_open = min, max, min_open
 
     def _check(self, number: float, param: click.Parameter | None, ctx: click.Context | None) -> None:
-        """Fail if the number is not within the limits."""
+        """Report a number that is not within the limits."""
         low, high = self._min, self._max
         too_small = low is not None and (number <= low if self._min_open else number < low)
         if too_small or (high is not None and number > high):
@@ -90,6 +93,7 @@ class Finite(_Number):
     name = "float"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert the text to a number, and check the limits."""
         number: float = click.FLOAT.convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
@@ -103,13 +107,23 @@ class Whole(_Number):
     name = "integer"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Convert the text to a number, and check the limits."""
         number: int = click.INT.convert(value, param, ctx)
         self._check(number, param, ctx)
         return number
 
 
 def whole_numbers(option: str, texts: Iterable[str], least: int = 0) -> tuple[int, ...]:
-    """Texts as whole numbers. Raises UsageError for anything else, and for what 32 bits cannot hold."""
+    """Convert texts to whole numbers.
+
+    Args:
+        option: The name of the option, for the error.
+        texts: The texts.
+        least: The smallest number that is allowed.
+
+    Raises:
+        UsageError: A text is not a whole number, or the number is too small or does not fit into 32 bits.
+    """
     numbers = []
     for text in texts:
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else -1
@@ -121,19 +135,19 @@ def whole_numbers(option: str, texts: Iterable[str], least: int = 0) -> tuple[in
 
 
 def absolute(folders: Iterable[str]) -> tuple[str, ...]:
-    """`--tasks-dir` as a run remembers it. Raises as `absolute_folders` does."""
+    """Return the folders of `--tasks-dir` as a run stores them. Raises the errors of `absolute_folders`."""
     from tokenbench.registry.suites import absolute_folders
 
     return absolute_folders(folders)
 
 
 def flat(values: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """All names once, in the order they were given."""
+    """Return all names of a repeated list option, each once, in the order in which they were given."""
     return tuple(dict.fromkeys(name for part in values for name in part))
 
 
 def list_option(*names: str, help: str, default: str | None = None, required: bool = False) -> Callable[[F], F]:
-    """An option that takes a comma list, and may be repeated."""
+    """Return a decorator that adds an option which takes a comma list, and may be repeated."""
     return click.option(
         *names,
         type=Names(),
@@ -154,7 +168,7 @@ def _require_one(ctx: click.Context, param: click.Parameter, value: Sequence[Seq
 
 
 def examples(*lines: str) -> str:
-    """The epilog of a command's help: commands to copy, which click neither wraps nor joins."""
+    """Return the epilog of a command's help: commands to copy, which click neither wraps nor joins."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -180,23 +194,23 @@ models_of_run_option = list_option("--models", help="Models of the run that may 
 
 
 def named_data(texts: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """`--data` as a run remembers it. Raises as `data_folders` does."""
+    """Return the texts of `--data` as a run stores them. Raises the errors of `data_folders`."""
     from tokenbench.registry.suites import absolute_data
 
     return absolute_data(flat(texts))
 
 
-def looking(command: F) -> F:
-    """A command that only looks at a run directory, which may come from anybody: nothing is fetched meanwhile."""
+def offline_command(command: F) -> F:
+    """Run a command that only reads a run directory without downloading anything, since the directory may come from anybody."""
 
     @wraps(command)
-    def wrapped(*args: Any, **options: Any) -> Any:
+    def run_offline(*args: Any, **options: Any) -> Any:
         from tokenbench.models.offline import offline
 
         with offline():
             return command(*args, **options)
 
-    decorated: Any = wrapped
+    decorated: Any = run_offline
     return decorated  # type: ignore[no-any-return]
 
 
@@ -208,7 +222,7 @@ peek_option = click.option(
 
 
 def show_scores(run: Run) -> None:
-    """Print a run's scores: one row for every cell and task."""
+    """Print a run's scores, one row per strategy, budget and task."""
     from tokenbench.commands.output import say
     from tokenbench.comparison.tables import scores_table
     from tokenbench.tables import text_table
@@ -222,6 +236,7 @@ device_option = click.option(
 
 
 def dtype_option(default: str) -> Callable[[F], F]:
+    """Return a decorator that adds the option `--dtype` with this default."""
     return click.option(
         "--dtype",
         type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -232,6 +247,7 @@ def dtype_option(default: str) -> Callable[[F], F]:
 
 
 def attention_option(of: str) -> Callable[[F], F]:
+    """Return a decorator that adds the option `--attention`, for the decoder or whatever `of` names."""
     return click.option(
         "--attention",
         type=click.Choice(["sdpa", "eager", "flash_attention_2"]),

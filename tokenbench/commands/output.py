@@ -1,7 +1,7 @@
-"""What commands print. The one place that escapes text of runs, plug-ins, servers and files, and that survives a closed pipe.
+"""How commands print: the one place that escapes text of runs, plug-ins, servers and files, and that survives a closed pipe.
 
-Standard output may be a pipe that nobody reads to its end, or a file on a full disk. Neither stops a command: what cannot be
-written is dropped, so that gates are still judged, files still written, and the exit code is the command's own.
+Standard output may be a pipe that nobody reads to its end, or a file on a full disk. Neither stops a command: output that cannot be
+written is dropped, so that gates are still checked, files are still written, and the exit code is the command's own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["lost", "open_streams", "say", "say_json"]
 
 
 def say(*lines: object, err: bool = False) -> None:
-    """Print lines. Each stays one line, and holds no sign that a terminal would obey, wherever its text comes from."""
+    """Print lines. Control characters are escaped, so that each stays one line and a terminal obeys none of them."""
     stream = sys.stderr if err else sys.stdout
     for line in lines:
         text = str(line)
@@ -29,30 +29,30 @@ def say(*lines: object, err: bool = False) -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print a value as JSON, in signs that every terminal shows."""
+    """Print a value as JSON, in printable ASCII."""
     sys.stdout.write(json.dumps(value, indent=2).replace("\x7f", "\\u007f") + "\n")
     sys.stdout.flush()
 
 
 def open_streams() -> None:
-    """Have the standard streams drop what cannot be written, and escape what their encoding lacks."""
+    """Make the standard streams drop output that cannot be written, and escape characters that their encoding lacks."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by who started this process; the number must not go to another file
+        if stream is None:  # the parent process closed it; its number must not go to another file
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif stream is getattr(sys, f"__{name}__"):
             setattr(sys, name, _unbreakable(stream, line_buffering=name == "stderr" or stream.isatty()))
 
 
 def lost() -> OSError | None:
-    """Why something printed to standard output was not written, other than that its reader went away."""
+    """Return the error that kept output from being written; None if there was none, or if only the reader went away."""
     sys.stdout.flush()
     error = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "error", None)
     return error if isinstance(error, OSError) and not _reader_gone(error) else None
 
 
 def _unbreakable(stream: TextIO, line_buffering: bool) -> TextIO:
-    """The same stream; unchanged where it is the console of Windows, which is written to in another way."""
+    """Wrap a stream in one that drops output after an error. The console of Windows, which has no descriptor, stays as it is."""
     raw = getattr(stream.buffer, "raw", stream.buffer)
     if not isinstance(raw, io.FileIO):
         return stream
@@ -66,7 +66,7 @@ def _unbreakable(stream: TextIO, line_buffering: bool) -> TextIO:
 
 
 class _Outlet(io.RawIOBase):
-    """A file descriptor. The first write that fails is remembered as `error`, and everything after it is dropped."""
+    """A file descriptor that keeps the error of the first failed write as `error`, and drops all later output."""
 
     def __init__(self, number: int) -> None:
         self._number = number

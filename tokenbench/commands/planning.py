@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokenbench.commands.opening import opened
-from tokenbench.commands.options import Finite, Place, Whole, examples, list_option, looking, whole_numbers
+from tokenbench.commands.opening import open_run
+from tokenbench.commands.options import Finite, Place, Whole, examples, list_option, offline_command, whole_numbers
 from tokenbench.commands.output import say
 from tokenbench.errors import UsageError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tokenbench.comparison.planning import Assumptions
     from tokenbench.store.run import Run
 
-__all__ = ["piloted", "plan"]
+__all__ = ["measure_pilot", "plan"]
 
 SAMPLES = 5000
 MARGIN = 1.0
@@ -75,7 +75,7 @@ MARGIN = 1.0
 )
 @click.option("--questions", type=Finite(1, 10**6), help="Questions per image.  [default: the pilot's, by task, or 2]")
 @click.option("--seconds", type=Finite(min=0), help="Seconds per answer.  [default: the pilot's]")
-@looking
+@offline_command
 def plan(
     difference: float,
     margin: float | None,
@@ -95,15 +95,15 @@ def plan(
 
     parts = [part for given_sizes in sizes for part in given_sizes]
     if pilot:
-        run = opened(pilot, {})
+        run = open_run(pilot, {})
         margin = margin or run.manifest["spec"].get("margin")
-        found = list(piloted(run, sized=bool(parts)).values())
-        named = _sizes(parts, tuple(found[0].between))
+        assumptions = list(measure_pilot(run, sized=bool(parts)).values())
+        task_sizes = _sizes(parts, tuple(assumptions[0].between))
     else:
-        named = _sizes(parts)
-        found = [Assumptions.default(tuple(named) or ("one task",))]
-    for at, about in enumerate(found):
-        about = about.changed(named, **given)
+        task_sizes = _sizes(parts)
+        assumptions = [Assumptions.default(tuple(task_sizes) or ("one task",))]
+    for at, about in enumerate(assumptions):
+        about = about.changed(task_sizes, **given)
         if at:
             say("")
         for line in planned(
@@ -112,40 +112,51 @@ def plan(
             say(line)
 
 
-def piloted(run: Run, sized: bool) -> dict[str, Assumptions]:
-    """What a pilot run says, by model; its tasks are as large as those of its suite.
+def measure_pilot(run: Run, sized: bool) -> dict[str, Assumptions]:
+    """Measure the assumptions of a plan on a pilot run.
 
-    sized: the user gives the sizes of the tasks, so that nothing need be said where the run does not know them.
+    Args:
+        run: The pilot run.
+        sized: Whether the user gives the sizes of the tasks, so that no note is needed if the run does not know them.
 
-    Raises UsageError for a run of vanilla alone.
+    Returns:
+        The assumptions by model. The tasks are as large as those of the suite, as far as the run knows.
+
+    Raises:
+        UsageError: The run holds answers of vanilla only.
     """
     from dataclasses import replace
 
     from tokenbench.comparison.planning import measure_assumptions
 
     units, whole = run.units(), run.whole()
-    found = measure_assumptions(units, run.manifest["spec"]["floors"])
-    if not found:
+    assumptions = measure_assumptions(units, run.manifest["spec"]["floors"])
+    if not assumptions:
         raise UsageError(
             f"the pilot {run.folder} holds answers of vanilla only, so no difference can be estimated from it",
             "run a strategy in the same folder",
         )
     limit, stated = run.manifest["spec"]["limit"], run.manifest["tasks"]
     unit, sample = (rows.groupby("task")["sample"].nunique() for rows in (units, whole))
-    known = {task: stated.get(task, {}).get("samples" if limit is None else "of") for task in unit.index}
-    if all(known.values()):
-        sizes = {task: round(known[task] * unit[task] / sample[task]) for task in known}
-        return {name: about.changed(sizes) for name, about in found.items()}
+    totals = {task: stated.get(task, {}).get("samples" if limit is None else "of") for task in unit.index}
+    if all(totals.values()):
+        sizes = {task: round(totals[task] * unit[task] / sample[task]) for task in totals}
+        return {name: about.changed(sizes) for name, about in assumptions.items()}
     if sized:
-        return found
+        return assumptions
     note = f"The pilot ran {limit} samples of each task. All tasks are assumed to have the same size unless --sizes gives it."
-    return {name: replace(about, origin=f"{note}\n{about.origin}") for name, about in found.items()}
+    return {name: replace(about, origin=f"{note}\n{about.origin}") for name, about in assumptions.items()}
 
 
 def _sizes(parts: Sequence[str], tasks: Sequence[str] = ()) -> dict[str, int]:
-    """Sizes by task, of texts like ``gqa=12578`` or ``12578``.
+    """Return the sizes of tasks.
 
-    tasks: those of the pilot, all of which must be named, or counted, where any is; without a pilot any are welcome.
+    Args:
+        parts: Texts such as `gqa=12578` or `12578`.
+        tasks: The tasks of the pilot. If any size is given, there must be one for each of them. Without a pilot, any task is allowed.
+
+    Raises:
+        UsageError: The texts do not match the tasks.
     """
     names, texts = [part.rpartition("=")[0] for part in parts], [part.rpartition("=")[2] for part in parts]
     numbers = whole_numbers("--sizes", texts, least=1)

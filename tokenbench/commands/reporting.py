@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokenbench.commands.opening import chosen_writers, opened
+from tokenbench.commands.opening import make_writers, open_run
 from tokenbench.commands.options import (
     Place,
     data_of_run_option,
     examples,
     flat,
     list_option,
-    looking,
+    offline_command,
     plugin_option,
     tasks_dir_option,
 )
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["report", "write_reports"]
 
-MOST = 8  # names of files that are shown
+MOST = 8
+"""The largest number of file names that are printed."""
 
 
 @click.command(epilog=examples("tokenbench report my-run", "tokenbench report my-run --format latex,json"))
@@ -37,7 +38,7 @@ MOST = 8  # names of files that are shown
 @tasks_dir_option
 @data_of_run_option
 @plugin_option
-@looking
+@offline_command
 def report(
     folder: Path,
     formats: Sequence[Sequence[str]],
@@ -48,24 +49,24 @@ def report(
     from tokenbench.registry.plugins import Registry
 
     registry = Registry(plugin_files)
-    write_reports(opened(folder, named, registry), flat(formats), registry)
+    write_reports(open_run(folder, named, registry), flat(formats), registry)
 
 
 def write_reports(run: Run, formats: Sequence[str], registry: Registry) -> None:
-    """Write a run's reports, and the benchmarks' own numbers where there are any, to RUN/report.
+    """Write a run's reports, and the metrics of the benchmarks themselves if there are any, to RUN/report.
 
     Args:
-        run: the run, opened with what its reports may read.
-        formats: names of report formats.
-        registry: where these are looked up.
+        run: The run, opened with the folders that its reports may read.
+        formats: The names of the report formats.
+        registry: The plug-ins that register report formats.
 
     Raises:
-        UsageError: for an unknown format, and if nothing is left to compare.
+        UsageError: A format is unknown, or nothing is left to compare.
     """
     from tokenbench.store.files import make_folder, sweep
     from tokenbench.store.report_files import csv_text, write_text
 
-    writers = chosen_writers(formats, registry)
+    writers = make_writers(formats, registry)
     comparison, official = run.compare(), run.official()
     target = make_folder(run.folder / "report", run.folder)
     sweep(target, run.folder)

@@ -1,19 +1,15 @@
-"""The commands that run cells: a new run, and one that is resumed."""
+"""The command that runs strategies on a suite."""
 
 from __future__ import annotations
 
-import sys
-import traceback
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from tokenbench.commands.carrying_out import carry_out
 from tokenbench.commands.executors import DistributedCommand, MakeExecutor
-from tokenbench.commands.opening import fetching, naming_options, opened
 from tokenbench.commands.options import (
     BUDGETS,
     MODELS,
@@ -22,28 +18,21 @@ from tokenbench.commands.options import (
     Place,
     Whole,
     attention_option,
-    data_of_run_option,
     device_option,
     dtype_option,
     examples,
     flat,
     list_option,
     match_option,
-    models_of_run_option,
     plugin_option,
-    tasks_dir_option,
     whole_numbers,
 )
 from tokenbench.commands.output import say
-from tokenbench.commands.reporting import write_reports
-from tokenbench.errors import AGAIN, MachineError, StrategyError, TokenBenchError, UsageError, of_machine
 
 if TYPE_CHECKING:
-    from tokenbench.contract.executor import Executor
-    from tokenbench.registry.plugins import Registry
     from tokenbench.runner.resolve import Resolved
 
-__all__ = ["resume", "run"]
+__all__ = ["run"]
 
 LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir")
 
@@ -148,53 +137,17 @@ def run(
     given = [name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
     request = Request.of({name: _value(name, options[name]) for name in given})
     if spec_file:
-        request = read_spec(spec_file, registry).replaced_by(request)
+        request = read_spec(spec_file, registry).override(request)
     resolved = resolve(request, registry, _flag)
     if dry_run:
         _show_cells(resolved)
         return
     folder = output or Path("runs") / resolved.spec.folder_name
-    _carry_out(resolved, folder, registry, quiet, executor(registry))
-
-
-@click.command(
-    cls=DistributedCommand,
-    epilog=examples("tokenbench resume my-run", "tokenbench resume my-run --retry-failed"),
-)
-@click.argument("folder", metavar="RUN", type=Place())
-@click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-@tasks_dir_option
-@data_of_run_option
-@models_of_run_option
-@plugin_option
-def resume(
-    folder: Path,
-    retry_failed: bool,
-    quiet: bool,
-    executor: MakeExecutor,
-    plugin_files: tuple[str, ...],
-    **named: Sequence[Sequence[str]],
-) -> None:
-    """Resume a run, given its directory.
-
-    Cells whose identity has changed are run again. A run directory may come from anybody: it determines what is run, but not
-    which of your files are read. Name single-file plug-ins (--plugin), folders of task definitions (--tasks-dir), data folders
-    (--data) and model folders (--models) again, as well as models that have to be downloaded.
-    """
-    from tokenbench.registry.plugins import Registry
-    from tokenbench.runner.resolve import resolve_written
-
-    registry = Registry(plugin_files)
-    there = opened(folder, named, registry)
-    there.check_plugins()
-    resolved = resolve_written(there.seen_spec(), registry, unregistered=there.manifest.get("unregistered"))
-    with fetching(resolved.spec, flat(named["models"]), registry):
-        _carry_out(resolved, folder, registry, quiet, executor(registry), retry_failed)
+    carry_out(resolved, folder, registry, quiet, executor(registry))
 
 
 def _value(name: str, value: Any) -> Any:
-    """An option as a request takes it: lists are flat, seeds are numbers."""
+    """Convert the value of an option for a request, which takes flat lists, and seeds as numbers."""
     if name == "seeds":
         return whole_numbers("--seeds", flat(value))
     return flat(value) if name in LISTS else value
@@ -216,74 +169,3 @@ def _show_cells(resolved: Resolved) -> None:
             say(f"{model}  {arm.named.name}  {arm.budget}  {seed}".rstrip())
     cells, answers = (len(spec.models) * len(arms) * number for number in (len(resolved.tasks), samples))
     say(f"{cells} cells of {len(resolved.tasks)} tasks, {answers} answers; nothing was run")
-
-
-def _carry_out(
-    asked: Resolved, folder: Path, registry: Registry, quiet: bool, executor: Executor, retry_failed: bool = False
-) -> None:
-    """Run, report, and say what failed."""
-    from tokenbench.runner.execute import execute
-    from tokenbench.runner.progress import progress
-    from tokenbench.store.directory import Store
-    from tokenbench.store.run import Run
-
-    try:
-        told = partial(say, err=True)
-        bar = partial(progress, out=sys.stderr, quiet=quiet)
-        resolved = execute(asked, folder, registry, bar, executor, retry_failed, told)
-    except TokenBenchError:
-        raise
-    except Exception as error:
-        if trouble := of_machine(error):
-            where = "" if str(folder) in str(trouble) else f"{folder}: "
-            raise MachineError(f"{where}{trouble}", f"fix this, and {AGAIN} to resume") from error
-        raise TokenBenchError(f"internal error: {type(error).__name__}: {error}", _trace_kept(folder, error)) from error
-    say(f"run: {folder}", err=True)
-    if broken := Store(folder).broken():
-        say(
-            f"warning: damaged cell files were set aside, and their cells are run again: {folder / 'cells' / broken[0]}"
-            + (f" and {len(broken) - 1} more" if broken[1:] else ""),
-            err=True,
-        )
-    for sentence in Run.open(folder).left_out():
-        say(sentence, err=True)
-    failures = _failures(folder)
-    try:
-        own = Run.open(folder, registry, asked.spec.definitions, asked.spec.data, resolved.tasks)
-        write_reports(own, ("markdown", "csv", "html", "terminal"), registry)
-    except UsageError:  # nothing is left to compare
-        if not failures:
-            raise
-    if failures:
-        raise StrategyError(
-            f"some cells failed: {'; '.join(failures)}",
-            f"tracebacks are in {folder / 'logs'}; when the cause is fixed: tokenbench resume {folder} --retry-failed{naming_options(resolved.spec, registry)}",
-        )
-
-
-def _trace_kept(folder: Path, error: Exception) -> str:
-    """Keep the traceback of an error with the run, and say where; raise the error itself if that cannot be done."""
-    from tokenbench.store.files import publish
-
-    log = folder / "logs" / "traceback.txt"
-    try:
-        publish(log, "".join(traceback.format_exception(error)).encode(errors="backslashreplace"), folder)
-    except (OSError, MachineError):
-        raise error from None
-    return f"traceback in {log}"
-
-
-def _failures(folder: Path) -> list[str]:
-    """What failed, each reason once; what is infeasible is no failure."""
-    from tokenbench.store.run import Run
-
-    broken = [failure for failure in Run.open(folder).failures() if failure["kind"] == "failed"]
-    strategies: dict[str, list[str]] = {}
-    for failure in broken:
-        strategies.setdefault(failure["reason"], []).append(failure["strategy"])
-    return [f"{_named(names)}: {reason}" for reason, names in strategies.items()]
-
-
-def _named(names: Sequence[str]) -> str:
-    once = list(dict.fromkeys(names))
-    return ", ".join(once) if len(once) <= 3 else f"{len(once)} strategies"

@@ -28,10 +28,14 @@ LISTS = ("tasks", "strategies", "budgets", "models", "seeds", "data", "tasks_dir
 
 
 def read_spec(path: Path, registry: Registry) -> Request:
-    """The options that a file sets.
+    """Read the options that a file sets.
+
+    Args:
+        path: The file.
+        registry: The plug-ins in which strategies are looked up.
 
     Raises:
-        UsageError: says where the file is wrong.
+        UsageError: The file cannot be read, or is wrong. The message says where.
     """
     try:
         options = tomllib.loads(_read(path))
@@ -39,7 +43,7 @@ def read_spec(path: Path, registry: Registry) -> Request:
         raise UsageError(f"run spec {path}: {error.strerror or error}") from None
     except RecursionError:
         raise UsageError(f"run spec {path} is nested too deep") from None
-    except ValueError as error:  # no text, no TOML, numbers of thousands of digits
+    except ValueError as error:  # not UTF-8, not TOML, or numbers of thousands of digits
         raise UsageError(f"run spec {path} is not TOML: {error}") from None
     try:
         for name in LISTS:
@@ -61,7 +65,7 @@ def _read(path: Path) -> str:
 
 
 def _strategy(entry: Any, registry: Registry) -> Any:
-    """The strategy that a table is; anything else as it is."""
+    """Make the strategy that a table describes. An entry that is no table is returned as it is."""
     return _make(dict(entry), registry) if isinstance(entry, dict) else entry
 
 

@@ -1,4 +1,4 @@
-"""How far a run is, cell by cell, and which cells a change has made stale."""
+"""The command that shows how much of a run is done, cell by cell, and which cells a change has made stale."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tokenbench.commands.opening import opened
+from tokenbench.commands.opening import open_run
 from tokenbench.commands.options import (
     Place,
     data_of_run_option,
     examples,
     flat,
-    looking,
     models_of_run_option,
+    offline_command,
     peek_option,
     plugin_option,
     show_scores,
@@ -36,84 +36,102 @@ __all__ = ["CellState", "Status", "status", "status_of"]
 
 @dataclass(frozen=True)
 class CellState:
-    """One cell. state: done, running, waiting, failed or infeasible. samples: what it is asked so far. reason: of a failure. stale: what has changed since."""
+    """The state of one cell."""
 
     id: str
+    """The id of the cell."""
     model: str
+    """The name of the model."""
     strategy: str
+    """The canonical name of the strategy."""
     budget: str
+    """The budget, as the user wrote it."""
     seed: int
+    """The seed of the strategy."""
     task: str
+    """The name of the task."""
     state: str
+    """`done`, `running`, `waiting`, `failed` or `infeasible`."""
     answers: int
+    """The number of samples that are answered."""
     samples: int
+    """The number of samples that the cell is asked."""
     reason: str = ""
+    """Why the cell failed or is infeasible."""
     stale: tuple[str, ...] = ()
+    """Sentences on what has changed since the cell was run."""
 
     @property
     def name(self) -> str:
+        """The cell's names in one line."""
         return f"{self.model}  {self.strategy}  {self.budget}  seed {self.seed}  {self.task}"
 
 
 @dataclass(frozen=True)
 class Status:
-    """A run. holder: host and pid of who runs it now. seconds_left: at the speed so far; None if that is not known.
-
-    unknown: why it cannot be told whether cells are stale. orphans: finished cells of other identities, kept, in no report.
-    """
+    """The state of a run."""
 
     run: str
+    """The run directory."""
     cells: Sequence[CellState]
+    """The state of every cell, in the order of run.json."""
     holder: Mapping[str, Any] | None
+    """The process that runs it now, as `tokenbench.store.lock.holder` describes it; None if nobody does."""
     seconds_left: float | None
+    """The time left at the speed so far; None if it is unknown."""
     unknown: str
+    """Why it cannot be said whether cells are stale; empty if it can."""
     orphans: Sequence[str]
+    """The ids of finished cells with other identities, which are kept but appear in no report."""
 
     @property
     def answers(self) -> int:
+        """The number of answers in all cells."""
         return sum(cell.answers for cell in self.cells)
 
     @property
     def samples(self) -> int:
+        """The number of samples that all cells are asked."""
         return sum(cell.samples for cell in self.cells)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Cells by state; stale ones once more as such."""
-        found = Counter(cell.state for cell in self.cells)
-        found["stale"] = sum(bool(cell.stale) for cell in self.cells)
-        return {state: number for state, number in found.items() if number}
+        """The number of cells by state. Stale cells are counted under their state and once more as `stale`."""
+        counts = Counter(cell.state for cell in self.cells)
+        counts["stale"] = sum(bool(cell.stale) for cell in self.cells)
+        return {state: number for state, number in counts.items() if number}
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the state for programs to read."""
         return {**asdict(self), "counts": self.counts, "answers": self.answers, "samples": self.samples}
 
 
 def status_of(run: Run, plugin_files: Sequence[str] = (), models: Sequence[str] = (), thorough: bool = False) -> Status:
-    """Say how far a run is.
+    """Find out how much of a run is done, and which of its cells are stale.
 
     Args:
-        run: The run, opened with the folders that the user names again.
-        plugin_files: Single-file plug-ins that the user names again, so that they may be loaded.
-        models: Models that the user names again, so that they may be read.
-        thorough: Ask as a resume would, with models, plug-ins and samples at hand; else code and libraries alone are compared, and
-            nothing of the run's is loaded.
+        run: The run, opened with the folders that the user named.
+        plugin_files: The single-file plug-ins that the user named.
+        models: The models that the user named.
+        thorough: Load the run's models, plug-ins and samples, as a resume would. Otherwise only code and libraries are compared,
+            and nothing that the run names is loaded.
     """
-    from tokenbench.runner.identity import outdated
+    from tokenbench.runner.identity import describe_outdated
     from tokenbench.store.directory import Store
     from tokenbench.store.lock import holder
+    from tokenbench.store.trust import check_plugins
 
     store, who = Store.open(run.folder), holder(run.folder)
     unfit = Counter((one.model, one.task) for one in store.left_out.all())
-    with store.journals.fixed():
+    with store.journals.list_once():
         cells = [_state(store, cell, run.manifest, who is not None, unfit) for cell in run.manifest["cells"]]
     try:
-        files = run.check_plugins(plugin_files)
-        changed = _changed(run, plugin_files, models) if thorough else outdated(run.manifest, files)
+        files = check_plugins(run, plugin_files)
+        stale = _find_stale(run, plugin_files, models) if thorough else describe_outdated(run.manifest, files)
         unknown = ""
     except TokenBenchError as error:
-        changed, unknown = {}, f"{error} ({error.hint})" if error.hint else str(error)
-    cells = [replace(cell, stale=tuple(changed.get(cell.id, ()))) for cell in cells]
+        stale, unknown = {}, f"{error} ({error.hint})" if error.hint else str(error)
+    cells = [replace(cell, stale=tuple(stale.get(cell.id, ()))) for cell in cells]
     left = _seconds_left(who, sum(c.answers for c in cells), sum(c.samples for c in cells))
     return Status(str(run.folder), cells, who, left, unknown, store.orphans(cell.id for cell in cells))
 
@@ -121,33 +139,42 @@ def status_of(run: Run, plugin_files: Sequence[str] = (), models: Sequence[str] 
 def _state(
     store: Any, cell: Mapping[str, Any], manifest: Mapping[str, Any], running: bool, unfit: Counter[tuple[str, str]]
 ) -> CellState:
-    """unfit: how many samples a model cannot be asked, by (model, task)."""
-    named = {name: cell[name] for name in ("id", *IDENTITY)}
+    """Return the state of a cell.
+
+    Args:
+        store: The run directory.
+        cell: The cell, as run.json describes it.
+        manifest: The content of run.json.
+        running: Whether a process runs it now.
+        unfit: The number of samples that a model cannot be asked, by (model, task).
+    """
+    names = {name: cell[name] for name in ("id", *IDENTITY)}
     planned = manifest["tasks"][cell["task"]]["samples"]
     samples = planned if cell.get("samples") is None else cell["samples"]
     samples = max(0, samples - unfit[cell["model"], cell["task"]])
-    answers, failure = store.answers(cell["id"], samples), store.failure(cell["id"])
+    answers, failure = store.count_answers(cell["id"], samples), store.failure(cell["id"])
     if store.count(cell["id"]) >= max(1, samples):
-        return CellState(**named, state="done", answers=answers, samples=samples)
+        return CellState(**names, state="done", answers=answers, samples=samples)
     if failure:
-        return CellState(**named, state=failure["kind"], answers=answers, samples=samples, reason=failure["reason"])
-    return CellState(**named, state="running" if running else "waiting", answers=answers, samples=samples)
+        return CellState(**names, state=failure["kind"], answers=answers, samples=samples, reason=failure["reason"])
+    return CellState(**names, state="running" if running else "waiting", answers=answers, samples=samples)
 
 
-def _changed(run: Any, plugin_files: Sequence[str], models: Sequence[str]) -> dict[str, list[str]]:
-    """By the id of a cell: what in its identity would be another if it were run now."""
+def _find_stale(run: Run, plugin_files: Sequence[str], models: Sequence[str]) -> dict[str, list[str]]:
+    """Return, by the id of a cell, sentences on what in its identity would differ if it were run now."""
     from tokenbench.registry.plugins import Registry
-    from tokenbench.runner.identity import differences, unpacked
-    from tokenbench.runner.resolve import resolve_written
+    from tokenbench.runner.identity import differences, read_parts
+    from tokenbench.runner.resolve import resolve_spec
     from tokenbench.runner.work import fingerprints, works_of
+    from tokenbench.store.trust import check_models
 
     devices = {about["device"] for about in run.manifest["models"].values()}
-    known = Registry(plugin_files)
-    run.check_models(models, known)
-    resolved = resolve_written(run.seen_spec(), known, unregistered=run.manifest.get("unregistered"))
-    works = works_of(resolved, known, devices.pop() if len(devices) == 1 else "")
+    registry = Registry(plugin_files)
+    check_models(run, models, registry)
+    resolved = resolve_spec(run.seen_spec(), registry, unregistered=run.manifest.get("unregistered"))
+    works = works_of(resolved, registry, devices.pop() if len(devices) == 1 else "")
     now = {_key(cell.names): cell.parts for work in works.values() for cell in work.cells.values()}
-    then = unpacked(run.manifest)
+    then = read_parts(run.manifest)
     asked = {name: text for work in works.values() for name, text in fingerprints(work).items()}
     changed = {name for name, about in run.manifest["tasks"].items() if about.get("asked") != asked.get(name)}
     return {
@@ -186,7 +213,7 @@ def _seconds_left(who: Mapping[str, Any] | None, answers: int, samples: int) -> 
 @data_of_run_option
 @models_of_run_option
 @plugin_option
-@looking
+@offline_command
 def status(
     folder: Path,
     verbose: bool,
@@ -200,27 +227,27 @@ def status(
 
     A cell is stale if code or libraries have changed in a way that can change its answers. It would run again.
     """
-    there = opened(folder, named)
-    found = status_of(there, plugin_files, flat(named["models"]), thorough)
+    run = open_run(folder, named)
+    state = status_of(run, plugin_files, flat(named["models"]), thorough)
     if form == "json":
-        say_json(found.to_json())
+        say_json(state.to_json())
         return
-    say(f"{folder}: {', '.join(f'{number} {state}' for state, number in found.counts.items())}")
-    say(f"{found.answers} of {found.samples} answers")
-    if found.holder is not None:
-        by = f"process {found.holder.get('pid', '?')} on {found.holder.get('host', '?')}"
-        left = f", about {_duration(found.seconds_left)} left" if found.seconds_left is not None else ""
+    say(f"{folder}: {', '.join(f'{number} {name}' for name, number in state.counts.items())}")
+    say(f"{state.answers} of {state.samples} answers")
+    if state.holder is not None:
+        by = f"process {state.holder.get('pid', '?')} on {state.holder.get('host', '?')}"
+        left = f", about {_duration(state.seconds_left)} left" if state.seconds_left is not None else ""
         say(f"run by {by}{left}")
-    for cell in found.cells:
+    for cell in state.cells:
         if verbose or cell.reason or cell.stale:
             why = cell.reason or ("stale: " + "; ".join(cell.stale) if cell.stale else "")
             say(f"{cell.id}  {cell.name}  {cell.state} {cell.answers}/{cell.samples}  {why}".rstrip())
     if peek:
-        show_scores(there)
-    if found.unknown:
-        say(f"cannot tell whether cells are stale: {found.unknown}")
-    if found.orphans:
-        say(f"{len(found.orphans)} finished cells with other identities are kept but appear in no report")
+        show_scores(run)
+    if state.unknown:
+        say(f"cannot tell whether cells are stale: {state.unknown}")
+    if state.orphans:
+        say(f"{len(state.orphans)} finished cells with other identities are kept but appear in no report")
 
 
 def _duration(seconds: float) -> str:

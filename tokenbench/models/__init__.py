@@ -1,1 +1,1 @@
-"""Stock models: where they are, how they are loaded, what they make of prompts and images."""
+"""Stock models: where they are found, how they are loaded, and how they process prompts and images."""

@@ -1,4 +1,4 @@
-"""Greedy decoding, whatever else a checkpoint asks for."""
+"""Greedy decoding, whatever else a checkpoint's generation settings say."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["asked_for", "checkpoint_config", "greedy", "note"]
+__all__ = ["checkpoint_config", "checkpoint_options", "describe_options", "greedy_config"]
 
 IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
-"""What a checkpoint says of where a text begins and ends. It holds for every way of decoding."""
-LENGTHS = ("max_length", "max_new_tokens")  # the task's to say
+"""The settings that say where a text begins and ends. They hold for every way of decoding."""
+LENGTHS = ("max_length", "max_new_tokens")
+"""The settings that the task decides."""
 LONGEST = 40
 
 
 def checkpoint_config(folder: Path) -> Any:
-    """What a checkpoint says of generation: its generation_config.json or, where there is none, what older ones wrote into
-    config.json and the text_config in it. Raises whatever transformers does for a file that cannot be read.
+    """Read the generation settings of a checkpoint.
+
+    They are in generation_config.json; older checkpoints have them in config.json and its text_config. Raises whatever transformers
+    raises for a file that cannot be read.
     """
     from transformers import GenerationConfig
 
@@ -26,16 +29,16 @@ def checkpoint_config(folder: Path) -> Any:
     return GenerationConfig.from_pretrained(folder, config_file_name="config.json", _from_model_config=True)
 
 
-def greedy(config: Any) -> Any:
-    """The same with nothing left but the ids: generate() takes from it all that its caller does not say."""
+def greedy_config(config: Any) -> Any:
+    """Return generation settings with nothing but the ids, since generate() takes from them all that its caller leaves out."""
     from transformers import GenerationConfig
 
     made: Any = GenerationConfig
     return made(**{name: getattr(config, name, None) for name in IDS})
 
 
-def asked_for(config: Any) -> dict[str, Any]:
-    """What a checkpoint asks for beyond ids and lengths, by the names that transformers knows."""
+def checkpoint_options(config: Any) -> dict[str, Any]:
+    """Return the settings of a checkpoint that differ from the default, except ids and lengths, by transformers' names."""
     from transformers import GenerationConfig
 
     made: Any = GenerationConfig
@@ -46,9 +49,14 @@ def asked_for(config: Any) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name in others and value not in (None, usual[name])}
 
 
-def note(name: str, asked: Mapping[str, Any]) -> str:
-    """A sentence for readers of the numbers; nothing if there is nothing to say."""
-    if not asked:
+def describe_options(name: str, options: Mapping[str, Any]) -> str:
+    """Return a sentence on the settings that greedy decoding ignores; an empty one if there are none.
+
+    Args:
+        name: The name of the model.
+        options: The settings of its checkpoint, as `checkpoint_options` returns them.
+    """
+    if not options:
         return ""
-    shown = [f"{key}={value}" if len(str(value)) < LONGEST else key for key, value in asked.items()]
+    shown = [f"{key}={value}" if len(str(value)) < LONGEST else key for key, value in options.items()]
     return f"The checkpoint of {name} asks for {', '.join(shown)}. This run decodes greedily, without any of it."

@@ -1,4 +1,4 @@
-"""Where a model runs, by the name that users write."""
+"""Devices, by the names that users write."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import torch
 
 from tokenbench.errors import MachineError, UsageError
 
-__all__ = ["check_device", "device_named"]
+__all__ = ["check_device", "resolve_device"]
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
 
 
-def device_named(text: str) -> str:
-    """A device by the name that torch has for it; `auto` is the first GPU here, or the CPU. Raises UsageError for a name that is none."""
+def resolve_device(text: str) -> str:
+    """Return torch's name of a device; `auto` is the first GPU if there is one, else the CPU.
+
+    Raises:
+        UsageError: There is no device of this name.
+    """
     if text == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if _device(text) is None:
@@ -21,7 +25,11 @@ def device_named(text: str) -> str:
 
 
 def check_device(text: str) -> None:
-    """Raise MachineError for a device that this machine does not have."""
+    """Check that this machine has a device.
+
+    Raises:
+        MachineError: It does not have the device.
+    """
     device = _device(text)
     assert device is not None
     there = 1 if device.type == "cpu" else getattr(torch, device.type).device_count()

@@ -1,93 +1,64 @@
-"""A loaded backbone: prompts in, answers out, the images of a batch encoded once for all cells."""
+"""A model that answers prompts, and encodes the images of a batch once for all cells."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Video
-from tokenbench.engine import EncoderRecorder, EncoderRequests, Frame, Plan, Pruner, RowTrace, split_frames
+from tokenbench.engine import EncoderRecorder, EncoderRequests, Plan, Pruner, RowTrace, split_frames
 from tokenbench.engine.attach import attach
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models import processing
-from tokenbench.models.decoding import note
-from tokenbench.models.device import check_device, device_named
-from tokenbench.models.processing import KINDS, SeenImages, arguments, joined, kind_of, of_kind
+from tokenbench.models.batch import Batch, Encoded, Loaded
+from tokenbench.models.decoding import describe_options
+from tokenbench.models.device import check_device, resolve_device
+from tokenbench.models.processing import KINDS, SeenImages, concatenate, kind_of, of_kind, processor_arguments
 from tokenbench.models.source import Source
-from tokenbench.models.weights import generation_asked, stock_model, stock_processor, stock_skeleton
+from tokenbench.models.weights import generation_options, stock_model, stock_processor, stock_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from PIL.Image import Image
 
-__all__ = ["Batch", "Loaded", "Model"]
+__all__ = ["Model"]
 
 NOTHING = EncoderRequests()
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What the encoder made of one image or clip: its kind, its features [tokens, C'] and, if they were asked for, its frames."""
-
-    kind: str
-    features: Tensor
-    frames: Sequence[Frame]
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Samples whose images are in memory, not yet encoded.
-
-    shown: what every cluster shows. media: kind -> what the processor made of all that is shown, each once.
-    inputs: what it made of the prompts, one row a sample, but for the pixels.
-    """
-
-    samples: Sequence[Sample]
-    shown: dict[str, Sequence[Image | Video]]
-    media: dict[str, dict[str, Any]]
-    inputs: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples ready to run.
-
-    inputs: what the processor made of the prompts (`input_ids` [B, S] and what goes with them), but for the pixels.
-    features: kind ("image" or "video") and features of everything shown, in the order of the rows.
-    clips: whether a row shows a clip first.
-    frames: what the encoder saw of every row, as far as it was asked for.
-    same: of every row, the first one that shows the same after the same words.
-    """
-
-    samples: Sequence[Sample]
-    inputs: dict[str, Tensor]
-    features: list[tuple[str, Tensor]]
-    clips: list[bool]
-    frames: list[list[Frame]]
-    same: list[int]
 
 
 class Model:
     """Processor, adapter and weights of one backbone.
 
-    name: as the user wrote it. device: where it runs, "auto" being the GPUs there are (several share its layers) or the
-    CPU. dtype: a name torch knows. attention: an attention implementation transformers knows. depth: decoder layers. prompt:
-    what the chat is written with. asked: what the checkpoint asks of generation, which is greedy all the same. placeholders, context:
-    as `limits` says.
+    The weights are loaded by `load`; all that does not run the model works before.
 
-    The weights come into memory with `load`; before, all that does not run the model works. Raises MachineError for a
-    configuration or processor that cannot be read.
+    Args:
+        name: The name of the model, as the user wrote it.
+        source: The adapter and the folder.
+        device: A name of torch's, or `auto` for the GPUs (several share the layers) or, without any, the CPU.
+        dtype: The data type of the weights, by torch's name.
+        attention: An attention implementation, by transformers' name.
+
+    Raises:
+        UsageError: There is no device of this name.
+        MachineError: The configuration or the processor cannot be read.
     """
+
+    depth: int
+    """The number of decoder layers."""
+    placeholders: tuple[str, ...]
+    """The texts that stand for an image or a clip, which a question must not contain."""
+    context: int | None
+    """The largest number of tokens that the decoder was made for; None if unknown."""
+    generation_options: dict[str, Any]
+    """The generation settings of the checkpoint. Decoding is greedy all the same."""
 
     def __init__(
         self, name: str, source: Source, device: str = "auto", dtype: str = "float32", attention: str = "sdpa"
@@ -97,7 +68,7 @@ class Model:
         self.name = name
         self.backbone = source.backbone
         self.identity = source.identity
-        self.device = device_named(device)
+        self.device = resolve_device(device)
         self.attention = attention
         self._shared = device == "auto" and torch.cuda.device_count() > 1
         self._folder, self._dtype = source.folder, getattr(torch, dtype)
@@ -108,13 +79,14 @@ class Model:
         self._processor = stock_processor(name, source.folder)
         self._skeleton = stock_skeleton(name, source.folder)
         self.placeholders, self.context = processing.limits(self._processor, self._skeleton.config)
-        self.asked = generation_asked(name, source.folder)
+        self.generation_options = generation_options(name, source.folder)
         self.depth = len(self.backbone.decoder(self._skeleton).layers)  # type: ignore[arg-type]
 
     def load(self) -> None:
-        """Take the weights into memory, unless they are there.
+        """Load the weights into memory, unless they are there.
 
-        Raises MachineError if they cannot be read, or this machine has no such device or too little memory on it.
+        Raises:
+            MachineError: They cannot be read, or this machine has no such device or too little memory on it.
         """
         if self._model is not None:
             return
@@ -134,7 +106,7 @@ class Model:
 
     @property
     def size(self) -> ModelSize | None:
-        """Sizes for the cost model; None for a backbone that does not know them."""
+        """The sizes for the cost model; None if the backbone does not know them."""
         try:
             return self.backbone.size(self._skeleton.config)
         except NotImplementedError:
@@ -142,17 +114,17 @@ class Model:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences a reader of its numbers must see."""
-        return [*self.backbone.notes, *filter(None, [note(self.name, self.asked)])]
+        """Sentences that a reader of its numbers must see."""
+        return [*self.backbone.notes, *filter(None, [describe_options(self.name, self.generation_options)])]
 
     @property
     def number_bytes(self) -> int:
-        """Bytes of a number in the KV cache."""
+        """The size of a number in the KV cache, in bytes."""
         itemsize: int = self._dtype.itemsize
         return itemsize
 
     def release(self) -> None:
-        """Let the weights go, so that another model fits; `load` brings them back."""
+        """Release the weights, so that another model fits into memory; `load` brings them back."""
         self._model = None
         gc.collect()
         if torch.cuda.is_available():
@@ -160,17 +132,17 @@ class Model:
 
     @contextmanager
     def pruner(self) -> Iterator[Pruner]:
-        """Hooks on the decoder, whose weights are loaded if need be; set `plans` before every `generate`."""
+        """Attach a pruner to the decoder, and load the weights if necessary. `generate` sets the pruner's plans."""
         self.load()
         with attach(self._model, self.backbone, []) as pruner:
             yield pruner
 
     def prepare(self, samples: Sequence[Sample], requests: EncoderRequests = NOTHING) -> Batch:
-        """Load and encode."""
+        """Load and encode samples."""
         return self.encode(self.load_samples(samples), requests)
 
     def load_samples(self, samples: Sequence[Sample]) -> Loaded:
-        """Render, tokenize, turn into pixels: all that a processor does. May run in another thread than the rest."""
+        """Load the images of samples, and run the processor on prompts and images. May run in a thread of its own."""
         shown: dict[str, Sequence[Image | Video]] = {}
         for sample in samples:
             if sample.cluster not in shown:
@@ -181,7 +153,7 @@ class Model:
         asked: dict[str, Any] = {}
         for kind in KINDS:
             if items := [item for row in rows for item in of_kind(row, kind)]:
-                asked |= arguments(kind, items)
+                asked |= processor_arguments(kind, items)
         with self._processing:
             media = {kind: self._media(kind, items) for kind in KINDS if (items := of_kind(everything, kind))}
             made = {
@@ -199,15 +171,17 @@ class Model:
         return Loaded(
             samples=samples,
             shown=shown,
-            media={kind: joined(parts) for kind, parts in media.items()},
+            media={kind: concatenate(parts) for kind, parts in media.items()},
             inputs={name: value for name, value in inputs.items() if not name.startswith("pixel_values")},
         )
 
     @torch.inference_mode()
     def encode(self, loaded: Loaded, requests: EncoderRequests = NOTHING) -> Batch:
-        """Run the vision encoder; samples of one cluster share its work.
+        """Run the vision encoder. Samples of one cluster share its work.
 
-        requests: what strategies ask of the encoder.
+        Args:
+            loaded: The samples.
+            requests: What strategies ask of the encoder.
         """
         self.load()
         by_kind = {kind: iter(self._encode_kind(kind, inputs, requests)) for kind, inputs in loaded.media.items()}
@@ -225,7 +199,7 @@ class Model:
         )
 
     def _same(self, loaded: Loaded) -> list[int]:
-        """Of every row, the first one of its cluster with the same ids up to the last visual token."""
+        """Return, for every row, the first row of its cluster with the same ids up to the last visual token."""
         ids, valid = loaded.inputs["input_ids"], loaded.inputs["attention_mask"].bool()
         visual = self.backbone.visual(self._model, ids)
         beginnings = [
@@ -236,7 +210,7 @@ class Model:
         return [first[beginning] for beginning in beginnings]
 
     def visual_tokens(self, batch: Batch | Loaded) -> list[int]:
-        """Visual tokens of every row."""
+        """Return the number of visual tokens in every row."""
         counts: list[int] = self.backbone.visual(self._skeleton, batch.inputs["input_ids"]).sum(1).tolist()
         return counts
 
@@ -244,10 +218,17 @@ class Model:
     def generate(
         self, batch: Batch, pruner: Pruner, plans: Sequence[Plan], limits: Sequence[int]
     ) -> tuple[list[str], list[RowTrace]]:
-        """Greedy answers of a batch, each cut off after its row's limit of new tokens; and the trace.
+        """Generate answers greedily.
 
-        plans: one a row; with more than there are rows, the batch is run that many times side by side: all its rows under
-        the first plans, then all its rows under the next ones.
+        Args:
+            batch: The samples.
+            pruner: The pruner that is attached to this model.
+            plans: A plan per row. With a multiple of that number, the batch is run as many times side by side: all its rows under
+                the first plans, then all its rows under the next ones.
+            limits: The largest number of new tokens per row.
+
+        Returns:
+            The answers and the traces, in the order of the plans.
         """
         each = len(plans) // len(batch.samples)
         pruner.plans = list(plans)
@@ -268,12 +249,12 @@ class Model:
         return answers, pruner.rows
 
     def _media(self, kind: str, items: Sequence[Any]) -> list[dict[str, Any]]:
-        """What the processor makes of images, one by one, or of clips, all together."""
+        """Run the processor on images, one by one, or on all clips together."""
         processor = getattr(self._processor, f"{kind}_processor", None)
         if processor is None:
             raise UsageError(f"model '{self.name}' does not accept {kind}s", "use a model that does, or another suite")
         groups = [[item] for item in items] if kind == "image" else [items]
-        return [dict(processor(**arguments(kind, group), return_tensors="pt")) for group in groups]
+        return [dict(processor(**processor_arguments(kind, group), return_tensors="pt")) for group in groups]
 
     def _encode_kind(self, kind: str, inputs: dict[str, Any], requests: EncoderRequests) -> list[Encoded]:
         from transformers import BatchFeature
@@ -288,7 +269,7 @@ class Model:
 
     @property
     def prompt(self) -> str:
-        """Name and hash of what writes the prompts."""
+        """The name and hash of the chat template, or the adapter, that writes the prompts."""
         template = getattr(self._processor, "chat_template", None)
         if template is None:
             return f"adapter {type(self.backbone).__name__}"

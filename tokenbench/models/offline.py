@@ -1,4 +1,4 @@
-"""A time in which nothing is fetched."""
+"""A context in which nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SWITCHES = (("huggingface_hub.constants", "HF_HUB_OFFLINE"), ("datasets.config",
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Ask nothing of the Hugging Face hub meanwhile, and send no token: what is not on this machine counts as missing."""
+    """Send nothing to the Hugging Face hub, not even a token. Files that are not on this machine count as missing."""
     before = {name: os.environ.get(name) for name in VARIABLES}
-    # A library that is loaded meanwhile would stay as it is then: the small one is loaded now, the other one set right below.
+    # A library that is imported inside the context would keep its switch: the small one is imported now, the other one is reset below.
     import huggingface_hub.constants as hub
 
     switched = {place: getattr(sys.modules[place[0]], place[1]) for place in SWITCHES if place[0] in sys.modules}

@@ -1,4 +1,4 @@
-"""Prompts and pixels, as a model's processor makes them: every image is treated once, however many questions show it."""
+"""How a model's processor is used: it processes every image once, however many questions show it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
     Shown = Image | Video
 
-__all__ = ["KINDS", "SeenImages", "arguments", "joined", "kind_of", "limits", "of_kind"]
+__all__ = ["KINDS", "SeenImages", "concatenate", "kind_of", "limits", "of_kind", "processor_arguments"]
 
 KINDS = ("image", "video")
 
 
 def limits(processor: Any, config: Any) -> tuple[tuple[str, ...], int | None]:
-    """What a prompt must keep to: the texts that stand for an image or a clip, which a question must not hold, and the number of tokens
-    that the decoder was made for; None if its configuration does not say.
+    """Return the limits of a prompt.
+
+    Returns:
+        The texts that stand for an image or a clip, which a question must not contain; and the largest number of tokens that the
+        decoder was made for, None if its configuration does not say.
     """
     signs = (getattr(processor, f"{kind}_token", None) for kind in KINDS)
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
@@ -31,17 +34,17 @@ def limits(processor: Any, config: Any) -> tuple[tuple[str, ...], int | None]:
 
 
 def kind_of(item: Shown) -> str:
-    """What processors call it."""
+    """Return the kind of an image or clip by the name that processors use, `image` or `video`."""
     return "video" if isinstance(item, Video) else "image"
 
 
 def of_kind(items: Sequence[Shown], kind: str) -> list[Any]:
-    """Those of one kind."""
+    """Return the items of one kind."""
     return [item for item in items if kind_of(item) == kind]
 
 
-def arguments(kind: str, items: Sequence[Any]) -> dict[str, Any]:
-    """What a processor takes for images or clips; a clip's frames are all seen."""
+def processor_arguments(kind: str, items: Sequence[Any]) -> dict[str, Any]:
+    """Return the arguments that pass images or clips to a processor. All frames of a clip are used."""
     if kind == "image":
         return {"images": list(items)}
     return {
@@ -54,8 +57,8 @@ def arguments(kind: str, items: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What a processor would have made of all images together."""
+def concatenate(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Concatenate a processor's outputs for single images into its output for all of them."""
     return {
         name: torch.cat([torch.as_tensor(part[name]) for part in parts])
         if isinstance(value, Tensor | np.ndarray | list)
@@ -65,9 +68,11 @@ def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 class SeenImages:
-    """Stands in for an image processor inside a processor, and answers with what it made of each image before.
+    """A stand-in for the image processor inside a processor, which returns its earlier output for each image.
 
-    made: {id of the image: its inputs}.
+    Args:
+        processor: The image processor.
+        made: Its output for each image, by the `id` of the image.
     """
 
     def __init__(self, processor: Any, made: dict[int, dict[str, Any]]) -> None:
@@ -77,13 +82,14 @@ class SeenImages:
         return getattr(self._processor, name)
 
     def __call__(self, images: Any, **options: Any) -> Any:
+        """Return the inputs of these images, which were computed before if the processor did not copy the images."""
         from transformers.image_utils import make_flat_list_of_images
 
         flat: list[Any] = list(make_flat_list_of_images(images))  # type: ignore[arg-type]
         parts = [self._made.get(id(image)) for image in flat]
-        known = [part for part in parts if part is not None]
-        if len(known) < len(parts):  # a processor that copies its images
+        seen = [part for part in parts if part is not None]
+        if len(seen) < len(parts):  # a processor that copies its images
             return self._processor(images, **options)
         from transformers import BatchFeature
 
-        return BatchFeature(joined(known))
+        return BatchFeature(concatenate(seen))

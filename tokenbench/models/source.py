@@ -1,4 +1,4 @@
-"""Where a model is: a registered name, a folder, or a Hugging Face id, each with its adapter."""
+"""How models are found: by a registered name, a folder, or a Hugging Face id, each with its adapter."""
 
 from __future__ import annotations
 
@@ -24,42 +24,52 @@ REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 @dataclass(frozen=True)
 class Source:
-    """folder: configuration, safetensors weights and processor. identity: changes whenever one of them does."""
+    """Where a model is, and the adapter that serves it."""
 
     backbone: Backbone
+    """The adapter that serves the model."""
     folder: Path
+    """The folder of its configuration, safetensors weights and processor."""
     identity: str
+    """Text that changes whenever one of these files does."""
 
 
-def locate(name: str, known: Registry) -> Source:
-    """Find the adapter and the weights of `NAME`, `FOLDER`, `ORG/MODEL` or `ORG/MODEL@REVISION`; fetch what is missing.
+def locate(name: str, registry: Registry) -> Source:
+    """Find the adapter and the weights of a model, and download what is missing.
 
-    Raises UsageError for a name nobody knows or an architecture nobody serves, MachineError for a broken folder or
-    weights that cannot be fetched.
+    Args:
+        name: `NAME`, `FOLDER`, `ORG/MODEL` or `ORG/MODEL@REVISION`.
+        registry: The plug-ins that register models and adapters.
+
+    Raises:
+        UsageError: The name is unknown, or no adapter serves the architecture.
+        MachineError: The folder is broken, or the weights cannot be downloaded.
     """
-    backbone, source, revision = _named(name, known)
+    backbone, source, revision = _parse_name(name, registry)
     if _is_folder(source):
         folder = Path(source)
-        return Source(backbone or backbone_of(_model_type(folder / "config.json"), known), folder, fingerprint(folder))
-    backbone = backbone or backbone_of(_model_type(_fetched(source, revision, "config.json")), known)
-    folder = _fetched(source, revision)
+        return Source(
+            backbone or backbone_of(_model_type(folder / "config.json"), registry), folder, fingerprint(folder)
+        )
+    backbone = backbone or backbone_of(_model_type(_fetch(source, revision, "config.json")), registry)
+    folder = _fetch(source, revision)
     return Source(backbone, folder, f"{source}@{folder.name}")  # the hub's folder is named by its commit
 
 
-def configuration(name: str, known: Registry) -> tuple[Backbone, Any]:
-    """The adapter and the stock configuration of a model, named as for `locate`. No weights are fetched.
+def configuration(name: str, registry: Registry) -> tuple[Backbone, Any]:
+    """Return the adapter and the stock configuration of a model without downloading weights.
 
-    A registered model whose sizes are published needs no file at all: its configuration is right in these. Raises as
-    `locate` does.
+    A registered model whose adapter has its published sizes needs no file at all: its configuration is right in these. Takes the
+    arguments of `locate`, and raises the same errors.
     """
     from transformers import AutoConfig
 
-    backbone, source, revision = _named(name, known)
+    backbone, source, revision = _parse_name(name, registry)
     if backbone is not None and backbone.published and not revision:
         return backbone, AutoConfig.for_model(backbone.model_types[0], **backbone.published)
     folder = Path(source)
-    file = folder / "config.json" if _is_folder(source) else _fetched(source, revision, "config.json", alone=True)
-    backbone = backbone or backbone_of(_model_type(file), known)
+    file = folder / "config.json" if _is_folder(source) else _fetch(source, revision, "config.json", alone=True)
+    backbone = backbone or backbone_of(_model_type(file), registry)
     try:
         return backbone, AutoConfig.from_pretrained(file, trust_remote_code=False)
     except Exception as error:  # transformers raises anything for a broken file
@@ -67,19 +77,22 @@ def configuration(name: str, known: Registry) -> tuple[Backbone, Any]:
 
 
 def is_cached(name: str) -> bool:
-    """Whether a Hugging Face id is in the local cache, and no folder has its name. Nothing is fetched, and no folder is read."""
+    """Return whether a Hugging Face id is in the local cache, and no folder has its name.
+
+    Nothing is downloaded, and no folder of this name is read.
+    """
     source, at, revision = name.partition("@")
     if not HUB_ID.fullmatch(source) or Path(source).exists() or (at and not REVISION.fullmatch(revision)):
         return False
     with offline():
         try:
-            return _fetched(source, revision).is_dir()
+            return _fetch(source, revision).is_dir()
         except MachineError:
             return False
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of every file of a model folder."""
+    """Return a hash of all files in a model folder."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
         digest.update(path.name.encode())
@@ -88,10 +101,14 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _named(name: str, known: Registry) -> tuple[Backbone | None, str, str]:
-    """The adapter, if the name is a registered one; the folder or Hugging Face id; and the revision of it."""
+def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, str]:
+    """Split the name of a model.
+
+    Returns:
+        The adapter, if the name is registered; the folder or Hugging Face id; and the revision, empty if there is none.
+    """
     given, _, revision = name.partition("@")
-    backbone = known.get("backbones", given)() if given in known.names("backbones") else None
+    backbone = registry.get("backbones", given)() if given in registry.names("backbones") else None
     if backbone is not None and backbone.source is None:
         raise UsageError(f"'{given}' is an architecture, not a model", "give a model name, or a folder with weights")
     source = backbone.source if backbone is not None else given
@@ -103,7 +120,7 @@ def _named(name: str, known: Registry) -> tuple[Backbone | None, str, str]:
         if revision:
             raise UsageError(f"'{name}': a folder has no revisions", "remove the part from @ on")
     elif not HUB_ID.fullmatch(source) or Path(source).exists():
-        models = [n for n in known.names("backbones") if known.get("backbones", n).source is not None]
+        models = [n for n in registry.names("backbones") if registry.get("backbones", n).source is not None]
         raise unknown(
             "model", name, models, "you can also give a Hugging Face id, or a folder with config.json and safetensors"
         )
@@ -124,8 +141,15 @@ def _model_type(config: Path) -> str:
         raise MachineError(f"{config} cannot be read: {brief(error)}", "download the folder again") from None
 
 
-def _fetched(repo: str, revision: str, file: str = "", alone: bool = False) -> Path:
-    """A file, or the whole snapshot, from the local cache or the hub. alone: nothing but the file is needed."""
+def _fetch(repo: str, revision: str, file: str = "", alone: bool = False) -> Path:
+    """Return the path of a file, or of the whole snapshot, in the local cache, and download it if it is missing.
+
+    Args:
+        repo: The Hugging Face id.
+        revision: A commit, branch or tag; empty for the default.
+        file: The file; empty for the whole snapshot.
+        alone: Whether the command that an error suggests downloads this file only.
+    """
     from huggingface_hub import hf_hub_download, snapshot_download
 
     at = revision or None

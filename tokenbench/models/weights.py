@@ -1,4 +1,4 @@
-"""Weights from a folder, as the stock class of its architecture: nothing in the folder is executed or unpickled."""
+"""Loads models from folders as stock classes of transformers. Nothing in a folder is executed or unpickled."""
 
 from __future__ import annotations
 
@@ -8,41 +8,50 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import MachineError, brief
-from tokenbench.models.decoding import asked_for, checkpoint_config, greedy
+from tokenbench.models.decoding import checkpoint_config, checkpoint_options, greedy_config
 
-__all__ = ["generation_asked", "stock_model", "stock_processor", "stock_skeleton"]
+__all__ = ["generation_options", "stock_model", "stock_processor", "stock_skeleton"]
 
 DEPTHS = ("num_hidden_layers", "num_layers", "depth")
 
 
 def stock_model(name: str, folder: Path, **options: Any) -> Any:
-    """The model, every weight of which comes from the folder's safetensors. It decodes greedily. name: for errors; options: of
-    `from_pretrained`.
+    """Load a model that decodes greedily. All its weights come from the folder's safetensors.
 
-    Raises MachineError if it cannot be loaded, or if weights are missing, which would be drawn at random.
+    Args:
+        name: The name of the model, for errors.
+        folder: The folder.
+        **options: Options of `from_pretrained`.
+
+    Raises:
+        MachineError: The model cannot be loaded, or weights are missing, which transformers would draw at random.
     """
     from transformers import AutoModelForImageTextToText
 
     try:
         _check_depth(folder)
-        decoding = greedy(checkpoint_config(folder))
+        decoding = greedy_config(checkpoint_config(folder))
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
         )
     except Exception as error:  # transformers raises anything for a broken folder
         sizes = "ignore_mismatched_sizes" in str(error)
-        raise _broken(
+        raise _load_error(
             name, folder, "config.json has other sizes than the weights" if sizes else brief(error)
         ) from error
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
-        raise _broken(name, folder, f"{len(missing)} weights are missing, the first of them {missing[0]}")
+        raise _load_error(name, folder, f"{len(missing)} weights are missing, the first of them {missing[0]}")
     model.generation_config = decoding
     return model.eval()
 
 
 def stock_processor(name: str, folder: Path) -> Any:
-    """What prepares prompts and images. Raises MachineError if it cannot be loaded, or has no tokenizer."""
+    """Load the processor, which prepares prompts and images.
+
+    Raises:
+        MachineError: It cannot be loaded, or has no tokenizer.
+    """
     from transformers import AutoProcessor
 
     load: Any = AutoProcessor.from_pretrained
@@ -50,20 +59,28 @@ def stock_processor(name: str, folder: Path) -> Any:
         processor = load(folder, trust_remote_code=False)
         processor.tokenizer.padding_side = "left"
     except Exception as error:
-        raise _broken(name, folder, brief(error)) from error
+        raise _load_error(name, folder, brief(error)) from error
     return processor
 
 
-def generation_asked(name: str, folder: Path) -> dict[str, Any]:
-    """What the checkpoint asks of generation beside greedy decoding. Raises MachineError if it cannot be read."""
+def generation_options(name: str, folder: Path) -> dict[str, Any]:
+    """Read the generation settings of a checkpoint that go beyond greedy decoding.
+
+    Raises:
+        MachineError: They cannot be read.
+    """
     try:
-        return asked_for(checkpoint_config(folder))
+        return checkpoint_options(checkpoint_config(folder))
     except Exception as error:
-        raise _broken(name, folder, f"generation_config.json cannot be read: {brief(error)}") from error
+        raise _load_error(name, folder, f"generation_config.json cannot be read: {brief(error)}") from error
 
 
 def stock_skeleton(name: str, folder: Path) -> Any:
-    """The model without weights, on torch's device "meta". Raises MachineError for a configuration that makes none."""
+    """Build the model without weights, on torch's device "meta".
+
+    Raises:
+        MachineError: The configuration does not describe a model.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -74,15 +91,15 @@ def stock_skeleton(name: str, folder: Path) -> Any:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             return made(config, trust_remote_code=False)
     except Exception as error:
-        raise _broken(name, folder, brief(error)) from error
+        raise _load_error(name, folder, brief(error)) from error
 
 
-def _broken(name: str, folder: Path, reason: str) -> MachineError:
+def _load_error(name: str, folder: Path, reason: str) -> MachineError:
     return MachineError(f"model '{name}' cannot be loaded from {folder}: {reason}", "download the folder again")
 
 
 def _check_depth(folder: Path) -> None:
-    """Raise ValueError for more layers than there are tensors: to build them would take all the memory."""
+    """Raise ValueError if there are more layers than tensors: building them would take all the memory."""
     from safetensors import safe_open
 
     tensors = 0

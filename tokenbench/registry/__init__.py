@@ -1,1 +1,1 @@
-"""Finds plug-ins and reads the names that users write."""
+"""Finds plug-ins, and reads the names that users write."""

@@ -13,19 +13,24 @@ if TYPE_CHECKING:
 __all__ = ["backbone_for", "backbone_of"]
 
 
-def backbone_for(model: Any, known: Registry) -> Backbone:
-    """The registered backbone that serves the model's architecture."""
-    return backbone_of(getattr(getattr(model, "config", None), "model_type", type(model).__name__), known)
+def backbone_for(model: Any, registry: Registry) -> Backbone:
+    """Return the registered backbone that serves a model's architecture. Raises the errors of `backbone_of`."""
+    return backbone_of(getattr(getattr(model, "config", None), "model_type", type(model).__name__), registry)
 
 
-def backbone_of(model_type: str, known: Registry) -> Backbone:
-    """The registered backbone that serves an architecture, by the name that configurations give it.
+def backbone_of(model_type: str, registry: Registry) -> Backbone:
+    """Return the registered backbone that serves an architecture.
 
-    Raises UsageError if there is none.
+    Args:
+        model_type: The name of the architecture in configurations.
+        registry: The plug-ins that register backbones.
+
+    Raises:
+        UsageError: No backbone serves it.
     """
     served: list[str] = []
-    for name in known.names("backbones"):
-        backbone = known.get("backbones", name)
+    for name in registry.names("backbones"):
+        backbone = registry.get("backbones", name)
         served += backbone.model_types
         if model_type in backbone.model_types:
             return backbone()  # type: ignore[no-any-return]

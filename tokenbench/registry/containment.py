@@ -1,4 +1,4 @@
-"""Keeps a plug-in's code, while it is loaded, from what is the command's own: its output, its folder, its end."""
+"""Keeps a plug-in, while it is loaded, from changing the output, the working directory or the end of a command."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from collections.abc import Iterator
 
 from tokenbench.errors import brief
 
-__all__ = ["PluginError", "Terminated", "contained"]
+__all__ = ["PluginError", "Terminated", "contain"]
 
 
 class Terminated(SystemExit):
-    """Somebody ended this process with SIGTERM."""
+    """This process received SIGTERM."""
 
 
 class PluginError(Exception):
-    """What a plug-in raised, in one line."""
+    """An error that a plug-in raised, in one line."""
 
 
 class _Interrupted(KeyboardInterrupt):
-    """Somebody pressed Ctrl-C: no plug-in can raise this one by itself."""
+    """The user pressed Ctrl-C. A plug-in cannot raise this by itself."""
 
 
 @contextlib.contextmanager
-def contained() -> Iterator[None]:
-    """Load a plug-in: what it prints goes to standard error, and the working directory stays as it is.
+def contain() -> Iterator[None]:
+    """Contain a plug-in while it is loaded: its output goes to standard error, and the working directory is restored.
 
-    Raises PluginError for whatever it raises, also to end the process. It cannot be kept from os._exit or from the command's memory:
-    a plug-in is code that the user has chosen to trust.
+    A plug-in cannot be kept from os._exit or from the command's memory: it is code that the user has chosen to trust.
+
+    Raises:
+        PluginError: The plug-in raised an error, or tried to end the process.
     """
     folder = _working_directory()
     try:
-        with contextlib.redirect_stdout(sys.stderr), _interrupts_marked():
+        with contextlib.redirect_stdout(sys.stderr), _mark_interrupts():
             yield
     except (Terminated, _Interrupted):
         raise
@@ -54,8 +56,8 @@ def _working_directory() -> str:
 
 
 @contextlib.contextmanager
-def _interrupts_marked() -> Iterator[None]:
-    """Tell Ctrl-C from a KeyboardInterrupt that a plug-in raises."""
+def _mark_interrupts() -> Iterator[None]:
+    """Make Ctrl-C raise `_Interrupted`, which differs from a KeyboardInterrupt that a plug-in raises."""
     standard = signal.default_int_handler
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not standard:
         yield

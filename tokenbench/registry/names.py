@@ -13,7 +13,7 @@ from tokenbench.errors import UsageError, printable, unknown
 from tokenbench.registry.composition import Composed, compose
 from tokenbench.registry.plugins import Registry, is_name
 
-__all__ = ["NamedStrategy", "canonical", "make_strategy", "name_strategy", "parse_strategy", "parsed"]
+__all__ = ["NamedStrategy", "canonical_name", "make_part", "make_strategy", "name_strategy", "parse_strategy"]
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -23,18 +23,18 @@ class NamedStrategy:
     """A strategy with its canonical name."""
 
     name: str
-    """The name with only the parameters that differ from the default, in the order of the fields."""
+    """The name with only those parameters that differ from the default, in the order of the fields."""
     strategy: Strategy
-    """What the name stands for."""
+    """The strategy object."""
     unregistered: str = ""
-    """The class (`module.Class`) that no plug-in registers, so that only this process can make the strategy; empty if all are."""
+    """The classes (`module.Class`) that no plug-in registers, so that only this process can make the strategy; empty if there are none."""
 
 
 def parse_strategy(text: str, registry: Registry) -> NamedStrategy:
-    """Read `name:parameter=value:…`, `SCORER@SCHEDULE+MERGER`.
+    """Make a strategy from its name, such as `fastv:layer=3` or `SCORER@SCHEDULE+MERGER`.
 
     Raises:
-        UsageError: for what is unknown, bad or does not fit.
+        UsageError: A name or parameter is unknown, a value is invalid, or the parts do not fit together.
     """
     scored, plus, merger = text.strip().partition("+")
     scorer, at, schedule = scored.partition("@")
@@ -45,30 +45,30 @@ def parse_strategy(text: str, registry: Registry) -> NamedStrategy:
 def make_strategy(
     name: str, values: Mapping[str, Any], schedule: str | None, merger: str | None, registry: Registry
 ) -> NamedStrategy:
-    """The registered strategy `name` with these parameters.
+    """Make a registered strategy with parameters.
 
     Args:
-        name: a registered name, without parameters.
-        values: parameters by name.
-        schedule: the strategy whose schedule it takes, as `parse_strategy` reads it.
-        merger: the merger that takes what it drops.
-        registry: where the names are looked up.
+        name: A registered name, without parameters.
+        values: The parameters by name.
+        schedule: The name of the strategy whose schedule is used, with its parameters.
+        merger: The name of the merger of dropped tokens, with its parameters.
+        registry: The plug-ins that register strategies and mergers.
 
     Raises:
-        UsageError: for what is unknown, bad or does not fit.
+        UsageError: A name or parameter is unknown, a value is invalid, or the parts do not fit together.
     """
-    part = parsed(name, registry.get("strategies", name), dict(values))
-    return _combine(canonical(name, part), part, schedule, merger, registry)
+    part = make_part(name, registry.get("strategies", name), dict(values))
+    return _combine(canonical_name(name, part), part, schedule, merger, registry)
 
 
 def name_strategy(strategy: Strategy, registry: Registry) -> NamedStrategy:
-    """A strategy object with its canonical name.
+    """Find the canonical name of a strategy object.
 
-    A class that no plug-in registers goes by its own name: `Mine(layer=3)` is `Mine:layer=3`.
+    A class that no plug-in registers has its own name: `Mine(layer=3)` is `Mine:layer=3`.
 
     Raises:
-        UsageError: for parameters that the name of a registered class cannot say, so that no other process could make the same
-            strategy from it, and for a class of one's own whose name is taken or cannot be a name.
+        UsageError: The name of a registered class cannot express the parameters, so that another process could not make the same
+            strategy from it; or the name of an unregistered class is taken or invalid.
     """
     if not isinstance(strategy, Composed):
         name, own = _name_part(strategy, "strategies", registry)
@@ -89,10 +89,10 @@ def name_strategy(strategy: Strategy, registry: Registry) -> NamedStrategy:
 
 
 def _name_part(part: BaseModel, kinds: str, registry: Registry) -> tuple[str, str]:
-    """A part's canonical name, and its class if no plug-in registers it."""
+    """Return the canonical name of a part, and its class if no plug-in registers it."""
     cls = type(part)
     if (name := registry.name_of(kinds, cls)) is not None:
-        return canonical(name, part), ""
+        return canonical_name(name, part), ""
     where = f"{cls.__module__}.{cls.__qualname__}"
     if not is_name(cls.__name__):
         raise UsageError(
@@ -100,11 +100,11 @@ def _name_part(part: BaseModel, kinds: str, registry: Registry) -> tuple[str, st
         )
     if cls.__name__ in registry.names(kinds):
         raise UsageError(f"the class {where} has the same name as a registered class", "rename it")
-    return printable(canonical(cls.__name__, part)), where
+    return printable(canonical_name(cls.__name__, part)), where
 
 
 def _check_name(named: NamedStrategy, registry: Registry) -> None:
-    """Refuse an object that its name does not say the whole of."""
+    """Raise UsageError for an object whose name does not express all its parameters."""
     try:
         again = parse_strategy(named.name, registry).strategy
     except UsageError as error:
@@ -122,7 +122,7 @@ def _check_name(named: NamedStrategy, registry: Registry) -> None:
 def _combine(
     name: str, scorer: Strategy, schedule: str | None, merger: str | None, registry: Registry
 ) -> NamedStrategy:
-    """A scorer by itself, or composed with the others."""
+    """Compose a scorer with a schedule and a merger, if there are any."""
     schedule_of = merged_by = None
     if schedule is not None:
         own, schedule_of = _parse(schedule, Strategy, "strategies", registry)
@@ -136,7 +136,7 @@ def _combine(
 
 
 def _parse(text: str, kind: type[Part], kinds: str, registry: Registry) -> tuple[str, Part]:
-    """Canonical name and instance of one part."""
+    """Make one part from its name. Return its canonical name and the part."""
     name, *pairs = text.split(":")
     cls: type[Part] = registry.get(kinds, name)
     values: dict[str, Any] = {}
@@ -145,12 +145,21 @@ def _parse(text: str, kind: type[Part], kinds: str, registry: Registry) -> tuple
         if not equals and key in parameters(cls):
             raise UsageError(f"'{text}': parameter '{key}' has no value", f"write {name}:{key}=VALUE")
         values[key] = value
-    part = parsed(name, cls, values)
-    return canonical(name, part), part
+    part = make_part(name, cls, values)
+    return canonical_name(name, part), part
 
 
-def parsed(name: str, cls: type[Part], values: dict[str, Any]) -> Part:
-    """The part with these parameters. Raises UsageError for an unknown one or a bad value."""
+def make_part(name: str, cls: type[Part], values: dict[str, Any]) -> Part:
+    """Make a part with parameters.
+
+    Args:
+        name: The name of the part, for errors.
+        cls: Its class.
+        values: The parameters by name.
+
+    Raises:
+        UsageError: A parameter is unknown, or a value is invalid.
+    """
     for key in values:
         if key not in parameters(cls):
             raise unknown(f"parameter of '{name}'", key, parameters(cls))
@@ -163,17 +172,17 @@ def parsed(name: str, cls: type[Part], values: dict[str, Any]) -> Part:
 
 
 def parameters(cls: type[BaseModel]) -> dict[str, Any]:
-    """Its pydantic fields, by the names users write."""
+    """Return the pydantic fields of a part, by the names that users write."""
     return {field.alias or key: field for key, field in cls.model_fields.items()}
 
 
-def canonical(name: str, part: BaseModel) -> str:
-    """The name with the parameters that differ from the default."""
+def canonical_name(name: str, part: BaseModel) -> str:
+    """Return a name with the parameters that differ from the default."""
     parts = [name]
     for key, field in type(part).model_fields.items():
         value = getattr(part, key)
         if value != field.get_default():
             text = "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            text = text.replace("e+", "e")  # a plus stands before a merger
+            text = text.replace("e+", "e")  # a plus sign would begin a merger
             parts.append(f"{field.alias or key}={text}")
     return ":".join(parts)

@@ -1,4 +1,4 @@
-"""Suites by the names users write: `image`, or with names of tasks, `lmms:pope,lmms:mme`."""
+"""Suites by the names that users write: `image`, or with names of tasks, `lmms:pope,lmms:mme`."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ def resolve_suite(
     data: Sequence[str] = (),
     definitions: Sequence[str] = (),
 ) -> tuple[Suite, tuple[Task, ...]]:
-    """The suite and its chosen tasks.
+    """Return a suite and the tasks that were chosen.
 
     Args:
-        suite: an object, or names of suites between commas, each with or without the name of a task after a colon.
-        tasks: names of tasks of the suite; all of them if there are none.
-        registry: where suites are looked up.
+        suite: An object, or names of suites, separated by commas, each with an optional task name after a colon.
+        tasks: The names of the tasks; empty for all.
+        registry: The plug-ins that register suites.
         data: `TASK=FOLDER` texts.
-        definitions: folders with task definitions.
+        definitions: Folders of task definitions.
 
     Raises:
-        UsageError: for what is unknown.
-        MachineError: for a folder that is not there.
+        UsageError: A suite or task is unknown, or a suite cannot be made.
+        MachineError: A folder does not exist.
     """
     if isinstance(suite, Suite):
         if data or definitions:
             raise UsageError(f"suite '{suite.name}' is an object, which takes no {'data' if data else 'tasks_dir'}")
-        suite = _checked(suite.name, suite)
+        suite = _check(suite.name, suite)
     else:
-        parts = _named(suite).items()
-        suite = _joined(suite, [_made(name, named, registry, data, definitions) for name, named in parts])
+        parts = _split_names(suite).items()
+        suite = _join(suite, [_make(name, named, registry, data, definitions) for name, named in parts])
     by_name = {task.name: task for task in suite.tasks}
     for key in data_folders(data):
         if not any(key in (name, name.partition("_")[0]) for name in by_name):
@@ -50,29 +50,38 @@ def resolve_suite(
     return suite, tuple(by_name[task] for task in dict.fromkeys(tasks)) or suite.tasks
 
 
-def suite_alone(name: str, known: Registry) -> Suite:
-    """A suite by its name alone, with the tasks of its own, which may be none."""
-    return _called(name, known.get("suites", name), SuiteRequest())
+def suite_alone(name: str, registry: Registry) -> Suite:
+    """Make a suite without any request. It has the tasks that it has by default, possibly none."""
+    return _call(name, registry.get("suites", name), SuiteRequest())
 
 
 def absolute_data(data: Sequence[str]) -> tuple[str, ...]:
-    """`TASK=FOLDER` texts as a run remembers them, with absolute folders. Raises as `data_folders` does."""
+    """Return `TASK=FOLDER` texts as a run stores them, with absolute folders. Raises the errors of `data_folders`."""
     return tuple(f"{task}={folder.resolve()}" for task, folder in data_folders(data).items())
 
 
 def absolute_folders(folders: Iterable[str]) -> tuple[str, ...]:
-    """Folders by the names under which a run remembers them. Raises MachineError for one that is not there."""
-    found = []
+    """Return folders as a run stores them, with absolute paths.
+
+    Raises:
+        MachineError: A folder does not exist.
+    """
+    paths = []
     for folder in folders:
         try:
-            found.append(str(Path(folder).resolve(strict=True)))
-        except (OSError, ValueError, RuntimeError):  # no such name, no name at all, a link to itself
+            paths.append(str(Path(folder).resolve(strict=True)))
+        except (OSError, ValueError, RuntimeError):  # a missing folder, an invalid name, a link to itself
             raise MachineError(f"the folder {folder[:200]} does not exist", "give another one") from None
-    return tuple(found)
+    return tuple(paths)
 
 
 def data_folders(data: Sequence[str]) -> dict[str, Path]:
-    """`TASK=FOLDER` texts as a mapping. Raises UsageError for a wrong text, MachineError if there is no such folder."""
+    """Return the folder of each task, given `TASK=FOLDER` texts.
+
+    Raises:
+        UsageError: A text is malformed.
+        MachineError: A folder does not exist.
+    """
     folders: dict[str, Path] = {}
     for text in data:
         task, equals, folder = text.partition("=")
@@ -89,45 +98,47 @@ def data_folders(data: Sequence[str]) -> dict[str, Path]:
 def _is_folder(name: str) -> bool:
     try:
         return Path(name).is_dir()
-    except OSError:  # a name that none can have
+    except OSError:  # a name that no folder can have
         return False
 
 
-def _named(text: str) -> dict[str, tuple[str, ...]]:
-    """Suite -> names of its tasks that were asked for, none for all."""
-    found: dict[str, tuple[str, ...]] = {}
+def _split_names(text: str) -> dict[str, tuple[str, ...]]:
+    """Return the names of the tasks that are requested of each suite; empty for all."""
+    tasks: dict[str, tuple[str, ...]] = {}
     for part in filter(None, map(str.strip, text.split(","))):
         suite, colon, task = part.partition(":")
         if colon and not task:
             raise UsageError(f"suite '{part}': there is no task after the colon", f"write {suite}:TASK")
-        found[suite] = (*found.get(suite, ()), *filter(None, (task,)))
-    return found
+        tasks[suite] = (*tasks.get(suite, ()), *filter(None, (task,)))
+    return tasks
 
 
-def _made(name: str, named: tuple[str, ...], known: Registry, data: Sequence[str], definitions: Sequence[str]) -> Suite:
-    make = known.get("suites", name)
+def _make(
+    name: str, named: tuple[str, ...], registry: Registry, data: Sequence[str], definitions: Sequence[str]
+) -> Suite:
+    make = registry.get("suites", name)
     if (named or data or definitions) and not inspect.signature(make).parameters:
         option = f"':{named[0]}'" if named else "--data" if data else "--tasks-dir"
         raise UsageError(f"suite '{name}' takes no {option}", "choose among its tasks with --tasks" if named else "")
-    suite = _called(name, make, SuiteRequest(named, data_folders(data), tuple(map(Path, definitions))))
+    suite = _call(name, make, SuiteRequest(named, data_folders(data), tuple(map(Path, definitions))))
     if not suite.tasks:
         raise UsageError(f"suite '{name}' has no tasks of its own", f"name them: --suite {name}:TASK")
     return suite
 
 
-def _called(name: str, make: Callable[..., object], request: SuiteRequest) -> Suite:
-    """What a plug-in makes of the request, if it is a suite."""
+def _call(name: str, make: Callable[..., object], request: SuiteRequest) -> Suite:
+    """Call a plug-in's function, and check that it returns a suite."""
     try:
         suite = make(request) if inspect.signature(make).parameters else make()
     except TokenBenchError:
         raise
     except (Exception, SystemExit) as error:  # a plug-in's own code may raise anything
         raise UsageError(f"suite '{name}' cannot be created: {brief(error)}") from error
-    return _checked(name, suite)
+    return _check(name, suite)
 
 
-def _checked(name: str, suite: object) -> Suite:
-    """The suite if it keeps the contract."""
+def _check(name: str, suite: object) -> Suite:
+    """Return the suite if it keeps its contract, else raise UsageError."""
     if not isinstance(suite, Suite):
         raise UsageError(f"suite '{name}' is a {type(suite).__name__}, not a tokenbench.Suite")
     tasks = suite.tasks
@@ -142,8 +153,8 @@ def _checked(name: str, suite: object) -> Suite:
     return suite
 
 
-def _joined(text: str, suites: Sequence[Suite]) -> Suite:
-    """One suite of all; its own model only where they agree."""
+def _join(text: str, suites: Sequence[Suite]) -> Suite:
+    """Join suites into one. It has a default model only if all of them have the same one."""
     if not suites:
         raise UsageError("--suite is empty")
     if len(suites) == 1:

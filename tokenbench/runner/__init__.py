@@ -1,1 +1,1 @@
-"""A run: what it consists of, and the work done batch by batch."""
+"""A run: what it consists of, and how its work is done, batch by batch."""

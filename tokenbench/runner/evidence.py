@@ -1,4 +1,4 @@
-"""Which visual tokens the answer depends on."""
+"""The evidence of an answer: the visual tokens that it depends on."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ __all__ = ["evidence_tokens", "lattice_of_first", "recall"]
 
 
 def evidence_tokens(boxes: Sequence[Box], grid: Grid) -> set[int]:
-    """Ordinals of the tokens of one image or clip whose patch a box touches."""
+    """Return the indices of the tokens of one image or clip whose patches a box touches."""
     frame = grid.num_prefix_tokens + grid.h * grid.w
     return {
         t * frame + grid.num_prefix_tokens + y * grid.w + x
         for box in boxes
-        for t in _touched(box.t0, box.t1, grid.t)
-        for y in _touched(box.y0, box.y1, grid.h)
-        for x in _touched(box.x0, box.x1, grid.w)
+        for t in _cells_in(box.t0, box.t1, grid.t)
+        for y in _cells_in(box.y0, box.y1, grid.h)
+        for x in _cells_in(box.x0, box.x1, grid.w)
     }
 
 
 def lattice_of_first(grids: Sequence[Grid], video: bool, tiled: bool) -> Grid | None:
-    """The lattice of the first image or clip shown; None where it is unknown or cut into tiles.
+    """Return the lattice of the first image or clip; None if it is unknown, or the image is cut into tiles.
 
-    A clip may have come as lattices of single frames, which stand in a row.
+    Args:
+        grids: The lattices of a row. A clip may have one for each of its frames.
+        video: Whether the row begins with a clip.
+        tiled: Whether the backbone cuts images into tiles.
     """
     if not grids or (tiled and not video and len(grids) > 1):
         return None
@@ -40,11 +43,11 @@ def lattice_of_first(grids: Sequence[Grid], video: bool, tiled: bool) -> Grid | 
     )
 
 
-def _touched(low: float, high: float, cells: int) -> range:
-    """The cells that a span of [0, 1] touches; a hair's breadth beyond an edge is rounding."""
+def _cells_in(low: float, high: float, cells: int) -> range:
+    """Return the cells that a span of [0, 1] touches. Less than 1e-9 of a cell beyond an edge is a rounding error."""
     return range(math.floor(low * cells + 1e-9), math.ceil(high * cells - 1e-9))
 
 
 def recall(kept: Collection[int], evidence: set[int]) -> float:
-    """Share of the evidence that was kept; NaN if there is none."""
+    """Return the share of the evidence that was kept; NaN if there is no evidence."""
     return len(evidence.intersection(kept)) / len(evidence) if evidence else math.nan

@@ -1,4 +1,4 @@
-"""Coordinates a run: checks it, hands the missing work to an executor, publishes the cells that are complete."""
+"""Coordinates a run: checks it, gives the missing work to an executor, and writes the final files of complete cells."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.executor import Executor
 from tokenbench.errors import UsageError
 from tokenbench.registry.plugins import Registry
-from tokenbench.runner.growth import grown, growth, with_seeds
-from tokenbench.runner.identity import Cell, packed, versions
+from tokenbench.runner.growth import describe_growth, grow, with_seeds
+from tokenbench.runner.identity import Cell, pack_cells, versions
 from tokenbench.runner.job import Job
 from tokenbench.runner.progress import Progress
-from tokenbench.runner.resolve import Resolved, resolve_written
-from tokenbench.runner.stopping import plan_of, until_decided
+from tokenbench.runner.resolve import Resolved, resolve_spec
+from tokenbench.runner.stopping import plan_looks, run_until_decided
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
-from tokenbench.store.directory import SCHEMA_VERSION, Store
-from tokenbench.store.lock import held
+from tokenbench.store.directory import Store
+from tokenbench.store.lock import run_lock
+from tokenbench.store.run_json import SCHEMA_VERSION, is_run, read_manifest
 from tokenbench.store.spec import Spec
 
 __all__ = ["execute"]
@@ -40,97 +41,97 @@ def execute(
     retry_failed: bool = False,
     say: Callable[[str], object] = lambda text: None,
 ) -> Resolved:
-    """Run every cell that is asked for and that `folder` does not hold yet; a run that is there grows.
+    """Run every requested cell that the run directory does not hold yet. An existing run grows.
 
-    Everything that can be wrong with what is asked for is found before the folder is touched. What fails while it runs, a strategy,
-    a sample or a scorer, loses its own cells, with the reason in the folder; all others finish.
+    Errors in the request are found before the folder is touched. A strategy, sample or scorer that fails during the run costs its own
+    cells, and the folder records the reason; all other cells finish.
 
     Args:
-        asked: the run.
-        folder: its run directory.
-        registry: where names are looked up.
-        progress: makes a progress bar for a number of answers.
-        executor: where the work is done; in this process unless given.
-        retry_failed: whether failed cells are tried again.
-        say: is told in a sentence how the run grows, and what was decided.
+        asked: What to run.
+        folder: The run directory.
+        registry: The plug-ins.
+        progress: Makes a progress bar for a number of answers.
+        executor: Where the work is done; by default, in this process.
+        retry_failed: Whether to run failed cells again.
+        say: Takes a sentence on how the run grows, and on what was decided.
 
     Returns:
-        All that the run directory is a run of now.
+        What the run directory is a run of now.
 
     Raises:
-        UsageError: for what cannot be run, or not there.
-        MachineError: for what this machine cannot do.
+        UsageError: The request cannot be run, or not in this folder.
+        MachineError: This machine cannot run it.
     """
     from tokenbench.runner.local import Local
 
     executor = executor or Local()
     store = Store(folder)
     store.check()
-    before = _there(store, asked.spec)
-    resolved = _grown(before, asked, store, registry) if before else asked
+    before = _existing_spec(store, asked.spec)
+    resolved = _grow(before, asked, store, registry) if before else asked
     spec = resolved.spec
     _check_objects(resolved, executor)
     device = executor.device(spec.device)
     works = works_of(resolved, registry, device)
-    plan_of(spec, next(iter(works.values())).samples)
+    plan_looks(spec, next(iter(works.values())).samples)
     executor.check(works)
     prints = fingerprints(next(iter(works.values())))  # once: every look writes the manifest
-    store.make()
-    with store.journals.fixed():
-        done = sum(store.answers(cell.id, len(work.asked(cell))) for work, cell in _cells(works))
-    with held(folder, done):
-        if _there(store, spec) not in (before, spec):  # the same command, given twice, is no change
+    store.make_folders()
+    with store.journals.list_once():
+        done = sum(store.count_answers(cell.id, len(work.samples_for(cell))) for work, cell in _cells(works))
+    with run_lock(folder, done):
+        if _existing_spec(store, spec) not in (before, spec):  # the same command, given twice, is no change
             raise UsageError(f"another process changed the settings of {folder} at the same time", "run it again")
-        if before and (more := growth(before, spec)):
+        if before and (more := describe_growth(before, spec)):
             say(f"{folder} is extended ({more}); finished work is kept")
         if retry_failed:
             for _, cell in _cells(works):
-                store.forgive(cell.id)
+                store.clear_failure(cell.id)
             store.left_out.forget()
 
         def run(works: Mapping[str, Work]) -> None:
-            """All that is asked of these works, to the last published cell."""
+            """Answer all that is asked of these works, and finish their cells."""
             store.start(_manifest(resolved, works, registry, prints))
             left = {name: left_of(work, store) for name, work in works.items()}
             total = sum(batch.answers for batches in left.values() for batch in batches)
             with progress(total) as bar:
                 if total:
                     executor.run(Job(store, works, left, tuple(map(str, registry.files)), device), bar)
-            with store.journals.fixed():
-                publish(store, works)
+            with store.journals.list_once():
+                finish_cells(store, works)
 
-        known_before = store.manifest() if before else None
+        manifest_before = read_manifest(store.folder) if before else None
         try:
             if spec.until:
-                until_decided(spec, works, folder, run, say)
+                run_until_decided(spec, works, folder, run, say)
             else:
                 run(works)
-        except UsageError:  # what cannot be done, and is seen only now, must not stay a part of the run
-            if known_before:
-                store.start(known_before)
+        except UsageError:  # a request that turns out now to be impossible must not stay a part of the run
+            if manifest_before:
+                store.start(manifest_before)
             raise
     return resolved
 
 
-def _there(store: Store, asked: Spec) -> Spec | None:
-    """The spec of a run that is there, with the seeds that it used if others are asked for."""
-    if not store.is_run():
+def _existing_spec(store: Store, asked: Spec) -> Spec | None:
+    """Return the spec of the run in the folder, with the seeds that it used if the request names seeds; None if there is no run."""
+    if not is_run(store.folder):
         return None
-    manifest = store.manifest()
+    manifest = read_manifest(store.folder)
     there = Spec.from_json(manifest["spec"])
     return with_seeds(there, manifest) if asked.seeds else there
 
 
-def _grown(before: Spec, asked: Resolved, store: Store, registry: Registry) -> Resolved:
-    """What the run that is there becomes; what only its run.json names is looked up."""
-    whole = grown(before, asked.spec, store.folder)
+def _grow(before: Spec, asked: Resolved, store: Store, registry: Registry) -> Resolved:
+    """Return what an existing run becomes. Names that only its run.json holds are looked up."""
+    whole = grow(before, asked.spec, store.folder)
     if whole == asked.spec:
         return asked
-    return resolve_written(whole, registry, asked, store.manifest().get("unregistered"))
+    return resolve_spec(whole, registry, asked, read_manifest(store.folder).get("unregistered"))
 
 
 def _check_objects(resolved: Resolved, executor: Executor) -> None:
-    """Refuse to send objects that only this process can make to others."""
+    """Raise UsageError if other processes would need objects that only this process can make."""
     if resolved.unregistered and not executor.in_process:
         names = ", ".join(f"'{name}'" for own in resolved.unregistered.values() for name in own)
         raise UsageError(
@@ -140,24 +141,27 @@ def _check_objects(resolved: Resolved, executor: Executor) -> None:
 
 
 def _cells(works: Mapping[str, Work]) -> list[tuple[Work, Cell]]:
-    """Vanilla's last."""
-    found = [(work, cell) for work in works.values() for cell in work.cells.values()]
-    return sorted(found, key=lambda pair: pair[1].strategy == VANILLA)
+    """Return all cells with their works. Vanilla's come last."""
+    cells = [(work, cell) for work in works.values() for cell in work.cells.values()]
+    return sorted(cells, key=lambda pair: pair[1].strategy == VANILLA)
 
 
-def publish(store: Store, works: Mapping[str, Work]) -> None:
-    """Publish the cells whose records are all there. Raises MachineError if there is no reason for one to lack any.
+def finish_cells(store: Store, works: Mapping[str, Work]) -> None:
+    """Write the final files of the cells that have all their records.
 
-    Vanilla, which everything is compared with, comes last: as far as it goes, all others do.
+    Vanilla, with which everything is compared, comes last: no other cell then has fewer samples than vanilla.
+
+    Raises:
+        MachineError: A cell lacks records although it did not fail.
     """
     left_out = store.left_out.questions()
     for work, cell in _cells(works):
         unfit = left_out.get((work.model.name, cell.task), set())
-        asked = {s.key: s.digest for s in work.asked(cell) if (s.key, s.digest) not in unfit}
+        asked = {s.key: s.digest for s in work.samples_for(cell) if (s.key, s.digest) not in unfit}
         if not asked and unfit:
-            _fail(store, work, cell)
+            _fail_cell(store, work, cell)
             continue
-        if not store.published(cell.id) >= asked.items():
+        if not store.final_questions(cell.id) >= asked.items():
             records = store.records_of(cell.id)
             if store.failure(cell.id) and not records.keys() >= asked.items():
                 continue
@@ -167,28 +171,35 @@ def publish(store: Store, works: Mapping[str, Work]) -> None:
             official = work.tasks[cell.task].official(answers)
             about = {**cell.names, "parts": cell.parts, "official": dict(official)}
             store.finish(cell.id, asked, about, records)
-        store.sweep(cell.id, unfit)  # also what a crash after publication left behind
+        store.clean_up(cell.id, unfit)  # also files that a crash left behind after the final file was written
 
 
-def _fail(store: Store, work: Work, cell: Cell) -> None:
-    """A task none of whose samples the model can be asked has no numbers."""
+def _fail_cell(store: Store, work: Work, cell: Cell) -> None:
+    """Record the failure of a cell none of whose samples the model can be asked."""
     first = next(one for one in store.left_out.all() if (one.model, one.task) == (cell.model, cell.task))
-    reason = f"task '{cell.task}': the model can process none of its samples; {first.named}"
-    samples = len(work.asked(cell))
+    reason = f"task '{cell.task}': the model can process none of its samples; {first.description}"
+    samples = len(work.samples_for(cell))
     store.fail(cell.id, {**cell.names, "samples": samples, "kind": "failed", "reason": reason})
 
 
 def _manifest(
     resolved: Resolved, works: Mapping[str, Work], registry: Registry, prints: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Make what run.json holds. prints: fingerprints of the samples of every task, by its name."""
+    """Return the content of run.json.
+
+    Args:
+        resolved: The run.
+        works: Its works, by model.
+        registry: The plug-ins.
+        prints: The fingerprints of the samples, by task.
+    """
     spec = resolved.spec
-    reach = {cell.id: len(work.asked(cell)) for work in works.values() for cell in work.cells.values()}
+    reach = {cell.id: len(work.samples_for(cell)) for work in works.values() for cell in work.cells.values()}
     first = next(iter(works.values()))
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
-        **packed([cell for work in works.values() for cell in work.cells.values()], reach),
+        **pack_cells([cell for work in works.values() for cell in work.cells.values()], reach),
         "tasks": {
             name: {
                 "unit_rule": task.unit_rule,
@@ -203,7 +214,7 @@ def _manifest(
             arm.named.name: arm.named.strategy.seed_scope for arm in first.arms if arm.named.strategy.stochastic
         },
         **({"unregistered": resolved.unregistered} if resolved.unregistered else {}),
-        **({"plan": plan} if (plan := plan_of(spec, first.samples)) else {}),
+        **({"plan": plan} if (plan := plan_looks(spec, first.samples)) else {}),
         "models": {
             name: {
                 "identity": work.model.identity,
@@ -212,7 +223,7 @@ def _manifest(
                 "device": work.model.device,
                 "decoder_layers": work.model.depth,
                 "decoding": "greedy",
-                "checkpoint_asks_for": work.model.asked,
+                "checkpoint_asks_for": work.model.generation_options,
             }
             for name, work in works.items()
         },

@@ -1,4 +1,4 @@
-"""What a cell is: all that can change its answers, in parts that a person can read, and a hash of them."""
+"""The identity of a cell: all that can change its answers, in parts that a person can read, and a hash of them."""
 
 from __future__ import annotations
 
@@ -13,45 +13,54 @@ from typing import TYPE_CHECKING, Any
 
 import tokenbench
 from tokenbench.contract.cells import IDENTITY
-from tokenbench.runner.sources import changed, source_of
+from tokenbench.runner.sources import changed_modules, source_of
 
 if TYPE_CHECKING:
     from tokenbench.contract.suite import Sample, Task
     from tokenbench.models.model import Model
     from tokenbench.store.spec import Arm, Spec
 
-__all__ = ["Cell", "cell", "differences", "fingerprint_of", "outdated", "packed", "unpacked", "versions"]
+__all__ = ["Cell", "cell", "describe_outdated", "differences", "fingerprint_of", "pack_cells", "read_parts", "versions"]
 
 LIBRARIES = ("torch", "torchvision", "transformers", "tokenizers", "numpy", "pillow")
 ENGINE = ("tokenbench.engine.pruner", "tokenbench.runner.passes", "tokenbench.runner.records")
-"""Modules that, with what they import, make an answer out of a model, a strategy and a sample."""
+"""The modules that, with their imports, compute an answer from a model, a strategy and a sample."""
 Parts = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Model x strategy x budget x seed x task. parts: its identity; `id` is a hash of them."""
+    """A model x strategy x budget x seed x task."""
 
     model: str
+    """The name of the model."""
     strategy: str
+    """The canonical name of the strategy."""
     budget: str
+    """The budget, as the user wrote it."""
     seed: int
+    """The seed; 0 for a strategy that does not draw at random."""
     task: str
+    """The name of the task."""
     parts: Parts
+    """The parts of its identity."""
 
     @cached_property
     def id(self) -> str:
+        """A hash of its parts."""
         return _digest(self.parts)[:20]
 
     @property
     def names(self) -> dict[str, Any]:
-        """What a person calls it, with its id."""
-        named = {name: getattr(self, name) for name in IDENTITY}
-        return {"id": self.id, **named}
+        """Its id, model, strategy, budget, seed and task."""
+        return {"id": self.id, **{name: getattr(self, name) for name in IDENTITY}}
 
 
 def cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
-    """Its samples are no part of it, so that it can grow: every record says what was asked (see `Sample.digest`)."""
+    """Make a cell.
+
+    Its samples are no part of its identity, so that it can grow; every record has the digest of its question (see `Sample.digest`).
+    """
     parts: Parts = {
         "model": {
             "name": model.name,
@@ -59,7 +68,7 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
             "adapter": source_of(model.backbone),
             "prompt": model.prompt,
         },
-        "strategy": {"name": arm.named.name, "source": _together(map(source_of, arm.named.strategy.parts))},
+        "strategy": {"name": arm.named.name, "source": _merge(map(source_of, arm.named.strategy.parts))},
         "budget": {"asked": str(arm.budget), "match": spec.match},
         "seed": {"number": arm.seed},
         "task": {"name": task.name, "source": source_of(task), "version": task.identity},
@@ -70,7 +79,7 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
             "batch size": spec.batch_size,
             "attention": model.attention,
         },
-        "engine": {"tokenbench": tokenbench.__version__, "source": _together(map(source_of, ENGINE))},
+        "engine": {"tokenbench": tokenbench.__version__, "source": _merge(map(source_of, ENGINE))},
         "libraries": versions(),
     }
     return Cell(model.name, arm.named.name, str(arm.budget), arm.seed, task.name, parts)
@@ -78,19 +87,21 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
 
 @lru_cache
 def versions() -> dict[str, str]:
-    """Of the libraries that answers depend on."""
+    """Return the versions of the libraries on which answers depend."""
     return {library: version(library) for library in LIBRARIES}
 
 
 def fingerprint_of(samples: Iterable[Sample]) -> str:
-    """A hash of all that samples say, in order."""
+    """Return a hash of the content of samples, in their order."""
     return _digest([sample.digest for sample in samples])
 
 
-def packed(cells: Iterable[Cell], samples: Mapping[str, int]) -> dict[str, Any]:
-    """As run.json holds cells: their names, how many samples they are asked, and every part of their identities once, by its hash.
+def pack_cells(cells: Iterable[Cell], samples: Mapping[str, int]) -> dict[str, Any]:
+    """Return cells as run.json stores them: every part of their identities is stored once, by its hash.
 
-    samples: by the cell's id.
+    Args:
+        cells: The cells.
+        samples: The number of samples that each cell is asked, by its id.
     """
     parts: dict[str, Any] = {}
     entries = []
@@ -101,8 +112,8 @@ def packed(cells: Iterable[Cell], samples: Mapping[str, int]) -> dict[str, Any]:
     return {"cells": entries, "parts": parts}
 
 
-def unpacked(manifest: Mapping[str, Any]) -> dict[str, Parts]:
-    """The parts of every cell of run.json, by its id."""
+def read_parts(manifest: Mapping[str, Any]) -> dict[str, Parts]:
+    """Return the parts of the identities of all cells in run.json, by their ids."""
     return {
         cell["id"]: {name: manifest["parts"].get(digest, {}) for name, digest in cell["parts"].items()}
         for cell in manifest["cells"]
@@ -110,51 +121,59 @@ def unpacked(manifest: Mapping[str, Any]) -> dict[str, Parts]:
 
 
 def differences(old: Parts, new: Parts) -> list[str]:
-    """Sentences on what changed between two identities: values where a person can read them, else that they changed."""
-    found = []
+    """Return sentences on what changed between two identities, with the values if a person can read them."""
+    sentences: list[str] = []
     for part in dict.fromkeys([*old, *new]):
         before, after = old.get(part, {}), new.get(part, {})
         for name in dict.fromkeys([*before, *after]):
             a, b = before.get(name, "nothing"), after.get(name, "nothing")
             if isinstance(a, Mapping) and isinstance(b, Mapping):
-                found += _edited(part, name, [module for module in {**a, **b} if a.get(module) != b.get(module)])
+                sentences += _describe_modules(
+                    part, name, [module for module in {**a, **b} if a.get(module) != b.get(module)]
+                )
             elif a != b:
                 readable = max(len(str(a)), len(str(b))) < 40
-                found.append(f"{part}: {name} {a} -> {b}" if readable else f"{part}: {name} changed")
-    return found
+                sentences.append(f"{part}: {name} {a} -> {b}" if readable else f"{part}: {name} changed")
+    return sentences
 
 
-def outdated(manifest: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, list[str]]:
-    """By the id of a cell: sentences on what makes its identity another one now, as far as that shows without loading any
-    model, plug-in or sample, which is code and libraries. files: of modules that are single files, by their names.
+def describe_outdated(manifest: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, list[str]]:
+    """Describe what has changed in code and libraries since cells were run. No model, plug-in or sample is loaded.
+
+    Args:
+        manifest: The content of run.json.
+        files: The files of plug-ins that are single files, by the names of their modules.
+
+    Returns:
+        Sentences on the changes, by the id of the cell.
     """
     now = {"engine": {"tokenbench": tokenbench.__version__}, "libraries": versions()}
-    found: dict[tuple[str, str], list[str]] = {}
+    sentences: dict[tuple[str, str], list[str]] = {}
     for cell in manifest["cells"]:
         for part, digest in cell["parts"].items():
-            if (part, digest) not in found:
+            if (part, digest) not in sentences:
                 then = manifest["parts"].get(digest, {})
-                found[part, digest] = _outdated(part, then, now.get(part, {}), files)
+                sentences[part, digest] = _describe_part(part, then, now.get(part, {}), files)
     return {
-        cell["id"]: [sentence for part in cell["parts"].items() for sentence in found[part]]
+        cell["id"]: [sentence for part in cell["parts"].items() for sentence in sentences[part]]
         for cell in manifest["cells"]
     }
 
 
-def _outdated(part: str, then: Mapping[str, Any], now: Mapping[str, Any], files: Mapping[str, Path]) -> list[str]:
-    known = {name: then[name] for name in now if name in then}
-    found = differences({part: known}, {part: now} if known else {})
+def _describe_part(part: str, then: Mapping[str, Any], now: Mapping[str, Any], files: Mapping[str, Path]) -> list[str]:
+    stored = {name: then[name] for name in now if name in then}
+    sentences = differences({part: stored}, {part: now} if stored else {})
     for name, value in then.items():
         if isinstance(value, Mapping):
-            found += _edited(part, name, changed(value, files))
-    return found
+            sentences += _describe_modules(part, name, changed_modules(value, files))
+    return sentences
 
 
-def _edited(part: str, name: str, modules: Sequence[str]) -> list[str]:
+def _describe_modules(part: str, name: str, modules: Sequence[str]) -> list[str]:
     return [f"{part}: {name} changed ({', '.join(modules)})"] if modules else []
 
 
-def _together(sources: Iterable[Mapping[str, str]]) -> dict[str, str]:
+def _merge(sources: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {module: digest for source in sources for module, digest in source.items()}
 
 

@@ -1,7 +1,7 @@
-"""Where the work of a run is done: in this process, or by workers that an existing engine schedules.
+"""The work of a run, in units that executors give to workers.
 
-A unit of work is a range of one model's batches, so that what cells share is shared. Workers write to the journals of the run
-directory and skip what is there; so a lost worker costs the unit in flight, and a unit done twice counts once.
+A unit is a range of one model's batches, so that cells share what they have in common. Workers write to the journals of the run
+directory and skip what is there. Therefore a lost worker costs only its current unit, and a unit that is done twice counts once.
 """
 
 from __future__ import annotations
@@ -17,30 +17,41 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "units"]
 
-UNITS_A_WORKER = 4  # so that a slow or lost one holds up little
+UNITS_PER_WORKER = 4
+"""Several, so that a slow or lost worker delays the run only a little."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What there is to do. left: by model. plugin_files, device: what a worker elsewhere needs to make the same works."""
+    """The work that an executor has to do."""
 
     store: Store
+    """The run directory."""
     works: Mapping[str, Work]
+    """The work of each model, by the model's name."""
     left: Mapping[str, Sequence[Batch]]
+    """The batches that are left, by model."""
     plugin_files: tuple[str, ...]
+    """The single-file plug-ins, which a worker in another process has to load."""
     device: str
+    """The device that models run on."""
 
     def answers(self, unit: Unit) -> int:
-        """How many a unit has."""
+        """Return the number of answers in a unit."""
         return sum(batch.answers for batch in self.left[unit.model][unit.start : unit.stop])
 
 
 def units(left: Mapping[str, Sequence[Batch]], workers: int) -> list[Unit]:
-    """The batches in units of nearly equal size, those of a model side by side."""
+    """Divide batches into units of nearly equal size. The units of a model are consecutive.
+
+    Args:
+        left: The batches that are left, by model.
+        workers: The number of workers.
+    """
     from tokenbench.runner.worker import Unit
 
-    found = []
+    todo = []
     for name, batches in left.items():
-        size = max(1, len(batches) // (UNITS_A_WORKER * workers))
-        found += [Unit(name, start, min(start + size, len(batches))) for start in range(0, len(batches), size)]
-    return found
+        size = max(1, len(batches) // (UNITS_PER_WORKER * workers))
+        todo += [Unit(name, start, min(start + size, len(batches))) for start in range(0, len(batches), size)]
+    return todo

@@ -1,4 +1,4 @@
-"""The code of classes that no file holds as it runs: those of a notebook, a script or a function. Read from the process itself."""
+"""Hashes the code of classes that were made in a notebook, a script or a function. It is read from the process, not from a file."""
 
 from __future__ import annotations
 
@@ -22,23 +22,27 @@ PYDANTICS_OWN = ("__pydantic_", "model_")
 
 
 def is_live(cls: type) -> bool:
-    """Whether a process made a class, rather than a module that others can import."""
+    """Return whether this process made a class, so that no other process can import it."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return cls.__module__ == "__main__" or "<locals>" in cls.__qualname__ or file is None
 
 
 def live_hash(cls: type, digits: int) -> str:
-    """A hash of what a class does.
+    """Return a hash of what a class does.
 
-    That is: its methods, with the functions, classes and plain values of their own module that they use, its plain attributes, and
-    its fields with their defaults. Docstrings, comments and places in a file leave it as it is; another version of Python may not.
+    It covers the class's methods, with the functions, classes and plain values of their own module that they use, its plain
+    attributes, and its fields with their defaults. Docstrings, comments and positions in a file do not change it; another version of
+    Python may.
     """
-    text = "\n".join(_Teller(cls.__module__).tell(cls))
+    text = "\n".join(_Serializer(cls.__module__).serialize(cls))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
 
 
-class _Teller:
-    """Tells values as text. Functions and classes of the module `home` are followed, each once; of others their names."""
+class _Serializer:
+    """Writes values as text.
+
+    Functions and classes of the module `home` are followed, each once; of all others, only the names are written.
+    """
 
     def __init__(self, home: str) -> None:
         self._home = home
@@ -49,28 +53,28 @@ class _Teller:
             ((set, frozenset), lambda value: sorted(map(repr, value))),
             (dict, self._mapping),
             (CodeType, self._code),
-            ((FunctionType, type), self._named),
+            ((FunctionType, type), self._by_name),
             (property, lambda value: self._all([value.fget, value.fset, value.fdel])),
-            ((staticmethod, classmethod), lambda value: self.tell(value.__func__)),
-            (cached_property, lambda value: self.tell(value.func)),
+            ((staticmethod, classmethod), lambda value: self.serialize(value.__func__)),
+            (cached_property, lambda value: self.serialize(value.func)),
             (partial, lambda value: self._all([value.func, value.args, value.keywords])),
         ]
 
-    def tell(self, value: Any) -> Iterator[str]:
+    def serialize(self, value: Any) -> Iterator[str]:
         way = next((way for kinds, way in self._ways if isinstance(value, kinds)), None)
         yield from way(value) if way else [getattr(value, "__qualname__", type(value).__qualname__)]
 
     def _all(self, values: Collection[Any]) -> Iterator[str]:
         yield f"{len(values)} values"
         for value in values:
-            yield from self.tell(value)
+            yield from self.serialize(value)
 
     def _mapping(self, values: Mapping[Any, Any]) -> Iterator[str]:
         for key, value in values.items():
             yield repr(key)
-            yield from self.tell(value)
+            yield from self.serialize(value)
 
-    def _named(self, value: Any) -> Iterator[str]:
+    def _by_name(self, value: Any) -> Iterator[str]:
         yield value.__qualname__
         if value.__module__ == self._home and id(value) not in self._seen:
             self._seen.add(id(value))
@@ -90,7 +94,7 @@ class _Teller:
         yield from self._all([function.__defaults__, function.__kwdefaults__ or {}])
         for cell in function.__closure__ or ():
             try:
-                yield from self.tell(cell.cell_contents)
+                yield from self.serialize(cell.cell_contents)
             except ValueError:  # a name that has no value yet
                 continue
         names = sorted(_names(function.__code__) & function.__globals__.keys())
@@ -104,6 +108,6 @@ class _Teller:
 
 
 def _names(code: CodeType) -> set[str]:
-    """All names that a function and those inside it look up."""
+    """Return all names that a function, and the functions inside it, look up."""
     inner = [part for part in code.co_consts if isinstance(part, CodeType)]
     return set(code.co_names).union(*map(_names, inner))

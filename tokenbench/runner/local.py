@@ -1,4 +1,4 @@
-"""All in this process, one model after the other."""
+"""The executor that does all work in this process, one model after the other."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ __all__ = ["Local"]
 
 
 class Local(Executor):
-    """The default."""
+    """Runs everything in this process. This is the default executor."""
 
     in_process = True
 
     def check(self, works: Mapping[str, Work]) -> None:
-        """Weights that cannot be loaded are found here; one model at a time is in memory."""
+        """Check that all weights can be loaded, with one model in memory at a time."""
         for work in works.values():
             work.model.load()
             if len(works) > 1:
                 work.model.release()
 
     def run(self, job: Job, bar: Progress) -> None:
+        """Answer all batches of the job."""
         worker = Worker(job.store, dict(job.works))
         for name, batches in job.left.items():
-            worker.answer(Unit(name, 0, len(batches)), bar)
+            worker.run_unit(Unit(name, 0, len(batches)), bar)

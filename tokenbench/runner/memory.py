@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a row of a batch takes."""
+"""How much memory is free, and how much a row of a batch takes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from tokenbench.cost.macs import cache_bytes
 
 __all__ = ["free_bytes", "row_bytes"]
 
-_COPIES = 8  # of a layer's widest states that live at the same time: embeddings, residual, norms, projections
+_COPIES = 8
+"""The number of copies of a layer's widest states that exist at the same time: embeddings, residual, norms, projections."""
 
 
 def free_bytes(device: str) -> int:
-    """Free memory of a device; what torch keeps for reuse counts as free."""
+    """Return the free memory of a device in bytes. Memory that torch keeps for reuse counts as free."""
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(device)
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -23,6 +24,12 @@ def free_bytes(device: str) -> int:
 
 
 def row_bytes(size: DecoderSize, tokens: int, number: int) -> float:
-    """Bytes that one row of so many tokens takes at the most: its KV cache in all layers, and the states of one layer."""
+    """Return the largest memory of one row in bytes: its KV cache in all layers, and the states of one layer.
+
+    Args:
+        size: The sizes of the decoder.
+        tokens: The number of tokens in the row.
+        number: The size of a number in bytes.
+    """
     states = tokens * (_COPIES * size.width + 2 * size.mlp_width) * number
     return cache_bytes(size, [tokens] * size.layers, number) + states

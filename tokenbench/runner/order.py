@@ -1,4 +1,4 @@
-"""Whole images at random: the order in which a run that stops when it is decided takes up its samples."""
+"""The order in which a run that stops when it is decided takes up its samples: whole images at random."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 from tokenbench.contract.suite import Sample
 
-__all__ = ["ORDER_SEED", "image_of", "look_sizes", "shuffled"]
+__all__ = ["ORDER_SEED", "image_of", "look_sizes", "shuffle_images"]
 
 ORDER_SEED = 0
 
 
-def shuffled(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """The samples of a task image by image, the images in the order of a hash of seed and name: every prefix of images is a random
-    choice, and tasks on the same images take them up in the same order. Samples of an image stay in their order.
+def shuffle_images(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """Shuffle the samples of a task image by image, in the order of a hash of the seed and the image's name.
+
+    Every prefix of images is a random choice, and tasks on the same images have the same order. The samples of an image keep their
+    order.
     """
     images = image_of(samples)
     drawn = {image: hashlib.sha256(f"{seed} {image}".encode("utf-8", "surrogatepass")).digest() for image in images}
@@ -23,7 +25,10 @@ def shuffled(samples: Sequence[Sample], seed: int) -> list[Sample]:
 
 
 def look_sizes(samples: Sequence[Sample], looks: int) -> list[int]:
-    """How many samples of a shuffled task each look has seen: of the first ceil(j / looks x images) images at look j."""
+    """Return the number of samples of a shuffled task that each look has seen.
+
+    Look j has seen the first ceil(j / looks x images) images.
+    """
     images = image_of(samples)
     place = {image: i for i, image in enumerate(dict.fromkeys(images))}
     ends = [-(-look * len(place) // looks) for look in range(1, looks + 1)]
@@ -31,6 +36,6 @@ def look_sizes(samples: Sequence[Sample], looks: int) -> list[int]:
 
 
 def image_of(samples: Sequence[Sample]) -> list[str]:
-    """The image that each sample counts as: its own, or that of the first sample of its unit, which must stay whole."""
+    """Return the image to which each sample belongs: its own, or that of the first sample of its unit, which must stay whole."""
     of_unit: dict[str, str] = {}
     return [of_unit.setdefault(sample.unit, sample.cluster) if sample.unit else sample.cluster for sample in samples]

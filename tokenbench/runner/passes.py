@@ -1,6 +1,7 @@
-"""One batch of questions under many plans.
+"""Runs one batch of questions under many plans.
 
-Vanilla runs first, what several questions on one image have in common once; the others go on from its checkpoint, side by side.
+Vanilla runs first; questions on the same image share what they have in common. The other plans continue from vanilla's checkpoint,
+side by side.
 """
 
 from __future__ import annotations
@@ -15,67 +16,87 @@ from tokenbench.contract.sizes import ModelSize
 from tokenbench.cost.matching import tokens_per_layer
 from tokenbench.engine import LayerCheckpoint, Plan, Pruner, RowTrace
 from tokenbench.errors import InfeasibleError, StrategyError
-from tokenbench.models.model import Batch, Model
+from tokenbench.models.batch import Batch
+from tokenbench.models.model import Model
 from tokenbench.runner.memory import free_bytes, row_bytes
 
-__all__ = ["Asked", "OutOfMemory", "Outcome", "groups", "outcomes"]
+__all__ = ["BatchQuestions", "OutOfMemory", "Outcome", "group_plans", "run_plans"]
 
-# Rows of one pass are padded to the longest; more than this share of padding costs more than another pass.
 PADDING = 0.05
-MEMORY = 0.6  # share of the free memory that a pass may take
+"""The largest share of padding in a pass, whose rows are padded to the longest. More costs more than another pass."""
+MEMORY = 0.6
+"""The share of the free memory that a pass may take."""
 
 
 class OutOfMemory(Exception):  # noqa: N818 - it is caught, never shown
-    """A single plan does not fit into memory with all rows of the batch."""
+    """All rows of the batch under a single plan do not fit into memory."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Questions, ready to run. keys, limits: of every row, the name that seeds its random numbers and how many tokens it may
-    answer with.
-    """
+class BatchQuestions:
+    """A batch of questions that is ready to run."""
 
     batch: Batch
+    """The samples after the encoder."""
     keys: Sequence[str]
+    """The name of each row, which seeds its random numbers."""
     limits: Sequence[int]
+    """The largest number of new tokens of each row."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of plan number `plan` on a batch: answers and traces of its rows, or the error it failed with.
-
-    clips: whether a row shows a clip first. seconds: a row's share of the time its pass took.
-    """
+    """The answers of one plan to a batch, or the error with which it failed."""
 
     plan: int
+    """The number of the plan."""
     answers: Sequence[str] = ()
+    """The answer of each row."""
     rows: Sequence[RowTrace] = ()
+    """The trace of each row."""
     clips: Sequence[bool] = ()
+    """Whether a row begins with a clip."""
     seconds: float = 0.0
+    """A row's share of the time that its pass took."""
     error: StrategyError | InfeasibleError | None = None
+    """The error with which the plan failed; None if it did not fail."""
 
 
-def outcomes(
+def run_plans(
     model: Model,
     pruner: Pruner,
     plans: Sequence[Plan],
     wanted: Sequence[int],
     failed: Collection[int],
-    asked: Asked,
+    asked: BatchQuestions,
     size: ModelSize | None = None,
 ) -> Iterator[Outcome]:
-    """Of every wanted plan, in passes over the whole batch. Plan 0 is vanilla.
+    """Run plans over a whole batch.
 
-    failed: plans that are left out, because they failed or are not asked; without vanilla there is no checkpoint to go on from. Plans
-    that run side by side do so however many of them are wanted, so that a resumed run computes the same numbers. Raises OutOfMemory
-    for what does not fit even alone.
+    Plans that run side by side do so however many of them are wanted, so that a resumed run computes the same numbers.
+
+    Args:
+        model: The model.
+        pruner: The pruner that is attached to the model.
+        plans: All plans. Plan 0 is vanilla.
+        wanted: The numbers of the plans whose outcomes are wanted.
+        failed: The numbers of the plans that are left out, since they failed or are not asked. Without vanilla, there is no checkpoint
+            from which the others could continue.
+        asked: The questions.
+        size: The sizes of the model, if they are known. Otherwise, plans run one by one.
+
+    Yields:
+        The outcome of every wanted plan.
+
+    Raises:
+        OutOfMemory: A single plan does not fit into memory.
     """
     row = _Row.of(model, asked.batch)
     later = [(i, plan) for i, plan in enumerate(plans) if i != 0]
-    together = groups(later, row.visual, row.text, _most_plans(model, row, size, len(asked.keys)))
+    together = group_plans(later, row.visual, row.text, _most_plans(model, row, size, len(asked.keys)))
     standing = [[i for i in group if i not in failed] for group in together]
     due = [group for group in standing if set(wanted).intersection(group)]
-    sharing = [i for group in due for i in group if _first(plans[i]) > 0 and 0 not in failed]
+    sharing = [i for group in due for i in group if _first_layer(plans[i]) > 0 and 0 not in failed]
     run = _Run(model, pruner, plans, asked)
     if 0 in wanted or sharing:
         pruner.checkpoint_for = [plans[i] for i in sharing]
@@ -84,29 +105,36 @@ def outcomes(
         yield from (outcome for outcome in vanilla if 0 in wanted)
     checkpoint, pruner.checkpoint = pruner.checkpoint, None
     for group in due:
-        for outcome in _passes(run, group, checkpoint if _first(plans[group[0]]) > 0 else None):
+        for outcome in _run_group(run, group, checkpoint if _first_layer(plans[group[0]]) > 0 else None):
             if outcome.plan in wanted:
                 yield outcome
 
 
-def groups(plans: Sequence[tuple[int, Plan]], visual: int, text: int, most: int) -> list[list[int]]:
-    """Which plans run side by side: those with the same first layer and so nearly the same lengths that padding is cheap.
+def group_plans(plans: Sequence[tuple[int, Plan]], visual: int, text: int, most: int) -> list[list[int]]:
+    """Group plans that run side by side: those with the same first layer and so similar lengths that padding is cheap.
 
-    At most `most` of them. The same plans make the same groups.
+    Args:
+        plans: The plans with their numbers. The same plans make the same groups.
+        visual: The number of visual tokens of the longest row.
+        text: The number of text tokens of the longest row.
+        most: The largest number of plans in a group.
+
+    Returns:
+        The numbers of the plans in each group.
     """
     lengths = {i: _lengths(plan, visual, text) for i, plan in plans}
-    order = sorted((i for i, _ in plans), key=lambda i: (_first(dict(plans)[i]), -sum(lengths[i]), i))
-    found: list[list[int]] = []
+    order = sorted((i for i, _ in plans), key=lambda i: (_first_layer(dict(plans)[i]), -sum(lengths[i]), i))
+    together: list[list[int]] = []
     for i in order:
-        group = [*found[-1], i] if found else [i]
-        alike = _first(dict(plans)[group[0]]) == _first(dict(plans)[i])
+        group = [*together[-1], i] if together else [i]
+        alike = _first_layer(dict(plans)[group[0]]) == _first_layer(dict(plans)[i])
         own = sum(sum(lengths[j]) for j in group)
         padded = len(group) * sum(map(max, zip(*(lengths[j] for j in group), strict=True)))
-        if found and alike and len(group) <= most and padded <= (1 + PADDING) * own:
-            found[-1] = group
+        if together and alike and len(group) <= most and padded <= (1 + PADDING) * own:
+            together[-1] = group
         else:
-            found.append([i])
-    return found
+            together.append([i])
+    return together
 
 
 @dataclass(frozen=True)
@@ -114,7 +142,9 @@ class _Row:
     """The longest row of a batch."""
 
     visual: int
+    """The number of its visual tokens."""
     text: int
+    """The number of its text tokens, padding included."""
 
     @classmethod
     def of(cls, model: Model, batch: Batch) -> _Row:
@@ -127,9 +157,13 @@ class _Run:
     """Runs plans side by side over one batch."""
 
     model: Model
+    """The model."""
     pruner: Pruner
+    """The pruner that is attached to the model."""
     plans: Sequence[Plan]
-    asked: Asked
+    """All plans, by number."""
+    asked: BatchQuestions
+    """The questions."""
 
     def __call__(self, group: Sequence[int], checkpoint: LayerCheckpoint | None) -> list[Outcome]:
         batch, limits, count = self.asked.batch, self.asked.limits, len(self.asked.keys)
@@ -143,11 +177,11 @@ class _Run:
         return [Outcome(i, answers[at], rows[at], batch.clips, seconds) for i, at in zip(group, parts, strict=True)]
 
 
-def _passes(run: _Run, group: list[int], checkpoint: LayerCheckpoint | None) -> Iterator[Outcome]:
-    """A group's outcomes: without a plan that fails, or in halves if memory is short."""
+def _run_group(run: _Run, group: list[int], checkpoint: LayerCheckpoint | None) -> Iterator[Outcome]:
+    """Run a group of plans: again without a plan that fails, or in halves if memory is short."""
     while group:
         try:
-            found = run(group, checkpoint)
+            outcomes = run(group, checkpoint)
         except (StrategyError, InfeasibleError) as error:
             failed = group[(error.row or 0) // len(run.asked.keys)]
             yield Outcome(failed, error=error)
@@ -158,13 +192,13 @@ def _passes(run: _Run, group: list[int], checkpoint: LayerCheckpoint | None) -> 
                 raise
             if len(group) == 1:
                 raise OutOfMemory from error
-            found = []
-        if not found:  # the failed pass's tensors are free by now
+            outcomes = []
+        if not outcomes:  # the failed pass's tensors are free by now
             half = len(group) // 2
-            yield from _passes(run, group[:half], checkpoint)
+            yield from _run_group(run, group[:half], checkpoint)
             group = group[half:]
             continue
-        yield from found
+        yield from outcomes
         return
 
 
@@ -172,23 +206,23 @@ def _is_memory(error: BaseException) -> bool:
     return not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error)
 
 
-def _first(plan: Plan) -> int:
-    """The layer of its first stage."""
+def _first_layer(plan: Plan) -> int:
+    """Return the layer of the plan's first stage."""
     return plan.typical[0].layer if plan.typical else 0
 
 
 def _lengths(plan: Plan, visual: int, text: int) -> list[float]:
-    """Tokens in every decoder layer."""
+    """Return the number of tokens in every decoder layer."""
     try:
         stages = plan.stages(visual, text)
     except InfeasibleError:
         stages = plan.typical
-    known = [stage for stage in stages if stage.keep is not None]
-    return [n + text for n in tokens_per_layer(known, visual, plan.depth)]
+    fixed = [stage for stage in stages if stage.keep is not None]
+    return [n + text for n in tokens_per_layer(fixed, visual, plan.depth)]
 
 
 def _most_plans(model: Model, row: _Row, size: ModelSize | None, rows: int) -> int:
-    """How many plans fit side by side into the free memory."""
+    """Return how many plans fit side by side into the free memory."""
     if size is None:
         return 1
     free = MEMORY * free_bytes(model.device)

@@ -1,4 +1,4 @@
-"""How far a run is: a bar with the time left on a terminal, plain lines elsewhere."""
+"""The progress of a run: a bar with the time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ INTERVAL = 30.0
 
 
 class Progress(Protocol):
-    """Told of every step."""
+    """Something that shows progress."""
 
     def advance(self, answers: int, what: str) -> None:
-        """So many answers more; `what` is running."""
+        """Show that there are so many more answers, and that `what` is running."""
 
 
 @contextmanager
 def progress(total: int, out: TextIO, quiet: bool = False) -> Iterator[Progress]:
-    """Progress over `total` answers, on `out`."""
+    """Show progress over a number of answers.
+
+    Args:
+        total: The number of answers.
+        out: Where to write.
+        quiet: Show nothing.
+    """
     if quiet:
         yield Silent()
     elif out.isatty():
@@ -33,10 +39,10 @@ def progress(total: int, out: TextIO, quiet: bool = False) -> Iterator[Progress]
 
 
 class Silent:
-    """Says nothing."""
+    """Shows nothing."""
 
     def advance(self, answers: int, what: str) -> None:
-        pass
+        """Do nothing."""
 
 
 class _Lines:

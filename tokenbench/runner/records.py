@@ -1,4 +1,4 @@
-"""What a run stores of one question under one plan."""
+"""The record that a run stores for one question under one plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ __all__ = ["check_pruned", "cost_record", "score_record"]
 
 
 def check_pruned(plan: Plan, row: RowTrace) -> None:
-    """Raise StrategyError for a strategy that keeps everything under a budget that does not."""
+    """Check that a strategy removed tokens if its budget requires it.
+
+    Raises:
+        StrategyError: It kept all tokens in every layer.
+    """
     wanted = count(plan.budget.keep, row.visual, row.visual)
     if plan.strategy.budgeted and wanted < row.visual and row.mean_tokens >= row.visual:
         raise StrategyError(
@@ -27,7 +31,15 @@ def check_pruned(plan: Plan, row: RowTrace) -> None:
 
 
 def score_record(task: Task, sample: Sample, answer: str, row: RowTrace, grid: Grid | None) -> dict[str, Any]:
-    """The answer with its score, and what was kept. grid: the lattice of the first image, if it has one."""
+    """Return the part of a record with the answer, its score, and the kept tokens.
+
+    Args:
+        task: The task, which scores the answer.
+        sample: The sample.
+        answer: The answer.
+        row: The trace of its row.
+        grid: The lattice of the first image, if it has one.
+    """
     evidence = evidence_tokens(sample.evidence, grid) if grid else set()
     kept = row.kept
     return {
@@ -35,8 +47,8 @@ def score_record(task: Task, sample: Sample, answer: str, row: RowTrace, grid: G
         "cluster": sample.cluster,
         "unit": sample.unit or sample.key,
         "stratum": sample.stratum,
-        "answer": _whole(answer),
-        "target": _whole(sample.target),
+        "answer": _replace_surrogates(answer),
+        "target": _replace_surrogates(sample.target),
         "asked": sample.digest,
         "score": float(task.score(answer, sample)),
         "kept": kept,
@@ -46,7 +58,7 @@ def score_record(task: Task, sample: Sample, answer: str, row: RowTrace, grid: G
 
 
 def cost_record(row: RowTrace, size: ModelSize | None, number_bytes: int) -> dict[str, Any]:
-    """The realised budget; FLOPs and bytes are NaN where the model's sizes are not known."""
+    """Return the part of a record with the realised cost. FLOPs and bytes are NaN if the sizes of the model are unknown."""
     return {
         "visual_tokens": row.visual,
         "text_tokens": row.text,
@@ -57,6 +69,6 @@ def cost_record(row: RowTrace, size: ModelSize | None, number_bytes: int) -> dic
     }
 
 
-def _whole(text: str) -> str:
-    """The text with halves of letters (lone surrogates), which no file can hold, replaced."""
+def _replace_surrogates(text: str) -> str:
+    """Replace lone surrogates, which no UTF-8 file can hold."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

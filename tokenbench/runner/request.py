@@ -1,4 +1,4 @@
-"""What somebody asks of a run: every option of `tokenbench run`, as names or objects, checked one by one."""
+"""A request for a run: every option of `tokenbench run`, as names or objects, checked one by one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LARGEST_SEED = 2**31 - 1
 
 
 def _several(name: str, value: object) -> list[Any]:
-    """One value or several; a text is a comma list, as on the command line."""
+    """Return a list of one value or of several. A text is a comma list, as on the command line."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, Iterable) and not isinstance(value, (bytes, Mapping, Strategy)):
@@ -38,17 +38,17 @@ def _several(name: str, value: object) -> list[Any]:
 
 
 def _strategies(value: object) -> tuple[str | Strategy | NamedStrategy, ...]:
-    found = _several("strategies", value)
-    for one in found:
+    strategies = _several("strategies", value)
+    for one in strategies:
         if isinstance(one, type):
             hint = f"make an instance: {one.__name__}()" if issubclass(one, Strategy) else ""
             raise UsageError(f"strategies: {one.__name__} is a class, not an instance", hint)
         if not isinstance(one, (str, Strategy, NamedStrategy)):
             raise UsageError(
-                f"strategies: {_said(one)} is neither a name nor a tokenbench.Strategy",
+                f"strategies: {_describe(one)} is neither a name nor a tokenbench.Strategy",
                 'write, for example, "clse" or "fastv:layer=3"',
             )
-    return tuple(found)
+    return tuple(strategies)
 
 
 def _budgets(value: object) -> tuple[Budget, ...]:
@@ -83,28 +83,28 @@ def _seed(value: object) -> int:
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
-    found = _several(name, value)
-    for one in found:
+    names = _several(name, value)
+    for one in names:
         if not isinstance(one, str):
-            raise UsageError(f"{name}: {_said(one)} is not a name")
-    return tuple(found)
+            raise UsageError(f"{name}: {_describe(one)} is not a name")
+    return tuple(names)
 
 
 def _models(value: object) -> tuple[str | Backbone, ...] | None:
     if value is None:
         return None
-    found = [str(one) if isinstance(one, Path) else one for one in _several("models", value)]
-    for one in found:
+    models = [str(one) if isinstance(one, Path) else one for one in _several("models", value)]
+    for one in models:
         if not isinstance(one, (str, Backbone)):
             raise UsageError(
-                f"models: {_said(one)} is not a name, a folder or a Hugging Face id",
+                f"models: {_describe(one)} is not a name, a folder or a Hugging Face id",
                 "to prune a loaded model, use tokenbench.pruned",
             )
-    return tuple(found)
+    return tuple(models)
 
 
 def _folders(value: object) -> tuple[str, ...]:
-    """`TASK=FOLDER` texts, also of a mapping."""
+    """Return `TASK=FOLDER` texts. A mapping from tasks to folders is allowed as well."""
     texts = [f"{task}={folder}" for task, folder in value.items()] if isinstance(value, Mapping) else value
     return _names("data", texts)
 
@@ -117,16 +117,17 @@ def _suite(value: object) -> str | Suite:
     if isinstance(value, (str, Suite)):
         return value
     raise UsageError(
-        f"suite: {_said(value)} is neither a name nor a tokenbench.Suite", 'write, for example, "image" or "lmms:pope"'
+        f"suite: {_describe(value)} is neither a name nor a tokenbench.Suite",
+        'write, for example, "image" or "lmms:pope"',
     )
 
 
-def _said(value: object) -> str:
+def _describe(value: object) -> str:
     return f"{type(value).__name__} {value!r:.60}"
 
 
 def _as_int(value: object) -> object:
-    """Whole numbers of other libraries as Python's own."""
+    """Convert whole numbers of other libraries to Python's own."""
     return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else value
 
 
@@ -134,19 +135,22 @@ Whole = Annotated[int, BeforeValidator(_as_int)]
 
 
 class Request(BaseModel):
-    """The options of a run with their defaults. Names are not looked up yet: see `tokenbench.runner.resolve`."""
+    """The options of a run with their defaults. `tokenbench run --help` and `tokenbench.run` describe them.
+
+    Names are not looked up yet: see `tokenbench.runner.resolve`.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True)
 
     suite: Annotated[str | Suite, PlainValidator(_suite)] = "image"
     tasks: Annotated[tuple[str, ...], PlainValidator(lambda value: _names("tasks", value))] = ()
-    """Names of tasks of the suite; empty for all."""
+    """The names of the tasks to ask; empty for all."""
     strategies: Annotated[tuple[str | Strategy | NamedStrategy, ...], PlainValidator(_strategies)] = ()
     budgets: Annotated[tuple[Budget, ...], PlainValidator(_budgets)] = _budgets(BUDGETS)
     models: Annotated[tuple[str | Backbone, ...] | None, PlainValidator(_models)] = None
     """None for the suite's own model."""
     seeds: Annotated[tuple[int, ...] | None, PlainValidator(_seeds)] = None
-    """None for those that suit each strategy."""
+    """None for the default seeds of each strategy."""
     floors: bool = True
     match: Mode = "nominal"
     strict: bool = False
@@ -163,16 +167,16 @@ class Request(BaseModel):
     """`TASK=FOLDER` texts."""
     tasks_dir: Annotated[tuple[str, ...], PlainValidator(_tasks_dir)] = ()
 
-    def replaced_by(self, other: Request) -> Request:
-        """This request where the other one says nothing."""
+    def override(self, other: Request) -> Request:
+        """Return this request with the options that the other one sets in place of its own."""
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
     @classmethod
     def of(cls, options: Mapping[str, object]) -> Request:
-        """The request that says these options.
+        """Make a request from options.
 
         Raises:
-            UsageError: in one line that names the option, for one that is unknown or has a wrong value.
+            UsageError: An option is unknown, or has an invalid value. The message is one line that names the option.
         """
         try:
             return cls.model_validate(dict(options))

@@ -1,4 +1,4 @@
-"""Names to objects, once a run: what somebody asks for, and what a run directory holds, become strategies, budgets and tasks."""
+"""Resolves names to objects, once per run: a request, or the spec of a run directory, becomes strategies, budgets and tasks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tokenbench.registry.suites import absolute_data, absolute_folders, resolve_
 from tokenbench.runner.request import Request, Spending
 from tokenbench.store.spec import NO_SEED, SEEDS, Arm, Spec
 
-__all__ = ["Resolved", "resolve", "resolve_written"]
+__all__ = ["Resolved", "resolve", "resolve_spec"]
 
 LOOKS = 5
-"""How many looks a run takes that stops when it is decided, unless it says how many."""
+"""The default number of looks of a run that stops when it is decided."""
 SPENDING: Spending = "obrien-fleming"
 
 
@@ -31,11 +31,11 @@ class Resolved:
     """A run as objects, ready to be carried out."""
 
     spec: Spec
-    """The same run as run.json holds it."""
+    """The same run as run.json stores it."""
     tasks: tuple[Task, ...]
-    """The tasks that are asked, in the order of the spec."""
+    """The tasks to ask, in the order of the spec."""
     arms: tuple[Arm, ...]
-    """Vanilla first, then what takes no budget, then every strategy and floor at every budget, the stochastic ones once a seed."""
+    """Vanilla first, then the strategies without a budget, then every other one at every budget, stochastic ones once per seed."""
     unregistered: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The strategies and suites that no plug-in registers, so that only this process can make them: `strategies` or `suites` ->
     name -> class; empty if there are none."""
@@ -47,19 +47,19 @@ class Resolved:
 
 
 def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = str) -> Resolved:
-    """The run that is asked for.
+    """Resolve a request.
 
     Args:
-        request: what somebody asks for, in Python, in a file or on the command line.
-        registry: where names are looked up.
-        spell: writes the name of an option in messages.
+        request: The request, from Python, a file or the command line.
+        registry: The plug-ins in which names are looked up.
+        spell: Returns the name of an option as messages write it.
 
     Raises:
-        UsageError: for what is unknown, contradicts something else or is empty.
-        MachineError: for a folder that is not there.
+        UsageError: A name is unknown, options contradict each other, or a list is empty.
+        MachineError: A folder does not exist.
     """
     _check_together(request, registry, spell)
-    strategies = [one for one in _named(request.strategies, registry) if one.name != VANILLA]
+    strategies = [one for one in _deduplicate(request.strategies, registry) if one.name != VANILLA]
     names = [one.name for one in strategies]
     floors = [parse_strategy(name, registry) for name in FLOORS if request.floors and name not in names]
     data, definitions = absolute_data(request.data), absolute_folders(request.tasks_dir)
@@ -92,26 +92,26 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         strict=request.strict,
     )
     arms = _arms([*strategies, *floors], list(dict.fromkeys(request.budgets)), spec.seeds, registry)
-    return Resolved(spec, tasks, arms, _unregistered(arms, own_suite, registry))
+    return Resolved(spec, tasks, arms, _find_unregistered(arms, own_suite, registry))
 
 
-def resolve_written(
+def resolve_spec(
     spec: Spec,
     registry: Registry,
     given: Resolved | None = None,
     unregistered: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Resolved:
-    """The run that a run directory holds, or becomes.
+    """Resolve the spec of a run directory.
 
     Args:
-        spec: from run.json, or what it grows to.
-        registry: where names are looked up.
-        given: what this process asks for now: its objects are taken as they are.
-        unregistered: what run.json says of objects that no plug-in registers (see `Resolved.unregistered`).
+        spec: The spec from run.json, or what it grows to.
+        registry: The plug-ins in which names are looked up.
+        given: What this process has resolved already. Its objects are used as they are.
+        unregistered: The objects that no plug-in registers, from run.json (see `Resolved.unregistered`).
 
     Raises:
-        UsageError: for a name that is unknown here, and for an object that would have to be given again.
-        MachineError: for a folder that is not there.
+        UsageError: A name is unknown here, or an object has to be given again.
+        MachineError: A folder does not exist.
     """
     here = given.strategies if given else {}
     remembered = (unregistered or {}).get("strategies", {})
@@ -123,41 +123,41 @@ def resolve_written(
     else:
         _check_suites(spec, registry, own.get("suites", {}), (unregistered or {}).get("suites", {}))
         _, tasks = resolve_suite(spec.suite, spec.tasks, registry, spec.data, spec.definitions)
-    return Resolved(spec, tasks, arms, {**own, **_unregistered(arms, None, registry)})
+    return Resolved(spec, tasks, arms, {**own, **_find_unregistered(arms, None, registry)})
 
 
 def _check_together(request: Request, registry: Registry, spell: Callable[[str], str]) -> None:
-    """Refuse options that contradict others, and lists that must not be empty."""
+    """Raise UsageError for options that contradict each other, and for empty lists."""
     if not request.until and (request.looks or request.spending):
         given = "looks" if request.looks else "spending"
         raise UsageError(f"{spell(given)} requires {spell('until')} decided")
     if not request.strategies:
-        known = ", ".join(registry.names("strategies"))
-        raise UsageError("no strategy is given", f"choose from these with {spell('strategies')}: {known}")
+        names = ", ".join(registry.names("strategies"))
+        raise UsageError("no strategy is given", f"choose from these with {spell('strategies')}: {names}")
     for name in ("budgets", "models", "seeds"):
         if getattr(request, name) == ():
             raise UsageError(f"{spell(name)} is empty")
 
 
-def _named(strategies: Iterable[str | Strategy | NamedStrategy], registry: Registry) -> list[NamedStrategy]:
-    """Each once, by its canonical name."""
-    found: dict[str, NamedStrategy] = {}
+def _deduplicate(strategies: Iterable[str | Strategy | NamedStrategy], registry: Registry) -> list[NamedStrategy]:
+    """Return the strategies with their canonical names, each once."""
+    by_name: dict[str, NamedStrategy] = {}
     for one in strategies:
         if isinstance(one, str):
             named = parse_strategy(one, registry)
         else:
             named = name_strategy(one, registry) if isinstance(one, Strategy) else one
-        if found.setdefault(named.name, named).strategy != named.strategy:
+        if by_name.setdefault(named.name, named).strategy != named.strategy:
             raise UsageError(
-                f"strategies: two objects have the name '{named.name}' ({found[named.name].unregistered}, "
+                f"strategies: two objects have the name '{named.name}' ({by_name[named.name].unregistered}, "
                 f"{named.unregistered})",
                 "give their classes different names, or turn the difference into a parameter",
             )
-    return list(found.values())
+    return list(by_name.values())
 
 
 def _model_name(model: str | Backbone, registry: Registry) -> str:
-    """The name under which another process finds a model."""
+    """Return the name under which another process finds a model."""
     if isinstance(model, str):
         return model
     name = registry.name_of("backbones", type(model))
@@ -182,18 +182,18 @@ def _arms(
     return tuple(arms)
 
 
-def _unregistered(arms: Iterable[Arm], suite: Suite | None, registry: Registry) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
+def _find_unregistered(arms: Iterable[Arm], suite: Suite | None, registry: Registry) -> dict[str, dict[str, str]]:
+    classes_by_kind: dict[str, dict[str, str]] = {}
     if strategies := {arm.named.name: arm.named.unregistered for arm in arms if arm.named.unregistered}:
-        found["strategies"] = strategies
+        classes_by_kind["strategies"] = strategies
     if suite is not None and suite.name not in registry.names("suites"):
         classes = (f"{type(task).__module__}.{type(task).__qualname__}" for task in suite.tasks)
-        found["suites"] = {suite.name: ", ".join(dict.fromkeys(classes))}
-    return found
+        classes_by_kind["suites"] = {suite.name: ", ".join(dict.fromkeys(classes))}
+    return classes_by_kind
 
 
 def _read_strategy(name: str, registry: Registry, remembered: Mapping[str, str]) -> NamedStrategy:
-    """A strategy of run.json, or a sentence on what it takes to make it again."""
+    """Make a strategy of run.json, or raise UsageError that says how it can be made again."""
     try:
         return parse_strategy(name, registry)
     except UsageError:
@@ -206,10 +206,10 @@ def _read_strategy(name: str, registry: Registry, remembered: Mapping[str, str])
 
 
 def _check_suites(spec: Spec, registry: Registry, own: Mapping[str, str], remembered: Mapping[str, str]) -> None:
-    """Refuse a suite that is an object: its tasks are known, but not those that a run has beyond them."""
-    known = registry.names("suites")
+    """Raise UsageError for a suite that is an object, since the run may have tasks besides those that the object has here."""
+    registered = registry.names("suites")
     for name in spec.suite.split(","):
-        if name not in known and (name in own or name in remembered):
+        if name not in registered and (name in own or name in remembered):
             raise UsageError(
                 f"the run's suite '{name}' is an object that no plug-in registers",
                 "pass the same suite and tasks to tokenbench.run again, or register the suite in a plug-in",
@@ -217,7 +217,7 @@ def _check_suites(spec: Spec, registry: Registry, own: Mapping[str, str], rememb
 
 
 def _check_own_suite(suite: Suite, registry: Registry) -> None:
-    """Refuse an object whose name is no name, or that of another suite."""
+    """Raise UsageError for a suite object whose name is invalid, or that of another suite."""
     if not is_name(suite.name):
         raise UsageError(f"suite: {suite.name!r:.60} is not a valid name", "use only a-z, A-Z, 0-9, '.', '_' and '-'")
     if suite.name in registry.names("suites"):
@@ -229,5 +229,5 @@ def _check_own_suite(suite: Suite, registry: Registry) -> None:
 
 
 def _asks(spec: Spec) -> tuple[Any, ...]:
-    """What the tasks follow from."""
+    """Return the settings that determine the tasks."""
     return spec.suite, spec.tasks, spec.data, spec.definitions

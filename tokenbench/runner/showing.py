@@ -1,4 +1,4 @@
-"""What a batch shows to a model: its samples, loaded, without those that the model cannot be asked, whatever the strategy."""
+"""Loads the samples of batches, and finds those that a model cannot be asked, whatever the strategy."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from tokenbench.contract.suite import Sample, Task
 from tokenbench.errors import SampleError, TokenBenchError, UsageError, brief
-from tokenbench.models.model import Loaded, Model
+from tokenbench.models.batch import Loaded
+from tokenbench.models.model import Model
 from tokenbench.runner.work import Batch, Question
 
-__all__ = ["Shown", "is_passing", "loaded_ahead", "shown"]
+__all__ = ["LoadedBatch", "is_passing", "load_ahead", "load_batch"]
 
-# Errors of the machine, not of the sample: it may well be shown when the same command is run again.
+# Errors of the machine, not of the sample: the sample may load when the same command is run again.
 PASSING = {
     getattr(errno, name)
     for name in (
@@ -25,56 +26,65 @@ PASSING = {
 }  # fmt: skip
 
 
-class Shown(NamedTuple):
-    """questions: that the model can be asked, and what it needs for them, if there are any. unfit: the others, each with the reason."""
+class LoadedBatch(NamedTuple):
+    """The questions of a batch, after loading."""
 
     questions: Sequence[Question]
+    """The questions that the model can be asked."""
     loaded: Loaded | None
+    """Their samples; None if there are no such questions."""
     unfit: list[tuple[Question, SampleError]]
+    """The questions that the model cannot be asked, each with the reason."""
 
 
-def loaded_ahead(
-    model: Model, batches: Sequence[Batch], known: Callable[[Question], bool]
-) -> Iterator[tuple[Batch, Shown]]:
-    """Every batch with its images; the next one is loaded while one runs. known: whether a question is known to be unfit."""
+def load_ahead(
+    model: Model, batches: Sequence[Batch], is_unfit: Callable[[Question], bool]
+) -> Iterator[tuple[Batch, LoadedBatch]]:
+    """Yield every batch with its images. The next batch is loaded while one runs.
+
+    Args:
+        model: The model.
+        batches: The batches.
+        is_unfit: Returns whether a question has been found to be unfit before. Such questions are skipped.
+    """
     with ThreadPoolExecutor(1) as ahead:
 
-        def load(at: int) -> Future[Shown] | None:
+        def load(at: int) -> Future[LoadedBatch] | None:
             if at == len(batches):
                 return None
-            return ahead.submit(shown, model, [one for one in batches[at].questions if not known(one)])
+            return ahead.submit(load_batch, model, [one for one in batches[at].questions if not is_unfit(one)])
 
         coming = load(0)
         for at, batch in enumerate(batches):
             assert coming is not None
-            found, coming = coming.result(), load(at + 1)
-            yield batch, found
+            loaded, coming = coming.result(), load(at + 1)
+            yield batch, loaded
 
 
-def shown(model: Model, questions: Sequence[Question]) -> Shown:
-    """Load questions. Which of them are unfit depends on themselves and the model alone."""
-    unfit = [(one, trouble) for one in questions if (trouble := _wording(model, one)) is not None]
+def load_batch(model: Model, questions: Sequence[Question]) -> LoadedBatch:
+    """Load the samples of questions. Whether a question is unfit depends only on the question and the model."""
+    unfit = [(one, trouble) for one in questions if (trouble := _check_wording(model, one)) is not None]
     good = _without(questions, unfit)
     try:
         loaded = _load(model, good)
     except MemoryError:
         raise
     except Exception as error:  # of a suite or of a processor, on any image there is
-        found = [(one, trouble) for one in good if (trouble := _trouble(model, one)) is not None]
-        if not found:
+        culprits = [(one, trouble) for one in good if (trouble := _diagnose(model, one)) is not None]
+        if not culprits:
             raise error from None
-        unfit += found
+        unfit += culprits
         good = _without(questions, unfit)
         loaded = _load(model, good)
     if loaded is not None and (long := _too_long(model, good, loaded)):
         unfit += long
         good = _without(questions, unfit)
         loaded = _load(model, good)
-    return Shown(good, loaded, unfit)
+    return LoadedBatch(good, loaded, unfit)
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the machine is to blame, not the sample."""
+    """Return whether the machine is to blame for an error, not the sample."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -94,12 +104,14 @@ def _without(questions: Sequence[Question], unfit: Collection[tuple[Question, Sa
     return [one for one in questions if id(one[1]) not in gone]
 
 
-def _wording(model: Model, question: Question) -> SampleError | None:
-    """A question that holds the sign for an image would be read as one more image."""
+def _check_wording(model: Model, question: Question) -> SampleError | None:
+    """Return an error for a question that contains the placeholder of an image, which would be read as one more image."""
     task, sample = question
     held = [sign for sign in model.placeholders if sign in sample.question]
     return (
-        _named(task, sample, f"its question contains {held[0]}, which is the placeholder of an image") if held else None
+        _sample_error(task, sample, f"its question contains {held[0]}, which is the placeholder of an image")
+        if held
+        else None
     )
 
 
@@ -108,29 +120,29 @@ def _too_long(model: Model, questions: Sequence[Question], loaded: Loaded) -> li
         return []
     lengths = loaded.inputs["attention_mask"].sum(1).tolist()
     return [
-        (one, _named(*one, f"its prompt has {length:,} tokens, and the model's context {model.context:,}"))
+        (one, _sample_error(*one, f"its prompt has {length:,} tokens, and the model's context {model.context:,}"))
         for one, length in zip(questions, lengths, strict=True)
         if length > model.context
     ]
 
 
-def _trouble(model: Model, question: Question) -> SampleError | None:
-    """Why a sample cannot be shown; None if it can, or if the model takes none like it."""
+def _diagnose(model: Model, question: Question) -> SampleError | None:
+    """Return why a sample cannot be loaded; None if it can, or if the model accepts no such samples at all."""
     task, sample = question
     try:
         sample.load()
     except Exception as error:
-        return _named(task, sample, error)
+        return _sample_error(task, sample, error)
     try:
         model.load_samples([sample])
     except UsageError:
         return None
     except Exception as error:
-        return _named(task, sample, error)
+        return _sample_error(task, sample, error)
     return None
 
 
-def _named(task: Task, sample: Sample, error: Exception | str) -> SampleError:
+def _sample_error(task: Task, sample: Sample, error: Exception | str) -> SampleError:
     reason = str(error) if isinstance(error, TokenBenchError | str) else brief(error)
     where = f" ({sample.origin})" if sample.origin else ""
     named = SampleError(f"task '{task.name}': sample {sample.key}{where} cannot be loaded: {reason}")

@@ -1,4 +1,4 @@
-"""The source that can change an answer, module by module: read, never imported, so that anybody can ask what has changed since."""
+"""Hashes of the source code that can change an answer, by module. Modules are read, never imported, to find out what has changed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tokenbench.runner.live_code import is_live, live_hash
 
-__all__ = ["changed", "code_hash", "source_of"]
+__all__ = ["changed_modules", "code_hash", "source_of"]
 
 Imports = tuple[tuple[int, str], ...]
 DIGITS = 16
 LIVE = "class "
-"""What stands before the name of a class that no file holds."""
+"""The prefix of a class that is in no file."""
 WORDS_ALONE = frozenset(
     {
         "tokenbench",  # where its names come from
@@ -28,16 +28,22 @@ WORDS_ALONE = frozenset(
         "tokenbench.registry.plugins",
     }
 )
-"""Modules that say or find things, which stand in an identity by themselves: none of them computes any part of an answer."""
+"""Modules that write messages or find things. None of them computes any part of an answer."""
 FOREIGN = ("pydantic", "torch")
-"""Packages whose classes are bases of ours; their versions are part of an identity, or cannot change an answer."""
+"""Packages with base classes of ours. Their versions are part of an identity, or cannot change an answer."""
 
 
 def source_of(obj: object) -> dict[str, str]:
-    """Hashes by module of all the code that an object's class, or a module (by its name), is made of.
+    """Return the hashes of all code on which an object's class, or a module, depends.
 
-    That is: the modules of the class and its bases, and what these import from their own packages. A class that was made in a
-    notebook, a script or a function stands for itself, as `class MODULE.NAME`.
+    These are the modules of the class and its bases, and what they import from their own packages. A class that was made in a
+    notebook, a script or a function has a hash of its own, under `class MODULE.NAME`.
+
+    Args:
+        obj: An object, a class, or the name of a module.
+
+    Returns:
+        The hashes by module.
     """
     if isinstance(obj, str):
         return _closure([obj])
@@ -47,37 +53,39 @@ def source_of(obj: object) -> dict[str, str]:
     return live | _closure(base.__module__ for base in bases if base.__module__ != "__main__")
 
 
-def changed(then: Mapping[str, str], files: Mapping[str, Path]) -> list[str]:
-    """Modules whose code is not what it was, or that are no longer there. Classes of another process cannot be asked.
+def changed_modules(then: Mapping[str, str], files: Mapping[str, Path]) -> list[str]:
+    """Return the modules whose code has changed, or which no longer exist. Classes of another process cannot be checked.
 
-    files: where modules are that only a run knows of, by name: plug-ins that are single files.
+    Args:
+        then: The earlier hashes by module.
+        files: The files of plug-ins that are single files, by the names of their modules.
     """
-    return [name for name, digest in then.items() if not name.startswith(LIVE) and _now(name, files) != digest]
+    return [name for name, digest in then.items() if not name.startswith(LIVE) and _current_hash(name, files) != digest]
 
 
 def code_hash(source: bytes) -> str:
-    """A hash of what a module does: comments, docstrings, line numbers and formatting leave it as it is."""
+    """Return a hash of what a module does. Comments, docstrings, line numbers and formatting do not change it."""
     return _read(source)[0]
 
 
-def _now(name: str, files: Mapping[str, Path]) -> str | None:
+def _current_hash(name: str, files: Mapping[str, Path]) -> str | None:
     file = files.get(name) or _file_of(name)
     return _of_file(file)[0] if file is not None and file.is_file() else None
 
 
 def _closure(names: Iterable[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     left = [name for name in names if _counts(name)]
     while left:
         name = left.pop()
         file = _file_of(name)
-        if file is None or name in found:
+        if file is None or name in hashes:
             continue
-        found[name], imports = _of_file(file)
+        hashes[name], imports = _of_file(file)
         package = name.partition(".")[0]
         home = name if file.name == "__init__.py" else name.rpartition(".")[0]
         left += [used for used in _absolute(imports, home) if used.partition(".")[0] == package and _counts(used)]
-    return dict(sorted(found.items()))
+    return dict(sorted(hashes.items()))
 
 
 def _counts(name: str) -> bool:
@@ -86,12 +94,12 @@ def _counts(name: str) -> bool:
 
 
 def _file_of(name: str) -> Path | None:
-    """Where a module's source is; None for what is no module. Nothing is imported, not even its package."""
+    """Return the source file of a module; None if there is no such module. Nothing is imported, not even its package."""
     loaded = getattr(sys.modules.get(name), "__file__", None)
     if loaded is not None:
         return Path(loaded)
     package, *parts = name.split(".")
-    if not all(part.isidentifier() for part in (package, *parts)):  # of a run of others: a path, perhaps
+    if not all(part.isidentifier() for part in (package, *parts)):  # a run of others may hold a path
         return None
     try:
         spec = find_spec(package)
@@ -116,22 +124,22 @@ def _of_file(file: Path) -> tuple[str, Imports]:
 
 @lru_cache(maxsize=4096)
 def _of_version(file: Path, time: int, size: int) -> tuple[str, Imports]:
-    """time, size: of the file, so that an edited one is read again."""
+    """Read a file. Its time and size are arguments, so that an edited file is read again."""
     return _read(file.read_bytes())
 
 
 def _read(source: bytes) -> tuple[str, Imports]:
-    """A hash of the code, and its imports; what is no Python, such as a compiled module, is hashed as it is."""
+    """Return a hash of the code, and its imports. Content that is not Python, such as a compiled module, is hashed as it is."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return hashlib.sha256(source).hexdigest()[:DIGITS], ()
-    digest = hashlib.sha256("".join(_written(tree)).encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256("".join(_serialize(tree)).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:DIGITS], tuple(_imports(tree))
 
 
 def _imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Level and name of all that is imported anywhere, functions included, but for type checkers alone."""
+    """Yield the level and name of everything that is imported, in functions as well, except for type checkers only."""
     left = [tree]
     while left:
         node = left.pop()
@@ -148,7 +156,7 @@ def _imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _absolute(imports: Imports, home: str) -> Iterator[str]:
-    """Full names. home: the package of the module that imports."""
+    """Yield the full names of imports. `home` is the package of the importing module."""
     for level, name in imports:
         above = home.split(".")[: len(home.split(".")) + 1 - level] if level else []
         yield ".".join([*above, *filter(None, [name])])
@@ -158,8 +166,8 @@ def _for_type_checkers(test: ast.expr) -> bool:
     return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))
 
 
-def _written(node: ast.AST) -> Iterator[str]:
-    """A syntax tree as text that does not depend on where things stand, nor on the Python that read it."""
+def _serialize(node: ast.AST) -> Iterator[str]:
+    """Yield a syntax tree as text that depends neither on positions in the file nor on the version of Python."""
     yield f"({type(node).__name__}"
     for name, value in ast.iter_fields(node):
         values = [part for part in (value if isinstance(value, list) else [value]) if not _does_nothing(part)]
@@ -168,12 +176,12 @@ def _written(node: ast.AST) -> Iterator[str]:
         yield f" {name}="
         for part in values:
             if isinstance(part, ast.AST):
-                yield from _written(part)
+                yield from _serialize(part)
             else:
                 yield f"{part!r},"
     yield ")"
 
 
 def _does_nothing(part: object) -> bool:
-    """A docstring, of whatever it is, or an ellipsis."""
+    """Return whether this is a docstring, any other constant that stands alone, or an ellipsis."""
     return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)

@@ -1,7 +1,6 @@
-"""A run that stops when it is decided: look by look, and a strategy whose verdict against vanilla is final goes no further.
+"""Runs that stop when they are decided: look by look, a strategy whose verdict against vanilla is final is not run further.
 
-Nothing is remembered but the answers: what was decided at a look follows from what that look saw, so that a run that was broken off
-takes the same decisions again.
+Only the answers are stored. The decisions of a look follow from what it saw, so that an interrupted run takes the same decisions again.
 """
 
 from __future__ import annotations
@@ -20,13 +19,21 @@ from tokenbench.store.directory import Store
 from tokenbench.store.run import Run
 from tokenbench.store.spec import Spec
 
-__all__ = ["plan_of", "until_decided"]
+__all__ = ["plan_looks", "run_until_decided"]
 
 
-def plan_of(spec: Spec, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
-    """What run.json says before the first look; nothing if the run has no plan.
+def plan_looks(spec: Spec, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
+    """Plan the looks of a run.
 
-    samples: by task, in the order in which they are taken up. Raises UsageError for more looks than there are images.
+    Args:
+        spec: The settings of the run.
+        samples: The samples of each task, in the order in which they are taken up.
+
+    Returns:
+        The plan as run.json stores it; an empty dict if the run does not stop early.
+
+    Raises:
+        UsageError: There are more looks than images.
     """
     if not spec.until:
         return {}
@@ -43,7 +50,7 @@ def plan_of(spec: Spec, samples: Mapping[str, Sequence[Sample]]) -> dict[str, An
     }
 
 
-def until_decided(
+def run_until_decided(
     spec: Spec,
     works: Mapping[str, Work],
     folder: Path,
@@ -52,47 +59,52 @@ def until_decided(
 ) -> None:
     """Run all planned looks, or as many as it takes until every strategy is decided.
 
-    run: asks all that these works ask, and publishes it. say: is told what each look decided.
+    Args:
+        spec: The settings of the run.
+        works: The work of each model.
+        folder: The run directory.
+        run: Answers all that is asked of works, and finishes their cells.
+        say: Takes a sentence on what each look decided.
     """
-    sizes = plan_of(spec, next(iter(works.values())).samples)["samples"]
+    sizes = plan_looks(spec, next(iter(works.values())).samples)["samples"]
     open_arms = {name: set(range(1, len(work.arms))) for name, work in works.items()}
-    reach = {name: _reached(work, Store(folder)) for name, work in works.items()}
+    reach = {name: _count_answered(work, Store(folder)) for name, work in works.items()}
     for look in range(1, spec.looks + 1):
         for name, work in works.items():
-            asked = open_arms[name] | {0} if open_arms[name] else set()  # vanilla goes on while anyone does
+            asked = open_arms[name] | {0} if open_arms[name] else set()  # vanilla runs as long as any strategy does
             for (arm, task), cell in work.cells.items():
                 if arm in asked:
                     reach[name][cell.id] = max(reach[name][cell.id], sizes[task][look - 1])
-        run({name: work.reaching(dict(reach[name])) for name, work in works.items()})
+        run({name: work.limit_to(dict(reach[name])) for name, work in works.items()})
         if look == spec.looks:
             return
         verdicts = _verdicts(folder, look)
-        found = []
+        decided = []
         for name, work in works.items():
-            known = {i: verdicts.get(_named(work, i)) for i in sorted(open_arms[name])}
-            found += [
-                f"{_said(_named(work, i))} ({verdict})" for i, verdict in known.items() if verdict and verdict.final
+            own = {i: verdicts.get(_cell_of(work, i)) for i in sorted(open_arms[name])}
+            decided += [
+                f"{_describe(_cell_of(work, i))} ({verdict})" for i, verdict in own.items() if verdict and verdict.final
             ]
-            open_arms[name] = {i for i, verdict in known.items() if verdict and not verdict.final}
-        left = sum(len({_named(works[name], i) for i in arms}) for name, arms in open_arms.items())
-        news = f"final: {', '.join(dict.fromkeys(found))}" if found else "no new verdict is final"
+            open_arms[name] = {i for i, verdict in own.items() if verdict and not verdict.final}
+        left = sum(len({_cell_of(works[name], i) for i in arms}) for name, arms in open_arms.items())
+        news = f"final: {', '.join(dict.fromkeys(decided))}" if decided else "no new verdict is final"
         say(f"look {look} of {spec.looks}: {news}; {left} still running")
         if not left:
             return
 
 
-def _reached(work: Work, store: Store) -> dict[str, int]:
-    """How many of the first samples of each cell are there: a run that goes on asks no cell for less than it has."""
-    found, left_out = {}, store.left_out.questions()
+def _count_answered(work: Work, store: Store) -> dict[str, int]:
+    """Return how many of the first samples of each cell are answered. A resumed run asks no cell for fewer than it has."""
+    counts, left_out = {}, store.left_out.questions()
     for cell in work.cells.values():
-        there = store.published(cell.id) | left_out.get((work.model.name, cell.task), set())
+        there = store.final_questions(cell.id) | left_out.get((work.model.name, cell.task), set())
         lacking = (i for i, sample in enumerate(work.samples[cell.task]) if (sample.key, sample.digest) not in there)
-        found[cell.id] = next(lacking, len(work.samples[cell.task]))
-    return found
+        counts[cell.id] = next(lacking, len(work.samples[cell.task]))
+    return counts
 
 
 def _verdicts(folder: Path, look: int) -> dict[Cell, Verdict]:
-    """Those against vanilla at a look; what failed has none."""
+    """Return the verdicts against vanilla at a look. A strategy that failed has none."""
     try:
         pairs = Run.open(folder).compare(look=look).pairs
     except (SamplesError, UsageError):  # everything failed
@@ -101,11 +113,11 @@ def _verdicts(folder: Path, look: int) -> dict[Cell, Verdict]:
     return {(row["model"], row["a"], row["budget"]): row["verdict"] for row in rows}
 
 
-def _named(work: Work, arm: int) -> Cell:
+def _cell_of(work: Work, arm: int) -> Cell:
     one = work.arms[arm]
     return work.model.name, one.named.name, str(one.budget)
 
 
-def _said(cell: Cell) -> str:
+def _describe(cell: Cell) -> str:
     _, strategy, budget = cell
     return f"{strategy} at {budget}"

@@ -1,4 +1,4 @@
-"""One model's share of a run: what is asked, under which arms, into which cells, and what of it is left to do."""
+"""One model's share of a run: its questions, arms and cells, and what is left to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import Registry
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
-from tokenbench.runner.order import ORDER_SEED, shuffled
+from tokenbench.runner.order import ORDER_SEED, shuffle_images
 from tokenbench.runner.resolve import Resolved
 from tokenbench.store.directory import Store
 from tokenbench.store.spec import Arm, Spec
@@ -27,93 +27,105 @@ Question = tuple[Task, Sample]
 
 @dataclass(frozen=True)
 class Batch:
-    """Questions that are asked at once, and the numbers of the arms that are asked them."""
+    """Questions that are asked at once."""
 
     questions: Sequence[Question]
+    """The questions, in the order of the rows."""
     arms: tuple[int, ...]
+    """The numbers of the arms that are asked these questions."""
 
     @property
     def answers(self) -> int:
+        """The number of answers."""
         return len(self.questions) * len(self.arms)
 
 
 @dataclass(frozen=True)
 class Work:
-    """plans: one an arm. tasks, samples: by the task's name; samples in the order in which a run takes them up, so that a smaller
-    run is a prefix. cells: (number of the arm, task) -> cell. reach: how many of the first samples a cell is asked, by its id; all
-    unless it is named. strict: whether a sample that the model cannot be asked costs its task, not only itself.
-    """
+    """One model's share of a run."""
 
     model: Model
+    """The model; its weights are loaded when they are needed."""
     arms: Sequence[Arm]
+    """The strategies with their budgets and seeds. Vanilla is the first."""
     plans: Sequence[Plan]
+    """The plan of each arm."""
     requests: EncoderRequests
+    """What the arms' strategies ask of the encoder."""
     size: ModelSize | None
+    """The sizes of the model; None if they are unknown."""
     tasks: Mapping[str, Task]
+    """The tasks by name."""
     samples: Mapping[str, Sequence[Sample]]
+    """The samples of each task, in the order in which a run takes them up, so that a smaller run is a prefix."""
     batch_size: int
+    """Questions per batch."""
     cells: Mapping[tuple[int, str], Cell]
+    """The cells by (number of the arm, task)."""
     strict: bool = False
+    """Whether a sample that the model cannot be asked fails its whole task."""
     reach: Mapping[str, int] = field(default_factory=dict)
+    """How many of the first samples a cell is asked, by its id; a cell that is missing here is asked all."""
 
-    def reaching(self, reach: Mapping[str, int]) -> Work:
-        """The same work, as far as these numbers of samples."""
+    def limit_to(self, reach: Mapping[str, int]) -> Work:
+        """Return the same work with a number of samples for each cell, by its id."""
         return replace(self, reach=reach)
 
-    def asked(self, cell: Cell) -> Sequence[Sample]:
-        """The samples of a cell."""
+    def samples_for(self, cell: Cell) -> Sequence[Sample]:
+        """Return the samples that a cell is asked."""
         samples = self.samples[cell.task]
         return samples[: self.reach.get(cell.id, len(samples))]
 
     @cached_property
     def questions(self) -> list[Question]:
-        """Of all tasks, those on the same images side by side."""
+        """The questions of all tasks. Those on the same images are consecutive."""
         chosen = [(task, sample) for name, task in self.tasks.items() for sample in self.samples[name]]
         place = {cluster: i for i, cluster in enumerate(dict.fromkeys(sample.cluster for _, sample in chosen))}
         return sorted(chosen, key=lambda question: place[question[1].cluster])
 
     def cells_of(self, arm: int, questions: Sequence[Question]) -> list[Cell]:
-        """The cell that each question's answer goes to."""
+        """Return the cell of each question's answer."""
         return [self.cells[arm, task.name] for task, _ in questions]
 
 
 def left_of(work: Work, store: Store) -> list[Batch]:
-    """What is asked and not yet published, in batches of questions that the same arms lack.
+    """Return the questions without final records, in batches whose questions lack the answers of the same arms.
 
-    What is journaled only counts for nothing here: a run that was broken off has the batches it had before, and so computes the same
-    numbers. Whoever answers a batch skips what is journaled.
+    Journaled records do not count here, so that an interrupted run has the same batches as before and computes the same numbers. The
+    worker that answers a batch skips what is journaled.
     """
     lacking: dict[tuple[str, str], list[int]] = {}
     for (arm, name), of in work.cells.items():
-        published = store.published(of.id)
-        for sample in work.asked(of):
-            if (sample.key, sample.digest) not in published:
+        final = store.final_questions(of.id)
+        for sample in work.samples_for(of):
+            if (sample.key, sample.digest) not in final:
                 lacking.setdefault((name, sample.key), []).append(arm)
     alike: dict[tuple[int, ...], list[Question]] = {}
     for task, sample in work.questions:
-        if found := lacking.get((task.name, sample.key)):
-            alike.setdefault(tuple(found), []).append((task, sample))
+        if arms := lacking.get((task.name, sample.key)):
+            alike.setdefault(tuple(arms), []).append((task, sample))
     # A batch keeps its place, and so its numbers, whichever of its samples turned out to be unfit.
     unfit = {(one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name}
     return [
-        Batch(part, found)
-        for found, questions in alike.items()
+        Batch(part, own)
+        for own, questions in alike.items()
         for part in _parts(questions, work.batch_size)
         if not all((task.name, sample.key, sample.digest) in unfit for task, sample in part)
     ]
 
 
 def works_of(resolved: Resolved, registry: Registry, device: str = "") -> dict[str, Work]:
-    """The work of every model, by its name; no weights are loaded.
+    """Make the work of every model, by its name. No weights are loaded.
 
     Args:
-        resolved: the run.
-        registry: where the models' backbones are looked up.
-        device: where models run, if not where the spec says.
+        resolved: The run.
+        registry: The plug-ins that register models.
+        device: The device to run on, if not that of the spec.
 
     Raises:
-        UsageError: for a budget above the number of visual tokens of the first samples, and as `locate`, `Model` and `Plan.make` do.
-        MachineError: as `locate` and `Model` do.
+        UsageError: A budget is larger than the number of visual tokens of the first samples; or `locate`, `Model` or `Plan.make`
+            raises it.
+        MachineError: `locate` or `Model` raises it.
     """
     spec = resolved.spec
     samples = {task.name: samples_of(task, spec) for task in resolved.tasks}
@@ -126,14 +138,14 @@ def works_of(resolved: Resolved, registry: Registry, device: str = "") -> dict[s
 
 
 def fingerprints(work: Work) -> dict[str, str]:
-    """Of the samples of every task, by its name."""
+    """Return the fingerprints of the samples, by task."""
     return {name: fingerprint_of(samples) for name, samples in work.samples.items()}
 
 
 def samples_of(task: Task, spec: Spec) -> Sequence[Sample]:
-    """What a run asks of a task, in the order in which it takes it up: the task's own, or whole images at random."""
+    """Return the samples of a task in the order in which a run takes them up: the task's own order, or whole images at random."""
     samples = first(task, spec.limit)
-    return shuffled(samples, ORDER_SEED) if spec.until else samples
+    return shuffle_images(samples, ORDER_SEED) if spec.until else samples
 
 
 def _parts(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
@@ -156,18 +168,18 @@ def _work(resolved: Resolved, model: Model, samples: Mapping[str, Sequence[Sampl
     ]
     requests = EncoderRequests.of(stage for plan in plans for stage in plan.typical)
     cells = {(i, task.name): cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
-    named = {task.name: task for task in tasks}
-    return Work(model, chosen, plans, requests, size, named, samples, spec.batch_size, cells, spec.strict)
+    by_name = {task.name: task for task in tasks}
+    return Work(model, chosen, plans, requests, size, by_name, samples, spec.batch_size, cells, spec.strict)
 
 
 def _check_budgets(work: Work) -> None:
-    """Refuse budgets above the number of visual tokens that the first samples have."""
+    """Raise UsageError for a budget that is larger than the number of visual tokens of the first samples."""
     largest = max((arm.budget.tokens or 0 for arm in work.arms), default=0)
     if not largest or not work.questions:
         return
-    from tokenbench.runner.showing import shown  # it knows of batches
+    from tokenbench.runner.showing import load_batch  # that module imports Batch
 
-    _, loaded, _ = shown(work.model, work.questions[: work.batch_size])
+    _, loaded, _ = load_batch(work.model, work.questions[: work.batch_size])
     if loaded is None:
         return
     tokens = max(work.model.visual_tokens(loaded))

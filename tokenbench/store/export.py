@@ -32,9 +32,18 @@ ABOUT = {
 
 
 def export_run(run: Run, folder: Path) -> list[Path]:
-    """Write the finished cells of a run to a new folder, which appears whole or not at all. Returns its files.
+    """Write the finished cells of a run to a new folder, which appears whole or not at all.
 
-    Raises UsageError for a folder that holds something or a run without numbers, MachineError if it cannot be written.
+    Args:
+        run: The run.
+        folder: The folder to make; it may exist if it is empty.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UsageError: The folder holds something, or the run has no numbers.
+        MachineError: The folder cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} already exists and is not empty", "choose a new folder with --to")
@@ -64,7 +73,7 @@ def export_run(run: Run, folder: Path) -> list[Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what exports to the same folder left that were killed."""
+    """Remove what killed exports to the same folder left behind."""
     left = re.compile(rf"\.{re.escape(folder.name)}\.[a-z0-9_]{{8}}\.tmp")
     for path in folder.parent.iterdir():
         if left.fullmatch(path.name):
@@ -72,7 +81,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _card(run: Run, comparison: Comparison, tables: dict[str, pd.DataFrame]) -> str:
-    """The card of the data set; JSON is YAML, too, so that no string can break out of its place."""
+    """Return the card of the data set. Its front matter is JSON, which is valid YAML, so that no string can break out of it."""
     title = f"TokenBench: {run.manifest['spec']['suite']}"
     rows = sum(map(len, tables.values()))
     front = {
@@ -104,7 +113,7 @@ SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1
 
 
 def _retention(comparison: Comparison) -> Table:
-    """Retention of every cell over all tasks."""
+    """Return the accuracy retention of every cell over all tasks."""
     from tokenbench.comparison import MEAN
 
     columns = [Column(name, partial(_name_of, name), key=True) for name in CELL]
@@ -118,7 +127,7 @@ def _name_of(column: str, row: Mapping[Any, Any]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that means nothing to Markdown, in one line."""
+    """Return the text as one line that Markdown shows as it is."""
     return escape_markdown(_one_line(text))
 
 

@@ -1,4 +1,4 @@
-"""JSON files of a run directory, which may come from others: read within limits, and only in the shape that a run writes."""
+"""The JSON files of a run directory, which may come from others. They are read within limits, and must have the expected shape."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from pydantic import BaseModel, ValidationError
 from tokenbench.errors import AGAIN, MachineError
 from tokenbench.store import files
 
-__all__ = ["conforming", "read_json"]
+__all__ = ["check_shape", "read_json"]
 
 TRY_AGAIN = f"nothing is lost: {AGAIN}"
 
 
 def read_json(path: Path, root: Path, shape: type[BaseModel], hint: str) -> Any:
-    """The content of a JSON file of the run in `root`, as it stands there.
+    """Return the content of a JSON file.
 
-    Raises MachineError if it cannot be read now, or has another shape; hint: what to do in the latter case.
+    Args:
+        path: The file.
+        root: The run directory.
+        shape: The model that the content must satisfy.
+        hint: What a user should do if it does not.
+
+    Raises:
+        MachineError: The file cannot be read now, or has another shape.
     """
     try:
         text = files.read(path, root).decode()
@@ -37,11 +44,21 @@ def read_json(path: Path, root: Path, shape: type[BaseModel], hint: str) -> Any:
         raise MachineError(f"{path} cannot be read: {reason}", hint) from None
     except MemoryError:
         raise MachineError(f"there is not enough memory for {path}", TRY_AGAIN) from None
-    return conforming(content, path, shape, hint)
+    return check_shape(content, path, shape, hint)
 
 
-def conforming(content: Any, path: Path, shape: type[BaseModel], hint: str) -> Any:
-    """The content, unchanged. Raises MachineError that says where it has another shape."""
+def check_shape(content: Any, path: Path, shape: type[BaseModel], hint: str) -> Any:
+    """Check the shape of the content of a JSON file, and return the content unchanged.
+
+    Args:
+        content: The content.
+        path: The file, for the error.
+        shape: The model that the content must satisfy.
+        hint: What a user should do if it does not.
+
+    Raises:
+        MachineError: It has another shape. The message says where.
+    """
     try:
         shape.model_validate(content)
     except ValidationError as error:

@@ -1,30 +1,36 @@
-"""Records of many cells as one data frame, in no more memory than its columns need."""
+"""The records of many cells as one data frame, in no more memory than its columns need."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.contract.cells import IDENTITY
+from tokenbench.contract.cells import CELL, IDENTITY, VANILLA
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["COMPARED", "NAMES", "chosen", "counted", "frame", "selected"]
+    from tokenbench.store.left_out import LeftOut
+
+__all__ = ["COMPARED", "NAMES", "count_kept", "drop_failures", "frame", "select", "select_samples"]
 
 COMPARED = (
     "sample", "cluster", "unit", "stratum", "score", "kept", "visual_tokens", "realised_tokens", "text_tokens", "flops",
     "cache_bytes", "evidence_recall",
 )  # fmt: skip
-"""Columns that a comparison reads."""
+"""The columns that a comparison reads."""
 NAMES = ("sample", "cluster", "unit", "stratum")
+"""The columns of these that hold names."""
 
 
 def frame(cells: Sequence[Mapping[str, Any]], tables: Iterable[pa.Table], columns: Sequence[str]) -> pd.DataFrame:
-    """The tables of these cells one below the other, with the cells' names as the first columns.
+    """Concatenate the tables of cells into one frame.
 
-    Columns come in this order, those that no table has are left out.
+    Args:
+        cells: The names of each cell, which become the first columns.
+        tables: The records of each cell, in the same order.
+        columns: The columns to take from the tables, in the order of the frame. Columns that no table has are left out.
     """
     import pandas as pd
     import pyarrow as pa
@@ -33,19 +39,19 @@ def frame(cells: Sequence[Mapping[str, Any]], tables: Iterable[pa.Table], column
     whole = pa.concat_tables(parts, promote_options="default").unify_dictionaries()
     lengths = [len(table) for table in parts]
     del parts
-    named = {name: _repeated([cell[name] for cell in cells], lengths) for name in IDENTITY}
+    identity = {name: _repeat([cell[name] for cell in cells], lengths) for name in IDENTITY}
     rest = whole.select([name for name in columns if name in whole.column_names])
     del whole
-    found: pd.DataFrame = pd.concat(
-        [pd.DataFrame(named), rest.to_pandas(split_blocks=True, self_destruct=True)], axis=1
+    records: pd.DataFrame = pd.concat(
+        [pd.DataFrame(identity), rest.to_pandas(split_blocks=True, self_destruct=True)], axis=1
     )
-    for name in found.columns[found.dtypes == "category"]:
-        found[name] = found[name].cat.reorder_categories(sorted(found[name].cat.categories))  # they sort as text does
-    return found
+    for name in records.columns[records.dtypes == "category"]:  # so that they sort as text does
+        records[name] = records[name].cat.reorder_categories(sorted(records[name].cat.categories))
+    return records
 
 
-def chosen(cell: Mapping[str, Any], table: pa.Table, of: Collection[tuple[str, str]]) -> pa.Table:
-    """The rows of a cell's table on these samples, named as (task, sample)."""
+def select_samples(cell: Mapping[str, Any], table: pa.Table, of: Collection[tuple[str, str]]) -> pa.Table:
+    """Return the records of a cell's table for these samples, named as (task, sample)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -53,18 +59,46 @@ def chosen(cell: Mapping[str, Any], table: pa.Table, of: Collection[tuple[str, s
     return table.filter(pc.is_in(table["sample"], keys))
 
 
-def counted(table: pa.Table) -> pa.Table:
-    """The table with the number of kept tokens in place of the tokens."""
+def count_kept(table: pa.Table) -> pa.Table:
+    """Replace the indices of the kept tokens by their number."""
     import pyarrow.compute as pc
 
     at = table.column_names.index("kept")
     return table.set_column(at, "kept", pc.list_value_length(table["kept"]))
 
 
-def selected(
+def drop_failures(
+    samples: pd.DataFrame, failures: Sequence[Mapping[str, Any]], left_out: Iterable[LeftOut]
+) -> pd.DataFrame:
+    """Drop the samples that cannot be compared.
+
+    These are all samples of a task on which vanilla failed, all samples of a strategy and budget that failed on any other task,
+    and the samples that a model cannot be asked.
+
+    Args:
+        samples: The samples, with the columns of `Run.samples`.
+        failures: The failures, as `Run.failures` returns them.
+        left_out: The samples that a model cannot be asked.
+    """
+    import pandas as pd
+
+    if not len(samples):
+        return samples
+    task, arm = ["model", "task"], list(CELL)
+    gone = {tuple(f[name] for name in task) for f in failures if f["strategy"] == VANILLA}
+    lost = {tuple(f[name] for name in arm) for f in failures if tuple(f[name] for name in task) not in gone}
+    for columns, names in ((task, gone), (arm, lost)):
+        if names:
+            samples = samples[~pd.MultiIndex.from_frame(samples[columns]).isin(names)]
+    if unfit := [(one.model, one.task, one.sample) for one in left_out]:
+        samples = samples[~pd.MultiIndex.from_frame(samples[["model", "task", "sample"]]).isin(unfit)]
+    return samples
+
+
+def select(
     samples: pd.DataFrame, columns: Sequence[str] | None, of: Collection[tuple[str, str]] | None
 ) -> pd.DataFrame:
-    """As `Run.samples` does, of a frame that is there."""
+    """Select columns and samples of a frame, with the arguments of `Run.samples`."""
     import pandas as pd
 
     if of is not None:
@@ -72,8 +106,8 @@ def selected(
     return samples if columns is None else samples[[*IDENTITY, *(name for name in columns if name in samples)]]
 
 
-def _repeated(values: Sequence[Any], lengths: Sequence[int]) -> Any:
-    """Every value as often as its cell has samples; text as a category."""
+def _repeat(values: Sequence[Any], lengths: Sequence[int]) -> Any:
+    """Repeat every value as often as its cell has samples. Text becomes a categorical."""
     import numpy as np
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""One process at a time coordinates a run directory: a lock that dies with its holder, and a note of who that is."""
+"""A lock that lets one process at a time coordinate a run, and is released when the process dies; with a note on the holder."""
 
 from __future__ import annotations
 
@@ -18,27 +18,34 @@ from tokenbench.store import files
 from tokenbench.store.foreign import read_json
 from tokenbench.store.manifest import Name
 
-__all__ = ["held", "holder"]
+__all__ = ["holder", "run_lock"]
 
 LOCK, NOTE = "lock", "running.json"
 PATIENCE = 2.0  # seconds; `holder` takes the lock for a moment
 
 
 class _Note(BaseModel):
-    """running.json. started: seconds since 1970."""
+    """The content of running.json."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
     host: Name
     pid: int
     started: float
+    """Seconds since 1970."""
     done: Annotated[int, Field(ge=0)]
+    """The number of answers that the run had at the start."""
 
 
 @contextmanager
-def held(folder: Path, done: int) -> Iterator[None]:
-    """Hold the run. done: answers there at the start, from which others see how fast it goes on.
+def run_lock(folder: Path, done: int) -> Iterator[None]:
+    """Hold the lock of a run.
 
-    Raises MachineError if another process holds it.
+    Args:
+        folder: The run directory.
+        done: The number of answers that the run has now, from which other processes compute its speed.
+
+    Raises:
+        MachineError: Another process holds the lock.
     """
     from filelock import FileLock, Timeout
 
@@ -52,7 +59,7 @@ def held(folder: Path, done: int) -> Iterator[None]:
         raise MachineError(f"{folder} is being run{by}", "wait for it, or choose another folder with -o") from None
     try:
         note = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time(), "done": done}
-        files.publish(folder / NOTE, json.dumps(note).encode())
+        files.write_atomically(folder / NOTE, json.dumps(note).encode())
         try:
             yield
         finally:
@@ -62,7 +69,12 @@ def held(folder: Path, done: int) -> Iterator[None]:
 
 
 def holder(folder: Path) -> dict[str, Any] | None:
-    """Who runs it now: host, pid, started (seconds since 1970) and done; None if nobody does."""
+    """Return who runs a run directory now.
+
+    Returns:
+        A dict of host, pid, started (seconds since 1970) and done (answers at the start), which is empty if the holder has left no
+        note; None if nobody runs it.
+    """
     from filelock import FileLock, Timeout
 
     if not files.is_file(folder / LOCK, folder):
@@ -80,6 +92,6 @@ def holder(folder: Path) -> dict[str, Any] | None:
 def _note(folder: Path) -> dict[str, Any] | None:
     try:
         note: dict[str, Any] = read_json(folder / NOTE, folder, _Note, "")
-    except MachineError:  # it is not there yet, or nothing that a run wrote
+    except MachineError:  # it does not exist yet, or no run wrote it
         return None
     return {name: note[name] for name in _Note.model_fields}

@@ -1,46 +1,60 @@
-"""The looks at a run: which of its samples each of them saw, and what a reader has to know of them."""
+"""The looks at a run: which of its samples each look saw, and what a reader has to know about them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.comparison.looks import COLUMN, Looks, find_frozen
 from tokenbench.contract.cells import IDENTITY, VANILLA
+from tokenbench.store.run_json import add_look
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["is_known", "looked", "new_look", "rejoined", "sentence"]
+__all__ = ["assign_looks", "describe_looks", "have_seen", "looks_notes", "merge_looks", "new_look", "record_look"]
 
-Sizes = Mapping[str, int]  # leading samples by task
+Sizes = Mapping[str, int]
+"""The number of leading samples by task."""
 
 
-def looked(samples: pd.DataFrame, manifest: Mapping[str, Any]) -> tuple[pd.DataFrame, Looks]:
-    """The samples with the column of the looks that saw them first, and the looks, this one included.
+def assign_looks(samples: pd.DataFrame, manifest: Mapping[str, Any]) -> tuple[pd.DataFrame, Looks]:
+    """Find out which look saw each sample first.
 
-    What none has seen is left out: a run that was broken off may hold more of one cell than of vanilla.
+    Samples that no look has seen are left out: an interrupted run may hold more samples of one cell than of vanilla.
 
-    samples: rows of finished cells, those of a cell in the order in which the run took them up.
+    Args:
+        samples: The samples of finished cells. Those of a cell are in the order in which the run took them up.
+        manifest: The content of run.json.
+
+    Returns:
+        The samples with a column for the look, and the looks, this one included.
     """
     plan = manifest.get("plan")
     present = new_look(samples)["samples"] if len(samples) else {}
-    if not present:  # vanilla failed, or nothing is there yet: there is nothing to compare with
+    if not present:  # vanilla failed, or no cell is finished: there is nothing to compare with
         return samples.assign(**{COLUMN: 1}), Looks(False, None, (1.0,), "counted", ({},))
     if plan and plan["samples"].keys() >= present.keys():
-        seen = _numbered(samples, present, plan["samples"])
+        seen = _number_looks(samples, present, plan["samples"])
         return seen, _looks(seen, plan["spending"], plan["maximum"], plan["looks"])
     sizes = [look["samples"] for look in manifest.get("looks", [])]
-    sizes = sizes if is_known(sizes, present) else [*sizes, present]
-    seen = _numbered(samples, present, {task: [size.get(task, 0) for size in sizes] for task in present})
+    sizes = sizes if have_seen(sizes, present) else [*sizes, present]
+    seen = _number_looks(samples, present, {task: [size.get(task, 0) for size in sizes] for task in present})
     if len(sizes) == 1 and manifest["spec"]["limit"] is None:  # all there are: the maximum needs no declaration
         return seen, _looks(seen, "obrien-fleming", _images(seen), 1)
     return seen, _looks(seen)
 
 
-def rejoined(samples: pd.DataFrame, looks: Sequence[Looks]) -> tuple[pd.DataFrame, Looks]:
-    """Of samples of several runs, each with its own column of looks: a sample was seen when all have seen it."""
+def merge_looks(samples: pd.DataFrame, looks: Sequence[Looks]) -> tuple[pd.DataFrame, Looks]:
+    """Merge the looks at several runs. A sample counts as seen once all runs' looks have seen it.
+
+    Args:
+        samples: The samples of the runs, each with the column that `assign_looks` added.
+        looks: The looks at each run.
+    """
     last = samples.groupby(["task", "sample"], observed=True)[COLUMN].transform("max")
     seen = samples.assign(**{COLUMN: last.rank(method="dense").astype(int)})
     if all(own.declared and len(own) == 1 for own in looks):
@@ -49,7 +63,11 @@ def rejoined(samples: pd.DataFrame, looks: Sequence[Looks]) -> tuple[pd.DataFram
 
 
 def new_look(samples: pd.DataFrame) -> dict[str, Any]:
-    """How run.json remembers a look: its time (UTC), and the numbers of leading samples and of their images by task."""
+    """Return a look at these samples as run.json stores it.
+
+    Returns:
+        A dict of the time (UTC), and of the numbers of leading samples and of their images by task.
+    """
     vanilla = samples["strategy"] == VANILLA
     sizes = 1 + _places(samples)[vanilla].groupby(samples["task"], observed=True).max()
     return {
@@ -59,15 +77,49 @@ def new_look(samples: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def is_known(sizes: Sequence[Sizes], present: Sizes) -> bool:
-    """Whether earlier looks have seen all of the present samples."""
+def record_look(run: Path, manifest: Mapping[str, Any], samples: pd.DataFrame) -> None:
+    """Record in run.json that verdicts on these samples are shown now, unless an earlier look saw the same samples."""
+    look = new_look(samples)
+    if have_seen([own["samples"] for own in manifest.get("looks", [])], look["samples"]):
+        return
+    with suppress(OSError):  # somebody else's folder: who looks there does not change what its owner may say
+        add_look(run, lambda looks: have_seen([own["samples"] for own in looks], look["samples"]), look)
+
+
+def have_seen(sizes: Sequence[Sizes], present: Sizes) -> bool:
+    """Return whether earlier looks, given by their sizes, have seen all of the present samples."""
     return all(any(size.get(task, 0) >= number for size in sizes) for task, number in present.items())
 
 
-def sentence(looks: Looks, answers: int, planned: int) -> str:
-    """What a reader has to know; empty for a single look that nobody planned.
+def looks_notes(
+    samples: pd.DataFrame, looks: Looks, manifest: Mapping[str, Any], count: Callable[[str], int]
+) -> list[str]:
+    """Return what a reader has to know about the looks at a run; nothing if there are no samples.
 
-    answers: that were computed. planned: that would have been, had nothing stopped.
+    Args:
+        samples: The samples that were seen.
+        looks: The looks at the run, this one included.
+        manifest: The content of run.json.
+        count: Returns the number of final records of a cell, given its id.
+    """
+    if not len(samples):
+        return []
+    cells, tasks = manifest["cells"], manifest["tasks"]
+    # Only a planned run states numbers; to count them opens every file.
+    saving = looks.planned is not None and looks.planned > 1
+    answers = sum(count(cell["id"]) for cell in cells) if saving else 0
+    planned = sum(tasks[cell["task"]]["samples"] for cell in cells)
+    sentence = describe_looks(looks, answers, planned)
+    return [sentence] if sentence else []
+
+
+def describe_looks(looks: Looks, answers: int, planned: int) -> str:
+    """Return a sentence on the looks at a run; an empty one for a single look that was not planned.
+
+    Args:
+        looks: The looks, the present one included.
+        answers: The number of answers that were computed.
+        planned: The number of answers that a run without early stopping computes.
     """
     if looks.planned and looks.planned > 1:
         name = {"obrien-fleming": "O'Brien-Fleming", "pocock": "Pocock"}[looks.spending]
@@ -88,13 +140,22 @@ def sentence(looks: Looks, answers: int, planned: int) -> str:
 
 
 def _places(samples: pd.DataFrame) -> pd.Series[int]:
-    """The place of every row's sample in the order of its task, from 0: that in the cell which lacks the fewest before it."""
+    """Return the place of each row's sample in the order of its task, counted from 0.
+
+    It is the place in the cell in which the fewest samples before it are missing.
+    """
     within = samples.groupby(list(IDENTITY), observed=True).cumcount()
     return within.groupby([samples["task"], samples["sample"]], observed=True).transform("max")
 
 
-def _numbered(samples: pd.DataFrame, present: Sizes, ends: Mapping[str, Sequence[int]]) -> pd.DataFrame:
-    """The samples that vanilla reaches, with their looks. ends: by task, how many leading samples each look has seen."""
+def _number_looks(samples: pd.DataFrame, present: Sizes, ends: Mapping[str, Sequence[int]]) -> pd.DataFrame:
+    """Return the samples that vanilla reaches, with their looks.
+
+    Args:
+        samples: The samples.
+        present: The number of leading samples that vanilla reaches, by task.
+        ends: The number of leading samples that each look has seen, by task.
+    """
     import numpy as np
 
     places, number = _places(samples), np.zeros(len(samples), dtype=np.int64)

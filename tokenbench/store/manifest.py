@@ -1,4 +1,4 @@
-"""What TokenBench reads of the JSON files of a run directory. They may hold more; what is named here is as said, or refused."""
+"""The shapes of the JSON files of a run directory, as far as TokenBench reads them. The files may hold more."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["CellFailure", "CellSummary", "Manifest", "Name", "Versioned"]
 
-# Names are shown on terminals and in tables, which control characters would upset.
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
-# Ids become names of files.
+"""Text that is shown on terminals and in tables, which control characters would corrupt."""
 CellId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
-
-
+"""The id of a cell, which becomes the name of a file."""
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -32,10 +30,14 @@ class _Identity(_Part):
 class _Cell(_Identity):
     id: CellId
     samples: Count | None = None
+    """The number of samples that the cell is asked; None for all of its task."""
     parts: dict[str, str]
+    """The digests of the parts of its identity, by name."""
 
 
 class _Spec(_Part):
+    """The settings of a run; `tokenbench.store.spec.Spec` documents them."""
+
     suite: Name
     limit: Annotated[int, Field(ge=1)] | None
     match: Literal["nominal", "tokens", "flops"]
@@ -61,19 +63,27 @@ class _Spec(_Part):
 class _Task(_Part):
     unit_rule: Literal["mean", "all", "mean+all"]
     samples: Count
+    """The number of samples that are asked."""
     of: Count | None = None
+    """The number of samples that the task has."""
 
 
 class _Plan(_Part):
+    """The planned looks of a run that stops when it is decided."""
+
     looks: Annotated[int, Field(ge=1)]
     spending: Literal["obrien-fleming", "pocock"]
     maximum: dict[Name, Count]
+    """The number of images by task."""
     samples: dict[Name, list[Count]]
+    """The number of leading samples that each look sees, by task."""
 
 
 class _Look(_Part):
     time: Name
+    """When the verdicts were shown (UTC)."""
     samples: dict[Name, Count]
+    """The number of leading samples that it saw, by task."""
 
 
 class _Model(_Part):
@@ -81,39 +91,49 @@ class _Model(_Part):
 
 
 class Versioned(_Part):
-    """A file that says which version it is of."""
+    """A file that states the version of its schema."""
 
     schema_version: int
 
 
 class Manifest(Versioned):
-    """run.json."""
+    """The content of run.json."""
 
     spec: _Spec
     cells: list[_Cell]
     parts: dict[str, dict[str, Any]]
+    """The parts of the cells' identities, by their digests."""
     tasks: dict[Name, _Task]
     models: dict[Name, _Model]
     plugin_files: list[Name]
+    """The single-file plug-ins that the run was made with."""
     versions: dict[str, Any] = {}
     hardware: dict[str, Any] = {}
     notes: list[str] = []
+    """Sentences that a reader of the numbers must see."""
     unregistered: dict[Literal["strategies", "suites"], dict[Name, Name]] = {}
+    """The objects that no plug-in registers, by the names under which the run uses them."""
     seed_scopes: dict[Name, Literal["sample", "run"]] = {}
+    """By strategy, what one draw of its seed may move."""
     plan: _Plan | None = None
+    """The planned looks; None for a run that does not stop early."""
     looks: list[_Look] = []
+    """The looks so far."""
 
 
 class CellSummary(_Part):
-    """cells/ID.json."""
+    """The content of cells/ID.json."""
 
     samples: int
     official: dict[Name, float] = {}
+    """The metrics that the benchmark itself reports, on its own scale."""
 
 
 class CellFailure(_Identity):
-    """cells/ID.failed.json."""
+    """The content of cells/ID.failed.json."""
 
     kind: Name
+    """`failed` or `infeasible`."""
     reason: str
     samples: Count = 1
+    """The number of samples that the cell was asked when it failed."""

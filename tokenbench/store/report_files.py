@@ -1,4 +1,4 @@
-"""The files of a report, written whole or not at all and never through a link."""
+"""The files of a report, which are written whole or not at all, and never through a link."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import MachineError, printable
-from tokenbench.store.files import make_folder, names, publish, sweep
+from tokenbench.store.files import make_folder, names, sweep, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["csv_text", "emptied", "subfolder", "write_bytes", "write_text"]
+__all__ = ["csv_text", "make_empty", "subfolder", "write_bytes", "write_text"]
 
-MARK = ".tokenbench"  # a folder that a report made, and may empty
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
+MARK = ".tokenbench"
+"""The name of a file that marks a folder which a report made and may empty."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""The beginnings of text that a spreadsheet takes for a formula."""
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """A table as CSV, a line a row. Text that a spreadsheet would take for a formula stands behind an apostrophe; numbers are
-    as they are.
-    """
+    """Return a table as CSV, one line per row. An apostrophe precedes text that a spreadsheet would take for a formula."""
     from pandas.api.types import is_numeric_dtype
 
     def safe(value: Any) -> Any:
@@ -36,19 +36,28 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file so that a reader sees the old content or the new one, never a part."""
+    """Write a file so that a reader sees either the old or the new content, never a part. Return its path."""
     return write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """`write_text` for what is no text."""
-    publish(path, content)
+    """Write a file as `write_text` does. Return its path."""
+    write_atomically(path, content)
     return path
 
 
-def emptied(folder: Path, name: str) -> Path:
-    """An empty folder in the one that files go to, for what another library writes there. What an earlier report left in it is
-    removed. Raises MachineError for a folder that holds anything else.
+def make_empty(folder: Path, name: str) -> Path:
+    """Make an empty folder that another library may write to. Files of an earlier report in it are removed.
+
+    Args:
+        folder: The folder of the reports.
+        name: The name of the folder in it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        MachineError: The folder holds files that no report wrote.
     """
     target = subfolder(folder, name)
     if (there := names(target, folder)) and MARK not in there:
@@ -56,12 +65,16 @@ def emptied(folder: Path, name: str) -> Path:
             f"{target} contains files that no report wrote", "move it away, or choose another folder for the reports"
         )
     shutil.rmtree(target)
-    publish(subfolder(folder, name) / MARK, b"")
+    write_atomically(subfolder(folder, name) / MARK, b"")
     return target
 
 
 def subfolder(folder: Path, name: str) -> Path:
-    """A folder in the one that files go to, made if need be. Raises MachineError for a link there: it would lead elsewhere."""
+    """Make a folder in the folder of the reports, unless it exists. Return it.
+
+    Raises:
+        MachineError: There is a link in its place.
+    """
     target = make_folder(folder / name, folder)
     sweep(target, folder)
     return target

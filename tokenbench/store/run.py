@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.contract.cells import CELL, IDENTITY, VANILLA
-from tokenbench.errors import UsageError, unfinished
-from tokenbench.store import files
+from tokenbench.contract.cells import IDENTITY
+from tokenbench.errors import unfinished
+from tokenbench.store.bench_file import read_bench
+from tokenbench.store.describe import describe_run, run_html
 from tokenbench.store.directory import Store
-from tokenbench.store.foreign import conforming, read_json
-from tokenbench.store.frames import COMPARED, NAMES, chosen, counted, frame
-from tokenbench.store.left_out import sentences
-from tokenbench.store.manifest import Versioned
+from tokenbench.store.frames import COMPARED, NAMES, count_kept, drop_failures, frame, select_samples
+from tokenbench.store.left_out import describe_left_out
 from tokenbench.store.record_file import RECORD
-from tokenbench.store.shown import describe_run, run_html
+from tokenbench.store.run_json import read_manifest
 from tokenbench.store.spec import Spec
-from tokenbench.store.units import by_unit
+from tokenbench.store.trust import check_definitions, replace_data
+from tokenbench.store.units import by_unit, mean_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pandas as pd
 
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
     from tokenbench.contract.suite import Sample, Task
     from tokenbench.registry.plugins import Registry
 
-__all__ = ["Run", "unnamed"]
+__all__ = ["Run"]
 
 
 class Run:
@@ -41,33 +38,39 @@ class Run:
     def __init__(
         self,
         folder: Path,
-        known: Registry | None = None,
+        registry: Registry | None = None,
         definitions: Sequence[str] = (),
         data: Sequence[str] = (),
         tasks: Sequence[Task] | None = None,
     ) -> None:
         self.folder = folder
         self._store = Store.open(folder)
-        self._known, self._definitions, self._data = known, tuple(definitions), tuple(data)
+        self._registry, self._definitions, self._data = registry, tuple(definitions), tuple(data)
         self._tasks = tasks
 
     @classmethod
     def open(
         cls,
         folder: str | Path,
-        known: Registry | None = None,
+        registry: Registry | None = None,
         definitions: Sequence[str] = (),
         data: Sequence[str] = (),
         tasks: Sequence[Task] | None = None,
     ) -> Run:
-        """Open a run directory. Raises UsageError if there is none.
+        """Open a run directory.
 
-        known: where `questions` finds the run's suite; everything installed unless said otherwise. definitions: folders with
-        task definitions, which hold code: those that the run names are used only if they are among these. data: `TASK=FOLDER`;
-        `questions` reads no folder that only the run names, for it may come from others. tasks: those of the run, of a process that
-        has just run them; `questions` makes them anew unless given.
+        Args:
+            folder: The run directory.
+            registry: The plug-ins in which `questions` looks for the run's suite; by default, all that are installed.
+            definitions: Folders of task definitions that you trust. They contain code, so that a run can use these only.
+            data: `TASK=FOLDER` texts. `questions` reads no data folder that only the run directory names, since the directory
+                may come from others.
+            tasks: The tasks of the run, if this process has just run them; by default, `questions` builds them again.
+
+        Raises:
+            UsageError: There is no run in this folder.
         """
-        return cls(Path(folder), known, definitions, data, tasks)
+        return cls(Path(folder), registry, definitions, data, tasks)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe_run(self)}>"
@@ -78,78 +81,51 @@ class Run:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The content of run.json: spec, cells, versions, hardware, notes."""
-        return self._store.manifest()
+        return read_manifest(self.folder)
 
     def spec(self) -> Spec:
-        """What was asked for. Raises UsageError for definitions of tasks, which hold code, that `open` was not told of."""
+        """Return the settings of the run.
+
+        Raises:
+            UsageError: The run uses a folder of task definitions, which contains code, that `open` was not given.
+        """
         spec = Spec.from_json(self.manifest["spec"])
-        if strange := set(spec.definitions) - set(self._definitions):
-            raise UsageError(
-                f"the run's task definitions in {', '.join(sorted(strange))} contain code, which is loaded only from folders that you trust",
-                "if you trust this one, name it with --tasks-dir",
-            )
+        check_definitions(spec, self._definitions)
         return spec
 
     def seen_spec(self) -> Spec:
-        """`spec` for commands that only look: with the data folders that `open` was told of in the place of the run's own.
+        """Return `spec` with the data folders that `open` was given in place of the run's own.
 
-        Raises UsageError if it was not told of all of them.
+        Raises:
+            UsageError: `spec` raises it, or the run reads a data folder that `open` was not given.
         """
-        from tokenbench.registry.suites import data_folders
-
-        spec, named = self.spec(), data_folders(self._data)
-        strange = [text for text in spec.data if text.partition("=")[0] not in named]
-        if strange:
-            raise UsageError(
-                f"only the run directory, which may come from others, names the data folders {', '.join(strange)}",
-                f"name them again to have them read: {' '.join(f'--data {text}' for text in strange)}",
-            )
-        wanted = {text.partition("=")[0] for text in spec.data}
-        return replace(spec, data=tuple(f"{task}={folder}" for task, folder in named.items() if task in wanted))
-
-    def check_models(self, models: Sequence[str], known: Registry) -> None:
-        """Raise UsageError unless every model of the run is a registered one, or among these."""
-        if strange := unnamed(self.spec().models, models, known):
-            raise UsageError(
-                f"only the run directory, which may come from others, names the models {', '.join(strange)}",
-                f"name them again to have them read: {' '.join(f'--models {name}' for name in strange)}",
-            )
-
-    def check_plugins(self, files: Sequence[str | Path] | None = None) -> dict[str, Path]:
-        """The single-file plug-ins it was run with, by the names of their modules.
-
-        files: those that the user names now, since they hold code; those that `open` was told of unless given. Raises UsageError
-        if one is lacking.
-        """
-        from tokenbench.registry.plugins import file_module
-
-        given = files if files is not None else self._known.files if self._known else ()
-        named = {Path(file).name: Path(file) for file in given}
-        if lacking := [file for file in self.manifest["plugin_files"] if Path(file).name not in named]:
-            raise UsageError(
-                f"{self.folder} was run with plug-in files, which must be named again",
-                " ".join(f"--plugin {file}" for file in lacking),
-            )
-        return {file_module(file): file for file in named.values()}
+        return replace_data(self.spec(), self._data)
 
     def samples(
         self, columns: Sequence[str] | None = None, of: Collection[tuple[str, str]] | None = None
     ) -> pd.DataFrame:
-        """One row for every sample of every finished cell of the run.
+        """Return one row for every sample of every finished cell of the run.
 
-        columns: those to read besides the cell's names, of the following; a few take a fraction of the memory and time of all. of:
-        only these samples, as (task, sample).
+        Args:
+            columns: Columns to read besides those that name the cell; by default, all. A few columns take a fraction of the
+                memory and time of all.
+            of: The samples to return, as (task, sample) pairs; by default, all.
 
-        Columns: model, strategy, budget, seed, task, sample, cluster, unit, stratum, answer, target, score (0 to 1), kept (ordinals of
-        the visual tokens there to the end), visual_tokens (how many the sample began with), lattice (frames, height, width and
-        leading tokens a frame of those of the first image; None if unknown), tokens_per_layer,
-        realised_tokens (their mean over decoder layers), text_tokens, flops (of encoding and prefill), cache_bytes (of the KV
-        cache after prefill), evidence_recall (share of the answer's visual tokens that are
-        kept; NaN if unknown), seconds (the sample's share of its batch's generation).
+        Returns:
+            A frame with the columns model, strategy, budget, seed, task, and
+
+            * sample, cluster, unit, stratum, answer, target, and score (0 to 1)
+            * kept: indices of the visual tokens that remain after the last layer
+            * visual_tokens (their number before pruning) and text_tokens
+            * lattice: frames, height, width and leading tokens per frame of the first image; None if unknown
+            * tokens_per_layer, and realised_tokens, which is their mean over the decoder layers
+            * flops of encoding and prefill, and cache_bytes, the size of the KV cache after prefill
+            * evidence_recall: the share of the visual tokens with the answer's evidence that is kept; NaN if unknown
+            * seconds: the sample's share of the time that its batch took to generate
         """
         import pandas as pd
 
-        cells = self._finished()
+        cells = self._finished_cells()
         wanted = tuple(name for name in RECORD.names if name != "asked") if columns is None else tuple(columns)
         if not cells:
             return pd.DataFrame(columns=list(IDENTITY))
@@ -157,135 +133,128 @@ class Run:
             [cell["id"] for cell in cells], {*wanted, *(("sample",) if of is not None else ())}
         )
         if of is not None:
-            tables = map(partial(chosen, of=of), cells, tables)
-        found = frame(cells, tables, wanted)
-        if "lattice" in wanted and "lattice" not in found:  # records of an older version
-            found["lattice"] = None
-        return found.astype(dict.fromkeys((name for name in IDENTITY if name != "seed"), str))
+            tables = map(partial(select_samples, of=of), cells, tables)
+        samples = frame(cells, tables, wanted)
+        if "lattice" in wanted and "lattice" not in samples:  # records of an older version
+            samples["lattice"] = None
+        return samples.astype(dict.fromkeys((name for name in IDENTITY if name != "seed"), str))
 
     @cached_property
     def measured(self) -> pd.DataFrame:
-        """What comparisons are made of: `whole` with the columns that they need, names as categories, and `kept` as a number."""
-        return self._without(self.failures(), self._numbers())
+        """The samples that comparisons use: `whole` with the columns they need, names as categories, and `kept` as a count."""
+        return self._drop_failures(self.failures(), self._numbers())
 
     def _numbers(self) -> pd.DataFrame:
-        """`samples` as `measured` has them."""
-        cells = self._finished()
+        """Return `samples` in the form that `measured` has."""
+        cells = self._finished_cells()
         if not cells:
             return self.samples()
         tables = self._store.columns([cell["id"] for cell in cells], COMPARED, packed=NAMES)
-        return frame(cells, map(counted, tables), COMPARED)
+        return frame(cells, map(count_kept, tables), COMPARED)
 
-    def _finished(self) -> list[dict[str, Any]]:
-        finished = self._store.finished()
+    def _finished_cells(self) -> list[dict[str, Any]]:
+        finished = self._store.finished_cells()
         return [cell for cell in self.manifest["cells"] if cell["id"] in finished]
 
     def questions(self) -> dict[tuple[str, str], Sample]:
-        """The questions asked, with their images, made anew by the run's suite: (task, sample) -> Sample.
+        """Build the questions of the run again, with their images, from its suite: (task, sample) -> Sample.
 
-        Raises UsageError if the suite is not installed, or has definitions or data that `open` was not told of. A suite may have
-        changed since; who shows its samples compares their targets with those of `samples`.
+        A suite may have changed since the run. A caller that shows these samples should compare their targets with those of
+        `samples`.
+
+        Raises:
+            UsageError: The suite is not installed, or reads definitions or data that `open` was not given.
         """
         from tokenbench.contract.suite import first
         from tokenbench.registry.plugins import registry
         from tokenbench.registry.suites import resolve_suite
 
-        if self._tasks is not None:
-            limit = self.manifest["spec"]["limit"]
-            return {(task.name, sample.key): sample for task in self._tasks for sample in first(task, limit)}
-        spec = self.seen_spec()
-        _, tasks = resolve_suite(spec.suite, spec.tasks, self._known or registry(), spec.data, spec.definitions)
-        return {(task.name, sample.key): sample for task in tasks for sample in first(task, spec.limit)}
+        tasks, limit = self._tasks, self.manifest["spec"]["limit"]
+        if tasks is None:
+            spec = self.seen_spec()
+            _, tasks = resolve_suite(spec.suite, spec.tasks, self._registry or registry(), spec.data, spec.definitions)
+        return {(task.name, sample.key): sample for task in tasks for sample in first(task, limit)}
 
     def about(self) -> dict[str, Any]:
-        """The manifest with the failures, and time and memory where measured: all that is known of the run but its scores."""
-        notes = [*self.manifest.get("notes", []), *self.left_out(), *self._looks_said()]
+        """Return all that is known of the run except its scores: the manifest, notes, failures, and measured time and memory."""
+        from tokenbench.store.looking import looks_notes
+
+        looks = looks_notes(*self._seen, self.manifest, self._store.count)
+        notes = [*self.manifest.get("notes", []), *self.left_out(), *looks]
         return {**self.manifest, "notes": notes, "failures": self.failures(), "bench": self.bench()}
 
     def bench(self) -> list[dict[str, Any]]:
-        """What `tokenbench bench -o RUN` measured, a dict a model (see `docs/efficiency.md`); empty if it did not run.
+        """Return what `tokenbench bench -o RUN` measured, a dict per model (see `docs/efficiency.md`); empty if it did not run.
 
-        Raises MachineError for a file that cannot be read, UsageError for one of another version.
+        Raises:
+            MachineError: The file cannot be read.
+            UsageError: Another version of TokenBench wrote the file.
         """
-        from tokenbench.store.bench_file import FILE, SCHEMA_VERSION, Measurement
-
-        path, hint = self.folder / FILE, "measure again, or remove it"
-        if not files.is_file(path, self.folder):
-            return []
-        content = read_json(path, self.folder, Versioned, hint)
-        if content["schema_version"] != SCHEMA_VERSION:
-            raise UsageError(
-                f"{path} was written by another version of TokenBench (schema {content['schema_version']})", hint
-            )
-        models: list[dict[str, Any]] = conforming(content, path, Measurement, hint)["models"]
-        return models
+        return read_bench(self.folder)
 
     def official(self) -> pd.DataFrame:
-        """The numbers that the benchmarks themselves report, of every finished cell that has any.
+        """Return the metrics that the benchmarks themselves report, for every finished cell that has any.
 
-        Columns: model, strategy, budget, seed, task, metric, value (on the benchmark's own scale), samples (how many).
+        Returns:
+            A frame with the columns model, strategy, budget, seed, task, metric, value (on the benchmark's own scale) and
+            samples (their number).
         """
         import pandas as pd
 
-        rows = [
+        metrics = [
             {name: cell[name] for name in IDENTITY} | {"metric": metric, "value": value, "samples": summary["samples"]}
-            for cell in self._finished()
+            for cell in self._finished_cells()
             for summary in (self._store.summary(cell["id"]),)
             for metric, value in summary.get("official", {}).items()
         ]
-        return pd.DataFrame(rows, columns=[*IDENTITY, "metric", "value", "samples"])
+        return pd.DataFrame(metrics, columns=[*IDENTITY, "metric", "value", "samples"])
 
     def failures(self) -> list[dict[str, Any]]:
-        """The cells that cannot be finished: model, strategy, budget, seed, task, kind (failed or infeasible) and reason."""
-        failed = self._store.failed()
-        found = (self._store.failure(cell["id"]) for cell in self.manifest["cells"] if cell["id"] in failed)
-        return [failure for failure in found if failure]
+        """Return a dict per cell that cannot be finished: model, strategy, budget, seed, task, kind (failed or infeasible), reason."""
+        failed = self._store.failed_cells()
+        failures = (self._store.failure(cell["id"]) for cell in self.manifest["cells"] if cell["id"] in failed)
+        return [failure for failure in failures if failure]
 
     def left_out(self) -> list[str]:
-        """Sentences on the samples that a model cannot be asked, which are left out for all strategies alike."""
+        """Return sentences on the samples that a model cannot be asked. They are left out for all strategies alike."""
         tasks = {name: task["samples"] for name, task in self.manifest["tasks"].items()}
-        return sentences(self._store.left_out.all(), tasks)
+        return describe_left_out(self._store.left_out.all(), tasks)
 
     def whole(self) -> pd.DataFrame:
-        """`samples` without the tasks that vanilla failed on, and without the strategies and budgets that failed on any other."""
-        return self._without(self.failures(), self.samples())
+        """Return `samples` without the tasks on which vanilla failed, and without strategies and budgets that failed on any other."""
+        return self._drop_failures(self.failures(), self.samples())
 
-    def _without(self, failures: Sequence[Mapping[str, Any]], samples: pd.DataFrame) -> pd.DataFrame:
-        import pandas as pd
-
-        if not len(samples):
-            return samples
-        task, arm = ["model", "task"], list(CELL)
-        gone = {tuple(f[name] for name in task) for f in failures if f["strategy"] == VANILLA}
-        lost = {tuple(f[name] for name in arm) for f in failures if tuple(f[name] for name in task) not in gone}
-        for columns, names in ((task, gone), (arm, lost)):
-            if names:
-                samples = samples[~pd.MultiIndex.from_frame(samples[columns]).isin(names)]
-        if unfit := [(one.model, one.task, one.sample) for one in self._store.left_out.all()]:
-            samples = samples[~pd.MultiIndex.from_frame(samples[["model", "task", "sample"]]).isin(unfit)]
-        return samples
+    def _drop_failures(self, failures: Sequence[Mapping[str, Any]], samples: pd.DataFrame) -> pd.DataFrame:
+        return drop_failures(samples, failures, self._store.left_out.all())
 
     def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
-        """The run's cells compared, unit by unit: intervals, retention, paired verdicts. What failed on any task is left out.
+        """Compare the run's cells, unit by unit: intervals, accuracy retention, paired verdicts.
 
-        To see verdicts is a look at the run. It is remembered in run.json, if that can be written, unless an earlier look saw the
-        same samples; intervals and p values allow for all looks so far.
+        A strategy and budget that failed on any task is left out. To see verdicts is a look at the run. It is recorded in
+        run.json, if that can be written, unless an earlier look saw the same samples; intervals and p values allow for all
+        looks so far.
 
-        margin: loss in points of retention, declared beforehand, that is of no importance; the run's own unless given.
-        look: as it was at that look of a run that stops when it is decided, counted from 1.
+        Args:
+            margin: Points of accuracy retention whose loss is of no importance, declared beforehand; by default, the run's own.
+            look: The look, counted from 1, at which to see a run that stops when it is decided; by default, the last one.
 
-        Raises UsageError if nothing is left to compare.
+        Raises:
+            UsageError: Nothing is left to compare.
         """
         from tokenbench.comparison import compare
 
-        samples, looks = self._looked if look is None else self._looked_then(look)
+        samples, looks = self._seen if look is None else self._seen_at(look)
         units = self._by_unit(samples)
-        self._remember(samples)
+        self._record_look(samples)
         margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
         return compare(units, margin=margin, looks=looks, scopes=self._seed_scopes)
 
     def units(self) -> pd.DataFrame:
-        """`whole`, one row for every unit that the tasks' metrics count, `kept` as a number; no look. Raises UsageError if it is empty."""
+        """Return `whole` with one row for every unit that the tasks' metrics count, and `kept` as a count. This is no look.
+
+        Raises:
+            UsageError: No cell is finished.
+        """
         return self._by_unit(self.measured)
 
     def _by_unit(self, samples: pd.DataFrame) -> pd.DataFrame:
@@ -300,67 +269,32 @@ class Run:
         return dict(self.manifest.get("seed_scopes", {}))
 
     def scores(self) -> pd.DataFrame:
-        """Mean scores without intervals or verdicts: a glance at the run that is no look.
+        """Return mean scores without intervals or verdicts. This is no look.
 
-        Columns: model, strategy, budget, task, samples (how many), score (0 to 1).
+        Returns:
+            A frame with the columns model, strategy, budget, task, samples (their number) and score (0 to 1).
         """
-        units = self._by_unit(self._numbers())
-        cell = [*CELL, "task"]
-        means = (
-            units.groupby([*cell, units["stratum"].astype(object).fillna("")], sort=False, observed=True)["score"]
-            .mean()
-            .groupby(cell, sort=False, observed=True)
-            .mean()
-        )
-        count = units.groupby(cell, sort=False, observed=True)["sample"].nunique()
-        found = count.rename("samples").to_frame().join(means).reset_index()
-        return found.astype({name: str for name in cell})
+        return mean_scores(self._by_unit(self._numbers()))
 
     @cached_property
-    def _looked(self) -> tuple[pd.DataFrame, Looks]:
+    def _seen(self) -> tuple[pd.DataFrame, Looks]:
         """The samples that can be compared, with the column of the looks that saw them; and these looks, this one included."""
-        from tokenbench.store.looking import looked
+        from tokenbench.store.looking import assign_looks
 
-        return looked(self.measured, self.manifest)
+        return assign_looks(self.measured, self.manifest)
 
-    def _looked_then(self, look: int) -> tuple[pd.DataFrame, Looks]:
-        """The same at an earlier look: what failed later had not failed then."""
+    def _seen_at(self, look: int) -> tuple[pd.DataFrame, Looks]:
+        """Return `_seen` as it was at an earlier look: what failed later had not failed then."""
         from tokenbench.comparison.looks import rows_until
-        from tokenbench.store.looking import looked
+        from tokenbench.store.looking import assign_looks
 
         sizes = self.manifest["plan"]["samples"]
         failures = [f for f in self.failures() if f.get("samples", 1) <= sizes[f["task"]][look - 1]]
-        samples, looks = looked(self._without(failures, self._numbers()), self.manifest)
+        samples, looks = assign_looks(self._drop_failures(failures, self._numbers()), self.manifest)
         return rows_until(samples, look), looks.until(look)
 
-    def _remember(self, samples: pd.DataFrame) -> None:
-        """That verdicts on these samples are shown now."""
-        from tokenbench.store.looking import is_known, new_look
+    def _record_look(self, samples: pd.DataFrame) -> None:
+        """Record that verdicts on these samples are shown now."""
+        from tokenbench.store.looking import record_look
 
-        found = new_look(samples)
-        if is_known([own["samples"] for own in self.manifest.get("looks", [])], found["samples"]):
-            return
-        with suppress(OSError):  # somebody else's folder: who looks there does not change what its owner may say
-            self._store.look(lambda looks: is_known([own["samples"] for own in looks], found["samples"]), found)
-
-    def _looks_said(self) -> list[str]:
-        """What a reader has to know of the looks."""
-        from tokenbench.store.looking import sentence
-
-        samples, looks = self._looked
-        if not len(samples):
-            return []
-        cells, tasks = self.manifest["cells"], self.manifest["tasks"]
-        saving = (
-            looks.planned is not None and looks.planned > 1
-        )  # else nothing is said of numbers, which opens every file
-        answers = sum(self._store.count(cell["id"]) for cell in cells) if saving else 0
-        planned = sum(tasks[cell["task"]]["samples"] for cell in cells)
-        said = sentence(looks, answers, planned)
-        return [said] if said else []
-
-
-def unnamed(models: Iterable[str], named: Iterable[str], known: Registry) -> list[str]:
-    """The models of a run that nobody else names: neither a plug-in nor the user. Nothing is looked up on the disk."""
-    registered, places = known.names("backbones"), {os.path.abspath(name) for name in named}
-    return [name for name in models if name not in registered and os.path.abspath(name) not in places]
+        record_look(self.folder, self.manifest, samples)

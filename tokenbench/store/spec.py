@@ -15,71 +15,72 @@ if TYPE_CHECKING:
 __all__ = ["NO_SEED", "SEEDS", "Arm", "Spec"]
 
 SEEDS = {"sample": (0, 1, 2), "run": (0, 1, 2, 3, 4)}
-"""The seeds of a run that names none. Where one draw may move all samples, the seeds are all that shows how much: three are too few."""
+"""The seeds of a run that names none, by seed scope. If one draw may move all samples, only the seeds show by how much, and three are too few."""
 NO_SEED = 0
-"""The seed of what does not draw, whatever seeds the others have: it is the same cell when a run takes more seeds."""
+"""The seed of a strategy that does not draw at random, so that its cells stay the same when a run gets more seeds."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Everything a user may set, as run.json holds it: names are canonical and stand for objects that `tokenbench.runner.resolve`
-    makes of them. Two commands with the same spec are the same run.
+    """Everything that a user may set, as run.json stores it.
+
+    Names are canonical; `tokenbench.runner.resolve` turns them into objects. Two commands with the same spec are the same run.
     """
 
     suite: str
-    """Names of suites between commas, each with or without the name of a task after a colon."""
+    """Names of suites, separated by commas, each with an optional task name after a colon."""
     tasks: tuple[str, ...]
-    """Names of the tasks that are asked."""
+    """Names of the tasks to ask."""
     models: tuple[str, ...]
     """Registered names, folders or Hugging Face ids."""
     strategies: tuple[str, ...]
     """Canonical names, without vanilla."""
     floors: tuple[str, ...]
-    """The strategies that run as floors and were not asked for."""
+    """Trivial baselines that run although the user did not name them."""
     budgets: tuple[str, ...]
-    """Budgets as they were written."""
+    """Budgets, as the user wrote them."""
     seeds: tuple[int, ...]
-    """Seeds of the strategies that draw at random; empty for those that suit each."""
+    """Seeds of the strategies that draw at random; if empty, each strategy gets the default seeds of its scope."""
     limit: int | None
-    """The number of samples of each task; None for all."""
+    """The number of samples per task; None for all."""
     batch_size: int
-    """Questions a batch."""
+    """Questions per batch."""
     device: str
-    """The device that was asked for, such as `auto`."""
+    """The device that the user named, such as `auto`."""
     dtype: str
-    """The type of the weights."""
+    """The data type of the weights."""
     attention: str
     """The decoder's implementation of attention."""
     match: str = "nominal"
     """How budgets are matched: nominal, tokens or flops."""
     data: tuple[str, ...] = ()
-    """`TASK=FOLDER` texts, the folders absolute."""
+    """`TASK=FOLDER` texts with absolute folders."""
     definitions: tuple[str, ...] = ()
     """Absolute folders with task definitions."""
     margin: float = 1.0
-    """Points of retention whose loss is of no importance."""
+    """Points of accuracy retention whose loss is of no importance."""
     until: Literal["", "decided"] = ""
-    """When a strategy stops; empty if not before it has all samples."""
+    """When a strategy stops; if empty, when it has answered all samples."""
     looks: int = 1
-    """The number of planned looks; more than one with `until` alone."""
+    """The number of planned looks, which is more than one only with `until`."""
     spending: Literal["", "obrien-fleming", "pocock"] = ""
     """How the looks share the error; empty without `until`."""
     strict: bool = False
-    """Whether a sample that a model cannot be asked costs its task, not only itself."""
+    """Whether a sample that a model cannot be asked fails its whole task."""
 
     def to_json(self) -> dict[str, Any]:
-        """As run.json holds it."""
+        """Return the settings as run.json stores them."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Spec:
-        """Back from run.json."""
+        """Return the spec that `to_json` made these settings of."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         return cls(**values)
 
     @property
     def folder_name(self) -> str:
-        """The name of its run directory, unless another one is asked for."""
+        """The default name of the run directory."""
         return re.sub(r"[^\w.-]+", "-", self.suite) + f"-{self.digest}"
 
     @property
@@ -90,11 +91,11 @@ class Spec:
 
 @dataclass(frozen=True)
 class Arm:
-    """One strategy at one budget and seed: what a whole batch runs at once."""
+    """One strategy at one budget and seed, which a whole batch runs at once."""
 
     named: NamedStrategy
     """The strategy with its canonical name."""
     budget: Budget
-    """Its budget, which carries its own text."""
+    """Its budget."""
     seed: int
-    """Its seed; `NO_SEED` if it does not draw."""
+    """Its seed; `NO_SEED` if it does not draw at random."""

@@ -1,25 +1,28 @@
-"""From samples to units: what a task's metric counts where that is more than one answer, such as MME's pairs."""
+"""Units: what a task's metric counts, which may be several samples, such as MME's pairs of questions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tokenbench.contract.cells import IDENTITY
+from tokenbench.contract.cells import CELL, IDENTITY
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["by_unit"]
+__all__ = ["by_unit", "mean_scores"]
 
 AVERAGED = ("kept", "visual_tokens", "realised_tokens", "text_tokens", "flops", "cache_bytes", "evidence_recall")
 
 
 def by_unit(samples: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
-    """One row a unit of every cell, its name in the column `sample`; scores stay in [0, 1], costs are means.
+    """Merge the samples of each unit into one row, which has the name of the unit in the column `sample`.
 
-    samples: as `Run.samples` returns them, `kept` as a number. rules: task -> `Task.unit_rule`; tasks not named there are as
-    they are.
+    Scores stay in [0, 1]; costs are means.
+
+    Args:
+        samples: The samples, as `Run.samples` returns them, with `kept` as a count.
+        rules: The `Task.unit_rule` by task. Tasks that are missing here stay as they are.
     """
     import pandas as pd
 
@@ -32,10 +35,24 @@ def by_unit(samples: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
     for task, rows in samples[several].groupby("task", sort=False, observed=True):
         groups = rows.groupby([*IDENTITY, "unit"], sort=False, observed=True)
         mean, every = groups["score"].mean(), groups["score"].min()
-        found = groups.first()
-        found["score"] = {"mean": mean, "all": every, "mean+all": (mean + every) / 2}[rules[str(task)]]
+        units = groups.first()
+        units["score"] = {"mean": mean, "all": every, "mean+all": (mean + every) / 2}[rules[str(task)]]
         for name in AVERAGED:
-            found[name] = groups[name].mean()
-        found = found.reset_index()
-        parts.append(found.assign(sample=found["unit"])[samples.columns])
+            units[name] = groups[name].mean()
+        units = units.reset_index()
+        parts.append(units.assign(sample=units["unit"])[samples.columns])
     return pd.concat(parts, ignore_index=True)
+
+
+def mean_scores(units: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean score of every strategy and budget on every task. The strata of a task have equal weight."""
+    cell = [*CELL, "task"]
+    means = (
+        units.groupby([*cell, units["stratum"].astype(object).fillna("")], sort=False, observed=True)["score"]
+        .mean()
+        .groupby(cell, sort=False, observed=True)
+        .mean()
+    )
+    count = units.groupby(cell, sort=False, observed=True)["sample"].nunique()
+    scores = count.rename("samples").to_frame().join(means).reset_index()
+    return scores.astype({name: str for name in cell})

@@ -1,4 +1,4 @@
-"""The conformance kit: what every plug-in must do, built-in or not. Stock transformers is the oracle.
+"""The conformance kit: checks that every plug-in must pass, built-in or not. Stock transformers is the oracle.
 
 A plug-in's own tests call it::
 
@@ -12,8 +12,8 @@ A plug-in's own tests call it::
         check_suite(suite)
         check_report(MyReport())
 
-`tokenbench check NAME` runs the same and prints a verdict a check. A check that fails raises AssertionError with what is
-wrong and how to mend it.
+`tokenbench check NAME` runs the same checks and prints a verdict on each. A check that fails raises AssertionError, which says what is
+wrong and how to fix it.
 """
 
 from tokenbench.testing.backbone import backbone_checks, case_of, check_backbone

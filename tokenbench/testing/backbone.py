@@ -1,4 +1,4 @@
-"""What every backbone must do, on its own tiny model."""
+"""The checks of backbones, each on the backbone's own tiny model."""
 
 from __future__ import annotations
 
@@ -28,34 +28,44 @@ TEXT = 24
 
 
 class Attended(Strategy):
-    """A third of the tokens, by attention, at two depths: what the engine does for any strategy on this model."""
+    """A strategy that selects by attention at two depths, to check what the engine does for any strategy on a model."""
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        """Prune once near the first layer, and once before the last."""
         return [(1, 0.6), (depth - 1, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        """Request the attention of the layer below."""
         return Stage(layer, keep, attention=(Attn(layer - 1),))
 
     def score(self, view: View) -> Tensor:
+        """Score tokens by their mean attention over heads."""
         (request,) = view.stage.attention
         return view.attention[request][:, 0].mean(0)
 
 
 class Projected(Strategy):
-    """Keeps all, as the projector gives it anew."""
+    """A strategy that keeps all tokens, and projects their features again."""
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        """Request the features before the first layer."""
         return [Stage(0, 1.0, signals=(Signal("features"),))]
 
     def select(self, view: View) -> Selection:
+        """Keep all tokens with the projected features as their states."""
         return Selection(torch.arange(view.n), view.project(view.signals[Signal("features")]))
 
 
 def check_backbone(model: Any, prompts: Sequence[Prompt], backbone: Backbone | None = None) -> None:
-    """Run the checks of an adapter: that it finds the visual tokens, their lattices and features, and changes nothing.
+    """Check that an adapter finds the visual tokens, their lattices and features, and that it changes nothing.
 
-    backbone: the adapter; the registered one that serves the model unless given. Raises AssertionError that says what is wrong
-    and how to mend it.
+    Args:
+        model: A small stock model.
+        prompts: Three or more prompts of one row, of different lengths.
+        backbone: The adapter; by default, the registered one that serves the model.
+
+    Raises:
+        AssertionError: A check fails. The message says what is wrong and how to fix it.
     """
     case = Case(KeepAll(), model, prompts, backbone=backbone)
     for check in backbone_checks():
@@ -63,13 +73,13 @@ def check_backbone(model: Any, prompts: Sequence[Prompt], backbone: Backbone | N
 
 
 def case_of(backbone: Backbone) -> Case:
-    """The backbone with its tiny model."""
+    """Return a case with a backbone's tiny model."""
     model, prompts = backbone.tiny()
     return Case(KeepAll(), model, prompts, backbone=backbone)
 
 
 def backbone_checks() -> list[Check]:
-    """The checks of a backbone; each takes a Case."""
+    """Return the checks of a backbone. Each takes a `Case`."""
     return list(_CHECKS)
 
 
@@ -97,7 +107,7 @@ def has_a_tiny_model_of_its_type(case: Case) -> None:
 def lattices_add_up(case: Case) -> None:
     """The lattices hold as many tokens as the prompt, and there is one at all."""
     for prompt in case.prompts:
-        (row,) = _traced(case, prompt)
+        (row,) = _trace(case, prompt)
         tokens = sum(grid.tokens for grid in row.grids)
         visual = int(case.adapter.visual(case.model, prompt["input_ids"]).sum())
         assert tokens == visual > 0, f"lattices of {tokens} tokens for {visual} visual tokens"
@@ -168,18 +178,18 @@ def dummy_inputs_can_be_run(case: Case) -> str | None:
     tokens = int(case.adapter.visual(case.model, case.prompts[0]["input_ids"]).sum())
     grids = case.adapter.default_grids(config, tokens)
     prompt = case.adapter.dummy_inputs(config, grids, TEXT)
-    (row,) = _traced(case, prompt)
+    (row,) = _trace(case, prompt)
     assert row.grids == tuple(grids), f"the prompt shows {row.grids}, not {tuple(grids)}"
     assert row.text == TEXT, f"the prompt has {row.text} text tokens, not {TEXT}"
     return None
 
 
-def _traced(case: Case, prompt: Prompt) -> list[RowTrace]:
+def _trace(case: Case, prompt: Prompt) -> list[RowTrace]:
     return case.run([prompt], tokens=1)[1]
 
 
 def _features(case: Case, prompt: Prompt) -> list[tuple[str, Tensor]]:
-    """The features of all that a prompt shows, each with its kind."""
+    """Return the features of all images and clips of a prompt, each with its kind."""
     features: list[tuple[str, Tensor]] = []
     for kind in ("image", "video"):
         suffix = "_videos" if kind == "video" else ""

@@ -1,4 +1,4 @@
-"""One strategy on one small model: what the checks of strategies and backbones look at."""
+"""One strategy on one small model, which is the subject of the checks of strategies and backbones."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ BUDGET = "1/3"
 
 
 class KeepAll(Strategy):
-    """Asks for all there is to see and drops nothing."""
+    """A strategy that requests everything that can be requested, and drops nothing."""
 
     trim: ClassVar[bool] = True
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        """Request everything before layers 1 and 3."""
         asks = [(layer, (Attn(layer - 1), Attn(layer - 1, "question"), NoQuestionAttn(layer - 1))) for layer in (1, 3)]
         signals = tuple(Signal(kind) for kind in ("cls", "received", "keys", "features"))
         return [
@@ -50,45 +51,64 @@ class KeepAll(Strategy):
         ]
 
     def score(self, view: View) -> Tensor:
+        """Score tokens by the sum of all attention that was requested."""
         return torch.stack([weights.mean((0, 1)) for weights in view.attention.values()]).sum(0)
 
 
 class Replay(Strategy):
-    """Keeps what a trace says was kept, for one sample."""
+    """A strategy that keeps the tokens that were kept in a trace of one sample."""
 
     row: Any
+    """The trace."""
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
+        """Return the stages of the trace."""
         return [Stage(layer, len(kept)) for layer, kept in self.row.stages]
 
     def select(self, view: View) -> Selection:
+        """Select the tokens that were kept at this stage of the trace."""
         return Selection(torch.searchsorted(view.alive, self.row.stages[view.index][1]))
 
 
 @dataclass(frozen=True)
 class Case:
-    """A strategy on a small model with unlike prompts. backbone: its adapter, if it is not the registered one."""
+    """A strategy on a small model with different prompts."""
 
     strategy: Strategy
+    """The strategy that is checked."""
     model: Any
+    """A small stock model."""
     prompts: Sequence[Prompt]
+    """The prompts, each of one row."""
     budget: str | Budget = BUDGET
+    """The budget of the strategy."""
     backbone: Backbone | None = None
+    """The adapter; None for the registered one that serves the model."""
 
     @cached_property
     def adapter(self) -> Backbone:
-        """The backbone, or the registered one that serves the model."""
+        """The adapter that serves the model."""
         return self.backbone or backbone_for(self.model, registry())
 
     @property
     def depth(self) -> int:
-        """Layers of the decoder."""
+        """The number of decoder layers."""
         return len(self.adapter.decoder(self.model).layers)  # type: ignore[arg-type]
 
     def run(
         self, prompts: Sequence[Prompt] | None = None, keys: Sequence[str] | None = None, seed: int = 0, **options: Any
     ) -> tuple[Any, list[RowTrace]]:
-        """What the pruned model generates for the prompts in one batch (all of them unless given), and what was decided."""
+        """Run the pruned model on prompts in one batch.
+
+        Args:
+            prompts: The prompts; by default, all of the case.
+            keys: The names that seed the random numbers of each row; by default, the numbers of the rows.
+            seed: The seed of the strategy.
+            **options: Options of `generate`.
+
+        Returns:
+            The output of generate(), and the traces of the prefill.
+        """
         chosen = self.prompts if prompts is None else prompts
         budget = self.budget if isinstance(self.budget, Budget) else Budget.parse(self.budget)
         plan = Plan.make(self.strategy, budget, self.depth, seed)
@@ -98,7 +118,7 @@ class Case:
         return output, pruning.prefills[0]
 
     def as_(self, dtype: torch.dtype) -> Case:
-        """The same on a copy of the model in another number format."""
+        """Return the same case with a copy of the model in another data type."""
         prompts = [
             {name: value.to(dtype) if value.is_floating_point() else value for name, value in prompt.items()}
             for prompt in self.prompts
@@ -106,15 +126,15 @@ class Case:
         return replace(self, model=copy.deepcopy(self.model).to(dtype), prompts=prompts)
 
     def under(self, attention: str) -> Case:
-        """The same on a copy of the model with another attention implementation."""
+        """Return the same case with a copy of the model that uses another attention implementation."""
         model = copy.deepcopy(self.model)
         model.set_attn_implementation(attention)
         return replace(self, model=model)
 
 
-def architectures(known: Registry) -> Iterator[tuple[str, Backbone]]:
-    """The registered adapters of architectures, by name; models by name have the same adapters."""
-    for name in known.names("backbones"):
-        backbone = known.get("backbones", name)()
+def architectures(registry: Registry) -> Iterator[tuple[str, Backbone]]:
+    """Yield the registered adapters of architectures, by name. Registered models use the same adapters."""
+    for name in registry.names("backbones"):
+        backbone = registry.get("backbones", name)()
         if backbone.source is None:
             yield name, backbone

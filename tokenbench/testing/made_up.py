@@ -1,4 +1,4 @@
-"""A run that never ran, in a real run directory: answers with a known truth, and whatever strings a check wants to see survive."""
+"""Runs that never ran, in real run directories: answers with a known truth, and strings that reports must escape."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from PIL import Image
 from tokenbench.comparison import Comparison, compare
 from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Box, Sample
-from tokenbench.runner.identity import Cell, packed
-from tokenbench.store.directory import SCHEMA_VERSION, Store
+from tokenbench.runner.identity import Cell, pack_cells
+from tokenbench.store.directory import Store
 from tokenbench.store.run import Run
+from tokenbench.store.run_json import SCHEMA_VERSION
 from tokenbench.store.spec import Spec
 from tokenbench.store.units import by_unit
 
@@ -31,19 +32,22 @@ ARMS = ((VANILLA, "all", 1.0), ("careful", "1/4", 0.9), ("careless", "1/4", 0.6)
 
 @dataclass(frozen=True)
 class MadeUp:
-    """tasks, models: names. limit: as the user gave it. text: what questions, answers, targets and notes hold. failed: a strategy
-    has no numbers.
-    """
+    """What a made-up run is like."""
 
     tasks: tuple[str, ...] = ("reading", "counting")
+    """The names of the tasks."""
     models: tuple[str, ...] = ("made-up",)
+    """The names of the models."""
     limit: int | None = None
+    """The limit of samples, as a user gives it."""
     text: str = "yes"
+    """Text in questions, answers, targets and notes."""
     failed: bool = False
+    """Whether a strategy failed, so that it has no numbers."""
 
 
 class _MadeUpRun(Run):
-    """Its questions are made up as well."""
+    """A run whose questions are made up as well."""
 
     asked: dict[tuple[str, str], Sample]
 
@@ -52,7 +56,7 @@ class _MadeUpRun(Run):
 
 
 def made_up(folder: Path, kind: MadeUp) -> tuple[Comparison, Run]:
-    """A comparison, and the run it is of, in `folder`."""
+    """Make up a run in a folder. Return its comparison and the run."""
     return copy.deepcopy(_comparison(kind)), _run(folder, kind)
 
 
@@ -69,23 +73,23 @@ def _run(folder: Path, kind: MadeUp) -> Run:
         (at, Cell(model, name, budget, 0, task, {"made up": {"number": at}}), right)
         for at, (model, (name, budget, right), task) in enumerate(product(kind.models, ARMS, kind.tasks))
     ]
-    store.make()
+    store.make_folders()
     store.start(_manifest(kind, [cell for _, cell, _ in cells]))
     for at, cell, right in cells:
         if kind.failed and cell.strategy == "careless":
             store.fail(cell.id, {**cell.names, "kind": "failed", "reason": f"no number: {kind.text}"})
             continue
         records = list(_records(kind, cell, right, at))
-        store.append((cell.id, record) for record in records)
+        store.journals.append((cell.id, record) for record in records)
         store.finish(cell.id, {record["sample"]: "" for record in records}, {**cell.names, "official": {}})
-        store.sweep(cell.id)
+        store.clean_up(cell.id)
     run = _MadeUpRun(folder)
     run.asked = _questions(kind)
     return run
 
 
 def _records(kind: MadeUp, cell: Cell, right: float, at: int) -> Iterator[dict[str, Any]]:
-    """Every answer of a cell; so many of them are right."""
+    """Yield the records of a cell. A share of `right` of its answers are correct."""
     share = 1.0 if cell.budget == "all" else 0.25
     kept = list(range(0, SIDE * SIDE, round(1 / share)))
     for image in range(IMAGES):
@@ -103,13 +107,13 @@ def _questions(kind: MadeUp) -> dict[tuple[str, str], Sample]:
     box = (Box(0.1, 0.1, 0.4, 0.4),)
     return {
         (task, f"sample-{at}"): Sample(
-            f"sample-{at}", f"image-{at // 2}", f"What? {kind.text}", kind.text, partial(_shown, at), box
+            f"sample-{at}", f"image-{at // 2}", f"What? {kind.text}", kind.text, partial(_load_image, at), box
         )
         for task, at in product(kind.tasks, range(IMAGES))
     }
 
 
-def _shown(image: int) -> list[Image.Image]:
+def _load_image(image: int) -> list[Image.Image]:
     return [Image.new("RGB", (60, 60), (10 * (image // 2), 120, 90))]
 
 
@@ -129,7 +133,7 @@ def _manifest(kind: MadeUp, cells: Sequence[Cell]) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
-        **packed(cells, {cell.id: IMAGES for cell in cells}),
+        **pack_cells(cells, {cell.id: IMAGES for cell in cells}),
         "tasks": {task: {"unit_rule": "mean", "identity": "", "samples": IMAGES} for task in kind.tasks},
         "models": dict.fromkeys(kind.models, about),
         "versions": {"tokenbench": "0", "python": "3", "torch": "2", "transformers": "5"},

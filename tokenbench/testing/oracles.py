@@ -1,7 +1,6 @@
-"""Stock transformers as the oracle: what a pruned model must answer, and how a model is asked.
+"""Stock transformers as the oracle: how a model is run, and what a pruned model must answer.
 
-A model comes with prompts: its inputs for one row each, three or more, unlike in length and in images; `Backbone.tiny()`
-gives both.
+A model comes with three or more prompts: its inputs for one row each, which differ in length and images. `Backbone.tiny()` makes both.
 """
 
 from __future__ import annotations
@@ -26,7 +25,12 @@ CLOSE: dict[str, Any] = {"atol": 5e-5, "rtol": 1e-4}
 
 
 def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
-    """One batch of prompts of one row each: what has the length of the prompt is padded on the left, the rest put together."""
+    """Concatenate prompts of one row into one batch. Inputs of the prompt's length are padded on the left.
+
+    Args:
+        prompts: The prompts.
+        pad: The id of the padding token.
+    """
     longest = max(prompt["input_ids"].shape[1] for prompt in prompts)
     batch: Prompt = {}
     for name in dict.fromkeys(name for prompt in prompts for name in prompt):
@@ -39,7 +43,14 @@ def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
 
 
 def generate(model: Any, inputs: Prompt, tokens: int = 5, **options: Any) -> Any:
-    """Greedy generation of exactly so many tokens, with the logits of every step, never a visual token."""
+    """Generate a fixed number of tokens greedily, with the logits of every step, and without visual tokens.
+
+    Args:
+        model: The model.
+        inputs: A batch of prompts.
+        tokens: The number of tokens.
+        **options: Options of the model's generate().
+    """
     visual = [getattr(model.config, f"{kind}_token_id", None) for kind in ("image", "video")]
     return model.generate(
         **inputs,
@@ -54,13 +65,13 @@ def generate(model: Any, inputs: Prompt, tokens: int = 5, **options: Any) -> Any
 
 
 def kv_cache(output: Any) -> Any:
-    """The KV cache of what a model returned, by either name that transformers gives it."""
+    """Return the KV cache in a model's output, under either name that transformers uses."""
     cache = getattr(output, "cache", None)
     return output.past_key_values if cache is None else cache
 
 
 def logits(output: Any) -> Tensor:
-    """[steps, B, V] raw logits."""
+    """Return the raw logits [steps, B, V] of an output."""
     return torch.stack(output.logits)
 
 
@@ -73,16 +84,27 @@ def masked(
     backbone: Backbone | None = None,
     gradients: bool = False,
 ) -> Tensor:
-    """[steps, V] logits of row b from the stock model, in which dropped tokens are hidden from each stage's layer on.
+    """Run the stock model on one row, with the dropped tokens masked from each stage's layer on.
 
-    A trimmed KV cache also hides them from later queries in earlier layers. backbone: the adapter, if it is not installed.
-    gradients: whether they can be differentiated.
+    A trimmed KV cache also hides them from later queries in earlier layers.
+
+    Args:
+        model: The model.
+        output: The output of the pruned model, whose tokens are used.
+        prompt: The prompt of the row.
+        b: The number of the row in the output.
+        row: The trace of the row.
+        backbone: The adapter; by default, the registered one that serves the model.
+        gradients: Whether the logits can be differentiated.
+
+    Returns:
+        The logits [steps, V].
     """
     backbone = backbone or backbone_for(model, registry())
     end = prompt["input_ids"].shape[1]
     new = output.sequences[b : b + 1, output.sequences.shape[1] - len(output.logits) :][:, :-1]
     ids = torch.cat([prompt["input_ids"], new], 1)
-    longer = {name: _extended(value, prompt, new.shape[1]) for name, value in prompt.items()} | {"input_ids": ids}
+    longer = {name: _extend(value, prompt, new.shape[1]) for name, value in prompt.items()} | {"input_ids": ids}
     visual = backbone.visual(model, prompt["input_ids"])[0].nonzero().flatten()
     if row.compact:
         left = torch.ones(ids.shape[1], dtype=torch.long)
@@ -90,13 +112,13 @@ def masked(
         left[visual[row.stages[0][1]]] = 1
         longer["position_ids"] = (left.cumsum(0) - 1).clamp_min(0)[None]
     masks = _masks(row, visual, end, ids.shape[1])
-    with _hidden(backbone.decoder(model).layers, masks), torch.set_grad_enabled(gradients):
+    with _hide(backbone.decoder(model).layers, masks), torch.set_grad_enabled(gradients):
         stock: Tensor = model(**longer, use_cache=False).logits[0]
     return stock[end - 1 :]
 
 
-def _extended(value: Tensor, prompt: Prompt, more: int) -> Tensor:
-    """Masks and token types, which have the prompt's length, for `more` tokens of text."""
+def _extend(value: Tensor, prompt: Prompt, more: int) -> Tensor:
+    """Extend an input of the prompt's length, such as a mask or token types, by `more` tokens of text."""
     if value.shape != prompt["input_ids"].shape:
         return value
     fill = 1 if value is prompt["attention_mask"] else 0
@@ -104,7 +126,7 @@ def _extended(value: Tensor, prompt: Prompt, more: int) -> Tensor:
 
 
 def _masks(row: RowTrace, visual: Tensor, end: int, length: int) -> list[Tensor]:
-    """[length, length] of what may be seen, for every layer."""
+    """Return a mask [length, length] for every layer, which is true where a query sees a key."""
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     masks = []
     for layer in range(row.depth):
@@ -121,7 +143,7 @@ def _masks(row: RowTrace, visual: Tensor, end: int, length: int) -> list[Tensor]
 
 
 @contextmanager
-def _hidden(layers: Any, masks: Sequence[Tensor]) -> Iterator[None]:
+def _hide(layers: Any, masks: Sequence[Tensor]) -> Iterator[None]:
     def swap(mask: Tensor, module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return args, {**kwargs, "attention_mask": mask[None, None]}
 

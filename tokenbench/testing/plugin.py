@@ -1,4 +1,4 @@
-"""Everything that a plug-in brings, checked: a verdict a check."""
+"""Runs the checks on everything that a plug-in registers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import Plugin, Registry
 from tokenbench.testing.backbone import Attended, backbone_checks, case_of
 from tokenbench.testing.case import architectures
-from tokenbench.testing.check import Check, Verdict, judged, reason
+from tokenbench.testing.check import Check, Verdict, judge, reason
 from tokenbench.testing.merger import merger_checks
 from tokenbench.testing.report import report_checks
 from tokenbench.testing.selecting import selection_cost
@@ -37,74 +37,82 @@ HOW = "import it by hand: a hook marked with tokenbench.hookimpl registers what 
 
 
 def verdicts(text: str) -> Iterator[Verdict]:
-    """The verdicts on a plug-in: the name of a strategy (with parameters), merger, backbone, suite or report format, of an
-    installed plug-in or distribution, or a .py file. Raises UsageError if there is none of that name.
+    """Yield the verdicts on a plug-in.
+
+    Args:
+        text: The name of a strategy (with parameters), merger, backbone, suite or report format; of an installed plug-in or
+            distribution; or a .py file.
+
+    Raises:
+        UsageError: There is nothing of this name.
     """
-    known = Registry()
+    registry = Registry()
     if text.endswith(".py"):
         try:
-            known = Registry([text])
+            registry = Registry([text])
         except TokenBenchError as error:
-            yield _unloaded(f"plug-in {text}", error)
+            yield _load_failure(f"plug-in {text}", error)
             return
-        yield from _plugin(known.plugins[-1], known)
+        yield from _plugin(registry.plugins[-1], registry)
     elif re.search("[:@+]", text):
-        yield from _strategy(f"strategy {text}", parse_strategy(text, known).strategy, known)
-    elif kinds := [kind for kind in KINDS if text in known.names(kind)]:
+        yield from _strategy(f"strategy {text}", parse_strategy(text, registry).strategy, registry)
+    elif kinds := [kind for kind in KINDS if text in registry.names(kind)]:
         for kind in kinds:
-            yield from _named(kind, text, known)
+            yield from _check_by_name(kind, text, registry)
     else:
-        plugins = [plugin for plugin in known.plugins if text in (plugin.name, plugin.distribution)]
+        plugins = [plugin for plugin in registry.plugins if text in (plugin.name, plugin.distribution)]
         if not plugins:
-            names = {name for kind in KINDS for name in known.names(kind)} | {plugin.name for plugin in known.plugins}
+            names = {name for kind in KINDS for name in registry.names(kind)} | {
+                plugin.name for plugin in registry.plugins
+            }
             raise unknown(
                 "plug-in", text, names, "a strategy, merger, backbone, suite, report, distribution or .py file"
             )
         for plugin in plugins:
-            yield from _plugin(plugin, known)
+            yield from _plugin(plugin, registry)
 
 
-def _plugin(plugin: Plugin, known: Registry) -> Iterator[Verdict]:
-    """Everything it registers."""
+def _plugin(plugin: Plugin, registry: Registry) -> Iterator[Verdict]:
+    """Check everything that a plug-in registers."""
     if plugin.error:
         yield Verdict(f"plug-in {plugin.name}", LOADS.name, LOADS.verifies, "FAILED", plugin.error, HOW)
     for kind, names in plugin.registered.items():
         for name in names:
-            yield from _named(kind, name, known)
+            yield from _check_by_name(kind, name, registry)
 
 
-def _named(kind: str, name: str, known: Registry) -> Iterator[Verdict]:
+def _check_by_name(kind: str, name: str, registry: Registry) -> Iterator[Verdict]:
     subject = f"{SINGULAR[kind]} {name}"
     try:
-        target = known.get(kind, name)
+        target = registry.get(kind, name)
         made = target if kind == "suites" else target()
     except Exception as error:  # a constructor is a third party's code, too
-        yield _unloaded(subject, error)
+        yield _load_failure(subject, error)
         return
-    yield judged(LOADS, subject, [("", made)])
+    yield judge(LOADS, subject, [("", made)])
     if kind == "strategies":
-        yield from _strategy(subject, made, known)
+        yield from _strategy(subject, made, registry)
     elif kind == "mergers":
-        yield from _each(merger_checks(), subject, made)
-        yield from _on_models(subject, compose(name, Attended(), None, made), known)
+        yield from _run_checks(merger_checks(), subject, made)
+        yield from _on_models(subject, compose(name, Attended(), None, made), registry)
     elif kind == "backbones":
         yield from _backbone(subject, made)
     else:
-        yield from _each(suite_checks() if kind == "suites" else report_checks(), subject, made)
+        yield from _run_checks(suite_checks() if kind == "suites" else report_checks(), subject, made)
 
 
-def _strategy(subject: str, strategy: Strategy, known: Registry) -> Iterator[Verdict]:
-    yield from _each(plan_checks(), subject, strategy)
-    yield from _on_models(subject, strategy, known)
+def _strategy(subject: str, strategy: Strategy, registry: Registry) -> Iterator[Verdict]:
+    yield from _run_checks(plan_checks(), subject, strategy)
+    yield from _on_models(subject, strategy, registry)
 
 
-def _on_models(subject: str, strategy: Strategy, known: Registry) -> Iterator[Verdict]:
-    """On the tiny model of every architecture."""
-    tiny = ((name, case_of(backbone)) for name, backbone in architectures(known))
+def _on_models(subject: str, strategy: Strategy, registry: Registry) -> Iterator[Verdict]:
+    """Check a strategy on the tiny model of every architecture."""
+    tiny = ((name, case_of(backbone)) for name, backbone in architectures(registry))
     cases = [(name, replace(case, strategy=strategy)) for name, case in tiny]
     for check in strategy_checks():
-        yield judged(check, subject, cases)
-    yield judged(selection_cost, subject, [("", [case for _, case in cases])])
+        yield judge(check, subject, cases)
+    yield judge(selection_cost, subject, [("", [case for _, case in cases])])
 
 
 def _backbone(subject: str, backbone: Backbone) -> Iterator[Verdict]:
@@ -116,13 +124,13 @@ def _backbone(subject: str, backbone: Backbone) -> Iterator[Verdict]:
             subject, "has a tiny model", text, "FAILED", reason(error), "write tiny(): see tokenbench.Backbone"
         )
         return
-    yield from _each(backbone_checks(), subject, case)
+    yield from _run_checks(backbone_checks(), subject, case)
 
 
-def _each(checks: Iterable[Check], subject: str, made: Any) -> Iterator[Verdict]:
+def _run_checks(checks: Iterable[Check], subject: str, made: Any) -> Iterator[Verdict]:
     for check in checks:
-        yield judged(check, subject, [("", made)])
+        yield judge(check, subject, [("", made)])
 
 
-def _unloaded(subject: str, error: Exception) -> Verdict:
+def _load_failure(subject: str, error: Exception) -> Verdict:
     return Verdict(subject, LOADS.name, LOADS.verifies, "FAILED", reason(error), getattr(error, "hint", "") or HOW)

@@ -1,4 +1,4 @@
-"""What every report format must do, on runs that were made up."""
+"""The checks of report formats, on made-up runs."""
 
 from __future__ import annotations
 
@@ -25,43 +25,51 @@ _CHECKS: list[Check] = []
 
 
 def check_report(report: Report) -> None:
-    """Run every check. Raises AssertionError that says what is wrong and how to mend it."""
+    """Run every check on a report format.
+
+    Raises:
+        AssertionError: A check fails. The message says what is wrong and how to fix it.
+    """
     for check in report_checks():
         check(report)
 
 
 def report_checks() -> list[Check]:
-    """The checks of a report format."""
+    """Return the checks of a report format."""
     return list(_CHECKS)
 
 
 @dataclass
 class Desk:
-    """A made-up run in a folder of its own, an empty folder for the report, and a third that the process works in."""
+    """A made-up run, and folders to write its report."""
 
     comparison: Comparison
+    """The comparison of the run."""
     run: Run
+    """The made-up run."""
     root: Path
+    """A folder with the run directory, an empty folder for the report, and one that is the working directory meanwhile."""
 
     @property
     def folder(self) -> Path:
+        """The folder for the report."""
         return self.root / "report"
 
     def write(self, report: Report) -> tuple[list[Path], str]:
-        """The files the report says it wrote, and what it printed."""
+        """Write a report. Return the files that it says it wrote, and what it printed."""
         out = io.StringIO()
         with chdir(self.root / "elsewhere"):
             written = report.write(self.comparison, self.run, self.folder, out)
         return list(written), out.getvalue()
 
     def files(self) -> set[Path]:
-        """What is in the report's folder."""
+        """Return the files in the report's folder."""
         return {path for path in self.folder.rglob("*") if path.is_file()}
 
     def others(self) -> dict[str, int]:
-        """What is outside of it, with the time of the last change."""
-        found = (path for path in self.root.rglob("*") if path.is_file() and not path.is_relative_to(self.folder))
-        return {str(path): path.stat().st_mtime_ns for path in found}
+        """Return the files outside that folder, with the times of their last changes."""
+        outside = (path for path in self.root.rglob("*") if path.is_file() and not path.is_relative_to(self.folder))
+        return {str(path): path.stat().st_mtime_ns for path in outside}
 
 
 @checks(_CHECKS, "set `name` and `description` on the class: one line each")
@@ -110,32 +118,32 @@ def leaves_the_comparison_as_it_is(report: Report) -> None:
 def copes_with_one_task(report: Report) -> None:
     """It shows a run of a single task, and one of several models."""
     for kind in (MadeUp(tasks=("reading",)), MadeUp(models=("first", "second"))):
-        _written(report, kind)
+        _write_on(report, kind)
 
 
 @checks(_CHECKS, "run.about()['failures'] names cells without numbers; they are in no table")
 def copes_with_failures(report: Report) -> None:
     """It shows a run in which a strategy failed."""
-    _written(report, MadeUp(failed=True))
+    _write_on(report, MadeUp(failed=True))
 
 
 @checks(_CHECKS, "run.about()['spec']['limit'] is a number if only the first samples were run")
 def copes_with_a_limit(report: Report) -> None:
     """It shows a run of the first samples only."""
-    _written(report, MadeUp(limit=24))
+    _write_on(report, MadeUp(limit=24))
 
 
 @checks(_CHECKS, "escape what comes from models, suites and users, and write UTF-8")
 def copes_with_hostile_strings(report: Report) -> None:
     """Names and answers with marks of HTML, LaTeX, Markdown and templates do no harm; text files are UTF-8."""
     kind = MadeUp(tasks=(f"task {HOSTILE}", "plain"), models=(f"model {HOSTILE}",), text=HOSTILE, failed=True)
-    for path, text in _written(report, kind):
+    for path, text in _write_on(report, kind):
         if path.suffix in (".html", ".htm", ".svg"):
             assert "<script>alert(1)" not in text, f"{path.name} runs what an answer says"
 
 
-def _written(report: Report, kind: MadeUp) -> list[tuple[Path, str]]:
-    """Its text files on a run of that kind; that it showed something."""
+def _write_on(report: Report, kind: MadeUp) -> list[tuple[Path, str]]:
+    """Write a report on a made-up run, check that it shows something, and return its text files with their content."""
     with _desk(kind) as desk:
         written, printed = desk.write(report)
         assert written or printed.strip(), "it shows nothing"

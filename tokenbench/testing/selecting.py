@@ -1,4 +1,4 @@
-"""What a strategy's selection takes: a figure to read, never a failure."""
+"""Measures how long a strategy's selection takes. The result is a figure to read, never a failure."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _CHECKS: list[Check] = []
 @checks(_CHECKS, "")
 def selection_cost(cases: Sequence[Case]) -> str:
     """How long selection takes for a sample of 576 visual tokens, on a decoder of tiny width."""
-    found = [(len(grids), case, prompt) for case in cases for grids, prompt in _prompts(case)]
-    if not found:
+    prompts = [(len(grids), case, prompt) for case in cases for grids, prompt in _prompts(case)]
+    if not prompts:
         return "not measured: no adapter makes up a prompt of that length"
-    _, case, prompt = min(found, key=lambda one: one[0])
+    _, case, prompt = min(prompts, key=lambda one: one[0])
     plan = Plan.make(case.strategy, Budget.parse("1/3"), case.depth)
     seconds = []
     for _ in range(3):
@@ -42,7 +42,7 @@ def selection_cost(cases: Sequence[Case]) -> str:
 
 
 def _prompts(case: Case) -> list[tuple[Sequence[object], Prompt]]:
-    """The lattices and the prompt of that many tokens, if the model can have one."""
+    """Return the lattices and the prompt of that many tokens, if the model can have one."""
     try:
         grids = case.adapter.default_grids(case.model.config, TOKENS)
         return [(grids, case.adapter.dummy_inputs(case.model.config, grids, TEXT))]

@@ -1,4 +1,4 @@
-"""What every strategy must do, on every architecture."""
+"""The checks of strategies, on every architecture."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ _PLAN_CHECKS: list[Check] = []
 
 
 def check_strategy(strategy: Strategy, *models: tuple[Any, Sequence[Prompt]], budget: str = BUDGET) -> None:
-    """Run every check on the models, each with its prompts; without any, on those of every registered architecture.
+    """Run every check on a strategy.
 
-    Raises AssertionError that says what is wrong and how to mend it.
+    Args:
+        strategy: The strategy.
+        *models: Small models with their prompts; by default, those of every registered architecture.
+        budget: The budget.
+
+    Raises:
+        AssertionError: A check fails. The message says what is wrong and how to fix it.
     """
     for check in plan_checks():
         check(strategy)
@@ -38,12 +44,12 @@ def check_strategy(strategy: Strategy, *models: tuple[Any, Sequence[Prompt]], bu
 
 
 def strategy_checks() -> list[Check]:
-    """The checks of a strategy on a model; each takes a Case."""
+    """Return the checks of a strategy on a model. Each takes a `Case`."""
     return list(STRATEGY_CHECKS)
 
 
 def plan_checks() -> list[Check]:
-    """The checks of a strategy alone."""
+    """Return the checks of a strategy alone."""
     return list(_PLAN_CHECKS)
 
 
@@ -81,7 +87,7 @@ def keeps_its_schedule(case: Case) -> None:
                     f"{len(kept)} tokens kept at {stage}"
                 )
             alive = len(kept)
-        assert _removed(case.strategy, row), "nothing was removed"
+        assert _removes_tokens(case.strategy, row), "nothing was removed"
 
 
 @checks(STRATEGY_CHECKS, "with nothing to drop, select() must return the tokens as they are")
@@ -164,10 +170,10 @@ def cache_holds_what_the_trace_says(case: Case) -> None:
 @checks(STRATEGY_CHECKS, "compute scores in float32 (`.float()`), and keep them finite")
 def runs_in_half_precision(case: Case) -> None:
     """In bfloat16 it runs, its scores are finite, and it removes tokens."""
-    half = replace(case, strategy=_watched(case.strategy)).as_(torch.bfloat16)
+    half = replace(case, strategy=_watch_scores(case.strategy)).as_(torch.bfloat16)
     output, rows = half.run(tokens=1)
     assert bool(logits(output).isfinite().all()), "logits are not finite in bfloat16"
-    assert all(_removed(case.strategy, row) for row in rows), "nothing was removed in bfloat16"
+    assert all(_removes_tokens(case.strategy, row) for row in rows), "nothing was removed in bfloat16"
 
 
 @checks(STRATEGY_CHECKS, "keep what goes from stage to stage in view.memo, nothing on the strategy or its module")
@@ -186,18 +192,18 @@ def leaves_nothing_behind(case: Case) -> None:
 
 
 def _hooks(model: Any) -> int:
-    """How many hooks the model has but for those that transformers itself puts there on first use, and leaves."""
-    found = [hook for m in model.modules() for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
-    return sum(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in found)
+    """Return the number of hooks on a model, without those that transformers itself adds on first use and leaves there."""
+    hooks = [hook for m in model.modules() for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
+    return sum(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in hooks)
 
 
-def _removed(strategy: Strategy, row: RowTrace) -> bool:
-    """Whether something was, or the strategy declares that it has neither a budget nor a stage."""
+def _removes_tokens(strategy: Strategy, row: RowTrace) -> bool:
+    """Return whether tokens were removed, or the strategy declares that it has neither a budget nor a stage."""
     return row.mean_tokens < row.visual or not (strategy.budgeted or row.stages)
 
 
-def _watched(strategy: Strategy) -> Strategy:
-    """The same strategy, whose scores must be finite."""
+def _watch_scores(strategy: Strategy) -> Strategy:
+    """Return the same strategy, which also asserts that its scores are finite."""
     kind = type(strategy)
 
     class Watched(kind):  # type: ignore[misc, valid-type]

@@ -1,4 +1,4 @@
-"""What every suite must do. Images are loaded for the first samples of each task only."""
+"""The checks of suites. Images are loaded for the first samples of each task only."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ from tokenbench.testing.check import Check, checks
 __all__ = ["Made", "check_suite", "suite_checks"]
 
 _CHECKS: list[Check] = []
-LOADED = 16  # samples a task
+LOADED = 16
+"""The number of samples per task whose images are loaded."""
 NONSENSE = ("", "no such answer: zzz")
 
 
 class Made:
-    """A suite as its function makes it, with the samples of every task."""
+    """A suite as its function makes it, with the samples of every task.
+
+    Args:
+        make: The function that makes the suite.
+
+    Raises:
+        MachineError: The suite has tasks only by request.
+    """
 
     def __init__(self, make: Callable[..., Suite]) -> None:
         self.make = make
@@ -29,25 +37,29 @@ class Made:
             raise MachineError(f"suite '{self.suite.name}' has no tasks of its own: they are requested by name")
 
     def samples(self) -> Iterator[tuple[Task, Sequence[Sample]]]:
-        """Every task with its samples."""
+        """Yield every task with its samples."""
         for task in self.suite.tasks:
             yield task, task.samples()
 
     def some(self) -> Iterator[tuple[Task, Sample]]:
-        """The first samples of every task."""
+        """Yield the first samples of every task."""
         for task, samples in self.samples():
             for sample in samples[:LOADED]:
                 yield task, sample
 
 
 def check_suite(make: Callable[..., Suite]) -> None:
-    """Run every check on what the suite's function makes. Raises AssertionError that says what is wrong and how to mend it."""
+    """Run every check on the suite that a function makes.
+
+    Raises:
+        AssertionError: A check fails. The message says what is wrong and how to fix it.
+    """
     for check in suite_checks():
         check(make)
 
 
 def suite_checks() -> list[Check]:
-    """The checks of a suite; each takes the function that makes it."""
+    """Return the checks of a suite. Each takes the function that makes the suite."""
     return list(_CHECKS)
 
 
@@ -140,8 +152,8 @@ def clusters_show_the_same_images(make: Callable[..., Suite]) -> None:
     seen: dict[str, tuple[str, str]] = {}
     for _, sample in Made(make).some():
         pixels = _pixels(sample)
-        key, known = seen.setdefault(sample.cluster, (sample.key, pixels))
-        assert known == pixels, (
+        key, first_pixels = seen.setdefault(sample.cluster, (sample.key, pixels))
+        assert first_pixels == pixels, (
             f"samples {key} and {sample.key} are of cluster '{sample.cluster}' and show other images"
         )
 
@@ -177,7 +189,7 @@ def _unique(names: Sequence[str], what: str) -> None:
 
 
 def _assert_mixed(values: list[str], what: str) -> None:
-    """What makes up a tenth of 20 values or more is in both halves."""
+    """Assert that a value that makes up a tenth of 20 values or more occurs in both halves."""
     half = len(values) // 2
     for value, times in Counter(values).items():
         if len(values) >= 20 and times >= max(4, len(values) / 10):
@@ -186,7 +198,7 @@ def _assert_mixed(values: list[str], what: str) -> None:
 
 
 def _pixels(sample: Sample) -> str:
-    """A hash of what a sample shows."""
+    """Return a hash of the images of a sample."""
     digest = hashlib.sha256()
     for item in sample.load():
         for frame in item.frames if isinstance(item, Video) else [item]:

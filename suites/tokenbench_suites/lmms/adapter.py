@@ -19,7 +19,7 @@ from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Sample, Video
 from tokenbench.engine import EncoderRequests, Plan
 from tokenbench.errors import UsageError, unknown
-from tokenbench.models.decoding import note
+from tokenbench.models.decoding import describe_options
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.names import parse_strategy
@@ -72,7 +72,7 @@ class TokenBench(lmms):  # type: ignore[misc]
         allowed = Budget.parse(str(budget)) if method.budgeted else whole
         numerics = others.get("dtype", "float32"), others.get("attention", "sdpa")
         self._model = Model(backbone, locate(backbone, plugins), device or "auto", *numerics)
-        if said := note(backbone, self._model.asked):
+        if said := describe_options(backbone, self._model.generation_options):
             logger.warning(said)
         self._plan = Plan.make(method, allowed, self._model.depth, int(seed))
         self._requests = EncoderRequests.of(self._plan.typical)

@@ -12,9 +12,9 @@ from tests.reports.made_up import bench
 from tokenbench.comparison import compare
 from tokenbench.comparison.gates import explain_failure, parse_gate
 from tokenbench.errors import MachineError, UsageError
-from tokenbench.store.directory import SCHEMA_VERSION
 from tokenbench.store.joined import JoinedRuns
 from tokenbench.store.run import Run
+from tokenbench.store.run_json import SCHEMA_VERSION
 from tokenbench_reports.terminal import TerminalReport
 
 

@@ -116,16 +116,16 @@ def die(*_: Any, **__: Any) -> None:
 
 def kill_at(moment: int | str) -> None:
     """Patch the store so that this process dies (SIGKILL) at a moment of its first run."""
-    append, finish = Store.append, Store.finish
+    append, finish = Journals.append, Store.finish
     calls = iter(range(10**6))
 
-    def appended(self: Store, records: Any) -> None:
+    def appended(self: Journals, records: Any) -> None:
         n = next(calls)
         if n == moment:
             die()
         append(self, records)
         if moment == "torn" and n == 3:
-            path = max((self.folder / "journal").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+            path = max(self._folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
             os.truncate(path, path.stat().st_size - 20)
             die()
 
@@ -138,7 +138,7 @@ def kill_at(moment: int | str) -> None:
         if moment == "published":
             die()
 
-    Store.append, Store.finish = appended, finishing  # type: ignore[method-assign, assignment]
+    Journals.append, Store.finish = appended, finishing  # type: ignore[method-assign, assignment]
 
 
 def victim(moment: int | str, arguments: Sequence[str]) -> None:

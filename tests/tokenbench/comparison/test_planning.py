@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tests.fuzz.made import made_run
 from tests.reports.made_up import answers
 from tokenbench.cli import cli
-from tokenbench.commands.planning import piloted
+from tokenbench.commands.planning import measure_pilot
 from tokenbench.comparison.panel import panels
 from tokenbench.comparison.planning import Assumptions, designs, measure_assumptions, plan, samples_needed
 from tokenbench.errors import UsageError
@@ -229,7 +229,7 @@ def test_a_pilot_counts_what_its_tasks_count(tmp_path, monkeypatch):
     rows = rows.assign(task="attribute", kept=[[0]] * len(rows), unit=unit.map("u{}".format), text_tokens=5)
     monkeypatch.setattr(Run, "samples", lambda _: rows)
     monkeypatch.setattr(Run, "_numbers", lambda _: rows.assign(kept=1))
-    [about] = piloted(Run.open(made_run(tmp_path / "run", 200)), sized=False).values()
+    [about] = measure_pilot(Run.open(made_run(tmp_path / "run", 200)), sized=False).values()
     assert about.against_vanilla["attribute"].share == 100
     assert about.against_vanilla["attribute"].discordance == pytest.approx(10.5 / 101)
 
@@ -242,4 +242,4 @@ def test_a_pilot_of_vanilla_alone_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "samples", lambda _: samples)
     monkeypatch.setattr(Run, "_numbers", lambda _: samples.assign(kept=1))
     with pytest.raises(UsageError, match="vanilla only"):
-        piloted(Run.open(run), sized=False)
+        measure_pilot(Run.open(run), sized=False)

@@ -105,10 +105,10 @@ def test_no_setting_of_a_checkpoint_changes_an_answer(
     model, answers = answered(folder_with("generation_config", settings, tmp_path / "model"), samples)
     assert answers == oracle
     unusual = {name: value for name, value in settings.items() if name != "max_length"}
-    assert {name: model.asked[name] for name in unusual if name != "watermarking_config"} == {
+    assert {name: model.generation_options[name] for name in unusual if name != "watermarking_config"} == {
         name: value for name, value in unusual.items() if name != "watermarking_config"
     }
-    assert set(model.asked) == set(unusual)
+    assert set(model.generation_options) == set(unusual)
 
 
 @pytest.mark.parametrize("where", ["config", "text_config"])
@@ -118,7 +118,7 @@ def test_nor_does_one_in_the_configuration_of_an_older_checkpoint(
 ) -> None:
     model, answers = answered(folder_with(where, settings, tmp_path / "model"), samples)
     assert answers == oracle
-    assert model.asked == settings
+    assert model.generation_options == settings
 
 
 def test_the_ids_that_end_an_answer_are_kept(samples: Sequence[Sample], oracle: list[str], tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_ids_that_end_an_answer_are_kept(samples: Sequence[Sample], oracle: 
     folder = folder_with("generation_config", {"eos_token_id": [2, first]}, tmp_path / "model")
     model, answers = answered(folder, samples[:1])
     assert answers == [tokenizer.decode([first])] != oracle[:1]
-    assert model.asked == {}
+    assert model.generation_options == {}
 
 
 def test_a_run_records_what_was_asked_for_and_says_it_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +149,7 @@ def test_a_run_records_what_was_asked_for_and_says_it_once(tmp_path: Path, capsy
 
 def test_the_toy_models_ask_for_nothing() -> None:
     for name in ("toy-llava", "toy-video-llava"):
-        assert Model(name, locate(name, registry()), "cpu").asked == {}
+        assert Model(name, locate(name, registry()), "cpu").generation_options == {}
 
 
 @pytest.mark.parametrize("random", [True, False])

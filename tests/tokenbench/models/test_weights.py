@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tokenbench.errors import MachineError, UsageError
-from tokenbench.models.device import device_named
+from tokenbench.models.device import resolve_device
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import registry
@@ -96,4 +96,4 @@ def test_a_junk_configuration_is_named(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["zz", "cuda:x", "", "²", "meta", "cuda:-1"])
 def test_a_device_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="unknown --device"):
-        device_named(text)
+        resolve_device(text)

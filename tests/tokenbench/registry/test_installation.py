@@ -34,9 +34,9 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("environment")
 def test_other_versions_are_found_however_deep_and_by_extra() -> None:
-    assert tested.untested([]) == [("three", "3.0.1", "3.0")]
-    assert [requirement.name for requirement in tested.declared("root", "lmms")] == ["two"]
-    assert tested.untested(["lmms"]) == [("two", "2.1", "2.0"), ("three", "3.0.1", "3.0")]
+    assert tested.find_untested([]) == [("three", "3.0.1", "3.0")]
+    assert [requirement.name for requirement in tested.requirements_of("root", "lmms")] == ["two"]
+    assert tested.find_untested(["lmms"]) == [("two", "2.1", "2.0"), ("three", "3.0.1", "3.0")]
 
 
 def test_the_command_names_the_file_that_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenbench import UsageError
-from tokenbench.registry.names import canonical, parse_strategy, parsed
+from tokenbench.registry.names import canonical_name, make_part, parse_strategy
 from tokenbench.registry.plugins import registry
 
 NAMES = registry().names("strategies")
@@ -27,7 +27,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
 
 def accepted(name: str, cls: Any, key: str, value: Any) -> bool:
     try:
-        parsed(name, cls, {key: value})
+        make_part(name, cls, {key: value})
     except UsageError:
         return False
     return True
@@ -40,10 +40,10 @@ def test_the_canonical_name_parses_to_itself(name: str, data: st.DataObject) -> 
     drawn = {field.alias or key: data.draw(values(field.annotation)) for key, field in cls.model_fields.items()}
     own = {key: value for key, value in drawn.items() if accepted(name, cls, key, value)}
     try:
-        part = parsed(name, cls, own)
+        part = make_part(name, cls, own)
     except UsageError:  # each alone is right, but not together
         part = cls()
-    written = canonical(name, part)
+    written = canonical_name(name, part)
     assert parse_strategy(written, registry()).name == written
     assert parse_strategy(written, registry()).strategy == part
 

@@ -15,7 +15,7 @@ from tests.processes import count_questions
 from tests.tokenbench.commands.test_running import call, killed, table
 from tests.tokenbench.commands.test_status import SUITE, made_suite
 from tokenbench.errors import UsageError
-from tokenbench.runner.growth import grown, growth, with_seeds
+from tokenbench.runner.growth import describe_growth, grow, with_seeds
 from tokenbench.store.directory import Store
 from tokenbench.store.spec import Spec
 
@@ -191,7 +191,7 @@ def spec_of(**changes: Any) -> Spec:
 
 
 def manifest(spec: Spec) -> dict[str, Any]:
-    from tokenbench.store.directory import SCHEMA_VERSION
+    from tokenbench.store.run_json import SCHEMA_VERSION
 
     parts = {"cells": [], "parts": {}, "tasks": {}, "models": {}, "plugin_files": []}
     return {"schema_version": SCHEMA_VERSION, "spec": spec.to_json(), **parts}
@@ -202,16 +202,16 @@ def test_a_run_becomes_what_both_commands_say() -> None:
     asked = spec_of(
         strategies=("random", "fastv"), floors=(), seeds=(0, 1), limit=None, suite="lmms:gqa", data=("mme=/b",)
     )
-    now = grown(there, asked, Path("run"))
+    now = grow(there, asked, Path("run"))
     assert now.strategies == ("fastv", "clse", "random")
     assert now.floors == ("downsample",)
     assert now.seeds == (0, 1)
     assert now.limit is None
     assert now.suite == "image,lmms:gqa"
     assert now.data == ("gqa=/a", "mme=/b")
-    assert growth(there, now) == "strategies: + random; seeds: + 0; limit: 40 -> none"
-    assert grown(now, now, Path("run")) == now
-    assert growth(now, now) == ""
+    assert describe_growth(there, now) == "strategies: + random; seeds: + 0; limit: 40 -> none"
+    assert grow(now, now, Path("run")) == now
+    assert describe_growth(now, now) == ""
 
 
 def test_seeds_that_nobody_asked_for_are_not_lost() -> None:
@@ -219,10 +219,10 @@ def test_seeds_that_nobody_asked_for_are_not_lost() -> None:
     cells = [{"strategy": "random", "seed": 0}, {"strategy": "mine", "seed": 4}, {"strategy": "fastv", "seed": 9}]
     about = {"seed_scopes": {"random": "sample", "mine": "run"}, "cells": cells}
     default, asked = spec_of(seeds=()), spec_of(seeds=(7, 0))
-    assert grown(with_seeds(default, about), asked, Path("run")).seeds == (0, 4, 7)
-    assert growth(with_seeds(default, about), spec_of(seeds=(0, 4, 7))) == "seeds: + 7"
-    assert grown(default, default, Path("run")).seeds == ()
-    assert grown(with_seeds(asked, about), default, Path("run")).seeds == (7, 0)
+    assert grow(with_seeds(default, about), asked, Path("run")).seeds == (0, 4, 7)
+    assert describe_growth(with_seeds(default, about), spec_of(seeds=(0, 4, 7))) == "seeds: + 7"
+    assert grow(default, default, Path("run")).seeds == ()
+    assert grow(with_seeds(asked, about), default, Path("run")).seeds == (7, 0)
 
 
 @pytest.mark.parametrize(
@@ -238,8 +238,8 @@ def test_seeds_that_nobody_asked_for_are_not_lost() -> None:
 )
 def test_a_run_never_shrinks_and_keeps_its_plan(there: dict[str, Any], asked: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="holds a run with other settings"):
-        grown(spec_of(**there), spec_of(**asked), Path("run"))
-    grown(spec_of(**there), spec_of(**there, strategies=("clse",), budgets=("1/3",), seeds=(7,)), Path("run"))
+        grow(spec_of(**there), spec_of(**asked), Path("run"))
+    grow(spec_of(**there), spec_of(**there, strategies=("clse",), budgets=("1/3",), seeds=(7,)), Path("run"))
 
 
 def test_a_question_that_changed_is_asked_again_and_no_other(

@@ -12,6 +12,7 @@ import pytest
 import tokenbench
 from tests.tokenbench.commands.test_running import call, table
 from tokenbench.store.directory import Store
+from tokenbench.store.journals import Journals
 
 SUITE = """
 from pathlib import Path
@@ -143,7 +144,7 @@ def test_whatever_is_wrong_with_a_sample_it_alone_is_left_out(
     assert "5 of 8 samples of task 'good'" in capsys.readouterr().err
     for (task, _), samples in asked(place / "run").items():
         assert samples == (keys("good", 0, 1, 2, 4, 6) if task == "good" else keys("pairs"))
-    reasons = {one.sample: one.named for one in Store(place / "run").left_out.all()}
+    reasons = {one.sample: one.description for one in Store(place / "run").left_out.all()}
     for sample, reason in {
         "good-0": "UnidentifiedImageError",
         "good-1": "FileNotFoundError",
@@ -185,16 +186,16 @@ def test_a_run_that_was_broken_off_leaves_out_the_same(
     (place / "good-4.png").write_bytes(b"no picture")
     assert run(place, output="whole") == 0
 
-    append, calls = Store.append, [0]
+    append, calls = Journals.append, [0]
 
-    def dies(self: Store, records: Any) -> None:
+    def dies(self: Journals, records: Any) -> None:
         append(self, records)
         calls[0] += 1
         if calls[0] == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "append", dies)
+        patched.setattr(Journals, "append", dies)
         assert run(place) == 130
     assert run(place) == 0
     pd.testing.assert_frame_equal(table(place / "run"), table(place / "whole"))

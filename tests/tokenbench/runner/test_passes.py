@@ -18,7 +18,7 @@ from tokenbench.models.model import Model
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench.runner.memory import free_bytes, row_bytes
-from tokenbench.runner.passes import PADDING, groups
+from tokenbench.runner.passes import PADDING, group_plans
 
 pytestmark = pytest.mark.usefixtures("without_reports")
 
@@ -56,7 +56,7 @@ def lengths(plan: Plan) -> list[int]:
 
 def test_groups_hold_every_plan_once_and_little_padding() -> None:
     named = dict(plans())
-    found = groups(plans(), 576, 50, 100)
+    found = group_plans(plans(), 576, 50, 100)
     assert sorted(i for group in found for i in group) == sorted(named)
     for group in found:
         assert len({named[i].typical[0].layer for i in group}) == 1
@@ -65,7 +65,7 @@ def test_groups_hold_every_plan_once_and_little_padding() -> None:
             group
         )
     assert any(len(group) > 1 for group in found)
-    assert max(map(len, groups(plans(), 576, 50, 2))) == 2
+    assert max(map(len, group_plans(plans(), 576, 50, 2))) == 2
 
 
 def test_a_row_takes_at_least_its_cache() -> None:

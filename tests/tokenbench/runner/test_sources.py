@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tokenbench.runner.identity import ENGINE
-from tokenbench.runner.sources import changed, code_hash, source_of
+from tokenbench.runner.sources import changed_modules, code_hash, source_of
 
 CODE = '''
 """What the module is for."""
@@ -141,15 +141,15 @@ def test_a_method_is_its_module_and_what_that_imports_from_its_package(package: 
 def test_a_change_is_named_and_nothing_is_imported_to_find_it(package: Path) -> None:
     then = source_of("made_up_pruner.method")
     assert "made_up_pruner" not in sys.modules
-    assert changed(then, {}) == []
+    assert changed_modules(then, {}) == []
     (package / "late.py").write_text("NUMBER = 2  # two\n")
     (package / "other_method.py").write_text("class Other: number = 1")
-    assert changed(then, {}) == []
+    assert changed_modules(then, {}) == []
     (package / "late.py").write_text("NUMBER = 3")
-    assert changed(then, {}) == ["made_up_pruner.late"]
+    assert changed_modules(then, {}) == ["made_up_pruner.late"]
     (package / "late.py").write_text("NUMBER = 2")
     (package / "helper.py").unlink()
-    assert changed(then, {}) == ["made_up_pruner.helper"]
+    assert changed_modules(then, {}) == ["made_up_pruner.helper"]
 
 
 @pytest.mark.slow
@@ -187,5 +187,5 @@ def test_a_module_that_is_no_name_but_a_path_is_not_read(tmp_path: Path) -> None
     (tmp_path / "secret.py").write_text("x = 1\n")
     digest = code_hash(b"x = 1\n")
     name = f"tokenbench.{tmp_path / 'secret'}"
-    assert changed({name: digest}, {}) == [name]
-    assert changed({"mine": digest}, {"mine": tmp_path / "secret.py"}) == []
+    assert changed_modules({name: digest}, {}) == [name]
+    assert changed_modules({"mine": digest}, {"mine": tmp_path / "secret.py"}) == []

@@ -24,9 +24,9 @@ from tokenbench.comparison.looks import find_frozen
 from tokenbench.comparison.verdicts import Kind, Verdict
 from tokenbench.contract.suite import Sample
 from tokenbench.runner import stopping, work
-from tokenbench.runner.order import image_of, look_sizes, shuffled
+from tokenbench.runner.order import image_of, look_sizes, shuffle_images
 from tokenbench.store.directory import Store
-from tokenbench.store.looking import looked, rejoined, sentence
+from tokenbench.store.looking import assign_looks, describe_looks, merge_looks
 from tokenbench.store.run import Run
 
 SETTINGS = {
@@ -49,7 +49,7 @@ def test_a_look_sees_whole_images_and_whole_units(made: list[tuple[int, int]], l
     """A unit is a question; some are asked with two pictures, whose first one counts."""
     units = sorted({(unit, image) for image, unit in made})
     samples = [sample(at, image, f"u{unit}") for at, (unit, image) in enumerate(units)]
-    order, sizes = shuffled(samples, 0), look_sizes(shuffled(samples, 0), looks)
+    order, sizes = shuffle_images(samples, 0), look_sizes(shuffle_images(samples, 0), looks)
     assert Counter(order) == Counter(samples)
     assert sizes == sorted(sizes)
     assert sizes[-1] == len(samples)
@@ -62,12 +62,12 @@ def test_a_look_sees_whole_images_and_whole_units(made: list[tuple[int, int]], l
 
 def test_tasks_on_the_same_images_take_them_up_in_the_same_order_and_at_random() -> None:
     one, other = [sample(i, i) for i in range(200)], [sample(i, 199 - i) for i in range(150)]
-    orders = [[s.cluster for s in shuffled(samples, 0)] for samples in (one, other)]
+    orders = [[s.cluster for s in shuffle_images(samples, 0)] for samples in (one, other)]
     shared = set(orders[0]) & set(orders[1])
     assert [image for image in orders[0] if image in shared] == orders[1]
     places = [int(image.rpartition("-")[2]) for image in orders[0][:100]]
     assert 80 < sum(places) / 100 < 120  # the first half of the order is no half of the data set
-    assert orders[0] != [s.cluster for s in shuffled(one, 1)]
+    assert orders[0] != [s.cluster for s in shuffle_images(one, 1)]
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, decided: dict[str, int]) -> None:
@@ -296,7 +296,7 @@ def test_a_cell_that_stopped_is_frozen_at_the_last_look_of_which_it_has_all() ->
         "later": {"large": 12, "small": 4},
         "on": {"large": 18, "small": 4},
     })  # fmt: skip
-    seen, looks = looked(samples, {"plan": PLAN, "spec": {"limit": None}, "tasks": {}})
+    seen, looks = assign_looks(samples, {"plan": PLAN, "spec": {"limit": None}, "tasks": {}})
     assert looks.frozen == {("m", "early", "1/9"): 1, ("m", "later", "1/9"): 2}
     assert looks.fractions == (1 / 3, 2 / 3, 1.0)
     assert looks.images == ({"large": 3, "small": 1}, {"large": 6, "small": 2}, {"large": 9, "small": 2})
@@ -310,7 +310,7 @@ def test_a_cell_that_stopped_is_frozen_at_the_last_look_of_which_it_has_all() ->
 def test_what_nobody_has_seen_is_left_out() -> None:
     """Broken off while cells were published: vanilla comes last, so that a look counts when all of it is there."""
     samples = rows({"vanilla": {"large": 6}, "ahead": {"large": 12}})
-    seen, looks = looked(samples, {"plan": PLAN, "spec": {"limit": None}, "tasks": {}})
+    seen, looks = assign_looks(samples, {"plan": PLAN, "spec": {"limit": None}, "tasks": {}})
     assert len(looks) == 1
     assert not looks.frozen
     assert seen.groupby("strategy").size().to_dict() == {"vanilla": 6, "ahead": 6}
@@ -325,7 +325,7 @@ def test_a_sample_that_one_cell_lacks_is_seen_in_the_others(lacks: str) -> None:
         {"spec": {"limit": 20}, "looks": [{"samples": {"large": 8}}]},
         {"plan": PLAN, "spec": {"limit": None}},
     ):
-        seen, looks = looked(samples, manifest)
+        seen, looks = assign_looks(samples, manifest)
         assert len(seen) == 35
         assert len(looks) == (3 if "plan" in manifest else 2)
         assert not looks.frozen
@@ -336,30 +336,30 @@ def test_a_sample_that_one_cell_lacks_is_seen_in_the_others(lacks: str) -> None:
 def test_looks_by_hand_are_counted_and_what_they_saw_is_known() -> None:
     samples = rows({"vanilla": {"large": 18, "small": 4}, "on": {"large": 18, "small": 4}})
     manifest = {"spec": {"limit": 40}, "looks": [{"samples": {"large": 4}}, {"samples": {"large": 8, "small": 4}}]}
-    seen, looks = looked(samples, manifest)
+    seen, looks = assign_looks(samples, manifest)
     assert len(looks) == 3
     assert (looks.declared, looks.maximum, looks.spending, looks.planned) == (False, None, "counted", None)
     assert looks.images == ({"large": 2}, {"large": 4, "small": 2}, {"large": 9, "small": 2})
     assert looks.fractions == (2 / 9 / 2, (4 / 9 + 1) / 2, 1.0)
     assert looks.until(2).fractions == pytest.approx((2 / 9 / (4 / 9 + 1), 1.0))
     assert seen[seen["sample"] == "small0"]["look"].tolist() == [2, 2]
-    assert "look 3 at this run" in sentence(looks, 0, 0)
+    assert "look 3 at this run" in describe_looks(looks, 0, 0)
     again = {**manifest, "looks": [*manifest["looks"], {"samples": {"large": 18, "small": 4}}]}
-    assert looked(samples, again)[1] == looks
-    (_, once) = looked(samples, {"spec": {"limit": None}})
+    assert assign_looks(samples, again)[1] == looks
+    (_, once) = assign_looks(samples, {"spec": {"limit": None}})
     assert (once.declared, once.fractions, once.maximum) == (True, (1.0,), {"large": 9, "small": 2})
-    assert sentence(once, 0, 0) == ""
+    assert describe_looks(once, 0, 0) == ""
 
 
 def test_two_runs_were_seen_as_often_as_both_were() -> None:
     samples = rows({"vanilla": {"large": 6}, "B:on": {"large": 6}})
     own = samples.assign(look=[1, 1, 2, 2, 3, 3, 1, 1, 1, 1, 1, 1])
-    many, once = (looked(rows({"vanilla": {"large": 6}}), {"spec": {"limit": limit}})[1] for limit in (6, None))
-    seen, looks = rejoined(own, [many, once])
+    many, once = (assign_looks(rows({"vanilla": {"large": 6}}), {"spec": {"limit": limit}})[1] for limit in (6, None))
+    seen, looks = merge_looks(own, [many, once])
     assert seen["look"].tolist() == [1, 1, 2, 2, 3, 3] * 2
     assert (len(looks), looks.declared, looks.frozen) == (3, False, {})
-    assert rejoined(own.assign(look=1), [once, once])[1].declared
-    assert not rejoined(own.assign(look=1), [many, once])[1].declared
+    assert merge_looks(own.assign(look=1), [once, once])[1].declared
+    assert not merge_looks(own.assign(look=1), [many, once])[1].declared
 
 
 def test_what_fails_later_had_not_failed_at_an_earlier_look(tmp_path: Path) -> None:
@@ -377,5 +377,5 @@ def test_what_fails_later_had_not_failed_at_an_earlier_look(tmp_path: Path) -> N
         def failures(self) -> list[dict[str, Any]]:
             return [{**names, "samples": 12}]
 
-    assert set(Told()._looked_then(1)[0]["strategy"]) == {"vanilla", "late", "on"}
-    assert set(Told()._looked_then(2)[0]["strategy"]) == {"vanilla", "on"}
+    assert set(Told()._seen_at(1)[0]["strategy"]) == {"vanilla", "late", "on"}
+    assert set(Told()._seen_at(2)[0]["strategy"]) == {"vanilla", "on"}

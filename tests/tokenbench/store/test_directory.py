@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from tests.faults import CHANGES, READS, Dead, Killed, Points, watched
 from tests.fuzz.made import IDS, SPEC, made_run, record
 from tokenbench.errors import MachineError
-from tokenbench.runner.records import _whole
-from tokenbench.store.directory import SCHEMA_VERSION, Store
-from tokenbench.store.lock import held
+from tokenbench.runner.records import _replace_surrogates
+from tokenbench.store.directory import Store
+from tokenbench.store.lock import run_lock
+from tokenbench.store.run_json import SCHEMA_VERSION, add_look, read_manifest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 FLOATS = st.floats() | st.sampled_from([math.nan, math.inf, -0.0, 5e-324, 1e308])
@@ -56,12 +57,12 @@ def test_what_is_appended_is_what_is_read(written: list[dict[str, Any]]) -> None
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "run")
         store.start({"schema_version": SCHEMA_VERSION, "spec": SPEC, "cells": []})
-        store.append((CELL, one) for one in written)
+        store.journals.append((CELL, one) for one in written)
         keys = [one["sample"] for one in written]
-        assert store.done(CELL) == {(key, "") for key in keys}
+        assert store.answered_questions(CELL) == {(key, "") for key in keys}
         store.finish(CELL, dict.fromkeys(keys[::-1], ""), {})
-        store.sweep(CELL)
-        read = Store.open(Path(folder) / "run").records(CELL).to_pylist()
+        store.clean_up(CELL)
+        read = Store.open(Path(folder) / "run").records_of(CELL).values()
     assert [one["sample"] for one in read] == keys[::-1]
     for one, other in zip(read, reversed(written), strict=True):
         assert all(same(one[name], other[name]) for name in other), (one, other)
@@ -69,7 +70,7 @@ def test_what_is_appended_is_what_is_read(written: list[dict[str, Any]]) -> None
 
 @given(st.text(st.characters()))
 def test_halves_of_letters_are_replaced_and_whole_ones_kept(text: str) -> None:
-    whole = _whole(text)
+    whole = _replace_surrogates(text)
     whole.encode()
     if not any("\ud800" <= sign <= "\udfff" for sign in text):
         assert whole == text
@@ -81,30 +82,30 @@ def test_an_id_that_is_no_hash_is_refused_before_it_becomes_a_path(tmp_path: Pat
     manifest = (run / "run.json").read_text()
     (run / "run.json").write_text(manifest.replace(IDS[1], name))
     with pytest.raises(MachineError, match=r"cells\.1\.id"):
-        Store.open(run).manifest()
+        read_manifest(run)
 
 
 def test_a_manifest_may_hold_more_than_is_known(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run")
     manifest = (run / "run.json").read_text()
     (run / "run.json").write_text(manifest.replace('"notes"', '"later": {"x": [1]}, "notes"'))
-    assert Store.open(run).manifest()["later"] == {"x": [1]}
+    assert read_manifest(run)["later"] == {"x": [1]}
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, "null", "5", "{}", '{"sample": []}', '{"sample": {}}', "\x00"])
 def test_junk_in_a_journal_is_as_if_it_were_not_there(tmp_path: Path, line: str) -> None:
     store = Store(tmp_path / "run")
-    store.make()
-    store.append([(CELL, record(0, right=True, tokens=4))])
+    store.make_folders()
+    store.journals.append([(CELL, record(0, right=True, tokens=4))])
     (tmp_path / "run" / "journal" / f"{CELL}.other.1.jsonl").write_text(f"{line}\n")
-    assert store.done(CELL) == {("s0", "")}
+    assert store.answered_questions(CELL) == {("s0", "")}
 
 
 @pytest.mark.parametrize("change", [{"kept": "all"}, {"score": "high"}, {"answer": 5}, {"visual_tokens": 2**40}])
 def test_a_record_that_no_run_wrote_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
     store = Store(tmp_path / "run")
-    store.make()
-    store.append([(CELL, {**record(0, right=True, tokens=4), **change})])
+    store.make_folders()
+    store.journals.append([(CELL, {**record(0, right=True, tokens=4), **change})])
     with pytest.raises(MachineError, match=r"the journal of cell .* is corrupt"):
         store.finish(CELL, {"s0": ""}, {})
 
@@ -113,8 +114,8 @@ def begin(folder: Path) -> None:
     """What a run does before its first answer."""
     store = Store(folder)
     store.check()
-    store.make()
-    with held(folder, 0):
+    store.make_folders()
+    with run_lock(folder, 0):
         empty: dict[str, Any] = {"cells": [], "parts": {}, "tasks": {}, "models": {}, "plugin_files": []}
         store.start({"schema_version": SCHEMA_VERSION, "spec": SPEC, **empty})
 
@@ -143,15 +144,14 @@ def test_killed_at_any_point_before_the_first_answer_it_begins_again(tmp_path: P
 @pytest.mark.parametrize(
     "ask",
     [
-        Store.done,
-        Store.published,
+        Store.answered_questions,
+        Store.final_questions,
         Store.count,
         Store.records_of,
         Store.failure,
         lambda store, cell: store.journals.records(cell),
         lambda store, cell: set(store.journals.questions(cell)),
         lambda store, cell: store.journals.count(cell),
-        Store.records,
         Store.summary,
     ],
 )
@@ -164,7 +164,7 @@ def test_no_error_of_the_disk_is_mistaken_for_what_a_run_holds(
     store = Store.open(run)
     for other in IDS[1:]:
         (run / "cells" / f"{other}.parquet").unlink()
-        store.append([(other, record(0, right=True, tokens=4))])
+        store.journals.append([(other, record(0, right=True, tokens=4))])
     store.fail(
         IDS[2],
         {**dict.fromkeys(("model", "strategy", "budget", "task"), "x"), "seed": 0, "kind": "failed", "reason": "?"},
@@ -186,57 +186,62 @@ def test_no_error_of_the_disk_is_mistaken_for_what_a_run_holds(
 
         with watched(run, Points(READS, at, fail)):
             assert asked() in (right, OSError, MachineError), counted.seen[at]
-    assert not store.broken()
+    assert not store.broken_files()
 
 
 def test_a_cell_grows_and_keeps_the_journal_of_what_is_not_published_yet(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
-    store.make()
-    store.append((CELL, record(i, right=True, tokens=4)) for i in range(2))
+    store.make_folders()
+    store.journals.append((CELL, record(i, right=True, tokens=4)) for i in range(2))
     store.finish(CELL, {"s0": "", "s1": ""}, {})
-    store.sweep(CELL)
+    store.clean_up(CELL)
     assert not list((tmp_path / "run" / "journal").iterdir())
-    store.append([(CELL, record(2, right=False, tokens=4)), (CELL, record(0, right=False, tokens=4))])
-    assert (store.count(CELL), store.answers(CELL, 4), store.answers(CELL, 3), store.answers(CELL, 2)) == (2, 3, 3, 2)
-    store.sweep(CELL)
-    assert store.done(CELL) == {(f"s{i}", "") for i in range(3)}
+    store.journals.append([(CELL, record(2, right=False, tokens=4)), (CELL, record(0, right=False, tokens=4))])
+    assert (
+        store.count(CELL),
+        store.count_answers(CELL, 4),
+        store.count_answers(CELL, 3),
+        store.count_answers(CELL, 2),
+    ) == (2, 3, 3, 2)
+    store.clean_up(CELL)
+    assert store.answered_questions(CELL) == {(f"s{i}", "") for i in range(3)}
     store.finish(CELL, {"s0": "", "s1": "", "s2": ""}, {})
-    store.sweep(CELL)
+    store.clean_up(CELL)
     assert not list((tmp_path / "run" / "journal").iterdir())
-    assert store.records(CELL)["score"].to_pylist() == [1, 1, 0]  # what is final stays as it is
+    assert next(store.columns([CELL], ["score"]))["score"].to_pylist() == [1, 1, 0]  # what is final stays as it is
 
 
 def test_an_answer_to_another_question_is_none(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
-    store.make()
-    store.append([(CELL, {**record(0, right=True, tokens=4), "asked": "old"})])
+    store.make_folders()
+    store.journals.append([(CELL, {**record(0, right=True, tokens=4), "asked": "old"})])
     store.finish(CELL, {"s0": "old"}, {})
-    store.append([(CELL, {**record(0, right=False, tokens=4), "asked": "new"})])
-    assert store.done(CELL) == {("s0", "old"), ("s0", "new")}
+    store.journals.append([(CELL, {**record(0, right=False, tokens=4), "asked": "new"})])
+    assert store.answered_questions(CELL) == {("s0", "old"), ("s0", "new")}
     store.finish(CELL, {"s0": "new"}, {})
-    assert store.records(CELL)["score"].to_pylist() == [0]
+    assert next(store.columns([CELL], ["score"]))["score"].to_pylist() == [0]
 
 
 def test_a_failure_counts_until_all_that_was_asked_then_is_published(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
-    store.make()
+    store.make_folders()
     names = {"model": "m", "strategy": "s", "budget": "1/2", "seed": 0, "task": "t"}
-    store.append((CELL, record(i, right=True, tokens=4)) for i in range(2))
+    store.journals.append((CELL, record(i, right=True, tokens=4)) for i in range(2))
     store.finish(CELL, {"s0": ""}, {})
     store.fail(CELL, {**names, "samples": 2, "kind": "failed", "reason": "it broke"})
-    store.sweep(CELL)
+    store.clean_up(CELL)
     assert store.failure(CELL)
     store.finish(CELL, {"s0": "", "s1": ""}, {})
     assert not store.failure(CELL)
-    store.sweep(CELL)
+    store.clean_up(CELL)
     assert not list((tmp_path / "run" / "cells").glob("*.failed.json"))
 
 
 def test_looks_stay_when_run_json_is_written_again(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run")
     store = Store.open(run)
-    manifest = store.manifest()
-    store.look(lambda looks: False, {"time": "now", "samples": {"attribute": 6}})
-    store.look(lambda looks: bool(looks), {"time": "later", "samples": {"attribute": 6}})
+    manifest = read_manifest(store.folder)
+    add_look(store.folder, lambda looks: False, {"time": "now", "samples": {"attribute": 6}})
+    add_look(store.folder, lambda looks: bool(looks), {"time": "later", "samples": {"attribute": 6}})
     store.start(manifest)
-    assert [look["time"] for look in store.manifest()["looks"]] == ["now"]
+    assert [look["time"] for look in read_manifest(store.folder)["looks"]] == ["now"]

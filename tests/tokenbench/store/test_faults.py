@@ -28,6 +28,7 @@ from tokenbench.runner.progress import progress
 from tokenbench.runner.request import Request
 from tokenbench.runner.resolve import resolve
 from tokenbench.store.directory import Store
+from tokenbench.store.journals import Journals
 
 OPTIONS = {
     "strategies": ["fastv", "clse"], "budgets": ["1/9"], "tasks": ["attribute", "counting"], "limit": 2, "seeds": [0],
@@ -104,14 +105,14 @@ class Kept:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers: list[tuple[str, str]] = []
-        append = Store.append
+        append = Journals.append
 
-        def counted(store: Store, records: Any) -> None:
+        def counted(journals: Journals, records: Any) -> None:
             records = list(records)
             self.answers += [(cell, record["sample"]) for cell, record in records]
-            append(store, records)
+            append(journals, records)
 
-        monkeypatch.setattr(Store, "append", counted)
+        monkeypatch.setattr(Journals, "append", counted)
 
 
 def killed_everywhere(execute: Execute, whole: Path, tmp_path: Path, part: int) -> int:
@@ -171,7 +172,7 @@ def failed_everywhere(
             assert not isinstance(said, OSError) or said.filename, f"point {at}: {said!r} names no file"
         assert finals(folder).items() >= before.items(), f"point {at}: a finished cell was run again"
         assert not there.intersection(kept.answers), f"point {at}: an answer was computed again"
-        assert not Store(folder).broken(), f"point {at}: a sound cell was set aside"
+        assert not Store(folder).broken_files(), f"point {at}: a sound cell was set aside"
         execute(folder)
         check(folder, whole)
         shutil.rmtree(folder)

@@ -49,7 +49,7 @@ def test_only_ordinary_files_are_opened(root: Path, does: str, kind: str, monkey
     assert not other.with_name("new").exists()
 
 
-@pytest.mark.parametrize("does", [*ROOT_DOES, "publish", "remove", "names", "make_folder", "sweep"])
+@pytest.mark.parametrize("does", [*ROOT_DOES, "write_atomically", "remove", "names", "make_folder", "sweep"])
 def test_nothing_is_reached_through_a_link(root: Path, does: str) -> None:
     outside = root.parent / "outside"
     outside.mkdir()
@@ -58,7 +58,7 @@ def test_nothing_is_reached_through_a_link(root: Path, does: str) -> None:
     (root / "cells").rmdir()
     link(root / "cells", outside)
     more: dict[str, Callable[[Path, Path], object]] = {
-        "publish": lambda path, root: files.publish(path, b"more", root),
+        "write_atomically": lambda path, root: files.write_atomically(path, b"more", root),
         "remove": files.remove,
         "names": lambda path, root: files.names(path.parent, root),
         "make_folder": lambda path, root: files.make_folder(path.parent / "new", root),
@@ -71,13 +71,13 @@ def test_nothing_is_reached_through_a_link(root: Path, does: str) -> None:
 
 def test_the_root_itself_may_be_reached_through_links(root: Path) -> None:
     link(root.parent / "name", root)
-    files.publish(root.parent / "name" / "cells" / "a", b"x", root.parent / "name")
+    files.write_atomically(root.parent / "name" / "cells" / "a", b"x", root.parent / "name")
     assert files.read(root / "cells" / "a", root) == b"x"
 
 
 def test_publishing_replaces_a_link_and_what_it_leads_to_stays(root: Path) -> None:
     link(root / "a", root.parent / "other")
-    files.publish(root / "a", b"x", root)
+    files.write_atomically(root / "a", b"x", root)
     assert files.read(root / "a", root) == b"x"
     assert (root.parent / "other").read_bytes() == b"mine"
 
@@ -114,7 +114,7 @@ def test_lines_are_read_as_they_stand(root: Path) -> None:
 
 def test_what_was_set_aside_before_is_not_overwritten(root: Path) -> None:
     for content in (b"first", b"second", b"third"):
-        files.publish(root / "cells" / "a", content, root)
+        files.write_atomically(root / "cells" / "a", content, root)
         files.set_aside(root / "cells" / "a", root)
     there = {path.name: path.read_bytes() for path in (root / "cells").iterdir()}
     assert there == {"a.broken": b"first", "a.broken.2": b"second", "a.broken.3": b"third"}
@@ -125,7 +125,7 @@ def test_a_published_file_has_the_rights_that_the_user_gives_to_new_files(root: 
     only_posix("files of Windows have no such rights")
     before = os.umask(mask)
     try:
-        files.publish(root / "a", b"x", root)
+        files.write_atomically(root / "a", b"x", root)
     finally:
         os.umask(before)
     assert (root / "a").stat().st_mode & 0o777 == mode
@@ -134,13 +134,13 @@ def test_a_published_file_has_the_rights_that_the_user_gives_to_new_files(root: 
 def test_a_file_is_there_as_it_was_or_as_it_will_be_wherever_the_process_is_killed(root: Path) -> None:
     counted = Points(CHANGES)
     with watched(root, counted):
-        files.publish(root / "cells" / "a", b"old", root)
+        files.write_atomically(root / "cells" / "a", b"old", root)
     assert [name.split()[0] for name in counted.seen] == ["create", "write", "write", "fsync", "replace", "fsync"]
     for at in range(len(counted.seen)):
         with watched(root, Dead(CHANGES, at)), pytest.raises(Killed):
-            files.publish(root / "cells" / "a", b"a new one", root)
+            files.write_atomically(root / "cells" / "a", b"a new one", root)
         assert files.read(root / "cells" / "a", root) == (b"a new one" if at == len(counted.seen) - 1 else b"old")
-        files.publish(root / "cells" / "a", b"old", root)
+        files.write_atomically(root / "cells" / "a", b"old", root)
     assert len(files.names(root / "cells", root)) > 1
     files.sweep(root / "cells", root)
     assert files.names(root / "cells", root) == ["a"]
@@ -155,7 +155,7 @@ def test_a_temporary_file_that_is_swept_away_is_written_again(root: Path) -> Non
             os.unlink(path)
 
     with watched(root, sweep):
-        files.publish(root / "a", b"x", root)
+        files.write_atomically(root / "a", b"x", root)
     assert files.read(root / "a", root) == b"x"
     assert len(swept) == 1
 
@@ -170,6 +170,6 @@ def test_a_sweep_removes_nothing_that_may_be_the_users(root: Path) -> None:
 
 def test_a_folder_that_is_gone_is_not_made_again(root: Path) -> None:
     with pytest.raises(FileNotFoundError) as error:
-        files.publish(root / "gone" / "a", b"x", root)
+        files.write_atomically(root / "gone" / "a", b"x", root)
     assert str(error.value.filename).startswith(str(root / "gone"))
     assert not (root / "gone").exists()

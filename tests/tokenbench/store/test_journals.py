@@ -70,7 +70,7 @@ def test_cells_whose_names_begin_alike_are_told_apart(tmp_path: Path) -> None:
     journal = Journals(tmp_path, tmp_path, "here.1")
     journal.append([(CELL, asked(0)), (f"{CELL}0", asked(1))])
     assert journal.questions(CELL) == {("s0", "d")}
-    with journal.fixed():
+    with journal.list_once():
         assert journal.count(f"{CELL}0") == 1
         assert journal.count(OTHER) == 0
 

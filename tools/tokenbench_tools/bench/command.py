@@ -87,7 +87,7 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.bench_file import FILE, SCHEMA_VERSION
     from tokenbench.store.directory import Store
-    from tokenbench.store.files import publish, sweep
+    from tokenbench.store.files import sweep, write_atomically
     from tokenbench_tools.bench.plans import make_ways
     from tokenbench_tools.bench.protocol import Protocol
     from tokenbench_tools.bench.rounds import bench as measured
@@ -112,7 +112,7 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     if folder:
         try:
             sweep(folder, folder)
-            publish(folder / FILE, json.dumps(content, indent=2).encode())
+            write_atomically(folder / FILE, json.dumps(content, indent=2).encode())
         except OSError as error:
             raise MachineError(f"cannot write {folder / FILE}: {error.strerror or error}") from None
     if form == "json":

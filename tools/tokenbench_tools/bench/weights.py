@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tokenbench.errors import MachineError, UsageError
-from tokenbench.models.decoding import greedy
-from tokenbench.models.device import check_device, device_named
+from tokenbench.models.decoding import greedy_config
+from tokenbench.models.device import check_device, resolve_device
 from tokenbench.models.source import configuration, locate
 from tokenbench.models.weights import stock_model
 
@@ -41,7 +41,7 @@ def load_model(protocol: Protocol, registry: Registry) -> tuple[Backbone, Any]:
             backbone, config = configuration(protocol.model, registry)
             with torch.device(device):
                 model = AutoModelForImageTextToText.from_config(cut(config, protocol.layers), **options)
-            model.generation_config = greedy(model.generation_config)
+            model.generation_config = greedy_config(model.generation_config)
         else:
             source = locate(protocol.model, registry)
             backbone, config = (
@@ -80,6 +80,6 @@ def choose_device(protocol: Protocol) -> str:
         UsageError: If there is no device of that name.
         MachineError: If this machine does not have it.
     """
-    device = device_named(protocol.device)
+    device = resolve_device(protocol.device)
     check_device(device)
     return device

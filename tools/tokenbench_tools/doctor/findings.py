@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from tokenbench.contract.hookspecs import KINDS
-from tokenbench.registry.installation import NAME, declared, install, installed, untested
+from tokenbench.registry.installation import NAME, find_untested, install, installed_version, requirements_of
 from tokenbench.registry.plugins import Registry
 
 __all__ = ["Finding", "findings"]
@@ -85,14 +85,14 @@ def _python() -> Finding:
 
 def _libraries() -> Iterator[Finding]:
     """One finding a library that is missing or too old or new, or one for all."""
-    needed = declared(NAME)
+    needed = requirements_of(NAME)
     wrong = [finding for requirement in needed if (finding := _library(requirement))]
     yield from wrong or [Finding("libraries", "ok", f"all {len(needed)} are in the declared ranges")]
 
 
 def _library(requirement: Requirement) -> Finding | None:
     """What is wrong with a library, if anything."""
-    there = installed(requirement.name)
+    there = installed_version(requirement.name)
     if not there:
         return Finding(requirement.name, "FAIL", ABSENT, install())
     if requirement.specifier.contains(there, prereleases=True):
@@ -103,7 +103,7 @@ def _library(requirement: Requirement) -> Finding | None:
 def _check_versions() -> Finding:
     """Versions that no test has seen. They may work, but a release of a library has changed numbers before."""
     extras = [extra for extra, needed in _extra_requirements().items() if _there(needed)]
-    others = [f"{name} {there} (tested: {tested})" for name, there, tested in untested(extras)]
+    others = [f"{name} {there} (tested: {tested})" for name, there, tested in find_untested(extras)]
     if not others:
         return Finding("tested versions", "ok", "all libraries have the tested versions")
     named = ", ".join(others[:MOST_NAMED]) + (f", and {len(others) - MOST_NAMED} more" if others[MOST_NAMED:] else "")
@@ -209,13 +209,13 @@ def _plugins() -> Iterator[Finding]:
 def _extra_requirements() -> dict[str, list[Requirement]]:
     """What each extra adds, those left out that are not for pruning."""
     extras = metadata(NAME).get_all("Provides-Extra") or []
-    return {extra: declared(NAME, extra) for extra in extras if extra not in NO_PRUNING}
+    return {extra: requirements_of(NAME, extra) for extra in extras if extra not in NO_PRUNING}
 
 
 def _there(needed: list[Requirement]) -> bool:
     """Whether any library is installed that only the extra asks for; what it bounds more tightly is always there."""
-    always = {requirement.name for requirement in declared(NAME)}
-    return any(installed(requirement.name) for requirement in needed if requirement.name not in always)
+    always = {requirement.name for requirement in requirements_of(NAME)}
+    return any(installed_version(requirement.name) for requirement in needed if requirement.name not in always)
 
 
 def _try_code(code: str) -> tuple[int, str, str]:

@@ -115,7 +115,7 @@ class _Actor:
 
         try:
             self._worker = self._worker or Worker.of_run(*self._of)
-            self._worker.answer(unit, Silent())
+            self._worker.run_unit(unit, Silent())
         except TokenBenchError as error:
             return unit, error
         return unit, None

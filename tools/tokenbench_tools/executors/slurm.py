@@ -135,7 +135,7 @@ class _Share:
         try:
             worker = Worker.of_run(*self._of)
             for unit in share:
-                worker.answer(unit, Silent())
+                worker.run_unit(unit, Silent())
         except TokenBenchError as error:
             return error
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.opening import chosen_writers, opened
+from tokenbench.commands.opening import make_writers, open_run
 from tokenbench.commands.options import (
     Finite,
     Place,
@@ -18,7 +18,7 @@ from tokenbench.commands.options import (
     examples,
     flat,
     list_option,
-    looking,
+    offline_command,
     plugin_option,
     tasks_dir_option,
 )
@@ -48,7 +48,7 @@ __all__ = ["judge"]
 @click.option("--retry-failed", is_flag=True, help="Ask again about answers that received no verdict.")
 @list_option("--format", "formats", default="terminal,markdown,csv", help="Report formats to write.")
 @plugin_option
-@looking
+@offline_command
 def judge(
     folder: Path,
     url: str,
@@ -71,10 +71,10 @@ def judge(
     from tokenbench_tools.judge import Judge, rate
 
     registry = Registry(plugin_files)
-    writers = chosen_writers(flat(lists["formats"]), registry)
+    writers = make_writers(flat(lists["formats"]), registry)
     who = Judge(url, model, os.environ.get(key_from, ""), timeout=timeout)
     rated, target = rate(
-        opened(folder, lists, registry),
+        open_run(folder, lists, registry),
         who,
         flat(lists["tasks"]),
         workers,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import UsageError, unfinished, unknown
 from tokenbench.store import files
-from tokenbench.store.reworked import Reworked
+from tokenbench.store.derived import DerivedRun
 from tokenbench.store.run import Run
 from tokenbench_tools.judge.question import Asked
 from tokenbench_tools.judge.server import Judge
@@ -24,7 +24,7 @@ __all__ = ["JudgedRun", "rate"]
 UNIT = [*IDENTITY, "unit"]
 
 
-class JudgedRun(Reworked):
+class JudgedRun(DerivedRun):
     """A run with a judge's scores in place of the task's own. Answers without a verdict are left out.
 
     Args:
@@ -35,7 +35,7 @@ class JudgedRun(Reworked):
     """
 
     def __init__(self, run: Run, samples: pd.DataFrame, unrated: int, answers: int) -> None:
-        super().__init__(run.folder, run._known, run._definitions, run._data)
+        super().__init__(run.folder, run._registry, run._definitions, run._data)
         self._judged, self._unrated, self._answers = samples, unrated, answers
 
     @property
@@ -45,7 +45,7 @@ class JudgedRun(Reworked):
             return ""
         return f"{self._unrated} of {self._answers} distinct answers got no verdict and count for no strategy."
 
-    def rows(self) -> pd.DataFrame:
+    def all_samples(self) -> pd.DataFrame:
         """As of the run, with the judge's scores and its identity in the column `judge`."""
         return self._judged
 
@@ -103,7 +103,7 @@ def rate(
     verdicts = collect(judge, asked, folder, workers, progress, retry_failed)
     scores = [math.nan if (right := verdicts[one.key]) is None else right for one in asked]
     samples = samples.assign(score=scores, judge=judge.identity)
-    files.publish(folder / "samples.parquet", samples.to_parquet(), run.folder)
+    files.write_atomically(folder / "samples.parquet", samples.to_parquet(), run.folder)
     # A unit counts as a whole, such as the two questions on one picture: without one of its verdicts it has no score.
     rated = samples[~samples["score"].isna().groupby([samples[name] for name in UNIT]).transform("any")]
     distinct = {one.key for one in asked}

@@ -1,4 +1,4 @@
-"""How a run shows itself at a prompt and in a notebook, without a look at its verdicts."""
+"""How a run shows itself at a prompt and in a notebook, without showing its verdicts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["describe_run", "run_html"]
 
 
 def describe_run(run: Run) -> str:
-    """What was run and how far it is, in one line; why it cannot be said where the directory cannot be read."""
+    """Return one line on what was run and how much is finished, or on why the directory cannot be read."""
     try:
         spec, cells = run.manifest["spec"], run.manifest["cells"]
-        finished, failed = len(run._finished()), len(run.failures())
+        finished, failed = len(run._finished_cells()), len(run.failures())
     except TokenBenchError as error:
         return printable(f"{run.folder}, which cannot be read: {error}")
     limit = f", {spec['limit']:,} samples a task" if spec.get("limit") else ""
@@ -29,7 +29,7 @@ def describe_run(run: Run) -> str:
 
 
 def run_html(run: Run) -> str:
-    """`describe_run` and the mean scores so far, as HTML. No verdict is shown, and so no look is spent."""
+    """Return `describe_run` and the mean scores so far, as HTML. No verdict is shown, so that no look is spent."""
     from tokenbench.comparison.tables import scores_table
     from tokenbench.tables import to_html
 

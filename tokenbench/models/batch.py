@@ -1,0 +1,61 @@
+"""A batch of samples on its way through a model: loaded, encoded, ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from tokenbench.contract.suite import Sample, Video
+from tokenbench.engine import Frame
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Batch", "Encoded", "Loaded"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One image or clip after the encoder."""
+
+    kind: str
+    """`image` or `video`."""
+    features: Tensor
+    """Its features [tokens, C]."""
+    frames: Sequence[Frame]
+    """What the encoder recorded of its frames; empty unless it was requested."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Samples whose images are in memory, not yet encoded."""
+
+    samples: Sequence[Sample]
+    """The samples, in the order of the rows."""
+    shown: dict[str, Sequence[Image | Video]]
+    """The images and clips of each cluster."""
+    media: dict[str, dict[str, Any]]
+    """By kind, the processor's output for all images or clips, each of which occurs once."""
+    inputs: dict[str, Tensor]
+    """The processor's output for the prompts, one row per sample, without pixels."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that are ready to run."""
+
+    samples: Sequence[Sample]
+    """The samples, in the order of the rows."""
+    inputs: dict[str, Tensor]
+    """The processor's output for the prompts, such as `input_ids` [B, S], without pixels."""
+    features: list[tuple[str, Tensor]]
+    """The kind (`image` or `video`) and features [tokens, C] of everything that is shown, in the order of the rows."""
+    clips: list[bool]
+    """Whether a row begins with a clip."""
+    frames: list[list[Frame]]
+    """What the encoder recorded of each row's frames; empty unless it was requested."""
+    same: list[int]
+    """For every row, the first row with the same images after the same words."""
