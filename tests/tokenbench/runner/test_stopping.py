@@ -303,8 +303,8 @@ def test_a_cell_that_stopped_is_frozen_at_the_last_look_of_which_it_has_all() ->
     assert (looks.declared, looks.planned, looks.spending, looks.maximum) == (True, 3, "pocock", PLAN["maximum"])
     assert dict(seen[seen["strategy"] == "vanilla"].groupby("look").size()) == {1: 8, 2: 8, 3: 6}
     then = looks.until(2)
-    assert (then.fractions, then.find_frozen) == ((1 / 3, 2 / 3), {("m", "early", "1/9"): 1})
-    assert find_frozen(seen[seen["look"] <= 2]) == then.find_frozen
+    assert (then.fractions, then.frozen) == ((1 / 3, 2 / 3), {("m", "early", "1/9"): 1})
+    assert find_frozen(seen[seen["look"] <= 2]) == then.frozen
 
 
 def test_what_nobody_has_seen_is_left_out() -> None:
