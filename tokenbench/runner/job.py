@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tokenbench.runner.work import Batch, Work
+    from tokenbench.runner.batches import Batch
+    from tokenbench.runner.work import Work
     from tokenbench.runner.worker import Unit
     from tokenbench.store.directory import Store
 

@@ -14,30 +14,15 @@ from tokenbench.errors import UsageError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import Registry
+from tokenbench.runner.batches import Batch, Question
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
 from tokenbench.runner.order import ORDER_SEED, shuffle_images
 from tokenbench.runner.resolve import Resolved
+from tokenbench.runner.showing import load_batch
 from tokenbench.store.directory import Store
 from tokenbench.store.spec import Arm, Spec
 
-__all__ = ["Batch", "Question", "Work", "fingerprints", "left_of", "samples_of", "works_of"]
-
-Question = tuple[Task, Sample]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Questions that are asked at once."""
-
-    questions: Sequence[Question]
-    """The questions, in the order of the rows."""
-    arms: tuple[int, ...]
-    """The numbers of the arms that are asked these questions."""
-
-    @property
-    def answers(self) -> int:
-        """The number of answers."""
-        return len(self.questions) * len(self.arms)
+__all__ = ["Work", "fingerprints", "left_of", "samples_of", "works_of"]
 
 
 @dataclass(frozen=True)
@@ -177,8 +162,6 @@ def _check_budgets(work: Work) -> None:
     largest = max((arm.budget.tokens or 0 for arm in work.arms), default=0)
     if not largest or not work.questions:
         return
-    from tokenbench.runner.showing import load_batch  # that module imports Batch
-
     _, loaded, _ = load_batch(work.model, work.questions[: work.batch_size])
     if loaded is None:
         return

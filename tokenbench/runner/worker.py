@@ -15,6 +15,7 @@ from tokenbench.engine import Pruner
 from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, brief, printable
 from tokenbench.models.batch import Loaded
 from tokenbench.registry.plugins import Registry
+from tokenbench.runner.batches import Batch, Question
 from tokenbench.runner.evidence import lattice_of_first
 from tokenbench.runner.identity import Cell
 from tokenbench.runner.passes import BatchQuestions, Outcome, OutOfMemory, run_plans
@@ -22,7 +23,7 @@ from tokenbench.runner.progress import Progress
 from tokenbench.runner.records import check_pruned, cost_record, score_record
 from tokenbench.runner.resolve import resolve_spec
 from tokenbench.runner.showing import is_passing, load_ahead
-from tokenbench.runner.work import Batch, Question, Work, fingerprints, left_of, works_of
+from tokenbench.runner.work import Work, fingerprints, left_of, works_of
 from tokenbench.store.directory import Store
 from tokenbench.store.left_out import LeftOut
 from tokenbench.store.run_json import read_manifest
