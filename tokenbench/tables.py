@@ -1,6 +1,6 @@
 """Tables of typed entries.
 
-What a column holds is said once; the terminal, Markdown, LaTeX and HTML render the same table.
+Each column is defined once, and every output format renders the same table.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class InternVL(Backbone):
         def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
             side = round(1 / ratio)
             smaller = resize(pixels, h * side * patch[0], w * side * patch[1])
-            # Not called as a module: whoever listens to the tower is not meant.
+            # `forward` is called directly, so that hooks on the tower do not fire.
             hidden = tower.forward(smaller, output_hidden_states=True).hidden_states[feature_layer]
             return project(hidden[0][tokens(h * side, w * side).to(hidden.device)])
 

@@ -117,7 +117,7 @@ def describe_clip(model: Any, tower: nn.Module, full: bool) -> Encoder:
         return projected
 
     def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
-        # Not called as a module: whoever listens to the tower is not meant.
+        # `forward` is called directly, so that hooks on the tower do not fire.
         smaller = resize(pixels, h * patch, w * patch)
         output = clip.forward(smaller, interpolate_pos_encoding=True, output_hidden_states=True)
         return project(output.hidden_states[feature_layer][0, first:, None])

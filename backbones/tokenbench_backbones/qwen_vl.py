@@ -77,7 +77,7 @@ class Qwen2VL(Backbone):
             cut = smaller.unflatten(2, (h, side, patch)).unflatten(5, (w, side, patch))
             patches = cut.permute(2, 5, 3, 6, 1, 0, 4, 7).flatten(4).flatten(0, 3)
             grid = torch.tensor([[1, h * side, w * side]], device=patches.device)
-            # Not called as a module: whoever listens to the tower is not meant.
+            # `forward` is called directly, so that hooks on the tower do not fire.
             projected: Tensor = tower.forward(patches, grid_thw=grid).pooler_output
             return projected
 

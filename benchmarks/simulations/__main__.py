@@ -40,7 +40,7 @@ ROWS: list[Setting] = list(settings())
 def one_more_loss() -> Iterator[str]:
     """One question lost in k images, vanilla all right: the limits and the verdict never get better."""
     for images, questions, most in ((300, 6, 60), (50, 4, 50)):
-        yield f"\n{images} images x {questions} questions:\n\n| k | retention | verdict, margin 1 | margin 2 | p | would have shown |\n| ---: | ---: | :--- | :--- | ---: | ---: |"
+        yield f"\n{images} images x {questions} questions:\n\n| k | retention | verdict, margin 1 | margin 2 | p | MDE |\n| ---: | ---: | :--- | :--- | ---: | ---: |"
         for lost in range(most + 1):
             scores = np.ones((images * questions, 2))
             scores[: lost * questions : questions, 1] = 0

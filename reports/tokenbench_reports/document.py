@@ -147,7 +147,7 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     margin, alpha = f"{comparison.margin:g}", f"{100 * comparison.alpha:g} %"
     questions, images = count_of(comparison.samples, "question"), count_of(comparison.clusters, "image")
     notes = [
-        f"Unit: {questions} on {images}; intervals and tests count images, an image in several tasks once.",
+        f"{questions} on {images}. The image is the unit of analysis; one that occurs in several tasks counts once.",
         "Accuracy retention is 100 × score / vanilla's score, averaged over the tasks. Both scores are measured on the same images, and the "
         "interval takes that into account. It is the interval of family F1, so that the verdict beside it can be read off it: a "
         "strategy is worse exactly where its interval ends below 100. The budget is the one that was requested; visual tokens are those "
@@ -194,8 +194,8 @@ def _margin_power(comparison: Comparison) -> str:
     if shown.empty or 100 * shown.min() <= comparison.margin:
         return ""
     return (
-        f"On these images not even a strategy without any loss could have been shown to be non-inferior within "
-        f"{comparison.margin:g}: the smallest margin that they can show is {number(100 * shown.min(), 2)} points."
+        f"With these images, even a strategy without any loss cannot be shown to be non-inferior within "
+        f"{comparison.margin:g}: the smallest margin that they support is {number(100 * shown.min(), 2)} points."
     )
 
 

@@ -59,7 +59,7 @@ MARGIN = 1.0
     help="Number of strategies to compare, trivial baselines included.",
 )
 @click.option("--num-budgets", type=Whole(1, 10**6), default=3, show_default=True, help="Number of budgets.")
-@click.option("--pilot", type=Place(), help="A small run to measure the assumptions below on.")
+@click.option("--pilot", type=Place(), help="A small run from which the assumptions below are estimated.")
 @click.option(
     "--discordance",
     type=Finite(0, 1, min_open=True),

@@ -207,7 +207,7 @@ def models_table(comparison: Comparison) -> Table:
 def scores_table(scores: pd.DataFrame) -> Table:
     """The mean scores of a run without intervals or verdicts (see ``Run.scores``)."""
     return Table.of(
-        "Mean scores, a glance that is no look at the verdicts",
+        "Mean scores only (does not count as a look)",
         [
             *(Column(name, partial(_name_of, name), key=True) for name in (*CELL, "task")),
             Column("score %", lambda row: Entry.number(percent(row["score"]), row["score"])),

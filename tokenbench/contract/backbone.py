@@ -78,7 +78,7 @@ class Backbone:
     """The weights of a backbone that stands for one particular model (a folder or a Hugging Face id); None for one that
     stands for an architecture."""
     notes: ClassVar[tuple[str, ...]] = ()
-    """Sentences that every reader of this model's numbers must see."""
+    """Caveats that every report on this model prints."""
     tiled: ClassVar[bool] = False
     """Whether one image may become several lattices, its tiles."""
     published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
