@@ -65,7 +65,7 @@ INSIDE = {
     "tokenbench/store/report_files.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link
     "reports/tokenbench_reports/figures.py": {"savefig"},  # to bytes
     "reports/tokenbench_reports/mlflow_runs.py": {"is_file", "rglob", "rmtree"},  # in a folder that this process made
-    "reports/tokenbench_reports/wandb_run.py": {"is_file", "is_symlink", "rglob"},  # in a folder that this process made
+    "reports/tokenbench_reports/wandb_run.py": {"is_file", "rglob"},  # in a folder that this process made
 }
 """What is done with files of a run directory elsewhere, and why nothing is followed or opened by it."""
 

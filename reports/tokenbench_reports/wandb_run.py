@@ -62,12 +62,8 @@ class WandbReport(Report):
             wandb.teardown()  # its service writes on after the run is finished
             logging.raiseExceptions = complaints
         out.write(f"offline run of Weights & Biases; upload it with: wandb sync {target}/offline-run-*\n")
-        return sorted(path for path in target.rglob("*") if _is_own(path))
-
-
-def _is_own(path: Path) -> bool:
-    """Whether it is a file of the run; there are links, too: to the latest run, and to a log elsewhere."""
-    return path.is_file() and path.name != MARK and not path.is_symlink()
+        # There are links, too: to the latest run, and to the log of wandb's service.
+        return sorted({path.resolve() for path in target.rglob("*") if path.is_file() and path.name != MARK})
 
 
 def _simplify(table: pd.DataFrame) -> pd.DataFrame:

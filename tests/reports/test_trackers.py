@@ -89,8 +89,15 @@ def report(run: Path, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize(("name", "library"), TRACKERS)
-@pytest.mark.parametrize("free", [8, 100])  # KiB: for a few files, or for the beginning of a database
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    (
+        "name",
+        "library",
+        "free",
+    ),  # KiB: for a few files, or for the beginning of a database; a run of wandb fits in there
+    [("wandb", "wandb", 8), ("mlflow", "sqlalchemy", 8), ("mlflow", "sqlalchemy", 100)],
+)
 def test_a_full_disk_is_one_line(name: str, library: str, free: int, tmp_path: Path) -> None:
     pytest.importorskip(name)
     pytest.importorskip(library)

@@ -84,10 +84,12 @@ def finished(root: Path, decoded: Counter[bytes], tmp_path_factory: pytest.TempP
         decoded[value["bytes"]] += bool(running)
         return stock(self, value, *rest, **more)
 
-    def executed(*arguments: Any) -> None:
+    def executed(*arguments: Any) -> Any:
         running.append(True)
-        execute(*arguments)
-        running.clear()
+        try:
+            return execute(*arguments)
+        finally:
+            running.clear()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.Image, "decode_example", counted)

@@ -227,7 +227,7 @@ def test_a_name_is_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return wrapped
 
     monkeypatch.setattr(module, "parse_strategy", counted("strategy", module.parse_strategy))
-    monkeypatch.setattr(suites, "_made", counted("suite", suites._made))
+    monkeypatch.setattr(suites, "_make", counted("suite", suites._make))
     words = ["--strategies", "fastv", "--tasks", "attribute", "--budgets", "1/9", "--limit", "2", "--no-floors"]
     for _ in range(2):
         counts.clear()

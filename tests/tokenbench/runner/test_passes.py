@@ -95,7 +95,7 @@ def short_of_memory(most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
-@pytest.mark.parametrize("most", [5, *(pytest.param(most, marks=pytest.mark.slow) for most in (12, 1))])
+@pytest.mark.parametrize("most", [5, *(pytest.param(most, marks=pytest.mark.slow) for most in (7, 1))])
 def test_too_little_memory_halves_the_batch_and_loses_nothing(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:

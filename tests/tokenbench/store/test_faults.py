@@ -157,7 +157,7 @@ def failed_everywhere(
     every = points(execute, shutil.copytree(half, tmp_path / "counted"), names, part)
     wanted = Store(half)
     cells = {path.stem for path in (whole / "cells").glob("*.parquet")}
-    there = {(cell, sample) for cell in cells for sample in wanted.done(cell)}
+    there = {(cell, sample) for cell in cells for sample in wanted.answered_questions(cell)}
     for at in every:
         folder = shutil.copytree(half, tmp_path / str(at))
         error = errors[at % len(errors)]
