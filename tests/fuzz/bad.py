@@ -54,9 +54,9 @@ def junk(rng: random.Random) -> str:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file, link and folder below a folder with what it holds."""
+    """Every file, link and folder below a folder with what it holds, but for what Python itself keeps beside a plug-in."""
     found = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts):
         name = str(path.relative_to(folder))
         if path.is_symlink():
             found[name] = b"-> " + str(path.readlink()).encode(errors="surrogateescape")
