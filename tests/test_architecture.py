@@ -44,13 +44,17 @@ def test_a_plugin_package_imports_the_core_and_itself_only(folder: str) -> None:
     assert imported(ROOT / folder) <= {"tokenbench", f"tokenbench_{folder}"}
 
 
-def test_the_command_line_starts_without_heavy_libraries() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]], ids=" ".join)
+def test_the_command_line_starts_without_heavy_libraries(arguments: list[str]) -> None:
+    """Help loads every command and every executor, those of plug-ins included."""
     code = (
         "import sys, tokenbench.cli, tokenbench.registry.plugins; tokenbench.registry.plugins.Registry();"
+        f"tokenbench.cli.cli({arguments}, standalone_mode=False);"
         "print([m for m in ('torch', 'transformers', 'pandas', 'scipy', 'pyarrow', 'pydantic') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "[]"
+    assert "Usage:" in out
+    assert out.splitlines()[-1] == "[]"
 
 
 def test_commands_open_runs_and_make_writers_in_one_place() -> None:

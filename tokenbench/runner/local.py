@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tokenbench.contract.executor import Executor
-from tokenbench.runner.job import Job
-from tokenbench.runner.progress import Progress
-from tokenbench.runner.work import Work
-from tokenbench.runner.worker import Unit, Worker
+
+if TYPE_CHECKING:
+    from tokenbench.runner.job import Job
+    from tokenbench.runner.progress import Progress
+    from tokenbench.runner.work import Work
 
 __all__ = ["Local"]
 
@@ -27,6 +29,8 @@ class Local(Executor):
 
     def run(self, job: Job, bar: Progress) -> None:
         """Answer all batches of the job."""
+        from tokenbench.runner.worker import Unit, Worker
+
         worker = Worker(job.store, dict(job.works))
         for name, batches in job.left.items():
             worker.run_unit(Unit(name, 0, len(batches)), bar)

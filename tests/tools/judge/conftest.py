@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.tools.judge.servers import Server
-from tokenbench_tools.judge import Judge
+from tokenbench_tools.judge.server import Judge
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ from tests.tokenbench.commands.test_running import call
 from tests.tools.judge.runs import answered
 from tests.tools.judge.servers import Server, said, silent
 from tokenbench.errors import MachineError
-from tokenbench_tools.judge import Asked, Judge, collect
+from tokenbench_tools.judge.question import Asked
+from tokenbench_tools.judge.server import Judge
+from tokenbench_tools.judge.verdicts import collect
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 

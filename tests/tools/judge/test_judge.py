@@ -14,7 +14,10 @@ import tokenbench
 from tests.tokenbench.commands.test_running import call
 from tests.tools.judge.runs import answered
 from tests.tools.judge.servers import Request, Server, said, silent, yes_to_r
-from tokenbench_tools.judge import Asked, Judge, collect, verdicts
+from tokenbench_tools.judge import verdicts
+from tokenbench_tools.judge.question import Asked
+from tokenbench_tools.judge.server import Judge
+from tokenbench_tools.judge.verdicts import collect
 
 RED, MIXED, BLUE = ["red"] * 6, ["red"] * 5 + ["rose"], ["blue"] * 6
 
@@ -116,7 +119,7 @@ def test_an_answer_without_a_verdict_is_recorded_counted_and_not_asked_again(
 
 def test_a_unit_without_one_of_its_verdicts_has_no_score(tmp_path: Path, server: Server) -> None:
     from tokenbench.registry.plugins import Registry
-    from tokenbench_tools.judge import rate
+    from tokenbench_tools.judge.rated import rate
 
     answered(tmp_path, RED, MIXED, BLUE)
     run = tokenbench.Run.open(tmp_path / "run", Registry([tmp_path / "suite.py"]))

@@ -18,8 +18,8 @@ from tests.tokenbench.commands.test_running import call
 from tests.tools.judge.runs import answered
 from tests.tools.judge.servers import Server, said
 from tokenbench.errors import UsageError
-from tokenbench_tools.judge import Judge
 from tokenbench_tools.judge.secret import WITHHELD, Secret
+from tokenbench_tools.judge.server import Judge
 
 KEY = "sk-SECRET+a/b123&456=="
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

@@ -8,10 +8,3 @@ In `RUN/judge/<model>-<hash>/` there are::
 
 The hash is of the judge's name and of what it is asked, so that verdicts of different judges never mix.
 """
-
-from tokenbench_tools.judge.question import Asked
-from tokenbench_tools.judge.rated import JudgedRun, rate
-from tokenbench_tools.judge.server import ATTEMPTS, Judge
-from tokenbench_tools.judge.verdicts import Verdict, collect
-
-__all__ = ["ATTEMPTS", "Asked", "Judge", "JudgedRun", "Verdict", "collect", "rate"]

@@ -68,7 +68,8 @@ def judge(
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.progress import progress
-    from tokenbench_tools.judge import Judge, rate
+    from tokenbench_tools.judge.rated import rate
+    from tokenbench_tools.judge.server import Judge
 
     registry = Registry(plugin_files)
     writers = make_writers(flat(lists["formats"]), registry)
