@@ -75,7 +75,7 @@ def test_what_an_executor_cannot_do_is_said_before_anything_is_written(
         (Slurm(settings=["cluster=local", "gpus_per_node=1"]), "auto", "cuda"),
         (Slurm(settings=["cluster=local", "gres=gpu:1"]), "auto", "cuda"),
         (Slurm(settings=["cluster=local", "gpus_per_node=1"]), "cpu", "cpu"),
-        (make_executor("local", {}, registry()), "auto", "auto"),
+        (make_executor("local", {}, (), registry()), "auto", "auto"),
     ],
 )
 def test_where_models_run_is_known_before_a_worker_starts(executor: Slurm, asked: str, device: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from tokenbench.contract.executor import Executor
 from tokenbench.errors import UsageError
@@ -34,24 +35,25 @@ class DistributedCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, with a function that makes the executor in place of the executor's options."""
-        name = ctx.params.pop("executor")
-        given = {option.opts[0]: ctx.params.pop(str(option.name), None) for option in self._executor_options[1:]}
-        ctx.params["executor"] = partial(make_executor, name, given)
+        name, options = ctx.params.pop("executor"), self._executor_options[1:]
+        values = {option.opts[0]: ctx.params.pop(str(option.name), None) for option in options}
+        sources = {option.opts[0]: ctx.get_parameter_source(str(option.name)) for option in options}
+        given = [flag for flag, source in sources.items() if source not in (None, ParameterSource.DEFAULT)]
+        ctx.params["executor"] = partial(make_executor, name, values, given)
         return super().invoke(ctx)
 
-    @property
+    @cached_property
     def _executor_options(self) -> list[click.Option]:
-        if not hasattr(self, "_options"):
-            self._options = [_executor_option(), *_options_of_all(registry())]
-        return self._options
+        return [_executor_option(), *_options_of_all(registry())]
 
 
-def make_executor(name: str, given: Mapping[str, Any], registry: Registry) -> Executor:
+def make_executor(name: str, values: Mapping[str, Any], given: Iterable[str], registry: Registry) -> Executor:
     """Make an executor.
 
     Args:
         name: The name of the executor.
-        given: The values of all executors' options, by flag.
+        values: The values of all executors' options, by flag; None where there is none.
+        given: The flags that the user gave, rather than their defaults.
         registry: The plug-ins that register executors.
 
     Raises:
@@ -60,11 +62,11 @@ def make_executor(name: str, given: Mapping[str, Any], registry: Registry) -> Ex
     """
     cls: type[Executor] = registry.get("executors", name)
     own = {option.opts[0]: str(option.name) for option in cls.options}
-    for flag, value in given.items():
-        if value and flag not in own:
+    for flag in given:
+        if flag not in own:
             owners = [n for n in registry.names("executors") if flag in _flags(registry, n)]
             raise UsageError(f"{flag} requires --executor {' or '.join(owners)}, not {name}")
-    return cls(**{own[flag]: value for flag, value in given.items() if flag in own and value})
+    return cls(**{own[flag]: value for flag, value in values.items() if flag in own and value is not None})
 
 
 def _executor_option() -> click.Option:

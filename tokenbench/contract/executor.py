@@ -17,10 +17,10 @@ __all__ = ["Executor"]
 
 
 class Executor(ABC):
-    """Does the work of a run: in this process, or wherever it likes."""
+    """Does the work of a run, in this process or elsewhere."""
 
     options: ClassVar[Sequence[click.Option]] = ()
-    """What it adds to the command line of `run` and `resume`. Each option that a user gives is passed to the
+    """The options that it adds to the commands `run` and `resume`. Each option that has a value is passed to the
     constructor under the option's name; without options the constructor takes no arguments."""
     in_process: ClassVar[bool] = False
     """Whether the work is done in this process, so that a strategy may be an object that only this process has."""
@@ -30,10 +30,10 @@ class Executor(ABC):
         return asked
 
     def check(self, works: Mapping[str, Work]) -> None:  # noqa: B027 (nothing to check is a fine answer)
-        """Raise what can be known to be wrong before the run directory is touched.
+        """Raise the errors that can be found before the run directory is touched.
 
         Args:
-            works: What there is to do, by model.
+            works: The work of each model.
         """
 
     @abstractmethod
@@ -41,9 +41,9 @@ class Executor(ABC):
         """Do all of a job.
 
         Args:
-            job: What is left to do.
-            bar: To be told of every answer that is done.
+            job: The work that is left.
+            bar: Is told of every answer that is done.
 
         Raises:
-            MachineError: What stops a worker, after the others have ended.
+            MachineError: A worker cannot go on. The others have ended by then.
         """
