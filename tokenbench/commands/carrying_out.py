@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenbench.contract.executor import Executor
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.resolve import Resolved
+    from tokenbench.store.run import Run
 
 __all__ = ["carry_out"]
 
@@ -64,12 +65,12 @@ def carry_out(
             + (f" and {len(broken) - 1} more" if broken[1:] else ""),
             err=True,
         )
-    for sentence in Run.open(folder).left_out():
+    run = Run.open(folder, registry, request.spec.definitions, request.spec.data, resolved.tasks)
+    for sentence in run.left_out():
         say(sentence, err=True)
-    failures = _describe_failures(folder)
+    failures = _describe_failures(run)
     try:
-        own = Run.open(folder, registry, request.spec.definitions, request.spec.data, resolved.tasks)
-        write_reports(own, ("markdown", "csv", "html", "terminal"), registry)
+        write_reports(run, ("markdown", "csv", "html", "terminal"), registry)
     except UsageError:  # nothing is left to compare
         if not failures:
             raise
@@ -92,11 +93,9 @@ def _keep_traceback(folder: Path, error: Exception) -> str:
     return f"traceback in {log}"
 
 
-def _describe_failures(folder: Path) -> list[str]:
+def _describe_failures(run: Run) -> list[str]:
     """Return a phrase per reason why cells failed. An infeasible cell is not a failure."""
-    from tokenbench.store.run import Run
-
-    failures = [failure for failure in Run.open(folder).failures() if failure["kind"] == "failed"]
+    failures = [failure for failure in run.failures() if failure["kind"] == "failed"]
     strategies: dict[str, list[str]] = {}
     for failure in failures:
         strategies.setdefault(failure["reason"], []).append(failure["strategy"])

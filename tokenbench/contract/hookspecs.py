@@ -22,62 +22,34 @@ KINDS = ("strategies", "mergers", "backbones", "suites", "reports", "commands", 
 
 @hookspec
 def tokenbench_register_strategies(register: Register) -> None:
-    """Register strategies, which are subclasses of `tokenbench.Strategy`.
-
-    Args:
-        register: `register(name, target)`, where the target is the class or its place as "module:class".
-    """
+    """Register strategies, which are subclasses of `tokenbench.Strategy`."""
 
 
 @hookspec
 def tokenbench_register_mergers(register: Register) -> None:
-    """Register mergers, which are subclasses of `tokenbench.Merger`.
-
-    Args:
-        register: `register(name, target)`, where the target is the class or its place as "module:class".
-    """
+    """Register mergers, which are subclasses of `tokenbench.Merger`."""
 
 
 @hookspec
 def tokenbench_register_backbones(register: Register) -> None:
-    """Register backbones, which are subclasses of `tokenbench.Backbone`.
-
-    Args:
-        register: `register(name, target)`, where the target is the class or its place as "module:class".
-    """
+    """Register backbones, which are subclasses of `tokenbench.Backbone`."""
 
 
 @hookspec
 def tokenbench_register_suites(register: Register) -> None:
-    """Register suites: functions of nothing, or of a `tokenbench.SuiteRequest`, that return a `tokenbench.Suite`.
-
-    Args:
-        register: `register(name, target)`, where the target is the function or its place as "module:function".
-    """
+    """Register suites: functions of nothing, or of a `tokenbench.SuiteRequest`, that return a `tokenbench.Suite`."""
 
 
 @hookspec
 def tokenbench_register_reports(register: Register) -> None:
-    """Register report formats, which are subclasses of `tokenbench.Report`.
-
-    Args:
-        register: `register(name, target)`, where the target is the class or its place as "module:class".
-    """
+    """Register report formats, which are subclasses of `tokenbench.Report`."""
 
 
 @hookspec
 def tokenbench_register_commands(register: Register) -> None:
-    """Register commands of the command line, which are click commands.
-
-    Args:
-        register: `register(name, target)`, where the target is the command or its place as "module:command".
-    """
+    """Register commands of the command line, which are click commands."""
 
 
 @hookspec
 def tokenbench_register_executors(register: Register) -> None:
-    """Register executors for the option `--executor`, which are subclasses of `tokenbench.Executor`.
-
-    Args:
-        register: `register(name, target)`, where the target is the class or its place as "module:class".
-    """
+    """Register executors for the option `--executor`, which are subclasses of `tokenbench.Executor`."""

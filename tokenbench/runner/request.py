@@ -28,7 +28,7 @@ BUDGETS = ("1/3", "2/9", "1/9")
 LARGEST_SEED = 2**31 - 1
 
 
-def _several(name: str, value: object) -> list[Any]:
+def _several(value: object) -> list[Any]:
     """Return a list of one value or of several. A text is a comma list, as on the command line."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -38,7 +38,7 @@ def _several(name: str, value: object) -> list[Any]:
 
 
 def _strategies(value: object) -> tuple[str | Strategy | NamedStrategy, ...]:
-    strategies = _several("strategies", value)
+    strategies = _several(value)
     for one in strategies:
         if isinstance(one, type):
             hint = f"make an instance: {one.__name__}()" if issubclass(one, Strategy) else ""
@@ -52,7 +52,7 @@ def _strategies(value: object) -> tuple[str | Strategy | NamedStrategy, ...]:
 
 
 def _budgets(value: object) -> tuple[Budget, ...]:
-    return tuple(map(_budget, _several("budgets", value)))
+    return tuple(map(_budget, _several(value)))
 
 
 def _budget(value: object) -> Budget:
@@ -68,7 +68,7 @@ def _budget(value: object) -> Budget:
 
 
 def _seeds(value: object) -> tuple[int, ...] | None:
-    return None if value is None else tuple(map(_seed, _several("seeds", value)))
+    return None if value is None else tuple(map(_seed, _several(value)))
 
 
 def _seed(value: object) -> int:
@@ -83,7 +83,7 @@ def _seed(value: object) -> int:
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
-    names = _several(name, value)
+    names = _several(value)
     for one in names:
         if not isinstance(one, str):
             raise UsageError(f"{name}: {_describe(one)} is not a name")
@@ -93,7 +93,7 @@ def _names(name: str, value: object) -> tuple[str, ...]:
 def _models(value: object) -> tuple[str | Backbone, ...] | None:
     if value is None:
         return None
-    models = [str(one) if isinstance(one, Path) else one for one in _several("models", value)]
+    models = [str(one) if isinstance(one, Path) else one for one in _several(value)]
     for one in models:
         if not isinstance(one, (str, Backbone)):
             raise UsageError(
@@ -110,7 +110,7 @@ def _folders(value: object) -> tuple[str, ...]:
 
 
 def _tasks_dir(value: object) -> tuple[str, ...]:
-    return _names("tasks_dir", [str(one) if isinstance(one, Path) else one for one in _several("tasks_dir", value)])
+    return _names("tasks_dir", [str(one) if isinstance(one, Path) else one for one in _several(value)])
 
 
 def _suite(value: object) -> str | Suite:

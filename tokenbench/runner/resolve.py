@@ -117,7 +117,7 @@ def resolve_spec(
     remembered = (unregistered or {}).get("strategies", {})
     named = [here.get(name) or _read_strategy(name, registry, remembered) for name in (*spec.strategies, *spec.floors)]
     arms = _arms(named, [Budget.parse(text) for text in spec.budgets], spec.seeds, registry)
-    own = {**(given.unregistered if given else {})}
+    own = given.unregistered if given else {}
     if given and _asks(given.spec) == _asks(spec):
         tasks = given.tasks
     else:
