@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
 from tokenbench.contract.cells import VANILLA
-from tokenbench.engine import Plan, RowTrace, SelectionTimer
+from tokenbench.engine import RowPlan, RowTrace, SelectionTimer
 from tokenbench.engine.attach import attach
 from tokenbench.errors import InfeasibleError
 from tokenbench.models.source import configuration
@@ -90,7 +90,7 @@ def build(known: Registry) -> tuple[Any, Any, Layer]:
     return backbone, hollow.eval(), real
 
 
-def selected(backbone: Any, model: Any, plan: Plan, inputs: dict[str, Tensor]) -> tuple[float, RowTrace]:
+def selected(backbone: Any, model: Any, plan: RowPlan, inputs: dict[str, Tensor]) -> tuple[float, RowTrace]:
     """CPU seconds of selection in one prefill, and its trace."""
     timer = SelectionTimer(cuda=False, clock=time.process_time)
     with attach(model, backbone, [plan]) as pruner, torch.inference_mode():

@@ -21,7 +21,7 @@ import tokenbench
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import first
 from tokenbench.cost.macs import encoder_macs, layer_macs, prefill_macs
-from tokenbench.engine import EncoderRequests, Plan, Pruner, RowTrace
+from tokenbench.engine import EncoderRequests, RowPlan, Pruner, RowTrace
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import registry
@@ -43,7 +43,7 @@ class Sweep:
         options = {"strategies": strategies, "budgets": budgets, "seeds": 0, "floors": False, "device": "cpu"}
         run = resolve(Request.of({**options, "limit": limit, "batch_size": size}), known)
         self.plans = [
-            Plan.make(arm.named.strategy, arm.budget, self.model.depth, arm.seed, name=arm.named.name)
+            RowPlan.make(arm.named.strategy, arm.budget, self.model.depth, arm.seed, name=arm.named.name)
             for arm in run.arms
         ]
         questions = [(task, sample) for task in run.tasks for sample in first(task, limit)]
@@ -114,7 +114,7 @@ class Sweep:
         return (encoding + sum(whole) - saved) / (encoding * len(traces) + sum(whole))
 
 
-def _layers_alike(plan: Plan) -> slice:
+def _layers_alike(plan: RowPlan) -> slice:
     """In which layers, after the prefix, questions on one image have the same visual tokens."""
     seeing = [stage.layer for stage in plan.typical if not stage.blind or plan.strategy.stochastic]
     first = plan.typical[0].layer if plan.typical else 0

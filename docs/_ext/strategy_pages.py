@@ -14,7 +14,7 @@ from typing import Any
 from tokenbench.contract.budget import Budget, count
 from tokenbench.contract.stage import Attn, NoQuestionAttn, Stage
 from tokenbench.contract.strategy import Strategy
-from tokenbench.engine import Plan
+from tokenbench.engine import RowPlan
 from tokenbench.registry.plugins import registry
 
 DEPTH, VISUAL = 32, 576  # LLaVA-1.5-7B and one image
@@ -103,7 +103,7 @@ def _parameters(name: str, cls: type[Strategy]) -> str:
 
 
 def _stages(cls: type[Strategy], budget: Budget) -> Sequence[Stage]:
-    return Plan.make(cls(), budget, DEPTH).stages(VISUAL)
+    return RowPlan.make(cls(), budget, DEPTH).stages(VISUAL)
 
 
 def _typical(cls: type[Strategy]) -> Sequence[Stage]:

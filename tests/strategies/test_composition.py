@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 import tokenbench
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Attn, Budget, Selection, UsageError, View
-from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine import RowPlan, RowTrace
 from tokenbench.registry.composition import Composed
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
@@ -215,7 +215,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(text: str, reason: str) ->
 )
 def test_a_place_where_it_cannot_run_is_refused_before_anything_runs(text: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        Plan.make(strategy(text), Budget.parse("64"), 32)
+        RowPlan.make(strategy(text), Budget.parse("64"), 32)
 
 
 @pytest.mark.parametrize("text", ["pdrop@divprune", "visionzip@tome", "pooling@fastv", "hired@pdrop", "vispruner@clse", "tome@pdrop", "clse@pdrop", "sparsevlm@fastv", "dart@clse+tome", "uniform@pdrop", "clse:fft=3d@fastv", "priortr-2f@clse"])  # fmt: skip

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache, LlamaConfig, LlamaModel
 
 from tokenbench import Budget, Grid, Strategy, View
-from tokenbench.engine import Layout, Plan, Pruner
+from tokenbench.engine import Layout, RowPlan, Pruner
 from tokenbench.registry.plugins import registry
 
 VIDEO: dict[str, Any] = {"clse": {"layers": (3,), "ref": 2, "kv": "keep"}, "attention": {"layers": (3,), "kv": "keep"}}
@@ -43,7 +43,7 @@ def run(
     visual = torch.zeros(embeds.shape[:2], dtype=torch.bool)
     visual[:, 35 : 35 + grid.tokens] = True
     cache = DynamicCache()
-    plan = Plan.make(strategy, Budget.parse(budget), depth=32)
+    plan = RowPlan.make(strategy, Budget.parse(budget), depth=32)
     with torch.no_grad(), Pruner(decoder, [plan]) as pruner:
         pruner.layout = Layout(visual, lambda positions: [(grid,)], lambda: [()])
         hidden = decoder(inputs_embeds=embeds, past_key_values=cache).last_hidden_state

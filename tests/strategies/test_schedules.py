@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.strategies.views import layer_means
 from tokenbench import Budget, Strategy
 from tokenbench.contract.budget import count
-from tokenbench.engine import Plan
+from tokenbench.engine import RowPlan
 from tokenbench.registry.plugins import registry
 from tokenbench_strategies.density import count_clusters, split
 from tokenbench_strategies.pdrop import PDrop
@@ -26,7 +26,7 @@ def strategy(name: str) -> Strategy:
 def counts(made: Strategy, budget: str, depth: int = 32, visual: int = 576) -> list[tuple[int, int]]:
     """(layer, tokens from there on) of every stage."""
     found, alive = [], visual
-    for stage in Plan.make(made, Budget.parse(budget), depth).stages(visual):
+    for stage in RowPlan.make(made, Budget.parse(budget), depth).stages(visual):
         assert stage.keep is not None
         alive = count(stage.keep, visual, alive)
         found.append((stage.layer, alive))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tokenbench import Budget, Grid, Stage, Strategy, View
-from tokenbench.engine import Plan
+from tokenbench.engine import RowPlan
 
 __all__ = ["FakeFrame", "layer_means", "make_view", "rand"]
 
@@ -41,7 +41,7 @@ def layer_means(strategy: Strategy, budget: str, depth: int = 32, visual: int = 
     from tokenbench.contract.budget import count
 
     tokens = [visual] * depth
-    for stage in Plan.make(strategy, Budget.parse(budget), depth).stages(visual):
+    for stage in RowPlan.make(strategy, Budget.parse(budget), depth).stages(visual):
         assert stage.keep is not None
         tokens[stage.layer :] = [count(stage.keep, visual, tokens[-1])] * (depth - stage.layer)
     return sum(tokens) / depth

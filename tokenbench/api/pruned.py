@@ -9,7 +9,7 @@ from typing import Any
 from tokenbench.api.wrapped import stock_in, uncompiled
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.strategy import Strategy
-from tokenbench.engine import Plan, Pruner
+from tokenbench.engine import RowPlan, Pruner
 from tokenbench.engine.attach import attach
 from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.names import NamedStrategy, canonical_name, parse_strategy
@@ -67,7 +67,7 @@ def pruned(
     )
     allowed = budget if isinstance(budget, Budget) else Budget.parse(budget)
     depth = len(backbone.decoder(stock).layers)  # type: ignore[arg-type]
-    plan = Plan.make(named.strategy, allowed, depth, seed, name=named.name)
+    plan = RowPlan.make(named.strategy, allowed, depth, seed, name=named.name)
     plans = [plan] if keys is None else [plan.of(key) for key in keys]
     with uncompiled(), attach(stock, backbone, plans) as pruner:
         yield pruner

@@ -25,11 +25,11 @@ from tokenbench.comparison.pairs import (
     PAIR_COLUMNS,
     Row,
     Settings,
-    View,
+    ModelLook,
     pair_rows,
     withhold_verdicts,
 )
-from tokenbench.comparison.panel import TOGETHER, Cell, Panel, Scopes, panels, together
+from tokenbench.comparison.panel import TOGETHER, Treatment, Panel, Scopes, panels, together
 from tokenbench.comparison.skill import add_skill
 from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
@@ -196,7 +196,7 @@ def compare(
 class _Model:
     """One model, or all together: what the last look saw, and the rows of both tables."""
 
-    view: View
+    view: ModelLook
     """What the last look saw."""
     summary: list[Row]
     """The rows of the summary table."""
@@ -213,14 +213,14 @@ def _model(samples: pd.DataFrame, model: str, settings: Settings, scopes: Scopes
     return _rows(views, settings, filled)
 
 
-def _rows(views: Sequence[View], settings: Settings, filled: Sequence[list[Row]]) -> _Model:
+def _rows(views: Sequence[ModelLook], settings: Settings, filled: Sequence[list[Row]]) -> _Model:
     pairs = pair_rows(views, settings)
     if filled:
         pairs = widen_for_missing(pairs, filled, _absent(views), settings.margin)
     last = views[-1].measures
     pairs = withhold_verdicts(pairs, {last.panel.cells[at] for at in last.contradicted})
-    headline: dict[Cell, Limits] = {
-        Cell(row["a"], row["budget"]): tuple(
+    headline: dict[Treatment, Limits] = {
+        Treatment(row["a"], row["budget"]): tuple(
             100 + 100 * row.get(name, float("nan")) for name in ("difference", "low", "high")
         )
         for row in pairs
@@ -229,7 +229,7 @@ def _rows(views: Sequence[View], settings: Settings, filled: Sequence[list[Row]]
     return _Model(views[-1], list(summary_rows(views, settings, headline)), pairs)
 
 
-def _absent(views: Sequence[View]) -> dict[tuple[str, str, str], int]:
+def _absent(views: Sequence[ModelLook]) -> dict[tuple[str, str, str], int]:
     """How many answers a strategy and budget lack, by task and over all of them."""
     found: dict[tuple[str, str, str], int] = {}
     panel = views[-1].measures.panel
@@ -241,13 +241,13 @@ def _absent(views: Sequence[View]) -> dict[tuple[str, str, str], int]:
     return found
 
 
-def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks | None, fill: Fill | None) -> list[View]:
+def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks | None, fill: Fill | None) -> list[ModelLook]:
     """What each look saw of a model, or of all models together.
 
     A look after which none of its cells ran on is not there.
     """
     if looks is None:
-        return [View(measure(panel, ALPHA)) for panel in _panels(rows, model, scopes, fill)]
+        return [ModelLook(measure(panel, ALPHA)) for panel in _panels(rows, model, scopes, fill)]
     found: list[tuple[Panel, int]] = []
     for number in range(len(looks)):
         stopped = {cell for cell, at in looks.frozen.items() if at <= number}
@@ -258,7 +258,7 @@ def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks |
         found += [(panel, number) for panel in _panels(here, model, scopes, fill)] if len(here) else []
     # An image has one place, and so one sign, at every look.
     clusters = sorted({name for panel, _ in found for name in panel.clusters})
-    return [View(measure(panel.among(clusters), ALPHA), number, looks.fractions[number]) for panel, number in found]
+    return [ModelLook(measure(panel.among(clusters), ALPHA), number, looks.fractions[number]) for panel, number in found]
 
 
 def _panels(rows: pd.DataFrame, model: str, scopes: Scopes | None, fill: Fill | None) -> Iterator[Panel]:

@@ -19,10 +19,10 @@ from tokenbench.contract.cells import IDENTITY
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMN", "Cell", "Looks", "Spending", "find_frozen", "rows_until"]
+__all__ = ["COLUMN", "ModelTreatment", "Looks", "Spending", "find_frozen", "rows_until"]
 
 Spending = Literal["obrien-fleming", "pocock", "counted"]
-Cell = tuple[str, str, str]  # model, strategy, budget
+ModelTreatment = tuple[str, str, str]  # model, strategy, budget
 COLUMN = "look"
 
 
@@ -43,7 +43,7 @@ class Looks:
     """By look, how many images of each task it saw. A task that came later is not among those of earlier looks."""
     planned: int | None = None
     """How many looks were declared; None where nothing was."""
-    frozen: Mapping[Cell, int] = field(default_factory=dict)
+    frozen: Mapping[ModelTreatment, int] = field(default_factory=dict)
     """Cells whose samples end before the present look, with the last look that saw all of what they have: their
     statistics stay those of that look. All other cells have all samples of the present look."""
 
@@ -71,13 +71,13 @@ def rows_until(samples: pd.DataFrame, look: int) -> pd.DataFrame:
     return samples[samples[COLUMN] <= look]
 
 
-def find_frozen(samples: pd.DataFrame) -> dict[Cell, int]:
+def find_frozen(samples: pd.DataFrame) -> dict[ModelTreatment, int]:
     """Cells whose samples end before those of others do, with the last look of which they have all: on any task or seed.
 
     Of a model that was decided as a whole, before another one, these are all cells, vanilla included.
     """
     looks = {task: sorted(own) for task, own in samples.groupby("task", observed=True)[COLUMN].unique().items()}
-    found: dict[Cell, int] = {}
+    found: dict[ModelTreatment, int] = {}
     last = samples.groupby([*IDENTITY], observed=True)[COLUMN].max().reset_index()
     for row in last.to_dict("records"):
         if missing := [int(look) for look in looks[row["task"]] if look > row[COLUMN]]:

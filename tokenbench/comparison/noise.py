@@ -7,14 +7,14 @@ from scipy import special
 
 from tokenbench.contract.cells import VANILLA
 
-__all__ = ["AGAIN", "Flips", "flips", "mark_noise_floor"]
+__all__ = ["AGAIN", "Disagreement", "flips", "mark_noise_floor"]
 
 AGAIN = "B:vanilla"
 """Vanilla's second run, where it answered otherwise than the first."""
 FLOOR = "at_noise_floor"
 
 
-class Flips(NamedTuple):
+class Disagreement(NamedTuple):
     """How often vanilla's scores on one task differ between two runs of it."""
 
     samples: int = 0
@@ -26,7 +26,7 @@ class Flips(NamedTuple):
     def variance(self) -> float:
         """Upper 95 % limit of the variance of the difference of the two sums of scores.
 
-        Flips come as a Poisson process does, of which none seen is no proof that there are none. Those on one image go
+        Disagreements come as a Poisson process does, of which none seen is no proof that there are none. Those on one image go
         together.
         """
         together = self.samples / self.clusters if self.clusters else 1.0
@@ -47,12 +47,12 @@ def mark_noise_floor(pairs: pd.DataFrame, again: str = AGAIN) -> pd.DataFrame:
     return pairs.assign(**{FLOOR: differing <= pairs[key].join(counts, on=key)["flips"].fillna(0)})
 
 
-def flips(pairs: pd.DataFrame, model: str) -> dict[str, Flips] | None:
+def flips(pairs: pd.DataFrame, model: str) -> dict[str, Disagreement] | None:
     """By task, how often vanilla flipped; a task is missing where it never did. None for pairs without an A/A check."""
     if FLOOR not in pairs:
         return None
     own = pairs[(pairs["model"] == model) & (pairs["a"] == AGAIN) & (pairs["b"] == VANILLA)]
     return {
-        row["task"]: Flips(int(row["a_better"] + row["b_better"]), int(row["discordant"]))
+        row["task"]: Disagreement(int(row["a_better"] + row["b_better"]), int(row["discordant"]))
         for row in own.to_dict("records")
     }

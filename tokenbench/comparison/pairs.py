@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokenbench.comparison.measures import Measures
-from tokenbench.comparison.panel import Cell
+from tokenbench.comparison.panel import Treatment
 from tokenbench.comparison.planning import samples_needed
 from tokenbench.comparison.single import TaskTests, task_tests
 from tokenbench.comparison.verdicts import Kind, Verdict, judge_against_vanilla, judge_pair
@@ -41,7 +41,7 @@ class Settings(NamedTuple):
     """How the error is spent over the looks."""
 
 
-class View(NamedTuple):
+class ModelLook(NamedTuple):
     """What one look saw of a model."""
 
     measures: Measures
@@ -55,13 +55,13 @@ class View(NamedTuple):
 class Pair(NamedTuple):
     """Two cells, named so that they can be found at every look."""
 
-    a: Cell
+    a: Treatment
     """The first cell."""
-    b: Cell
+    b: Treatment
     """The second cell, which is subtracted."""
 
 
-def pair_rows(views: Sequence[View], settings: Settings) -> list[Row]:
+def pair_rows(views: Sequence[ModelLook], settings: Settings) -> list[Row]:
     """Compute all comparisons of one model: F1, F2, then F3; without F3 for several models together.
 
     Args:
@@ -78,12 +78,12 @@ def pair_rows(views: Sequence[View], settings: Settings) -> list[Row]:
     return rows
 
 
-def last_view(views: Sequence[View], pair: Sequence[Cell]) -> View:
+def last_view(views: Sequence[ModelLook], pair: Sequence[Treatment]) -> ModelLook:
     """The latest look that saw all of these cells."""
     return next(view for view in reversed(views) if all(cell in view.measures.panel.places for cell in pair))
 
 
-def _by_last_view(views: Sequence[View], pairs: Sequence[Pair]) -> Iterator[tuple[View, list[int], list[Pairing]]]:
+def _by_last_view(views: Sequence[ModelLook], pairs: Sequence[Pair]) -> Iterator[tuple[ModelLook, list[int], list[Pairing]]]:
     """Every look with the pairs whose last one it is: their positions among all, and those of their cells there."""
     last = [last_view(views, pair) for pair in pairs]
     for view in views:
@@ -91,14 +91,14 @@ def _by_last_view(views: Sequence[View], pairs: Sequence[Pair]) -> Iterator[tupl
             yield view, own, _places(view, [pairs[number] for number in own])[1]
 
 
-def _places(view: View, pairs: Sequence[Pair]) -> tuple[list[int], list[Pairing]]:
+def _places(view: ModelLook, pairs: Sequence[Pair]) -> tuple[list[int], list[Pairing]]:
     """Which pairs a look saw, and the positions of their cells there."""
     at = view.measures.panel.places
     seen = [number for number, pair in enumerate(pairs) if pair.a in at and pair.b in at]
     return seen, [(at[pairs[number].a], at[pairs[number].b]) for number in seen]
 
 
-def _headline(views: Sequence[View], pairs: list[Pair], name: str, settings: Settings) -> list[Row]:
+def _headline(views: Sequence[ModelLook], pairs: list[Pair], name: str, settings: Settings) -> list[Row]:
     """One family on retention over all tasks."""
     if not pairs:
         return []
@@ -122,7 +122,7 @@ def _headline(views: Sequence[View], pairs: list[Pair], name: str, settings: Set
     return [_fractions(row) for row in judged]
 
 
-def _estimate_needed(views: Sequence[View], pair: Pair, row: Row, critical: float, settings: Settings) -> float:
+def _estimate_needed(views: Sequence[ModelLook], pair: Pair, row: Row, critical: float, settings: Settings) -> float:
     """Samples that would decide what is open, for a strategy without any loss; NaN for what is decided."""
     if row["verdict"].kind is not Kind.NOT_DECIDED:
         return NAN
@@ -131,7 +131,7 @@ def _estimate_needed(views: Sequence[View], pair: Pair, row: Row, critical: floa
     return float(samples_needed(panel, a, b, settings.margin, critical))
 
 
-def _family(views: Sequence[View], pairs: Sequence[Pair], settings: Settings) -> Family | None:
+def _family(views: Sequence[ModelLook], pairs: Sequence[Pair], settings: Settings) -> Family | None:
     """All looks at the same tasks on the same scale; None where no retention or no variance is known."""
     last = views[-1].measures
     if last.scale is None or last.single:
@@ -189,7 +189,7 @@ def _other_tasks(measures: Measures, places: Sequence[Pairing]) -> list[Row]:
     return [{"tasks_low": low, "tasks_high": high} for low, high in limits]
 
 
-def _exploratory(views: Sequence[View], pairs: list[Pair], settings: Settings) -> list[Row]:
+def _exploratory(views: Sequence[ModelLook], pairs: list[Pair], settings: Settings) -> list[Row]:
     """Single tasks: exact sign flips, the false discovery rate controlled over all of them.
 
     Intervals have the level at which the rejected ones were rejected (Benjamini and Yekutieli 2005), so that an
@@ -215,14 +215,14 @@ def _exploratory(views: Sequence[View], pairs: list[Pair], settings: Settings) -
     return rows
 
 
-def _single_tests(views: Sequence[View], pairs: Sequence[Pair], settings: Settings) -> Iterator[tuple[View, TaskTests]]:
+def _single_tests(views: Sequence[ModelLook], pairs: Sequence[Pair], settings: Settings) -> Iterator[tuple[ModelLook, TaskTests]]:
     """The comparisons at their last look, look by look and task by task."""
     for view, _, places in _by_last_view(views, pairs):
         for position in range(len(view.measures.tasks)):
             yield view, task_tests(view.measures, position, places, settings.resamples, settings.seed)
 
 
-def _single_rows(view: View, tests: TaskTests, adjusted: Floats, level: float) -> Iterator[Row]:
+def _single_rows(view: ModelLook, tests: TaskTests, adjusted: Floats, level: float) -> Iterator[Row]:
     measures = view.measures
     task = measures.tasks[tests.position].name
     low, high = tests.limits(tests.scores, level)
@@ -233,7 +233,7 @@ def _single_rows(view: View, tests: TaskTests, adjusted: Floats, level: float) -
         yield {**row, **dict(zip(names, found, strict=True)), "verdict": judge_pair(found[1], found[2])}
 
 
-def _describe(view: View, places: Sequence[Pairing], task: str, name: str, positions: Sequence[int]) -> Iterator[Row]:
+def _describe(view: ModelLook, places: Sequence[Pairing], task: str, name: str, positions: Sequence[int]) -> Iterator[Row]:
     """Who is compared on what, and what differs, before any test."""
     panel = view.measures.panel
     tokens = [panel.tokens(cell, "" if task == MEAN else task) for cell in panel.cells]
@@ -248,7 +248,7 @@ def _describe(view: View, places: Sequence[Pairing], task: str, name: str, posit
         }
 
 
-def withhold_verdicts(rows: list[Row], cells: Collection[Cell]) -> list[Row]:
+def withhold_verdicts(rows: list[Row], cells: Collection[Treatment]) -> list[Row]:
     """The rows; those of cells whose seeds contradict what was declared of them have no interval and no p."""
     none = {"low": NAN, "high": NAN, "p": NAN, "verdict": Verdict(Kind.SEEDS_CONTRADICT)}
-    return [row | none if any(Cell(row[name], row["budget"]) in cells for name in ("a", "b")) else row for row in rows]
+    return [row | none if any(Treatment(row[name], row["budget"]) in cells for name in ("a", "b")) else row for row in rows]

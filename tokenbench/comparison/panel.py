@@ -27,7 +27,7 @@ Scopes = Mapping[str, str]
 move all."""
 
 
-class Cell(NamedTuple):
+class Treatment(NamedTuple):
     """A strategy at a budget."""
 
     strategy: str
@@ -70,7 +70,7 @@ class Panel:
 
     model: str
     """Its name."""
-    cells: list[Cell]
+    cells: list[Treatment]
     """K cells, vanilla first."""
     cell: Ints
     """``[M]`` cell of each column of the scores (a cell has one column per seed)."""
@@ -89,7 +89,7 @@ class Panel:
     """How many models' answers are laid together; a task of each is a task here."""
 
     @cached_property
-    def places(self) -> dict[Cell, int]:
+    def places(self) -> dict[Treatment, int]:
         """Positions of the cells."""
         return {cell: at for at, cell in enumerate(self.cells)}
 
@@ -130,7 +130,7 @@ class Panel:
         known: dict[Any, float] = {**{(*key, ""): value for key, value in mean.to_dict().items()}, **single.to_dict()}  # type: ignore[misc]
         return known
 
-    def tokens(self, cell: Cell, task: str = "") -> float:
+    def tokens(self, cell: Treatment, task: str = "") -> float:
         """Realised tokens of a cell on a task, or the mean over its tasks; NaN where it has no answer."""
         return float(self._tokens.get((*cell, task), np.nan))
 
@@ -207,9 +207,9 @@ def _panel(model: str, rows: pd.DataFrame, scopes: Scopes, fill: Fill | None) ->
     numbers, columns = _columns(rows)
     if columns[0][0] != VANILLA:
         raise SamplesError(f"{model}: there is no vanilla cell to compare with, and every run must include one")
-    cells = list(dict.fromkeys(Cell(strategy, budget) for strategy, budget, _ in columns))
+    cells = list(dict.fromkeys(Treatment(strategy, budget) for strategy, budget, _ in columns))
     place = {cell: at for at, cell in enumerate(cells)}
-    cell = np.array([place[Cell(strategy, budget)] for strategy, budget, _ in columns])
+    cell = np.array([place[Treatment(strategy, budget)] for strategy, budget, _ in columns])
     clusters = distinct(rows["cluster"].cat.codes.to_numpy()).values
     tasks, missing, used = [], {}, np.zeros(len(rows), dtype=bool)
     for task, at in _rows_by(rows["task"]):

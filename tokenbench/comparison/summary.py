@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from tokenbench.comparison.measures import Measures, Scores
-from tokenbench.comparison.pairs import MEAN, NAN, Row, Settings, View, last_view
-from tokenbench.comparison.panel import COST, Cell
+from tokenbench.comparison.pairs import MEAN, NAN, Row, Settings, ModelLook, last_view
+from tokenbench.comparison.panel import COST, Treatment
 from tokenbench.comparison.single import task_tests
 from tokenbench.statistics import Pairing, Scale
 
@@ -15,7 +15,7 @@ Limits = tuple[float, float, float]
 UNKNOWN: Limits = (NAN, NAN, NAN)
 
 
-def summary_rows(views: Sequence[View], settings: Settings, headline: Mapping[Cell, Limits]) -> Iterator[Row]:
+def summary_rows(views: Sequence[ModelLook], settings: Settings, headline: Mapping[Treatment, Limits]) -> Iterator[Row]:
     """Compute one row per cell and task, and one per cell for the mean over tasks; only the latter for models together.
 
     Args:

@@ -13,7 +13,7 @@ from tokenbench.contract.budget import Budget, count
 from tokenbench.contract.cells import VANILLA
 from tokenbench.cost.matching import match
 from tokenbench.cost.realised import realised_bytes, realised_flops
-from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine import RowPlan, RowTrace
 from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.models.source import configuration
 from tokenbench.registry.names import parse_strategy
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokenbench.registry.names import NamedStrategy
     from tokenbench.registry.plugins import Registry
 
-__all__ = ["BYTES", "CostTable", "Prompt", "Row", "costs"]
+__all__ = ["BYTES", "CostTable", "Prompt", "CostRow", "costs"]
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 BOUND = "≤: at most; the strategy may keep, encode or run again fewer tokens than its schedule says."
@@ -56,7 +56,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Row:
+class CostRow:
     """The cost of one strategy at one budget. Percentages are of vanilla's cost."""
 
     strategy: str
@@ -93,7 +93,7 @@ class Row:
         return asdict(self) | {"mean_tokens": self.mean_tokens}
 
 
-COLUMNS: tuple[Column[Row], ...] = (
+COLUMNS: tuple[Column[CostRow], ...] = (
     Column("strategy", lambda row: row.strategy, key=True),
     Column("budget", lambda row: row.budget, key=True),
     Column("visual tokens x layers", lambda row: row.layers, left=True),
@@ -113,7 +113,7 @@ class CostTable:
     """The model, as the user named it."""
     prompt: Prompt
     """The prompt whose cost is computed."""
-    rows: tuple[Row, ...]
+    rows: tuple[CostRow, ...]
     """One row for every strategy and budget, vanilla first."""
     infeasible: tuple[str, ...] = ()
     """Sentences on what has no schedule, and why."""
@@ -188,13 +188,13 @@ def costs(
     except NotImplementedError as error:
         raise UsageError(f"the cost of model '{model}' cannot be computed: {error}") from error
     found = list(_rows(size, prompt, [*named.values()], parsed, matched))
-    rows = tuple(row for row in found if isinstance(row, Row))
+    rows = tuple(row for row in found if isinstance(row, CostRow))
     return CostTable(model, prompt, rows, tuple(row for row in found if isinstance(row, str)))
 
 
 def _rows(
     size: ModelSize, prompt: Prompt, strategies: Sequence[NamedStrategy], budgets: Sequence[Budget], matched: str
-) -> Iterator[Row | str]:
+) -> Iterator[CostRow | str]:
     """Compute vanilla, then every strategy at every budget; a strategy that takes no budget comes once.
 
     Yields:
@@ -203,18 +203,18 @@ def _rows(
     depth, number = size.decoder.layers, BYTES[prompt.dtype]
     everything = RowTrace(prompt.visual, prompt.text, depth, grids=prompt.grids)
     flops, kv = realised_flops(everything, size), realised_bytes(everything, size, number)
-    yield Row(VANILLA, str(Budget.everything()), tuple(everything.tokens_per_layer), flops, 100.0, kv, 100.0)
+    yield CostRow(VANILLA, str(Budget.everything()), tuple(everything.tokens_per_layer), flops, 100.0, kv, 100.0)
     for named in strategies:
         for budget in budgets if named.strategy.budgeted else [Budget.none()]:
             fit = match(matched, named.strategy, budget, depth, size)
-            plan = Plan.make(named.strategy, budget, depth, fit=fit, name=named.name)
+            plan = RowPlan.make(named.strategy, budget, depth, fit=fit, name=named.name)
             try:
                 trace, stages = _foresee(plan, prompt), plan.stages(prompt.visual, prompt.text)
             except InfeasibleError as error:
                 yield f"{named.name} at {budget} is infeasible: {error}"
                 continue
             work, kept = realised_flops(trace, size), realised_bytes(trace, size, number)
-            yield Row(
+            yield CostRow(
                 strategy=named.name,
                 budget=str(budget),
                 tokens_per_layer=tuple(trace.tokens_per_layer),
@@ -226,7 +226,7 @@ def _rows(
             )
 
 
-def _foresee(plan: Plan, prompt: Prompt) -> RowTrace:
+def _foresee(plan: RowPlan, prompt: Prompt) -> RowTrace:
     """The trace that running the prompt would leave, as far as the schedule says it."""
     visual, text = prompt.visual, prompt.text
     trace = RowTrace(visual, text, plan.depth, plan.strategy.trim, prompt.grids)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.engine import EncoderRecorder, EncoderRequests, Plan, Pruner, call_before, replace_method
+from tokenbench.engine import EncoderRecorder, EncoderRequests, RowPlan, Pruner, call_before, replace_method
 from tokenbench.engine.prompts import Prompts
 from tokenbench.errors import UsageError
 
@@ -18,7 +18,7 @@ __all__ = ["attach"]
 
 
 @contextmanager
-def attach(model: Any, backbone: Backbone, plans: Sequence[Plan]) -> Iterator[Pruner]:
+def attach(model: Any, backbone: Backbone, plans: Sequence[RowPlan]) -> Iterator[Pruner]:
     """Attach a pruner to the model's decoder. It learns from every prompt where its visual tokens are.
 
     It records the vision encoder if the plans ask for that; later plans are served by frames handed to the pruner.

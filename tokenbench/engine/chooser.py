@@ -11,7 +11,7 @@ from tokenbench.contract.stage import Stage
 from tokenbench.contract.strategy import Selection
 from tokenbench.contract.view import View
 from tokenbench.engine.layout import PromptColumns
-from tokenbench.engine.plan import Plan
+from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.segment import Segment
 from tokenbench.engine.selection import find_wrong_numbers, select
 from tokenbench.engine.trace import RowTrace
@@ -49,7 +49,7 @@ class Chooser:
     """
 
     def __init__(
-        self, plans: Sequence[Plan], prompt: PromptColumns, views: ViewBuilder, traces: Sequence[RowTrace]
+        self, plans: Sequence[RowPlan], prompt: PromptColumns, views: ViewBuilder, traces: Sequence[RowTrace]
     ) -> None:
         self._plans, self._prompt, self._views, self._traces = plans, prompt, views, traces
         self.first_alike = list(range(len(plans)))

@@ -15,7 +15,7 @@ from tokenbench.contract.stage import Stage
 from tokenbench.contract.strategy import Strategy
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError, brief
 
-__all__ = ["Fit", "Plan"]
+__all__ = ["Fit", "RowPlan"]
 
 # (stages, visual tokens, text tokens) -> the same stages with other counts: see matching.py.
 Fit = Callable[[Sequence[Stage], int, int], Sequence[Stage]]
@@ -23,7 +23,7 @@ _TYPICAL = 576
 
 
 @dataclass(frozen=True)
-class Plan:
+class RowPlan:
     """What one row of a batch runs."""
 
     strategy: Strategy
@@ -46,7 +46,7 @@ class Plan:
     @classmethod
     def make(
         cls, strategy: Strategy, budget: Budget, depth: int, seed: int = 0, fit: Fit | None = None, name: str = ""
-    ) -> Plan:
+    ) -> RowPlan:
         """A plan whose schedule was tried on a typical sample.
 
         Raises:
@@ -60,7 +60,7 @@ class Plan:
         """What prunes at which budget."""
         return f"{self.name or type(self.strategy).__name__} at budget {self.budget}"
 
-    def of(self, key: str) -> Plan:
+    def of(self, key: str) -> RowPlan:
         """The same plan for another sample."""
         return replace(self, key=key)
 

@@ -17,7 +17,7 @@ from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.chooser import Chooser
 from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.no_question_pass import NoQuestionPass
-from tokenbench.engine.plan import Plan
+from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill_cache import PrefillCache
 from tokenbench.engine.prefill_recorder import PrefillRecorder, PrefillRequests
 from tokenbench.engine.schedule import Schedule
@@ -41,7 +41,7 @@ class Sharing:
     is shared."""
     checkpoint: LayerCheckpoint | None = None
     """The layers before the first stage of any row."""
-    checkpoint_for: Sequence[Plan] = ()
+    checkpoint_for: Sequence[RowPlan] = ()
     """Plans that will go on from this prefill."""
 
 
@@ -65,7 +65,7 @@ class Prefill:
 
     def __init__(
         self,
-        plans: Sequence[Plan],
+        plans: Sequence[RowPlan],
         layout: Layout,
         valid: Tensor,
         decoder: Any,

@@ -23,7 +23,7 @@ from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.cut import run_in_two, width
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.layout import Layout
-from tokenbench.engine.plan import Plan
+from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill import Prefill, Sharing
 from tokenbench.engine.segment import causal_mask
 from tokenbench.engine.state import Forward, Running, ThreadState, call_before, claim, replace_method
@@ -49,14 +49,14 @@ class Pruner:
         UsageError: If some layer of the decoder has no full attention.
     """
 
-    def __init__(self, decoder: Any, plans: Sequence[Plan]) -> None:
+    def __init__(self, decoder: Any, plans: Sequence[RowPlan]) -> None:
         self.decoder = decoder
         self.plans = list(plans)
         """One for all rows, or one for every row of the batch (repeated for beams). May be replaced between
         generations."""
         self.frames: Sequence[Sequence[Frame]] | None = None
         """What the encoder saw of every row of the next prompt, if the encoder ran apart from it."""
-        self.checkpoint_for: Sequence[Plan] = ()
+        self.checkpoint_for: Sequence[RowPlan] = ()
         """Plans that will go on from the next prompt."""
         self.checkpoint: LayerCheckpoint | None = None
         """What they go on from, once it ran."""

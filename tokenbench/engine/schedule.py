@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from tokenbench.contract.stage import Attn, Stage
 from tokenbench.engine.layout import PromptColumns
-from tokenbench.engine.plan import Plan
+from tokenbench.engine.plan import RowPlan
 from tokenbench.errors import InfeasibleError
 
 __all__ = ["Schedule"]
@@ -24,7 +24,7 @@ class Schedule:
         InfeasibleError: If a plan has no stages for its row, whose number the error holds.
     """
 
-    def __init__(self, plans: Sequence[Plan], prompt: PromptColumns) -> None:
+    def __init__(self, plans: Sequence[RowPlan], prompt: PromptColumns) -> None:
         self.rows = [_plan_row(b, plan, prompt) for b, plan in enumerate(plans)]
 
     @property
@@ -53,7 +53,7 @@ class Schedule:
         return list(dict.fromkeys(requests))
 
     @staticmethod
-    def alternatives(plans: Sequence[Plan], prompt: PromptColumns) -> list[list[tuple[Stage, ...]]]:
+    def alternatives(plans: Sequence[RowPlan], prompt: PromptColumns) -> list[list[tuple[Stage, ...]]]:
         """Of every row, the stages that each of the plans would run there; without those plans that have none."""
         rows: list[list[tuple[Stage, ...]]] = []
         for b in range(len(prompt)):
@@ -65,7 +65,7 @@ class Schedule:
         return rows
 
 
-def _plan_row(b: int, plan: Plan, prompt: PromptColumns) -> tuple[Stage, ...]:
+def _plan_row(b: int, plan: RowPlan, prompt: PromptColumns) -> tuple[Stage, ...]:
     try:
         return plan.stages(prompt.visual_counts[b], prompt.text_count(b)) if prompt.visual_counts[b] else ()
     except InfeasibleError as error:

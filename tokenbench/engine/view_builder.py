@@ -14,7 +14,7 @@ from tokenbench.contract.stage import Stage
 from tokenbench.contract.view import View
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.layout import Layout, PromptColumns
-from tokenbench.engine.plan import Plan
+from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill_recorder import PrefillRecorder
 
 __all__ = ["ViewBuilder"]
@@ -32,7 +32,7 @@ class ViewBuilder:
     """
 
     def __init__(
-        self, plans: Sequence[Plan], layout: Layout, prompt: PromptColumns, recorder: PrefillRecorder, norm: nn.Module
+        self, plans: Sequence[RowPlan], layout: Layout, prompt: PromptColumns, recorder: PrefillRecorder, norm: nn.Module
     ) -> None:
         self._layout, self._prompt, self._recorder, self._norm = layout, prompt, recorder, norm
         self._generators = [plan.generator() for plan in plans]

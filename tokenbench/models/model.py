@@ -13,7 +13,7 @@ import torch
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Video
-from tokenbench.engine import EncoderRecorder, EncoderRequests, Plan, Pruner, RowTrace, split_frames
+from tokenbench.engine import EncoderRecorder, EncoderRequests, RowPlan, Pruner, RowTrace, split_frames
 from tokenbench.engine.attach import attach
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models import processing
@@ -216,7 +216,7 @@ class Model:
 
     @torch.inference_mode()
     def generate(
-        self, batch: Batch, pruner: Pruner, plans: Sequence[Plan], limits: Sequence[int]
+        self, batch: Batch, pruner: Pruner, plans: Sequence[RowPlan], limits: Sequence[int]
     ) -> tuple[list[str], list[RowTrace]]:
         """Generate answers greedily.
 

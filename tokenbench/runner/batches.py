@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from tokenbench.contract.suite import Sample, Task
 
-__all__ = ["Batch", "Question"]
+__all__ = ["QuestionBatch", "Question"]
 
 Question = tuple[Task, Sample]
 
 
 @dataclass(frozen=True)
-class Batch:
+class QuestionBatch:
     """Questions that are asked at once."""
 
     questions: Sequence[Question]

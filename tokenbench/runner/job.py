@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tokenbench.runner.batches import Batch
+    from tokenbench.runner.batches import QuestionBatch
     from tokenbench.runner.work import Work
-    from tokenbench.runner.worker import Unit
+    from tokenbench.runner.worker import WorkUnit
     from tokenbench.store.directory import Store
 
 __all__ = ["Job", "units"]
@@ -30,29 +30,29 @@ class Job:
     """The run directory."""
     works: Mapping[str, Work]
     """The work of each model, by the model's name."""
-    left: Mapping[str, Sequence[Batch]]
+    left: Mapping[str, Sequence[QuestionBatch]]
     """The batches that are left, by model."""
     plugin_files: tuple[str, ...]
     """The single-file plug-ins, which a worker in another process has to load."""
     device: str
     """The device that models run on."""
 
-    def answers(self, unit: Unit) -> int:
+    def answers(self, unit: WorkUnit) -> int:
         """Return the number of answers in a unit."""
         return sum(batch.answers for batch in self.left[unit.model][unit.start : unit.stop])
 
 
-def units(left: Mapping[str, Sequence[Batch]], workers: int) -> list[Unit]:
+def units(left: Mapping[str, Sequence[QuestionBatch]], workers: int) -> list[WorkUnit]:
     """Divide batches into units of nearly equal size. The units of a model are consecutive.
 
     Args:
         left: The batches that are left, by model.
         workers: The number of workers.
     """
-    from tokenbench.runner.worker import Unit
+    from tokenbench.runner.worker import WorkUnit
 
     todo = []
     for name, batches in left.items():
         size = max(1, len(batches) // (UNITS_PER_WORKER * workers))
-        todo += [Unit(name, start, min(start + size, len(batches))) for start in range(0, len(batches), size)]
+        todo += [WorkUnit(name, start, min(start + size, len(batches))) for start in range(0, len(batches), size)]
     return todo

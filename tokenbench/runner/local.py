@@ -29,8 +29,8 @@ class Local(Executor):
 
     def run(self, job: Job, bar: Progress) -> None:
         """Answer all batches of the job."""
-        from tokenbench.runner.worker import Unit, Worker
+        from tokenbench.runner.worker import WorkUnit, Worker
 
         worker = Worker(job.store, dict(job.works))
         for name, batches in job.left.items():
-            worker.run_unit(Unit(name, 0, len(batches)), bar)
+            worker.run_unit(WorkUnit(name, 0, len(batches)), bar)

@@ -14,7 +14,7 @@ import torch
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.cost.matching import tokens_per_layer
-from tokenbench.engine import LayerCheckpoint, Plan, Pruner, RowTrace
+from tokenbench.engine import LayerCheckpoint, RowPlan, Pruner, RowTrace
 from tokenbench.errors import InfeasibleError, StrategyError
 from tokenbench.models.batch import Batch
 from tokenbench.models.model import Model
@@ -65,7 +65,7 @@ class Outcome:
 def run_plans(
     model: Model,
     pruner: Pruner,
-    plans: Sequence[Plan],
+    plans: Sequence[RowPlan],
     wanted: Sequence[int],
     failed: Collection[int],
     asked: BatchQuestions,
@@ -78,7 +78,7 @@ def run_plans(
     Args:
         model: The model.
         pruner: The pruner that is attached to the model.
-        plans: All plans. Plan 0 is vanilla.
+        plans: All plans. RowPlan 0 is vanilla.
         wanted: The numbers of the plans whose outcomes are wanted.
         failed: The numbers of the plans that are left out, since they failed or are not asked. Without vanilla, there is no checkpoint
             from which the others could continue.
@@ -110,7 +110,7 @@ def run_plans(
                 yield outcome
 
 
-def group_plans(plans: Sequence[tuple[int, Plan]], visual: int, text: int, most: int) -> list[list[int]]:
+def group_plans(plans: Sequence[tuple[int, RowPlan]], visual: int, text: int, most: int) -> list[list[int]]:
     """Group plans that run side by side: those with the same first layer and so similar lengths that padding is cheap.
 
     Args:
@@ -160,7 +160,7 @@ class _Run:
     """The model."""
     pruner: Pruner
     """The pruner that is attached to the model."""
-    plans: Sequence[Plan]
+    plans: Sequence[RowPlan]
     """All plans, by number."""
     asked: BatchQuestions
     """The questions."""
@@ -206,12 +206,12 @@ def _is_memory(error: BaseException) -> bool:
     return not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error)
 
 
-def _first_layer(plan: Plan) -> int:
+def _first_layer(plan: RowPlan) -> int:
     """Return the layer of the plan's first stage."""
     return plan.typical[0].layer if plan.typical else 0
 
 
-def _lengths(plan: Plan, visual: int, text: int) -> list[float]:
+def _lengths(plan: RowPlan, visual: int, text: int) -> list[float]:
     """Return the number of tokens in every decoder layer."""
     try:
         stages = plan.stages(visual, text)

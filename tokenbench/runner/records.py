@@ -10,14 +10,14 @@ from tokenbench.contract.lattice import Grid
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Task
 from tokenbench.cost.realised import realised_bytes, realised_flops
-from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine import RowPlan, RowTrace
 from tokenbench.errors import StrategyError
 from tokenbench.runner.evidence import evidence_tokens, recall
 
 __all__ = ["check_pruned", "cost_record", "score_record"]
 
 
-def check_pruned(plan: Plan, row: RowTrace) -> None:
+def check_pruned(plan: RowPlan, row: RowTrace) -> None:
     """Check that a strategy removed tokens if its budget requires it.
 
     Raises:

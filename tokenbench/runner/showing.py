@@ -11,7 +11,7 @@ from tokenbench.contract.suite import Sample, Task
 from tokenbench.errors import SampleError, TokenBenchError, UsageError, brief
 from tokenbench.models.batch import Loaded
 from tokenbench.models.model import Model
-from tokenbench.runner.batches import Batch, Question
+from tokenbench.runner.batches import QuestionBatch, Question
 
 __all__ = ["LoadedBatch", "is_passing", "load_ahead", "load_batch"]
 
@@ -38,8 +38,8 @@ class LoadedBatch(NamedTuple):
 
 
 def load_ahead(
-    model: Model, batches: Sequence[Batch], is_unfit: Callable[[Question], bool]
-) -> Iterator[tuple[Batch, LoadedBatch]]:
+    model: Model, batches: Sequence[QuestionBatch], is_unfit: Callable[[Question], bool]
+) -> Iterator[tuple[QuestionBatch, LoadedBatch]]:
     """Yield every batch with its images. The next batch is loaded while one runs.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenbench.comparison.looks import Cell
+from tokenbench.comparison.looks import ModelTreatment
 from tokenbench.comparison.verdicts import Verdict
 from tokenbench.contract.suite import Sample
 from tokenbench.errors import SamplesError, UsageError
@@ -103,7 +103,7 @@ def _count_answered(work: Work, store: Store) -> dict[str, int]:
     return counts
 
 
-def _verdicts(folder: Path, look: int) -> dict[Cell, Verdict]:
+def _verdicts(folder: Path, look: int) -> dict[ModelTreatment, Verdict]:
     """Return the verdicts against vanilla at a look. A strategy that failed has none."""
     try:
         pairs = Run.open(folder).compare(look=look).pairs
@@ -113,11 +113,11 @@ def _verdicts(folder: Path, look: int) -> dict[Cell, Verdict]:
     return {(row["model"], row["a"], row["budget"]): row["verdict"] for row in rows}
 
 
-def _cell_of(work: Work, arm: int) -> Cell:
+def _cell_of(work: Work, arm: int) -> ModelTreatment:
     one = work.arms[arm]
     return work.model.name, one.named.name, str(one.budget)
 
 
-def _describe(cell: Cell) -> str:
+def _describe(cell: ModelTreatment) -> str:
     _, strategy, budget = cell
     return f"{strategy} at {budget}"

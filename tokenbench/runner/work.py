@@ -9,12 +9,12 @@ from functools import cached_property
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Task, first
 from tokenbench.cost.matching import match
-from tokenbench.engine import EncoderRequests, Plan
+from tokenbench.engine import EncoderRequests, RowPlan
 from tokenbench.errors import UsageError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import Registry
-from tokenbench.runner.batches import Batch, Question
+from tokenbench.runner.batches import QuestionBatch, Question
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
 from tokenbench.runner.order import ORDER_SEED, shuffle_images
 from tokenbench.runner.resolve import Resolved
@@ -33,7 +33,7 @@ class Work:
     """The model; its weights are loaded when they are needed."""
     arms: Sequence[Arm]
     """The strategies with their budgets and seeds. Vanilla is the first."""
-    plans: Sequence[Plan]
+    plans: Sequence[RowPlan]
     """The plan of each arm."""
     requests: EncoderRequests
     """What the arms' strategies ask of the encoder."""
@@ -73,7 +73,7 @@ class Work:
         return [self.cells[arm, task.name] for task, _ in questions]
 
 
-def left_of(work: Work, store: Store) -> list[Batch]:
+def left_of(work: Work, store: Store) -> list[QuestionBatch]:
     """Return the questions without final records, in batches whose questions lack the answers of the same arms.
 
     Journaled records do not count here, so that an interrupted run has the same batches as before and computes the same numbers. The
@@ -92,7 +92,7 @@ def left_of(work: Work, store: Store) -> list[Batch]:
     # A batch keeps its place, and so its numbers, whichever of its samples turned out to be unfit.
     unfit = {(one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name}
     return [
-        Batch(part, own)
+        QuestionBatch(part, own)
         for own, questions in alike.items()
         for part in _parts(questions, work.batch_size)
         if not all((task.name, sample.key, sample.digest) in unfit for task, sample in part)
@@ -108,7 +108,7 @@ def works_of(resolved: Resolved, registry: Registry, device: str = "") -> dict[s
         device: The device to run on, if not that of the spec.
 
     Raises:
-        UsageError: A budget is larger than the number of visual tokens of the first samples; or `locate`, `Model` or `Plan.make`
+        UsageError: A budget is larger than the number of visual tokens of the first samples; or `locate`, `Model` or `RowPlan.make`
             raises it.
         MachineError: `locate` or `Model` raises it.
     """
@@ -141,7 +141,7 @@ def _parts(questions: Sequence[Question], size: int) -> Iterator[Sequence[Questi
 def _work(resolved: Resolved, model: Model, samples: Mapping[str, Sequence[Sample]]) -> Work:
     spec, tasks, chosen, size = resolved.spec, resolved.tasks, resolved.arms, model.size
     plans = [
-        Plan.make(
+        RowPlan.make(
             arm.named.strategy,
             arm.budget,
             model.depth,

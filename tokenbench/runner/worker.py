@@ -15,7 +15,7 @@ from tokenbench.engine import Pruner
 from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, brief, printable
 from tokenbench.models.batch import Loaded
 from tokenbench.registry.plugins import Registry
-from tokenbench.runner.batches import Batch, Question
+from tokenbench.runner.batches import QuestionBatch, Question
 from tokenbench.runner.evidence import lattice_of_first
 from tokenbench.runner.identity import Cell
 from tokenbench.runner.passes import BatchQuestions, Outcome, OutOfMemory, run_plans
@@ -29,11 +29,11 @@ from tokenbench.store.left_out import LeftOut
 from tokenbench.store.run_json import read_manifest
 from tokenbench.store.spec import Spec
 
-__all__ = ["Unit", "Worker"]
+__all__ = ["WorkUnit", "Worker"]
 
 
 @dataclass(frozen=True)
-class Unit:
+class WorkUnit:
     """A range of one model's batches. It is the most that a lost worker costs."""
 
     model: str
@@ -84,7 +84,7 @@ class Worker:
             )
         return cls(store, {name: work.limit_to(reach) for name, work in works.items()})
 
-    def run_unit(self, unit: Unit, bar: Progress) -> None:
+    def run_unit(self, unit: WorkUnit, bar: Progress) -> None:
         """Answer the questions of a unit that the run directory does not hold yet.
 
         Failures are recorded in the run directory, and the rest of the unit is answered.
@@ -114,7 +114,7 @@ class _Batches:
         }
         self._failed = {i for i in range(len(work.arms)) if all(cell.id in self._lost for cell in self._cells(i))}
 
-    def run(self, batches: Sequence[Batch]) -> None:
+    def run(self, batches: Sequence[QuestionBatch]) -> None:
         left = [batch for batch in batches if self._unanswered_arms(batch.questions, batch.arms)]
         skipped = sum(batch.answers for batch in batches) - sum(batch.answers for batch in left)
         self._bar.advance(skipped, "done before")

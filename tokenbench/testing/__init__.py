@@ -18,7 +18,7 @@ wrong and how to fix it.
 
 from tokenbench.testing.backbone import backbone_checks, case_of, check_backbone
 from tokenbench.testing.case import BUDGET, Case, KeepAll, Replay, architectures
-from tokenbench.testing.check import Check, ContractError, Verdict
+from tokenbench.testing.check import Check, ContractError, CheckResult
 from tokenbench.testing.merger import check_merger, merger_checks
 from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, logits, masked
 from tokenbench.testing.report import check_report, report_checks
@@ -34,7 +34,7 @@ __all__ = [
     "KeepAll",
     "Prompt",
     "Replay",
-    "Verdict",
+    "CheckResult",
     "architectures",
     "backbone_checks",
     "batched",

@@ -21,13 +21,13 @@ from tokenbench.testing.check import Check, checks
 from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, logits
 from tokenbench.testing.strategy import strategy_checks
 
-__all__ = ["Attended", "backbone_checks", "case_of", "check_backbone"]
+__all__ = ["AttentionTwice", "backbone_checks", "case_of", "check_backbone"]
 
 _CHECKS: list[Check] = []
 TEXT = 24
 
 
-class Attended(Strategy):
+class AttentionTwice(Strategy):
     """A strategy that selects by attention at two depths, to check what the engine does for any strategy on a model."""
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
@@ -154,7 +154,7 @@ def the_projector_gives_what_the_decoder_gets(case: Case) -> None:
 def pruning_is_right_on_it(case: Case) -> None:
     """A strategy of the kit passes every check of strategies on this model."""
     for check in strategy_checks():
-        check(replace(case, strategy=Attended()))
+        check(replace(case, strategy=AttentionTwice()))
 
 
 @checks(_CHECKS, "size(config) reads every size from the stock configuration: see tokenbench.contract.sizes.ModelSize")

@@ -16,7 +16,7 @@ from tokenbench.contract.budget import Budget
 from tokenbench.contract.stage import Attn, NoQuestionAttn, Signal, Stage
 from tokenbench.contract.strategy import Selection, Strategy
 from tokenbench.contract.view import View
-from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine import RowPlan, RowTrace
 from tokenbench.engine.attach import attach
 from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import Registry, registry
@@ -111,7 +111,7 @@ class Case:
         """
         chosen = self.prompts if prompts is None else prompts
         budget = self.budget if isinstance(self.budget, Budget) else Budget.parse(self.budget)
-        plan = Plan.make(self.strategy, budget, self.depth, seed)
+        plan = RowPlan.make(self.strategy, budget, self.depth, seed)
         names = keys if keys is not None else [str(b) for b in range(len(chosen))]
         with attach(self.model, self.adapter, [plan.of(name) for name in names]) as pruning:
             output = generate(self.model, batched(chosen), **options)

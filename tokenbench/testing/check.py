@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tokenbench.errors import MachineError
 
-__all__ = ["Check", "ContractError", "Verdict", "checks", "judge", "reason"]
+__all__ = ["Check", "ContractError", "CheckResult", "checks", "judge", "reason"]
 
 State = Literal["ok", "FAILED", "skipped"]
 
@@ -56,7 +56,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckResult:
     """The result of a check on one plug-in."""
 
     subject: str
@@ -96,7 +96,7 @@ def checks(into: list[Check], fix: str) -> Callable[[Callable[..., str | None]],
     return make_check
 
 
-def judge(check: Check, subject: str, objects: Iterable[tuple[str, Any]]) -> Verdict:
+def judge(check: Check, subject: str, objects: Iterable[tuple[str, Any]]) -> CheckResult:
     """Run a check on a plug-in in several places.
 
     Args:
@@ -113,10 +113,10 @@ def judge(check: Check, subject: str, objects: Iterable[tuple[str, Any]]) -> Ver
             prefix = f"{where}: " if where else ""
             remarks += [f"{prefix}{remark}"] if (remark := check(each)) else []
     except ContractError as failure:
-        return Verdict(subject, check.name, check.verifies, "FAILED", prefix + failure.what, failure.fix)
+        return CheckResult(subject, check.name, check.verifies, "FAILED", prefix + failure.what, failure.fix)
     except MachineError as error:
-        return Verdict(subject, check.name, check.verifies, "skipped", prefix + reason(error))
-    return Verdict(subject, check.name, check.verifies, "ok", "; ".join(dict.fromkeys(remarks)))
+        return CheckResult(subject, check.name, check.verifies, "skipped", prefix + reason(error))
+    return CheckResult(subject, check.name, check.verifies, "ok", "; ".join(dict.fromkeys(remarks)))
 
 
 def reason(error: BaseException) -> str:

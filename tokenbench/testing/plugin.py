@@ -16,7 +16,7 @@ from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import Plugin, Registry
 from tokenbench.testing.backbone import Attended, backbone_checks, case_of
 from tokenbench.testing.case import architectures
-from tokenbench.testing.check import Check, Verdict, judge, reason
+from tokenbench.testing.check import Check, CheckResult, judge, reason
 from tokenbench.testing.merger import merger_checks
 from tokenbench.testing.report import report_checks
 from tokenbench.testing.selecting import selection_cost
@@ -36,7 +36,7 @@ LOADS = Check("loads", "It can be imported, and registers an object of the right
 HOW = "import it by hand: a hook marked with tokenbench.hookimpl registers what the contract of its kind asks for"
 
 
-def verdicts(text: str) -> Iterator[Verdict]:
+def verdicts(text: str) -> Iterator[CheckResult]:
     """Yield the verdicts on a plug-in.
 
     Args:
@@ -72,16 +72,16 @@ def verdicts(text: str) -> Iterator[Verdict]:
             yield from _plugin(plugin, registry)
 
 
-def _plugin(plugin: Plugin, registry: Registry) -> Iterator[Verdict]:
+def _plugin(plugin: Plugin, registry: Registry) -> Iterator[CheckResult]:
     """Check everything that a plug-in registers."""
     if plugin.error:
-        yield Verdict(f"plug-in {plugin.name}", LOADS.name, LOADS.verifies, "FAILED", plugin.error, HOW)
+        yield CheckResult(f"plug-in {plugin.name}", LOADS.name, LOADS.verifies, "FAILED", plugin.error, HOW)
     for kind, names in plugin.registered.items():
         for name in names:
             yield from _check_by_name(kind, name, registry)
 
 
-def _check_by_name(kind: str, name: str, registry: Registry) -> Iterator[Verdict]:
+def _check_by_name(kind: str, name: str, registry: Registry) -> Iterator[CheckResult]:
     subject = f"{SINGULAR[kind]} {name}"
     try:
         target = registry.get(kind, name)
@@ -101,12 +101,12 @@ def _check_by_name(kind: str, name: str, registry: Registry) -> Iterator[Verdict
         yield from _run_checks(suite_checks() if kind == "suites" else report_checks(), subject, made)
 
 
-def _strategy(subject: str, strategy: Strategy, registry: Registry) -> Iterator[Verdict]:
+def _strategy(subject: str, strategy: Strategy, registry: Registry) -> Iterator[CheckResult]:
     yield from _run_checks(plan_checks(), subject, strategy)
     yield from _on_models(subject, strategy, registry)
 
 
-def _on_models(subject: str, strategy: Strategy, registry: Registry) -> Iterator[Verdict]:
+def _on_models(subject: str, strategy: Strategy, registry: Registry) -> Iterator[CheckResult]:
     """Check a strategy on the tiny model of every architecture."""
     tiny = ((name, case_of(backbone)) for name, backbone in architectures(registry))
     cases = [(name, replace(case, strategy=strategy)) for name, case in tiny]
@@ -115,22 +115,22 @@ def _on_models(subject: str, strategy: Strategy, registry: Registry) -> Iterator
     yield judge(selection_cost, subject, [("", [case for _, case in cases])])
 
 
-def _backbone(subject: str, backbone: Backbone) -> Iterator[Verdict]:
+def _backbone(subject: str, backbone: Backbone) -> Iterator[CheckResult]:
     try:
         case = case_of(backbone)
     except Exception as error:
         text = "tiny() gives a small random model and prompts."
-        yield Verdict(
+        yield CheckResult(
             subject, "has a tiny model", text, "FAILED", reason(error), "write tiny(): see tokenbench.Backbone"
         )
         return
     yield from _run_checks(backbone_checks(), subject, case)
 
 
-def _run_checks(checks: Iterable[Check], subject: str, made: Any) -> Iterator[Verdict]:
+def _run_checks(checks: Iterable[Check], subject: str, made: Any) -> Iterator[CheckResult]:
     for check in checks:
         yield judge(check, subject, [("", made)])
 
 
-def _load_failure(subject: str, error: Exception) -> Verdict:
-    return Verdict(subject, LOADS.name, LOADS.verifies, "FAILED", reason(error), getattr(error, "hint", "") or HOW)
+def _load_failure(subject: str, error: Exception) -> CheckResult:
+    return CheckResult(subject, LOADS.name, LOADS.verifies, "FAILED", reason(error), getattr(error, "hint", "") or HOW)

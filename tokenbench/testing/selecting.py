@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from tokenbench.contract.budget import Budget
-from tokenbench.engine import Plan, SelectionTimer
+from tokenbench.engine import RowPlan, SelectionTimer
 from tokenbench.engine.attach import attach
 from tokenbench.errors import UsageError
 from tokenbench.testing.case import Case
@@ -28,7 +28,7 @@ def selection_cost(cases: Sequence[Case]) -> str:
     if not prompts:
         return "not measured: no adapter makes up a prompt of that length"
     _, case, prompt = min(prompts, key=lambda one: one[0])
-    plan = Plan.make(case.strategy, Budget.parse("1/3"), case.depth)
+    plan = RowPlan.make(case.strategy, Budget.parse("1/3"), case.depth)
     seconds = []
     for _ in range(3):
         timer = SelectionTimer(cuda=False, clock=time.process_time)

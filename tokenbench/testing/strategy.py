@@ -12,7 +12,7 @@ from torch import Tensor
 from tokenbench.contract.budget import Budget, count
 from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.view import View
-from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine import RowPlan, RowTrace
 from tokenbench.registry.plugins import registry
 from tokenbench.testing.case import BUDGET, Case, Replay, architectures
 from tokenbench.testing.check import Check, checks
@@ -62,12 +62,12 @@ def plans_for_every_decoder(strategy: Strategy) -> None:
     for depth in (24, 28, 32, 40, 64):
         for text in ("1/3", "1/9", "64"):
             budget = Budget.parse(text)
-            stages = Plan.make(strategy, budget, depth).check_stages(1024)
+            stages = RowPlan.make(strategy, budget, depth).check_stages(1024)
             for stage in stages:
                 share = stage.keep if stage.keep is None or isinstance(stage.keep, int) else float(stage.keep)
                 right = share is None or (share >= 0 if isinstance(share, int) else 0 <= share <= 1)
                 assert right, f"keep={stage.keep!r} before layer {stage.layer} is neither a count nor a share up to 1"
-            again = Plan.make(strategy, budget, depth).check_stages(1024)
+            again = RowPlan.make(strategy, budget, depth).check_stages(1024)
             assert stages == again, f"another schedule the second time, for {depth} layers at {text}"
 
 
@@ -77,7 +77,7 @@ def keeps_its_schedule(case: Case) -> None:
     _, rows = case.run(tokens=1)
     for row in rows:
         budget = case.budget if isinstance(case.budget, Budget) else Budget.parse(case.budget)
-        stages = Plan.make(case.strategy, budget, row.depth).stages(row.visual, row.text)
+        stages = RowPlan.make(case.strategy, budget, row.depth).stages(row.visual, row.text)
         assert [layer for layer, _ in row.stages] == [stage.layer for stage in stages], "a stage did not run"
         alive = row.visual
         for stage, (_, kept) in zip(stages, row.stages, strict=True):

@@ -37,7 +37,7 @@ class RankBar:
 
 
 @dataclass(frozen=True)
-class Critical:
+class CriticalDifference:
     """A critical-difference picture: places of the mean ranks, and the groups no pair of which is distinguishable."""
 
     ranks: Ranks
@@ -60,7 +60,7 @@ class BudgetView:
     """The ranks that the verdicts leave open."""
     matrix: Table
     """The verdicts of all pairs."""
-    critical: Critical | None
+    critical: CriticalDifference | None
     """The critical-difference picture; None if there are too few tasks."""
     agreement: Table | None
     """How much of what two strategies keep is the same; None if it is not known."""
@@ -119,7 +119,7 @@ def _relation(a: str, b: str, pairs: Mapping[tuple[str, str], Mapping[Hashable, 
     return verdict_entry(verdict, hint=hint)
 
 
-def _critical(ranking: Ranking, cells: pd.DataFrame, pairs: pd.DataFrame) -> Critical | None:
+def _critical(ranking: Ranking, cells: pd.DataFrame, pairs: pd.DataFrame) -> CriticalDifference | None:
     """Mean ranks over the tasks, one row a task; only where there are enough tasks."""
     scores = cells[cells["task"] != MEAN].pivot(index="task", columns="strategy", values="score")
     if len(scores) < ENOUGH_TASKS:
@@ -137,7 +137,7 @@ def _critical(ranking: Ranking, cells: pd.DataFrame, pairs: pd.DataFrame) -> Cri
     names = [ranking.strategies[at] for at in order]
     marks = [(ranking.strategies[at], float(ranks.mean[at]), float(places[at])) for at in order]
     spans = [(marks[i][2], marks[j][2]) for i, j in cliques(names, apart)]
-    return Critical(ranks, marks, spans, 100 * ranks.critical_difference / max(1, total - 1))
+    return CriticalDifference(ranks, marks, spans, 100 * ranks.critical_difference / max(1, total - 1))
 
 
 def cliques(names: list[str], apart: set[frozenset[str]]) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ from PIL import Image
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Sample, Video
-from tokenbench.engine import EncoderRequests, Plan
+from tokenbench.engine import EncoderRequests, RowPlan
 from tokenbench.errors import UsageError, unknown
 from tokenbench.models.decoding import describe_options
 from tokenbench.models.model import Model
@@ -74,7 +74,7 @@ class TokenBench(lmms):  # type: ignore[misc]
         self._model = Model(backbone, locate(backbone, plugins), device or "auto", *numerics)
         if said := describe_options(backbone, self._model.generation_options):
             logger.warning(said)
-        self._plan = Plan.make(method, allowed, self._model.depth, int(seed))
+        self._plan = RowPlan.make(method, allowed, self._model.depth, int(seed))
         self._requests = EncoderRequests.of(self._plan.typical)
         self._batch_size = int(batch_size)
 

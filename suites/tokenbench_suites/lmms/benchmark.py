@@ -14,7 +14,7 @@ from PIL import Image
 from tokenbench.contract.suite import Sample, Task, Video
 from tokenbench.errors import SampleError
 from tokenbench_suites.images import normalise_image, open_image
-from tokenbench_suites.lmms.catalogue import CATALOGUE, Entry
+from tokenbench_suites.lmms.catalogue import CATALOGUE, CatalogueEntry
 from tokenbench_suites.lmms.index import find_lmms_eval, find_tasks
 from tokenbench_suites.lmms.library import Definition, Library, library
 from tokenbench_suites.lmms.misfit import report_misfit
@@ -23,7 +23,7 @@ from tokenbench_suites.lmms.video import hash_file, locate_file, read_clip
 __all__ = ["MAX_NEW_TOKENS", "Benchmark", "open_media"]
 
 MAX_NEW_TOKENS = 64  # where a task leaves it open; all such tasks want a word or a phrase
-UNKNOWN = Entry("A task of lmms-eval", "", "", "see the data set's card")
+UNKNOWN = CatalogueEntry("A task of lmms-eval", "", "", "see the data set's card")
 
 
 class Benchmark(Task):
@@ -95,7 +95,7 @@ class Benchmark(Task):
 class _Samples(Sequence[Sample]):
     """Samples made when they are asked for: to hash a picture is to read it, and `--limit` reads few."""
 
-    def __init__(self, definition: Definition, entry: Entry, order: Sequence[int] | None = None) -> None:
+    def __init__(self, definition: Definition, entry: CatalogueEntry, order: Sequence[int] | None = None) -> None:
         self._definition, self._entry = definition, entry
         self._order = list(range(len(library(definition).rows))) if order is None else list(order)
         if order is None:
@@ -126,7 +126,7 @@ class _Samples(Sequence[Sample]):
         return self._made[i]
 
 
-def _sample(definition: Definition, entry: Entry, i: int) -> Sample:
+def _sample(definition: Definition, entry: CatalogueEntry, i: int) -> Sample:
     loaded = library(definition)
     row = loaded.rows.plain[i]
     question = loaded.question(i)
@@ -145,7 +145,7 @@ def _sample(definition: Definition, entry: Entry, i: int) -> Sample:
     )
 
 
-def _unit(entry: Entry, row: Mapping[str, Any]) -> str:
+def _unit(entry: CatalogueEntry, row: Mapping[str, Any]) -> str:
     return entry.unit_of(row) if entry.unit else ""
 
 

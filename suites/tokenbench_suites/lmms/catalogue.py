@@ -11,11 +11,11 @@ from typing import Any
 
 from tokenbench.contract.suite import UnitRule
 
-__all__ = ["CATALOGUE", "IMAGE_TASKS", "VIDEO_TASKS", "Entry"]
+__all__ = ["CATALOGUE", "IMAGE_TASKS", "VIDEO_TASKS", "CatalogueEntry"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """What TokenBench knows of one task."""
 
     description: str
@@ -52,13 +52,13 @@ VIDEO_SOURCE = "questions.parquet (or .json, .csv: video, question, answer) and 
 CIRCULAR = "share of questions that are right in every rotation of the options, times 100; answers are read by rules, not a judge"
 
 CATALOGUE = {
-    "gqa": Entry(
+    "gqa": CatalogueEntry(
         "Compositional questions about scenes, short answers (GQA, testdev balanced)",
         "lmms-lab-encoder/GQA --include 'testdev_balanced_*'",
         "about 70 MB, 12,578 questions on 398 images",
         "CC BY 4.0 (GQA); the images are Visual Genome's",
     ),
-    "mmbench_en_dev_static": Entry(
+    "mmbench_en_dev_static": CatalogueEntry(
         "Multiple choice over twenty abilities, in every rotation of the options (MMBench, English, dev)",
         "lmms-lab-encoder/MMBench --include 'en/dev-*'",
         "about 97 MB, 4,329 rows of 1,164 questions",
@@ -67,7 +67,7 @@ CATALOGUE = {
         unit="{question}",
         unit_rule="all",
     ),
-    "mmbench_cn_dev": Entry(
+    "mmbench_cn_dev": CatalogueEntry(
         "MMBench in Chinese, dev",
         "lmms-lab-encoder/MMBench --include 'cn/dev-*'",
         "about 97 MB, 4,329 rows of 1,164 questions",
@@ -76,7 +76,7 @@ CATALOGUE = {
         unit="{question}",
         unit_rule="all",
     ),
-    "mme": Entry(
+    "mme": CatalogueEntry(
         "Yes or no, two questions an image, 14 categories of perception and cognition (MME)",
         "lmms-lab-encoder/MME --include 'data/test-*'",
         "about 870 MB, 2,374 questions on 1,187 images",
@@ -86,62 +86,62 @@ CATALOGUE = {
         unit_rule="mean+all",
         stratum="{category}",
     ),
-    "pope": Entry(
+    "pope": CatalogueEntry(
         "Is the object there? Random, popular and adversarial objects (POPE)",
         "lmms-lab-encoder/POPE --include 'data/test-*'",
         "about 255 MB, 9,000 questions on 500 images",
         "MIT (POPE); the images are COCO's, under their own terms",
         "F1 over all questions (also accuracy, precision, recall); the score a sample is its accuracy",
     ),
-    "scienceqa_img": Entry(
+    "scienceqa_img": CatalogueEntry(
         "School science, multiple choice, questions with an image (ScienceQA, test)",
         "lmms-lab-encoder/ScienceQA --include 'ScienceQA-IMG/test-*'",
         "about 0.1 GB, 2,017 questions",
         "CC BY-NC-SA 4.0",
     ),
-    "textvqa_val": Entry(
+    "textvqa_val": CatalogueEntry(
         "Questions about text in photographs, ten answers each (TextVQA, validation)",
         "lmms-lab-encoder/textvqa --include 'data/validation-*'",
         "about 920 MB, 5,000 questions",
         "CC BY 4.0",
         "mean of the soft VQA accuracy",
     ),
-    "vizwiz_vqa_val": Entry(
+    "vizwiz_vqa_val": CatalogueEntry(
         "Questions by blind people about their photographs, ten answers each (VizWiz-VQA, val)",
         "lmms-lab-encoder/VizWiz-VQA --include 'data/val-*'",
         "about 2.1 GB, 4,319 questions",
         "CC BY 4.0",
         "mean of the soft VQA accuracy",
     ),
-    "ocrbench": Entry(
+    "ocrbench": CatalogueEntry(
         "Reading text of many kinds (OCRBench)",
         "echo840/OCRBench",
         "about 0.1 GB, 1,000 questions",
         "of the 29 data sets it draws on; research use",
         "number of right answers, divided by 1,000 whatever their number",
     ),
-    "activitynetqa": Entry(
+    "activitynetqa": CatalogueEntry(
         "Open questions about activities in videos (ActivityNet-QA, test)",
         "lmms-eval/ActivityNetQA",
         "more than 100 GB, 8,000 questions on 800 videos",
         "research only",
         VIDEO_METRIC,
     ),
-    "msvd_qa": Entry(
+    "msvd_qa": CatalogueEntry(
         "What, who, how, when and where in short clips (MSVD-QA, test)",
         VIDEO_SOURCE,
         "13,157 questions on 520 videos",
         "research only",
         VIDEO_METRIC,
     ),
-    "msrvtt_qa": Entry(
+    "msrvtt_qa": CatalogueEntry(
         "What, who, how, when and where in web videos (MSRVTT-QA, test)",
         VIDEO_SOURCE,
         "72,821 questions on 2,990 videos",
         "research only",
         VIDEO_METRIC,
     ),
-    "tgif_qa": Entry(
+    "tgif_qa": CatalogueEntry(
         "What an animated GIF shows (TGIF-QA, FrameQA, test)",
         VIDEO_SOURCE,
         "13,691 questions",

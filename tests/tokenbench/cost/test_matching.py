@@ -11,7 +11,7 @@ from tokenbench.contract.sizes import DecoderSize
 from tokenbench.contract.stage import Stage
 from tokenbench.cost.macs import prefill_macs
 from tokenbench.cost.matching import Match, tokens_per_layer
-from tokenbench.engine import Plan
+from tokenbench.engine import RowPlan
 from tokenbench.errors import InfeasibleError
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
@@ -24,7 +24,7 @@ PRE_LLM = ["divprune", "vispruner", "visionzip", "prumerge", "hired", "tome", "p
 def stages(name: str, budget: str, mode: str = "nominal", depth: int = 32, visual: int = 576) -> tuple[Stage, ...]:
     parsed = Budget.parse(budget)
     fit = None if mode == "nominal" else Match(mode, parsed, depth, SIZE)  # type: ignore[arg-type]
-    return Plan.make(parse_strategy(name, registry()).strategy, parsed, depth, fit=fit).stages(visual, 50)
+    return RowPlan.make(parse_strategy(name, registry()).strategy, parsed, depth, fit=fit).stages(visual, 50)
 
 
 def mean(name: str, budget: str, mode: str = "nominal") -> float:

@@ -17,7 +17,7 @@ from tests.tokenbench.commands.test_running import call
 from tokenbench.api.pruned import pruned
 from tokenbench.cost.macs import flops, prefill_macs
 from tokenbench.cost.realised import realised_bytes, realised_flops
-from tokenbench.cost.table import BOUND, LATENCY, CostTable, Row, costs
+from tokenbench.cost.table import BOUND, LATENCY, CostTable, CostRow, costs
 from tokenbench.errors import UsageError
 from tokenbench.models.source import configuration
 from tokenbench.registry.plugins import Registry, registry
@@ -56,7 +56,7 @@ def priced(model: str, strategies: Sequence[str], budgets: Sequence[str] = ("192
     return costs(model, strategies, budgets, registry(), **options)
 
 
-def percent(row: Row) -> tuple[float, float]:
+def percent(row: CostRow) -> tuple[float, float]:
     return round(row.flops_percent, 1), round(row.kv_percent, 1)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from tests.tiny import BACKBONES, STRATEGIES, tiny
 from tokenbench import Budget, Strategy
-from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine import RowPlan, RowTrace
 from tokenbench.engine.attach import attach
 from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.names import parse_strategy
@@ -20,9 +20,9 @@ from tokenbench.testing import batched, generate, logits
 CLOSE: dict[str, Any] = {"atol": 5e-5, "rtol": 1e-4}
 
 
-def plan(name: str | Strategy, budget: str, depth: int) -> Plan:
+def plan(name: str | Strategy, budget: str, depth: int) -> RowPlan:
     strategy = parse_strategy(name, registry()).strategy if isinstance(name, str) else name
-    return Plan.make(strategy, Budget.parse(budget) if strategy.budgeted else Budget.none(), depth)
+    return RowPlan.make(strategy, Budget.parse(budget) if strategy.budgeted else Budget.none(), depth)
 
 
 def kept(row: RowTrace) -> list[tuple[int, list[int]]]:
@@ -42,7 +42,7 @@ def test_going_on_from_a_checkpoint_is_running_alone(backbone: str, strategies: 
     adapter = backbone_for(model, registry())
     depth = len(adapter.decoder(model).layers)  # type: ignore[arg-type]
     plans = [plan(name, budget, depth) for name in strategies for budget in ("1/2", "1/4")]
-    vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), depth)
+    vanilla = RowPlan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), depth)
     names = [str(b) for b in range(len(prompts))]
     with attach(model, adapter, [vanilla, *plans]) as pruner:
         pruner.plans, pruner.checkpoint_for = [vanilla], plans
@@ -50,7 +50,7 @@ def test_going_on_from_a_checkpoint_is_running_alone(backbone: str, strategies: 
         pruner.checkpoint_for = ()
         checkpoint = pruner.checkpoint
         assert checkpoint is not None
-        found: list[tuple[Plan, list[RowTrace], Any]] = []
+        found: list[tuple[RowPlan, list[RowTrace], Any]] = []
         for first in sorted({p.typical[0].layer for p in plans}):
             group = [p for p in plans if p.typical[0].layer == first]
             pruner.plans = [p.of(name) for p in group for name in names]
@@ -72,7 +72,7 @@ def test_skipped_layers_are_not_run_and_come_back() -> None:
     model, prompts = tiny("llava")
     adapter = backbone_for(model, registry())
     layers: Any = adapter.decoder(model).layers
-    vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), len(layers))
+    vanilla = RowPlan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), len(layers))
     later = plan("fastv:layer=3", "1/4", len(layers))
     calls = [0] * len(layers)
     hooks = []
@@ -99,7 +99,7 @@ def test_the_first_shared_layers_are_bitwise_the_same() -> None:
     """One plan on the same rows: nothing but the skipped layers is left out."""
     model, prompts = tiny("llava")
     adapter = backbone_for(model, registry())
-    vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
+    vanilla = RowPlan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
     one = plan("clse", "1/2", 6)
     with attach(model, adapter, [vanilla]) as pruner:
         pruner.checkpoint_for = [one]

@@ -13,7 +13,7 @@ import tokenbench
 from tests.tiny import BACKBONES, STRATEGIES, spread, tiny
 from tokenbench import Attn, Budget, OwnLayerAttn, Selection, Stage, Strategy, UsageError, View
 from tokenbench.contract.stage import Queries
-from tokenbench.engine import Plan, RowTrace
+from tokenbench.engine import RowPlan, RowTrace
 from tokenbench.engine.attach import attach
 from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import registry
@@ -64,7 +64,7 @@ def test_a_strategy_may_peek_at_the_layer_it_prunes_before(backbone: str) -> Non
 def test_rows_of_one_batch_may_run_different_strategies(backbone: str) -> None:
     model, prompts = tiny(backbone)
     names = [("clse", "1/3"), ("fastv", "1/9"), ("clse-m", "2/9")]
-    plans = [Plan.make(registry().get("strategies", name)(), Budget.parse(budget), 6) for name, budget in names]
+    plans = [RowPlan.make(registry().get("strategies", name)(), Budget.parse(budget), 6) for name, budget in names]
     with attach(model, backbone_for(model, registry()), plans) as pruner:
         together = generate(model, batched(prompts))
     for b, ((name, budget), prompt) in enumerate(zip(names, prompts, strict=True)):

@@ -9,7 +9,7 @@ import torch
 
 from tests.tiny import BACKBONES, tiny
 from tokenbench import Budget
-from tokenbench.engine import LayerCheckpoint, Plan
+from tokenbench.engine import LayerCheckpoint, RowPlan
 from tokenbench.engine.attach import attach
 from tokenbench.engine.selection import select
 from tokenbench.registry.backbones import backbone_for
@@ -50,8 +50,8 @@ def test_shared_prefixes_change_nothing(name: str, attention: str) -> None:
     if prompts[2]["input_ids"].shape == prompts[0]["input_ids"].shape:
         rows.append(prompts[2])
         same.append(5)
-    vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), depth)
-    others = [Plan.make(parse_strategy(n, registry()).strategy, Budget.parse("1/2"), depth) for n in NAMES]
+    vanilla = RowPlan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), depth)
+    others = [RowPlan.make(parse_strategy(n, registry()).strategy, Budget.parse("1/2"), depth) for n in NAMES]
     widths: list[int] = []
     hook = layers[0].mlp.register_forward_pre_hook(lambda module, args: widths.append(args[0].shape[:2].numel()))
     found: list[tuple[Any, LayerCheckpoint]] = []
@@ -82,7 +82,7 @@ def test_shared_prefixes_change_nothing(name: str, attention: str) -> None:
 def test_rows_whose_prefixes_differ_in_length_run_as_ever() -> None:
     model, prompts = tiny("llava")
     adapter = backbone_for(model, registry())
-    vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
+    vanilla = RowPlan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
     with attach(model, adapter, [vanilla]) as pruner:
         with pruner.sharing([0, 1, 0]):
             ours = logits(generate(model, batched(prompts)))
@@ -106,7 +106,7 @@ def test_questions_share_the_tokens_that_a_method_left(name: str, attention: str
         ("fastv", "1/4"),
     ]
     plans = [
-        Plan.make(parse_strategy(n, registry()).strategy, Budget.parse(b), len(layers), name=n).of(str(row))
+        RowPlan.make(parse_strategy(n, registry()).strategy, Budget.parse(b), len(layers), name=n).of(str(row))
         for n, b in chosen
         for row in range(len(rows))
     ]
@@ -140,7 +140,7 @@ def test_a_method_that_draws_or_looks_at_the_question_decides_for_every_row(monk
 
     monkeypatch.setattr("tokenbench.engine.chooser.select", counted)
     for name in ("divprune", "random", "fastv", "dart"):
-        plan = Plan.make(parse_strategy(name, registry()).strategy, Budget.parse("1/2"), 6, name=name)
+        plan = RowPlan.make(parse_strategy(name, registry()).strategy, Budget.parse("1/2"), 6, name=name)
         with attach(model, adapter, [plan.of("a"), plan.of("b")]) as pruner, pruner.sharing([0, 0]):
             generate(model, batched(rows), tokens=1)
     assert asked == ["divprune", "random", "random", "fastv", "fastv", "dart", "dart"]

@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tests.tokenbench.commands.test_running import call
 from tokenbench import Budget, Sample
-from tokenbench.engine import Plan
+from tokenbench.engine import RowPlan
 from tokenbench.errors import MachineError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
@@ -91,7 +91,7 @@ def oracle(samples: Sequence[Sample]) -> list[str]:
 
 def answered(folder: Path, samples: Sequence[Sample]) -> tuple[Model, list[str]]:
     model = Model(str(folder), locate(str(folder), registry()), "cpu")
-    vanilla = Plan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), model.depth)
+    vanilla = RowPlan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), model.depth)
     with model.pruner() as pruner:
         batch = model.prepare(samples)
         answers, _ = model.generate(batch, pruner, [vanilla] * len(samples), [LIMIT] * len(samples))

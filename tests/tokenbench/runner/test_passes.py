@@ -13,7 +13,7 @@ from tests.tokenbench.commands.test_running import call, table
 from tokenbench import Budget
 from tokenbench.contract.sizes import DecoderSize
 from tokenbench.cost.macs import cache_bytes
-from tokenbench.engine import Plan
+from tokenbench.engine import RowPlan
 from tokenbench.models.model import Model
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
@@ -37,16 +37,16 @@ FEW = [
 ]
 
 
-def plans() -> list[tuple[int, Plan]]:
+def plans() -> list[tuple[int, RowPlan]]:
     found = []
     for name in NAMES:
         strategy = parse_strategy(name, registry()).strategy
         budgets = [Budget.parse(text) for text in ("1/3", "2/9", "1/9")] if strategy.budgeted else [Budget.none()]
-        found += [Plan.make(strategy, budget, 32, name=name) for budget in budgets]
+        found += [RowPlan.make(strategy, budget, 32, name=name) for budget in budgets]
     return list(enumerate(found, 1))
 
 
-def lengths(plan: Plan) -> list[int]:
+def lengths(plan: RowPlan) -> list[int]:
     tokens = [626] * 32
     for stage in plan.stages(576, 50):
         kept = stage.keep if isinstance(stage.keep, int) else int(stage.keep * 576)  # type: ignore[operator]

@@ -31,7 +31,7 @@ from tokenbench_tools.bench.weights import choose_device, load_model
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tokenbench.engine import Plan, Pruner
+    from tokenbench.engine import RowPlan, Pruner
 
 __all__ = ["main"]
 
@@ -47,7 +47,7 @@ class Launch:
         self._backbone, self._model = load_model(protocol, registry)
         self._cuda = choose_device(protocol).startswith("cuda")
         depth = len(self._backbone.decoder(self._model).layers)  # type: ignore[arg-type]
-        self._plans: list[Plan | None] = [
+        self._plans: list[RowPlan | None] = [
             None if way == STOCK else make_plan(way, depth, registry) for way in protocol.all_ways
         ]
 

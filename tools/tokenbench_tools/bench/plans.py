@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokenbench.contract.budget import Budget
-from tokenbench.engine import Plan
+from tokenbench.engine import RowPlan
 from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.registry.names import parse_strategy
 from tokenbench_tools.bench.protocol import Way
@@ -39,7 +39,7 @@ def make_ways(strategies: Sequence[str], budgets: Sequence[str], registry: Regis
     return tuple(found)
 
 
-def make_plan(way: Way, depth: int, registry: Registry) -> Plan:
+def make_plan(way: Way, depth: int, registry: Registry) -> RowPlan:
     """Return the plan of a way on a decoder of `depth` layers.
 
     Raises:
@@ -47,10 +47,10 @@ def make_plan(way: Way, depth: int, registry: Registry) -> Plan:
     """
     named = parse_strategy(way.strategy, registry)
     budget = Budget.parse(way.budget) if named.strategy.budgeted else Budget.none()
-    return Plan.make(named.strategy, budget, depth, name=named.name)
+    return RowPlan.make(named.strategy, budget, depth, name=named.name)
 
 
-def explain_infeasible(plan: Plan, lengths: Sequence[int], text: int) -> str:
+def explain_infeasible(plan: RowPlan, lengths: Sequence[int], text: int) -> str:
     """Say why a plan has no schedule for one of these numbers of visual tokens; empty if it has one for all."""
     for visual in lengths:
         try:

@@ -15,11 +15,11 @@ from tokenbench_tools.bench.ratio import BreakEven, Ratio, break_even, ratio
 if TYPE_CHECKING:
     from tokenbench_tools.bench.passes import Passes
 
-__all__ = ["Bench", "Row", "summarise"]
+__all__ = ["Bench", "BenchRow", "summarise"]
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One way on prompts of one length.
 
     Seconds are geometric means over launches, and ratios are to the stock model's seconds.
@@ -64,7 +64,7 @@ class Row:
         return asdict(self) | {"selection_percent": self.selection_percent}
 
 
-COLUMNS: tuple[Column[Row], ...] = (
+COLUMNS: tuple[Column[BenchRow], ...] = (
     Column("strategy", lambda row: row.strategy, key=True),
     Column("budget", lambda row: row.budget, key=True),
     Column("visual", lambda row: str(row.visual_tokens)),
@@ -86,7 +86,7 @@ class Bench:
 
     protocol: Protocol
     """What was measured, and how often."""
-    rows: tuple[Row, ...]
+    rows: tuple[BenchRow, ...]
     """One row for every way and length."""
     hardware: dict[str, Any]
     """The machine."""
@@ -143,7 +143,7 @@ class Bench:
         return "\n".join([table, *self.infeasible, "", *pays, "", *self.notes])
 
 
-def summarise(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]) -> list[Row]:
+def summarise(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]) -> list[BenchRow]:
     """Compute the rows from the passes of every launch.
 
     Args:
@@ -157,7 +157,7 @@ def summarise(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: d
         own, other = [launch[number] for launch in launches], [launch[stock] for launch in launches]
         way = protocol.all_ways[passes.way]
         rows.append(
-            Row(
+            BenchRow(
                 strategy=way.strategy,
                 budget=way.budget,
                 visual_tokens=passes.visual,

@@ -19,7 +19,7 @@ from tokenbench_tools.executors import workers_option
 if TYPE_CHECKING:
     from tokenbench.runner.job import Job
     from tokenbench.runner.progress import Progress
-    from tokenbench.runner.worker import Unit
+    from tokenbench.runner.worker import WorkUnit
 
 __all__ = ["Ray"]
 
@@ -109,7 +109,7 @@ class _Actor:
         self._of = folder, plugin_files, device
         self._worker: Any = None
 
-    def answer(self, unit: Unit) -> tuple[Unit, TokenBenchError | None]:
+    def answer(self, unit: WorkUnit) -> tuple[WorkUnit, TokenBenchError | None]:
         from tokenbench.runner.progress import Silent
         from tokenbench.runner.worker import Worker
 

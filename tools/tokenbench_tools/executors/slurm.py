@@ -20,7 +20,7 @@ from tokenbench_tools.executors import workers_option
 if TYPE_CHECKING:
     from tokenbench.runner.job import Job
     from tokenbench.runner.progress import Progress
-    from tokenbench.runner.worker import Unit
+    from tokenbench.runner.worker import WorkUnit
 
 __all__ = ["Slurm"]
 
@@ -128,7 +128,7 @@ class _Share:
     def __init__(self, folder: str, plugin_files: tuple[str, ...], device: str) -> None:
         self._of = folder, plugin_files, device
 
-    def __call__(self, share: Sequence[Unit]) -> TokenBenchError | None:
+    def __call__(self, share: Sequence[WorkUnit]) -> TokenBenchError | None:
         from tokenbench.runner.progress import Silent
         from tokenbench.runner.worker import Worker
 
@@ -140,7 +140,7 @@ class _Share:
             return error
         return None
 
-    def checkpoint(self, share: Sequence[Unit]) -> Any:
+    def checkpoint(self, share: Sequence[WorkUnit]) -> Any:
         """Before a task is preempted or out of time: the same again; what is journaled by then is not done twice."""
         from submitit.helpers import DelayedSubmission
 

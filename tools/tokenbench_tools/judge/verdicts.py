@@ -20,14 +20,14 @@ from tokenbench_tools.judge.server import Judge, NoReplyError
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
 
-__all__ = ["Verdict", "collect"]
+__all__ = ["Judgment", "collect"]
 
 PATIENCE = 100  # answers without a verdict, and none with one, after which something is wrong with the judge
 VERDICT = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 ProgressFactory = Callable[[int], AbstractContextManager[Progress]]
 
 
-class Verdict(NamedTuple):
+class Judgment(NamedTuple):
     """The judge's verdict on one answer, or why there is none."""
 
     right: float | None
@@ -71,7 +71,7 @@ def collect(
     left = [one for one in every if (known.get(one.key) is None if retry_failed else one.key not in known)]
     with progress(len(left)) as bar:
 
-        def keep(one: Asked, verdict: Verdict) -> None:
+        def keep(one: Asked, verdict: Judgment) -> None:
             known[one.key] = verdict.right
             files.append_lines(path, folder, [json.dumps({"key": one.key, **verdict._asdict()})])
             bar.advance(1, judge.model)
@@ -101,7 +101,7 @@ class _Pass:
     """
 
     def __init__(
-        self, judge: Judge, left: Iterable[Asked], keep: Callable[[Asked, Verdict], None], sound: bool
+        self, judge: Judge, left: Iterable[Asked], keep: Callable[[Asked, Judgment], None], sound: bool
     ) -> None:
         self._judge, self._left, self._keep = judge, iter(left), keep
         self._sound, self._without, self._failed = sound, 0, False
@@ -132,14 +132,14 @@ class _Pass:
         while not self._failed and (one := next(self._left, None)) is not None:
             yield one
 
-    def _count(self, verdict: Verdict) -> None:
+    def _count(self, verdict: Judgment) -> None:
         """Give up on a judge that never gives a verdict."""
         self._sound |= verdict.right is not None
         self._without += verdict.right is None
         if not self._sound and self._without >= PATIENCE:
             raise self._failure(f"the first {PATIENCE} answers got no verdict: {verdict.reason}")
 
-    async def _verdict(self, client: AsyncClient, one: Asked) -> Verdict:
+    async def _verdict(self, client: AsyncClient, one: Asked) -> Judgment:
         """What the judge says of one answer. Raises MachineError if it does not reply, whatever it is asked."""
         judge = self._judge
         try:
@@ -148,12 +148,12 @@ class _Pass:
             # The answer may be to blame: too long, or refused by a filter. A server that replies to another question says so.
             if trouble.busy or self._failed or not await judge.replies(client):
                 raise self._failure(str(trouble)) from None
-            return Verdict(None, reason=str(trouble))
+            return Judgment(None, reason=str(trouble))
         found = VERDICT.match(reply.text)
         text, served = judge.withhold(reply.text), judge.withhold(reply.served)
         if found:
-            return Verdict(float(found[1].lower() == "yes"), text, served)
-        return Verdict(None, text, served, f"neither yes nor no but {text[:60]!r}" if text else "an empty reply")
+            return Judgment(float(found[1].lower() == "yes"), text, served)
+        return Judgment(None, text, served, f"neither yes nor no but {text[:60]!r}" if text else "an empty reply")
 
     def _failure(self, reason: str) -> MachineError:
         return MachineError(f"{self._judge.label}: {reason}", f"{AGAIN} to resume")
