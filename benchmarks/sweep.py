@@ -21,7 +21,7 @@ import tokenbench
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import first
 from tokenbench.cost.macs import encoder_macs, layer_macs, prefill_macs
-from tokenbench.engine import EncoderRequests, RowPlan, Pruner, RowTrace
+from tokenbench.engine import EncoderRequests, Pruner, RowPlan, RowTrace
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import registry

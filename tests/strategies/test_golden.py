@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache, LlamaConfig, LlamaModel
 
 from tokenbench import Budget, Grid, Strategy, View
-from tokenbench.engine import Layout, RowPlan, Pruner
+from tokenbench.engine import Layout, Pruner, RowPlan
 from tokenbench.registry.plugins import registry
 
 VIDEO: dict[str, Any] = {"clse": {"layers": (3,), "ref": 2, "kv": "keep"}, "attention": {"layers": (3,), "kv": "keep"}}

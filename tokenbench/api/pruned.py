@@ -9,7 +9,7 @@ from typing import Any
 from tokenbench.api.wrapped import stock_in, uncompiled
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.strategy import Strategy
-from tokenbench.engine import RowPlan, Pruner
+from tokenbench.engine import Pruner, RowPlan
 from tokenbench.engine.attach import attach
 from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.names import NamedStrategy, canonical_name, parse_strategy

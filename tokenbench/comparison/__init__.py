@@ -23,13 +23,13 @@ from tokenbench.comparison.missing import widen_for_missing
 from tokenbench.comparison.pairs import (
     MEAN,
     PAIR_COLUMNS,
+    ModelLook,
     Row,
     Settings,
-    ModelLook,
     pair_rows,
     withhold_verdicts,
 )
-from tokenbench.comparison.panel import TOGETHER, Treatment, Panel, Scopes, panels, together
+from tokenbench.comparison.panel import TOGETHER, Panel, Scopes, Treatment, panels, together
 from tokenbench.comparison.skill import add_skill
 from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
@@ -241,7 +241,9 @@ def _absent(views: Sequence[ModelLook]) -> dict[tuple[str, str, str], int]:
     return found
 
 
-def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks | None, fill: Fill | None) -> list[ModelLook]:
+def _views(
+    rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks | None, fill: Fill | None
+) -> list[ModelLook]:
     """What each look saw of a model, or of all models together.
 
     A look after which none of its cells ran on is not there.
@@ -258,7 +260,9 @@ def _views(rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks |
         found += [(panel, number) for panel in _panels(here, model, scopes, fill)] if len(here) else []
     # An image has one place, and so one sign, at every look.
     clusters = sorted({name for panel, _ in found for name in panel.clusters})
-    return [ModelLook(measure(panel.among(clusters), ALPHA), number, looks.fractions[number]) for panel, number in found]
+    return [
+        ModelLook(measure(panel.among(clusters), ALPHA), number, looks.fractions[number]) for panel, number in found
+    ]
 
 
 def _panels(rows: pd.DataFrame, model: str, scopes: Scopes | None, fill: Fill | None) -> Iterator[Panel]:

@@ -19,7 +19,7 @@ from tokenbench.contract.cells import IDENTITY
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMN", "ModelTreatment", "Looks", "Spending", "find_frozen", "rows_until"]
+__all__ = ["COLUMN", "Looks", "ModelTreatment", "Spending", "find_frozen", "rows_until"]
 
 Spending = Literal["obrien-fleming", "pocock", "counted"]
 ModelTreatment = tuple[str, str, str]  # model, strategy, budget

@@ -83,7 +83,9 @@ def last_view(views: Sequence[ModelLook], pair: Sequence[Treatment]) -> ModelLoo
     return next(view for view in reversed(views) if all(cell in view.measures.panel.places for cell in pair))
 
 
-def _by_last_view(views: Sequence[ModelLook], pairs: Sequence[Pair]) -> Iterator[tuple[ModelLook, list[int], list[Pairing]]]:
+def _by_last_view(
+    views: Sequence[ModelLook], pairs: Sequence[Pair]
+) -> Iterator[tuple[ModelLook, list[int], list[Pairing]]]:
     """Every look with the pairs whose last one it is: their positions among all, and those of their cells there."""
     last = [last_view(views, pair) for pair in pairs]
     for view in views:
@@ -215,7 +217,9 @@ def _exploratory(views: Sequence[ModelLook], pairs: list[Pair], settings: Settin
     return rows
 
 
-def _single_tests(views: Sequence[ModelLook], pairs: Sequence[Pair], settings: Settings) -> Iterator[tuple[ModelLook, TaskTests]]:
+def _single_tests(
+    views: Sequence[ModelLook], pairs: Sequence[Pair], settings: Settings
+) -> Iterator[tuple[ModelLook, TaskTests]]:
     """The comparisons at their last look, look by look and task by task."""
     for view, _, places in _by_last_view(views, pairs):
         for position in range(len(view.measures.tasks)):
@@ -233,7 +237,9 @@ def _single_rows(view: ModelLook, tests: TaskTests, adjusted: Floats, level: flo
         yield {**row, **dict(zip(names, found, strict=True)), "verdict": judge_pair(found[1], found[2])}
 
 
-def _describe(view: ModelLook, places: Sequence[Pairing], task: str, name: str, positions: Sequence[int]) -> Iterator[Row]:
+def _describe(
+    view: ModelLook, places: Sequence[Pairing], task: str, name: str, positions: Sequence[int]
+) -> Iterator[Row]:
     """Who is compared on what, and what differs, before any test."""
     panel = view.measures.panel
     tokens = [panel.tokens(cell, "" if task == MEAN else task) for cell in panel.cells]
@@ -251,4 +257,6 @@ def _describe(view: ModelLook, places: Sequence[Pairing], task: str, name: str, 
 def withhold_verdicts(rows: list[Row], cells: Collection[Treatment]) -> list[Row]:
     """The rows; those of cells whose seeds contradict what was declared of them have no interval and no p."""
     none = {"low": NAN, "high": NAN, "p": NAN, "verdict": Verdict(Kind.SEEDS_CONTRADICT)}
-    return [row | none if any(Treatment(row[name], row["budget"]) in cells for name in ("a", "b")) else row for row in rows]
+    return [
+        row | none if any(Treatment(row[name], row["budget"]) in cells for name in ("a", "b")) else row for row in rows
+    ]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tokenbench.comparison.measures import Measures, Scores
-from tokenbench.comparison.pairs import MEAN, NAN, Row, Settings, ModelLook, last_view
+from tokenbench.comparison.pairs import MEAN, NAN, ModelLook, Row, Settings, last_view
 from tokenbench.comparison.panel import COST, Treatment
 from tokenbench.comparison.single import task_tests
 from tokenbench.statistics import Pairing, Scale

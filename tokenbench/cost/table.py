@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokenbench.registry.names import NamedStrategy
     from tokenbench.registry.plugins import Registry
 
-__all__ = ["BYTES", "CostTable", "Prompt", "CostRow", "costs"]
+__all__ = ["BYTES", "CostRow", "CostTable", "Prompt", "costs"]
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 BOUND = "≤: at most; the strategy may keep, encode or run again fewer tokens than its schedule says."

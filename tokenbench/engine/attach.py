@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.engine import EncoderRecorder, EncoderRequests, RowPlan, Pruner, call_before, replace_method
+from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, RowPlan, call_before, replace_method
 from tokenbench.engine.prompts import Prompts
 from tokenbench.errors import UsageError
 

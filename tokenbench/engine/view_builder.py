@@ -32,7 +32,12 @@ class ViewBuilder:
     """
 
     def __init__(
-        self, plans: Sequence[RowPlan], layout: Layout, prompt: PromptColumns, recorder: PrefillRecorder, norm: nn.Module
+        self,
+        plans: Sequence[RowPlan],
+        layout: Layout,
+        prompt: PromptColumns,
+        recorder: PrefillRecorder,
+        norm: nn.Module,
     ) -> None:
         self._layout, self._prompt, self._recorder, self._norm = layout, prompt, recorder, norm
         self._generators = [plan.generator() for plan in plans]

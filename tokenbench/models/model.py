@@ -13,7 +13,7 @@ import torch
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Video
-from tokenbench.engine import EncoderRecorder, EncoderRequests, RowPlan, Pruner, RowTrace, split_frames
+from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, RowPlan, RowTrace, split_frames
 from tokenbench.engine.attach import attach
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models import processing

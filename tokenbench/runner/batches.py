@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tokenbench.contract.suite import Sample, Task
 
-__all__ = ["QuestionBatch", "Question"]
+__all__ = ["Question", "QuestionBatch"]
 
 Question = tuple[Task, Sample]
 

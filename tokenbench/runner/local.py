@@ -29,7 +29,7 @@ class Local(Executor):
 
     def run(self, job: Job, bar: Progress) -> None:
         """Answer all batches of the job."""
-        from tokenbench.runner.worker import WorkUnit, Worker
+        from tokenbench.runner.worker import Worker, WorkUnit
 
         worker = Worker(job.store, dict(job.works))
         for name, batches in job.left.items():

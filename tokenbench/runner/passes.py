@@ -14,7 +14,7 @@ import torch
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.cost.matching import tokens_per_layer
-from tokenbench.engine import LayerCheckpoint, RowPlan, Pruner, RowTrace
+from tokenbench.engine import LayerCheckpoint, Pruner, RowPlan, RowTrace
 from tokenbench.errors import InfeasibleError, StrategyError
 from tokenbench.models.batch import Batch
 from tokenbench.models.model import Model

@@ -11,7 +11,7 @@ from tokenbench.contract.suite import Sample, Task
 from tokenbench.errors import SampleError, TokenBenchError, UsageError, brief
 from tokenbench.models.batch import Loaded
 from tokenbench.models.model import Model
-from tokenbench.runner.batches import QuestionBatch, Question
+from tokenbench.runner.batches import Question, QuestionBatch
 
 __all__ = ["LoadedBatch", "is_passing", "load_ahead", "load_batch"]
 

@@ -14,7 +14,7 @@ from tokenbench.errors import UsageError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import Registry
-from tokenbench.runner.batches import QuestionBatch, Question
+from tokenbench.runner.batches import Question, QuestionBatch
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
 from tokenbench.runner.order import ORDER_SEED, shuffle_images
 from tokenbench.runner.resolve import Resolved

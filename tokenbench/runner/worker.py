@@ -15,7 +15,7 @@ from tokenbench.engine import Pruner
 from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, brief, printable
 from tokenbench.models.batch import Loaded
 from tokenbench.registry.plugins import Registry
-from tokenbench.runner.batches import QuestionBatch, Question
+from tokenbench.runner.batches import Question, QuestionBatch
 from tokenbench.runner.evidence import lattice_of_first
 from tokenbench.runner.identity import Cell
 from tokenbench.runner.passes import BatchQuestions, Outcome, OutOfMemory, run_plans

@@ -18,7 +18,7 @@ wrong and how to fix it.
 
 from tokenbench.testing.backbone import backbone_checks, case_of, check_backbone
 from tokenbench.testing.case import BUDGET, Case, KeepAll, Replay, architectures
-from tokenbench.testing.check import Check, ContractError, CheckResult
+from tokenbench.testing.check import Check, CheckResult, ContractError
 from tokenbench.testing.merger import check_merger, merger_checks
 from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, logits, masked
 from tokenbench.testing.report import check_report, report_checks
@@ -30,11 +30,11 @@ __all__ = [
     "CLOSE",
     "Case",
     "Check",
+    "CheckResult",
     "ContractError",
     "KeepAll",
     "Prompt",
     "Replay",
-    "CheckResult",
     "architectures",
     "backbone_checks",
     "batched",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tokenbench.errors import MachineError
 
-__all__ = ["Check", "ContractError", "CheckResult", "checks", "judge", "reason"]
+__all__ = ["Check", "CheckResult", "ContractError", "checks", "judge", "reason"]
 
 State = Literal["ok", "FAILED", "skipped"]
 

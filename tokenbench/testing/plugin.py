@@ -14,7 +14,7 @@ from tokenbench.errors import TokenBenchError, unknown
 from tokenbench.registry.composition import compose
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import Plugin, Registry
-from tokenbench.testing.backbone import Attended, backbone_checks, case_of
+from tokenbench.testing.backbone import AttentionTwice, backbone_checks, case_of
 from tokenbench.testing.case import architectures
 from tokenbench.testing.check import Check, CheckResult, judge, reason
 from tokenbench.testing.merger import merger_checks
@@ -94,7 +94,7 @@ def _check_by_name(kind: str, name: str, registry: Registry) -> Iterator[CheckRe
         yield from _strategy(subject, made, registry)
     elif kind == "mergers":
         yield from _run_checks(merger_checks(), subject, made)
-        yield from _on_models(subject, compose(name, Attended(), None, made), registry)
+        yield from _on_models(subject, compose(name, AttentionTwice(), None, made), registry)
     elif kind == "backbones":
         yield from _backbone(subject, made)
     else:

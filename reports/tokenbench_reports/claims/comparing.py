@@ -156,7 +156,7 @@ def _flips(comparison: Comparison, model: str) -> dict[str, float] | None:
         The standard deviation of the difference over the score, by task and over all; None if vanilla was not run
         twice.
     """
-    from tokenbench.comparison.noise import Flips, flips
+    from tokenbench.comparison.noise import Disagreement, flips
 
     counted = flips(comparison.pairs, model)
     if counted is None:
@@ -166,7 +166,7 @@ def _flips(comparison: Comparison, model: str) -> dict[str, float] | None:
     deviations = {}
     for task in vanilla.index.drop("mean"):
         score = float(vanilla.loc[task, "score"])
-        sd = sqrt(counted.get(task, Flips()).variance) / float(vanilla.loc[task, "n"])
+        sd = sqrt(counted.get(task, Disagreement()).variance) / float(vanilla.loc[task, "n"])
         deviations[task] = sd / score if score > 0 else float("nan")
     return {**deviations, "mean": sqrt(sum(sd**2 for sd in deviations.values())) / len(deviations)}
 

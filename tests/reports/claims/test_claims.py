@@ -13,7 +13,7 @@ import tokenbench_reports.claims
 from tests.reports.made_up import answers, made_up
 from tokenbench.cli import cli
 from tokenbench.comparison import compare
-from tokenbench.comparison.noise import Flips, mark_noise_floor
+from tokenbench.comparison.noise import mark_noise_floor
 from tokenbench_reports.claims import Claim, audit, compare_claims, find_differing, group_rows, ledger, short_name
 from tokenbench_reports.claims.comparing import Measured, verdict
 from tokenbench_reports.html import render_page
@@ -186,7 +186,7 @@ def test_limits_for_the_same_images_hold_where_only_answers_flip():
     first, second = flipped(strategy) / flipped(vanilla), flipped(strategy) / flipped(vanilla)
     counts = rng.binomial(images, 2 * 0.01 * 0.99, 2000)  # of samples on which two runs of vanilla differ
     half = [
-        1.96 * np.sqrt(Flips(count, count).variance * (1 + r**2)) / images / 0.79
+        1.96 * np.sqrt(Disagreement(count, count).variance * (1 + r**2)) / images / 0.79
         for count, r in zip(counts, first, strict=True)
     ]
     inside = np.mean(np.abs(first - second) <= half)
@@ -194,8 +194,8 @@ def test_limits_for_the_same_images_hold_where_only_answers_flip():
 
 
 def test_flips_on_one_image_go_together():
-    assert Flips(12, 3).variance == pytest.approx(4 * Flips(12, 12).variance)
-    assert Flips().variance == pytest.approx(-np.log(0.05))  # the rule of three
+    assert Disagreement(12, 3).variance == pytest.approx(4 * Disagreement(12, 12).variance)
+    assert Disagreement().variance == pytest.approx(-np.log(0.05))  # the rule of three
 
 
 def test_both_runs_of_two_are_held_against_the_ledger():

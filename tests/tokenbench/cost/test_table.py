@@ -17,7 +17,7 @@ from tests.tokenbench.commands.test_running import call
 from tokenbench.api.pruned import pruned
 from tokenbench.cost.macs import flops, prefill_macs
 from tokenbench.cost.realised import realised_bytes, realised_flops
-from tokenbench.cost.table import BOUND, LATENCY, CostTable, CostRow, costs
+from tokenbench.cost.table import BOUND, LATENCY, CostRow, CostTable, costs
 from tokenbench.errors import UsageError
 from tokenbench.models.source import configuration
 from tokenbench.registry.plugins import Registry, registry

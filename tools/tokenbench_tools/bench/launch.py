@@ -31,7 +31,7 @@ from tokenbench_tools.bench.weights import choose_device, load_model
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tokenbench.engine import RowPlan, Pruner
+    from tokenbench.engine import Pruner, RowPlan
 
 __all__ = ["main"]
 

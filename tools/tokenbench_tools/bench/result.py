@@ -143,7 +143,9 @@ class Bench:
         return "\n".join([table, *self.infeasible, "", *pays, "", *self.notes])
 
 
-def summarise(protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]) -> list[BenchRow]:
+def summarise(
+    protocol: Protocol, launches: Sequence[Sequence[Passes]], peaks: dict[tuple[int, int], int]
+) -> list[BenchRow]:
     """Compute the rows from the passes of every launch.
 
     Args:
