@@ -13,7 +13,7 @@ import tokenbench_reports.claims
 from tests.reports.made_up import answers, made_up
 from tokenbench.cli import cli
 from tokenbench.comparison import compare
-from tokenbench.comparison.noise import mark_noise_floor
+from tokenbench.comparison.noise import Disagreement, mark_noise_floor
 from tokenbench_reports.claims import Claim, audit, compare_claims, find_differing, group_rows, ledger, short_name
 from tokenbench_reports.claims.comparing import Measured, verdict
 from tokenbench_reports.html import render_page
