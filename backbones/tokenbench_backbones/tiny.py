@@ -100,7 +100,7 @@ def qwen2_vl(attention: str = "sdpa") -> tuple[Any, list[Prompt]]:
 
 
 def qwen2_5_vl(attention: str = "sdpa") -> tuple[Any, list[Prompt]]:
-    """As Qwen2-VL, with windows in the encoder."""
+    """A Qwen2-VL with windows in the encoder."""
     vision = {
         "depth": 2,
         "hidden_size": 16,
@@ -115,7 +115,7 @@ def qwen2_5_vl(attention: str = "sdpa") -> tuple[Any, list[Prompt]]:
 
 
 def qwen3_vl(attention: str = "sdpa") -> tuple[Any, list[Prompt]]:
-    """As Qwen2-VL, with two depths of deepstack."""
+    """A Qwen2-VL with two depths of deepstack."""
     vision = {
         "depth": 3,
         "hidden_size": 16,

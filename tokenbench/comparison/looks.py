@@ -40,7 +40,7 @@ class Looks:
     spending: Spending
     """How error is spent; ``counted`` where nothing was declared."""
     images: tuple[Mapping[str, int], ...]
-    """By look, how many images of each task it saw. A task that came later is not among those of earlier looks."""
+    """For each look, how many images of each task it saw. A task that came later is not among those of earlier looks."""
     planned: int | None = None
     """How many looks were declared; None where nothing was."""
     frozen: Mapping[ModelTreatment, int] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Looks:
         return len(self.fractions)
 
     def until(self, look: int) -> Looks:
-        """As it was at an earlier look, counted from 1."""
+        """Return the state at an earlier look, counted from 1."""
         kept = (
             self
             if self.declared

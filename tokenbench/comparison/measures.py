@@ -105,7 +105,7 @@ class Measures:
         return contrasts([panel.sums[position]], panel.cell, pairs, scale, len(panel.clusters), panel.shared)
 
     def differing(self, pairs: Sequence[Pairing], positions: Sequence[int]) -> Differing:
-        """On how much of the tasks at these positions two cells of each pair were scored differently."""
+        """Count, for each pair, what was scored differently on the tasks at these positions."""
         most = max((len(self.panel.tasks[at].codes) for at in positions), default=0)
         step = max(1, _HELD // max(1, most))
         parts = [self._differing(pairs[start : start + step], positions) for start in range(0, len(pairs), step)]

@@ -48,7 +48,7 @@ def mark_noise_floor(pairs: pd.DataFrame, again: str = AGAIN) -> pd.DataFrame:
 
 
 def flips(pairs: pd.DataFrame, model: str) -> dict[str, Disagreement] | None:
-    """By task, how often vanilla flipped; a task is missing where it never did. None for pairs without an A/A check."""
+    """Count how often vanilla flipped on each task; a task is missing where it never did. None for pairs without an A/A check."""
     if FLOOR not in pairs:
         return None
     own = pairs[(pairs["model"] == model) & (pairs["a"] == AGAIN) & (pairs["b"] == VANILLA)]

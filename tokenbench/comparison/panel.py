@@ -75,7 +75,7 @@ class Panel:
     cell: Ints
     """``[M]`` cell of each column of the scores (a cell has one column per seed)."""
     tasks: list[TaskScores]
-    """By name; tasks without a common sample are left out."""
+    """The tasks by name, without those that have no common sample."""
     clusters: list[str]
     """Names of all clusters of the model, in the order of the codes."""
     cost: pd.DataFrame
@@ -83,7 +83,7 @@ class Panel:
     shared: Floats
     """``[K]`` whether one draw of a cell's seed may move all of its samples."""
     missing: dict[str, dict[int, int]] = field(default_factory=dict)
-    """By task and cell, how many of vanilla's samples the cell has no score for; of vanilla, how many of the others'
+    """For each task and cell, how many of vanilla's samples the cell has no score for; of vanilla, how many of the others'
     samples."""
     models: int = 1
     """How many models' answers are laid together; a task of each is a task here."""

@@ -39,9 +39,9 @@ class Assumptions:
     """What a plan rests on."""
 
     against_vanilla: Tasks
-    """By task, how a strategy differs from vanilla."""
+    """How a strategy differs from vanilla on each task."""
     between: Tasks
-    """By task, how two strategies at one budget differ."""
+    """How two strategies at one budget differ on each task."""
     seconds: float | None = None
     """Seconds that one answer takes on one device; None if unknown."""
     origin: str = "Assumed, not measured (--pilot RUN measures it on your model and data):"
@@ -61,7 +61,7 @@ class Assumptions:
         return cls(tasks, tasks)
 
     def changed(self, sizes: Mapping[str, int], seconds: float | None = None, **facts: float | None) -> Assumptions:
-        """With these sizes of tasks, and with what is not None of ``TaskDesign``'s other attributes for all tasks."""
+        """Return a copy with these sizes of tasks, and with what is not None of ``TaskDesign``'s other attributes for all tasks."""
         known = {name: value for name, value in facts.items() if value is not None}
 
         def change(tasks: Tasks) -> Tasks:
@@ -76,7 +76,7 @@ class Assumptions:
         )
 
     def lines(self) -> Iterator[str]:
-        """For a person to read; tasks of which the same is known share a line."""
+        """Describe the assumptions for a person; tasks of which the same is known share a line."""
         yield self.origin
         groups: dict[tuple[TaskDesign, TaskDesign], list[str]] = {}
         for name, task in self.against_vanilla.items():
@@ -126,7 +126,7 @@ class Plan:
     """How many hours of one device they take; None if unknown."""
 
     def lines(self) -> Iterator[str]:
-        """For a person to read."""
+        """Describe the plan for a person."""
         two = "between two strategies" if self.pairs else "between a strategy and vanilla"
         yield from self.about.lines()
         yield "Samples, over all tasks, for a power of 80 % (differences and margins are points of retention):"

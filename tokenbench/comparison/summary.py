@@ -34,7 +34,7 @@ def summary_rows(views: Sequence[ModelLook], settings: Settings, headline: Mappi
 
 
 def _task_retention(measures: Measures, settings: Settings) -> list[list[Limits]]:
-    """By task, retention of every cell in per cent; pointwise."""
+    """Accuracy retention of every cell in per cent, task by task, with pointwise limits."""
     count = len(measures.panel.cells)
     control: list[Pairing] = [(at, 0) for at in range(1, count)]
     found = []
@@ -89,6 +89,6 @@ def _score(scores: Scores, at: int) -> Row:
 
 
 def _retention(ratio: Limits, *, vanilla: bool) -> Row:
-    """As fractions; vanilla is its own reference and has no interval."""
+    """Retention as fractions; vanilla is its own reference and has no interval."""
     names = ("retention", "retention_low", "retention_high")
     return dict.fromkeys(names, 1.0) if vanilla else {name: one / 100 for name, one in zip(names, ratio, strict=True)}

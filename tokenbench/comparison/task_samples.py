@@ -29,7 +29,7 @@ class TaskSamples(NamedTuple):
     """``[rows]`` the sample of each row."""
 
     def missing(self, cell: Ints) -> dict[int, int]:
-        """By cell, how many of vanilla's samples it has no score for, where it lacks any.
+        """Count, for each cell, how many of vanilla's samples it has no score for, where it lacks any.
 
         For vanilla, it is how many of the others' samples vanilla lacks.
         """

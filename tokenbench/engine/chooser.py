@@ -53,7 +53,7 @@ class Chooser:
     ) -> None:
         self._plans, self._prompt, self._views, self._traces = plans, prompt, views, traces
         self.first_alike = list(range(len(plans)))
-        """Of every row, the first row whose tokens are the same up to the question, pruned ones included."""
+        """For each row, the first row whose tokens are the same up to the question, pruned ones included."""
 
     def choose(self, due: Sequence[tuple[int, Stage, int]], segment: Segment, width: int) -> dict[int, Choice]:
         """The choices of the stages before a decoder layer, by row.
@@ -106,7 +106,7 @@ class Chooser:
         return Choice(view, selection, at)
 
     def _candidates(self, segment: Segment) -> list[Tensor]:
-        """Of every row, where [n] its visual tokens stand in the segment."""
+        """Positions [n] of each row's visual tokens in the segment."""
         visual = segment.valid & self._prompt.visual.gather(1, segment.columns)
         order = visual.byte().argsort(dim=1, descending=True, stable=True)
         counts = [length - self._prompt.text_count(b) for b, length in enumerate(segment.lengths)]

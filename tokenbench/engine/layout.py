@@ -22,7 +22,7 @@ class Layout:
     visual: Tensor
     """[B, S] True at the columns of visual tokens, in the order of the lattices' cells."""
     grids: Callable[[Tensor | None], Sequence[tuple[Grid, ...]]]
-    """From the prompt's position ids ([..., B, S], or None if the model makes none) to the lattices of every row."""
+    """Maps the prompt's position ids ([..., B, S], or None if the model makes none) to the lattices of every row."""
     frames: Callable[[], Sequence[Sequence[Frame]]]
     """What the encoder saw of every row; called when a stage asks for it."""
     again: bool = False
@@ -45,20 +45,20 @@ class PromptColumns:
         self.ordinals = visual.cumsum(1) - 1
         """[B, S] at every visual token, how many visual tokens its row has before it."""
         self.visual_counts: list[int]
-        """Of every row, its visual tokens."""
+        """The number of visual tokens in each row."""
         self.lengths: list[int]
-        """Of every row, all of its tokens."""
+        """The number of tokens in each row."""
         self.visual_counts, self.lengths = torch.stack([visual.sum(1), valid.sum(1)]).tolist()
         last = visual.int() * torch.arange(self.width, device=valid.device)
         self.after: list[int] = (last.argmax(1) + 1).tolist()
-        """Of every row, the first column after its visual tokens: the question starts there."""
+        """The first column after the visual tokens of each row, where the question starts."""
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     @property
     def questions(self) -> list[int]:
-        """Of every row, the tokens of its question."""
+        """The number of question tokens in each row."""
         return [self.width - after for after in self.after]
 
     def text_count(self, b: int) -> int:

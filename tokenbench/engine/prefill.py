@@ -37,7 +37,7 @@ class Sharing:
     """What a prefill has in common with other prefills, and its rows with each other."""
 
     first_alike: Sequence[int] = ()
-    """Of every row, the first row with the same plan that shows the same images after the same words. Empty: nothing
+    """For each row, the first row with the same plan that shows the same images after the same words. Empty: nothing
     is shared."""
     checkpoint: LayerCheckpoint | None = None
     """The layers before the first stage of any row."""

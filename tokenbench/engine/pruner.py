@@ -94,7 +94,7 @@ class Pruner:
 
     @property
     def layout(self) -> Layout | None:
-        """Of this thread's next prompt."""
+        """The state of this thread's next prompt."""
         return self._thread.layout
 
     @layout.setter

@@ -54,7 +54,7 @@ class Schedule:
 
     @staticmethod
     def alternatives(plans: Sequence[RowPlan], prompt: PromptColumns) -> list[list[tuple[Stage, ...]]]:
-        """Of every row, the stages that each of the plans would run there; without those plans that have none."""
+        """For each row, the stages that each plan would run there. Plans without a stage are left out."""
         rows: list[list[tuple[Stage, ...]]] = []
         for b in range(len(prompt)):
             rows.append([])

@@ -59,7 +59,7 @@ class Segment:
     shift: Tensor
     """[B] by how much later tokens' positions move to the left (0 for original positions)."""
     lengths: Sequence[int]
-    """Of every row, its tokens."""
+    """The number of tokens in each row."""
     compact: bool
     """Whether some shift may not be 0."""
     full: bool

@@ -39,7 +39,7 @@ class RowTrace:
     no_question_tokens: int = 0
     """Tokens in that pass."""
     encoder_positions: list[tuple[int, list[int]]] = field(default_factory=list)
-    """Of every frame, the length of the encoder's sequence for it, and how many positions each layer computes if the
+    """For each frame, the length of the encoder's sequence for it, and how many positions each layer computes if the
     method runs it on fewer; empty if it does not."""
 
     def count_requests(self, stage: Stage, candidates: int, prefix: int) -> None:

@@ -38,7 +38,7 @@ class Loaded:
     shown: dict[str, Sequence[Image | Video]]
     """The images and clips of each cluster."""
     media: dict[str, dict[str, Any]]
-    """By kind, the processor's output for all images or clips, each of which occurs once."""
+    """For each kind of input, the processor's output for all images or clips, each of which occurs once."""
     inputs: dict[str, Tensor]
     """The processor's output for the prompts, one row per sample, without pixels."""
 

@@ -63,7 +63,7 @@ class _Model(_Part):
     model: Name
     rows: list[_Row]
     break_even: dict[str, _BreakEven | None]
-    """By strategy and budget; None if it is never faster."""
+    """The break-even point for each strategy and budget; None if it is never faster."""
     notes: list[str]
     infeasible: list[str]
     """Sentences on the strategies that cannot run at a budget."""

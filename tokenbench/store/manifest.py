@@ -114,7 +114,7 @@ class Manifest(Versioned):
     unregistered: dict[Literal["strategies", "suites"], dict[Name, Name]] = {}
     """The objects that no plug-in registers, by the names under which the run uses them."""
     seed_scopes: dict[Name, Literal["sample", "run"]] = {}
-    """By strategy, what one draw of its seed may move."""
+    """For each strategy, what one draw of its seed may move."""
     plan: _Plan | None = None
     """The planned looks; None for a run that does not stop early."""
     looks: list[_Look] = []

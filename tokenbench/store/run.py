@@ -265,7 +265,7 @@ class Run:
 
     @property
     def _seed_scopes(self) -> dict[str, str]:
-        """By strategy, what one draw of its seed may move."""
+        """For each strategy, what one draw of its seed may move."""
         return dict(self.manifest.get("seed_scopes", {}))
 
     def scores(self) -> pd.DataFrame:

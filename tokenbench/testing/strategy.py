@@ -169,7 +169,7 @@ def cache_holds_what_the_trace_says(case: Case) -> None:
 
 @checks(STRATEGY_CHECKS, "compute scores in float32 (`.float()`), and keep them finite")
 def runs_in_half_precision(case: Case) -> None:
-    """In bfloat16 it runs, its scores are finite, and it removes tokens."""
+    """It runs in bfloat16, its scores are finite, and it removes tokens."""
     half = replace(case, strategy=_watch_scores(case.strategy)).as_(torch.bfloat16)
     output, rows = half.run(tokens=1)
     assert bool(logits(output).isfinite().all()), "logits are not finite in bfloat16"

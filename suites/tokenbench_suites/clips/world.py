@@ -92,7 +92,7 @@ class ClipStyle:
     step: tuple[int, int] = (4, 6)
     """How far a moving actor moves, in pixels per frame."""
     stay: tuple[int, int] = (2, 3)
-    """In how many frames a passing actor is seen."""
+    """The number of frames in which a passing actor is seen."""
 
 
 def clip_rng(split: Split, index: int) -> np.random.Generator:

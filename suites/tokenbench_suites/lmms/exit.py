@@ -22,7 +22,7 @@ _sinks: list[int] = []
 
 
 def tell_the_shell() -> None:
-    """From now on, an evaluation that lmms-eval's command line gives up makes this process fail.
+    """Make this process fail from now on if lmms-eval's command line gives up an evaluation.
 
     It has to be called for every model.
     """

@@ -40,7 +40,7 @@ def peak_bytes(cuda: bool) -> int:
 
 
 def _peak_of_life() -> int:
-    """Of a process that no /proc tells about."""
+    """Peak memory of a process on systems without /proc."""
     try:
         import resource
     except ImportError:  # Windows

@@ -46,7 +46,7 @@ class JudgedRun(DerivedRun):
         return f"{self._unrated} of {self._answers} distinct answers got no verdict and count for no strategy."
 
     def all_samples(self) -> pd.DataFrame:
-        """As of the run, with the judge's scores and its identity in the column `judge`."""
+        """The samples of the run, with the judge's scores and its identity in the column `judge`."""
         return self._judged
 
     def about(self) -> dict[str, Any]:
