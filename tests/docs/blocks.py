@@ -70,6 +70,24 @@ def blocks(page: Path) -> Iterator[Block]:
         yield Block(found[1], found[2], text.count("\n", 0, found.start()) + 1)
 
 
+def reading_order() -> list[Path]:
+    """README and the pages with runnable blocks, as the site's table of contents lists them."""
+    index = (ROOT / "docs" / "index.md").read_text()
+    listed = re.findall(
+        r"^([a-z][\w-]*)$", "".join(re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL)), re.MULTILINE
+    )
+    return [page for page in [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in listed)] if runnable(page)]
+
+
+def runnable(page: Path) -> list[Block]:
+    """The blocks of a page that a reader saves or runs."""
+    return [
+        block
+        for block in (blocks(page) if page.exists() else ())
+        if block.language in ("sh", "python", "toml", "yaml") and not block.installs
+    ]
+
+
 def commands(text: str) -> set[str]:
     """The commands of TokenBench in a text: `run`, `report`, …"""
     return set(re.findall(r"^(?:\$ )?tokenbench ([a-z]+)", text, re.MULTILINE))

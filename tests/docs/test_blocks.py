@@ -1,4 +1,4 @@
-"""What README and docs show is what works: every block runs, page by page, in one folder."""
+"""What README and docs show is what works: every block runs, page after page, in one folder."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ROOT, Block, blocks, pages
+from tests.docs.blocks import ROOT, blocks, pages, reading_order, runnable
 
 pytestmark = pytest.mark.slow
 
 
-def runnable(page: Path) -> list[Block]:
-    """Its blocks that a reader saves or runs."""
-    return [block for block in blocks(page) if block.language in ("sh", "python", "toml", "yaml")]
-
-
-@pytest.mark.parametrize("page", [*filter(runnable, pages())], ids=lambda page: page.stem)
-def test_every_block_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = runnable(page)
+def test_every_block_runs_in_one_folder_page_after_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for block in shown:
-        if not block.installs:
+    failed: list[BaseException] = []
+    for page in reading_order():
+        for block in runnable(page):
             try:
                 block.act()
             except BaseException as error:
                 error.add_note(f"in the block at {page.relative_to(ROOT)}:{block.line}")
-                raise
+                failed.append(error)
+    if failed:
+        raise BaseExceptionGroup("blocks that do not run after the ones before them", failed)
+
+
+def test_the_reading_order_has_every_page_once() -> None:
+    order = reading_order()
+    assert order[0] == ROOT / "README.md"
+    assert sorted(order) == sorted(page for page in pages() if runnable(page))
 
 
 PAGE = """# Page
