@@ -23,8 +23,8 @@ from training.packing import Asked, pack
 from training.scene_batches import ASKING
 from training.toy_llava import WEIGHTS_FOLDER
 
-THINGS = ((9, 13), (12, 16), (15, 19), (18, 22))
-RADIUS = ((4, 6), (4, 5), (3, 6), (3, 5), (3, 4))
+THINGS = ((9, 13), (15, 19))
+RADIUS = ((4, 6), (3, 6), (3, 5), (3, 4))
 SIZE = 16  # scenes a batch
 SPACE = replace(ASKING, rows=240)  # for all questions about a scene
 RESAMPLES = 2000
@@ -83,7 +83,7 @@ def interval(tasks: list[Scores]) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=WEIGHTS_FOLDER)
-    parser.add_argument("--limit", type=int, default=300, help="questions a task")
+    parser.add_argument("--limit", type=int, default=150, help="questions a task")
     args = parser.parse_args()
     model = LlavaForConditionalGeneration.from_pretrained(args.folder).float()
     learner = Learner(model, see_image, ASKING).eval()
