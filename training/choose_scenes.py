@@ -19,7 +19,7 @@ from tokenbench_suites.image import SceneTask
 from tokenbench_suites.scenes import ASKERS, Scene, Style, make_scene, render, scene_rng
 from training.batches import Batch
 from training.learner import Learner, see_image
-from training.packing import Asked, pack
+from training.packing import Asked, Rows, pack
 from training.scene_batches import ASKING
 from training.toy_llava import WEIGHTS_FOLDER
 
@@ -57,12 +57,18 @@ def score(learner: Learner, style: Style, limit: int) -> list[Scores]:
     scores: list[Scores] = [defaultdict(list) for _ in ASKERS]
     for scenes in batched(sorted(asked), SIZE):
         pixels = torch.from_numpy(np.stack([render(make_held_out(scene, style)) for scene in scenes]))
-        none = torch.zeros(0)
-        flags = learner.grade(Batch(pixels, pack([asked[scene] for scene in scenes], SPACE), none, none))
+        rows = trimmed(pack([asked[scene] for scene in scenes], SPACE))
+        flags = learner.grade(Batch(pixels, rows, torch.zeros(0), torch.zeros(0)))
         for scene, right in zip(scenes, flags, strict=True):
             for one, flag in zip(asked[scene], right, strict=True):
                 scores[one.kind][scene].append(flag)
     return scores
+
+
+def trimmed(rows: Rows) -> Rows:
+    """Without the columns that are padding in every row."""
+    used = int((rows.question >= 0).any(0).sum())
+    return Rows(*(field[:, :used] for field in rows))
 
 
 def batched(scenes: list[int], size: int) -> Iterator[list[int]]:

@@ -16,7 +16,7 @@ class ToyLlava(Llava):
     model_types: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str] = str(Path(__file__).with_name("toy_llava_weights"))
     notes: ClassVar[tuple[str, ...]] = (
-        "toy-llava is a demonstration: a small model trained on rendered scenes. It has 10 decoder layers only, and "
-        "methods which rank by the attention of its first layer know nothing of the question there. "
-        "Nothing about real models may be concluded from it.",
+        "toy-llava is a demonstration: a small model that learned rendered scenes. It is shallow (10 decoder layers), and "
+        "strategies that read the attention of the first layer learn nothing about the question there. Nothing about real "
+        "models may be concluded from it.",
     )
