@@ -56,7 +56,7 @@ def without_tokenizer(folder: Path) -> None:
         (without_a_weight, "1 weights are missing"),
         (configured(num_hidden_layers=16), "weights are missing"),
         (configured(num_hidden_layers=10**9), "asks for 1000000000 layers"),
-        (configured(hidden_size=10**6), "other sizes"),
+        (configured(hidden_size=6 * 10**5), "other sizes"),
         (configured(hidden_size="x"), "hidden_size"),
         (configured(vocab_size=-5), "cannot be loaded"),
         (pickled, "cannot be loaded"),
