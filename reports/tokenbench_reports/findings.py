@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from math import isnan
 from typing import Any
 
 from tokenbench.comparison import MEAN, Comparison
@@ -15,7 +16,7 @@ from tokenbench.comparison.panel import budget_size
 from tokenbench.comparison.ranking import Ranking, rank_strategies
 from tokenbench.contract.cells import TRIVIAL, VANILLA
 
-__all__ = ["Case", "Difference", "Finding", "find", "is_trivial", "vanilla_of"]
+__all__ = ["Case", "Difference", "Finding", "base_of", "find", "is_trivial", "vanilla_of"]
 
 Cell = Mapping[Any, Any]
 
@@ -28,6 +29,7 @@ class Case(Enum):
     OPEN = "no method can be told apart from the highest"
     FLOOR = "no method is better than a certain trivial baseline"
     ONE = "there is one method"
+    UNTESTED = "no pair of strategies has an interval"
     TRIVIAL = "there are trivial baselines only"
 
 
@@ -69,7 +71,7 @@ class Finding:
     @cached_property
     def floors(self) -> list[str]:
         """The trivial baselines by accuracy kept, highest first."""
-        return [name for name in self.ranking.strategies if is_trivial(name)]
+        return [name for name in self.ranking.strategies if is_trivial(name) and base_of(name) != VANILLA]
 
     @cached_property
     def unbeaten(self) -> list[str]:
@@ -77,10 +79,17 @@ class Finding:
         return [floor for floor in self.floors if not any(self.beats(name, floor) for name in self.methods)]
 
     @property
+    def intervals(self) -> list[Cell]:
+        """The pairs that have an interval, and so a verdict."""
+        return [pair for pair in self.pairs.values() if not isnan(pair["low"])]
+
+    @property
     def case(self) -> Case:
         """What kind of finding it is."""
         if not self.methods:
             return Case.TRIVIAL
+        if self.pairs and not self.intervals:
+            return Case.UNTESTED
         if self.unbeaten:
             return Case.FLOOR
         if len(self.methods) == 1:
@@ -117,7 +126,7 @@ class Finding:
 def find(comparison: Comparison, model: str) -> list[Finding]:
     """One finding for each budget of a model: that with the most methods first, then from the largest to the smallest.
 
-    Budgets at which retention is not defined are left out.
+    Budgets at which retention is not defined are left out, and those of trivial baselines alone unless there is no other.
     """
     summary, pairs = comparison.summary, comparison.pairs
     cells = summary[(summary["model"] == model) & (summary["task"] == MEAN) & summary["retention"].notna()]
@@ -130,16 +139,17 @@ def find(comparison: Comparison, model: str) -> list[Finding]:
         )
         for ranking in rank_strategies(comparison, model)
     ]
-    found = [one for one in found if one.cells and (one.methods or one.floors)]
-    found.sort(key=lambda one: -budget_size(one.budget))
-    most = max((len(one.methods) for one in found), default=0)
-    first = next((one for one in found if len(one.methods) == most), None)
-    return [] if first is None else [first, *(one for one in found if one is not first)]
+    found = sorted((one for one in found if one.cells), key=lambda one: -budget_size(one.budget))
+    found = [one for one in found if one.methods] or [one for one in found if one.floors]
+    if not found:
+        return []
+    first = max(found, key=lambda one: len(one.methods))
+    return [first, *(one for one in found if one is not first)]
 
 
 def is_trivial(strategy: str) -> bool:
     """Whether a strategy is a trivial baseline, of one run or of two together, whatever its parameters."""
-    return _base(strategy) in (*TRIVIAL, VANILLA)
+    return base_of(strategy) in (*TRIVIAL, VANILLA)
 
 
 def vanilla_of(comparison: Comparison, model: str) -> Cell:
@@ -149,6 +159,6 @@ def vanilla_of(comparison: Comparison, model: str) -> Cell:
     return dict(cells.iloc[0])
 
 
-def _base(strategy: str) -> str:
+def base_of(strategy: str) -> str:
     """``random`` for ``A:random:seed=3``, the name of A's in a comparison of two runs."""
     return strategy.removeprefix("A:").removeprefix("B:").partition(":")[0]

@@ -15,7 +15,7 @@ from tokenbench.comparison.wording import count_of, limit, percent
 from tokenbench.errors import printable
 from tokenbench_reports.findings import Case, Finding, find, vanilla_of
 from tokenbench_reports.sentences import Part, Sentence, list_names, name_of, sentence, text_of
-from tokenbench_reports.support import support
+from tokenbench_reports.support import count_pairs, support
 
 __all__ = ["Headline", "make_headline"]
 
@@ -43,6 +43,8 @@ class Headline:
     """The headline."""
     support: tuple[Sentence, ...]
     """What it rests on and where it ends: intervals, cost, other budgets, the loss against vanilla."""
+    pairs: str
+    """How many pairs differ at the budget, and which gaps would be missed; empty if there is no pair."""
     scope: str
     """How many questions and images were asked, and what that says nothing about."""
     warnings: tuple[str, ...]
@@ -74,12 +76,13 @@ def make_headline(comparison: Comparison, model: str) -> Headline:
     images = int(vanilla["clusters"])
     first = findings[0] if findings else None
     case = first.case if first else None
-    leads = first is not None and case not in (Case.FLOOR, Case.TRIVIAL)
+    leads = case in (Case.BEST, Case.LEAD, Case.OPEN, Case.ONE)
     return Headline(
         model=model,
         label="" if images >= ENOUGH_IMAGES else "Too few images for a result",
         parts=_say(first) if first else _without_findings(vanilla["score"], vanilla["retention"]),
         support=tuple(support(comparison, model, findings)),
+        pairs=count_pairs(first) if first else "",
         scope=f"{count_of(int(vanilla['n']), 'question')} about {count_of(images, 'image')} on {printable(model)}; "
         "nothing follows for other models, tasks or prompts.",
         warnings=tuple(_warnings(findings)),
@@ -98,6 +101,7 @@ def _say(found: Finding) -> Sentence:
         Case.OPEN: _open,
         Case.FLOOR: _floor,
         Case.ONE: _one,
+        Case.UNTESTED: _untested,
         Case.TRIVIAL: _trivial,
     }
     return sentences[found.case](found)
@@ -163,6 +167,12 @@ def _one(found: Finding) -> Sentence:
         return kept
     floor = found.floors[0]
     return sentence(kept, f", {_points(found, only, floor)} more than ", _floor_name(floor))
+
+
+def _untested(found: Finding) -> Sentence:
+    first = found.methods[0]
+    which = f"Nothing can be told apart at budget {_at(found)}, where no pair has an interval: the highest estimate is "
+    return sentence(which, f"{_kept(found, first)}, of ", name_of(first))
 
 
 def _trivial(found: Finding) -> Sentence:

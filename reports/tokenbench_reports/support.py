@@ -6,12 +6,12 @@ from math import isnan
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import UNEQUAL_COST
 from tokenbench.comparison.verdicts import Kind
-from tokenbench.comparison.wording import join_names, limit, marks_of, percent, span
+from tokenbench.comparison.wording import count_of, join_names, limit, marks_of, percent, span
 from tokenbench.errors import printable
 from tokenbench_reports.findings import Case, Cell, Finding, is_trivial, vanilla_of
 from tokenbench_reports.sentences import Sentence, list_names, name_of, sentence
 
-__all__ = ["support"]
+__all__ = ["count_pairs", "support"]
 
 SHOWN = 3
 """Sentences about other budgets that are printed; the tables hold all of them."""
@@ -25,7 +25,7 @@ def support(comparison: Comparison, model: str, findings: Sequence[Finding]) -> 
         model: The model.
         findings: What ``find`` found for it; the headline is about the first.
     """
-    if not findings or findings[0].case is Case.TRIVIAL:
+    if not findings or findings[0].case in (Case.TRIVIAL, Case.UNTESTED):
         return
     first = findings[0]
     yield from _intervals(first, comparison)
@@ -147,8 +147,8 @@ def _everywhere(first: Finding) -> Sentence:
 def _at_budget(found: Finding) -> Sentence:
     """The finding at another budget, in a short sentence."""
     at, first = f"At {printable(found.budget)}, ", found.methods[0] if found.methods else ""
-    if found.case is Case.TRIVIAL:
-        return sentence(at, "only trivial baselines ran.")
+    if found.case is Case.UNTESTED:
+        return sentence(at, "no pair has an interval.")
     kept = f"{percent(found.cells[first]['retention'])} %"
     rival = _rival(found)
     if found.case is Case.FLOOR:
@@ -181,6 +181,23 @@ def _loss(comparison: Comparison, model: str) -> Iterator[Sentence]:
     else:
         who = sentence(name_of(rows["a"].iloc[0]), " is not") if one else sentence("No method is")
         yield sentence(who, f" shown to stay within {within}.")
+
+
+def count_pairs(found: Finding) -> str:
+    """How many pairs differ, and how large a true difference must be not to be missed too often; empty without pairs."""
+    if not found.pairs:
+        return ""
+    at, total = f"At {printable(found.budget)}, ", len(found.pairs)
+    differing = sum(pair["verdict"].sign != 0 for pair in found.pairs.values())
+    counted = f"{at}{differing} of {count_of(total, 'pair')} differ{'s' if total == 1 else ''}"
+    if differing == total:
+        return f"{counted}."
+    detectable = [pair["mde"] for pair in found.pairs.values() if pair["verdict"].sign == 0 and not isnan(pair["mde"])]
+    gaps = ""
+    if detectable:
+        sizes = dict.fromkeys(percent(size) for size in (min(detectable), max(detectable)))
+        gaps = f", and gaps below {' to '.join(sizes)} points are missed more than one time in five"
+    return f"{counted}. What cannot be told apart is not shown to be equal{gaps}."
 
 
 def _named(budgets: dict[str, list[str]]) -> Iterator["str | Sentence"]:

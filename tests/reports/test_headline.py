@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.reports.hand_made import NAN, beats_all, hand_made
 from tests.reports.made_up import made_up
-from tokenbench.comparison.verdicts import Kind
+from tokenbench.comparison.verdicts import Kind, Verdict
 from tokenbench_reports.findings import Case, find
 from tokenbench_reports.headline import make_headline
 from tokenbench_reports.sentences import list_names, shorten, text_of
@@ -184,12 +184,41 @@ def test_a_shown_difference_is_never_rounded_to_nothing():
 
 
 def test_names_of_two_runs_and_parameters_count_as_what_they_are():
-    found = said(
-        {"A:clse": 90.0, "B:clse": 80.0, "A:random:x=1": 40.0, "B:vanilla": 100.0},
-        beats_all("A:clse", "B:clse", "A:random:x=1"),
+    both = {"A:clse": 90.0, "B:clse": 80.0, "A:random:x=1": 40.0}
+    found = said({"1/3": both, "all": {"B:vanilla": 100.0}}, beats_all(*both))
+    assert (found.winner, found.budget) == ("A:clse", "1/3")
+    assert found.text.endswith("10.0 points more than B:clse")
+    [finding] = find(hand_made({"1/3": both, "all": {"B:vanilla": 99.0}}), "toy")
+    assert finding.floors == ["A:random:x=1"]
+
+
+def test_the_budget_with_the_most_methods_comes_first():
+    found = said({"1/2": {"fastv": 95.0, "random": 60.0}, "1/3": THREE, "none": {"blind": 3.0}}, ORDER)
+    assert found.budget == "1/3"
+    assert found.case is Case.BEST
+
+
+def test_without_an_interval_nothing_is_told_apart():
+    comparison = hand_made({"1/3": THREE})
+    comparison.pairs[["low", "high", "mde"]] = NAN
+    comparison.pairs["verdict"] = Verdict(Kind.TOO_FEW)
+    found = make_headline(comparison, "toy")
+    assert found.text == (
+        "Nothing can be told apart at budget 1/3, where no pair has an interval: the highest estimate is 88.9 % of the "
+        "model's accuracy, of fastv"
     )
-    assert find(hand_made({"1/3": {"A:clse": 90.0, "B:vanilla": 99.0}}), "toy")[0].methods == ["A:clse"]
-    assert found.winner is None  # not shown to be better than vanilla's second run
+    assert (found.winner, found.leaders, found.support) == (None, (), ())
+    assert found.pairs == "At 1/3, 0 of 6 pairs differ. What cannot be told apart is not shown to be equal."
+
+
+def test_the_pairs_are_counted_with_the_gap_that_is_missed_too_often():
+    """mde is 3.0 points in every pair made by hand."""
+    assert said(THREE, ORDER).pairs == "At 1/3, 6 of 6 pairs differ."
+    assert said(THREE, ORDER[1:]).pairs == (
+        "At 1/3, 5 of 6 pairs differ. What cannot be told apart is not shown to be equal, and gaps below 3.0 points are "
+        "missed more than one time in five."
+    )
+    assert said({"fastv": 88.9}).pairs == ""
 
 
 def test_strategies_in_a_sentence_can_be_found_by_a_page():
