@@ -7,7 +7,7 @@ from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.wording import NOTHING, interval, number, percent
 from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Column, Entry, Table
-from tokenbench_reports.claims import NARROW, SAME_IMAGES, Reproduction, compare_claims
+from tokenbench_reports.claims import NARROW, SAME_IMAGES, PublishedMean, Reproduction, compare_claims, published_means
 
 MIB = 2**20
 
@@ -74,12 +74,13 @@ def _ratio(row: Mapping[str, Any], name: str) -> Entry:
 def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
     """What papers print for these cells, beside what was measured.
 
-    There is no table if the ledger holds nothing of the kind.
+    There is no table if the ledger holds nothing of the kind. If it holds nothing on this model, what it holds on other
+    models stands here instead, and says so.
     """
     claims = compare_claims(comparison, run)
     claims = claims[claims["model"] == model]
     if claims.empty:
-        return []
+        return _elsewhere(comparison, model)
     table = Table.of(
         "Published accuracy retention % beside measured",
         [
@@ -93,6 +94,40 @@ def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> 
         ],
         claims.to_dict("records"),
         note=_yardstick(set(claims["yardstick"])),
+    )
+    return [table]
+
+
+def _elsewhere(comparison: Comparison, model: str) -> list[Table]:
+    """What papers print of the same methods on other models, beside what was measured on this one."""
+    found = published_means(comparison, model)
+    if not found:
+        return []
+    cells = comparison.summary
+    cells = cells[(cells["model"] == model) & (cells["task"] == MEAN)]
+    measured = {(cell["strategy"], cell["budget"]): cell for cell in cells.to_dict("records")}
+
+    def here(one: PublishedMean) -> Entry:
+        cell = measured[one.strategy, one.budget]
+        text = interval(cell["retention"], cell["retention_low"], cell["retention_high"])
+        return Entry.number(text, cell["retention"])
+
+    budgets = list(dict.fromkeys(cells["budget"]))
+    found.sort(key=lambda one: (budgets.index(one.budget), one.backbone, one.source, -one.kept))
+    table = Table.of(
+        "Published numbers of these methods, on other models",
+        [
+            Column("strategy", lambda one: one.strategy, key=True, choose=True),
+            Column("budget", lambda one: one.budget, key=True, choose=True),
+            Column("published %", lambda one: Entry.number(number(one.kept), one.kept)),
+            Column("on", lambda one: one.backbone, left=True, choose=True),
+            Column(f"here, on {model} [95 % CI]", here),
+            Column("source", lambda one: one.source, left=True),
+        ],
+        found,
+        group=lambda one: one.budget,
+        note="Accuracy kept, as the mean over the benchmarks of each paper, and over the tasks here. These are other models and other tasks: "
+        "compare the order, never the numbers.",
     )
     return [table]
 

@@ -11,7 +11,7 @@ from tokenbench.comparison.wording import count_of, join_names, number
 from tokenbench.errors import printable
 from tokenbench.tables import Column, Entry, Table, TableRow
 from tokenbench_reports.beside import on_this_hardware, published
-from tokenbench_reports.conclusions import lead
+from tokenbench_reports.headline import Headline, make_headline
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Section:
 
     model: str
     """The name of the model."""
-    lead: str
-    """What may be concluded, in one paragraph."""
+    headline: Headline
+    """What was found, and what supports it."""
     verdict: list[str]
     """The verdicts, one sentence each."""
     tables: list[Table]
@@ -61,7 +61,7 @@ def _make_printable(value: Any) -> Any:
         return printable(value)
     if isinstance(value, list | tuple):
         return type(value)(map(_make_printable, value))
-    if isinstance(value, Document | Section | Table | Column | TableRow | Entry):
+    if isinstance(value, Document | Section | Headline | Table | Column | TableRow | Entry):
         return replace(value, **{part.name: _make_printable(getattr(value, part.name)) for part in fields(value)})
     return value
 
@@ -97,7 +97,7 @@ def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> S
         tables.append(pairs_table(comparison, model))
     tables.append(tasks_table(comparison, model))
     tables += on_this_hardware(comparison, model, run) + published(comparison, model, run)
-    return Section(model, lead(comparison, model), _verdict(comparison, model, rankings), tables)
+    return Section(model, make_headline(comparison, model), _verdict(comparison, model, rankings), tables)
 
 
 def together(comparison: Comparison) -> Section | None:
@@ -114,7 +114,10 @@ def together(comparison: Comparison) -> Section | None:
         f"Retention is averaged over {join_names(comparison.models)} and their tasks, with families F1 and F2 of its own. Intervals and "
         "tests cover new images for these models only: they do not generalise to other models."
     )
-    return Section(model, f"{lead(whole, model)} {scope}", _verdict(whole, model, rankings), tables)
+    headline = make_headline(whole, model)
+    return Section(
+        model, replace(headline, scope=f"{headline.scope} {scope}"), _verdict(whole, model, rankings), tables
+    )
 
 
 def _verdict(comparison: Comparison, model: str, rankings: list[Ranking]) -> list[str]:

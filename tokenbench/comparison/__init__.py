@@ -103,6 +103,10 @@ class Comparison:
     models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a
     single model."""
 
+    def of(self, model: str) -> "Comparison":
+        """The comparison that holds a model: this one, or that of all models together."""
+        return self.together if self.together is not None and model in self.together.models else self
+
     def plot(
         self,
         kind: "PlotKind" = "accuracy-cost",

@@ -72,6 +72,11 @@ class Run:
         """
         return cls(Path(folder), registry, definitions, data, tasks)
 
+    @property
+    def folders(self) -> list[Path]:
+        """The run directories that the samples come from."""
+        return [self.folder]
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe_run(self)}>"
 
