@@ -13,7 +13,7 @@ MIB = 2**20
 
 
 def on_this_hardware(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
-    """Time and memory of every way ``tokenbench bench -o RUN`` measured, beside retention.
+    """Time and memory of every way ``tokenbench bench -o RUN`` measured, beside the accuracy kept.
 
     There is no table if it measured nothing.
     """
@@ -42,7 +42,7 @@ def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
         [
             Column("strategy", lambda row: row["strategy"], key=True, choose=True),
             Column("budget", lambda row: row["budget"], key=True, choose=True),
-            Column("accuracy retention %", retained),
+            Column("accuracy kept %", retained),
             Column("visual tokens", lambda row: Entry(str(row["visual_tokens"]), row["visual_tokens"])),
             Column("TTFT, ms", lambda row: _scale_entry(row["ttft_seconds"], 1000)),
             Column("× vanilla [95 % CI]", lambda row: _ratio(row, "ttft_ratio")),
@@ -53,7 +53,7 @@ def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
             Column("break-even, visual tokens", break_even, left=True),
         ],
         bench["rows"],
-        caption="Time and memory of every strategy, beside its retention",
+        caption="Time and memory of every strategy, beside the accuracy that it keeps",
         note=" ".join([*bench["notes"], *bench["infeasible"]]),
     )
 
@@ -82,7 +82,7 @@ def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> 
     if claims.empty:
         return _elsewhere(comparison, model)
     table = Table.of(
-        "Published accuracy retention % beside measured",
+        "Published accuracy kept % beside measured",
         [
             Column("strategy", lambda claim: str(claim["strategy"]), key=True),
             Column("budget", lambda claim: str(claim["budget"]), key=True, choose=True),
@@ -148,11 +148,11 @@ def _yardstick(used: set[str]) -> str:
         "The limits say where a run of the same models on the same images lands in 95 % of cases, by the A/A check: vanilla ran twice, and "
         "strategies are taken to flip as often."
         if SAME_IMAGES in used
-        else "The limits are the 95 % interval of the retention, which is for new images. Papers used the same images, so that a closer look needs an A/A check: run it "
+        else "The limits are the 95 % interval of the accuracy kept, which is for new images. Papers used the same images, so that a closer look needs an A/A check: run it "
         "twice, then tokenbench compare A B."
     )
     return (
-        "Retention is compared, since it does not depend on a benchmark's scale. Reproduced: the published number lies within "
+        "Accuracy kept is compared, since it does not depend on a benchmark's scale. Reproduced: the published number lies within "
         f"the limits, and they are no wider than ± {100 * NARROW:g} points; undecided: it lies within wider ones; not reproduced: it lies outside, its "
         f"rounding allowed for. {limits}"
     )

@@ -28,6 +28,8 @@ HEAD = 2
 """Lines above the rows."""
 FEW = 3
 """Strategies that did not run at the budget, and are named all the same."""
+COSTS = 2
+"""Up to this place in the order in which columns are left out, names are shortened as far as possible first."""
 SHORTEST = 12
 """Names are not shortened further."""
 
@@ -141,11 +143,12 @@ def _fit(names: Sequence[str], columns: list[_Column], width: int) -> tuple[int,
         return width - sum(column.width + 1 for column in columns)
 
     longest = max(cell_len(printable(name)) for name in names)
-    wanted = min(longest, max(NAME, room()))
-    while room() < wanted and any(column.drop for column in columns):
+    while any(column.drop for column in columns):
         last = max(column.drop for column in columns)
+        if room() >= min(longest, NAME if last > COSTS else SHORTEST):
+            break
         columns = [column for column in columns if column.drop != last]
-    return max(min(longest, room()), SHORTEST), columns
+    return min(longest, max(room(), SHORTEST)), columns
 
 
 def _row(name: str, texts: Sequence[str], columns: Sequence[_Column], name_width: int, style: str) -> Text:

@@ -13,7 +13,7 @@ from tokenbench.contract.report import Report
 from tokenbench.errors import printable
 from tokenbench.store.run import Run
 from tokenbench_reports.console import READABLE, open_console
-from tokenbench_reports.document import Document, make_document
+from tokenbench_reports.document import Opening, make_opening
 from tokenbench_reports.headline import Headline
 from tokenbench_reports.sentences import Part, Sentence
 from tokenbench_reports.standings import Place, standings
@@ -39,13 +39,13 @@ class TerminalReport(Report):
         """Print the report to ``out``."""
         about = run.about()
         console = open_console(out, READABLE)
-        for line in _lines(comparison, make_document(comparison, about), about, console, list(_rest(run, folder))):
+        for line in _lines(comparison, make_opening(comparison, about), about, console, list(_rest(run, folder))):
             console.print(line, soft_wrap=True)
         return []
 
 
 def _lines(
-    comparison: Comparison, content: Document, about: Mapping[str, object], console: Console, rest: Sequence[str]
+    comparison: Comparison, content: Opening, about: Mapping[str, object], console: Console, rest: Sequence[str]
 ) -> Iterator[Text]:
     """The report line by line: the headline of every model, warnings, the table of every model, where the rest lies."""
     width = min(console.width, READABLE)
@@ -56,22 +56,22 @@ def _lines(
             line.rstrip()
         return lines
 
-    sections, several = content.sections, len(content.sections) > 1
-    colours = [_choose_colours(section.headline) for section in sections]
+    headlines, several = content.headlines, len(content.headlines) > 1
+    colours = [_choose_colours(found) for found in headlines]
     above = wrap(Text(content.label, "bold yellow")) if content.label else []
-    for section, own in zip(sections, colours, strict=True):
+    for found, own in zip(headlines, colours, strict=True):
         above += [Text()] if above and several else []
-        above += wrap(*_headline(section.headline, own, several, labelled=not content.label))
+        above += wrap(*_headline(found, own, several, labelled=not content.label))
     above += wrap(*(Text(f"! {text}", "yellow") for text in _warnings(content)))
-    pairs = [wrap(Text(section.headline.pairs)) for section in sections]
+    pairs = [wrap(Text(found.pairs)) for found in headlines]
     tail = wrap(*map(Text, rest))
     blanks = 2 + sum(2 if below else 1 for below in pairs)
-    room = LINES * len(sections) - len(above) - len(tail) - sum(map(len, pairs)) - blanks
+    room = LINES * len(headlines) - len(above) - len(tail) - sum(map(len, pairs)) - blanks
     yield from [Text(), *above]
-    for section, own, below in zip(sections, colours, pairs, strict=True):
-        title = f"{section.model}: accuracy kept" if several else "Accuracy kept"
-        place = Place(width, max(ROWS, room // len(sections)), own, title)
-        table = standings(comparison.of(section.model), section.model, _benches(about), place)
+    for found, own, below in zip(headlines, colours, pairs, strict=True):
+        title = f"{found.model}: accuracy kept" if several else "Accuracy kept"
+        place = Place(width, max(ROWS, room // len(headlines)), own, title)
+        table = standings(comparison.of(found.model), found.model, _benches(about), place)
         yield from [Text(), *table] if table else []
         yield from [Text(), *below] if below else []
     yield from [Text(), *tail]
@@ -103,7 +103,7 @@ def _choose_colours(found: Headline) -> dict[str, str]:
     return dict(zip(named, COLOURS, strict=False))
 
 
-def _warnings(content: Document) -> list[str]:
+def _warnings(content: Opening) -> list[str]:
     """The first sentence of the first warnings, and how many there are more."""
     shown = [text.partition(". ")[0].rstrip(".") + "." for text in content.warnings[:WARNINGS]]
     more = len(content.warnings) - len(shown)

@@ -45,7 +45,7 @@ CONDITION = (
 @click.option(
     "--margin",
     type=Finite(min=0),
-    help="Margin of non-inferiority, in points of accuracy retention.  [default: the run's]",
+    help="Margin of non-inferiority, in points of accuracy kept.  [default: the run's]",
 )
 @peek_option
 @list_option("--format", "formats", default="terminal", help="Report formats to write.")

@@ -95,7 +95,7 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     type=Finite(min=0),
     default=1,
     show_default=True,
-    help="Largest acceptable loss (margin of non-inferiority), in points of accuracy retention.",
+    help="Largest acceptable loss (margin of non-inferiority), in points of accuracy kept.",
 )
 @click.option("--batch-size", type=Whole(min=1), default=32, show_default=True, help="Questions per batch.")
 @device_option

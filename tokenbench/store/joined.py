@@ -115,7 +115,7 @@ class JoinedRuns(DerivedRun):
         self._notes = [
             f"A is {self._a.folder}, B is {self._b.folder}. They are compared in pairs, on {len(keys):,} samples that both hold"
             + (f" (A has {len(asked[0]):,}, B {len(asked[1]):,})" if len(asked[0]) != len(keys) or len(asked[1]) != len(keys) else "")
-            + ". Retention is relative to A's vanilla."
+            + ". Accuracy kept is relative to A's vanilla."
         ]  # fmt: skip
         if not same.empty:
             names = ", ".join(dict.fromkeys(same["strategy"]))
