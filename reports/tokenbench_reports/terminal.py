@@ -24,6 +24,8 @@ ROWS = 6
 """Lines of a table that are printed however little room there is."""
 WARNINGS = 3
 """Warnings that are printed, by their first sentence."""
+GLUE = "\ue000"
+"""Stands for a blank at which no line ends; it is in no text, since ``printable`` escapes it."""
 PAGE = "report.html"
 COLOURS = ("blue", "magenta", "green", "cyan", "yellow")
 """Of the strategies that the headline and its support name, in this order."""
@@ -51,10 +53,7 @@ def _lines(
     width = min(console.width, READABLE)
 
     def wrap(*blocks: Text) -> list[Text]:
-        lines = [line for block in blocks for line in block.wrap(console, width)]
-        for line in lines:
-            line.rstrip()
-        return lines
+        return [line for block in blocks for line in _wrap(block, console, width)]
 
     headlines, several = content.headlines, len(content.headlines) > 1
     colours = [_choose_colours(found) for found in headlines]
@@ -75,6 +74,16 @@ def _lines(
         yield from [Text(), *table] if table else []
         yield from [Text(), *below] if below else []
     yield from [Text(), *tail]
+
+
+def _wrap(block: Text, console: Console, width: int) -> list[Text]:
+    """Lines that end between words, but not between a number and its per cent sign."""
+    block.plain = block.plain.replace(" %", f"{GLUE}%")
+    lines = list(block.wrap(console, width))
+    for line in lines:
+        line.rstrip()
+        line.plain = line.plain.replace(GLUE, " ")
+    return lines
 
 
 def _headline(found: Headline, colours: Mapping[str, str], named: bool, labelled: bool) -> list[Text]:
