@@ -6,6 +6,7 @@ of its claim.
 
 from tokenbench_reports.claims.comparing import NARROW, SAME_IMAGES, Reproduction, compare_claims, short_name
 from tokenbench_reports.claims.consistency import DIFFER, audit, find_differing
+from tokenbench_reports.claims.means import PublishedMean, find_reversal, published_means
 from tokenbench_reports.claims.printed import Claim, Printed, group_rows, ledger
 
 __all__ = [
@@ -14,11 +15,14 @@ __all__ = [
     "SAME_IMAGES",
     "Claim",
     "Printed",
+    "PublishedMean",
     "Reproduction",
     "audit",
     "compare_claims",
     "find_differing",
+    "find_reversal",
     "group_rows",
     "ledger",
+    "published_means",
     "short_name",
 ]

@@ -87,7 +87,10 @@ def _together(comparison: Comparison) -> tuple[str, list[Table]] | None:
     section = together(comparison)
     if section is None:
         return None
-    return section.lead, [replace(table, caption=f"{table.title}, all models") for table in section.tables]
+    found = section.headline
+    return f"{found.text}. {found.support_text} {found.scope}", [
+        replace(table, caption=f"{table.title}, all models") for table in section.tables
+    ]
 
 
 def _budgets(views: list[ModelView]) -> list[str]:

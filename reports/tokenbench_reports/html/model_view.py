@@ -12,7 +12,7 @@ from tokenbench.comparison.tables import SKILL, cells_table, pairs_table, tasks_
 from tokenbench.comparison.wording import percent
 from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Column, Entry, Table
-from tokenbench_reports.conclusions import lead
+from tokenbench_reports.headline import make_headline
 from tokenbench_reports.html.budget_view import BudgetView, budget_view
 from tokenbench_reports.html.curves import Curve, curves
 from tokenbench_reports.html.maps import bias_maps
@@ -51,13 +51,14 @@ def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> Mod
     summary = comparison.summary[comparison.summary["model"] == model]
     mean = summary[summary["task"] == MEAN]
     pairs = comparison.pairs[comparison.pairs["model"] == model]
+    found = make_headline(comparison, model)
     rankings = [ranking for ranking in rank_strategies(comparison, model) if ranking.compared]
     between = pairs[pairs["family"] == "F2"]
     maps = bias_maps(samples)
     skills = [str(name) for name in summary.columns if str(name).startswith(SKILL)]
     return ModelView(
         model=model,
-        lead=lead(comparison, model),
+        lead=f"{found.text}. {found.support_text} {found.scope}",
         cells=cells_table(comparison, model),
         pairs=pairs_table(comparison, model) if len(between) else None,
         tasks=tasks_table(comparison, model),
