@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from tokenbench.store.describe import describe_run, run_html
 from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, count_kept, drop_failures, frame, select_samples
 from tokenbench.store.left_out import describe_left_out
-from tokenbench.store.record_file import RECORD
+from tokenbench.store.record_file import RECORD, keep_whole
 from tokenbench.store.run_json import read_manifest
 from tokenbench.store.spec import Spec
 from tokenbench.store.trust import check_definitions, replace_data
@@ -129,12 +129,10 @@ class Run:
         wanted = tuple(name for name in RECORD.names if name != "asked") if columns is None else tuple(columns)
         if not cells:
             return pd.DataFrame(columns=list(IDENTITY))
-        tables = self._store.columns(
-            [cell["id"] for cell in cells], {*wanted, *(("sample",) if of is not None else ())}
-        )
+        read, shrink = set(wanted), keep_whole
         if of is not None:
-            tables = map(partial(select_samples, of=of), cells, tables)
-        samples = frame(cells, tables, wanted)
+            read, shrink = {*wanted, "sample"}, select_samples(cells, of)
+        samples = frame(cells, self._store.columns([cell["id"] for cell in cells], read, shrink=shrink), wanted)
         if "lattice" in wanted and "lattice" not in samples:  # records of an older version
             samples["lattice"] = None
         return samples.astype(dict.fromkeys((name for name in IDENTITY if name != "seed"), str))
@@ -149,8 +147,8 @@ class Run:
         cells = self._finished_cells()
         if not cells:
             return self.samples()
-        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, packed=NAMES)
-        return frame(cells, map(count_kept, tables), COMPARED)
+        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, NAMES, count_kept)
+        return frame(cells, tables, COMPARED)
 
     def _finished_cells(self) -> list[dict[str, Any]]:
         finished = self._store.finished_cells()
