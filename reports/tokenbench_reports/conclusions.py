@@ -31,8 +31,10 @@ def _sentences(comparison: Comparison, model: str) -> Iterator[str]:
         yield "No difference between any two strategies is significant: they are not distinguishable at this n."
     else:
         yield from (_best(group) for group in groups)
+    if comparison.left_out:
+        yield "There are too many strategies to compare every two of them, so that none is said to be the best."
     detectable = between["mde"].dropna()
-    if len(detectable):
+    if groups and len(detectable):
         low, high = number(100 * detectable.min()), number(100 * detectable.max())
         sizes = low if low == high else f"{low} to {high}"
         yield (
