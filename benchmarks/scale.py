@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenbench.contract.cells import VANILLA
+from tokenbench.contract.cells import FLOORS, VANILLA
 from tokenbench.runner.identity import Cell, pack_cells
 from tokenbench.store.directory import Store
 from tokenbench.store.run_json import SCHEMA_VERSION
@@ -38,7 +38,10 @@ COMMANDS = {
 
 @dataclass(frozen=True)
 class Shape:
-    """models, tasks, strategies: how many; every strategy has all budgets, and there is vanilla. samples: of a task."""
+    """models, tasks, strategies: how many; every strategy has all budgets, and there is vanilla. samples: of a task.
+
+    The first two strategies are trivial baselines.
+    """
 
     models: int
     tasks: int
@@ -48,7 +51,7 @@ class Shape:
 
     @property
     def arms(self) -> list[tuple[str, str]]:
-        names = [f"strategy-{at}" for at in range(self.strategies)]
+        names = [*FLOORS, *(f"strategy-{at}" for at in range(self.strategies - len(FLOORS)))]
         return [(VANILLA, "all"), *product(names, BUDGETS)]
 
     @property

@@ -113,11 +113,16 @@ def _failures(run: Mapping[str, object]) -> list[str]:
 def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> Section:
     rankings = rank_strategies(comparison, model)
     tables = [cells_table(comparison, model)]
-    if any(ranking.compared for ranking in rankings):
-        tables.append(pairs_table(comparison, model))
+    tables += _between_strategies(comparison, model)
     tables.append(tasks_table(comparison, model))
     tables += on_this_hardware(comparison, model, run) + published(comparison, model, run)
     return Section(model, make_headline(comparison, model), _verdict(comparison, model, rankings), tables)
+
+
+def _between_strategies(comparison: Comparison, model: str) -> list[Table]:
+    """The table of family F2; none where there is no pair in it."""
+    table = pairs_table(comparison, model)
+    return [table] if table.rows else []
 
 
 def together(comparison: Comparison) -> Section | None:
@@ -128,8 +133,7 @@ def together(comparison: Comparison) -> Section | None:
     [model] = whole.models
     rankings = rank_strategies(whole, model)
     tables = [cells_table(whole, model, main_title(whole, model, len(comparison.tasks), len(comparison.models)))]
-    if any(ranking.compared for ranking in rankings):
-        tables.append(pairs_table(whole, model))
+    tables += _between_strategies(whole, model)
     return Section(model, _headline_of_all(comparison, whole), _verdict(whole, model, rankings), tables)
 
 
@@ -184,7 +188,7 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
         f"Against vanilla: family F1 per model, max-T over all strategies and budgets, error {alpha}. The margin is {margin} "
         f"{'point' if comparison.margin == 1 else 'points'} of accuracy kept, to be fixed before a run; non-inferiority within it means "
         f'that the whole interval lies above {100 - comparison.margin:g}. "Not decided" means that neither a loss nor its absence was shown.',
-        f"Between strategies: family F2 per model, max-T over all pairs at equal budget, error {alpha}. Every verdict is read off the "
+        f"Between strategies: family F2 per model, max-T over all pairs {'at equal budget' if comparison.left_out == 0 else 'with a trivial baseline'}, error {alpha}. Every verdict is read off the "
         "simultaneous interval beside it; p is adjusted for the family in a single step. Bold and rank follow these verdicts.",
         "Intervals allow for images that lose all their answers even where no such image was seen. With few images, or few that differ, "
         "they are therefore wider than the observed spread.",

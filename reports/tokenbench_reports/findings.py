@@ -29,6 +29,7 @@ class Case(Enum):
     OPEN = "no method can be told apart from the highest"
     FLOOR = "no method is better than a certain trivial baseline"
     ONE = "there is one method"
+    MANY = "the methods are too many to have been compared with each other"
     UNTESTED = "no pair of strategies has an interval"
     TRIVIAL = "there are trivial baselines only"
 
@@ -94,6 +95,8 @@ class Finding:
             return Case.FLOOR
         if len(self.methods) == 1:
             return Case.ONE
+        if not self.ranking.complete:
+            return Case.MANY
         if self.winner:
             return Case.BEST
         return Case.OPEN if len(self.leaders) == len(self.methods) else Case.LEAD
@@ -105,7 +108,12 @@ class Finding:
 
     @property
     def leaders(self) -> list[str]:
-        """The method with the highest accuracy kept, and all methods that cannot be told apart from it."""
+        """The method with the highest accuracy kept, and all methods that cannot be told apart from it.
+
+        It is alone where the methods were not compared with each other.
+        """
+        if not self.ranking.complete:
+            return self.methods[:1]
         return [name for name in self.methods if not self.beats(self.methods[0], name)]
 
     def beats(self, a: str, b: str) -> bool:

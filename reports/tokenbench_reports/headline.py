@@ -102,6 +102,7 @@ def _say(found: Finding) -> Sentence:
         Case.OPEN: _open,
         Case.FLOOR: _floor,
         Case.ONE: _one,
+        Case.MANY: _many,
         Case.UNTESTED: _untested,
         Case.TRIVIAL: _trivial,
     }
@@ -168,6 +169,15 @@ def _one(found: Finding) -> Sentence:
         return kept
     floor = found.floors[0]
     return sentence(kept, f", {_points(found, only, floor)} more than ", _floor_name(floor))
+
+
+def _many(found: Finding) -> Sentence:
+    first, floor = found.methods[0], found.floors[0] if found.floors else None
+    many = f"{len(found.methods)} methods are too many to compare with each other: at budget {_at(found)} the highest estimate is "
+    said = sentence(many, f"{_kept(found, first)}, of ", name_of(first))
+    if floor is None or not found.beats(first, floor):
+        return said
+    return sentence(said, f", {_points(found, first, floor)} more than ", _floor_name(floor))
 
 
 def _untested(found: Finding) -> Sentence:

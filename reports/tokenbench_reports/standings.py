@@ -227,7 +227,7 @@ def _legend(found: Finding, vanilla: Cell, timed: bool) -> str:
     """What the signs and the columns mean."""
     star = (
         ""
-        if found.case in (Case.FLOOR, Case.ONE, Case.UNTESTED, Case.TRIVIAL)
+        if found.case in (Case.FLOOR, Case.ONE, Case.MANY, Case.UNTESTED, Case.TRIVIAL)
         else "* the highest at its budget, or not told apart from it. "
     )
     time = "; TTFT: time to first token against it, on this machine" if timed else ""

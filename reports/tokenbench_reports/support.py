@@ -52,7 +52,7 @@ def _intervals(found: Finding, comparison: Comparison) -> Iterator[Sentence]:
     if isnan(difference.low):
         return
     points = f"{span(difference.low, difference.high, marks=[0.0])} points"
-    if found.case in (Case.BEST, Case.ONE):
+    if found.case in (Case.BEST, Case.ONE, Case.MANY):
         yield sentence(f"The {level} intervals are {own[first]} % and {points}.")
         return
     both = sentence(f"The {level} interval of the difference between ", name_of(first), " and ", name_of(rival))
@@ -64,7 +64,7 @@ def _rival(found: Finding) -> str | None:
     """Whom the headline holds the highest method against; None for nobody."""
     if found.case is Case.FLOOR:
         return found.unbeaten[0]
-    if found.case is Case.ONE:
+    if found.case in (Case.ONE, Case.MANY):
         return found.floors[0] if found.floors else None
     return found.leaders[1] if found.case is not Case.BEST and len(found.leaders) > 1 else found.methods[1]
 
@@ -157,7 +157,7 @@ def _at_budget(found: Finding) -> Sentence:
         more = f"{limit(found.difference(first, rival).value, [0.0])} points more than "
         does = f" is best and keeps {kept}, " if found.case is Case.BEST else f" keeps {kept}, "
         return sentence(at, name_of(first), does, more, name_of(rival), ".")
-    if found.case is Case.ONE or len(found.leaders) == 1:
+    if found.case in (Case.ONE, Case.MANY) or len(found.leaders) == 1:
         return sentence(at, name_of(first), f" keeps {kept}.")
     return sentence(at, name_of(first), f" ({kept}) cannot be told apart from ", list_names(found.leaders[1:]), ".")
 

@@ -1,6 +1,7 @@
 """The headline of every case, held against the rule as it was written down, and what supports it."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -104,6 +105,20 @@ def test_one_method():
     assert found.text == "fastv keeps 88.9 % of the model's accuracy at budget 1/3, 34.0 points more than random tokens"
     assert said({"fastv": 88.9}).text == "fastv keeps 88.9 % of the model's accuracy at budget 1/3"
     assert (found.case, found.winner) == (Case.ONE, None)
+
+
+def test_methods_that_were_not_compared_with_each_other_have_no_leaders():
+    comparison = hand_made(
+        {"1/3": {"fastv": 88.9, "clse": 81.8, "random": 54.9}}, {"1/3": [("fastv", "random"), ("clse", "random")]}
+    )
+    between = (comparison.pairs["family"] == "F2") & (comparison.pairs[["a", "b"]] != "random").all(axis=1)
+    found = make_headline(replace(comparison, pairs=comparison.pairs[~between], left_out=1), "toy")
+    assert found.text == (
+        "2 methods are too many to compare with each other: at budget 1/3 the highest estimate is 88.9 % of the model's accuracy, of "
+        "fastv, 34.0 points more than random tokens"
+    )
+    assert (found.case, found.winner, found.leaders) == (Case.MANY, None, ())
+    assert "cannot be told apart" not in found.support_text + found.pairs.replace("What cannot be told apart", "")
 
 
 def test_trivial_baselines_or_vanilla_alone():

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from tests.reports.made_up import BUDGETS, HOSTILE, LONG, MadeUpRun, bench, made_up
+from tokenbench.comparison import families
 from tokenbench.errors import UsageError
-from tokenbench_reports.html import HtmlReport, render_page
+from tokenbench_reports.html import HtmlReport, entries, render_page
 from tokenbench_reports.html.budget_view import cliques
 from tokenbench_reports.html.gallery import choose_samples, shorten, spans
 from tokenbench_reports.html.kept import agreement, bias, keep_rates, thin
@@ -209,3 +210,23 @@ def test_thinning_keeps_the_same_samples_of_every_cell():
     counts = few.groupby(["strategy", "budget"])["sample"].nunique()
     assert counts.nunique() == 1
     assert len(few[["task", "sample"]].drop_duplicates()) <= 10
+
+
+def test_of_a_long_table_the_page_shows_the_first_rows_of_every_budget_and_says_so(monkeypatch):
+    """Vanilla and nine cells of three budgets in groups of one and three; five rows have room for one of each group."""
+    monkeypatch.setattr(entries.few_rows, "__defaults__", (5,))
+    text = render_page(*made_up(LOSES))
+    body = re.search(r'<table id="cells0".*?<tbody>(.*?)</tbody>', text, re.S)[1]
+    shown = [re.findall(r'class="text">(.*?)</span>', row)[:2] for row in body.split("<tr")[1:]]
+    assert shown == [["vanilla", "all"], *(["good", budget] for budget in BUDGETS)]
+    assert "The page shows 4 of 10 rows: the first of every budget. All of them are in the CSV report" in text
+
+
+def test_a_page_without_all_pairs_shows_the_trivial_baselines_and_no_ranks(monkeypatch):
+    """Three strategies at three budgets make nine pairs."""
+    monkeypatch.setattr(families, "MOST_PAIRS", 8)
+    text = render_page(*made_up(LOSES))
+    assert "Against the trivial baselines</h2>" in text
+    assert "Between the strategies" not in text
+    assert "3 pairs of strategies at equal budget are not compared" in text
+    assert "Where on the image" not in text

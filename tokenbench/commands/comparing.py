@@ -37,6 +37,7 @@ CONDITION = (
     epilog=examples(
         "tokenbench compare my-run",
         'tokenbench compare my-run --fail-if "clse<fastv@1/9"',
+        "tokenbench compare my-run --strategies clse,fastv",
         "tokenbench compare table-1 table-1-again",
     )
 )
@@ -47,6 +48,7 @@ CONDITION = (
     type=Finite(min=0),
     help="Margin of non-inferiority, in points of accuracy kept.  [default: the run's]",
 )
+@list_option("--strategies", help="Compare only these strategies, with vanilla and with each other.")
 @peek_option
 @list_option("--format", "formats", default="terminal", help="Report formats to write.")
 @details_option
@@ -66,6 +68,7 @@ def compare(
     folders: tuple[Path, ...],
     conditions: tuple[str, ...],
     margin: float | None,
+    strategies: Sequence[Sequence[str]],
     peek: bool,
     formats: Sequence[Sequence[str]],
     details: bool,
@@ -98,7 +101,7 @@ def compare(
         show_scores(run)
         return
     margins = {margin, *(gate.margin for gate in gates if gate.margin is not None)}
-    comparisons = {value: run.compare(value) for value in margins}
+    comparisons = {value: run.compare(value, strategies=flat(strategies)) for value in margins}
     output.mkdir(parents=True, exist_ok=True)
     sweep(output, output)
     for writer in writers:

@@ -3,7 +3,8 @@
 Families (tests are adjusted within one, per model):
 
 * ``F1`` every strategy and budget against vanilla, on retention over all tasks: max-T, simultaneous intervals;
-* ``F2`` every pair of strategies at the same budget, on retention over all tasks: max-T, simultaneous intervals;
+* ``F2`` every pair of strategies at the same budget (of too many pairs those with a trivial baseline, see ``families``), on
+  retention over all tasks: max-T, simultaneous intervals;
 * ``F3`` every comparison on a single task: exploratory, false discovery rate, intervals of the level at which it
   rejects.
 
@@ -11,12 +12,13 @@ Every verdict is read off the interval that stands beside it. Several models tog
 their own, on retention over all models and tasks. Data that grow are looked at again: see ``looks``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tokenbench.comparison.families import describe_families, select_strategies
 from tokenbench.comparison.looks import Looks, rows_until
 from tokenbench.comparison.measures import measure
 from tokenbench.comparison.missing import widen_for_missing
@@ -26,6 +28,7 @@ from tokenbench.comparison.pairs import (
     ModelLook,
     Row,
     Settings,
+    families_of,
     pair_rows,
     withhold_verdicts,
 )
@@ -94,10 +97,11 @@ class Comparison:
     warnings: tuple[str, ...]
     """Sentences for the reader."""
     ratio_of_means: tuple[str, ...] = ()
-    """Models whose retention over all tasks is the retention of the mean score, since vanilla is near
-    zero on a task."""
+    """Models whose retention over all tasks is the retention of the mean score, since vanilla is near zero on a task."""
     looks: Looks | None = None
     """How often verdicts were shown on growing data; None if once."""
+    left_out: int = 0
+    """Pairs of strategies at equal budget that are not compared, since there are too many; of the model with the most."""
     together: "Comparison | None" = None
     """The mean over all models and tasks, of the cells that every model has, as a comparison of one model named ``all
     models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a
@@ -168,27 +172,29 @@ def compare(
     seed: int = 0,
     scopes: Scopes | None = None,
     looks: Looks | None = None,
+    strategies: Collection[str] = (),
 ) -> Comparison:
     """Compare all cells of a run on the samples that every cell of a model has scored.
 
     Args:
-        samples: One row per cell and sample, with columns model, strategy, budget, seed, task, sample, cluster, score
-            (in [0, 1]), kept, visual_tokens, realised_tokens, flops, cache_bytes and evidence_recall; with ``looks``
-            also look. The order of the rows does not matter.
+        samples: One row per cell and sample, with columns model, strategy, budget, seed, task, sample, cluster, score (in
+            [0, 1]), kept, visual_tokens, realised_tokens, flops, cache_bytes, evidence_recall, and look with ``looks``.
         margin: Loss in points of accuracy kept that is declared, before the run, to be of no importance.
         resamples: Random sign vectors per family.
         seed: Seed of the random signs; the same seed gives the same numbers.
-        scopes: By strategy, ``sample`` if its seed draws anew for every sample, or ``run`` (the default) if one draw
-            may affect all samples.
+        scopes: By strategy, ``sample`` if its seed draws anew for every sample, or ``run`` (by default) if one draw may affect all.
         looks: The looks at which verdicts were shown while the data grew, the present one last.
+        strategies: The strategies to compare with vanilla and with each other; all by default.
 
     Raises:
         SamplesError: If the samples cannot be compared (see ``panels``).
+        UsageError: If one of ``strategies`` is not among the samples.
     """
+    samples = select_strategies(samples, strategies)
     settings = Settings(margin, resamples, seed, SPENDING[looks.spending] if looks else spend_all)
     models = sorted(map(str, samples["model"].unique()))
-    by_model = [_model(samples, model, settings, scopes, looks) for model in models]
-    compared = _collect(by_model, settings, looks)
+    compared = _collect([_model(samples, model, settings, scopes, looks) for model in models], settings, looks)
+    compared = replace(compared, warnings=(*describe_families(compared.left_out, strategies), *compared.warnings))
     whole = _views(samples, TOGETHER, scopes, looks, None) if len(models) > 1 else []
     if not whole:
         return compared
@@ -206,6 +212,8 @@ class _Model:
     """The rows of the summary table."""
     pairs: list[Row]
     """The rows of the pairs table."""
+    left_out: int
+    """Pairs of strategies at equal budget that are not compared."""
 
 
 def _model(samples: pd.DataFrame, model: str, settings: Settings, scopes: Scopes | None, looks: Looks | None) -> _Model:
@@ -230,7 +238,7 @@ def _rows(views: Sequence[ModelLook], settings: Settings, filled: Sequence[list[
         for row in pairs
         if row["family"] == "F1"
     }
-    return _Model(views[-1], list(summary_rows(views, settings, headline)), pairs)
+    return _Model(views[-1], list(summary_rows(views, settings, headline)), pairs, families_of(views).left_out)
 
 
 def _absent(views: Sequence[ModelLook]) -> dict[tuple[str, str, str], int]:
@@ -292,4 +300,5 @@ def _collect(found: Sequence[_Model], settings: Settings, looks: Looks | None) -
         warnings=tuple(text for measures in last for text in reader_warnings(measures)),
         ratio_of_means=tuple(m.panel.model for m in last if m.scale is Scale.RETENTION_OF_MEAN),
         looks=looks,
+        left_out=max(one.left_out for one in found),
     )

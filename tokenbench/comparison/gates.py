@@ -88,7 +88,7 @@ def explain_failure(gate: Gate, comparison: Comparison) -> list[str]:
         A sentence for every model on which the gate fails; empty if it holds.
 
     Raises:
-        UsageError: If the comparison does not hold the gate's budget or strategies.
+        UsageError: If the comparison does not hold the gate's budget or strategies, or does not compare these two.
     """
     pairs = comparison.pairs
     pairs = pairs[pairs["family"].isin(["F1", "F2"])]
@@ -100,6 +100,11 @@ def explain_failure(gate: Gate, comparison: Comparison) -> list[str]:
         if name not in names:
             raise unknown(f"strategy at budget {gate.budget}", name, names, f"in gate '{gate.text}'")
     rows = [row for row in pairs.to_dict("records") if {row["a"], row["b"]} == {gate.low, gate.high}]
+    if not rows:
+        raise UsageError(
+            f"gate '{gate.text}' cannot be checked: {gate.low} and {gate.high} are not compared with each other",
+            f"compare these strategies alone: --strategies {gate.low},{gate.high}",
+        )
     return [reason for row in rows if (reason := _reason(gate, row))]
 
 

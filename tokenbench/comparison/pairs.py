@@ -1,11 +1,11 @@
 """Rows of the pairs table: every comparison with its interval, p and verdict."""
 
 from collections.abc import Collection, Iterator, Sequence
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tokenbench.comparison.families import Families, Pair, make_families
 from tokenbench.comparison.measures import Measures
 from tokenbench.comparison.panel import Treatment
 from tokenbench.comparison.planning import samples_needed
@@ -52,15 +52,6 @@ class ModelLook(NamedTuple):
     """How much of the images that may be seen at most the look has seen."""
 
 
-class Pair(NamedTuple):
-    """Two cells, named so that they can be found at every look."""
-
-    a: Treatment
-    """The first cell."""
-    b: Treatment
-    """The second cell, which is subtracted."""
-
-
 def pair_rows(views: Sequence[ModelLook], settings: Settings) -> list[Row]:
     """Compute all comparisons of one model: F1, F2, then F3; without F3 for several models together.
 
@@ -68,14 +59,18 @@ def pair_rows(views: Sequence[ModelLook], settings: Settings) -> list[Row]:
         views: All looks so far, the present one last. A cell that stopped is compared on the images of its last look.
         settings: How the families are tested.
     """
+    families = families_of(views)
+    rows = [*_headline(views, families.control, "F1", settings), *_headline(views, families.peers, "F2", settings)]
+    if views[-1].measures.panel.models == 1:
+        rows += _exploratory(views, families.control + families.peers, settings)
+    return rows
+
+
+def families_of(views: Sequence[ModelLook]) -> Families:
+    """Pair the cells that any of the looks saw."""
     cells = list(dict.fromkeys(cell for view in views for cell in view.measures.panel.cells))
     vanilla, *others = sorted(cells, key=lambda cell: cell.strategy != VANILLA)
-    control = [Pair(cell, vanilla) for cell in others]
-    peers = [Pair(a, b) for a, b in combinations(others, 2) if a.budget == b.budget]
-    rows = [*_headline(views, control, "F1", settings), *_headline(views, peers, "F2", settings)]
-    if views[-1].measures.panel.models == 1:
-        rows += _exploratory(views, control + peers, settings)
-    return rows
+    return make_families(vanilla, others)
 
 
 def last_view(views: Sequence[ModelLook], pair: Sequence[Treatment]) -> ModelLook:

@@ -80,7 +80,9 @@ def plot(
     if kind == "retention" and len(shared_budgets(cells)) < 2:
         raise UsageError(f"a plot over budgets needs two budgets, but {model} ran at fewer")
     if kind == "ranks" and not rankings:
-        raise UsageError(f"ranks need two strategies at one budget, which {model} does not have")
+        raise UsageError(
+            f"ranks need two strategies at one budget, and every pair compared, which {model} does not have"
+        )
     if kind == "ranks" and budget is not None and budget not in rankings:
         raise unknown("budget", budget, rankings)
     with report_style():

@@ -32,11 +32,13 @@ class Ranking:
     """The pairs (a, b) in which a is significantly better."""
     dearer: frozenset[tuple[str, str]]
     """The pairs (a, b) in which a kept more visual tokens, over all layers."""
+    complete: bool = True
+    """Whether every two of the strategies were compared."""
 
     @property
     def compared(self) -> bool:
-        """Whether there is more than one strategy, so that ranks say something."""
-        return len(self.strategies) > 1
+        """Whether there is more than one strategy and every two were compared, so that ranks say something."""
+        return self.complete and len(self.strategies) > 1
 
     @property
     def unequal(self) -> bool:
@@ -84,4 +86,6 @@ def _rank(budget: str, cells: pd.DataFrame, pairs: pd.DataFrame) -> Ranking:
     costs = list(zip(pairs["a"], pairs["b"], pairs["cost_ratio"], strict=True))
     dearer = {(a, b) for a, b, ratio in costs if ratio > 1 + UNEQUAL_COST}
     dearer |= {(b, a) for a, b, ratio in costs if ratio < 1 - UNEQUAL_COST}
-    return Ranking(budget, list(here["strategy"]), frozenset(beats), frozenset(dearer))
+    names = list(here["strategy"])
+    complete = len(pairs) == len(names) * (len(names) - 1) // 2
+    return Ranking(budget, names, frozenset(beats), frozenset(dearer), complete)

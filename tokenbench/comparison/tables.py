@@ -130,8 +130,9 @@ def pairs_table(comparison: Comparison, model: str) -> Table:
     records = [
         row for budget in dict.fromkeys(pairs["budget"]) for row in pairs[pairs["budget"] == budget].to_dict("records")
     ]
+    every = comparison.left_out == 0
     return Table.of(
-        "Between the strategies",
+        "Between the strategies" if every else "Against the trivial baselines",
         [
             Column("budget", lambda pair: str(pair["budget"]), key=True, choose=True),
             Column("a", lambda pair: str(pair["a"]), key=True),
@@ -145,8 +146,8 @@ def pairs_table(comparison: Comparison, model: str) -> Table:
         ],
         records,
         group=lambda pair: str(pair["budget"]),
-        caption="Every pair of strategies at one budget (family F2). Other tasks: limits for other tasks like these, "
-        "from the spread between tasks; not tested",
+        caption=f"{'Every pair of strategies at one budget' if every else 'Every strategy against the trivial baselines at its budget'} "
+        "(family F2). Other tasks: limits for other tasks like these, from the spread between tasks; not tested",
     )
 
 

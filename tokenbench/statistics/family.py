@@ -24,6 +24,9 @@ TIE = 1e-5
 NEAR = 0.05
 """Monte-Carlo error must not decide a verdict: a statistic this close to its critical value is tested on ten times as
 many signs."""
+LARGE = 1000
+"""A family with more comparisons than this, on fewer images, is drawn without the eigenvectors of its correlations, which take
+minutes for several thousand comparisons."""
 _ERRORS = np.geomspace(1e-4, 1.0, 61)
 """Where p is searched for if there are several looks."""
 
@@ -138,9 +141,7 @@ class _Looks:
         if self.count > 1 or self.shares or look.share < 1:
             # Of a difference that is new nothing was seen before, whatever was of the others.
             kept = self._seen[columns] * (self.shares[-1] if self.shares else 0.0) / look.share
-            fresh = self._normal.standard_normal((len(self._path), len(columns))) @ _root_of_correlations(
-                data.influence
-            )
+            fresh = _draw_correlated(self._normal, len(self._path), data.influence)
             self._path[:, columns] = np.sqrt(kept) * self._path[:, columns] + np.sqrt(1 - kept) * fresh
         self._seen[columns] = 1.0
         self.shares.append(look.share)
@@ -232,9 +233,21 @@ def _boundary(maxima: Sequence[Floats], spent: Sequence[float], fallback: Sequen
     return found
 
 
-def _root_of_correlations(influence: Floats) -> Floats:
-    """``[C, C]`` a root of the correlations, which makes independent normal draws go together as the differences do."""
+def _draw_correlated(generator: np.random.Generator, vectors: int, influence: Floats) -> Floats:
+    """Draw normal statistics that are correlated as the differences are.
+
+    Args:
+        generator: The source of the draws.
+        vectors: The number B of draws.
+        influence: ``[G, C]`` influence values of the images.
+
+    Returns:
+        ``[B, C]``.
+    """
     norm = np.sqrt((influence**2).sum(axis=0))
     unit = np.divide(influence, norm, out=np.zeros_like(influence), where=norm > 0)
-    values, vectors = np.linalg.eigh(unit.T @ unit)
-    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+    if len(unit) < unit.shape[1] > LARGE:  # a root of the correlations as it stands
+        return np.asarray(generator.standard_normal((vectors, len(unit))) @ unit)
+    values, directions = np.linalg.eigh(unit.T @ unit)
+    root = (directions * np.sqrt(np.maximum(values, 0.0))) @ directions.T
+    return np.asarray(generator.standard_normal((vectors, unit.shape[1])) @ root)

@@ -36,7 +36,16 @@ from tokenbench.store.foreign import read_json
 from tokenbench.store.journals import Journals, Question
 from tokenbench.store.left_out import LeftOuts
 from tokenbench.store.manifest import CellFailure, CellSummary
-from tokenbench.store.record_file import RECORD, DamagedError, count_records, pack, read_many, read_records
+from tokenbench.store.record_file import (
+    RECORD,
+    DamagedError,
+    Shrink,
+    count_records,
+    keep_whole,
+    pack,
+    read_many,
+    read_records,
+)
 
 __all__ = ["Store"]
 
@@ -279,16 +288,10 @@ class Store:
         files.write_atomically(path, json.dumps(content, indent=2).encode(), self.folder)
 
     def columns(
-        self, cells: Sequence[str], columns: Collection[str], packed: Collection[str] = ()
+        self, cells: Sequence[str], columns: Collection[str], packed: Collection[str] = (), shrink: Shrink = keep_whole
     ) -> Iterator[pa.Table]:
-        """Yield some columns of the final records of each of these cells.
-
-        Args:
-            cells: The cells.
-            columns: The names of the columns.
-            packed: The columns to read as dictionary-encoded ones.
-        """
-        return read_many([self._parquet(cell) for cell in cells], self.folder, RECORD, columns, packed)
+        """Yield some columns of the final records of each of these cells, with the arguments of `read_many`."""
+        return read_many([self._parquet(cell) for cell in cells], self.folder, RECORD, columns, packed, shrink)
 
 
 def _questions(records: pa.Table) -> Iterator[Question]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tokenbench.store.left_out import LeftOut
+    from tokenbench.store.record_file import Shrink
 
 __all__ = ["COMPARED", "NAMES", "count_kept", "drop_failures", "frame", "select", "select_samples"]
 
@@ -50,21 +51,24 @@ def frame(cells: Sequence[Mapping[str, Any]], tables: Iterable[pa.Table], column
     return records
 
 
-def select_samples(cell: Mapping[str, Any], table: pa.Table, of: Collection[tuple[str, str]]) -> pa.Table:
-    """Return the records of a cell's table for these samples, named as (task, sample)."""
+def select_samples(cells: Sequence[Mapping[str, Any]], of: Collection[tuple[str, str]]) -> Shrink:
+    """Return what reduces the records of each of these cells to those of some samples, named as (task, sample)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    keys = pa.array([sample for task, sample in of if task == cell["task"]], pa.string())
-    return table.filter(pc.is_in(table["sample"], keys))
+    keys: dict[str, list[str]] = {cell["task"]: [] for cell in cells}
+    for task, sample in of:
+        keys.setdefault(task, []).append(sample)
+    wanted = {task: pa.array(own, pa.string()) for task, own in keys.items()}
+    return lambda at, part: part.filter(pc.is_in(part["sample"], wanted[cells[at]["task"]]))
 
 
-def count_kept(table: pa.Table) -> pa.Table:
+def count_kept(at: int, table: pa.Table) -> pa.Table:
     """Replace the indices of the kept tokens by their number."""
     import pyarrow.compute as pc
 
-    at = table.column_names.index("kept")
-    return table.set_column(at, "kept", pc.list_value_length(table["kept"]))
+    place = table.column_names.index("kept")
+    return table.set_column(place, "kept", pc.list_value_length(table["kept"]))
 
 
 def drop_failures(

@@ -11,6 +11,7 @@ from tokenbench.store.derived import DerivedRun
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     import pandas as pd
@@ -55,16 +56,20 @@ class JoinedRuns(DerivedRun):
         marked = (("A", self._a), ("B", self._b))
         return [{**f, "strategy": f"{mark}:{f['strategy']}"} for mark, run in marked for f in run.failures()]
 
-    def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
+    def compare(
+        self, margin: float | None = None, look: int | None = None, strategies: Collection[str] = ()
+    ) -> Comparison:
         """Compare the cells of both runs, as `Run.compare` does.
 
         If both runs hold vanilla, the pairs have a column `at_noise_floor` (see `mark_noise_floor`).
         """
         from dataclasses import replace
 
-        from tokenbench.comparison.noise import mark_noise_floor
+        from tokenbench.comparison.noise import AGAIN, mark_noise_floor
 
-        comparison = super().compare(margin, look)
+        if strategies and AGAIN in set(self.measured["strategy"]):  # what the noise floor is measured with
+            strategies = [*strategies, AGAIN]
+        comparison = super().compare(margin, look, strategies)
         return replace(comparison, pairs=mark_noise_floor(comparison.pairs)) if self._flips else comparison
 
     def all_samples(self) -> pd.DataFrame:

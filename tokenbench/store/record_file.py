@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,9 +23,15 @@ MOST_PACKED = 2**32
 """The largest size of the file itself, in bytes."""
 LATER = ("unit", "stratum", "asked", "lattice", "text_tokens", "seconds")
 """The columns that files of older versions lack."""
-BATCH = 2**17
+WIDE = "kept"
+"""The column that holds nearly all of a file's data."""
+PART = 2**12
+"""The number of rows of which this column is read at once. Larger parts take longer, since they leave the cache."""
+BATCH = 2**14
 """The number of rows that are checked at once."""
-T = TypeVar("T")
+Part = tuple[int, Path, pa.Table]
+"""The position of a file among those to read, its path, and some of its records."""
+Shrink = Callable[[int, pa.Table], pa.Table]
 LATTICE = 4
 """The numbers of a lattice: frames, height, width, leading tokens."""
 
@@ -74,20 +82,36 @@ def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:
         DamagedError: The file is damaged, or holds something other than records.
         MachineError: The file cannot be read now.
     """
-    return _read(path, root, lambda content: _check(_parse(content, schema)))
+    parts = list(_read_parts(path, root, schema))
+    table = pa.concat_tables(parts)
+    _check_batch([(0, path, table)])
+    return table
 
 
 def count_records(path: Path, root: Path) -> int:
     """Return the number of records that a file says it holds. Raises the errors of `read_records`."""
-    return _read(path, root, lambda content: int(pq.read_metadata(content).num_rows))
+    content = _read(path, root)
+    with _errors_of(path):
+        return int(pq.read_metadata(content).num_rows)
+
+
+def keep_whole(at: int, part: pa.Table) -> pa.Table:
+    """Keep all of a part."""
+    return part
 
 
 def read_many(
-    paths: Iterable[Path], root: Path, schema: pa.Schema, columns: Collection[str], packed: Collection[str] = ()
+    paths: Iterable[Path],
+    root: Path,
+    schema: pa.Schema,
+    columns: Collection[str],
+    packed: Collection[str] = (),
+    shrink: Shrink = keep_whole,
 ) -> Iterator[pa.Table]:
     """Yield some columns of the records in each of many files.
 
-    The records are checked for many files at once, which costs a tenth. Raises the errors of `read_records`.
+    The records are checked for many files at once, which costs a tenth. Large files are read in parts, so that their kept tokens,
+    which are nearly all of the memory, are never held as a whole. Raises the errors of `read_records`.
 
     Args:
         paths: The files.
@@ -95,28 +119,27 @@ def read_many(
         schema: The columns of the records.
         columns: The names of the columns to read.
         packed: The names of the columns to read as dictionary-encoded ones.
+        shrink: Returns what to keep of the records in a part of a file, given the file's position among the files and the part.
     """
     wanted = pa.schema([field for field in schema if field.name in columns])
-    batch: list[tuple[Path, pa.Table]] = []
-    rows = 0
-    for path in paths:
-        batch.append((path, _read(path, root, lambda content: _parse(content, wanted, packed))))
-        rows += len(batch[-1][1])
-        if rows >= BATCH:
-            yield from _check_batch(batch)
-            batch, rows = [], 0
-    yield from _check_batch(batch)
+    parts = ((at, path, part) for at, path in enumerate(paths) for part in _read_parts(path, root, wanted, packed))
+    for _, own in groupby(_check_in_batches(parts), key=itemgetter(0)):
+        yield pa.concat_tables([shrink(at, part) for at, _, part in own], promote_options="default")
 
 
-def _read(path: Path, root: Path, parse: Callable[[pa.BufferReader], T]) -> T:
-    """Read a file, and return what `parse` makes of its content. Raises the errors of `read_records`."""
+def _read_parts(path: Path, root: Path, schema: pa.Schema, packed: Collection[str] = ()) -> Iterator[pa.Table]:
+    """Yield the parts of a file, at least one. Raises the errors of `read_records`."""
+    content = _read(path, root)
+    with _errors_of(path):
+        yield from _parse(content, schema, packed)
+
+
+def _read(path: Path, root: Path) -> pa.BufferReader:
+    """Return the content of a file. Any error from here on is one of the content, not of the disk."""
     try:
-        content = files.read(path, root, MOST_PACKED)
+        return pa.BufferReader(files.read(path, root, MOST_PACKED))
     except OSError as error:
         raise MachineError(f"{path} cannot be read: {error.strerror or error}", f"nothing is lost: {AGAIN}") from None
-    # The content is parsed from memory, so that any error from here on is one of the content, not of the disk.
-    with _errors_of(path):
-        return parse(pa.BufferReader(content))
 
 
 @contextmanager
@@ -132,8 +155,8 @@ def _errors_of(path: Path) -> Iterator[None]:
         raise DamagedError(f"{path} cannot be read: {brief(error)}", "delete it and run again") from None
 
 
-def _parse(content: pa.BufferReader, schema: pa.Schema, packed: Collection[str] = ()) -> pa.Table:
-    """Return the columns of the schema that a file holds."""
+def _parse(content: pa.BufferReader, schema: pa.Schema, packed: Collection[str] = ()) -> Iterator[pa.Table]:
+    """Yield the columns of the schema that a file holds, part by part."""
     with pq.ParquetFile(content, read_dictionary=list(packed)) as file:
         about = file.metadata
         size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
@@ -144,12 +167,25 @@ def _parse(content: pa.BufferReader, schema: pa.Schema, packed: Collection[str] 
             times = names.count(field.name)
             if times > 1 or (times == 0 and field.name not in LATER):
                 raise ValueError(f"column {field.name} is there {times} times")
-        table = file.read(columns=[field.name for field in schema if field.name in names], use_threads=False)
-    table.validate(full=True)  # invalid UTF-8, offsets out of range
-    table = _cast(table, schema)
-    if "sample" in table.column_names and len(pc.unique(table["sample"])) < len(table):
-        raise ValueError("a sample occurs twice")
-    return table
+        there = [field.name for field in schema if field.name in names]
+        in_parts = WIDE in there and about.num_rows > PART
+        table = file.read(columns=[name for name in there if name != WIDE or not in_parts], use_threads=False)
+        table.validate(full=True)  # invalid UTF-8, offsets out of range
+        if "sample" in there and len(pc.unique(table["sample"])) < len(table):
+            raise ValueError("a sample occurs twice")
+        for part in _add_wide(table, file) if in_parts else [table]:
+            yield _cast(part, schema)
+
+
+def _add_wide(table: pa.Table, file: pq.ParquetFile) -> Iterator[pa.Table]:
+    """Yield the rows of the table, a part at a time, with the wide column that the file holds besides."""
+    start = 0
+    for batch in file.iter_batches(PART, columns=[WIDE], use_threads=False):
+        batch.validate(full=True)
+        yield table.slice(start, len(batch)).append_column(WIDE, batch[WIDE])
+        start += len(batch)
+    if start != len(table):
+        raise ValueError(f"column {WIDE} has {start} rows, not {len(table)}")
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -170,23 +206,29 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return columns if columns.schema.equals(wanted) else columns.cast(wanted)
 
 
-def _check_batch(batch: Sequence[tuple[Path, pa.Table]]) -> Iterator[pa.Table]:
-    """Check the values of several tables at once, and yield the tables."""
-    tables = [table for _, table in batch]
+def _check_in_batches(parts: Iterable[Part]) -> Iterator[Part]:
+    """Yield the parts once their values are checked, which is done for many of them at once."""
+    batch: list[Part] = []
+    for part in parts:
+        batch.append(part)
+        if sum(len(table) for _, _, table in batch) >= BATCH:
+            yield from _check_batch(batch)
+            batch = []
+    yield from _check_batch(batch)
+
+
+def _check_batch(batch: Sequence[Part]) -> Sequence[Part]:
+    """Check the values of several parts at once, and return the parts."""
+    tables = [table for _, _, table in batch]
     try:
         if tables:
             _check_values(pa.concat_tables(tables, promote_options="default"))
     except ValueError:
-        for path, table in batch:  # find out which of them it is
+        for _, path, table in batch:  # find out which of them it is
             with _errors_of(path):
                 _check_values(table)
         raise
-    yield from tables
-
-
-def _check(table: pa.Table) -> pa.Table:
-    _check_values(table)
-    return table
+    return batch
 
 
 def _check_values(table: pa.Table) -> None:

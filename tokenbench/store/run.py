@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from tokenbench.store.describe import describe_run, run_html
 from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, count_kept, drop_failures, frame, select_samples
 from tokenbench.store.left_out import describe_left_out
-from tokenbench.store.record_file import RECORD
+from tokenbench.store.record_file import RECORD, keep_whole
 from tokenbench.store.run_json import read_manifest
 from tokenbench.store.spec import Spec
 from tokenbench.store.trust import check_definitions, replace_data
@@ -62,7 +62,7 @@ class Run:
         Args:
             folder: The run directory.
             registry: The plug-ins in which `questions` looks for the run's suite; by default, all that are installed.
-            definitions: Folders of task definitions that you trust. They contain code, so that a run can use these only.
+            definitions: Folders of task definitions that you trust. They contain code, and a run can use no others.
             data: `TASK=FOLDER` texts. `questions` reads no data folder that only the run directory names, since the directory
                 may come from others.
             tasks: The tasks of the run, if this process has just run them; by default, `questions` builds them again.
@@ -134,12 +134,10 @@ class Run:
         wanted = tuple(name for name in RECORD.names if name != "asked") if columns is None else tuple(columns)
         if not cells:
             return pd.DataFrame(columns=list(IDENTITY))
-        tables = self._store.columns(
-            [cell["id"] for cell in cells], {*wanted, *(("sample",) if of is not None else ())}
-        )
+        read, shrink = set(wanted), keep_whole
         if of is not None:
-            tables = map(partial(select_samples, of=of), cells, tables)
-        samples = frame(cells, tables, wanted)
+            read, shrink = {*wanted, "sample"}, select_samples(cells, of)
+        samples = frame(cells, self._store.columns([cell["id"] for cell in cells], read, shrink=shrink), wanted)
         if "lattice" in wanted and "lattice" not in samples:  # records of an older version
             samples["lattice"] = None
         return samples.astype(dict.fromkeys((name for name in IDENTITY if name != "seed"), str))
@@ -151,11 +149,10 @@ class Run:
 
     def _numbers(self) -> pd.DataFrame:
         """Return `samples` in the form that `measured` has."""
-        cells = self._finished_cells()
-        if not cells:
+        if not (cells := self._finished_cells()):
             return self.samples()
-        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, packed=NAMES)
-        return frame(cells, map(count_kept, tables), COMPARED)
+        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, NAMES, count_kept)
+        return frame(cells, tables, COMPARED)
 
     def _finished_cells(self) -> list[dict[str, Any]]:
         finished = self._store.finished_cells()
@@ -232,7 +229,9 @@ class Run:
     def _drop_failures(self, failures: Sequence[Mapping[str, Any]], samples: pd.DataFrame) -> pd.DataFrame:
         return drop_failures(samples, failures, self._store.left_out.all())
 
-    def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
+    def compare(
+        self, margin: float | None = None, look: int | None = None, strategies: Collection[str] = ()
+    ) -> Comparison:
         """Compare the run's cells, unit by unit: intervals, accuracy kept, paired verdicts.
 
         A strategy and budget that failed on any task is left out. To see verdicts is a look at the run. It is recorded in
@@ -242,9 +241,10 @@ class Run:
         Args:
             margin: Points of accuracy kept whose loss is of no importance, declared beforehand; by default, the run's own.
             look: The look, counted from 1, at which to see a run that stops when it is decided; by default, the last one.
+            strategies: The strategies to compare with vanilla and with each other; by default, all.
 
         Raises:
-            UsageError: Nothing is left to compare.
+            UsageError: Nothing is left to compare, or there is no such strategy.
         """
         from tokenbench.comparison import compare
 
@@ -252,7 +252,7 @@ class Run:
         units = self._by_unit(samples)
         self._record_look(samples)
         margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
-        return compare(units, margin=margin, looks=looks, scopes=self._seed_scopes)
+        return compare(units, margin=margin, looks=looks, scopes=self._seed_scopes, strategies=strategies)
 
     def units(self) -> pd.DataFrame:
         """Return `whole` with one row for every unit that the tasks' metrics count, and `kept` as a count. This is no look.

@@ -18,7 +18,7 @@ from tokenbench.store.run import Run
 from tokenbench.tables import Table
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.document import make_document, together
-from tokenbench_reports.html.entries import bar, choices, classes, sort_key
+from tokenbench_reports.html.entries import bar, choices, classes, few_rows, sort_key
 from tokenbench_reports.html.gallery import choose_samples, gallery, questions_of
 from tokenbench_reports.html.kept import choose_few, first_seed, select
 from tokenbench_reports.html.model_view import ModelView, model_view
@@ -46,7 +46,13 @@ def render_page(comparison: Comparison, run: Run) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"classes": classes, "bar": bar, "sort_key": sort_key, "choices": choices}
+    environment.filters |= {
+        "classes": classes,
+        "bar": bar,
+        "sort_key": sort_key,
+        "choices": choices,
+        "few_rows": few_rows,
+    }
     looks = {model: _choose_samples(comparison, model, run) for model in comparison.models}
     samples = run.samples(COLUMNS, {pair for look in looks.values() for pairs in look for pair in pairs})
     rows = {model: first_seed(_select_compared(comparison, model, samples)) for model in comparison.models}

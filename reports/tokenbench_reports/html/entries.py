@@ -1,11 +1,14 @@
 """How the page draws the entries of a table: the classes of its style sheet, keys to sort by, intervals."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from math import isnan
 
 from tokenbench.tables import Column, Entry, Table
 
 TINTS = 10
+MOST_ROWS = 1000
+"""The most rows of a table that the page holds: a browser opens ten such tables without a pause."""
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,17 @@ def bar(table: Table, at: int, entry: Entry) -> Bar | None:
 def choices(table: Table, at: int) -> list[str]:
     """The texts of a column, once each, in the order they appear."""
     return list(dict.fromkeys(row.entries[at].text for row in table.rows))
+
+
+def few_rows(table: Table, most: int = MOST_ROWS) -> Table:
+    """The table with the first rows of every group, as many of each, so that there are no more than ``most`` rows."""
+    if len(table.rows) <= most:
+        return table
+    each = max(1, most // len({row.group for row in table.rows}))
+    seen: Counter[str] = Counter()
+    rows = []
+    for row in table.rows:
+        seen[row.group] += 1
+        if seen[row.group] <= each:
+            rows.append(row)
+    return replace(table, rows=tuple(rows[:most]))

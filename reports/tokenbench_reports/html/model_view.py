@@ -31,7 +31,7 @@ class ModelView:
     cells: Table
     """The summary over all tasks."""
     pairs: Table | None
-    """Every pair of strategies; None if there is at most one strategy a budget."""
+    """The pairs of strategies that are compared; None if there are none."""
     tasks: Table
     """The score of every cell on every task."""
     recall: Table | None
@@ -54,7 +54,7 @@ def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> Mod
     found = make_headline(comparison, model)
     rankings = [ranking for ranking in rank_strategies(comparison, model) if ranking.compared]
     between = pairs[pairs["family"] == "F2"]
-    maps = bias_maps(samples)
+    maps = bias_maps(samples) if rankings else []
     skills = [str(name) for name in summary.columns if str(name).startswith(SKILL)]
     return ModelView(
         model=model,

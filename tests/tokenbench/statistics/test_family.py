@@ -6,7 +6,7 @@ from scipy import stats
 
 from tests.tokenbench.statistics.data import against_first, as_task, losses
 from tokenbench.statistics import Look, Scale, contrasts, family
-from tokenbench.statistics.family import _boundary, _Looks
+from tokenbench.statistics.family import _boundary, _draw_correlated, _Looks
 from tokenbench.statistics.signs import draw_signs
 from tokenbench.statistics.spending import pocock, spend_all
 
@@ -101,3 +101,13 @@ def test_looks_that_exclude_each_other_leave_the_last_one():
     assert first.low[0] > 0
     assert last.disjoint[0]
     assert -1 <= last.low[0] < last.value[0] < last.high[0] < 0
+
+
+@pytest.mark.parametrize(("images", "large"), [(5, 3), (40, 3), (5, 1000)])
+def test_normal_statistics_are_correlated_as_the_differences_are(monkeypatch, images, large):
+    """On few images without eigenvectors, otherwise with them: against numpy's correlations of the influences about zero."""
+    monkeypatch.setitem(_draw_correlated.__globals__, "LARGE", large)
+    influence = np.random.default_rng(3).normal(size=(images, 8))
+    influence = np.vstack([influence, -influence])  # columns with mean zero, whose correlations are np.corrcoef's
+    drawn = _draw_correlated(np.random.default_rng(4), 40_000, influence[:images] if large == 3 else influence)
+    assert np.allclose(drawn.T @ drawn / 40_000, np.corrcoef(influence.T), atol=0.03)
