@@ -137,9 +137,14 @@ def printable(text: str) -> str:
 
 
 def brief(error: BaseException) -> str:
-    """Summarise another library's error on one line: its class and the beginning of its message."""
+    """Summarise another library's error on one line: its class and its message.
+
+    A long message loses its middle, since the reason may stand at either end, beside a long path.
+    """
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    if len(text) > 2 * LONGEST:
+        text = f"{text[:LONGEST]} … {text[-LONGEST:]}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def of_machine(error: BaseException) -> MachineError | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,11 @@ from tokenbench.contract.budget import Budget
 from tokenbench.contract.strategy import Strategy
 from tokenbench.engine import Pruner, RowPlan
 from tokenbench.engine.attach import attach
+from tokenbench.errors import UsageError
 from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.names import NamedStrategy, canonical_name, parse_strategy
-from tokenbench.registry.plugins import registry
+from tokenbench.registry.plugins import Registry, registry
+from tokenbench.runner.request import check_seed, check_strategy
 
 __all__ = ["pruned"]
 
@@ -52,22 +54,34 @@ def pruned(
         The pruner, whose `rows` hold the decisions on the last prompt.
 
     Raises:
-        UsageError: If the strategy is unknown, the budget is malformed, the model cannot be pruned or is being pruned
-            already, or a forward cannot be pruned correctly.
+        UsageError: If the strategy is unknown, the budget, the seed or the keys are malformed, the model cannot be
+            pruned or is being pruned already, or a forward cannot be pruned correctly.
     """
     plugins = registry()
     stock = stock_in(
         model, {kind for name in plugins.names("backbones") for kind in plugins.get("backbones", name).model_types}
     )
     backbone = backbone_for(stock, plugins)
-    named = (
-        parse_strategy(strategy, plugins)
-        if isinstance(strategy, str)
-        else NamedStrategy(canonical_name(type(strategy).__name__, strategy), strategy)
-    )
+    named = _find_strategy(strategy, plugins)
     allowed = budget if isinstance(budget, Budget) else Budget.parse(budget)
     depth = len(backbone.decoder(stock).layers)  # type: ignore[arg-type]
-    plan = RowPlan.make(named.strategy, allowed, depth, seed, name=named.name)
-    plans = [plan] if keys is None else [plan.of(key) for key in keys]
+    plan = RowPlan.make(named.strategy, allowed, depth, check_seed(seed, "seed"), name=named.name)
+    plans = [plan] if keys is None else [plan.of(key) for key in _check_keys(keys)]
     with uncompiled(), attach(stock, backbone, plans) as pruner:
         yield pruner
+
+
+def _find_strategy(strategy: object, plugins: Registry) -> NamedStrategy:
+    found = check_strategy(strategy, "strategy")
+    if isinstance(found, NamedStrategy):
+        return found
+    if isinstance(found, str):
+        return parse_strategy(found, plugins)
+    return NamedStrategy(canonical_name(type(found).__name__, found), found)
+
+
+def _check_keys(keys: object) -> list[str]:
+    found = list(keys) if isinstance(keys, Iterable) and not isinstance(keys, str) else []
+    if not found or not all(isinstance(key, str) for key in found):
+        raise UsageError(f"keys: {keys!r:.60} is not a list of texts", "pass the name of one sample for each row")
+    return found

@@ -46,7 +46,7 @@ class Budget:
         text = str(value).strip()
         hint = "write tokens (192) or a share between 0 and 1 (1/3, 33.3%, 0.334)"
         if not _NUMBER.fullmatch(text) or re.search("/0+$", text):
-            raise UsageError(f"budget '{text}' is neither a number of tokens nor a share", hint)
+            raise UsageError(f"budget '{text:.60}' is neither a number of tokens nor a share", hint)
         number = Fraction(text[:-1]) / 100 if text.endswith("%") else Fraction(text)
         if number <= 0:
             raise UsageError(f"budget '{text}' keeps nothing: it must be above 0", hint)

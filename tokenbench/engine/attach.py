@@ -27,7 +27,10 @@ def attach(model: Any, backbone: Backbone, plans: Sequence[RowPlan]) -> Iterator
     recorder = EncoderRecorder(backbone.describe_towers(model) if requests.frames else [], requests)
     with Pruner(backbone.decoder(model), plans) as pruner, recorder, ExitStack() as undo:
         prompts = Prompts(model, backbone, pruner, recorder)
+        if model.base_model is not model:
+            undo.callback(call_before(model, prompts.note_logits))
         undo.callback(call_before(model.base_model, prompts.look))
+        undo.callback(call_before(pruner.decoder, prompts.check_decoder))
         if hasattr(model, "generate"):
             own = model.generate
             undo.callback(replace_method(model, "generate", wraps(own)(partial(prompts.generate, own))))

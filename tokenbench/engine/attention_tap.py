@@ -21,9 +21,13 @@ from transformers import AttentionInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from tokenbench.errors import UsageError
+
 __all__ = ["Attended", "AttentionTap", "Listener"]
 
 _PREFIX = "tokenbench_"
+SUPPORTED = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4")
+"""The stock implementations for which the engine can make masks, besides flash attention from kernels of the Hub."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,20 @@ class AttentionTap:
     Args:
         model: The stock model that the layers belong to.
         attentions: The attention modules of the layers.
+
+    Raises:
+        UsageError: If the model's implementation of attention takes masks that the engine cannot make.
     """
 
     def __init__(self, model: Any, attentions: Iterable[nn.Module]) -> None:
         self._model = model
         self._attentions = list(attentions)
         self._stock: str = self._model.config._attn_implementation.removeprefix(_PREFIX)
+        if self._stock not in SUPPORTED and not ("/" in self._stock and "flash" in self._stock):
+            raise UsageError(
+                f"pruning does not support the attention implementation '{self._stock}'",
+                'call model.set_attn_implementation("sdpa") first; eager and flash attention are supported, too',
+            )
         self._undo = ExitStack()
 
     @property
@@ -127,6 +139,18 @@ class AttentionTap:
         for attention in self._attentions:
             _LISTENERS.of.pop(attention, None)
         self._undo.close()
+
+    def check(self) -> None:
+        """Check that the layers can still be read.
+
+        Raises:
+            UsageError: If somebody has changed the model's implementation of attention inside the context.
+        """
+        if self._model.config._attn_implementation != _PREFIX + self._stock:
+            raise UsageError(
+                "the attention implementation of the model was changed inside pruned()",
+                "call set_attn_implementation before entering the context",
+            )
 
     def listen(self, attention: nn.Module, listener: Listener | None) -> None:
         """Call a listener whenever an attention module runs.

@@ -16,7 +16,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from tokenbench.engine.segment import Segment, by_head, by_token, take
 from tokenbench.errors import UsageError
 
-__all__ = ["PrunedLayer", "cache_name", "install"]
+__all__ = ["PrunedLayer", "cache_name", "check_kind", "install"]
 
 
 class PrunedLayer(DynamicLayer):
@@ -154,6 +154,20 @@ def cache_name(kwargs: Mapping[str, Any]) -> str:
     return "cache" if "cache" in kwargs else "past_key_values"
 
 
+def check_kind(cache: Cache | None) -> None:
+    """Check that a cache may hold a pruned prompt.
+
+    Raises:
+        UsageError: If it is of another kind than the default one (static, sliding, quantized).
+    """
+    plain = cache is None or all(type(layer) in (DynamicLayer, PrunedLayer) for layer in cache.layers)
+    if not isinstance(cache, DynamicCache | None) or not plain:
+        raise UsageError(
+            f"pruning needs the default dynamic KV cache, not {type(cache).__name__}",
+            "do not pass cache_implementation or past_key_values",
+        )
+
+
 def install(cache: Cache | None, depth: int) -> list[PrunedLayer] | None:
     """Give an empty cache pruned layers, one for each decoder layer.
 
@@ -166,12 +180,7 @@ def install(cache: Cache | None, depth: int) -> list[PrunedLayer] | None:
     """
     if cache is None:
         return None
-    plain = all(type(layer) in (DynamicLayer, PrunedLayer) for layer in cache.layers)
-    if not isinstance(cache, DynamicCache) or not plain:
-        raise UsageError(
-            f"pruning needs the default dynamic KV cache, not {type(cache).__name__}",
-            "do not pass cache_implementation or past_key_values",
-        )
+    check_kind(cache)
     layers = [PrunedLayer() for _ in range(depth)]
     cache.layers[:] = layers
     return layers

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tokenbench.contract.backbone import Backbone
 from tokenbench.engine import EncoderRecorder, Frame, Layout, Pruner, cache_name
+from tokenbench.engine.cache import check_kind
 from tokenbench.errors import UsageError
 
 __all__ = ["Prompts"]
@@ -30,11 +31,17 @@ class _Generation:
 
 
 class _Now(threading.local):
-    """What this thread does: the generate() that runs, and the ids [B, S] of the last prompt that ran outside of one."""
+    """What this thread does."""
 
     def __init__(self) -> None:
         self.generation: _Generation | None = None
+        """The generate() that runs."""
         self.last: Tensor | None = None
+        """[B, S] ids of the last prompt that ran outside of one."""
+        self.looked = False
+        """Whether the decoder's next forward is part of a forward that was looked at."""
+        self.logits_to_keep: Any = 0
+        """The argument of the model's forward that runs."""
 
     def __reduce__(self) -> tuple[type[_Now], tuple[()]]:  # models are copied with their hooks
         return _Now, ()
@@ -65,24 +72,48 @@ class Prompts:
         finally:
             self._now.generation = before
 
+    def note_logits(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note of which columns the caller of the model wants logits."""
+        self._now.logits_to_keep = kwargs.get("logits_to_keep", 0)
+
+    def check_decoder(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Check before each forward of the decoder that it comes from the model, if it may show an image.
+
+        Raises:
+            UsageError: If somebody calls the decoder itself with embeddings, in which nobody can find visual tokens.
+        """
+        looked, self._now.looked = self._now.looked, False
+        embeddings = kwargs.get("inputs_embeds")
+        if not looked and embeddings is not None and embeddings.shape[1] > 1:
+            raise UsageError(
+                "the decoder was called with embeddings, in which pruning cannot locate the visual tokens",
+                "call the whole model with input_ids",
+            )
+
     def look(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Hand over the layout of a prompt before each forward of the model.
 
         Raises:
             UsageError: If the forward is one in which pruning cannot be right.
         """
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            raise UsageError("a pruned model cannot be traced or exported", "leave pruned() first")
+        self._now.looked = True
+        kept, self._now.logits_to_keep = self._now.logits_to_keep, 0
         ids = kwargs.get("input_ids", args[0] if args else None)
         cache, generation = kwargs.get(cache_name(kwargs)), self._now.generation
         started = cache is not None and cache.get_seq_length() > 0
         if ids is None:
-            if not started:
+            embeddings = kwargs.get("inputs_embeds")
+            if not started or (embeddings is not None and embeddings.shape[1] > 1):
                 raise UsageError(
                     "pruning needs input_ids to locate the visual tokens", "pass input_ids instead of inputs_embeds"
                 )
             return
         if started and (ids.shape[1] == 1 or (generation is not None and generation.begun)):
             return
-        end = ids.shape[1] if generation is None else generation.end
+        width = ids.shape[1]
+        end = width if generation is None else generation.end
         ids = ids[:, :end]
         visual = self._backbone.visual(self._model, ids)
         if not bool(visual.any()):
@@ -97,8 +128,11 @@ class Prompts:
                 f"the prompt of {end} tokens arrives in pieces (the first has {ids.shape[1]}), but pruning needs the whole prompt at once",
                 "do not use prefill_chunk_size or token_healing",
             )
+        _check_arguments(cache, kwargs.get("attention_mask"))
         if generation is None:
             self._refuse_more_of_the_same(ids)
+        if any(plan.typical for plan in self._pruner.plans):
+            _check_logits(kept, visual, width)
         self._hand_over(ids, visual, generation)
 
     def _hand_over(self, ids: Tensor, visual: Tensor, generation: _Generation | None) -> None:
@@ -120,13 +154,36 @@ class Prompts:
 
     def _refuse_more_of_the_same(self, ids: Tensor) -> None:
         """A loop without a cache would choose anew at every step, by what it has answered so far."""
-        last, self._now.last = self._now.last, ids
-        if last is None or len(last) != len(ids) or last.shape[1] >= ids.shape[1]:
-            return
-        stages = [stage for plan in self._pruner.plans for stage in plan.typical]
-        if all(stage.blind for stage in stages) or not torch.equal(ids[:, : last.shape[1]], last):
-            return
+        last, stages = self._now.last, [stage for plan in self._pruner.plans for stage in plan.typical]
+        longer = last is not None and torch.equal(ids[:, : last.shape[1]], last) and last.shape[1] < ids.shape[1]
+        if longer and not all(stage.blind for stage in stages):
+            raise UsageError(
+                "this prompt extends the previous one, so that the tokens would be selected again",
+                "continue with model.generate() or from the KV cache; if it is a new prompt, enter pruned() again",
+            )
+        self._now.last = ids
+
+
+def _check_arguments(cache: Any, mask: Any) -> None:
+    """Refuse what a prompt with images cannot be pruned with, before the model makes an error of its own of it."""
+    check_kind(cache)
+    if mask is not None and not (isinstance(mask, Tensor) and mask.ndim == 2):
         raise UsageError(
-            "this prompt extends the previous one, so that the tokens would be selected again",
-            "continue with model.generate() or from the KV cache; if it is a new prompt, enter pruned() again",
+            "pruning needs a 2-d attention mask (padding only)", "pass the attention_mask that the processor returns"
+        )
+
+
+def _check_logits(kept: Any, visual: Tensor, width: int) -> None:
+    """Refuse logits of columns that may not be there after pruning.
+
+    Args:
+        kept: The argument logits_to_keep of the model's forward: a number of last columns (0 for all), or their
+            indices.
+        visual: [B, S] True at the columns of visual tokens of the prompt.
+        width: Columns of the whole forward, which may go on after the prompt.
+    """
+    if isinstance(kept, Tensor) or (kept and bool(visual[:, max(0, width - kept) :].any())):
+        raise UsageError(
+            "logits_to_keep asks for columns of a pruned prompt, which has fewer columns than its input",
+            "pass a number that reaches no further back than the text after the image",
         )

@@ -7,12 +7,13 @@ nothing is left to do between prefill and decode, and nothing stays behind when 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,17 @@ class Pruner:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.decoder).__name__} {self.description})"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
+        made = memo[id(self)] = object.__new__(type(self))
+        vars(made).update(copy.deepcopy(vars(self), memo))
+        return made
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "a model cannot be pickled while it is being pruned",
+            "leave pruned() first, or save model.state_dict() or use model.save_pretrained()",
+        )
+
     @property
     def description(self) -> str:
         """What prunes the model at which budget."""
@@ -89,7 +101,13 @@ class Pruner:
 
     @property
     def rows(self) -> list[RowTrace]:
-        """The trace of the last prompt."""
+        """The trace of the last prompt.
+
+        Raises:
+            UsageError: If no prompt with an image has run yet.
+        """
+        if not self.prefills:
+            raise UsageError("no prompt with an image has been pruned yet", "read rows after the model has run")
         return self.prefills[-1]
 
     @property
@@ -155,6 +173,7 @@ class Pruner:
         """The decoder's forward: a prompt, if there is a layout for it, or a decode step."""
         layout, self.layout = self.layout, None
         self._thread.forward, self._thread.shorter = Forward(), False
+        self._tap.check()
         with self._running:
             if layout is None:
                 return stock(*args, **kwargs)
@@ -182,8 +201,6 @@ class Pruner:
         """A prompt about to run, and the decoder's arguments for it."""
         batch = len(layout.visual)
         mask = kwargs.get("attention_mask")
-        if mask is not None and mask.ndim != 2:
-            raise UsageError("pruning needs a 2-d attention mask (padding only)")
         valid = torch.ones_like(layout.visual) if mask is None else mask.bool()
         if not bool(valid[:, -1].all()):
             raise UsageError(

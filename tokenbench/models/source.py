@@ -12,6 +12,7 @@ from typing import Any
 from tokenbench.contract.backbone import Backbone
 from tokenbench.errors import MachineError, UsageError, brief, unknown
 from tokenbench.models.offline import offline
+from tokenbench.models.unawaited import wait_for
 from tokenbench.registry.backbones import backbone_of
 from tokenbench.registry.plugins import Registry
 
@@ -155,8 +156,8 @@ def _fetch(repo: str, revision: str, file: str = "", alone: bool = False) -> Pat
     at = revision or None
     try:
         if file:
-            return Path(hf_hub_download(repo, file, revision=at))
-        return Path(snapshot_download(repo, revision=at, allow_patterns=list(FILES)))
+            return Path(wait_for(hf_hub_download, repo, file, revision=at))
+        return Path(wait_for(snapshot_download, repo, revision=at, allow_patterns=list(FILES)))
     except Exception as error:  # the hub raises anything, from HTTP errors to its own
         reason = " ".join(str(error).split())[:120]
         command = (

@@ -17,7 +17,7 @@ from tokenbench.cost.matching import Mode
 from tokenbench.errors import UsageError
 from tokenbench.registry.names import NamedStrategy
 
-__all__ = ["BUDGETS", "LARGEST_SEED", "Attention", "Dtype", "Request", "Spending"]
+__all__ = ["BUDGETS", "LARGEST_SEED", "Attention", "Dtype", "Request", "Spending", "check_seed", "check_strategy"]
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
@@ -38,17 +38,20 @@ def _several(value: object) -> list[Any]:
 
 
 def _strategies(value: object) -> tuple[str | Strategy | NamedStrategy, ...]:
-    strategies = _several(value)
-    for one in strategies:
-        if isinstance(one, type):
-            hint = f"make an instance: {one.__name__}()" if issubclass(one, Strategy) else ""
-            raise UsageError(f"strategies: {one.__name__} is a class, not an instance", hint)
-        if not isinstance(one, (str, Strategy, NamedStrategy)):
-            raise UsageError(
-                f"strategies: {_describe(one)} is neither a name nor a tokenbench.Strategy",
-                'write, for example, "clse" or "fastv:layer=3"',
-            )
-    return tuple(strategies)
+    return tuple(map(check_strategy, _several(value)))
+
+
+def check_strategy(value: object, argument: str = "strategies") -> str | Strategy | NamedStrategy:
+    """Return a strategy that is a name or an object. Raises UsageError, which names the argument, for anything else."""
+    if isinstance(value, type):
+        hint = f"make an instance: {value.__name__}()" if issubclass(value, Strategy) else ""
+        raise UsageError(f"{argument}: {value.__name__} is a class, not an instance", hint)
+    if not isinstance(value, (str, Strategy, NamedStrategy)):
+        raise UsageError(
+            f"{argument}: {_describe(value)} is neither a name nor a tokenbench.Strategy",
+            'write, for example, "clse" or "fastv:layer=3"',
+        )
+    return value
 
 
 def _budgets(value: object) -> tuple[Budget, ...]:
@@ -68,17 +71,18 @@ def _budget(value: object) -> Budget:
 
 
 def _seeds(value: object) -> tuple[int, ...] | None:
-    return None if value is None else tuple(map(_seed, _several(value)))
+    return None if value is None else tuple(map(check_seed, _several(value)))
 
 
-def _seed(value: object) -> int:
+def check_seed(value: object, argument: str = "seeds") -> int:
+    """Return a seed as Python's own integer. Raises UsageError, which names the argument, for anything that is no seed."""
     number: Any = -1
     if (isinstance(value, numbers.Integral) and not isinstance(value, bool)) or (
         isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(LARGEST_SEED))
     ):
         number = int(value)
     if not 0 <= number <= LARGEST_SEED:
-        raise UsageError(f"seeds: {value!r:.30} is not a whole number from 0 to {LARGEST_SEED}")
+        raise UsageError(f"{argument}: {value!r:.30} is not a whole number from 0 to {LARGEST_SEED}")
     return int(number)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import MachineError, UsageError
+from tokenbench.models.unawaited import wait_for
 from tokenbench_suites.lmms.catalogue import CATALOGUE
 
 __all__ = ["Splits", "load_folder", "load_source", "missing_data"]
@@ -64,7 +65,7 @@ def load_source(task: str, path: str, config: str | None, arguments: Mapping[str
     try:
         if arguments.get("load_from_disk"):
             return dict(datasets.load_from_disk(path))
-        return dict(datasets.load_dataset(path, config, **kept))
+        return dict(wait_for(datasets.load_dataset, path, config, **kept))
     except Exception as error:  # from HTTP errors to the library's own
         raise missing_data(task, path, _line(error)) from error
 

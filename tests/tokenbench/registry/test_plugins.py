@@ -91,11 +91,10 @@ def test_lists_are_written_with_slashes() -> None:
         ("def (", "SyntaxError"),
     ],
 )
-def test_a_broken_file_is_named_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
-) -> None:
-    monkeypatch.chdir(tmp_path)  # a message is cut, and a long path would take the place of what is wrong
-    path = plugin(Path(), text)
+def test_a_broken_file_is_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    folder = tmp_path / ("long-" * 40)  # which must not take the place of what is wrong
+    folder.mkdir()
+    path = plugin(folder, text)
     with pytest.raises(UsageError, match=message) as error:
         Registry([path])
     assert "\n" not in str(error.value)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenbench.errors import AGAIN, MachineError
+from tokenbench.models.unawaited import Unawaited
 from tokenbench.runner.progress import Progress
 from tokenbench.store import files
-from tokenbench_tools.judge.lookups import Unawaited
 from tokenbench_tools.judge.question import Asked
 from tokenbench_tools.judge.server import Judge, NoReplyError
 

@@ -1,13 +1,27 @@
-"""Threads for what a pass cannot cancel: the system's lookup of a server's name, which may take minutes."""
+"""Threads for calls that cannot be cancelled: the system's lookup of a server's name, which may take minutes.
+
+A signal interrupts no such call, but it does interrupt a main thread that waits for another thread.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["Unawaited"]
+__all__ = ["Unawaited", "wait_for"]
+
+Result = TypeVar("Result")
+
+
+def wait_for(fn: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    """Return what a function returns that asks a server on the network, or raise its error.
+
+    A signal ends the waiting at once.
+    """
+    result: Result = Unawaited().submit(fn, *args, **kwargs).result()
+    return result
 
 
 class Unawaited(ThreadPoolExecutor):

@@ -1,0 +1,62 @@
+"""What waits for the network ends with a signal, although the system's lookup of a name cannot be cancelled."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.systems import only_posix
+from tokenbench.models.unawaited import wait_for
+
+LOOKUP = """
+import sys, threading, time
+from pathlib import Path
+
+asking = Path(sys.argv.pop(1))
+
+def hang(*_, **__):
+    asking.touch()
+    end = time.monotonic() + 300
+    while time.monotonic() < end:  # as the system's resolver, which no signal interrupts
+        try:
+            time.sleep(300)
+        except BaseException:
+            pass
+
+import huggingface_hub
+
+huggingface_hub.hf_hub_download = huggingface_hub.snapshot_download = hang
+from tokenbench.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["nobody/nothing", "llava-1.5-7b"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_lookup_of_the_hub_at_once(tmp_path: Path, number: int, code: int, model: str) -> None:
+    only_posix("a signal is sent to a process")
+    asking = tmp_path / "asking"
+    arguments = ["run", "--strategies", "fastv", "--models", model, "--limit", "1", "-q", "-o", str(tmp_path / "run")]
+    command = [sys.executable, "-c", LOOKUP, str(asking), *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 60
+    while not asking.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    start = time.monotonic()
+    process.send_signal(number)
+    _, told = process.communicate(timeout=120)
+    assert time.monotonic() - start < 100  # most of it is the end of Python on a busy machine
+    assert process.returncode == code
+    assert "Traceback" not in told
+
+
+def test_a_result_and_an_error_come_through() -> None:
+    assert wait_for(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        wait_for(divmod, 7, 0)
