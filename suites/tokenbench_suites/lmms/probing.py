@@ -16,7 +16,7 @@ from tokenbench.contract.suite import UnitRule
 from tokenbench.errors import TokenBenchError, UsageError, brief
 from tokenbench_suites.lmms.answers import UNREADABLE, possible_answers
 from tokenbench_suites.lmms.contained import contain, offline
-from tokenbench_suites.lmms.laws import Draw, Item, Law, combine, find_law
+from tokenbench_suites.lmms.laws import Draw, Item, combine, find_law
 from tokenbench_suites.lmms.library import Library
 from tokenbench_suites.lmms.misfit import report_misfit
 from tokenbench_suites.lmms.numbers import as_number

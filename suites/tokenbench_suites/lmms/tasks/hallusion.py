@@ -33,7 +33,7 @@ def scores(doc: dict[str, Any], results: list[str]) -> dict[str, dict[str, Any]]
 
 def all_accuracy(results: Sequence[dict[str, Any]]) -> float:
     """The share of answers that are right."""
-    return sum(result["score"] for result in results) / len(results)
+    return float(sum(result["score"] for result in results) / len(results))
 
 
 def question_accuracy(results: Sequence[dict[str, Any]]) -> float:
