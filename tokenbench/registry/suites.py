@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tokenbench.contract.suite import Suite, SuiteRequest, Task
 from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief, unknown
 from tokenbench.registry.plugins import Registry
 
-__all__ = ["absolute_data", "absolute_folders", "data_folders", "resolve_suite", "suite_alone"]
+__all__ = ["absolute_data", "absolute_folders", "data_folders", "name_files", "resolve_suite", "suite_alone"]
 
 
 def resolve_suite(
@@ -50,6 +51,52 @@ def resolve_suite(
     return suite, tuple(by_name[task] for task in dict.fromkeys(tasks)) or suite.tasks
 
 
+def name_files(suite: str, data: Sequence[str], registry: Registry) -> tuple[str, tuple[str, ...]]:
+    """Return suites and data with names in the place of files: `mine.csv` is the task `mine` of the suite `csv`.
+
+    A suite that is named like the ending of a file reads such files. A folder stands for the only such file in it.
+
+    Args:
+        suite: Names of suites or files, separated by commas. What follows a colon stays as it is.
+        data: `TASK=FOLDER` texts.
+        registry: The plug-ins that register suites.
+
+    Returns:
+        The names of suites, and the data with the files.
+
+    Raises:
+        UsageError: A file has another ending, or a folder holds no such file or several.
+        MachineError: A file does not exist.
+    """
+    names, files = [], list(data)
+    for part in map(str.strip, suite.split(",")):
+        path, colon, settings = part.partition(":")
+        file = _find_file(path, registry) if path not in registry.names("suites") else None
+        if file is None:
+            names.append(part)
+            continue
+        task = re.sub(r"[^\w.-]", "-", file.stem)
+        names.append(f"{file.suffix[1:].lower()}:{task}{colon}{settings}")
+        files.append(f"{task}={file}")
+    return ",".join(names), tuple(files)
+
+
+def _find_file(text: str, registry: Registry) -> Path | None:
+    """Return the file that a part of `--suite` names; None if it is the name of a suite."""
+    endings = [name for name in registry.names("suites") if Path(text).suffix[1:].lower() == name]
+    if _is_folder(text):
+        files = [file for file in sorted(Path(text).iterdir()) if file.suffix[1:].lower() in registry.names("suites")]
+        if len(files) != 1:
+            found = ", ".join(file.name for file in files) or "none"
+            raise UsageError(f"the folder {text} must hold one table of questions, but holds {found}", "name the file")
+        return files[0]
+    if endings and not Path(text).is_file():
+        raise MachineError(f"the table {text} does not exist", "check its name, or give its folder, too")
+    if not endings and Path(text).suffix and Path(text).is_file():
+        raise UsageError(f"{text} is not a table that can be read", "save it as .csv, .jsonl or .parquet")
+    return Path(text) if endings else None
+
+
 def suite_alone(name: str, registry: Registry) -> Suite:
     """Make a suite without any request. It has the tasks that it has by default, possibly none."""
     return _call(name, registry.get("suites", name), SuiteRequest())
@@ -87,7 +134,7 @@ def data_folders(data: Sequence[str]) -> dict[str, Path]:
         task, equals, folder = text.partition("=")
         if not equals or not task or not folder:
             raise UsageError(f"--data '{text}' is not TASK=FOLDER", "write, for example, --data gqa=/data/gqa")
-        if not _is_folder(folder):
+        if not _is_folder(folder) and not _is_file(folder):
             raise MachineError(
                 f"the data folder {folder} of task '{task}' does not exist", "mount it, or give another one"
             )
@@ -99,6 +146,13 @@ def _is_folder(name: str) -> bool:
     try:
         return Path(name).is_dir()
     except OSError:  # a name that no folder can have
+        return False
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
         return False
 
 

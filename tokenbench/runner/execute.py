@@ -13,7 +13,7 @@ import torch
 import tokenbench
 from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.executor import Executor
-from tokenbench.errors import UsageError
+from tokenbench.errors import TokenBenchError, UsageError, brief, of_machine
 from tokenbench.registry.plugins import Registry
 from tokenbench.runner.growth import describe_growth, grow, with_seeds
 from tokenbench.runner.identity import Cell, pack_cells, versions
@@ -168,7 +168,14 @@ def finish_cells(store: Store, works: Mapping[str, Work]) -> None:
             answers = {
                 key: str(records[key, digest]["answer"]) for key, digest in asked.items() if (key, digest) in records
             }
-            official = work.tasks[cell.task].official(answers)
+            try:
+                official = work.tasks[cell.task].official(answers)
+            except Exception as error:  # a task is a third party's code
+                if machine := of_machine(error):
+                    raise machine from error
+                said = str(error) if isinstance(error, TokenBenchError) else brief(error)
+                _fail(store, work, cell, f"task '{cell.task}' cannot report its official numbers: {said}")
+                continue
             about = {**cell.names, "parts": cell.parts, "official": dict(official)}
             store.finish(cell.id, asked, about, records)
         store.clean_up(cell.id, unfit)  # also files that a crash left behind after the final file was written
@@ -177,7 +184,10 @@ def finish_cells(store: Store, works: Mapping[str, Work]) -> None:
 def _fail_cell(store: Store, work: Work, cell: Cell) -> None:
     """Record the failure of a cell none of whose samples the model can be asked."""
     first = next(one for one in store.left_out.all() if (one.model, one.task) == (cell.model, cell.task))
-    reason = f"task '{cell.task}': the model can process none of its samples; {first.description}"
+    _fail(store, work, cell, f"task '{cell.task}': the model can process none of its samples; {first.description}")
+
+
+def _fail(store: Store, work: Work, cell: Cell, reason: str) -> None:
     samples = len(work.samples_for(cell))
     store.fail(cell.id, {**cell.names, "samples": samples, "kind": "failed", "reason": reason})
 

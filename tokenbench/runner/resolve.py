@@ -15,7 +15,7 @@ from tokenbench.contract.suite import Suite, Task
 from tokenbench.errors import UsageError
 from tokenbench.registry.names import NamedStrategy, name_strategy, parse_strategy
 from tokenbench.registry.plugins import Registry, is_name
-from tokenbench.registry.suites import absolute_data, absolute_folders, resolve_suite, suite_alone
+from tokenbench.registry.suites import absolute_data, absolute_folders, name_files, resolve_suite, suite_alone
 from tokenbench.runner.request import Request, Spending
 from tokenbench.store.spec import NO_SEED, SEEDS, Arm, Spec
 
@@ -62,15 +62,18 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
     strategies = [one for one in _deduplicate(request.strategies, registry) if one.name != VANILLA]
     names = [one.name for one in strategies]
     floors = [parse_strategy(name, registry) for name in FLOORS if request.floors and name not in names]
-    data, definitions = absolute_data(request.data), absolute_folders(request.tasks_dir)
-    suite, tasks = resolve_suite(request.suite, request.tasks, registry, data, definitions)
+    named, given = request.suite, request.data
+    if isinstance(named, str):
+        named, given = name_files(named, given, registry)
+    data, definitions = absolute_data(given), absolute_folders(request.tasks_dir)
+    suite, tasks = resolve_suite(named, request.tasks, registry, data, definitions)
     own_suite = suite if isinstance(request.suite, Suite) else None
     if own_suite is not None:
         _check_own_suite(own_suite, registry)
     if not request.models and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no default model", f"give one with {spell('models')}")
     spec = Spec(
-        suite=request.suite if isinstance(request.suite, str) else request.suite.name,
+        suite=named if isinstance(named, str) else named.name,
         tasks=tuple(task.name for task in tasks),
         models=tuple(dict.fromkeys(_model_name(model, registry) for model in request.models or (suite.model,))),
         strategies=tuple(names),

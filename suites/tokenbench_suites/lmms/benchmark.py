@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,6 +19,7 @@ from tokenbench_suites.lmms.catalogue import CATALOGUE, CatalogueEntry
 from tokenbench_suites.lmms.index import find_lmms_eval, find_tasks
 from tokenbench_suites.lmms.library import Definition, Library, library
 from tokenbench_suites.lmms.misfit import report_misfit
+from tokenbench_suites.lmms.probing import examine
 from tokenbench_suites.lmms.video import hash_file, locate_file, read_clip
 
 __all__ = ["MAX_NEW_TOKENS", "Benchmark", "open_media"]
@@ -69,7 +71,11 @@ class Benchmark(Task):
         return library(self.definition)
 
     def samples(self) -> Sequence[Sample]:
-        """Return all rows, in an order that mixes categories and is the same under every limit."""
+        """Return all rows, in an order that mixes categories and is the same under every limit.
+
+        Raises:
+            UsageError: The task's answers cannot be scored one by one.
+        """
         if not self._library.max_new_tokens:
             self.max_new_tokens = MAX_NEW_TOKENS
         else:
@@ -77,32 +83,39 @@ class Benchmark(Task):
         return self._samples
 
     @cached_property
-    def _samples(self) -> Sequence[Sample]:
+    def _samples(self) -> _Samples:
         return _Samples(self.definition, self.entry)
 
     def score(self, answer: str, sample: Sample) -> float:
         """The score of the first metric of the task."""
         i = _place(self._samples, sample.key)
         with report_misfit(self.name, i):
-            return self._library.score(i, answer)
+            return self._samples.scorer.score(i, answer)
 
     def official(self, answers: Mapping[str, str]) -> Mapping[str, float]:
         """What lmms-eval reports, over the units that are answered in full."""
         with report_misfit(self.name):
-            return self._library.official({_place(self._samples, key): answer for key, answer in answers.items()})
+            placed = {_place(self._samples, key): answer for key, answer in answers.items()}
+            units = {i: self._samples.units[i] for i in placed}
+            return self._samples.scorer.official(placed, units, self.unit_rule)
 
 
 class _Samples(Sequence[Sample]):
-    """Samples made when they are asked for: to hash a picture is to read it, and `--limit` reads few."""
+    """Samples made when they are asked for: to hash a picture is to read it, and `--limit` reads few.
 
-    def __init__(self, definition: Definition, entry: CatalogueEntry, order: Sequence[int] | None = None) -> None:
+    How their answers are scored is found out first.
+    """
+
+    def __init__(self, definition: Definition, entry: CatalogueEntry) -> None:
         self._definition, self._entry = definition, entry
-        self._order = list(range(len(library(definition).rows))) if order is None else list(order)
-        if order is None:
-            with report_misfit(definition.name):
-                units = [_unit(entry, row) or str(i) for i, row in enumerate(library(definition).rows.plain)]
-            mixed = {unit: hashlib.sha256(unit.encode()).digest() for unit in units}
-            self._order.sort(key=lambda i: (mixed[units[i]], i))
+        rows = library(definition).rows.plain
+        with report_misfit(definition.name):
+            self.units = [(_unit(entry, row) if entry.unit else "") or str(i) for i, row in enumerate(rows)]
+        mixed = {unit: hashlib.sha256(unit.encode()).digest() for unit in self.units}
+        self._order = sorted(range(len(rows)), key=lambda i: (mixed[self.units[i]], i))
+        grouped = [list(rows) for _, rows in groupby(self._order, key=lambda i: self.units[i])]
+        names = entry.headline, entry.part, entry.stratum.strip("{}")
+        self.scorer = examine(library(definition), grouped, entry.unit_rule, *names)
         self._made: dict[int, Sample] = {}
         self.places: dict[str, int] = {}
 
@@ -121,12 +134,12 @@ class _Samples(Sequence[Sample]):
     def _sample(self, i: int) -> Sample:
         if i not in self._made:
             with report_misfit(self._definition.name, i):
-                made = self._made[i] = _sample(self._definition, self._entry, i)
+                made = self._made[i] = _sample(self._definition, self._entry, i, self.scorer.stratum(i))
             self.places[made.key] = i
         return self._made[i]
 
 
-def _sample(definition: Definition, entry: CatalogueEntry, i: int) -> Sample:
+def _sample(definition: Definition, entry: CatalogueEntry, i: int, stratum: str) -> Sample:
     loaded = library(definition)
     row = loaded.rows.plain[i]
     question = loaded.question(i)
@@ -140,7 +153,7 @@ def _sample(definition: Definition, entry: CatalogueEntry, i: int) -> Sample:
         target=loaded.target(i),
         load=partial(_load, definition, i),
         unit=_unit(entry, row),
-        stratum=entry.stratum.format_map(row),
+        stratum=entry.stratum.format_map(row) or stratum,
         origin=", ".join([str(definition.folder or entry.source or definition.name), f"row {i}", *names]),
     )
 
@@ -169,9 +182,8 @@ def open_media(item: Any, folder: Path | None) -> Image.Image | Video:
     return open_image(path, f"the image {path}")
 
 
-def _place(samples: Sequence[Sample], key: str) -> int:
+def _place(samples: _Samples, key: str) -> int:
     """The row of a sample; a key that was not made yet is looked for."""
-    assert isinstance(samples, _Samples)
     if key not in samples.places:
         list(samples)
     return samples.places[key]

@@ -6,12 +6,15 @@ import contextlib
 import io
 import os
 import random
+import socket
+import tempfile
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["contain"]
+__all__ = ["contain", "offline", "scratch", "seed"]
 
 
 _ONE_AT_A_TIME = threading.RLock()  # what is changed meanwhile belongs to the process; the next batch loads in a thread
@@ -22,18 +25,26 @@ def contain() -> Iterator[None]:
     """Run code of lmms-eval or of its tasks; afterwards all is as before, but for the modules that it imported.
 
     Nothing it prints or logs is shown. HF_HOME, without which some tasks cannot be loaded, has its default meanwhile.
+
+    Raises:
+        RuntimeError: The code ends the process, as some tasks do where a file is missing.
     """
     with _ONE_AT_A_TIME:
-        yield from _restoring()
+        try:
+            yield from _restoring()
+        except SystemExit as error:
+            raise RuntimeError(f"it stops the program: {error}") from error
 
 
 def _restoring() -> Iterator[None]:
     import datasets
     import loguru
+    import numpy as np
     import torch.distributed.distributed_c10d as distributed
     from PIL import ImageFile
 
     truncated, timeout, state = ImageFile.LOAD_TRUNCATED_IMAGES, distributed.default_pg_timeout, random.getstate()
+    numpy_state = np.random.get_state()
     shows_bars = not datasets.are_progress_bars_disabled()
     homeless = "HF_HOME" not in os.environ
     sinks = loguru.logger._core.handlers  # type: ignore[attr-defined]
@@ -52,5 +63,65 @@ def _restoring() -> Iterator[None]:
         if homeless:
             os.environ.pop("HF_HOME", None)
         random.setstate(state)
+        np.random.set_state(numpy_state)
         distributed.default_pg_timeout = timeout
         ImageFile.LOAD_TRUNCATED_IMAGES = truncated
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Refuse connections, and do not wait for them: what asks a judge or a server then fails at once.
+
+    It holds for this thread and those that the code starts. Nothing that the code or its processes write to stderr is shown.
+    """
+    others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+
+    def refuse(stock: Callable[..., object]) -> Callable[..., object]:
+        def refused(*given: object, **named: object) -> object:
+            if threading.get_ident() in others:
+                return stock(*given, **named)
+            raise OSError("no connection is made while a task is examined")
+
+        return refused
+
+    def skip(seconds: float) -> None:
+        if threading.get_ident() in others:
+            sleep(seconds)
+
+    sleep = time.sleep
+    names = [(socket.socket, "connect"), (socket, "create_connection"), (socket, "getaddrinfo")]
+    before = [(owner, name, getattr(owner, name)) for owner, name in names]
+    shown = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        for owner, name, stock in before:
+            setattr(owner, name, refuse(stock))
+        time.sleep = skip
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+        time.sleep = sleep
+        for owner, name, stock in before:
+            setattr(owner, name, stock)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[str]:
+    """An empty folder as the working folder, for code that leaves files in it; nothing it writes to stderr is shown."""
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        os.chdir(folder)
+        try:
+            yield folder
+        finally:
+            os.chdir(here)
+
+
+def seed(state: int) -> None:
+    """Give the generators that scorers draw from one of several fixed states."""
+    import numpy as np
+
+    random.seed(state)
+    np.random.seed(state)

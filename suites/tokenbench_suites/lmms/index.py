@@ -10,10 +10,14 @@ from pathlib import Path
 from tokenbench.errors import MachineError, UsageError, unknown
 from tokenbench.registry.installation import install
 
-__all__ = ["find_lmms_eval", "find_tasks", "list_definitions"]
+__all__ = ["OWN", "find_lmms_eval", "find_tasks", "list_definitions"]
 
-NAMED = re.compile(r"^(task|group):[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
-LISTED = re.compile(r"^task:[ \t]*(?:#.*)?\n((?:[ \t]*-[ \t]*[\"']?[\w.+-]+[\"']?[ \t]*(?:#.*)?\n?)+)", re.MULTILINE)
+NAMED = re.compile(r"^(task|group)[ \t]*:[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
+LISTED = re.compile(
+    r"^task[ \t]*:[ \t]*(?:#.*)?\n((?:[ \t]*-[ \t]*[\"']?[\w.+-]+[\"']?[ \t]*(?:#.*)?\n?)+)", re.MULTILINE
+)
+OWN = Path(__file__).parent / "tasks"
+"""Definitions of tasks that lmms-eval has with a judge only."""
 ITEM = re.compile(r"-[ \t]*[\"']?([\w.+-]+)")
 
 
@@ -32,18 +36,34 @@ def find_lmms_eval() -> Path:
 @lru_cache
 def list_definitions(folder: Path) -> dict[str, Path]:
     """Name -> YAML of every task and group below a folder."""
-    found: dict[str, Path] = {}
+    return {name: path for name, _, path in reversed(_read_names(folder))}
+
+
+@lru_cache
+def list_groups(folder: Path) -> dict[str, list[str]]:
+    """Group -> tasks whose own YAMLs say that they belong to it."""
+    groups: dict[str, list[str]] = {}
+    for name, group, _ in _read_names(folder):
+        if group:
+            groups.setdefault(group, []).append(name)
+    return groups
+
+
+def _read_names(folder: Path) -> list[tuple[str, str, Path]]:
+    """The task or group that every YAML defines, the group to which it says that it belongs, and the YAML."""
+    found = []
     for path in sorted(folder.rglob("*.yaml")):
-        match = NAMED.search(path.read_text(encoding="utf-8", errors="replace"))
-        if match:
-            found.setdefault(match[2], path)
+        names = dict(NAMED.findall(path.read_text(encoding="utf-8", errors="replace")))
+        task, group = names.get("task", ""), names.get("group", "")
+        if task or group:
+            found.append((task or group, group if task else "", path))
     return found
 
 
 def find_tasks(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
     """Return the tasks that a name stands for, with their YAMLs: one task, or those of a group.
 
-    The user's folders come first.
+    The user's folders come first, then lmms-eval, then TokenBench's own definitions.
 
     Raises:
         UsageError: If no task has that name, or two definitions have it.
@@ -54,13 +74,18 @@ def find_tasks(name: str, folders: tuple[Path, ...]) -> dict[str, Path]:
             raise MachineError(
                 f"the folder of task definitions {folder} does not exist", "give another one with --tasks-dir"
             )
-    places = [list_definitions(folder) for folder in (*folders, find_lmms_eval() / "tasks")]
-    own = [place[name] for place in places[:-1] if name in place]
+    searched = (*folders, find_lmms_eval() / "tasks", OWN)
+    places = [list_definitions(folder) for folder in searched]
+    own = [place[name] for place in places[: len(folders)] if name in place]
     if len(own) > 1:
         raise UsageError(f"task '{name}' is defined both in {own[0]} and in {own[1]}", "rename one of them")
     known = {key: path for place in reversed(places) for key, path in place.items()}
+    groups = [list_groups(folder) for folder in searched]
     if name not in known:
-        raise unknown("lmms-eval task", name, known)
+        members = next((group[name] for group in groups if name in group), None)
+        if members is None:
+            raise unknown("lmms-eval task", name, {*known, *(key for group in groups for key in group)})
+        return {task: known[task] for task in members}
     text = known[name].read_text(encoding="utf-8", errors="replace")
     listed = LISTED.search(text)
     if not listed:

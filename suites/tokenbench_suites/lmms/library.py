@@ -1,4 +1,4 @@
-"""The one module of a run that imports lmms-eval: tasks as objects, their prompts, scores and official numbers.
+"""The one module of a run that imports lmms-eval: tasks as objects, their prompts, records and aggregates.
 
 What is used of lmms-eval (0.7): `load_yaml_config`, `ConfigurableMessagesTask` and `Instance`.
 """
@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import copy
 import inspect
-import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from tokenbench.errors import MachineError, TokenBenchError, UsageError
-from tokenbench_suites.lmms.contained import contain
+from tokenbench_suites.lmms.contained import contain, scratch, seed
 from tokenbench_suites.lmms.data import Splits, choose_split, load_folder, load_source
+from tokenbench_suites.lmms.numbers import find_number
+from tokenbench_suites.lmms.refusals import is_submission, refuse
 from tokenbench_suites.lmms.rows import Rows
+from tokenbench_suites.lmms.video import presented
 
 __all__ = ["Definition", "Library", "content", "cut", "library"]
 
-JUDGES = re.compile(r"requests\.post|openai|get_chat_response|llm_judge|call_gpt|get_eval|ask_gpt|server\.evaluate")
 THINKING = '[["<think>", "</think>"], ["<analysis>", "</analysis>"]]'  # what lmms-eval's command line strips by default
 GQA_IMAGES = "testdev_balanced_images"
 
@@ -59,7 +59,7 @@ class Library:
         with contain():
             try:
                 config = _config(definition.yaml)
-                self._refuse(config)
+                refuse(self.name, config)
                 self.rows = _rows(definition, config)
                 self.task = self._fresh()
             except TokenBenchError:
@@ -68,13 +68,15 @@ class Library:
                 raise MachineError(
                     f"task '{self.name}' needs a package that is not installed: {error}", "install it"
                 ) from error
-            except Exception as error:  # the task's own code may raise anything
+            except (Exception, SystemExit) as error:  # the task's own code may raise anything
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 raise UsageError(f"task '{self.name}' cannot be loaded from {definition.yaml}: {reason}") from error
         kwargs: Mapping[str, Any] = self.task.config.generation_kwargs or {}
         self.max_new_tokens: int | None = kwargs.get("max_new_tokens")
         self._until = kwargs.get("until")
-        self._scores: dict[tuple[int, str], dict[str, dict[str, Any]]] = {}
+        self.keeps_sums = False
+        """Whether an aggregate depends on earlier ones, as far as is known."""
+        self._results: dict[tuple[int, str, int], dict[str, dict[str, Any]]] = {}
 
     def question(self, i: int) -> str:
         """The text of row i's prompt."""
@@ -89,11 +91,12 @@ class Library:
 
     def shown(self, i: int) -> list[Any]:
         """The images (PIL) and paths or descriptions of clips that row i's prompt shows, in order."""
-        try:
-            with contain():
+        with contain(), presented(self._definition.folder):
+            try:
                 parts = content(self.task.doc_to_messages(self.rows.shown(i)))
-        except SystemExit as error:  # how some tasks say that a video is missing
-            raise MachineError(f"task '{self.name}', row {i}: {error}", f"--data {self.name}=FOLDER") from None
+            except SystemExit as error:  # how some tasks say that a video is missing
+                hint = "put it into videos/" if self._definition.folder else f"--data {self.name}=FOLDER"
+                raise MachineError(f"task '{self.name}', row {i}: {error}", hint) from None
         return [part["url"] for part in parts if part["type"] in ("image", "video")]
 
     def target(self, i: int) -> str:
@@ -107,46 +110,63 @@ class Library:
                 found = self.task.doc_to_target(row)
         return " | ".join(dict.fromkeys(map(str, found))) if isinstance(found, list | tuple) else str(found)
 
-    def results(self, i: int, answer: str) -> dict[str, dict[str, Any]]:
-        """Filter -> metric -> what the task notes for an answer to row i. Remembered, since strategies often agree."""
-        if (i, answer) not in self._scores:
-            with contain():
-                self._scores[i, answer] = self._results(i, answer)
-        return self._scores[i, answer]
+    def results(self, i: int, answer: str, state: int = 0) -> dict[str, dict[str, Any]]:
+        """Filter -> metric -> what the task notes for an answer to row i. Remembered, since strategies often agree.
 
-    def score(self, i: int, answer: str) -> float:
-        """One number from 0 to 1 for an answer: that of the first metric of the first filter."""
-        noted = next(iter(self.results(i, answer).values()))
-        metric = next(name for name in (*self.task.aggregation(), *noted) if name in noted)
-        score = _number(noted[metric], self.task.config.score_key, self._evaluator(metric))
-        if score is None or not 0 <= score <= 1:
-            raise UsageError(
-                f"task '{self.name}' scores a sample as {str(noted[metric])[:60]!r}, not as a number from 0 to 1",
-                "redefine it with such a metric, in a folder for --tasks-dir",
-            )
-        return score
-
-    def official(self, answers: Mapping[int, str]) -> dict[str, float]:
-        """The aggregated metrics of lmms-eval for answers by row.
-
-        They come from a fresh task, since some tasks keep sums between calls.
+        Args:
+            i: The row.
+            answer: The answer.
+            state: In which of several fixed states generators of random numbers are, for scorers that draw.
         """
-        items: dict[tuple[str, str], list[Any]] = {}
-        for i in sorted(answers):
-            for name, noted in self.results(i, answers[i]).items():
-                for metric, value in noted.items():
-                    items.setdefault((name, metric), []).append(copy.deepcopy(value))
-        numbers: dict[str, float] = {}
-        with contain(), tempfile.TemporaryDirectory() as folder:
-            aggregations = self._fresh().aggregation()
-            several = len({name for name, _ in items}) > 1
-            for (name, metric), values in items.items():
-                if metric in aggregations and metric != "submission":
-                    value = self._aggregated(aggregations[metric], values, folder)
-                    numbers |= _flatten(f"{metric},{name}" if several else metric, value)
-        return numbers
+        if (i, answer, state) not in self._results:
+            with contain():
+                seed(state)
+                self._results[i, answer, state] = self._note(i, answer)
+        return self._results[i, answer, state]
 
-    def _results(self, i: int, answer: str) -> dict[str, dict[str, Any]]:
+    @cached_property
+    def metrics(self) -> dict[str, bool]:
+        """The metrics that tell how good answers are, in the task's order; whether higher is better."""
+        higher = self.task.higher_is_better()
+        return {
+            str(name): higher.get(name) is not False for name in self.task.aggregation() if not is_submission(str(name))
+        }
+
+    def is_mean(self, metric: str) -> bool:
+        """Whether lmms-eval itself notes a number for each answer under this metric, and averages them."""
+        from lmms_eval.api.metrics import mean
+
+        return not callable(self.task.config.process_results) and self.task.aggregation()[metric] is mean
+
+    def number(self, metric: str, record: Any) -> float | None:
+        """The number in what a task notes for one answer; None if there is none."""
+        return find_number(record, self.task.config.score_key, self._evaluator(metric))
+
+    def aggregate(self, metric: str, records: Sequence[Any], task: Any = None) -> Any:
+        """What the task makes of the records of several answers.
+
+        Args:
+            metric: The metric.
+            records: What the task noted for the answers.
+            task: The task's object; by default, the one that scores answers, or a fresh one if the task keeps sums.
+        """
+        with contain(), scratch() as folder:
+            seed(0)
+            asked = task or (self._fresh() if self.keeps_sums else self.task)
+            aggregate, values = asked.aggregation()[metric], copy.deepcopy(list(records))
+            evaluator = getattr(aggregate, "__globals__", {}).get("mmbench_evaluator")
+            if evaluator is not None:  # by rules: a judge would draw letters at random for what it cannot read
+                return evaluator.eval_result(values, eval_method="static")[0] * 100
+            if "args" in inspect.signature(aggregate).parameters:
+                return aggregate(values, args=SimpleNamespace(output_path=folder))
+            return aggregate(values)
+
+    def fresh(self) -> Any:
+        """The task as a new object, which has kept nothing of earlier calls."""
+        with contain():
+            return self._fresh()
+
+    def _note(self, i: int, answer: str) -> dict[str, dict[str, Any]]:
         from lmms_eval.api.instance import Instance
         from lmms_eval.api.reasoning import parse_reasoning_tags_config, strip_reasoning_tags
 
@@ -178,28 +198,9 @@ class Library:
 
         return Quiet(config=_config(self._definition.yaml), model_name=None)
 
-    def _refuse(self, config: Mapping[str, Any]) -> None:
-        kind = config.get("output_type", "generate_until")
-        if "class" in config or kind != "generate_until":
-            what = "is written as a Python class" if "class" in config else f"asks for {kind}"
-            raise UsageError(f"task '{self.name}' {what}; TokenBench runs tasks that generate an answer")
-        if _asks_judge(config.get("process_results")):
-            raise UsageError(
-                f"task '{self.name}' calls a judge model for every score, which is not supported during a run",
-                "redefine it with another metric (--tasks-dir), or rate the stored answers with tokenbench judge",
-            )
-
     def _evaluator(self, metric: str) -> Any:
         """MMBench's scorer behind a metric, which reads answers by rules or asks a judge."""
         return getattr(self.task.aggregation().get(metric), "__globals__", {}).get("mmbench_evaluator")
-
-    def _aggregated(self, aggregate: Any, values: list[Any], folder: str) -> Any:
-        evaluator = getattr(aggregate, "__globals__", {}).get("mmbench_evaluator")
-        if evaluator is not None:  # by rules: a judge would draw letters at random for what it cannot read
-            return evaluator.eval_result(values, eval_method="static")[0] * 100
-        if "args" in inspect.signature(aggregate).parameters:
-            return aggregate(values, args=SimpleNamespace(output_path=folder))
-        return aggregate(values)
 
 
 def _config(yaml: Path) -> dict[str, Any]:
@@ -242,42 +243,3 @@ def cut(answer: str, until: Sequence[str] | str | None) -> str:
     for end in [until] if isinstance(until, str) else until or ():
         answer = answer.split(end)[0] if end else answer
     return answer
-
-
-def _number(value: Any, key: str, evaluator: Any) -> float | None:
-    """The score in what a task notes for one answer; None if there is none."""
-    if isinstance(value, Mapping):
-        if evaluator is not None and "prediction" in value:
-            return _right(evaluator, value)
-        keys = [name for name in value if name == key] + [name for name in value if str(name).endswith("score")]
-        value = value[keys[0]] if keys else None
-    try:
-        return None if value is None or isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _right(evaluator: Any, record: Mapping[str, Any]) -> float:
-    """Whether one rotation of an MMBench question is right, by the rules of its scorer."""
-    import pandas as pd
-
-    row = {key if key in "ABCD" else key.lower(): value for key, value in record.items()}
-    row["prediction"] = str(row["prediction"])
-    return float(evaluator.eval_sub_data(pd.DataFrame([row]), {row["index"]: row["answer"]}, static_only=True))
-
-
-def _flatten(name: str, value: Any) -> dict[str, float]:
-    """Numbers by name; those of a mapping with its keys."""
-    if isinstance(value, Mapping):
-        return {k: v for key, inner in value.items() for k, v in _flatten(f"{name}.{key}", inner).items()}
-    number = _number(value, "", None)
-    return {} if number is None else {name: number}
-
-
-def _asks_judge(function: Any) -> bool:
-    """Whether the code that scores one answer, or what it calls in its module, speaks of a judge."""
-    if not inspect.isfunction(function):
-        return False
-    called = [function.__globals__.get(name) for name in function.__code__.co_names]
-    own = [f for f in called if inspect.isfunction(f) and f.__globals__ is function.__globals__]
-    return any(JUDGES.search(inspect.getsource(f)) for f in (function, *own))

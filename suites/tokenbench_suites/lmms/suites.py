@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tokenbench.contract.suite import Suite, SuiteRequest
 from tokenbench.errors import unknown
 from tokenbench_suites.lmms.benchmark import Benchmark
 from tokenbench_suites.lmms.catalogue import IMAGE_TASKS, VIDEO_TASKS
-from tokenbench_suites.lmms.index import find_tasks
+from tokenbench_suites.lmms.index import OWN, find_tasks
 
 __all__ = ["image_public", "lmms", "video_public"]
-
-OWN = Path(__file__).parent / "tasks"
 
 
 def image_public(request: SuiteRequest) -> Suite:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 pytest.importorskip("lmms_eval", reason='needs lmms-eval: pip install "tokenbench[lmms]"')
 
 import datasets
 
 from tests.suites.lmms.benchmarks import NINE, answer, make, picture, write
+from tests.suites.lmms.stock import Stock, evaluate, reported
 from tokenbench.contract.suite import SuiteRequest, first
 from tokenbench.store.units import by_unit
 from tokenbench_suites.lmms.benchmark import Benchmark
@@ -61,46 +61,16 @@ def said(task: str, right: dict[str, list[str]]) -> list[str]:
 @pytest.fixture(scope="module")
 def stock(root: Path, right: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `simple_evaluate` makes of the same answers to the same rows."""
-    from lmms_eval.api.model import lmms
-    from lmms_eval.evaluator import simple_evaluate
-    from lmms_eval.tasks import TaskManager
-
     asked = pd.read_parquet(root / "gqa" / "testdev_balanced_instructions" / "testdev-00000-of-00001.parquet")
     rows = [{**row, "image": picture(int(row["imageId"][1:]))} for row in asked.to_dict("records")]
     write(rows, root / "gqa-joined.parquet")  # type: ignore[arg-type]
-    folder = tmp_path_factory.mktemp("yaml")
-    for task, (file, data) in FILES.items():
-        split = {"gqa": "testdev", "textvqa_val": "validation", "vizwiz_vqa_val": "val"}.get(task, "test")
-        split = "dev" if task.startswith("mmbench") else split
-        local: dict[str, Any] = {
-            "include": str(find_lmms_eval() / "tasks" / file),
-            "task": f"stock_{task}",
-            "dataset_path": "parquet",
-            "dataset_name": None,
-            "dataset_kwargs": {"data_files": {split: str(root / data)}},
-        }
-        (folder / f"{task}.yaml").write_text(yaml.safe_dump(local | ({"process_docs": None} if task == "gqa" else {})))
-
-    class Fake(lmms):
-        is_simple = True
-
-        def generate_until(self, requests: Any) -> list[str]:
-            return [said(r.args[4].removeprefix("stock_"), right)[r.args[3]] for r in requests]
-
-        def loglikelihood(self, requests: Any) -> Any:
-            raise NotImplementedError
-
-        def generate_until_multi_round(self, requests: Any) -> Any:
-            raise NotImplementedError
-
-    manager = TaskManager(include_path=str(folder), include_defaults=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        found = simple_evaluate(
-            Fake(), tasks=[f"stock_{task}" for task in FILES], task_manager=manager, verbosity="ERROR"
-        )
-    assert found is not None
-    return {task: found["results"][f"stock_{task}"] for task in FILES}
+    splits = {"gqa": "testdev", "textvqa_val": "validation", "vizwiz_vqa_val": "val"}
+    splits |= {"mmbench_en_dev_static": "dev", "mmbench_cn_dev": "dev"}
+    asked_of = {
+        task: Stock(find_lmms_eval() / "tasks" / file, root / data, splits.get(task, "test"), task != "gqa")
+        for task, (file, data) in FILES.items()
+    }
+    return evaluate(asked_of, {task: said(task, right) for task in FILES}, tmp_path_factory.mktemp("yaml"))
 
 
 def answers(task: Benchmark, right: dict[str, list[str]]) -> dict[str, str]:
@@ -115,10 +85,8 @@ def test_official_numbers_are_those_of_simple_evaluate(
     name: str, tasks: dict[str, Benchmark], right: dict[str, list[str]], stock: dict[str, Any]
 ) -> None:
     official = tasks[name].official(answers(tasks[name], right))
-    reported = {k.partition(",")[0]: v for k, v in stock[name].items() if k.endswith(",none") and "stderr" not in k}
-    reported = {metric: value for metric, value in reported.items() if isinstance(value, float | int)}
     assert official
-    assert {metric: pytest.approx(value) for metric, value in reported.items()} == official
+    assert {metric: pytest.approx(value) for metric, value in reported(stock[name]).items()} == official
 
 
 # name -> official metric, and the scale of the mean of the units
