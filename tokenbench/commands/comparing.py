@@ -64,7 +64,7 @@ CONDITION = (
 @data_of_run_option
 @plugin_option
 @offline_command
-def compare(
+def compare(  # noqa: PLR0913 (an option each)
     folders: tuple[Path, ...],
     conditions: tuple[str, ...],
     margin: float | None,

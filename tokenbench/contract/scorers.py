@@ -14,7 +14,9 @@ __all__ = ["anls", "box_overlap", "choice", "contains", "exact", "find_box", "fi
 
 ARTICLES = ("a", "an", "the")
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-LETTER = re.compile(r"\s*(?:(?:the\s+)?(?:answer|option|choice)(?:\s+is)?\s*:?\s*)?\(?([A-Z])\)?(?:[.:,)\s]|$)", re.IGNORECASE)
+LETTER = re.compile(
+    r"\s*(?:(?:the\s+)?(?:answer|option|choice)(?:\s+is)?\s*:?\s*)?\(?([A-Z])\)?(?:[.:,)\s]|$)", re.IGNORECASE
+)
 
 
 def exact(answer: str, targets: Sequence[str]) -> float:
@@ -162,7 +164,9 @@ def _option(answer: str, options: Sequence[str]) -> int | None:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in re.sub(r"[^\w\s]", " ", text.lower()).split() if word not in ARTICLES] or text.lower().split()
+    return [
+        word for word in re.sub(r"[^\w\s]", " ", text.lower()).split() if word not in ARTICLES
+    ] or text.lower().split()
 
 
 def _stands_in(part: Sequence[str], whole: Sequence[str]) -> bool:

@@ -2,7 +2,6 @@
 
 import pandas as pd
 import pytest
-from tokenbench_reports.conclusions import lead
 
 from tests.tokenbench.comparison.test_comparison import run
 from tokenbench import UsageError
@@ -10,6 +9,8 @@ from tokenbench.comparison import MEAN, compare, families
 from tokenbench.comparison.gates import explain_failure, parse_gate
 from tokenbench.comparison.ranking import rank_strategies
 from tokenbench.registry.plugins import registry
+from tokenbench_reports.findings import Case
+from tokenbench_reports.headline import make_headline
 
 SPOILS = {"good": 0.0, "bad": 0.5, "random": 0.3, "downsample": 0.2}
 PAIRS = {("bad", "downsample"), ("bad", "random"), ("downsample", "good"), ("downsample", "random"), ("good", "random")}
@@ -57,9 +58,8 @@ def test_p_is_still_adjusted_for_all_pairs_that_are_shown(reduced):
 def test_without_all_pairs_there_is_no_rank_and_no_best(whole, reduced):
     assert [ranking.compared for ranking in rank_strategies(whole, "toy")] == [True]
     assert [ranking.compared for ranking in rank_strategies(reduced, "toy")] == [False]
-    assert "are worse" in lead(whole, "toy") or "is better than every other" in lead(whole, "toy")
-    assert "none is said to be the best" in lead(reduced, "toy")
-    assert "At 1/3" not in lead(reduced, "toy")
+    assert make_headline(whole, "toy").case in (Case.BEST, Case.LEAD, Case.OPEN)
+    assert make_headline(reduced, "toy").case is Case.MANY
 
 
 def test_the_reader_is_told_what_is_left_out_and_how_to_get_it(whole, reduced):
