@@ -109,7 +109,7 @@ def test_one_method():
 
 def test_methods_that_were_not_compared_with_each_other_have_no_leaders():
     comparison = hand_made(
-        {"1/3": {"fastv": 88.9, "clse": 81.8, "random": 54.9}}, [("fastv", "random"), ("clse", "random")]}
+        {"1/3": {"fastv": 88.9, "clse": 81.8, "random": 54.9}}, [("fastv", "random"), ("clse", "random")]
     )
     between = (comparison.pairs["family"] == "F2") & (comparison.pairs[["a", "b"]] != "random").all(axis=1)
     found = make_headline(replace(comparison, pairs=comparison.pairs[~between], left_out=1), "toy")
