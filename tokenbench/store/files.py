@@ -267,7 +267,7 @@ def _name_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = error.filename if error.filename is not None else str(path)
+        error.filename = str(path)  # not that of its temporary file
         raise
     except MemoryError:
         raise MachineError(f"there is not enough memory for {path}", f"free some, and {AGAIN}") from None

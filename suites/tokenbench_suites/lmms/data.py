@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -40,6 +41,7 @@ def load_folder(task: str, folder: Path, config: str | None) -> Splits:
         raise MachineError(
             f"the data of task '{task}' is the file {folder}, not a folder", "give the folder that holds it"
         )
+    _refuse_special_files(task, folder)
     try:
         if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
             loaded = datasets.load_from_disk(str(folder))
@@ -55,6 +57,15 @@ def load_folder(task: str, folder: Path, config: str | None) -> Splits:
         raise MachineError(
             f"the data of task '{task}' in {folder} cannot be read: {_line(error)}", _hint(task)
         ) from error
+
+
+def _refuse_special_files(task: str, folder: Path) -> None:
+    """Refuse pipes and devices, from which the library would read for ever."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            if path.exists() and not path.is_file():
+                raise MachineError(f"the data of task '{task}': {path} is not a regular file", "remove it")
 
 
 def load_source(task: str, path: str, config: str | None, arguments: Mapping[str, Any]) -> Splits:

@@ -15,6 +15,7 @@ import datasets
 
 from tests.fuzz.made import made_run
 from tests.suites.lmms.benchmarks import picture, write
+from tests.systems import pipe
 from tokenbench.contract.suite import Video
 from tokenbench.errors import MachineError, SampleError, TokenBenchError, UsageError
 from tokenbench.store.run import Run
@@ -38,6 +39,13 @@ def first_of(task: str, folder: Path) -> None:
     sample = benchmark.samples()[0]
     sample.load()
     benchmark.score("yes", sample)
+
+
+def test_a_pipe_among_the_data_is_refused_before_anybody_reads_it(tmp_path: Path) -> None:
+    write(tmp_path / "data", [{**ROW, "image": picture(1)}])
+    pipe(tmp_path / "data" / "test-0.parquet")
+    with pytest.raises(MachineError, match=r"'pope': .*test-0\.parquet is not a regular file"):
+        first_of("pope", tmp_path / "data")
 
 
 @pytest.mark.parametrize("column", ["question", "image", "answer"])
