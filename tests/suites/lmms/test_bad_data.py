@@ -42,7 +42,8 @@ def first_of(task: str, folder: Path) -> None:
 
 
 def test_a_pipe_among_the_data_is_refused_before_anybody_reads_it(tmp_path: Path) -> None:
-    write(tmp_path / "data", [{**ROW, "image": picture(1)}])
+    (tmp_path / "data").mkdir()
+    write([{**ROW, "image": picture(1)}], tmp_path / "data" / "test-1.parquet")
     pipe(tmp_path / "data" / "test-0.parquet")
     with pytest.raises(MachineError, match=r"'pope': .*test-0\.parquet is not a regular file"):
         first_of("pope", tmp_path / "data")
