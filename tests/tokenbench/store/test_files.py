@@ -177,7 +177,7 @@ def test_a_folder_that_is_gone_is_not_made_again(root: Path) -> None:
 
 def test_an_error_names_the_file_and_not_its_temporary_one(root: Path) -> None:
     (root / "summary.md").mkdir()
-    with pytest.raises(OSError, match="directory|denied") as error:
+    with pytest.raises(OSError, match=r"directory|denied") as error:
         files.write_atomically(root / "summary.md", b"x")
     assert error.value.filename == str(root / "summary.md")
     assert not list(root.glob(".*.tmp"))
