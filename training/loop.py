@@ -76,7 +76,7 @@ def _save(path: Path, learner: Learner, optimizer: Optimizer, phase: Phase, done
 
 def _load(path: Path, learner: Learner, optimizer: Optimizer, phase: Phase) -> int:
     """How many steps of the phase are done; the learner and the optimizer are as they were then."""
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, "cpu", weights_only=True)
     if (saved["steps"], saved["size"]) != (phase.steps, phase.size):
         raise SystemExit(
             f"error: {path} is from a training of {saved['steps']} steps of {saved['size']} pictures, and this one has "
@@ -90,8 +90,8 @@ def _load(path: Path, learner: Learner, optimizer: Optimizer, phase: Phase) -> i
 def planned_steps(phase: Phase, folder: Path) -> int | None:
     """How many steps the phase has that is to be resumed, or None where there is nothing to resume."""
     path = folder / f"{phase.name}.pt"
-    return int(torch.load(path, weights_only=True, mmap=True)["steps"]) if path.exists() else None
+    return int(torch.load(path, "cpu", weights_only=True, mmap=True)["steps"]) if path.exists() else None
 
 
 def load_phase(learner: Learner, folder: Path, name: str) -> None:
-    learner.load_state_dict(torch.load(folder / f"{name}.pt", weights_only=True)["learner"])
+    learner.load_state_dict(torch.load(folder / f"{name}.pt", "cpu", weights_only=True)["learner"])
