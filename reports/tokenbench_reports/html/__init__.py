@@ -94,7 +94,7 @@ def _together(comparison: Comparison) -> tuple[str, list[Table]] | None:
     if section is None:
         return None
     found = section.headline
-    return f"{found.text}. {found.support_text} {found.scope}", [
+    return f"{found.text}. {found.support_text} {found.pairs} {found.scope}", [
         replace(table, caption=f"{table.title}, all models") for table in section.tables
     ]
 

@@ -58,7 +58,7 @@ def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> Mod
     skills = [str(name) for name in summary.columns if str(name).startswith(SKILL)]
     return ModelView(
         model=model,
-        lead=f"{found.text}. {found.support_text} {found.scope}",
+        lead=f"{found.text}. {found.support_text} {found.pairs} {found.scope}",
         cells=cells_table(comparison, model),
         pairs=pairs_table(comparison, model) if len(between) else None,
         tasks=tasks_table(comparison, model),
