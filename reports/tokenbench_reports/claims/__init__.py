@@ -6,10 +6,13 @@ of its claim.
 
 from tokenbench_reports.claims.comparing import NARROW, SAME_IMAGES, Reproduction, compare_claims, short_name
 from tokenbench_reports.claims.consistency import DIFFER, audit, find_differing
+from tokenbench_reports.claims.elsewhere import BACKBONE, Elsewhere, published_elsewhere
 from tokenbench_reports.claims.printed import Claim, Printed, group_rows, ledger
 
 __all__ = [
+    "BACKBONE",
     "DIFFER",
+    "Elsewhere",
     "NARROW",
     "SAME_IMAGES",
     "Claim",
@@ -20,5 +23,6 @@ __all__ = [
     "find_differing",
     "group_rows",
     "ledger",
+    "published_elsewhere",
     "short_name",
 ]
