@@ -7,7 +7,8 @@ from typing import Any
 from tokenbench.tables import NOTHING
 
 __all__ = [
-    "NOTHING", "count_of", "interval", "join_names", "marks_of", "number", "p_value", "percent", "range_of", "verdict_text",
+    "NOTHING", "count_of", "interval", "join_names", "limit", "marks_of", "number", "p_value", "percent", "range_of", "span",
+    "verdict_text",
 ]  # fmt: skip
 
 MINUS = "−"
@@ -38,10 +39,17 @@ def interval(value: float, low: float, high: float, *, signed: bool = False, mar
     if isnan(value) or isnan(low):
         return percent(value, signed=signed)
     at = list(marks)
-    return f"{percent(value, signed=signed)} [{_limit(low, at, signed)}, {_limit(high, at, signed)}]"
+    return f"{percent(value, signed=signed)} [{limit(low, at, signed=signed)}, {limit(high, at, signed=signed)}]"
 
 
-def _limit(value: float, marks: list[float], signed: bool) -> str:
+def span(low: float, high: float, *, marks: Iterable[float] = ()) -> str:
+    """``94.4 to 97.2`` for a sentence, from fractions; digits as in ``interval``."""
+    at = list(marks)
+    return f"{limit(low, at)} to {limit(high, at)}"
+
+
+def limit(value: float, marks: Iterable[float], *, signed: bool = False) -> str:
+    """A fraction as per cent, with as many digits as it takes to see on which side of every mark it lies."""
     text = percent(value, signed=signed)
     for mark in marks:
         if value != mark and text == percent(mark, signed=signed):
