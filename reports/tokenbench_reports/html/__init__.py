@@ -59,6 +59,7 @@ def render_page(comparison: Comparison, run: Run) -> str:
         across=models_table(comparison) if len(comparison.models) > 1 else None,
         together=together(comparison),
         budgets=budgets,
+        opening=_opening(views, budgets),
         margin=f"{comparison.margin:g} {'point' if comparison.margin == 1 else 'points'}",
         vanilla=VANILLA,
         command=command(about),
@@ -111,6 +112,12 @@ def _budgets(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(budget for budgets in by_model for budget in budgets))
 
 
+def _opening(views: Sequence[ModelView], budgets: Sequence[str]) -> int:
+    """The number of the budget that the page opens with: that of the first headline."""
+    first = views[0].headline.budget
+    return budgets.index(first) if first in budgets else 0
+
+
 def _switches(budgets: int, models: int) -> str:
     """The rules by which the radio buttons hide other budgets and models; a browser that lacks ``:has`` shows all."""
     rules = [
@@ -118,6 +125,7 @@ def _switches(budgets: int, models: int) -> str:
         for name, count in (("b", budgets), ("m", models))
         for at in range(count)
     ]
+    rules += [f'body:has(#b{at}:checked) .pt[data-at]:not([data-at="{at}"]){{opacity:.5}}' for at in range(budgets)]
     return "@media screen{" + "".join(rules) + "}"
 
 

@@ -34,7 +34,9 @@ class ModelView:
     model: str
     """Its name."""
     headline: Headline
-    """What was found."""
+    """What was found at the budget that the page opens with."""
+    headlines: dict[str, Headline | None]
+    """What was found at every budget of the page; None where the model has no results."""
     marks: dict[str, Mark]
     """How strategies are drawn."""
     cells: list[Cell]
@@ -105,16 +107,19 @@ def model_view(
     pairs = comparison.pairs[comparison.pairs["model"] == model]
     vanilla = vanilla_of(comparison, model)
     here = [budget for budget in budgets if budget in rankings]
+    found = {budget: make_headline(comparison, model, budget) for budget in budgets}
+    headlines = {budget: one if one.budget == budget else None for budget, one in found.items()}
     several = summary["task"].nunique() > 2  # one of them is the mean
     return ModelView(
         model,
         make_headline(comparison, model),
+        headlines,
         marks,
         cells,
         [cost_view(cells, axis, marks, budgets) for axis in AXES],
         needs(cells, marks, comparison.margin),
         results(cells, rankings, marks, vanilla, comparison.margin),
-        [triangle(rankings[budget], pairs, marks) for budget in here if rankings[budget].compared],
+        [triangle(rankings[budget], pairs, marks, found[budget].pairs) for budget in here if rankings[budget].compared],
         multiples(cells, marks),
         [tasks_view(summary, cells, budget, marks) for budget in here] if several else [],
         compare_view(cells, here, marks, pairs, answers.mapped, answers.gallery, answers.questions),

@@ -224,7 +224,7 @@ def _labels(
         for cell, place in zip(shown, places, strict=False)
     ]
     if hidden:
-        labels.append(Label(f"{len(hidden)} more in grey", "", places[-1], (x.end, places[-1]), GREY))
+        labels.append(Label(f"and {len(hidden)} more", "", places[-1], (x.end, places[-1]), GREY))
     return labels
 
 

@@ -119,13 +119,20 @@ def _row(
         _rank(cell, rankings.get(cell.budget)),
         Number(shown, cell.kept[0]),
         limits,
-        (scale(100 * low), scale(100 * value), scale(100 * high)) if low == low else None,
+        _places(cell, scale),
         cell.verdict.answer if cell.verdict else NOTHING,
         cell.verdict.text if cell.verdict else "",
         [_cost(cell, key) for key in keys],
         _share(cell.evidence),
         _share(cell.above),
     )
+
+
+def _places(cell: Cell, scale: Scale) -> tuple[float, float, float] | None:
+    value, low, high = cell.kept
+    if value != value:
+        return None
+    return (scale(low), scale(value), scale(high)) if low == low else (scale(value), scale(value), scale(value))
 
 
 def _rank(cell: Cell, ranking: Ranking | None) -> str:

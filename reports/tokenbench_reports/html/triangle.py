@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tokenbench.comparison.ranking import Ranking
-from tokenbench.comparison.wording import count_of, interval, number
+from tokenbench.comparison.wording import interval, number
 from tokenbench_reports.html.marks import Mark, look_of
 
 MOST = 20
@@ -39,8 +39,8 @@ class Triangle:
     """How many pairs differ."""
 
 
-def triangle(ranking: Ranking, pairs: pd.DataFrame, marks: Mapping[str, Mark]) -> Triangle:
-    """Arrange the pairs (family F2) of one budget."""
+def triangle(ranking: Ranking, pairs: pd.DataFrame, marks: Mapping[str, Mark], text: str) -> Triangle:
+    """Arrange the pairs (family F2) of one budget; ``text`` says how many of them differ."""
     here = pairs[(pairs["family"] == "F2") & (pairs["budget"] == ranking.budget)]
     gaps: dict[tuple[str, str], Gap] = {}
     for row in here.to_dict("records"):
@@ -53,8 +53,6 @@ def triangle(ranking: Ranking, pairs: pd.DataFrame, marks: Mapping[str, Mark]) -
         for at, name in enumerate(names)
         if at
     ]
-    differ = sum(verdict.sign != 0 for verdict in here["verdict"])
-    text = f"At {ranking.budget}, {differ} of {count_of(len(here), 'pair')} differ."
     if len(ranking.strategies) > MOST:
         text += f" The best {MOST} of {len(ranking.strategies)} are shown; all pairs are in pairs.csv."
     return Triangle(ranking.budget, [(name, look_of(marks, name)) for name in names[:-1]], rows, text)
