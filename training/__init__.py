@@ -1,1 +1,1 @@
-"""Training of the embedded toy model. An application of this repository, not part of the packages."""
+"""Training of the embedded toy models. An application of this repository, not part of the packages."""

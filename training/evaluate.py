@@ -18,7 +18,7 @@ from transformers import AutoProcessor, LlavaForConditionalGeneration, PreTraine
 from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.suite import Sample, Suite, Task
 from tokenbench_suites.image import suite
-from training.labels import SIDE
+from training.scene_batches import SIDE
 from training.toy_llava import WEIGHTS_FOLDER
 
 BUDGETS = {"1/3": 48, "2/9": 32, "1/9": 16}

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, VideoLlavaForConditionalGeneration
 from tokenbench.contract.suite import Sample
 from tokenbench_suites.clips import FRAMES
 from tokenbench_suites.video import suite
-from training.clip_labels import CLIP_SIDE, FRAME_TOKENS
+from training.clip_batches import CLIP_SIDE, FRAME_TOKENS
 from training.evaluate import Judge, report
 from training.toy_video_llava import CLIP_WEIGHTS
 

@@ -5,12 +5,9 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 
-from training.vocabulary import build_processor
 
-
-def export(model: PreTrainedModel, folder: Path, processor: ProcessorMixin | None = None) -> None:
-    """Write the model so that stock from_pretrained() loads it without network; the processor is toy-llava's by default."""
-    processor = processor or build_processor()
+def export(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -> None:
+    """Write the model so that stock from_pretrained() loads it without network."""
     tokens = processor.tokenizer
     model.generation_config = GenerationConfig(
         do_sample=False,

@@ -1,32 +1,64 @@
-"""Many questions behind one image: rows of text that each see the image and their own question only."""
+"""Many questions behind one image or clip: rows of text that each see the picture and their own question only."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tokenbench_suites.scenes import ASKERS, Question, Scene
-from training.labels import Dense, owners_of
-from training.vocabulary import build_tokenizer
-
 PREFIX = "USER:"
-ROWS = 120  # text rows a scene
-WEIGHTS = {"existence": 1.0, "attribute": 2.0, "position": 2.0, "counting": 2.5, "reading": 1.2, "choice": 2.5}
-VOCABULARY = build_tokenizer().get_vocab()
-END = VOCABULARY["</s>"]
+NO_LABEL = -100
 WORD = re.compile(r"\d|[^\W\d]+|[^\w\s]|\n")
 
 
 @dataclass(frozen=True)
-class Pack:
-    """Text rows of b scenes, L each, and where their answers begin; q is the most questions a scene got.
+class Asking:
+    """How questions are drawn and tokenised.
 
-    ids, labels (-100: none), kind (task index), question (-1: padding), place (in its question): [b, L]
-    asks [b, q]: row of each question's last prompt token, 0 where there is no such question (`asked` [b, q] is False)
-    evidence [b, q, n]: visual tokens that show what the answer depends on
+    askers: by task. shares: how often each task is drawn. draws: of a question about one picture, some of which fail.
+    distinct: whether a question is asked once only. rows: of text for each picture. vocabulary: the number of each token.
+    """
+
+    askers: Mapping[str, Callable[..., Any]]
+    shares: Mapping[str, float]
+    draws: int
+    distinct: bool
+    rows: int
+    vocabulary: Mapping[str, int]
+
+    @property
+    def end(self) -> int:
+        return self.vocabulary["</s>"]
+
+    def draw(self, world: Any, rng: np.random.Generator) -> list["Asked"]:
+        """Questions about a scene or clip in random order, more than fit."""
+        names, shares = list(self.shares), np.array(list(self.shares.values()))
+        drawn: list[Asked] = []
+        for kind in rng.choice(len(names), self.draws, p=shares / shares.sum()).tolist():
+            question = self.askers[names[kind]](world, rng, int(rng.integers(1200)))
+            if question is not None:
+                drawn.append(Asked(kind, question.text, question.answer))
+        return list({asked.text: asked for asked in reversed(drawn)}.values())[::-1] if self.distinct else drawn
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question; kind: its task's number."""
+
+    kind: int
+    text: str
+    answer: str
+
+
+class Rows(NamedTuple):
+    """Text rows of b pictures, all [b, L].
+
+    ids: tokens. labels: what follows a row that an answer follows, else NO_LABEL. kind: number of the task, -1 in padding.
+    question: number of the question, -1 in padding. place: of the row in its question. complete: holds the only token of an
+    answer, so that nothing is left to read off the picture.
     """
 
     ids: Tensor
@@ -34,93 +66,30 @@ class Pack:
     kind: Tensor
     question: Tensor
     place: Tensor
-    asks: Tensor
-    asked: Tensor
-    evidence: Tensor
+    complete: Tensor
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A question for a pack; kind: its task's index. evidence [n]: which visual tokens show what the answer depends on."""
-
-    kind: int
-    text: str
-    answer: str
-    evidence: np.ndarray
-
-
-def token_ids(text: str, vocabulary: dict[str, int] = VOCABULARY) -> list[int]:
+def token_ids(text: str, vocabulary: Mapping[str, int]) -> list[int]:
     return [vocabulary[word] for word in WORD.findall(text)]
 
 
-def draw_questions(scene: Scene, rng: np.random.Generator) -> list[tuple[int, Question]]:
-    """(task index, question) in random order, more than fit."""
-    shares = np.array(list(WEIGHTS.values())) / sum(WEIGHTS.values())
-    drawn = []
-    for index in rng.choice(len(WEIGHTS), 16, p=shares).tolist():
-        question = ASKERS[list(WEIGHTS)[index]](scene, rng, int(rng.integers(1200)))
-        if question is not None:
-            drawn.append((index, question))
-    return drawn
-
-
-def pack(scenes: list[Scene], dense: list[Dense], rng: np.random.Generator) -> Pack:
-    """Fill ROWS text rows a scene with questions."""
-    asked = []
-    for scene, labels in zip(scenes, dense, strict=True):
-        drawn = draw_questions(scene, rng)
-        shown = [np.isin(labels.owner, owners_of(scene, question.evidence)) for _, question in drawn]
-        asked.append([Asked(k, q.text, q.answer, where) for (k, q), where in zip(drawn, shown, strict=True)])
-    return pack_rows(asked)
-
-
-def pack_rows(asked: list[list[Asked]], vocabulary: dict[str, int] = VOCABULARY) -> Pack:
-    """Fill ROWS text rows with the first questions of each scene that fit."""
-    rows = {name: torch.full((len(asked), ROWS), fill) for name, fill in _FILLS.items()}
-    asks: list[list[int]] = []
-    evidence: list[list[np.ndarray]] = []
+def pack(asked: Sequence[Sequence[Asked]], asking: Asking) -> Rows:
+    """Fill the text rows of each picture with the first of its questions that fit."""
+    shape = (len(asked), asking.rows)
+    rows = Rows(*(torch.full(shape, fill) for fill in (0, NO_LABEL, -1, -1, 0, False)))
     for b, questions in enumerate(asked):
-        asks.append([])
-        evidence.append([])
-        used = 0
+        used = number = 0
         for question in questions:
-            prompt = token_ids(f"\n{question.text} ASSISTANT:", vocabulary)
-            answer = token_ids(question.answer, vocabulary)
+            prompt = token_ids(f"\n{question.text} ASSISTANT:", asking.vocabulary)
+            answer = token_ids(question.answer, asking.vocabulary)
             size = len(prompt) + len(answer)
-            if used + size > ROWS:
+            if used + size > asking.rows:
                 continue
             at = slice(used, used + size)
-            rows["ids"][b, at] = torch.tensor(prompt + answer)
-            rows["labels"][b, used + len(prompt) - 1 : used + size] = torch.tensor([*answer, END])
-            rows["kind"][b, at] = question.kind
-            rows["question"][b, at] = len(asks[b])
-            rows["place"][b, at] = torch.arange(size)
-            asks[b].append(used + len(prompt) - 1)
-            evidence[b].append(question.evidence)
-            used += size
-    return Pack(**rows, **_asks(asks, evidence))
-
-
-_FILLS = {"ids": 0, "labels": -100, "kind": -1, "question": -1, "place": 0}
-
-
-def _asks(asks: list[list[int]], evidence: list[list[np.ndarray]]) -> dict[str, Tensor]:
-    most = max(map(len, asks))
-    at, asked = torch.zeros(len(asks), most, dtype=torch.long), torch.zeros(len(asks), most, dtype=torch.bool)
-    where = torch.zeros(len(asks), most, evidence[0][0].size, dtype=torch.bool)
-    for b, rows in enumerate(asks):
-        at[b, : len(rows)] = torch.tensor(rows)
-        asked[b, : len(rows)] = True
-        where[b, : len(rows)] = torch.from_numpy(np.stack(evidence[b]))
-    return {"asks": at, "asked": asked, "evidence": where}
-
-
-def choose_patches(dense: Sequence[Dense], keep: int, rng: np.random.Generator) -> Tensor:
-    """Patches that a step keeps [b, keep], ascending: centres and digits first, then half of the rest that show something."""
-    chosen = []
-    for labels in dense:
-        order = rng.random(len(labels.kind))
-        order[labels.kind > 0] -= rng.integers(0, 2, int((labels.kind > 0).sum()))
-        order[labels.mark > 0] -= 2
-        chosen.append(np.sort(np.argsort(order)[:keep]))
-    return torch.from_numpy(np.stack(chosen))
+            rows.ids[b, at] = torch.tensor(prompt + answer)
+            rows.labels[b, used + len(prompt) - 1 : used + size] = torch.tensor([*answer, asking.end])
+            rows.kind[b, at], rows.question[b, at] = question.kind, number
+            rows.place[b, at] = torch.arange(size)
+            rows.complete[b, used + size - 1] = len(answer) == 1
+            used, number = used + size, number + 1
+    return rows

@@ -1,61 +1,33 @@
-"""One command from toy-llava to the shipped video model: `python -m training.toy_video_llava`. Run again, it resumes.
+"""One command from nothing to a toy video model: `python -m training.toy_video_llava`. Run again, it resumes.
 
-As with toy-llava, stages A (decoder on symbols) and B (tower on frames) run side by side and stage C continues from both.
+The shipped weights were made by an earlier recipe; README.md tells which.
 """
 
-from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
-from training.clip_joint import ClipJoint
-from training.clip_model import build_clip_model
-from training.clip_questions import ClipMind, clip_symbol_loss, clip_symbols
+from tokenbench_backbones.toy_video_llava import ToyVideoLlava
+from training.clip_batches import ASKING, make_clip_batch
 from training.clip_vocabulary import build_clip_processor
+from training.command import Recipe, run_command
 from training.export import export
-from training.frames import FrameEye, frame_loss
-from training.loop import Stage, run_stage
-from training.pipeline import Recipe, run_command
+from training.learner import Learner, see_clip
+from training.model import build_clip_model
 
-CLIP_WEIGHTS = Path("backbones/tokenbench_backbones/toy_video_llava_weights")
-STEPS = {"symbols": 450, "frames": 600, "joint": 450}
-MUON, ADAM = 2e-3, 1e-3  # half of toy-llava's: what it has learnt is kept
+CLIP_WEIGHTS = Path(ToyVideoLlava.source)
 
 
-def train_symbols(folder: Path, steps: int, batch: int = 8) -> None:
-    mind, symbols = ClipMind(build_clip_model()), clip_symbols()
-
-    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
-        return clip_symbol_loss(mind, symbols, step, batch, guidance=0.25 * max(0.0, 1 - step / (0.6 * steps)))
-
-    run_stage(Stage("symbols", mind, steps, MUON, ADAM, loss), folder)
+def build(seed: int) -> Learner:
+    return Learner(build_clip_model(seed), see_clip, ASKING)
 
 
-def train_frames(folder: Path, steps: int, batch: int = 20) -> None:
-    eye = FrameEye(build_clip_model())
-    run_stage(Stage("frames", eye, steps, MUON, ADAM, partial(frame_loss, eye, batch=batch)), folder)
-
-
-def build_joint() -> ClipJoint:
-    return ClipJoint(build_clip_model())
-
-
-def ship(joint: ClipJoint, target: Path) -> None:
+def ship(learner: Learner, target: Path) -> None:
     """Images are seen as frames are."""
-    towers = joint.model.model
+    towers = learner.model.model
     towers.image_tower.load_state_dict(towers.video_tower.state_dict())
-    export(joint.model, target, build_clip_processor())
+    export(learner.model, build_clip_processor(), target)
 
 
-RECIPE = Recipe(
-    halves=(("symbols", train_symbols), ("frames", train_frames)),
-    build=build_joint,
-    joint=(MUON / 3, ADAM / 3, 6),
-    steps=STEPS,
-    ship=ship,
-    folder=Path("runs/toy_video_llava"),
-    target=CLIP_WEIGHTS,
-)
+RECIPE = Recipe(build, make_clip_batch, ship, Path("runs/toy_video_llava"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Tokenizer and processor of the toy model: one token a word, digits one by one."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
@@ -57,7 +56,3 @@ def build_processor() -> LlavaProcessor:
         num_additional_image_tokens=1,
         chat_template=TEMPLATE,
     )
-
-
-def save_processor(folder: Path) -> None:
-    build_processor().save_pretrained(folder)

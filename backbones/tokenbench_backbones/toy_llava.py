@@ -1,4 +1,4 @@
-"""The embedded model: a small LLaVA trained by this repository on its own synthetic scenes."""
+"""The embedded model: a small LLaVA trained end to end on this repository's rendered scenes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ __all__ = ["ToyLlava"]
 
 
 class ToyLlava(Llava):
-    """A stock LLaVA of a few million parameters; `training/README.md` tells how it was made."""
+    """A stock LLaVA of 7 million parameters; `training/README.md` tells how it was trained."""
 
     model_types: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str] = str(Path(__file__).with_name("toy_llava_weights"))
     notes: ClassVar[tuple[str, ...]] = (
-        "toy-llava is a demonstration: a tiny model trained on synthetic scenes, in a way that favors methods which rank "
-        "by the attention of its first layer or of layers 3 and 4. Nothing about real models may be concluded from it.",
+        "toy-llava is a demonstration: a small model trained on rendered scenes. It has 10 decoder layers only, and "
+        "methods which rank by the attention of its first layer know nothing of the question there. "
+        "Nothing about real models may be concluded from it.",
     )
