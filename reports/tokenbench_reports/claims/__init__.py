@@ -12,10 +12,10 @@ from tokenbench_reports.claims.printed import Claim, Printed, group_rows, ledger
 __all__ = [
     "BACKBONE",
     "DIFFER",
-    "Elsewhere",
     "NARROW",
     "SAME_IMAGES",
     "Claim",
+    "Elsewhere",
     "Printed",
     "Reproduction",
     "audit",

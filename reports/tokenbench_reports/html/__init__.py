@@ -47,6 +47,7 @@ def render_page(comparison: Comparison, run: Run) -> str:
     budgets = _budgets(comparison)
     answers = _answers(comparison, run)
     views = [model_view(comparison, model, answers[model], about, budgets) for model in comparison.models]
+    content = make_document(comparison, about)
     style = _text("page.css") + _switches(len(budgets), len(views))
     script = _text("page.js")
     environment = Environment(
@@ -54,11 +55,12 @@ def render_page(comparison: Comparison, run: Run) -> str:
     )
     environment.filters["look"] = _look
     return environment.get_template("page.html").render(
-        content=make_document(comparison, about),
+        content=content,
         views=views,
         across=models_table(comparison) if len(comparison.models) > 1 else None,
         together=together(comparison),
         budgets=budgets,
+        label=next((view.headline.label for view in views if view.headline.label), content.label),
         opening=_opening(views, budgets),
         margin=f"{comparison.margin:g} {'point' if comparison.margin == 1 else 'points'}",
         vanilla=VANILLA,

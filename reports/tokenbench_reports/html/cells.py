@@ -70,12 +70,16 @@ class Cell:
         """All its numbers in a line."""
         value, low, high = (part / 100 for part in self.kept)
         parts = [f"{self.strategy} at {self.budget} keeps {interval(value, low, high)} %"]
-        parts += [f"{number(self.costs[axis.key][0])}{axis.unit} {_word(axis)}" for axis in AXES if axis.key in self.costs]
+        parts += [
+            f"{number(self.costs[axis.key][0])}{axis.unit} {_word(axis)}" for axis in AXES if axis.key in self.costs
+        ]
         return ", ".join(parts)
 
 
 def _word(axis: Axis) -> str:
-    return {"tokens": "visual tokens", "flops": "of the FLOPs", "cache": "of the KV cache", "time": "of the time"}[axis.key]
+    return {"tokens": "visual tokens", "flops": "of the FLOPs", "cache": "of the KV cache", "time": "of the time"}[
+        axis.key
+    ]
 
 
 def cells_of_model(comparison: Comparison, model: str, benches: Sequence[Mapping[str, Any]] = ()) -> list[Cell]:
@@ -91,7 +95,9 @@ def cells_of_model(comparison: Comparison, model: str, benches: Sequence[Mapping
     vanilla = vanilla_of(comparison, model)
     pairs = comparison.pairs
     against = pairs[(pairs["model"] == model) & (pairs["family"] == "F1")]
-    verdicts = {(a, b): verdict for a, b, verdict in zip(against["a"], against["budget"], against["verdict"], strict=True)}
+    verdicts = {
+        (a, b): verdict for a, b, verdict in zip(against["a"], against["budget"], against["verdict"], strict=True)
+    }
     times = _times(benches, model, vanilla["realised_tokens"])
     return [
         Cell(
@@ -124,7 +130,9 @@ def _per_cent(value: float, low: float, high: float) -> Limits:
     return 100 * value, 100 * low, 100 * high
 
 
-def _costs(row: Mapping[Any, Any], vanilla: Mapping[Any, Any], times: Mapping[tuple[str, str], Limits]) -> dict[str, Limits]:
+def _costs(
+    row: Mapping[Any, Any], vanilla: Mapping[Any, Any], times: Mapping[tuple[str, str], Limits]
+) -> dict[str, Limits]:
     tokens = float(row["realised_tokens"])
     costs: dict[str, Limits] = {}
     if tokens == tokens:

@@ -17,6 +17,7 @@ from tokenbench_reports.html.scenes import Scene, find_cell, scene
 
 MOST = 30
 """Strategies to choose from: those that keep most."""
+NOISE = "Two runs of the unpruned model differ on as many answers: this is at the noise floor."
 LISTED = 6
 """Questions that are shown without script."""
 
@@ -94,8 +95,8 @@ def compare_view(
     first, second = names[0], names[1]
     texts = _sentences(pairs, budgets, set(names), cells, agreement(samples[samples["strategy"].isin(ranked)]))
     views = [_pair(first, second, budget, texts, shown, questions) for budget in budgets]
-    data = {"names": names, "looks": [look_of(marks, name) for name in names], "budgets": list(budgets), "texts": texts}
-    data |= {"samples": shown.samples, "questions": as_json(questions), "vanilla": VANILLA}
+    data: dict[str, Any] = {"names": names, "budgets": list(budgets), "texts": texts}
+    data |= {"samples": shown.samples, "questions": as_json(questions)}
     return CompareView([(name, look_of(marks, name)) for name in names], (first, second), views, data)
 
 
@@ -148,7 +149,12 @@ def _sentences(
         a, b, budget = str(row["a"]), str(row["b"]), str(row["budget"])
         if names.issuperset((a, b)) and budget in budgets:
             key = pair_key(a, b, budget)
-            parts = [_difference(row), _costs(by_name.get((a, budget)), by_name.get((b, budget))), _common(common.get(key))]
+            parts = [
+                _difference(row),
+                NOISE if row.get("at_noise_floor", False) else "",
+                _costs(by_name.get((a, budget)), by_name.get((b, budget))),
+                _common(common.get(key)),
+            ]
             found[key] = " ".join(filter(None, parts))
     return found
 

@@ -73,7 +73,9 @@ def _view(
     here = [cell for cell in at_budget(cells, budget) if cell.strategy in printed and cell.kept[0] == cell.kept[0]]
     if not here:
         return None
-    values = [one.retention for own in printed.values() for one in own] + [end for cell in here for end in cell.kept if end == end]
+    values = [one.retention for own in printed.values() for one in own] + [
+        end for cell in here for end in cell.kept if end == end
+    ]
     low = max(0.0, 20.0 * (min(values) // 20))
     scale = Scale(low, min(125.0, max(103.0, *values)), 3.0, 97.0)
     rows = [_row(cell, printed[cell.strategy], scale, marks) for cell in here]

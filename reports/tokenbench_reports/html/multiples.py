@@ -94,7 +94,9 @@ def _panel(
 
 
 def _floor(cells: Sequence[Cell], budgets: Sequence[str], place: Mapping[str, float], y: Scale) -> str:
-    best = {budget: max((c.kept[0] for c in cells if c.floor and c.budget == budget), default=None) for budget in budgets}
+    best = {
+        budget: max((c.kept[0] for c in cells if c.floor and c.budget == budget), default=None) for budget in budgets
+    }
     points = [(place[budget], y(value)) for budget, value in best.items() if value is not None]
     if len(points) < 2:
         return ""

@@ -41,7 +41,13 @@ def needs(cells: Sequence[Cell], marks: Mapping[str, Mark], margin: float) -> li
             wish = f"At most {most} % of the {name}"
             cheap = [cell for cell in priced if round(cell.costs[key][0]) <= most]
             least = min(priced, key=lambda cell: cell.costs[key][0])
-            none = Need(wish, "", "", "none of these", f"{least.strategy} at {least.budget} needs {number(least.costs[key][0], 0)} %, the least")
+            none = Need(
+                wish,
+                "",
+                "",
+                "none of these",
+                f"{least.strategy} at {least.budget} needs {number(least.costs[key][0], 0)} %, the least",
+            )
             answers.append(_answer(wish, _best(cheap), marks) if cheap else none)
     return [*answers, _without_loss(known, marks, margin)]
 
@@ -52,7 +58,9 @@ def _best(cells: Sequence[Cell]) -> Cell:
 
 
 def _answer(wish: str, cell: Cell, marks: Mapping[str, Mark]) -> Need:
-    return Need(wish, cell.strategy, marks[cell.strategy].look, f"at {cell.budget} keeps {number(cell.kept[0])} %", _price(cell))
+    return Need(
+        wish, cell.strategy, marks[cell.strategy].look, f"at {cell.budget} keeps {number(cell.kept[0])} %", _price(cell)
+    )
 
 
 def _price(cell: Cell) -> str:
@@ -66,6 +74,8 @@ def _without_loss(cells: Sequence[Cell], marks: Mapping[str, Mark], margin: floa
     shown = [cell for cell in cells if cell.verdict and cell.verdict.lossless]
     if shown:
         return _answer(wish, min(shown, key=lambda cell: (cell.costs.get("tokens", (0.0,))[0], -cell.kept[0])), marks)
-    counts = Counter("lose more" if cell.verdict and cell.verdict.kind is Kind.LOSES_MORE else "are open" for cell in cells)
+    counts = Counter(
+        "lose more" if cell.verdict and cell.verdict.kind is Kind.LOSES_MORE else "are open" for cell in cells
+    )
     parts = [f"{count} of {len(cells)} {what}" for what, count in sorted(counts.items(), reverse=True)]
     return Need(wish, "", "", "none is shown to", "; ".join(parts))

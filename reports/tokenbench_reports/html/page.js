@@ -140,7 +140,8 @@
     function counts() {
       const every = listed(), [x, y] = names();
       const count = (sign) => {
-        const button = make("button", { type: "button", "data-sign": sign, "aria-pressed": String(state.filter === sign), "aria-label": `${x} ${sign[0] === "1" ? "right" : "wrong"}, ${y} ${sign[1] === "1" ? "right" : "wrong"}` }, String(every.filter((one) => one.sign === sign).length));
+        const number = String(every.filter((one) => one.sign === sign).length);
+        const button = make("button", { type: "button", "data-sign": sign, "aria-pressed": String(state.filter === sign), "aria-label": `${number}: ${x} ${sign[0] === "1" ? "right" : "wrong"}, ${y} ${sign[1] === "1" ? "right" : "wrong"}` }, number);
         button.addEventListener("click", () => { state.filter = state.filter === sign ? "" : sign; state.most = 20; all(".two button", live).forEach((one) => one.setAttribute("aria-pressed", String(one.dataset.sign === state.filter))); refresh(); });
         return make("td", {}, button);
       };

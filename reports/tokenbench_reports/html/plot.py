@@ -145,19 +145,29 @@ def _noun(axis: Axis) -> str:
 
 
 def _plot(
-    every: Sequence[Cell], cells: Sequence[Cell], axis: Axis, marks: Mapping[str, Mark], budgets: Sequence[str], frame: Frame
+    every: Sequence[Cell],
+    cells: Sequence[Cell],
+    axis: Axis,
+    marks: Mapping[str, Mark],
+    budgets: Sequence[str],
+    frame: Frame,
 ) -> Plot:
     low, high = kept_range(cells)
     y = Scale(low, high, frame.bottom, frame.top)
     x = Scale(0.0, 1.04 * max(cell.costs[axis.key][2] for cell in cells), frame.left, frame.right)
     order = sorted(cells, key=lambda cell: {FLOOR: 0, GREY: 1}.get(marks[cell.strategy].look, 2))
-    points = [_point(cell, every.index(cell), axis, x, y, marks, budgets) for cell in order]
+    places = {id(cell): at for at, cell in enumerate(every)}
+    points = [_point(cell, places[id(cell)], axis, x, y, marks, budgets) for cell in order]
     steps = stairs([cell for cell in cells if cell.floor], axis.key)
     best = stairs([cell for cell in front(cells, axis.key) if not cell.floor], axis.key)
     return Plot(
         frame,
         points,
-        [(_polyline(own, axis, x, y), marks[own[0].strategy].look) for own in _by_strategy(cells) if len(own) > 1 and not own[0].floor],
+        [
+            (_polyline(own, axis, x, y), marks[own[0].strategy].look)
+            for own in _by_strategy(cells)
+            if len(own) > 1 and not own[0].floor
+        ],
         _labels(cells, axis, x, y, marks, frame),
         _staircase(steps, x, y, x.high, low) if steps else "",
         _staircase(best, x, y, x.high, None) if best else "",
@@ -171,14 +181,14 @@ def _plot(
 def _point(
     cell: Cell, at: int, axis: Axis, x: Scale, y: Scale, marks: Mapping[str, Mark], budgets: Sequence[str]
 ) -> Point:
-    value, low, high = _known(cell.kept)
+    value, lower, upper = _known(cell.kept)
     cost, near, far = cell.costs[axis.key]
     budget = budgets.index(cell.budget) if cell.budget in budgets else -1
-    return Point(x(cost), y(value), y(low), y(high), x(near), x(far), marks[cell.strategy].look, at, budget)
+    return Point(x(cost), y(value), y(lower), y(upper), x(near), x(far), marks[cell.strategy].look, at, budget)
 
 
 def _known(limits: Limits) -> Limits:
-    value, low, high = limits
+    value, low, _ = limits
     return (value, value, value) if low != low else limits
 
 

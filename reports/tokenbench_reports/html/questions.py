@@ -60,9 +60,17 @@ def list_questions(
         of: How many questions the run has.
     """
     place = {pair: at for at, pair in enumerate(chosen)}
-    cells = {f"{name}\n{budget}": own for (name, budget), own in rows.groupby(["strategy", "budget"], sort=False, observed=True)}
+    cells = {
+        f"{name}\n{budget}": own
+        for (name, budget), own in rows.groupby(["strategy", "budget"], sort=False, observed=True)
+    }
     words: dict[str, int] = {}
-    targets = {(str(t), str(s)): str(target) for t, s, target in rows[["task", "sample", "target"]].drop_duplicates(["task", "sample"]).itertuples(index=False)}
+    targets = {
+        (str(t), str(s)): str(target)
+        for t, s, target in rows[["task", "sample", "target"]]
+        .drop_duplicates(["task", "sample"])
+        .itertuples(index=False)
+    }
     by_cell = {key: _by_place(own, place) for key, own in cells.items()}
     tasks = list(dict.fromkeys(task for task, _ in chosen))
     asked: list[tuple[int, str, int]] = []
@@ -108,5 +116,3 @@ def _cut(text: str) -> str:
 def as_json(questions: Questions) -> dict[str, Any]:
     """What the script reads."""
     return {name: getattr(questions, name) for name in ("tasks", "asked", "words", "answers", "right")}
-
-

@@ -56,7 +56,9 @@ class ResultRow:
     def fold(self) -> str:
         """The costs in a line, for narrow screens."""
         names = ("tokens", "of the FLOPs", "of the KV cache", "of the time")
-        return ", ".join(f"{cost.text} {name}" for cost, name in zip(self.costs, names, strict=False) if cost.text != NOTHING)
+        return ", ".join(
+            f"{cost.text} {name}" for cost, name in zip(self.costs, names, strict=False) if cost.text != NOTHING
+        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,12 @@ def results(
 
 
 def _row(
-    cell: Cell, rankings: Mapping[str, Ranking], marks: Mapping[str, Mark], scale: Scale, keys: Sequence[str], margin: float
+    cell: Cell,
+    rankings: Mapping[str, Ranking],
+    marks: Mapping[str, Mark],
+    scale: Scale,
+    keys: Sequence[str],
+    margin: float,
 ) -> ResultRow:
     value, low, high = (part / 100 for part in cell.kept)
     text = interval(value, low, high, marks=marks_of(margin))

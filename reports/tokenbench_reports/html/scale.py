@@ -34,8 +34,10 @@ class Scale:
 
 
 def kept_range(cells: Iterable[Cell]) -> tuple[float, float]:
-    """The range of accuracy kept that a picture shows, with 100 % in it: from a multiple of 20 to 125 at most, since few
-    images make intervals that would flatten all else."""
+    """The range of accuracy kept that a picture shows, with 100 % in it.
+
+    It begins at a multiple of 20 and ends at 125 at most, since few images make intervals that would flatten all else.
+    """
     ends = [end for cell in cells for end in cell.kept if isfinite(end)]
     low = min([80.0, *ends])
     return max(0.0, 20.0 * (low // 20)), min(125.0, max([103.0, *(end + 1 for end in ends)]))

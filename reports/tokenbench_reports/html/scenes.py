@@ -63,7 +63,9 @@ def bars(layers: Sequence[Sequence[int]]) -> list[tuple[float, float, float]]:
     """(x, width, height) of a bar for every layer, in per cent; the highest is 100 % high."""
     counts = [count for count, length in layers for _ in range(length)]
     most, slot = max([1, *counts]), 100 / max(1, len(counts))
-    return [(round(slot * (at + 0.06), 2), round(slot * 0.88, 2), round(100 * n / most, 2)) for at, n in enumerate(counts)]
+    return [
+        (round(slot * (at + 0.06), 2), round(slot * 0.88, 2), round(100 * n / most, 2)) for at, n in enumerate(counts)
+    ]
 
 
 def _frame(sample: Mapping[str, Any], cell: Mapping[str, Any], at: int) -> SceneFrame:
@@ -74,12 +76,10 @@ def _frame(sample: Mapping[str, Any], cell: Mapping[str, Any], at: int) -> Scene
     t = sample["shown"][at]
     first = t * (lead + rows * columns) + lead
     kept = set(_ordinals(cell["kept"])) if cell["kept"] else None
-    dropped = (
-        "".join(
-            f"M{place % columns},{place // columns}h1v1h-1z"
-            for place in range(rows * columns)
-            if kept is not None and first + place not in kept
-        )
+    dropped = "".join(
+        f"M{place % columns},{place // columns}h1v1h-1z"
+        for place in range(rows * columns)
+        if kept is not None and first + place not in kept
     )
     evidence = [
         (x0 * columns, y0 * rows, (x1 - x0) * columns, (y1 - y0) * rows)

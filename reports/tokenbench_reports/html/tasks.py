@@ -42,7 +42,10 @@ class TasksView:
 def tasks_view(summary: pd.DataFrame, cells: Sequence[Cell], budget: str, marks: Mapping[str, Mark]) -> TasksView:
     """Arrange one budget; ``summary`` holds the model's rows."""
     rows = summary[(summary["task"] != MEAN) & (summary["strategy"] != VANILLA)]
-    kept = {(row.strategy, row.budget, row.task): float(row.retention) for row in rows.itertuples()}
+    kept = {
+        (str(row["strategy"]), str(row["budget"]), str(row["task"])): float(row["retention"])
+        for row in rows.to_dict("records")
+    }
     names = [str(task) for task in dict.fromkeys(rows["task"])]
     here = at_budget(cells, budget)
     groups = [names[at : at + WIDEST] for at in range(0, len(names), WIDEST)]
@@ -70,7 +73,9 @@ def _entry(value: float) -> tuple[str, int]:
     return percent(value, 0), min(TINTS - 1, max(0, int(TINTS * value)))
 
 
-def _sentence(kept: Mapping[tuple[str, str, str], float], cells: Sequence[Cell], tasks: Sequence[str], budget: str) -> str:
+def _sentence(
+    kept: Mapping[tuple[str, str, str], float], cells: Sequence[Cell], tasks: Sequence[str], budget: str
+) -> str:
     """The hardest and the safest task, and who keeps most and least of the hardest."""
     names = [cell.strategy for cell in cells if not is_trivial(cell.strategy)]
     columns = {

@@ -7,6 +7,7 @@ import pandas as pd
 
 from tokenbench.comparison.ranking import Ranking
 from tokenbench.comparison.wording import interval, number
+from tokenbench_reports.html.cells import Limits
 from tokenbench_reports.html.marks import Mark, look_of
 
 MOST = 20
@@ -45,8 +46,9 @@ def triangle(ranking: Ranking, pairs: pd.DataFrame, marks: Mapping[str, Mark], t
     gaps: dict[tuple[str, str], Gap] = {}
     for row in here.to_dict("records"):
         a, b, sign = str(row["a"]), str(row["b"]), row["verdict"].sign
-        gaps[a, b] = _gap(a, b, row["difference"], row["low"], row["high"], sign)
-        gaps[b, a] = _gap(b, a, -row["difference"], -row["high"], -row["low"], sign)
+        noise = ", at the noise floor" if row.get("at_noise_floor", False) else ""
+        gaps[a, b] = _gap(a, b, (row["difference"], row["low"], row["high"]), sign, noise)
+        gaps[b, a] = _gap(b, a, (-row["difference"], -row["high"], -row["low"]), sign, noise)
     names = ranking.strategies[:MOST]
     rows = [
         (name, look_of(marks, name), [gaps.get((better, name), Gap("", False, "")) for better in names[:at]])
@@ -58,8 +60,8 @@ def triangle(ranking: Ranking, pairs: pd.DataFrame, marks: Mapping[str, Mark], t
     return Triangle(ranking.budget, [(name, look_of(marks, name)) for name in names[:-1]], rows, text)
 
 
-def _gap(a: str, b: str, difference: float, low: float, high: float, sign: int) -> Gap:
-    text = number(100 * difference)
-    words = interval(difference, low, high, signed=True, marks=[0.0])
-    hint = f"{a} − {b}: {words} points{'' if sign else ', cannot be told apart'}"
+def _gap(a: str, b: str, limits: Limits, sign: int, noise: str) -> Gap:
+    text = number(100 * limits[0])
+    words = interval(*limits, signed=True, marks=[0.0])
+    hint = f"{a} − {b}: {words} points{'' if sign else ', cannot be told apart'}{noise}"
     return Gap(text if sign else f"({text})", bool(sign), hint)
