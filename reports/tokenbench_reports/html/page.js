@@ -102,7 +102,7 @@
     const key = (strategy) => { const exact = `${strategy}\n${budget()}`, own = Object.keys(questions.answers).filter((name) => name.startsWith(`${strategy}\n`)); return exact in questions.answers ? exact : own.length === 1 ? own[0] : null; };
     const cell = (sample, strategy) => { const own = sample.cells.filter((one) => one.strategy === strategy); return own.find((one) => one.budget === budget()) || (own.length === 1 ? own[0] : null); };
     const example = () => source.samples.find((sample) => { const [x, y] = names().map((name) => cell(sample, name)); return x && y && x.right && !y.right; }) || source.samples[0];
-    const answer = (right, text) => make("span", { class: right ? "yes" : "no" }, text);
+    const answer = (right, text) => make("span", { class: right ? "yes" : "no" }, text || "(no answer)");
 
     function pictures() {
       if (!source.samples.length) return [];

@@ -77,7 +77,7 @@ def list_questions(
     room = MOST_TEXT
     for at, (task, sample) in enumerate(chosen):
         text = _text(task, sample, known, targets)
-        new = {_cut(answer) for own in by_cell.values() if (answer := own.get(at, ("", False))[0])} - words.keys()
+        new = {_cut(own[at][0]) for own in by_cell.values() if at in own} - words.keys()
         room -= len(text) + sum(map(len, new))
         if room < 0 and asked:
             break
