@@ -38,7 +38,7 @@ class Setting:
         shares: samples of the tasks, in proportion.
         scores: vanilla's, by task.
         flip: share of the samples that are answered anew.
-        loss: points of retention that are lost.
+        loss: points of accuracy kept that are lost.
         whole: share of flips and losses that befall whole images.
         questions: an image.
         strategies: in the family; the power is that of the first.

@@ -5,7 +5,7 @@ class ExampleReport(tokenbench.Report):
     """Writes `example-report.txt`: one line per strategy and budget, then what a reader must know."""
 
     name = "example-report"
-    description = "example-report.txt: accuracy retention of every strategy and budget, as plain text"
+    description = "example-report.txt: accuracy kept of every strategy and budget, as plain text"
 
     def write(self, comparison, run, folder, out):
         mean = comparison.summary[comparison.summary["task"] == "mean"]

@@ -9,6 +9,7 @@ from tokenbench import Register, hookimpl
 def tokenbench_register_reports(register: Register) -> None:
     """Register every built-in report format."""
     register("csv", "tokenbench_reports.csv_tables:CsvReport")
+    register("details", "tokenbench_reports.details:DetailsReport")
     register("figures", "tokenbench_reports.figures:FiguresReport")
     register("html", "tokenbench_reports.html:HtmlReport")
     register("json", "tokenbench_reports.json_file:JsonReport")

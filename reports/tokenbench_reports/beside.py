@@ -7,13 +7,13 @@ from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.wording import NOTHING, interval, number, percent
 from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Column, Entry, Table
-from tokenbench_reports.claims import NARROW, SAME_IMAGES, Reproduction, compare_claims
+from tokenbench_reports.claims import NARROW, SAME_IMAGES, PublishedMean, Reproduction, compare_claims, published_means
 
 MIB = 2**20
 
 
 def on_this_hardware(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
-    """Time and memory of every way ``tokenbench bench -o RUN`` measured, beside retention.
+    """Time and memory of every way ``tokenbench bench -o RUN`` measured, beside the accuracy kept.
 
     There is no table if it measured nothing.
     """
@@ -42,7 +42,7 @@ def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
         [
             Column("strategy", lambda row: row["strategy"], key=True, choose=True),
             Column("budget", lambda row: row["budget"], key=True, choose=True),
-            Column("accuracy retention %", retained),
+            Column("accuracy kept %", retained),
             Column("visual tokens", lambda row: Entry(str(row["visual_tokens"]), row["visual_tokens"])),
             Column("TTFT, ms", lambda row: _scale_entry(row["ttft_seconds"], 1000)),
             Column("× vanilla [95 % CI]", lambda row: _ratio(row, "ttft_ratio")),
@@ -53,7 +53,7 @@ def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
             Column("break-even, visual tokens", break_even, left=True),
         ],
         bench["rows"],
-        caption="Time and memory of every strategy, beside its retention",
+        caption="Time and memory of every strategy, beside the accuracy that it keeps",
         note=" ".join([*bench["notes"], *bench["infeasible"]]),
     )
 
@@ -74,14 +74,15 @@ def _ratio(row: Mapping[str, Any], name: str) -> Entry:
 def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:
     """What papers print for these cells, beside what was measured.
 
-    There is no table if the ledger holds nothing of the kind.
+    There is no table if the ledger holds nothing of the kind. If it holds nothing on this model, what it holds on other
+    models stands here instead, and says so.
     """
     claims = compare_claims(comparison, run)
     claims = claims[claims["model"] == model]
     if claims.empty:
-        return []
+        return _elsewhere(comparison, model)
     table = Table.of(
-        "Published accuracy retention % beside measured",
+        "Published accuracy kept % beside measured",
         [
             Column("strategy", lambda claim: str(claim["strategy"]), key=True),
             Column("budget", lambda claim: str(claim["budget"]), key=True, choose=True),
@@ -93,6 +94,40 @@ def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> 
         ],
         claims.to_dict("records"),
         note=_yardstick(set(claims["yardstick"])),
+    )
+    return [table]
+
+
+def _elsewhere(comparison: Comparison, model: str) -> list[Table]:
+    """What papers print of the same methods on other models, beside what was measured on this one."""
+    found = published_means(comparison, model)
+    if not found:
+        return []
+    cells = comparison.summary
+    cells = cells[(cells["model"] == model) & (cells["task"] == MEAN)]
+    measured = {(cell["strategy"], cell["budget"]): cell for cell in cells.to_dict("records")}
+
+    def here(one: PublishedMean) -> Entry:
+        cell = measured[one.strategy, one.budget]
+        text = interval(cell["retention"], cell["retention_low"], cell["retention_high"])
+        return Entry.number(text, cell["retention"])
+
+    budgets = list(dict.fromkeys(cells["budget"]))
+    found.sort(key=lambda one: (budgets.index(one.budget), one.backbone, one.source, -one.kept))
+    table = Table.of(
+        "Published numbers of these methods, on other models",
+        [
+            Column("strategy", lambda one: one.strategy, key=True, choose=True),
+            Column("budget", lambda one: one.budget, key=True, choose=True),
+            Column("published %", lambda one: Entry.number(number(one.kept), one.kept)),
+            Column("on", lambda one: one.backbone, left=True, choose=True),
+            Column(f"here, on {model} [95 % CI]", here),
+            Column("source", lambda one: one.source, left=True),
+        ],
+        found,
+        group=lambda one: one.budget,
+        note="Accuracy kept, as the mean over the benchmarks of each paper, and over the tasks here. These are other models and other tasks: "
+        "compare the order, never the numbers.",
     )
     return [table]
 
@@ -113,11 +148,11 @@ def _yardstick(used: set[str]) -> str:
         "The limits say where a run of the same models on the same images lands in 95 % of cases, by the A/A check: vanilla ran twice, and "
         "strategies are taken to flip as often."
         if SAME_IMAGES in used
-        else "The limits are the 95 % interval of the retention, which is for new images. Papers used the same images, so that a closer look needs an A/A check: run it "
+        else "The limits are the 95 % interval of the accuracy kept, which is for new images. Papers used the same images, so that a closer look needs an A/A check: run it "
         "twice, then tokenbench compare A B."
     )
     return (
-        "Retention is compared, since it does not depend on a benchmark's scale. Reproduced: the published number lies within "
+        "Accuracy kept is compared, since it does not depend on a benchmark's scale. Reproduced: the published number lies within "
         f"the limits, and they are no wider than ± {100 * NARROW:g} points; undecided: it lies within wider ones; not reproduced: it lies outside, its "
         f"rounding allowed for. {limits}"
     )

@@ -13,7 +13,9 @@ class CsvReport(Report):
     """``summary.csv`` and ``pairs.csv``, unrounded, scores and retention as fractions."""
 
     name: ClassVar[str] = "csv"
-    description: ClassVar[str] = "summary.csv and pairs.csv, unrounded; scores and retention as fractions"
+    description: ClassVar[str] = (
+        "summary.csv and pairs.csv, unrounded; scores and accuracy kept (retention) as fractions"
+    )
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write both tables."""

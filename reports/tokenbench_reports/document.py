@@ -11,7 +11,7 @@ from tokenbench.comparison.wording import count_of, join_names, number
 from tokenbench.errors import printable
 from tokenbench.tables import Column, Entry, Table, TableRow
 from tokenbench_reports.beside import on_this_hardware, published
-from tokenbench_reports.conclusions import lead
+from tokenbench_reports.headline import Headline, make_headline
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Section:
 
     model: str
     """The name of the model."""
-    lead: str
-    """What may be concluded, in one paragraph."""
+    headline: Headline
+    """What was found, and what supports it."""
     verdict: list[str]
     """The verdicts, one sentence each."""
     tables: list[Table]
@@ -44,6 +44,26 @@ class Document:
     """Sentences on how the numbers were made."""
 
 
+@dataclass(frozen=True)
+class Opening:
+    """What every report says first."""
+
+    label: str
+    """A warning that must not be overlooked; empty if there is none."""
+    headlines: list[Headline]
+    """One for each model, and one for all models together."""
+    warnings: list[str]
+    """Sentences that a reader must see."""
+
+
+def make_opening(comparison: Comparison, run: Mapping[str, object]) -> Opening:
+    """Say what comes first, without the tables that it rests on."""
+    headlines = [make_headline(comparison, model) for model in comparison.models]
+    headlines += [_headline_of_all(comparison, comparison.together)] if comparison.together else []
+    shown: Opening = _make_printable(Opening(_label(run), headlines, _warnings(comparison, run)))
+    return shown
+
+
 def make_document(comparison: Comparison, run: Mapping[str, object]) -> Document:
     """Put a comparison into words and tables."""
     sections = [_section(comparison, model, run) for model in comparison.models]
@@ -61,7 +81,7 @@ def _make_printable(value: Any) -> Any:
         return printable(value)
     if isinstance(value, list | tuple):
         return type(value)(map(_make_printable, value))
-    if isinstance(value, Document | Section | Table | Column | TableRow | Entry):
+    if isinstance(value, Opening | Document | Section | Headline | Table | Column | TableRow | Entry):
         return replace(value, **{part.name: _make_printable(getattr(value, part.name)) for part in fields(value)})
     return value
 
@@ -97,7 +117,7 @@ def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> S
         tables.append(pairs_table(comparison, model))
     tables.append(tasks_table(comparison, model))
     tables += on_this_hardware(comparison, model, run) + published(comparison, model, run)
-    return Section(model, lead(comparison, model), _verdict(comparison, model, rankings), tables)
+    return Section(model, make_headline(comparison, model), _verdict(comparison, model, rankings), tables)
 
 
 def together(comparison: Comparison) -> Section | None:
@@ -110,11 +130,17 @@ def together(comparison: Comparison) -> Section | None:
     tables = [cells_table(whole, model, main_title(whole, model, len(comparison.tasks), len(comparison.models)))]
     if any(ranking.compared for ranking in rankings):
         tables.append(pairs_table(whole, model))
-    scope = (
-        f"Retention is averaged over {join_names(comparison.models)} and their tasks, with families F1 and F2 of its own. Intervals and "
-        "tests cover new images for these models only: they do not generalise to other models."
+    return Section(model, _headline_of_all(comparison, whole), _verdict(whole, model, rankings), tables)
+
+
+def _headline_of_all(comparison: Comparison, whole: Comparison) -> Headline:
+    """The headline of the mean over all models, which says what was averaged."""
+    headline = make_headline(whole, whole.models[0])
+    averaged = (
+        f"Accuracy kept is averaged over {join_names(comparison.models)} and their tasks, with families F1 and F2 of its own. "
+        "Intervals and tests cover new images for these models only: they do not generalise to other models."
     )
-    return Section(model, f"{lead(whole, model)} {scope}", _verdict(whole, model, rankings), tables)
+    return replace(headline, scope=f"{headline.scope} {averaged}")
 
 
 def _verdict(comparison: Comparison, model: str, rankings: list[Ranking]) -> list[str]:
@@ -148,7 +174,7 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     questions, images = count_of(comparison.samples, "question"), count_of(comparison.clusters, "image")
     notes = [
         f"{questions} on {images}. The image is the unit of analysis; one that occurs in several tasks counts once.",
-        "Accuracy retention is 100 × score / vanilla's score, averaged over the tasks. Both scores are measured on the same images, and the "
+        "Accuracy kept is 100 × score / vanilla's score, averaged over the tasks. Both scores are measured on the same images, and the "
         "interval takes that into account. It is the interval of family F1, so that the verdict beside it can be read off it: a "
         "strategy is worse exactly where its interval ends below 100. The budget is the one that was requested; visual tokens are those "
         "that ran, as the mean over the decoder layers. FLOPs (encoder and prefill) and KV cache are counted shares of vanilla's; FLOPs are not latency.",
@@ -156,7 +182,7 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
         "Skill is how far a strategy gets from a trivial baseline (0 %) to vanilla (100 %) at the same budget; the baselines are random "
         "tokens, and the image shrunk to as many tokens. Below 0 the baseline is better. Skill and evidence have no interval.",
         f"Against vanilla: family F1 per model, max-T over all strategies and budgets, error {alpha}. The margin is {margin} "
-        f"{'point' if comparison.margin == 1 else 'points'} of accuracy retention, to be fixed before a run; non-inferiority within it means "
+        f"{'point' if comparison.margin == 1 else 'points'} of accuracy kept, to be fixed before a run; non-inferiority within it means "
         f'that the whole interval lies above {100 - comparison.margin:g}. "Not decided" means that neither a loss nor its absence was shown.',
         f"Between strategies: family F2 per model, max-T over all pairs at equal budget, error {alpha}. Every verdict is read off the "
         "simultaneous interval beside it; p is adjusted for the family in a single step. Bold and rank follow these verdicts.",

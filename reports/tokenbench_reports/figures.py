@@ -26,7 +26,7 @@ class FiguresReport(Report):
     """``figures/``: accuracy against cost, retention over budgets, rank intervals."""
 
     name: ClassVar[str] = "figures"
-    description: ClassVar[str] = "figures/: accuracy against cost, retention over budgets, ranks; PDF, SVG, PNG"
+    description: ClassVar[str] = "figures/: accuracy against cost, accuracy kept over budgets, ranks; PDF, SVG, PNG"
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write every figure in every form."""

@@ -4,15 +4,16 @@ The cases of ``findings`` each have one sentence. Nothing is called best, and no
 unless a verdict says so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isnan
 
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.measures import NEAR_ZERO
 from tokenbench.comparison.ranking import UNEQUAL_COST
-from tokenbench.comparison.wording import count_of, limit, percent
+from tokenbench.comparison.wording import count_of, limit, number, percent
 from tokenbench.errors import printable
+from tokenbench_reports.claims import find_reversal, published_means
 from tokenbench_reports.findings import Case, Finding, find, vanilla_of
 from tokenbench_reports.sentences import Part, Sentence, list_names, name_of, sentence, text_of
 from tokenbench_reports.support import count_pairs, support
@@ -92,7 +93,7 @@ def make_headline(comparison: Comparison, model: str, budget: str | None = None)
         pairs=count_pairs(first) if first else "",
         scope=f"{count_of(int(vanilla['n']), 'question')} about {count_of(images, 'image')} on {printable(model)}; "
         "nothing follows for other models, tasks or prompts.",
-        warnings=tuple(_warnings(findings)),
+        warnings=tuple(_warnings(comparison, model, first)) if first else (),
         budget=first.budget if first else "",
         case=case,
         winner=first.winner if first and case is Case.BEST else None,
@@ -188,14 +189,24 @@ def _trivial(found: Finding) -> Sentence:
     return sentence(f"Only trivial baselines ran: the highest at budget {_at(found)} is ", name_of(first), kept)
 
 
-def _warnings(findings: Sequence[Finding]) -> Iterator[str]:
-    """Verdicts that are statistically right and of no importance all the same."""
-    for found in findings[:1]:
-        if found.case is Case.BEST and found.difference(*found.methods[:2]).at_noise_floor:
-            yield (
-                f"{text_of(list_names(found.methods[:2]))} differ at budget {_at(found)} on no more answers than two runs of the "
-                "unpruned model do: the difference is at the noise floor."
-            )
+def _warnings(comparison: Comparison, model: str, found: Finding) -> Iterator[str]:
+    """Where a verdict is right and of no importance, or is not what papers found."""
+    if found.case is Case.BEST and found.difference(*found.methods[:2]).at_noise_floor:
+        yield (
+            f"{text_of(list_names(found.methods[:2]))} differ at budget {_at(found)} on no more answers than two runs of the "
+            "unpruned model do: the difference is at the noise floor."
+        )
+    if not found.methods:
+        return
+    first, *others = found.methods
+    behind = [name for name in others if found.beats(first, name)]
+    if reversal := find_reversal(published_means(comparison, model), found.budget, first, behind):
+        above, below = reversal
+        yield (
+            f"A paper reports the opposite order: on {above.backbone} at budget {_at(found)}, {printable(above.strategy)} keeps "
+            f"{number(above.kept)} % of the accuracy and {printable(below.strategy)} {number(below.kept)} % ({above.source}). "
+            "See the published numbers."
+        )
 
 
 def _floor_name(strategy: str) -> Part:

@@ -15,6 +15,8 @@ from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench_reports.claims import compare_claims
 from tokenbench_reports.document import make_document
+from tokenbench_reports.headline import Headline
+from tokenbench_reports.sentences import text_of
 
 SCHEMA_VERSION = 1
 """Raised when a key changes its meaning or goes; new keys may come without."""
@@ -45,7 +47,8 @@ def contents(comparison: Comparison, about: Mapping[str, object]) -> dict[str, A
         "schema": "tokenbench-report",
         "schema_version": SCHEMA_VERSION,
         "label": said.label,
-        "conclusions": {section.model: [section.lead, *section.verdict] for section in said.sections},
+        "headlines": {section.model: _headline(section.headline) for section in said.sections},
+        "conclusions": {section.model: section.verdict for section in said.sections},
         "warnings": said.warnings,
         "statistics": {name: getattr(comparison, name) for name in SETTINGS},
         "models": list(comparison.models),
@@ -55,6 +58,22 @@ def contents(comparison: Comparison, about: Mapping[str, object]) -> dict[str, A
         "together": _together(comparison),
         "claims": _rows(compare_claims(comparison, about)),
         "run": {name: about.get(name) for name in FACTS},
+    }
+
+
+def _headline(found: Headline) -> dict[str, Any]:
+    """What was found for a model, as text and as what a program asks for."""
+    return {
+        "headline": found.text,
+        "support": [text_of(sentence) for sentence in found.support],
+        "pairs": found.pairs,
+        "scope": found.scope,
+        "label": found.label,
+        "warnings": list(found.warnings),
+        "budget": found.budget or None,
+        "case": found.case.name.lower() if found.case else None,
+        "winner": found.winner,
+        "leaders": list(found.leaders),
     }
 
 

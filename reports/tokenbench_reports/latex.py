@@ -57,7 +57,7 @@ def _model(comparison: Comparison, model: str, label: str) -> Iterator[str]:
     cells, tasks = (make(comparison, model).fit(Room.PAPER) for make in (cells_table, tasks_table))
     for budget in dict.fromkeys(row.group for row in cells.rows if row.group):
         caption = (
-            f"Retention in per cent of vanilla's score with simultaneous 95 % intervals, {model} at budget {budget}, {counts}. FLOPs and "
+            f"Accuracy kept, in per cent of vanilla's score with simultaneous 95 % intervals, {model} at budget {budget}, {counts}. FLOPs and "
             "KV cache in per cent of vanilla's. Bold: not distinguishable from the highest. Verdicts against vanilla are read off these "
             f"intervals; ranks are adjusted for all pairs (max-T).{warning}"
         )

@@ -1,113 +1,132 @@
-"""The report on the terminal."""
+"""The report on the terminal: what was found, one table that fits, and where the rest lies."""
 
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, TextIO
+from typing import Any, ClassVar, TextIO
 
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
-from rich.table import Table as RichTable
+from rich.console import Console
 from rich.text import Text
 
 from tokenbench.comparison import Comparison
 from tokenbench.contract.report import Report
 from tokenbench.errors import printable
 from tokenbench.store.run import Run
-from tokenbench.tables import Room, Table, style_of, to_rich
-from tokenbench_reports.document import Document, Section, make_document
+from tokenbench_reports.console import READABLE, open_console
+from tokenbench_reports.document import Opening, make_opening
+from tokenbench_reports.headline import Headline
+from tokenbench_reports.sentences import Part, Sentence
+from tokenbench_reports.standings import Place, standings
 
-READABLE = 100
-"""Prose is not set wider than this, however wide the tables are."""
+LINES = 38
+"""The most lines that a report on one model takes at ``READABLE`` columns; the command prints two of its own."""
+ROWS = 6
+"""Lines of a table that are printed however little room there is."""
+WARNINGS = 3
+"""Warnings that are printed, by their first sentence."""
+GLUE = "\ue000"
+"""Stands for a blank at which no line ends; it is in no text, since ``printable`` escapes it."""
+PAGE = "report.html"
+COLOURS = ("blue", "magenta", "green", "cyan", "yellow")
+"""Of the strategies that the headline and its support name, in this order."""
 
 
 class TerminalReport(Report):
-    """Verdict, tables and notes; writes no file."""
+    """The headline, one table, and where the rest lies; writes no file."""
 
     name: ClassVar[str] = "terminal"
-    description: ClassVar[str] = "verdict, tables and notes on the terminal"
+    description: ClassVar[str] = "headline and one table on the terminal, 40 lines at most"
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Print the report to ``out``."""
-        content = make_document(comparison, run.about())
-        console = Console(file=out, highlight=False, markup=False, emoji=False)
-        if not console.is_terminal:
-            # A file or a pipe has no width, and a table that wraps in a log cannot be read.
-            console.width = max(READABLE, *(_width(table) for part in content.sections for table in part.tables))
-        for block in _blocks(content, console.width):
-            console.print(block)
+        about = run.about()
+        console = open_console(out, READABLE)
+        for line in _lines(comparison, make_opening(comparison, about), about, console, list(_rest(run, folder))):
+            console.print(line, soft_wrap=True)
         return []
 
 
-def _blocks(content: Document, width: int) -> list[RenderableType]:
-    prose = min(width, READABLE)
-    blocks: list[RenderableType] = [Text()]
-    if content.label:
-        blocks.append(Panel(Text(content.label, "bold yellow", justify="center"), border_style="yellow", width=prose))
-    blocks += [_bullet(text, "!", "yellow", prose) for text in content.warnings]
-    for section in content.sections:
-        blocks += _section(section, width, prose)
-    blocks.append(Text("\nNotes", "bold"))
-    blocks += [_bullet(text, "·", "dim", prose) for text in content.notes]
-    return blocks
+def _lines(
+    comparison: Comparison, content: Opening, about: Mapping[str, object], console: Console, rest: Sequence[str]
+) -> Iterator[Text]:
+    """The report line by line: the headline of every model, warnings, the table of every model, where the rest lies."""
+    width = min(console.width, READABLE)
+
+    def wrap(*blocks: Text) -> list[Text]:
+        return [line for block in blocks for line in _wrap(block, console, width)]
+
+    headlines, several = content.headlines, len(content.headlines) > 1
+    colours = [_choose_colours(found) for found in headlines]
+    above = wrap(Text(content.label, "bold yellow")) if content.label else []
+    for found, own in zip(headlines, colours, strict=True):
+        above += [Text()] if above and several else []
+        above += wrap(*_headline(found, own, several, labelled=not content.label))
+    above += wrap(*(Text(f"! {text}", "yellow") for text in _warnings(content)))
+    pairs = [wrap(Text(found.pairs)) for found in headlines]
+    tail = wrap(*map(Text, rest))
+    blanks = 2 + sum(2 if below else 1 for below in pairs)
+    room = LINES * len(headlines) - len(above) - len(tail) - sum(map(len, pairs)) - blanks
+    yield from [Text(), *above]
+    for found, own, below in zip(headlines, colours, pairs, strict=True):
+        title = f"{found.model}: accuracy kept" if several else "Accuracy kept"
+        place = Place(width, max(ROWS, room // len(headlines)), own, title)
+        table = standings(comparison.of(found.model), found.model, _benches(about), place)
+        yield from [Text(), *table] if table else []
+        yield from [Text(), *below] if below else []
+    yield from [Text(), *tail]
 
 
-def _section(section: Section, width: int, prose: int) -> list[RenderableType]:
-    blocks: list[RenderableType] = [Text(f"\n{section.model}", "bold"), _paragraph(section.lead, prose)]
-    blocks += [_bullet(text, "›", "", prose) for text in section.verdict]
-    for table in (table.fit(Room.TERMINAL) for table in section.tables):
-        blocks.append(Text(f"\n{table.title}", "bold"))
-        blocks.append(_lay_out(table) if _width(table) <= width else _stack(table, width))
-        if table.note:
-            blocks.append(_paragraph(table.note, prose))
-    return blocks
+def _wrap(block: Text, console: Console, width: int) -> list[Text]:
+    """Lines that end between words, but not between a number and its per cent sign."""
+    block.plain = block.plain.replace(" %", f"{GLUE}%")
+    lines = list(block.wrap(console, width))
+    for line in lines:
+        line.rstrip()
+        line.plain = line.plain.replace(GLUE, " ")
+    return lines
 
 
-def _paragraph(text: str, width: int) -> RenderableType:
-    grid = RichTable.grid()
-    grid.add_column(width=width)
-    grid.add_row(Text(f"{text}\n"))
-    return grid
+def _headline(found: Headline, colours: Mapping[str, str], named: bool, labelled: bool) -> list[Text]:
+    """The headline, if it must be with the model's name and with its label before it; support, scope and warnings below."""
+    support: Sentence = tuple(part for said in found.support for part in (*said, Part(" ")))
+    parts = (Part(f"{printable(found.model)}: "), *found.parts) if named else found.parts
+    blocks = [
+        Text(found.label if labelled else "", "bold yellow"),
+        _styled(parts, colours, "bold"),
+        _styled(support, colours),
+    ]
+    blocks += [
+        Text(found.scope[:1].upper() + found.scope[1:], "dim"),
+        *(Text(f"! {text}", "yellow") for text in found.warnings),
+    ]
+    return [block for block in blocks if block]
 
 
-def _bullet(text: str, sign: str, style: str, width: int) -> RenderableType:
-    grid = RichTable.grid(padding=(0, 1))
-    grid.add_column(width=1)
-    grid.add_column(width=max(20, width - 3))
-    grid.add_row(Text(sign, style), Text(text, style))
-    return grid
+def _styled(parts: Sentence, colours: Mapping[str, str], style: str = "") -> Text:
+    return Text.assemble(*((part.text, f"{style} {colours.get(part.strategy, '')}".strip()) for part in parts))
 
 
-def _lay_out(table: Table) -> RichTable:
-    return to_rich(table, box.SIMPLE_HEAD)
+def _choose_colours(found: Headline) -> dict[str, str]:
+    """The style of every strategy that is named first in the headline, then in its support."""
+    named = dict.fromkeys(part.strategy for said in (found.parts, *found.support) for part in said if part.strategy)
+    return dict(zip(named, COLOURS, strict=False))
 
 
-def _stack(table: Table, width: int) -> RenderableType:
-    """A block per row, for terminals narrower than the table: nothing is cut or folded into a column."""
-    lines: list[Text] = []
-    for at, row in enumerate(table.rows):
-        if at and row.group != table.rows[at - 1].group:
-            lines.append(Text())
-        items = [
-            (column.header, Text(entry.full, style_of(row, entry, column)))
-            for column, entry in zip(table.columns, row.entries, strict=True)
-        ]
-        lines.append(Text("  ").join(text for _, text in items[: table.keys]))
-        line = Text()
-        for header, text in items[table.keys :]:
-            item = Text.assemble("  ", (f"{header} ", "dim"), text)
-            if line and line.cell_len + item.cell_len > width:
-                lines.append(line)
-                line = Text()
-            line += item if text else ""
-        lines.append(line)
-    return Group(*lines)
+def _warnings(content: Opening) -> list[str]:
+    """The first sentence of the first warnings, and how many there are more."""
+    shown = [text.partition(". ")[0].rstrip(".") + "." for text in content.warnings[:WARNINGS]]
+    more = len(content.warnings) - len(shown)
+    return [*shown, f"{more} more warning{'s' if more > 1 else ''}: see --details."] if more else shown
 
 
-def _width(table: Table) -> int:
-    """Columns of the terminal that the table as `_lay_out` lays it out takes: rich's own measure takes longer than all else."""
-    shown = table.fit(Room.TERMINAL)
-    columns, rows = shown.columns, shown.rows
-    texts = ([column.header, *(row.entries[at].full for row in rows)] for at, column in enumerate(columns))
-    between = 3 * len(columns) - 1  # a sign and its padding on either side of it; none of that at the edges
-    return sum(max(cell_len(printable(text)) for text in own) for own in texts) + between
+def _benches(about: Mapping[str, object]) -> Sequence[Mapping[str, Any]]:
+    benches = about.get("bench")
+    return benches if isinstance(benches, list) else []
+
+
+def _rest(run: Run, folder: Path) -> Iterator[str]:
+    """Where everything else is: the page, if it was written, and the command that prints all tables."""
+    page = next((path for path in (folder / PAGE, run.folder / "report" / PAGE) if path.exists()), None)
+    if page is not None:
+        yield f"report   {printable(str(page))}   (tables, plots, every question)"
+    yield f"details  tokenbench compare {printable(shlex.join(map(str, run.folders)))} --details"

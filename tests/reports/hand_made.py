@@ -40,7 +40,7 @@ def hand_made(
         model: The model's name.
     """
     tokens, cache = tokens or {}, cache or {}
-    counts = {"model": model, "task": MEAN, "n": 6 * images, "clusters": images}
+    counts = {"model": model, "task": MEAN, "n": 6 * images, "clusters": images, "visual_tokens": 144}
     cells = [
         counts
         | {"strategy": "vanilla", "budget": "all", "score": 0.93, "retention": 1.0, "retention_low": 1.0}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -26,6 +28,9 @@ class MadeUpRun:
             "versions": {"tokenbench": "0.1.0"},
             **about,
         }
+
+    folder = Path("my-run")
+    folders = (folder,)
 
     def about(self):
         return self._about

@@ -10,6 +10,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from tests.reports.made_up import bench, made_up
+from tokenbench_reports.details import DetailsReport
 from tokenbench_reports.markdown import MarkdownReport
 from tokenbench_reports.terminal import TerminalReport
 
@@ -24,6 +25,12 @@ def finished() -> Any:
 def test_the_terminal_report(finished: Any, snapshot: SnapshotAssertion) -> None:
     out = io.StringIO()
     TerminalReport().write(*finished, Path("."), out)
+    assert out.getvalue() == snapshot
+
+
+def test_the_details_on_the_terminal(finished: Any, snapshot: SnapshotAssertion) -> None:
+    out = io.StringIO()
+    DetailsReport().write(*finished, Path("."), out)
     assert out.getvalue() == snapshot
 
 

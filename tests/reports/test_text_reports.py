@@ -1,4 +1,4 @@
-"""What the terminal, Markdown and CSV reports show."""
+"""What the text reports show: all details on the terminal, Markdown and CSV."""
 
 import io
 import re
@@ -11,14 +11,12 @@ import pytest
 
 from tests.reports.made_up import bench, made_up
 from tokenbench.comparison import compare
-from tokenbench.comparison.ranking import Ranking
 from tokenbench.comparison.wording import interval, join_names, marks_of, number, p_value
 from tokenbench.store.report_files import write_text
-from tokenbench_reports.conclusions import _best
 from tokenbench_reports.csv_tables import CsvReport
+from tokenbench_reports.details import DetailsReport
 from tokenbench_reports.document import _notes
 from tokenbench_reports.markdown import MarkdownReport
-from tokenbench_reports.terminal import TerminalReport
 
 ABOUT = {"spec": {"limit": None}, "versions": {"tokenbench": "0.1.0"}}
 
@@ -60,7 +58,7 @@ def comparison():
 
 def printed(comparison, run=RUN, out=None):
     out = out or io.StringIO()
-    assert TerminalReport().write(comparison, run, Path("."), out) == []
+    assert DetailsReport().write(comparison, run, Path("."), out) == []
     return out.getvalue()
 
 
@@ -126,7 +124,7 @@ def test_markdown_tables_are_well_formed(comparison, tmp_path):
     [path] = MarkdownReport().write(comparison, RUN, tmp_path, io.StringIO())
     assert path.name == "summary.md"
     blocks = [block.splitlines() for block in path.read_text().split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 3
+    assert len(blocks) == 4  # cells, pairs, tasks, and what papers print of clse
     assert "questions about" in path.read_text()
     for block in blocks:
         assert len({line.count(" |") for line in block}) == 1
@@ -153,10 +151,13 @@ def test_several_models_have_a_mean_that_speaks_of_these_models_only(tmp_path):
     comparison, run = made_up({"good": 0.0, "bad": 0.5}, models=("small", "large"))
     MarkdownReport().write(comparison, run, tmp_path, io.StringIO())
     for text in (printed(comparison, run), (tmp_path / "summary.md").read_text()):
-        mean = " ".join(text[text.index("all models together answered") :].split())
-        assert "Retention is averaged over large and small and their tasks" in mean
+        mean = " ".join(
+            text[text.index("\nall models together" if "## " not in text else "## all models together") :].split()
+        )
+        assert "Accuracy kept is averaged over large and small and their tasks" in mean
         assert "they do not generalise to other models" in mean
         assert "Mean over 2 models and 2 tasks" in mean
+        assert "good is best: at budget 1/2" in mean
         assert "good is better than every other" in mean
     assert "all models" not in printed(*made_up({"good": 0.0, "bad": 0.5}))
 
@@ -184,20 +185,6 @@ def test_numbers_are_written_as_readers_expect():
     assert interval(0.01, float("nan"), float("nan")) == "1.0"
     assert [p_value(p) for p in (0.0001, 0.00042, 0.0421, 1.0)] == ["≤0.0001", "0.0004", "0.042", "1.000"]
     assert [join_names(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
-
-
-@pytest.mark.parametrize(
-    ("dearer", "end"),
-    [
-        ({("good", "bad")}, "every other strategy, but it kept more visual tokens than bad."),
-        ({("bad", "good")}, "every other strategy."),  # cheaper and better
-        (set(), "every other strategy."),
-    ],
-)
-def test_a_winner_that_outspent_another_is_said_to_have(dearer: set[tuple[str, str]], end: str) -> None:
-    ranking = Ranking("1/3", ["good", "bad"], frozenset({("good", "bad")}), frozenset(dearer))
-    assert _best(ranking).endswith(end)
-    assert ranking.unequal == bool(dearer)
 
 
 def test_what_is_printed_never_contradicts_the_verdict() -> None:

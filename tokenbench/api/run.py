@@ -84,7 +84,7 @@ def run(  # noqa: PLR0913 (an option each)
         until: `"decided"` to take whole images at random and to stop every strategy whose verdict is final.
         looks: With `until`, the largest number of looks; by default 5.
         spending: With `until`, how the looks share the error: `"obrien-fleming"` (the default) or `"pocock"`.
-        margin: The loss, in points of retention, that is of no importance.
+        margin: The loss, in points of accuracy kept, that is of no importance.
         batch_size: Questions in a batch.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, ...
         dtype: The type of the weights.

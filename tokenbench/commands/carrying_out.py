@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tokenbench.commands.opening import naming_options
+from tokenbench.commands.opening import naming_options, with_details
 from tokenbench.commands.output import say
 from tokenbench.commands.reporting import write_reports
 from tokenbench.errors import AGAIN, MachineError, StrategyError, TokenBenchError, UsageError, of_machine
@@ -24,7 +24,13 @@ __all__ = ["carry_out"]
 
 
 def carry_out(
-    request: Resolved, folder: Path, registry: Registry, quiet: bool, executor: Executor, retry_failed: bool = False
+    request: Resolved,
+    folder: Path,
+    registry: Registry,
+    quiet: bool,
+    executor: Executor,
+    retry_failed: bool = False,
+    details: bool = False,
 ) -> None:
     """Run the cells of a run, write its reports, and say what failed.
 
@@ -35,6 +41,7 @@ def carry_out(
         quiet: Show no progress.
         executor: Where to run.
         retry_failed: Run failed cells again.
+        details: Print the whole text report.
 
     Raises:
         StrategyError: Some cells failed.
@@ -70,7 +77,7 @@ def carry_out(
         say(sentence, err=True)
     failures = _describe_failures(run)
     try:
-        write_reports(run, ("markdown", "csv", "html", "terminal"), registry)
+        write_reports(run, with_details(("markdown", "csv", "html", "terminal"), details), registry)
     except UsageError:  # nothing is left to compare
         if not failures:
             raise

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.opening import make_writers, open_run
+from tokenbench.commands.opening import make_writers, open_run, with_details
 from tokenbench.commands.options import (
     Finite,
     Place,
     data_of_run_option,
+    details_option,
     examples,
     flat,
     list_option,
@@ -44,10 +45,11 @@ CONDITION = (
 @click.option(
     "--margin",
     type=Finite(min=0),
-    help="Margin of non-inferiority, in points of accuracy retention.  [default: the run's]",
+    help="Margin of non-inferiority, in points of accuracy kept.  [default: the run's]",
 )
 @peek_option
 @list_option("--format", "formats", default="terminal", help="Report formats to write.")
+@details_option
 @click.option(
     "-o",
     "--output",
@@ -66,6 +68,7 @@ def compare(
     margin: float | None,
     peek: bool,
     formats: Sequence[Sequence[str]],
+    details: bool,
     output: Path,
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
@@ -84,7 +87,7 @@ def compare(
         raise UsageError(f"compare takes one or two run directories, not {len(folders)}")
     gates = [parse_gate(text) for text in conditions]
     registry = Registry(plugin_files)
-    writers = make_writers(flat(formats), registry)
+    writers = make_writers(with_details(flat(formats), details), registry)
     runs = [open_run(folder, named, registry) for folder in folders]
     run = JoinedRuns(*runs) if len(runs) == 2 else runs[0]
     if peek:

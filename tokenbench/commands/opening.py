@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tokenbench.store.run import Run
     from tokenbench.store.spec import Spec
 
-__all__ = ["make_writers", "naming_options", "open_run", "restrict_downloads"]
+__all__ = ["make_writers", "naming_options", "open_run", "restrict_downloads", "with_details"]
 
 
 def open_run(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registry: Registry | None = None) -> Run:
@@ -35,6 +35,14 @@ def open_run(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registr
     from tokenbench.store.run import Run
 
     return Run.open(folder, registry, absolute(flat(named.get("tasks_dir", ()))), named_data(named.get("data", ())))
+
+
+def with_details(formats: Sequence[str], details: bool) -> list[str]:
+    """The names of the report formats, with the whole text report in place of the short one if details are wanted."""
+    if not details:
+        return list(formats)
+    whole = ["details" if name == "terminal" else name for name in formats]
+    return whole if "details" in whole else [*whole, "details"]
 
 
 def make_writers(formats: Sequence[str], registry: Registry) -> list[Report]:

@@ -24,6 +24,7 @@ __all__ = [
     "absolute",
     "attention_option",
     "data_of_run_option",
+    "details_option",
     "device_option",
     "dtype_option",
     "examples",
@@ -214,6 +215,9 @@ def offline_command(command: F) -> F:
     return decorated  # type: ignore[no-any-return]
 
 
+details_option = click.option(
+    "--details", is_flag=True, help="Print all verdicts, tables and notes instead of the short report."
+)
 peek_option = click.option(
     "--peek",
     is_flag=True,

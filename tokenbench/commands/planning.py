@@ -35,12 +35,12 @@ MARGIN = 1.0
     type=Finite(0.001, 100),
     default=1,
     show_default=True,
-    help="Difference to detect, in points of accuracy retention.",
+    help="Difference to detect, in points of accuracy kept.",
 )
 @click.option(
     "--margin",
     type=Finite(0.001, 100),
-    help="The run's --margin, in points of accuracy retention.  [default: the pilot's, or 1]",
+    help="The run's --margin, in points of accuracy kept.  [default: the pilot's, or 1]",
 )
 @click.option(
     "--samples",

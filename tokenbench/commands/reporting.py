@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokenbench.commands.opening import make_writers, open_run
+from tokenbench.commands.opening import make_writers, open_run, with_details
 from tokenbench.commands.options import (
     Place,
     data_of_run_option,
+    details_option,
     examples,
     flat,
     list_option,
@@ -32,9 +33,16 @@ MOST = 8
 """The largest number of file names that are printed."""
 
 
-@click.command(epilog=examples("tokenbench report my-run", "tokenbench report my-run --format latex,json"))
+@click.command(
+    epilog=examples(
+        "tokenbench report my-run",
+        "tokenbench report my-run --format terminal --details",
+        "tokenbench report my-run --format latex,json",
+    )
+)
 @click.argument("folder", metavar="RUN", type=Place())
-@list_option("--format", "formats", default="terminal,markdown,csv,html", help="Report formats to write.")
+@list_option("--format", "formats", default="markdown,csv,html,terminal", help="Report formats to write.")
+@details_option
 @tasks_dir_option
 @data_of_run_option
 @plugin_option
@@ -42,6 +50,7 @@ MOST = 8
 def report(
     folder: Path,
     formats: Sequence[Sequence[str]],
+    details: bool,
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
 ) -> None:
@@ -49,7 +58,7 @@ def report(
     from tokenbench.registry.plugins import Registry
 
     registry = Registry(plugin_files)
-    write_reports(open_run(folder, named, registry), flat(formats), registry)
+    write_reports(open_run(folder, named, registry), with_details(flat(formats), details), registry)
 
 
 def write_reports(run: Run, formats: Sequence[str], registry: Registry) -> None:

@@ -13,6 +13,7 @@ from tokenbench.commands.opening import open_run, restrict_downloads
 from tokenbench.commands.options import (
     Place,
     data_of_run_option,
+    details_option,
     examples,
     flat,
     models_of_run_option,
@@ -29,6 +30,7 @@ __all__ = ["resume"]
 )
 @click.argument("folder", metavar="RUN", type=Place())
 @click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
+@details_option
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @tasks_dir_option
 @data_of_run_option
@@ -37,6 +39,7 @@ __all__ = ["resume"]
 def resume(
     folder: Path,
     retry_failed: bool,
+    details: bool,
     quiet: bool,
     executor: MakeExecutor,
     plugin_files: tuple[str, ...],
@@ -57,4 +60,4 @@ def resume(
     check_plugins(run, registry.files)
     resolved = resolve_spec(run.seen_spec(), registry, unregistered=run.manifest.get("unregistered"))
     with restrict_downloads(resolved.spec, flat(named["models"]), registry):
-        carry_out(resolved, folder, registry, quiet, executor(registry), retry_failed)
+        carry_out(resolved, folder, registry, quiet, executor(registry), retry_failed, details)

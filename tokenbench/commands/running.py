@@ -18,6 +18,7 @@ from tokenbench.commands.options import (
     Place,
     Whole,
     attention_option,
+    details_option,
     device_option,
     dtype_option,
     examples,
@@ -94,7 +95,7 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     type=Finite(min=0),
     default=1,
     show_default=True,
-    help="Largest acceptable loss (margin of non-inferiority), in points of accuracy retention.",
+    help="Largest acceptable loss (margin of non-inferiority), in points of accuracy kept.",
 )
 @click.option("--batch-size", type=Whole(min=1), default=32, show_default=True, help="Questions per batch.")
 @device_option
@@ -108,6 +109,7 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
 )
 @click.option("-o", "--output", type=Place(), help="Run directory.  [default: runs/SUITE-HASH]")
 @click.option("-n", "--dry-run", is_flag=True, help="List the cells without running them.")
+@details_option
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @plugin_option
 @click.pass_context
@@ -118,6 +120,7 @@ def run(
     spec_file: Path | None,
     output: Path | None,
     dry_run: bool,
+    details: bool,
     quiet: bool,
     executor: MakeExecutor,
     **options: Any,
@@ -143,7 +146,7 @@ def run(
         _show_cells(resolved)
         return
     folder = output or Path("runs") / resolved.spec.folder_name
-    carry_out(resolved, folder, registry, quiet, executor(registry))
+    carry_out(resolved, folder, registry, quiet, executor(registry), details=details)
 
 
 def _value(name: str, value: Any) -> Any:

@@ -86,7 +86,7 @@ class Comparison:
     alpha: float
     """The error of each family."""
     margin: float
-    """Points of retention, for the words "within" and "more than"."""
+    """Points of accuracy kept, for the words "within" and "more than"."""
     resamples: int
     """Random sign vectors per family; ten times as many where a statistic comes close to its critical value."""
     seed: int
@@ -102,6 +102,10 @@ class Comparison:
     """The mean over all models and tasks, of the cells that every model has, as a comparison of one model named ``all
     models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a
     single model."""
+
+    def of(self, model: str) -> "Comparison":
+        """The comparison that holds a model: this one, or that of all models together."""
+        return self.together if self.together is not None and model in self.together.models else self
 
     def plot(
         self,
@@ -171,7 +175,7 @@ def compare(
         samples: One row per cell and sample, with columns model, strategy, budget, seed, task, sample, cluster, score
             (in [0, 1]), kept, visual_tokens, realised_tokens, flops, cache_bytes and evidence_recall; with ``looks``
             also look. The order of the rows does not matter.
-        margin: Loss in points of retention that is declared, before the run, to be of no importance.
+        margin: Loss in points of accuracy kept that is declared, before the run, to be of no importance.
         resamples: Random sign vectors per family.
         seed: Seed of the random signs; the same seed gives the same numbers.
         scopes: By strategy, ``sample`` if its seed draws anew for every sample, or ``run`` (the default) if one draw

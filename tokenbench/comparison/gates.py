@@ -4,7 +4,7 @@ The conditions are::
 
     clse<fastv@1/9        fails if clse has been shown to be worse than fastv
     clse<=fastv@1/9       fails unless clse has been shown to be better
-    clse<vanilla-1@1/9    fails if clse has been shown to lose more than 1 point of retention
+    clse<vanilla-1@1/9    fails if clse has been shown to lose more than 1 point of accuracy kept
     clse<=vanilla-1@1/9   fails unless a loss of 1 point has been ruled out (non-inferior)
 
 The budget follows the last ``@``, since names of strategies may hold others (``fastv@pdrop<clse@1/9``), and is written
@@ -43,7 +43,7 @@ class Gate:
     unless: bool
     """Whether the gate fails unless ``low`` has been shown to be better."""
     margin: float | None
-    """Points of retention that ``low`` may lie below vanilla; None without a margin."""
+    """Points of accuracy kept that ``low`` may lie below vanilla; None without a margin."""
     budget: Budget
     """The budget of both strategies."""
 
@@ -130,5 +130,5 @@ def _reason(gate: Gate, row: dict[Any, Any]) -> str:
     else:
         broken = not low > 0 if gate.unless else high < 0
         wanted = f"not shown to be better than {gate.high}" if gate.unless else f"worse than {gate.high}"
-    numbers = f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points of retention, p {max(row['p'], 1e-4):.4f}"
+    numbers = f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points of accuracy kept, p {max(row['p'], 1e-4):.4f}"
     return f"{row['model']}: {gate.low} at {row['budget']}: {wanted} ({numbers})" if broken else ""

@@ -19,7 +19,7 @@ def widen_for_missing(
         rows: The rows on the samples that every cell has.
         filled: The same rows with missing answers taken as wrong, and as vanilla's.
         absent: How many answers of a strategy and budget are missing on a task, or on ``mean``.
-        margin: The margin, in points of retention.
+        margin: The margin, in points of accuracy kept.
     """
     wrong, vanilla = filled
     alone = [{(row["a"], row["budget"], row["task"]): row for row in one if row["b"] == VANILLA} for one in filled]

@@ -32,7 +32,7 @@ class Settings(NamedTuple):
     """How the families are tested; see ``compare``."""
 
     margin: float
-    """Loss in points of retention that is of no importance."""
+    """Loss in points of accuracy kept that is of no importance."""
     resamples: int
     """Random sign vectors per family."""
     seed: int
@@ -169,7 +169,7 @@ def _judge(row: Row, found: Row, name: str, margin: float) -> Row:
 
 
 def _fractions(row: Row) -> Row:
-    """Points of retention, which the families and the margin are stated in, as the fractions that all tables hold."""
+    """Points of accuracy kept, which the families and the margin are stated in, as the fractions that all tables hold."""
     names = ("difference", "low", "high", "mde", "smallest_margin")
     return row | {name: row[name] / 100 for name in names if name in row}
 

@@ -1,6 +1,6 @@
 """Planning before GPU time is spent: the samples that a verdict takes, the width of its intervals, and the hours.
 
-All differences and margins are points of retention, as in reports and in ``run --margin``.
+All differences and margins are points of accuracy kept, as in reports and in ``run --margin``.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ class Plan:
     """What to expect. Numbers of samples are over all tasks, for a power of 80 %, rounded up to two digits."""
 
     difference: float
-    """The asked-for difference between two strategies, in points of retention."""
+    """The asked-for difference between two strategies, in points of accuracy kept."""
     margin: float
-    """The asked-for margin, in points of retention."""
+    """The asked-for margin, in points of accuracy kept."""
     samples: int
     """The asked-for number of samples over all tasks."""
     about: Assumptions
@@ -129,7 +129,7 @@ class Plan:
         """For a person to read."""
         two = "between two strategies" if self.pairs else "between a strategy and vanilla"
         yield from self.about.lines()
-        yield "Samples, over all tasks, for a power of 80 % (differences and margins are points of retention):"
+        yield "Samples, over all tasks, for a power of 80 % (differences and margins are points of accuracy kept):"
         yield f"{self.find:>12,}  to find a difference of {_points(self.difference)} {two}{self._table}"
         if (self.pairs or self.cells) > 1:
             yield f"{self.find_alone:>12,}  the same in a run of these two alone, at one budget"
@@ -165,8 +165,8 @@ def plan(difference: float, margin: float, samples: int, strategies: int, budget
     """Plan a run.
 
     Args:
-        difference: The difference between two strategies to find, in points of retention.
-        margin: The margin of non-inferiority, in points of retention.
+        difference: The difference between two strategies to find, in points of accuracy kept.
+        margin: The margin of non-inferiority, in points of accuracy kept.
         samples: The number of samples over all tasks.
         strategies: How many strategies run, without vanilla.
         budgets: At how many budgets each of them runs.
@@ -265,7 +265,7 @@ def samples_needed(panel: Panel, a: int, b: int, margin: float, critical: float)
         panel: The samples at hand.
         a: Position of the strategy among the cells.
         b: Position of vanilla among the cells.
-        margin: The margin in points of retention, above 0.
+        margin: The margin in points of accuracy kept, above 0.
         critical: Critical value of the simultaneous interval.
     """
     return round_up(samples_for(designs(panel, a, b), margin=margin, critical=critical))

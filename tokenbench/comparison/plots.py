@@ -75,7 +75,7 @@ def plot(
     rankings = {ranking.budget: ranking for ranking in rank_strategies(comparison, model) if ranking.compared}
     if kind == "accuracy-cost" and len(cells) < 2:
         raise UsageError(
-            f"there is no accuracy retention of {model} to plot", "run a strategy besides vanilla, or more images"
+            f"there is no accuracy kept of {model} to plot", "run a strategy besides vanilla, or more images"
         )
     if kind == "retention" and len(shared_budgets(cells)) < 2:
         raise UsageError(f"a plot over budgets needs two budgets, but {model} ran at fewer")
@@ -138,7 +138,7 @@ def draw_cost(axes: Axes, cells: pd.DataFrame) -> None:
         )
     axes.axhline(100, color="0.5", lw=0.7, ls=":")
     what = "FLOPs of encoder and prefill" if column == "flops" else "visual tokens"
-    axes.set(xlabel=f"{what}, % of vanilla", ylabel="accuracy retention %")
+    axes.set(xlabel=f"{what}, % of vanilla", ylabel="accuracy kept %")
 
 
 def draw_retention(axes: Axes, cells: pd.DataFrame) -> None:
@@ -154,7 +154,7 @@ def draw_retention(axes: Axes, cells: pd.DataFrame) -> None:
         axes.fill_between(x, 100 * rows["retention_low"], 100 * rows["retention_high"], color=colour, alpha=0.12, lw=0)
         axes.plot(x, 100 * rows["retention"], color=colour, marker=shape, ms=4, lw=1, label=_label(name))
     axes.axhline(100, color="0.5", lw=0.7, ls=":")
-    axes.set(xlabel="budget", ylabel="accuracy retention %")
+    axes.set(xlabel="budget", ylabel="accuracy kept %")
     axes.set_xticks(range(len(budgets)), budgets)
 
 

@@ -66,7 +66,7 @@ class _CellRecord:
     ranking: Ranking | None
     """The ranking at its budget; None for vanilla."""
     margin: float
-    """The margin, in points of retention."""
+    """The margin, in points of accuracy kept."""
 
     @property
     def name(self) -> str:
@@ -99,7 +99,7 @@ def cells_table(comparison: Comparison, model: str, title: str = "") -> Table:
             Column("strategy", lambda one: one.name, key=True, room=Room.PAPER),
             Column("budget", lambda one: str(one.cell["budget"]), key=True, choose=True),
             Column("score % [95 % CI]", lambda one: _score(one.cell)),
-            Column("accuracy retention % [95 % CI]", _retention, room=Room.PAPER, short="retention", look="bar"),
+            Column("accuracy kept % [95 % CI]", _retention, room=Room.PAPER, short="kept", look="bar"),
             Column("visual tokens", _tokens, room=Room.PAPER, short="tokens"),
             Column("FLOPs", partial(_cost, "flops"), room=Room.PAPER),
             Column("KV", partial(_cost, "cache_bytes"), room=Room.PAPER),
@@ -118,7 +118,7 @@ def cells_table(comparison: Comparison, model: str, title: str = "") -> Table:
 
 def main_title(comparison: Comparison, model: str, tasks: int, models: int = 1) -> str:
     """The title, which says what is averaged: if vanilla is near zero on a task, a mean of ratios means nothing."""
-    mean = "Mean, with retention of the mean score," if model in comparison.ratio_of_means else "Mean"
+    mean = "Mean, with accuracy kept by the mean score," if model in comparison.ratio_of_means else "Mean"
     several = f"{count_of(models, 'model')} and " if models > 1 else ""
     return f"{mean} over {several}{count_of(tasks, 'task')}"
 
@@ -136,7 +136,7 @@ def pairs_table(comparison: Comparison, model: str) -> Table:
             Column("budget", lambda pair: str(pair["budget"]), key=True, choose=True),
             Column("a", lambda pair: str(pair["a"]), key=True),
             Column("b", lambda pair: str(pair["b"]), key=True),
-            Column("a − b, points of retention [95 % CI]", _difference),
+            Column("a − b, points of accuracy kept [95 % CI]", _difference),
             Column("p", lambda pair: Entry.number(p_value(pair["p"]), pair["p"])),
             Column("other tasks", _other_tasks, room=Room.PAGE, optional=True),
             Column("MDE", lambda pair: Entry.number(percent(pair["mde"]), pair["mde"]), room=Room.PAGE),
@@ -194,7 +194,7 @@ def models_table(comparison: Comparison) -> Table:
         return Entry.number(text, cell["retention"], hint=percent(cell["score"]) + " % score")
 
     return Table.of(
-        "Retention % [95 % CI] by model",
+        "Accuracy kept % [95 % CI] by model",
         [
             Column("strategy", lambda record: record[0], key=True),
             Column("budget", lambda record: record[1], key=True, choose=True),

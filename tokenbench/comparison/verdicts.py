@@ -25,7 +25,7 @@ class Kind(Enum):
     NOT_DECIDED = "not decided"
     NOT_DISTINGUISHABLE = "not distinguishable"
     TOO_FEW = "too few images"
-    UNDEFINED = "retention is not defined"
+    UNDEFINED = "accuracy kept is not defined"
     SEEDS_CONTRADICT = "no verdict: its seeds contradict their declared scope"
 
 
@@ -39,7 +39,7 @@ class Verdict:
     kind: Kind
     """What was shown."""
     margin: float | None = None
-    """Points of retention, declared before the run; None for kinds without one."""
+    """Points of accuracy kept, declared before the run; None for kinds without one."""
 
     @property
     def text(self) -> str:

@@ -39,10 +39,10 @@ def reader_warnings(measures: Measures) -> Iterator[str]:
 def _near_zero(measures: Measures) -> str:
     names, limit = ", ".join(measures.near_zero), f"{100 * NEAR_ZERO:g} %"
     if measures.scale is None:
-        return f"{measures.panel.model}: there is no retention: the lower limit of vanilla's score is not above {limit} on {names}"
+        return f"{measures.panel.model}: accuracy kept is not defined: the lower limit of vanilla's score is not above {limit} on {names}"
     return (
         f"{measures.panel.model}: the lower limit of vanilla's score is not above {limit} on {names}, so that a mean of ratios means "
-        "nothing; retention over all tasks is the retention of the mean score"
+        "nothing; accuracy kept over all tasks is that of the mean score"
     )
 
 

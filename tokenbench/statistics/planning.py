@@ -101,9 +101,9 @@ def power(
     Args:
         samples: The number of samples over all tasks, divided among them by their shares.
         tasks: The tasks, at least one.
-        margin: The verdict is that a loss of that many points of retention is ruled out ("non-inferior" or better).
+        margin: The verdict is that a loss of that many points of accuracy kept is ruled out ("non-inferior" or better).
             None: the verdict is that there is a difference ("better" or "worse", whichever is true).
-        difference: The true difference, in points of retention on every task.
+        difference: The true difference, in points of accuracy kept on every task.
         critical: Critical value of the interval: normal for one comparison, ``family_critical`` for one of several.
     """
     return _Draws(tasks, difference).power(samples, margin, critical)
@@ -145,7 +145,7 @@ def samples_for(
 
 
 def detectable_difference(samples: float, tasks: Sequence[TaskDesign], critical: float = CRITICAL) -> float:
-    """The smallest loss found with a power of 80 %, in points of retention.
+    """The smallest loss found with a power of 80 %, in points of accuracy kept.
 
     It is infinite if not even the loss of all answers would be found.
     """
@@ -196,7 +196,7 @@ def rules_out(
 
 
 def half_width(samples: float, tasks: Sequence[TaskDesign], critical: float = CRITICAL) -> float:
-    """Expected half of the interval of a difference, in points of retention: never less than what images not seen may hide."""
+    """Expected half of the interval of a difference, in points of accuracy kept: never less than what images not seen may hide."""
     draws = _Draws(tasks, 0.0)
     return max(critical * draws.sd(samples), critical**2 * draws.unseen(samples, critical))
 

@@ -113,11 +113,11 @@ SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1
 
 
 def _retention(comparison: Comparison) -> Table:
-    """Return the accuracy retention of every cell over all tasks."""
+    """Return the accuracy kept of every cell over all tasks."""
     from tokenbench.comparison import MEAN
 
     columns = [Column(name, partial(_name_of, name), key=True) for name in CELL]
-    retention: Column[Mapping[Any, Any]] = Column("retention, %", lambda row: f"{100 * row['retention']:.1f}")
+    retention: Column[Mapping[Any, Any]] = Column("accuracy kept, %", lambda row: f"{100 * row['retention']:.1f}")
     cells = comparison.summary[comparison.summary["task"] == MEAN]
     return Table.of("", [*columns, retention], cells.to_dict("records"))
 

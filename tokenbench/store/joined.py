@@ -11,6 +11,8 @@ from tokenbench.store.derived import DerivedRun
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from tokenbench.comparison import Comparison
@@ -33,6 +35,11 @@ class JoinedRuns(DerivedRun):
     def __init__(self, a: Run, b: Run) -> None:
         super().__init__(a.folder, a._registry, a._definitions, a._data)
         self._a, self._b = a, b
+
+    @property
+    def folders(self) -> list[Path]:
+        """Both run directories."""
+        return [*self._a.folders, *self._b.folders]
 
     def about(self) -> dict[str, Any]:
         """Return A's manifest with the notes and failures of both runs, and a sentence on what was joined."""
@@ -108,7 +115,7 @@ class JoinedRuns(DerivedRun):
         self._notes = [
             f"A is {self._a.folder}, B is {self._b.folder}. They are compared in pairs, on {len(keys):,} samples that both hold"
             + (f" (A has {len(asked[0]):,}, B {len(asked[1]):,})" if len(asked[0]) != len(keys) or len(asked[1]) != len(keys) else "")
-            + ". Retention is relative to A's vanilla."
+            + ". Accuracy kept is relative to A's vanilla."
         ]  # fmt: skip
         if not same.empty:
             names = ", ".join(dict.fromkeys(same["strategy"]))

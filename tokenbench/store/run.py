@@ -72,6 +72,11 @@ class Run:
         """
         return cls(Path(folder), registry, definitions, data, tasks)
 
+    @property
+    def folders(self) -> list[Path]:
+        """The run directories that the samples come from."""
+        return [self.folder]
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe_run(self)}>"
 
@@ -228,14 +233,14 @@ class Run:
         return drop_failures(samples, failures, self._store.left_out.all())
 
     def compare(self, margin: float | None = None, look: int | None = None) -> Comparison:
-        """Compare the run's cells, unit by unit: intervals, accuracy retention, paired verdicts.
+        """Compare the run's cells, unit by unit: intervals, accuracy kept, paired verdicts.
 
         A strategy and budget that failed on any task is left out. To see verdicts is a look at the run. It is recorded in
         run.json, if that can be written, unless an earlier look saw the same samples; intervals and p values allow for all
         looks so far.
 
         Args:
-            margin: Points of accuracy retention whose loss is of no importance, declared beforehand; by default, the run's own.
+            margin: Points of accuracy kept whose loss is of no importance, declared beforehand; by default, the run's own.
             look: The look, counted from 1, at which to see a run that stops when it is decided; by default, the last one.
 
         Raises:

@@ -58,7 +58,7 @@ class Spec:
     definitions: tuple[str, ...] = ()
     """Absolute folders with task definitions."""
     margin: float = 1.0
-    """Points of accuracy retention whose loss is of no importance."""
+    """Points of accuracy kept whose loss is of no importance."""
     until: Literal["", "decided"] = ""
     """When a strategy stops; if empty, when it has answered all samples."""
     looks: int = 1

@@ -6,23 +6,23 @@ of its claim.
 
 from tokenbench_reports.claims.comparing import NARROW, SAME_IMAGES, Reproduction, compare_claims, short_name
 from tokenbench_reports.claims.consistency import DIFFER, audit, find_differing
-from tokenbench_reports.claims.elsewhere import BACKBONE, Elsewhere, published_elsewhere
+from tokenbench_reports.claims.means import PublishedMean, find_reversal, published_means
 from tokenbench_reports.claims.printed import Claim, Printed, group_rows, ledger
 
 __all__ = [
-    "BACKBONE",
     "DIFFER",
     "NARROW",
     "SAME_IMAGES",
     "Claim",
-    "Elsewhere",
     "Printed",
+    "PublishedMean",
     "Reproduction",
     "audit",
     "compare_claims",
     "find_differing",
+    "find_reversal",
     "group_rows",
     "ledger",
-    "published_elsewhere",
+    "published_means",
     "short_name",
 ]

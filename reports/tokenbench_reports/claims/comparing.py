@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison import Comparison
 
-__all__ = ["NARROW", "NEW_IMAGES", "SAME_IMAGES", "Reproduction", "compare_claims", "short_name"]
+__all__ = ["NARROW", "NEW_IMAGES", "SAME_IMAGES", "Reproduction", "compare_claims", "method_of", "shares", "short_name"]
 
 NARROW = 0.02
 """Half width, as a fraction of vanilla's score, up to which limits can say "reproduced"."""
@@ -94,14 +94,8 @@ def compare_claims(
 def _model(
     comparison: Comparison, spec: Mapping[str, Any], model: str, rows: Sequence[Printed]
 ) -> Iterator[tuple[Any, ...]]:
-    from tokenbench.comparison.panel import budget_size
-
     summary = comparison.summary[comparison.summary["model"] == model]
-    tokens = float(summary["visual_tokens"].max())
-    budgets = [Budget.read(name) for name in summary["budget"].unique() if budget_size(name) < float("inf")]
-    own = {
-        str(budget): budget.order / tokens if budget.tokens is not None else float(budget.keep) for budget in budgets
-    }
+    own = shares(summary)
     cells = {(cell["strategy"], cell["budget"], cell["task"]): cell for cell in summary.to_dict("records")}
     flips = _flips(comparison, model)
     measured_tasks = {_ledger_name(task, rows): task for task in comparison.tasks}
@@ -109,7 +103,7 @@ def _model(
         if row.backbone != short_name(model):
             continue
         for strategy, budget in dict.fromkeys(key[:2] for key in cells):
-            if _method(strategy) != row.method or not abs(own.get(budget, float("nan")) - row.share) < SAME_SHARE:
+            if method_of(strategy) != row.method or not abs(own.get(budget, float("nan")) - row.share) < SAME_SHARE:
                 continue
             for task, claimed, digits in _claimed_retention(row):
                 there = "mean" if task == MEAN_RETENTION else measured_tasks.get(task)
@@ -121,6 +115,17 @@ def _model(
                     limits = measured.value, measured.low, measured.high, measured.yardstick
                     said = "; ".join(filter(None, (reason, "" if why else row.note)))
                     yield row.source, model, strategy, budget, task, claimed, *limits, word, said
+
+
+def shares(summary: pd.DataFrame) -> dict[str, float]:
+    """By budget of a model's cells, its share of the visual tokens; without budgets that are none."""
+    from tokenbench.comparison.panel import budget_size
+
+    tokens = float(summary["visual_tokens"].max())
+    budgets = [Budget.read(name) for name in summary["budget"].unique() if budget_size(name) < float("inf")]
+    return {
+        str(budget): budget.order / tokens if budget.tokens is not None else float(budget.keep) for budget in budgets
+    }
 
 
 def verdict(claimed: float, digits: float, measured: Measured) -> tuple[Reproduction, str]:
@@ -203,7 +208,7 @@ def _ledger_name(task: str, rows: Sequence[Printed]) -> str:
     return max((name for name in names if task == name or task.startswith(f"{name}_")), key=len, default=task)
 
 
-def _method(strategy: str) -> str:
+def method_of(strategy: str) -> str:
     """``clse`` for ``clse``, and for ``A:clse`` and ``B:clse`` of two runs in one."""
     return strategy.removeprefix("A:").removeprefix("B:")
 

@@ -16,7 +16,7 @@ __all__ = ["DIFFER", "SAME_SHARE", "audit", "does_not_follow", "find_differing"]
 ROUNDING = 0.15
 """Points by which a printed mean may miss that of its rounded cells."""
 DIFFER = 5.0
-"""Points of retention by which two sources differ before it is said."""
+"""Points of accuracy kept by which two sources differ before it is said."""
 SAME_SHARE = 0.005
 
 
@@ -45,7 +45,7 @@ def does_not_follow(row: Printed) -> bool:
 
 
 def find_differing(rows: Sequence[Printed]) -> Iterator[str]:
-    """Where two sources differ by more than ``DIFFER`` points of retention for the same method, model and budget."""
+    """Where two sources differ by more than ``DIFFER`` points of accuracy kept for the same method, model and budget."""
     for at, first in enumerate(rows):
         for second in rows[at + 1 :]:
             same = (first.method, first.backbone) == (second.method, second.backbone)
@@ -58,4 +58,4 @@ def _find_apart(first: Printed, second: Printed) -> Iterator[str]:
     both = {task: (value, second.cells[task]) for task, value in first.cells.items() if task in second.cells}
     apart = ", ".join(f"{task} {a:.1f} and {b:.1f}" for task, (a, b) in both.items() if abs(a - b) > DIFFER)
     if apart and first.put_right and second.put_right:
-        yield f"{first.method} on {first.backbone} at {first.budget}: accuracy retention differs between {first.source} and {second.source}: {apart}"
+        yield f"{first.method} on {first.backbone} at {first.budget}: accuracy kept differs between {first.source} and {second.source}: {apart}"

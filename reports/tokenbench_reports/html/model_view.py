@@ -69,6 +69,11 @@ class ModelView:
     """Time and memory."""
 
     @property
+    def every_warning(self) -> list[tuple[str, str]]:
+        """(budget, warning) of the headlines of all budgets."""
+        return [(at, text) for at, headline in self.headlines.items() if headline for text in headline.warnings]
+
+    @property
     def readouts(self) -> list[dict[str, str]]:
         """What the plot says about every mark."""
         return [{"method": cell.strategy, "text": cell.text} for cell in self.cells]
@@ -109,6 +114,7 @@ def model_view(
     here = [budget for budget in budgets if budget in rankings]
     found = {budget: make_headline(comparison, model, budget) for budget in budgets}
     headlines = {budget: one if one.budget == budget else None for budget, one in found.items()}
+    elsewhere = published_views(comparison, model, cells, here, marks)
     several = summary["task"].nunique() > 2  # one of them is the mean
     return ModelView(
         model,
@@ -126,8 +132,8 @@ def model_view(
         answers.gallery,
         answers.questions,
         _maps(answers.mapped, rankings),
-        published_views(cells, here, marks, model, vanilla["visual_tokens"]),
-        published(comparison, model, about),
+        elsewhere,
+        [] if elsewhere else published(comparison, model, about),
         on_this_hardware(comparison, model, about),
     )
 

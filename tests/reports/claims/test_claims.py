@@ -246,10 +246,10 @@ def test_names_of_models_are_those_of_the_ledger():
 def test_the_page_holds_them_for_a_real_model_and_not_for_another():
     tasks = ("gqa", "pope")
     own = render_page(*made_up({"fastv": 0.1}, models=("llava-1.5-7b",), tasks=tasks, budgets=("1/3",)))
-    assert "Published accuracy retention % beside measured" in own
+    assert "Published accuracy kept % beside measured" in own
     assert "compare the order, never the numbers" not in own
     other = render_page(*made_up({"fastv": 0.1}, tasks=tasks, budgets=("1/3",)))
-    assert "Published accuracy retention % beside measured" not in other
+    assert "Published accuracy kept % beside measured" not in other
     assert "compare the order, never the numbers" in other
     assert "96.0 (RESTORE)" in other
     assert "Beside published numbers" not in render_page(*made_up({"unknown": 0.1}, budgets=("1/3",)))

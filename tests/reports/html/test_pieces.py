@@ -9,9 +9,9 @@ from tests.reports.made_up import asked, bench, made_up
 from tokenbench.comparison.panel import budget_size
 from tokenbench.comparison.ranking import rank_strategies
 from tokenbench.comparison.verdicts import Kind, Verdict
-from tokenbench_reports.claims import published_elsewhere
 from tokenbench_reports.html.cells import AXES, Cell, at_budget, budgets_of, cells_of_model
 from tokenbench_reports.html.compare import choose_example, pair_key
+from tokenbench_reports.html.elsewhere import published_views
 from tokenbench_reports.html.front import front, stairs
 from tokenbench_reports.html.marks import assign_marks
 from tokenbench_reports.html.multiples import multiples
@@ -260,10 +260,12 @@ def test_the_example_is_one_that_divides_the_pair():
 
 
 def test_published_numbers_of_another_model_are_those_in_print():
-    found = {
-        (one.strategy, one.source): one.retention for one in published_elsewhere(["clse", "fastv"], {"1/3": 1 / 3})
-    }
-    assert found["clse", "CLSE"] == 99.4
-    assert found["fastv", "RESTORE"] == 96.0
-    assert found["fastv", "CLSE"] == pytest.approx(91.8, abs=0.05)  # printed as 92.1, in wrong columns
-    assert published_elsewhere(["clse"], {"1/2": 0.5}) == []
+    comparison, _ = made_up({"clse": 0.1, "fastv": 0.2, "random": 0.5}, budgets=("1/3", "1/2"))
+    cells = cells_of_model(comparison, "toy")
+    [view] = published_views(comparison, "toy", cells, budgets_of(cells), assign_marks(cells))
+    rows = {row.strategy: row for row in view.rows}
+    assert set(rows) == {"clse", "fastv"}
+    assert "99.4 (CLSE, llava-1.5-7b)" in rows["clse"].there
+    assert "96.0 (RESTORE, llava-1.5-7b)" in rows["fastv"].there
+    assert view.budget == "1/3"
+    assert "compare the order, never the numbers" in view.text

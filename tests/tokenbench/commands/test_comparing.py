@@ -103,7 +103,7 @@ def test_what_is_no_condition_is_refused(text):
 def test_a_gate_fails_on_what_has_been_shown(comparison, text, fails):
     reasons = explain_failure(parse_gate(text), comparison)
     assert bool(reasons) == fails
-    assert all("points of retention" in reason for reason in reasons)
+    assert all("points of accuracy kept" in reason for reason in reasons)
 
 
 def test_non_inferiority_can_be_demanded():

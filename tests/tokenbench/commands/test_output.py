@@ -124,7 +124,7 @@ def test_an_encoding_without_a_sign_shows_it_as_an_escape(run: Path) -> None:
     done = subprocess.run(command, env={**kept, **bare}, capture_output=True, timeout=300)
     assert done.returncode == 0
     assert done.stderr.decode("ascii").count("\n") == 2
-    assert b"\\xb7 Accuracy retention is 100 \\xd7 score" in done.stdout
+    assert b"\\xb7 Accuracy kept is 100 \\xd7 score" in done.stdout
 
 
 def test_a_line_stays_one_line_and_obeys_nobody(capsys: pytest.CaptureFixture[str]) -> None:

@@ -224,7 +224,9 @@ def test_a_vanilla_near_zero_turns_the_table_to_the_ratio_of_means():
     count, mean = (row(found.summary, strategy="good", task=task)["retention"] for task in ("count", MEAN))
     assert mean == count
     assert found.ratio_of_means == ("toy",)
-    assert any("on ocr" in text and "retention of the mean score" in text for text in found.warnings)
+    assert any(
+        "on ocr" in text and "accuracy kept over all tasks is that of the mean score" in text for text in found.warnings
+    )
 
 
 def test_what_is_compared_does_not_depend_on_whether_vanilla_was_seen_to_fail():
@@ -245,8 +247,8 @@ def test_vanilla_that_fails_everywhere_leaves_no_retention_and_no_verdict():
     samples = run({("good", "1/3", 0): 0.0}).assign(score=0.0)
     found = compare(samples, resamples=99)
     assert np.isnan(found.summary["retention"]).all()
-    assert words(found.pairs[found.pairs["family"] == "F1"]) == {"retention is not defined"}
-    assert any("there is no retention" in text for text in found.warnings)
+    assert words(found.pairs[found.pairs["family"] == "F1"]) == {"accuracy kept is not defined"}
+    assert any("accuracy kept is not defined" in text for text in found.warnings)
 
 
 @pytest.mark.parametrize(("images", "per", "share"), [(1, 1, 1.0), (1, 5, 0.6), (2, 1, 1.0), (3, 1, 0.0)])
@@ -254,7 +256,12 @@ def test_tiny_runs_do_not_crash_and_claim_nothing(images, per, share):
     cells = {("a", "1/3", 0): 0.0, ("b", "1/3", 0): 0.5, ("r", "1/3", 0): 0.5, ("r", "1/3", 1): 0.5}
     found = compare(run(cells, tasks=("only",), images=images, per=per, share=share), resamples=99)
     assert found.warnings
-    assert words(found.pairs) <= {"not distinguishable", "not decided", "too few images", "retention is not defined"}
+    assert words(found.pairs) <= {
+        "not distinguishable",
+        "not decided",
+        "too few images",
+        "accuracy kept is not defined",
+    }
 
 
 def test_vanilla_alone_is_a_summary_without_pairs():

@@ -116,7 +116,7 @@ def test_every_number_is_of_its_verdict():
     about = Assumptions(tasks, tasks, seconds=0.5)
     found = plan(2.0, 1.0, 5000, 3, 2, about)
     assert (found.cells, found.pairs) == (6, 6)
-    # The formula for a paired difference with normal quantiles, points of retention being 0.8 points of score.
+    # The formula for a paired difference with normal quantiles, points of accuracy kept being 0.8 points of score.
     assert found.find_alone == pytest.approx(2.8016**2 * 0.2 / (0.02 * 0.8) ** 2, rel=0.05)
     assert found.show_alone == pytest.approx(2.8016**2 * 0.2 / (0.01 * 0.8) ** 2, rel=0.05)
     # Bonferroni over six: 2.6383 instead of 1.96.
@@ -134,7 +134,7 @@ def test_a_plan_without_a_pilot_says_what_it_assumes():
     assumption = text.splitlines()[1]
     for said in ("score 70.0 %", "18.0 % of the samples", "design effect 1.30", "2.0 questions an image"):
         assert said in assumption
-    assert "for a power of 80 % (differences and margins are points of retention)" in text
+    assert "for a power of 80 % (differences and margins are points of accuracy kept)" in text
     other = told("--score", 0.9, "--discordance", 0.05, "--deff", 1, "--questions", 3).splitlines()[1]
     for said in ("score 90.0 %", "5.0 % of the samples", "design effect 1.00", "3.0 questions an image"):
         assert said in other

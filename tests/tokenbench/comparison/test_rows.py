@@ -62,7 +62,7 @@ def test_vanilla_is_far_enough_from_zero_when_its_lower_limit_is_above_5_per_cen
     samples.loc[hard, "score"] = (samples["sample"].str.rpartition("-")[2].astype(int) < right)[hard].astype(float)
     assert compare(samples, resamples=99).ratio_of_means == (() if ratio else ("toy",))
     alone = compare(samples[hard], resamples=99)
-    assert words(alone.pairs[alone.pairs["task"] == MEAN]) != {"retention is not defined"} or not ratio
+    assert words(alone.pairs[alone.pairs["task"] == MEAN]) != {"accuracy kept is not defined"} or not ratio
     assert (alone.pairs.loc[alone.pairs["task"] == MEAN, "low"].notna().all()) == ratio
 
 
