@@ -70,9 +70,16 @@ class Headline:
         return " ".join(map(text_of, self.support))
 
 
-def make_headline(comparison: Comparison, model: str) -> Headline:
-    """Say what was found for a model, from the verdicts alone."""
-    findings = find(comparison, model)
+def make_headline(comparison: Comparison, model: str, budget: str | None = None) -> Headline:
+    """Say what was found for a model, from the verdicts alone.
+
+    Args:
+        comparison: What was measured.
+        model: The model.
+        budget: The budget that the headline is about, if something was found there; by default, the largest of those
+            with the most methods.
+    """
+    findings = sorted(find(comparison, model), key=lambda one: budget is not None and one.budget != budget)
     vanilla = vanilla_of(comparison, model)
     images = int(vanilla["clusters"])
     first = findings[0] if findings else None

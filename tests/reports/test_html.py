@@ -4,16 +4,17 @@ import io
 import json
 import re
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.reports.made_up import BUDGETS, HOSTILE, LONG, MadeUpRun, bench, made_up
-from tokenbench.comparison import families
 from tokenbench.errors import UsageError
-from tokenbench_reports.html import HtmlReport, entries, render_page
-from tokenbench_reports.html.budget_view import cliques
+from tokenbench_reports.csv_tables import CsvReport
+from tokenbench_reports.headline import make_headline
+from tokenbench_reports.html import HtmlReport, render_page
 from tokenbench_reports.html.gallery import choose_samples, shorten, spans
 from tokenbench_reports.html.kept import agreement, bias, keep_rates, thin
 
@@ -38,19 +39,54 @@ def test_one_file_that_names_no_other(tmp_path):
     assert "https://" not in text
 
 
-def test_the_first_paragraph_says_what_may_be_concluded(text):
-    lead = re.search(r'<p class="lead">(.*?)</p>', text, re.S)[1]
-    assert "80 questions about 40 images" in lead
-    assert "good is best: at budget 1/2" in lead
-    assert text.index('class="lead"') < text.index("<table")
+def plain(html):
+    return " ".join(unescape(re.sub(r"<[^>]+>", "", html)).split())
+
+
+def test_the_page_begins_with_the_headline(text):
+    heading = re.search(r"<h1>(.*?)</h1>", text, re.S)[1]
+    said = [plain(one) for one in re.findall(r'<span class="said" data-b="\d+">(.*?)</span>', heading, re.S)]
+    comparison, _ = made_up(LOSES)
+    assert said == [make_headline(comparison, "toy", budget).text for budget in BUDGETS]
+    assert text.index("<h1>") < text.index('class="plot') < text.index('class="res"')
 
 
 def test_every_section_is_there(text):
-    for title in ("Accuracy and cost", "Retention over the budgets", "Between the strategies", "By task", "Evidence and skill",
-                  "What was kept, and what was answered", "Where on the image", "Do they keep the same tokens?",
-                  "How to reproduce", "How to read the numbers"):  # fmt: skip
+    for title in ("Accuracy kept, and what it costs", "Which one, if you want …", "Which differences are real",
+                  "How fast accuracy falls with the budget", "Where the accuracy goes", "Compare two methods", "Every question",
+                  "Where on the image each strategy keeps tokens", "Run it again", "How the numbers were made"):  # fmt: skip
         assert title in text
     assert "tokenbench run --suite image --strategies a" in text
+
+
+def test_numbers_of_the_table_are_those_of_the_csv_file(tmp_path):
+    comparison, run = made_up(LOSES)
+    rendered = render_page(comparison, run)
+    CsvReport().write(comparison, run, tmp_path, io.StringIO())
+    rows = pd.read_csv(tmp_path / "summary.csv").query("task == 'mean' and strategy != 'vanilla'")
+    bodies = re.findall(r'<tbody data-b="(\d+)">(.*?)</tbody>', rendered, re.S)
+    shown = {}
+    for at, body in bodies[: len(BUDGETS)]:
+        for row in re.findall(r"<tr(?: class=\"floor\")?><th.*?</tr>", body, re.S):
+            name = re.search(r'class="nm2">(.*?)<', row)[1]
+            value, tokens, flops, cache = re.findall(r'data-v="(.*?)"', row)[:4]
+            shown[name, BUDGETS[int(at)]] = float(value), float(tokens), float(flops), float(cache), plain(row)
+    assert len(shown) == len(rows)
+    vanilla = pd.read_csv(tmp_path / "summary.csv").query("task == 'mean' and strategy == 'vanilla'").iloc[0]
+    for row in rows.to_dict("records"):
+        *numbers, words = shown[row["strategy"], row["budget"]]
+        expected = [100 * row["retention"], row["realised_tokens"]]
+        expected += [100 * row[name] / vanilla[name] for name in ("flops", "cache_bytes")]
+        assert numbers == pytest.approx(expected)
+        assert (
+            f"{100 * row['retention']:.1f} [{100 * row['retention_low']:.1f}, {100 * row['retention_high']:.1f}]"
+            in words
+        )
+
+
+def test_bold_never_stands_beside_a_loss(text):
+    for row in re.findall(r"<tr[^>]*><th.*?</tr>", text, re.S):
+        assert not ('class="wide loses"' in row and re.search(r"<(b|strong)\b", row))
 
 
 def test_time_and_memory_are_there_where_they_were_measured(text):
@@ -58,42 +94,48 @@ def test_time_and_memory_are_there_where_they_were_measured(text):
     assert "0.512 [0.487, 0.538]" in measured
     assert "on a made-up processor" in measured
     assert "<img src=x" not in measured
-    assert "Measured on this hardware" in measured
-    assert "Measured on this hardware" not in text
+    assert "Time and memory, measured" in measured
+    assert '<th scope="col" class="wide" data-sorts>time</th>' in measured
+    assert "Time and memory, measured" not in text
+    assert "tokenbench bench -o RUN measures it" in text
 
 
 def test_several_models_are_shown_together(text):
     several = render_page(*made_up({"good": 0.0, "bad": 0.5}, models=("small", "large")))
     assert "All models together" in several
     assert "they do not generalise to other models" in several
-    assert "Mean over 2 models and 2 tasks, all models" in several
+    assert several.count('class="headline"') == 2
+    assert several.count("<h1>") == 1
+    assert 'name="m"' in several
     assert "All models together" not in text
 
 
 def test_pairs_that_differ_no_more_than_vanilla_from_itself_are_marked(text):
     comparison, run = made_up({"good": 0.0, "bad": 0.5})
     pairs = comparison.pairs.assign(at_noise_floor=comparison.pairs["a"] == "good")
-    marked = render_page(replace(comparison, pairs=pairs), run)
-    assert marked.count(", at the noise floor</span>") == len(BUDGETS)
+    assert "at the noise floor" in render_page(replace(comparison, pairs=pairs), run)
     assert "noise floor" not in text
 
 
 def test_points_of_the_plot_are_the_cells(text):
-    points = data(text, "points0")
-    assert len(points) == 1 + 3 * len(BUDGETS)
-    assert {point["strategy"] for point in points} == {"vanilla", *LOSES}
-    vanilla = points[0]
-    assert vanilla["value"] == [100, 100, 100]
-    assert vanilla["cost"] == {"realised_tokens": 100, "flops": 100, "cache_bytes": 100}
+    readouts = data(text, "cells0")
+    assert len(readouts) == 3 * len(BUDGETS)
+    assert {one["method"] for one in readouts} == set(LOSES)
+    plots = re.findall(r'<svg class="plot (wide|narrow)".*?</svg>', text, re.S)
+    assert plots.count("wide") == plots.count("narrow") == 3  # tokens, FLOPs, KV cache
+    assert len(re.findall(r'class="pt ', text)) == 6 * len(readouts)
 
 
 def test_the_gallery_shows_flips_first_with_what_was_kept(text):
-    samples = data(text, "samples0")
+    samples = data(text, "compare-data0")["samples"]
     assert samples
     for sample in samples:
         assert sample["lattice"] == [1, 6, 6, 0]
-        assert sample["frames"][0].startswith("data:image/webp;base64,")
+        [[name, width, height]] = sample["frames"]
+        assert f'<symbol id="p{name}"' in text
+        assert (width, height) == (60, 60)
         assert len(sample["cells"]) == 1 + 3 * len(BUDGETS)
+    assert text.count("data:image/webp;base64,") == len(samples)  # each picture once
     spoilt = [any(s["cells"][0]["right"] and not cell["right"] for cell in s["cells"]) for s in samples]
     assert spoilt == sorted(spoilt, reverse=True)
     assert spoilt[0]
@@ -101,8 +143,9 @@ def test_the_gallery_shows_flips_first_with_what_was_kept(text):
 
 def test_identical_twins_show_no_difference_and_the_page_says_so():
     text = render_page(*made_up({"twin-a": 0.0, "twin-b": 0.0}))
-    assert "twin-a and twin-b cannot be told apart" in text
-    assert not re.search(r'class="(good|bad)"[^>]*><span class="sign"', text)
+    assert "cannot be told apart" in plain(re.search(r"<h1>(.*?)</h1>", text, re.S)[1])
+    assert '<td class="real"' not in text
+    assert '<td class="open"' in text
 
 
 def test_hostile_strings_are_text_and_long_ones_are_cut():
@@ -111,35 +154,29 @@ def test_hostile_strings_are_text_and_long_ones_are_cut():
     )
     assert "<script>document" not in text
     assert "<img src=x" not in text
-    assert "49" not in re.search(r"<h1>(.*?)</h1>", text)[1]
-    for name in ("points0", "samples0"):
+    assert "49" not in plain(re.search(r"<h1>(.*?)</h1>", text, re.S)[1])
+    for name in ("cells0", "compare-data0"):
         data(text, name)
 
 
 def test_two_models_are_shown_side_by_side():
     text = render_page(*made_up({"good": 0.0, "bad": 0.5}, models=("one", "two")))
     assert "Models side by side" in text
-    assert text.count('class="lead"') == 2
-    assert 'data-switch="model"' in text
-
-
-def test_a_critical_difference_picture_needs_eight_tasks():
-    loses = {"good": 0.0, "bad": 0.5, "worse": 0.6}
-    few = render_page(*made_up(loses, images=12, budgets=("1/2",)))
-    many = render_page(*made_up(loses, images=12, budgets=("1/2",), tasks=[f"t{i}" for i in range(8)]))
-    assert "No critical-difference picture" in few
-    assert "Nemenyi's critical difference" in many.replace("&#39;", "'")
-
-
-def test_groups_of_the_picture_hold_no_significant_pair():
-    apart = {frozenset("ad"), frozenset("ae"), frozenset("be")}
-    assert cliques(list("abcde"), apart) == [(0, 2), (1, 3), (2, 4)]
-    assert cliques(list("ab"), {frozenset("ab")}) == []
+    assert {int(at) for at in re.findall(r'data-m="(\d)"', text)} == {0, 1}
 
 
 def test_a_run_of_one_strategy_or_vanilla_alone_still_makes_a_page():
-    assert "By task" in render_page(*made_up({"only": 0.2}, budgets=("1/2",)))
-    assert "By task" in render_page(*made_up({}))
+    assert "Where the accuracy goes" in render_page(*made_up({"only": 0.2}, budgets=("1/2",)))
+    assert "Only the unpruned model ran" in render_page(*made_up({}))
+    assert 'class="tri' in render_page(*made_up({f"s{at}": 0.05 * at for at in range(18)}, images=12))
+    assert "Compare two" in render_page(*made_up({"few": 0.2, "more": 0.1}, images=2))
+
+
+@pytest.mark.slow
+def test_the_size_of_a_page_is_bounded():
+    small = len(render_page(*made_up({"a": 0.1, "b": 0.2}, images=300, tasks=("t",))))
+    large = len(render_page(*made_up({"a": 0.1, "b": 0.2}, images=3000, tasks=("t",))))
+    assert large < small + 400_000  # ten times the questions, of which 2,000 are listed
 
 
 @pytest.mark.parametrize("change", ["no suite", "other targets", "no lattice"])
@@ -154,7 +191,7 @@ def test_what_cannot_be_shown_is_said(change):
     else:
         run = MadeUpRun(run.samples().assign(lattice=None), run.questions())
         text = render_page(comparison, run)
-        assert data(text, "samples0")[0]["lattice"] is None
+        assert data(text, "compare-data0")["samples"][0]["lattice"] is None
         assert "Where on the image" not in text
 
 
@@ -209,23 +246,3 @@ def test_thinning_keeps_the_same_samples_of_every_cell():
     counts = few.groupby(["strategy", "budget"])["sample"].nunique()
     assert counts.nunique() == 1
     assert len(few[["task", "sample"]].drop_duplicates()) <= 10
-
-
-def test_of_a_long_table_the_page_shows_the_first_rows_of_every_budget_and_says_so(monkeypatch):
-    """Vanilla and nine cells of three budgets in groups of one and three; five rows have room for one of each group."""
-    monkeypatch.setattr(entries.few_rows, "__defaults__", (5,))
-    text = render_page(*made_up(LOSES))
-    body = re.search(r'<table id="cells0".*?<tbody>(.*?)</tbody>', text, re.S)[1]
-    shown = [re.findall(r'class="text">(.*?)</span>', row)[:2] for row in body.split("<tr")[1:]]
-    assert shown == [["vanilla", "all"], *(["good", budget] for budget in BUDGETS)]
-    assert "The page shows 4 of 10 rows: the first of every budget. All of them are in the CSV report" in text
-
-
-def test_a_page_without_all_pairs_shows_the_trivial_baselines_and_no_ranks(monkeypatch):
-    """Three strategies at three budgets make nine pairs."""
-    monkeypatch.setattr(families, "MOST_PAIRS", 8)
-    text = render_page(*made_up(LOSES))
-    assert "Against the trivial baselines</h2>" in text
-    assert "Between the strategies" not in text
-    assert "3 pairs of strategies at equal budget are not compared" in text
-    assert "Where on the image" not in text

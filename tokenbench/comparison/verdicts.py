@@ -78,6 +78,14 @@ class Verdict:
         return self.kind in (Kind.BETTER, Kind.EQUIVALENT, Kind.NON_INFERIOR, Kind.WORSE_BUT_NON_INFERIOR)
 
     @property
+    def answer(self) -> str:
+        """The answer to the question whether more than the margin is lost: yes, no, open, or why there is none."""
+        if self.lossless or self.kind is Kind.LOSES_MORE:
+            return "no" if self.lossless else "yes"
+        withheld = {Kind.TOO_FEW: "too few images", Kind.UNDEFINED: "not defined", Kind.SEEDS_CONTRADICT: "no verdict"}
+        return withheld.get(self.kind, "open")
+
+    @property
     def final(self) -> bool:
         """Whether more samples could not say anything better or worse that a reader acts on."""
         return self.lossless or self.kind is Kind.LOSES_MORE

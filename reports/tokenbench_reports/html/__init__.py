@@ -2,7 +2,7 @@
 
 import hashlib
 from base64 import b64encode
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -11,29 +11,30 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.tables import models_table
-from tokenbench.contract.cells import CELL
+from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
-from tokenbench.tables import Table
-from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.document import make_document, together
-from tokenbench_reports.html.entries import bar, choices, classes, few_rows, sort_key
+from tokenbench_reports.html.cells import budgets_of, cells_of_model
 from tokenbench_reports.html.gallery import choose_samples, gallery, questions_of
 from tokenbench_reports.html.kept import choose_few, first_seed, select
-from tokenbench_reports.html.model_view import ModelView, model_view
+from tokenbench_reports.html.marks import look_of
+from tokenbench_reports.html.model_view import Answers, ModelView, model_view
+from tokenbench_reports.html.questions import choose_questions, list_questions
 from tokenbench_reports.reproduce import command, facts
 
 HERE = Path(__file__).parent
-COLUMNS = ("sample", "answer", "target", "score", "kept", "visual_tokens", "lattice")
+KEPT = ("sample", "answer", "target", "score", "kept", "visual_tokens", "lattice", "tokens_per_layer")
+ANSWERED = ("sample", "answer", "target", "score")
 Pair = tuple[str, str]
 
 
 class HtmlReport(Report):
-    """``report.html``: verdict, tables to sort, pictures, samples with the tokens each strategy kept."""
+    """``report.html``: headline, plot and table, then pairs, tasks, kept tokens and every question."""
 
     name: ClassVar[str] = "html"
-    description: ClassVar[str] = "report.html: one page that opens offline, with pictures and samples"
+    description: ClassVar[str] = "report.html: one page that opens offline, with plots, pictures and every question"
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write ``report.html``."""
@@ -42,32 +43,27 @@ class HtmlReport(Report):
 
 def render_page(comparison: Comparison, run: Run) -> str:
     """The whole page. Every string from outside is escaped by the template; the policy lets no other script run."""
-    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    about = run.about()
+    budgets = _budgets(comparison)
+    answers = _answers(comparison, run)
+    views = [model_view(comparison, model, answers[model], about, budgets) for model in comparison.models]
+    content = make_document(comparison, about)
+    style = _text("page.css") + _switches(len(budgets), len(views))
+    script = _text("page.js")
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "classes": classes,
-        "bar": bar,
-        "sort_key": sort_key,
-        "choices": choices,
-        "few_rows": few_rows,
-    }
-    looks = {model: _choose_samples(comparison, model, run) for model in comparison.models}
-    samples = run.samples(COLUMNS, {pair for look in looks.values() for pairs in look for pair in pairs})
-    rows = {model: first_seed(_select_compared(comparison, model, samples)) for model in comparison.models}
-    questions = questions_of(run)
-    views = [model_view(comparison, model, select(rows[model], mapped)) for model, (mapped, _) in looks.items()]
-    about = run.about()
+    environment.filters["look"] = _look
     return environment.get_template("page.html").render(
-        content=make_document(comparison, about),
+        content=content,
         views=views,
         across=models_table(comparison) if len(comparison.models) > 1 else None,
-        together=_together(comparison),
-        galleries={model: gallery(shown, rows[model], questions) for model, (_, shown) in looks.items()},
-        published={model: published(comparison, model, about) for model in comparison.models},
-        benches={model: on_this_hardware(comparison, model, about) for model in comparison.models},
-        budgets=_budgets(views),
+        together=together(comparison),
+        budgets=budgets,
+        label=next((view.headline.label for view in views if view.headline.label), content.label),
+        opening=_opening(views, budgets),
+        margin=f"{comparison.margin:g} {'point' if comparison.margin == 1 else 'points'}",
+        vanilla=VANILLA,
         command=command(about),
         facts=facts(about),
         style=style,
@@ -76,37 +72,68 @@ def render_page(comparison: Comparison, run: Run) -> str:
     )
 
 
-def _choose_samples(comparison: Comparison, model: str, run: Run) -> tuple[list[Pair], list[Pair]]:
-    """The samples that maps are made of, and those that are shown, chosen by their scores alone: there may be a million answers."""
-    rows = run.measured[run.measured["model"] == model]
-    return choose_few(rows), choose_samples(first_seed(rows))
+def _text(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
-def _select_compared(comparison: Comparison, model: str, samples: pd.DataFrame) -> pd.DataFrame:
+def _look(strategy: str, view: ModelView) -> str:
+    return look_of(view.marks, strategy)
+
+
+def _answers(comparison: Comparison, run: Run) -> dict[str, Answers]:
+    """What the page needs of every model's answers, chosen by their scores alone: there may be a million of them."""
+    measured = {model: _compared(comparison, model, run.measured) for model in comparison.models}
+    mapped = {model: choose_few(rows) for model, rows in measured.items()}
+    shown = {model: choose_samples(first_seed(rows)) for model, rows in measured.items()}
+    listed = {model: choose_questions(rows) for model, rows in measured.items()}
+    kept = run.samples(KEPT, {pair for some in (mapped, shown) for pairs in some.values() for pair in pairs})
+    answered = run.samples(ANSWERED, {pair for pairs in listed.values() for pair in pairs})
+    questions = questions_of(run)
+    found = {}
+    for at, model in enumerate(comparison.models):
+        own = first_seed(_compared(comparison, model, kept))
+        said = select(first_seed(_compared(comparison, model, answered)), listed[model])
+        count = len(measured[model][["task", "sample"]].drop_duplicates())
+        found[model] = Answers(
+            select(own, mapped[model]),
+            gallery(shown[model], own, questions, f"{at}-"),
+            list_questions(listed[model], said, questions, count),
+        )
+    return found
+
+
+def _compared(comparison: Comparison, model: str, samples: pd.DataFrame) -> pd.DataFrame:
     """The model's rows of cells that stand in the comparison."""
     cells = comparison.summary.loc[comparison.summary["model"] == model, list(CELL)]
     return samples[pd.MultiIndex.from_frame(samples[list(CELL)]).isin(pd.MultiIndex.from_frame(cells))]
 
 
-def _together(comparison: Comparison) -> tuple[str, list[Table]] | None:
-    """The mean over all models: its paragraph and its tables."""
-    section = together(comparison)
-    if section is None:
-        return None
-    found = section.headline
-    return f"{found.text}. {found.support_text} {found.pairs} {found.scope}", [
-        replace(table, caption=f"{table.title}, all models") for table in section.tables
+def _budgets(comparison: Comparison) -> list[str]:
+    """The budgets of all models that a reader may choose among."""
+    by_model: Sequence[Sequence[str]] = [budgets_of(cells_of_model(comparison, model)) for model in comparison.models]
+    return list(dict.fromkeys(budget for budgets in by_model for budget in budgets))
+
+
+def _opening(views: Sequence[ModelView], budgets: Sequence[str]) -> int:
+    """The number of the budget that the page opens with: that of the first headline."""
+    first = views[0].headline.budget
+    return budgets.index(first) if first in budgets else 0
+
+
+def _switches(budgets: int, models: int) -> str:
+    """The rules by which the radio buttons hide other budgets and models; a browser that lacks ``:has`` shows all."""
+    rules = [
+        f'body:has(#{name}{at}:checked) [data-{name}]:not([data-{name}="{at}"]){{display:none!important}}'
+        for name, count in (("b", budgets), ("m", models))
+        for at in range(count)
     ]
-
-
-def _budgets(views: list[ModelView]) -> list[str]:
-    """The budgets a reader may switch between: those at which strategies can be compared."""
-    return list(dict.fromkeys(panel.budget for view in views for panel in view.budgets))
+    rules += [f'body:has(#b{at}:checked) .pt[data-at]:not([data-at="{at}"]){{opacity:.5}}' for at in range(budgets)]
+    return "@media screen{" + "".join(rules) + "}"
 
 
 def _policy(style: str, script: str) -> str:
     """A content security policy: nothing is loaded, and only this style and this script, by their hashes, are used."""
-    allowed: dict[str, Any] = {
+    allowed: Mapping[str, Any] = {
         kind: b64encode(hashlib.sha256(text.encode()).digest()).decode()
         for kind, text in (("style", style), ("script", script))
     }

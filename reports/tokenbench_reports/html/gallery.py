@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,23 @@ RIGHT = 0.5
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture, which the page holds once and shows in many places."""
+
+    name: str
+    """The end of its name in the page."""
+    address: str
+    """The picture as a data address."""
+
+
+@dataclass(frozen=True)
 class Gallery:
     """Samples as the page's script takes them, or the reason why there are none."""
 
     samples: list[dict[str, Any]] = field(default_factory=list)
     """The samples, as the page's script takes them."""
+    pictures: list[Picture] = field(default_factory=list)
+    """Their pictures."""
     missing: str = ""
     """Why there are no samples; empty if there are."""
 
@@ -42,7 +55,10 @@ def questions_of(run: Run) -> Mapping[tuple[str, str], Sample] | str:
 
 
 def gallery(
-    shown: Sequence[tuple[str, str]], samples: pd.DataFrame, questions: Mapping[tuple[str, str], Sample] | str
+    shown: Sequence[tuple[str, str]],
+    samples: pd.DataFrame,
+    questions: Mapping[tuple[str, str], Sample] | str,
+    prefix: str = "",
 ) -> Gallery:
     """Arrange samples for the page.
 
@@ -50,21 +66,25 @@ def gallery(
         shown: The (task, sample) pairs to show.
         samples: The model's rows on them, one for each cell.
         questions: The run's questions, or why they cannot be shown.
+        prefix: How the names of the pictures begin.
     """
     if isinstance(questions, str):
         return Gallery(missing=questions)
-    entries = []
+    entries: list[dict[str, Any]] = []
+    pictures: list[Picture] = []
     for task, key in shown:
         rows = samples[(samples["task"] == task) & (samples["sample"] == key)]
         question = questions.get((task, key))
         if question is None or question.target != rows["target"].iloc[0]:
             continue  # the suite has changed since the run
         try:
-            entries.append(_entry(task, question, rows))
+            entry, own = _entry(task, question, rows, f"{prefix}{len(entries)}")
         except (OSError, TokenBenchError) as error:
-            return Gallery(entries, f"The images cannot be shown: {error}.")
+            return Gallery(entries, pictures, f"The images cannot be shown: {error}.")
+        entries.append(entry)
+        pictures += own
     missing = "" if entries else "No sample can be shown: those of the installed suite are not those of the run."
-    return Gallery(entries, missing)
+    return Gallery(entries, pictures, missing)
 
 
 def choose_samples(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:
@@ -97,23 +117,25 @@ def choose_samples(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, 
     return [(str(task), str(sample)) for task, sample in zip(best["task"], best["sample"], strict=True)]
 
 
-def _entry(task: str, question: Sample, rows: pd.DataFrame) -> dict[str, Any]:
+def _entry(task: str, question: Sample, rows: pd.DataFrame, name: str) -> tuple[dict[str, Any], list[Picture]]:
     vanilla = rows[rows["strategy"] == VANILLA].iloc[0]
     lattice = vanilla["lattice"]
     known = lattice is not None and not np.isscalar(lattice)
     shown = question.load()
     frames, indices = _frames(shown[0], int(lattice[0]) if known else 1) if shown else ([], [])
-    return {
+    pictures = [Picture(f"{name}-{at}", encode_image(frame, "WEBP")) for at, frame in enumerate(frames)]
+    entry = {
         "task": task,
         "sample": question.key,
         "question": shorten(question.question),
         "target": shorten(question.target),
-        "frames": [encode_image(frame, "WEBP") for frame in frames],
+        "frames": [[own.name, *frame.size] for own, frame in zip(pictures, frames, strict=True)],
         "shown": indices,
         "lattice": [int(n) for n in lattice] if known else None,
         "evidence": [[box.x0, box.y0, box.x1, box.y1, box.t0, box.t1] for box in question.evidence],
         "cells": [_cell(row) for row in rows.to_dict("records")],
     }
+    return entry, pictures
 
 
 def _cell(row: Any) -> dict[str, Any]:
@@ -125,7 +147,15 @@ def _cell(row: Any) -> dict[str, Any]:
         "score": round(float(row["score"]), 3),
         "kept": spans(int(at) for at in row["kept"]) if row["strategy"] != VANILLA else "",
         "count": len(row["kept"]),
+        "layers": _runs(row.get("tokens_per_layer")),
     }
+
+
+def _runs(counts: Any) -> list[list[int]]:
+    """Visual tokens in every layer as (count, number of layers); empty if they are not known."""
+    if counts is None or np.isscalar(counts):
+        return []
+    return [[count, len(list(same))] for count, same in groupby(int(count) for count in counts)]
 
 
 def spans(ordinals: Iterable[int]) -> str:

@@ -1,23 +1,30 @@
-"""Everything the page shows of one model, but the samples."""
+"""Everything that the page shows of one model."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from tokenbench.comparison import MEAN, Comparison
-from tokenbench.comparison.ranking import rank_strategies
-from tokenbench.comparison.tables import SKILL, cells_table, pairs_table, tasks_table
-from tokenbench.comparison.wording import percent
-from tokenbench.contract.cells import VANILLA
-from tokenbench.tables import Column, Entry, Table
-from tokenbench_reports.headline import make_headline
-from tokenbench_reports.html.budget_view import BudgetView, budget_view
-from tokenbench_reports.html.curves import Curve, curves
-from tokenbench_reports.html.maps import bias_maps
-
-COSTS = {"realised_tokens": "visual tokens", "flops": "FLOPs", "cache_bytes": "KV cache"}
+from tokenbench.comparison import Comparison
+from tokenbench.comparison.ranking import Ranking, rank_strategies
+from tokenbench.tables import Table
+from tokenbench_reports.beside import on_this_hardware, published
+from tokenbench_reports.findings import vanilla_of
+from tokenbench_reports.headline import Headline, make_headline
+from tokenbench_reports.html.cells import AXES, Cell, budgets_of, cells_of_model
+from tokenbench_reports.html.compare import CompareView, compare_view
+from tokenbench_reports.html.elsewhere import PublishedView, published_views
+from tokenbench_reports.html.gallery import Gallery
+from tokenbench_reports.html.maps import BiasMap, bias_maps
+from tokenbench_reports.html.marks import Mark, assign_marks
+from tokenbench_reports.html.multiples import Multiples, multiples
+from tokenbench_reports.html.needs import Need, needs
+from tokenbench_reports.html.plot import CostView, cost_view
+from tokenbench_reports.html.questions import Questions
+from tokenbench_reports.html.results import Results, results
+from tokenbench_reports.html.tasks import TasksView, tasks_view
+from tokenbench_reports.html.triangle import Triangle, triangle
 
 
 @dataclass(frozen=True)
@@ -26,94 +33,116 @@ class ModelView:
 
     model: str
     """Its name."""
-    lead: str
-    """The paragraph of conclusions."""
-    cells: Table
-    """The summary over all tasks."""
-    pairs: Table | None
-    """The pairs of strategies that are compared; None if there are none."""
-    tasks: Table
-    """The score of every cell on every task."""
-    recall: Table | None
-    """Evidence recall by budget; None where it is unknown."""
-    skill: list[Table]
-    """Skill over each floor by budget."""
-    budgets: list[BudgetView]
-    """What is shown for one budget at a time."""
-    curves: list[Curve]
-    """Retention over the budgets."""
-    points: list[dict[str, Any]]
-    """The cells as the accuracy-cost plot takes them."""
+    headline: Headline
+    """What was found at the budget that the page opens with."""
+    headlines: dict[str, Headline | None]
+    """What was found at every budget of the page; None where the model has no results."""
+    marks: dict[str, Mark]
+    """How strategies are drawn."""
+    cells: list[Cell]
+    """Its cells."""
+    costs: list[CostView]
+    """Accuracy against every cost."""
+    needs: list[Need]
+    """Which method, if you want a certain thing."""
+    results: Results
+    """The table of results."""
+    triangles: list[Triangle]
+    """All pairs, budget by budget."""
+    multiples: Multiples | None
+    """Accuracy over the budgets; None if there is one budget only."""
+    tasks: list[TasksView]
+    """Accuracy by task, budget by budget; empty if there is one task only."""
+    compare: CompareView | None
+    """Two strategies side by side; None if there is nothing to compare."""
+    gallery: Gallery
+    """Samples with pictures, or why there are none."""
+    questions: Questions
+    """Every question with all answers."""
+    maps: dict[str, list[BiasMap]]
+    """By budget, where on the image the methods keep tokens."""
+    elsewhere: list[PublishedView]
+    """What papers print for the same methods on another model, budget by budget."""
+    claims: list[Table]
+    """What papers print for this model."""
+    benches: list[Table]
+    """Time and memory."""
+
+    @property
+    def every_warning(self) -> list[tuple[str, str]]:
+        """(budget, warning) of the headlines of all budgets."""
+        return [(at, text) for at, headline in self.headlines.items() if headline for text in headline.warnings]
+
+    @property
+    def readouts(self) -> list[dict[str, str]]:
+        """What the plot says about every mark."""
+        return [{"method": cell.strategy, "text": cell.text} for cell in self.cells]
 
 
-def model_view(comparison: Comparison, model: str, samples: pd.DataFrame) -> ModelView:
-    """Arrange one model's results; ``samples`` are some of its rows of the run (see ``thin``)."""
+@dataclass(frozen=True)
+class Answers:
+    """What the page needs of a model's answers."""
+
+    mapped: pd.DataFrame
+    """Some rows with what they kept, the same questions in every cell."""
+    gallery: Gallery
+    """Samples with pictures, or why there are none."""
+    questions: Questions
+    """Every question with all answers."""
+
+
+def model_view(
+    comparison: Comparison, model: str, answers: Answers, about: Mapping[str, Any], budgets: Sequence[str]
+) -> ModelView:
+    """Arrange one model's results.
+
+    Args:
+        comparison: What was measured.
+        model: The model.
+        answers: Its answers.
+        about: What is known of the run.
+        budgets: The budgets of the page, of which the model may have some.
+    """
+    benches = about.get("bench")
+    cells = cells_of_model(comparison, model, benches if isinstance(benches, list) else [])
+    marks = assign_marks(cells)
+    own = set(budgets_of(cells))
+    rankings = {ranking.budget: ranking for ranking in rank_strategies(comparison, model) if ranking.budget in own}
     summary = comparison.summary[comparison.summary["model"] == model]
-    mean = summary[summary["task"] == MEAN]
     pairs = comparison.pairs[comparison.pairs["model"] == model]
-    found = make_headline(comparison, model)
-    rankings = [ranking for ranking in rank_strategies(comparison, model) if ranking.compared]
-    between = pairs[pairs["family"] == "F2"]
-    maps = bias_maps(samples) if rankings else []
-    skills = [str(name) for name in summary.columns if str(name).startswith(SKILL)]
+    vanilla = vanilla_of(comparison, model)
+    here = [budget for budget in budgets if budget in rankings]
+    found = {budget: make_headline(comparison, model, budget) for budget in budgets}
+    headlines = {budget: one if one.budget == budget else None for budget, one in found.items()}
+    elsewhere = published_views(comparison, model, cells, here, marks)
+    several = summary["task"].nunique() > 2  # one of them is the mean
     return ModelView(
-        model=model,
-        lead=f"{found.text}. {found.support_text} {found.pairs} {found.scope}",
-        cells=cells_table(comparison, model),
-        pairs=pairs_table(comparison, model) if len(between) else None,
-        tasks=tasks_table(comparison, model),
-        recall=_by_budget(
-            "Evidence recall: share of the answer's visual tokens that were kept to the end, %", mean, "evidence_recall"
-        ),
-        skill=[table for name in skills if (table := _by_budget(_skill_title(name), mean, name))],
-        budgets=[budget_view(ranking, between, summary, samples, maps) for ranking in rankings],
-        curves=curves(mean),
-        points=_points(mean),
+        model,
+        make_headline(comparison, model),
+        headlines,
+        marks,
+        cells,
+        [cost_view(cells, axis, marks, budgets) for axis in AXES],
+        needs(cells, marks, comparison.margin),
+        results(cells, rankings, marks, vanilla, comparison.margin),
+        [triangle(rankings[budget], pairs, marks, found[budget].pairs) for budget in here if rankings[budget].compared],
+        multiples(cells, marks),
+        [tasks_view(summary, cells, budget, marks) for budget in here] if several else [],
+        compare_view(cells, here, marks, pairs, answers.mapped, answers.gallery, answers.questions),
+        answers.gallery,
+        answers.questions,
+        _maps(answers.mapped, rankings),
+        elsewhere,
+        [] if elsewhere else published(comparison, model, about),
+        on_this_hardware(comparison, model, about),
     )
 
 
-def _skill_title(name: str) -> str:
-    return f"Skill over the floor “{name.removeprefix(SKILL)}”, %: 0 is the floor, 100 is vanilla"
-
-
-def _by_budget(title: str, mean: pd.DataFrame, column: str) -> Table | None:
-    """One row per strategy, one column per budget, tinted; None where there is no number."""
-    cells = mean[(mean["strategy"] != VANILLA) & mean[column].notna()]
-    if cells.empty:
-        return None
-    values = {(cell["strategy"], cell["budget"]): cell[column] for cell in cells.to_dict("records")}
-
-    def value(budget: str, strategy: str) -> Entry:
-        share = values.get((strategy, budget), float("nan"))
-        return Entry.number(percent(share, 0), share)
-
-    return Table.of(
-        title,
-        [
-            Column("strategy", str, key=True),
-            *(Column(str(budget), partial(value, budget), look="tint") for budget in dict.fromkeys(cells["budget"])),
-        ],
-        dict.fromkeys(map(str, cells["strategy"])),
-    )
-
-
-def _points(mean: pd.DataFrame) -> list[dict[str, Any]]:
-    """Cells with what the plot needs; costs as shares of vanilla's."""
-    vanilla = mean[mean["strategy"] == VANILLA].iloc[0]
-    points = []
-    for cell in mean.to_dict("records"):
-        if cell["retention"] != cell["retention"]:
-            continue
-        shares = {name: cell[name] / vanilla[name] for name in COSTS}
-        points.append({
-            "strategy": str(cell["strategy"]),
-            "budget": str(cell["budget"]),
-            "value": [_finite(100 * cell[f"retention{end}"]) for end in ("", "_low", "_high")],
-            "cost": {name: _finite(100 * share) for name, share in shares.items()},
-        })  # fmt: skip
-    return points
-
-
-def _finite(value: float) -> float | None:
-    """A number as JSON can hold it."""
-    return round(float(value), 3) if value == value and abs(value) != float("inf") else None
+def _maps(samples: pd.DataFrame, rankings: Mapping[str, Ranking]) -> dict[str, list[BiasMap]]:
+    """The maps of every budget, in the order of accuracy."""
+    every = bias_maps(samples)
+    found = {}
+    for budget, ranking in rankings.items():
+        here = [one for one in every if one.budget == budget and one.strategy in ranking.strategies]
+        found[budget] = sorted(here, key=lambda one: ranking.strategies.index(one.strategy))
+    return found

@@ -3,227 +3,170 @@
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   const one = (id) => document.getElementById(id);
   const data = (id) => JSON.parse(one(id).textContent);
+  const SVG = ["svg", "use", "g", "path", "rect"];
   const make = (name, attributes = {}, ...children) => {
-    const svg = ["svg", "g", "path", "line", "circle", "rect", "text", "title"].includes(name);
-    const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+    const node = SVG.includes(name) ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
     for (const [key, value] of Object.entries(attributes)) if (value !== null) node.setAttribute(key, value);
     node.append(...children);
     return node;
   };
-  const digits = (value, places = 1) => value.toFixed(places).replace("-", "−");
+  document.documentElement.classList.add("on");
 
-  // What needs this script is shown only now.
-  all(".scripted, .bar, .tools[hidden], [data-copy-from]").forEach((node) => (node.hidden = false));
+  // Light and dark.
+  const root = document.documentElement, theme = one("theme");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
+  const name = () => (theme.textContent = isDark() ? "Light" : "Dark");
+  theme.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; name(); });
+  name();
 
-  one("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-  });
-
-  // One budget and one model at a time; print and pages without script show all.
-  const state = {};
+  // The budget is a radio button, which works without this script; who draws anew listens to it.
+  const budgets = all('input[name="b"]');
+  const chosen = () => Math.max(0, budgets.findIndex((input) => input.checked));
   const listeners = [];
-  for (const group of all("[data-switch]")) {
-    const kind = group.dataset.switch;
-    const choose = (value) => {
-      state[kind] = value;
-      all("button", group).forEach((button) => button.setAttribute("aria-pressed", button.value === value));
-      all(`main [data-${kind}]`).forEach((panel) => (panel.hidden = panel.dataset[kind] !== value));
-      listeners.forEach((listener) => listener());
-    };
-    all("button", group).forEach((button) => button.addEventListener("click", () => choose(button.value)));
-    choose(all("button", group)[0].value);
-  }
+  budgets.forEach((input) => input.addEventListener("change", () => listeners.forEach((listener) => listener())));
 
-  // Tables: sort by a header, filter by a word or a value, copy what is shown.
-  const textOf = (cell) => (cell.querySelector(".text") || cell).textContent.trim();
-  function sortable(table) {
-    const headers = all("thead th", table);
-    headers.forEach((header, column) => {
-      header.firstElementChild.addEventListener("click", () => {
-        const down = header.getAttribute("aria-sort") !== "descending";
-        headers.forEach((other) => other.removeAttribute("aria-sort"));
-        header.setAttribute("aria-sort", down ? "descending" : "ascending");
-        const key = (row) => { const cell = row.cells[column]; return "sort" in cell.dataset ? Number(cell.dataset.sort) : textOf(cell); };
-        const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
-        const rows = all("tbody tr", table).sort((a, b) => (down ? compare(key(b), key(a)) : compare(key(a), key(b))));
-        table.tBodies[0].append(...rows);
-      });
-    });
-    const tools = document.querySelector(`.tools[data-for="${table.id}"]`);
-    const filter = () => {
-      const words = tools.querySelector("input").value.toLowerCase().split(/\s+/).filter(Boolean);
-      const chosen = all("select", tools).filter((select) => select.value);
-      let shown = 0;
-      for (const row of table.tBodies[0].rows) {
-        const text = row.textContent.toLowerCase();
-        row.hidden = !(words.every((word) => text.includes(word)) && chosen.every((select) => textOf(row.cells[select.dataset.column]) === select.value));
-        shown += !row.hidden;
-      }
-      tools.querySelector(".count").textContent = `${shown} of ${table.tBodies[0].rows.length} rows`;
-    };
-    all("input, select", tools).forEach((control) => control.addEventListener("input", filter));
-    all("[data-copy]", tools).forEach((button) => button.addEventListener("click", () => copy(written(table, button.dataset.copy), button)));
-  }
-  function written(table, form) {
-    const rows = [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].map(textOf));
-    const keys = Number(table.dataset.keys);
-    if (form === "CSV") return rows.map((row) => row.map((cell) => `"${cell.replaceAll('"', '""')}"`).join(",")).join("\n");
-    if (form === "Markdown") {
-      const lines = rows.map((row) => `| ${row.map((cell) => cell.replace(/[\\|*_<`]/g, "\\$&")).join(" | ")} |`);
-      return [lines[0], `|${rows[0].map((_, at) => (at < keys ? " :--- |" : " ---: |")).join("")}`, ...lines.slice(1)].join("\n");
-    }
-    const special = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "−": "$-$", "≠": "$\\ne$", "×": "$\\times$", "–": "--" };
-    const tex = (cell) => cell.replace(/[\\~^−≠×–&%$#_{}]/g, (sign) => special[sign] || `\\${sign}`);
-    const lines = rows.map((row) => `${row.map(tex).join(" & ")} \\\\`);
-    return [`\\begin{tabular}{${rows[0].map((_, at) => (at < keys ? "l" : "r")).join("")}}`, "\\toprule", lines[0], "\\midrule", ...lines.slice(1), "\\bottomrule", "\\end{tabular}"].join("\n");
-  }
-  function copy(text, button) {
+  // Copying works for a file opened from disk, too.
+  all("[data-copy]").forEach((button) => button.addEventListener("click", () => {
     const area = make("textarea", { "aria-label": "copied text" });
-    area.value = text;
+    area.value = one(button.dataset.copy).textContent;
     document.body.append(area);
     area.select();
-    const done = document.execCommand("copy"); // works for a file opened from disk, too
+    const done = document.execCommand("copy"), before = button.textContent;
     area.remove();
-    const before = button.textContent;
-    button.textContent = done ? "copied" : "not possible";
-    setTimeout(() => (button.textContent = before), 1200);
-  }
-  all("table.sortable").forEach(sortable);
-  all("[data-copy-from]").forEach((button) => button.addEventListener("click", () => copy(one(button.dataset.copyFrom).textContent, button)));
+    button.textContent = done ? "Copied" : "Not possible here";
+    setTimeout(() => (button.textContent = before), 1500);
+  }));
 
-  // Accuracy and cost. Everything is placed in per cent, so that it fits any width.
-  const SHAPES = ["M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z", "M-4.5,-4.5h9v9h-9z", "M0,-6L5.5,4.5H-5.5z", "M0,-6.2L6.2,0 0,6.2 -6.2,0z", "M0,6L5.5,-4.5H-5.5z", "M-2,-6h4v4h4v4h-4v4h-4v-4h-4v-4h4z", "M-6,-3L-3,-6 0,-3 3,-6 6,-3 3,0 6,3 3,6 0,3 -3,6 -6,3 -3,0z"];
-  const NAMES = { realised_tokens: "visual tokens", flops: "FLOPs", cache_bytes: "KV cache" };
-  function plot(box) {
-    const number = box.id.slice(4);
-    const points = data(box.dataset.points);
-    const strategies = [...new Set(points.map((point) => point.strategy))];
-    const off = new Set();
-    const look = (name) => { const at = strategies.indexOf(name); return { shape: SHAPES[at % SHAPES.length], colour: `k${at % 8}` }; };
-    const controls = ["axis", "tolerance", "whiskers"].map((id) => one(id + number));
-    const legend = one(`legend${number}`);
-    for (const name of strategies) {
-      const { shape, colour } = look(name);
-      const button = make("button", { type: "button", "aria-pressed": "true" }, make("svg", { viewBox: "-7 -7 14 14", "aria-hidden": "true" }, make("path", { d: shape, class: colour })), name);
-      button.addEventListener("click", () => {
-        off.has(name) ? off.delete(name) : off.add(name);
-        button.setAttribute("aria-pressed", !off.has(name));
-        draw();
-      });
-      legend.append(button);
-    }
-    function draw() {
-      const axis = controls[0].value, tolerance = 1 + Number(controls[1].value) / 100;
-      const shown = points.filter((point) => !off.has(point.strategy) && point.cost[axis] !== null);
-      const cost = (point) => point.cost[axis];
-      const better = (a, b) => cost(a) <= cost(b) * tolerance && (a.value[0] > b.value[0] || (a.value[0] === b.value[0] && cost(a) * tolerance < cost(b)));
-      const front = new Set(shown.filter((point) => !shown.some((other) => better(other, point))));
-      const highest = Math.max(105, ...shown.map((point) => point.value[2] ?? point.value[0]));
-      const lowest = Math.max(0, Math.floor((Math.min(90, ...shown.map((point) => point.value[1] ?? point.value[0])) - 3) / 10) * 10);
-      const right = Math.max(105, ...shown.map((point) => cost(point) * 1.03));
-      const x = (value) => `${((100 * value) / right).toFixed(2)}%`;
-      const y = (value) => `${((100 * (highest - value)) / (highest - lowest)).toFixed(2)}%`;
-      const svg = make("svg", { role: "group", "aria-label": `Retention against ${NAMES[axis]}, ${shown.length} cells` });
-      const step = highest - lowest > 60 ? 20 : 10;
-      for (let level = Math.ceil(lowest / step) * step; level <= highest; level += step)
-        svg.append(make("line", { class: level === 100 ? "hundred" : "rule", x1: 0, x2: "100%", y1: y(level), y2: y(level) }), make("text", { class: "end", x: -8, y: y(level), dy: 4 }, String(level)));
-      for (let share = 0; share <= right; share += 20) svg.append(make("text", { class: "middle", x: x(share), y: "100%", dy: 20 }, `${share} %`));
-      svg.append(make("text", { class: "middle", x: "50%", y: "100%", dy: 40 }, `${NAMES[axis]}, share of vanilla`), make("text", { x: -44, y: -4 }, "retention %"));
-      for (const name of strategies) {
-        const own = shown.filter((point) => point.strategy === name).sort((a, b) => cost(a) - cost(b));
-        own.slice(1).forEach((to, at) => svg.append(make("line", { class: `link ${look(name).colour}`, x1: x(cost(own[at])), y1: y(own[at].value[0]), x2: x(cost(to)), y2: y(to.value[0]) })));
-        if (controls[2].checked) own.filter((point) => point.value[1] !== null).forEach((point) => svg.append(make("line", { class: `whisker ${look(name).colour}`, x1: x(cost(point)), x2: x(cost(point)), y1: y(Math.max(lowest, point.value[1])), y2: y(point.value[2]) })));
+  // A header sorts the rows of every budget; floors and the unpruned model stay below.
+  for (const header of all("th[data-sorts]")) {
+    const button = make("button", { type: "button" }, ...header.childNodes);
+    header.append(button);
+    button.addEventListener("click", () => {
+      const table = header.closest("table"), column = header.cellIndex, down = header.getAttribute("aria-sort") !== "descending";
+      all("th", table.tHead).forEach((other) => other.removeAttribute("aria-sort"));
+      header.setAttribute("aria-sort", down ? "descending" : "ascending");
+      for (const body of table.tBodies) {
+        const kind = (row) => (row.matches(".name") ? 0 : row.matches(".van") ? 3 : row.matches(".floor") ? 2 : 1);
+        const value = (row) => Number(row.cells[column]?.dataset.v ?? 0);
+        body.append(...[...body.rows].sort((a, b) => kind(a) - kind(b) || (down ? value(b) - value(a) : value(a) - value(b))));
       }
-      const edge = [...front].sort((a, b) => cost(a) - cost(b) || b.value[0] - a.value[0]);
-      let level = -Infinity;
-      const stairs = edge.filter((point) => point.value[0] > level && (level = point.value[0], true));
-      stairs.slice(1).forEach((to, at) => {
-        const from = stairs[at];
-        svg.append(make("line", { class: "step", x1: x(cost(from)), x2: x(cost(to)), y1: y(from.value[0]), y2: y(from.value[0]) }), make("line", { class: "step", x1: x(cost(to)), x2: x(cost(to)), y1: y(from.value[0]), y2: y(to.value[0]) }));
-      });
-      const marks = [...shown].sort((a, b) => front.has(a) - front.has(b));
-      for (const point of marks) {
-        const { shape, colour } = look(point.strategy);
-        const range = point.value[1] === null ? "" : ` [${digits(point.value[1])}, ${digits(point.value[2])}]`;
-        const text = `${point.strategy} at ${point.budget}: retention ${digits(point.value[0])}${range} %, ${NAMES[axis]} ${digits(cost(point))} %${front.has(point) ? ", on the front" : ""}`;
-        const mark = make("svg", { class: "mark", x: x(cost(point)), y: y(point.value[0]), tabindex: 0, role: "img", "aria-label": text }, make("path", { d: shape, class: colour }), make("title", {}, text));
-        if (front.has(point)) mark.append(make("circle", { class: "ring", r: 9 }));
-        for (const event of ["focus", "mouseenter"]) mark.addEventListener(event, () => (one(`readout${number}`).textContent = text));
-        svg.append(mark);
-      }
-      box.replaceChildren(svg);
-      const { width, height } = svg.getBoundingClientRect();
-      const placed = [];
-      for (const point of edge.reverse()) { // a name only where there is room for it
-        const left = (cost(point) / right) * width, top = ((highest - point.value[0]) / (highest - lowest)) * height, wide = 7 * (point.strategy.length + point.budget.length + 1);
-        const flip = left + wide + 12 > width;
-        const start = flip ? left - wide - 12 : left + 12;
-        if (wide > width / 2 || placed.some((other) => Math.abs(other.top - top) < 15 && start < other.end && other.start < start + wide)) continue;
-        placed.push({ top, start, end: start + wide });
-        svg.append(make("text", { class: flip ? "name end" : "name", x: x(cost(point)), y: y(point.value[0]), dx: flip ? -12 : 12, dy: 4, "aria-hidden": "true" }, `${point.strategy} ${point.budget}`));
-      }
-    }
-    controls.forEach((control) => control.addEventListener("input", draw));
-    new ResizeObserver(draw).observe(box);
-    addEventListener("beforeprint", draw);
-  }
-  all(".plot").forEach(plot);
-
-  // Samples with what each strategy kept of them.
-  function gallery(box) {
-    const number = box.id.slice(7);
-    const samples = data(box.dataset.samples);
-    const [picks, shown] = [box.querySelector(".picks"), box.querySelector(".shown")];
-    const [flips, boxes] = [one(`flips${number}`), one(`boxes${number}`)];
-    let current = 0;
-    const kind = (cell, vanilla) => (vanilla.right && !cell.right ? "spoilt" : !vanilla.right && cell.right ? "mended" : "");
-    const keptOf = (text) => new Set(text.split(",").filter(Boolean).flatMap((run) => { const [a, b = a] = run.split("-").map(Number); return Array.from({ length: b - a + 1 }, (_, at) => a + at); }));
-    function frame(sample, cell, at) {
-      const node = make("div", { class: "frame" }, make("img", { src: sample.frames[at], alt: `the picture with what ${cell.strategy} kept` }));
-      if (!sample.lattice) return node;
-      const [times, height, width, lead] = sample.lattice, each = lead + height * width, t = sample.shown[at];
-      const overlay = make("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" });
-      if (cell.strategy !== "vanilla") {
-        const kept = keptOf(cell.kept);
-        let path = "";
-        for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) if (!kept.has(t * each + lead + y * width + x)) path += `M${x},${y}h1v1h-1z`;
-        overlay.append(make("path", { class: "drop", d: path }));
-      }
-      if (boxes.checked) for (const [x0, y0, x1, y1, t0, t1] of sample.evidence) if (t0 * times < t + 1 && t1 * times > t) overlay.append(make("rect", { class: "evidence", x: x0 * width, y: y0 * height, width: (x1 - x0) * width, height: (y1 - y0) * height }));
-      node.append(overlay);
-      return node;
-    }
-    function draw() {
-      const sample = samples[current];
-      all("button", picks).forEach((button, at) => button.setAttribute("aria-pressed", at === current));
-      const vanilla = sample.cells.find((cell) => cell.strategy === "vanilla");
-      const budget = state.budget;
-      const here = sample.cells.filter((cell) => cell === vanilla || !budget || cell.budget === budget || !sample.cells.some((other) => other.strategy === cell.strategy && other.budget === budget));
-      const order = { spoilt: 0, mended: 1, "": 2 };
-      const chosen = here.filter((cell) => cell === vanilla || !flips.value || kind(cell, vanilla) === flips.value);
-      chosen.sort((a, b) => (b === vanilla) - (a === vanilla) || order[kind(a, vanilla)] - order[kind(b, vanilla)]);
-      const figures = chosen.map((cell) => {
-        const word = kind(cell, vanilla);
-        const caption = make("figcaption", {}, make("b", {}, `${cell.strategy}${cell === vanilla ? "" : ` ${cell.budget}`}`), make("span", { class: word }, `${cell.right ? "✓" : "✗"} “${cell.answer}”${word ? ` ${word}` : ""}`), make("small", { class: "dim" }, ` ${cell.count} tokens`));
-        return make("figure", {}, make("div", { class: "frames" }, ...sample.frames.map((_, at) => frame(sample, cell, at))), caption);
-      });
-      shown.replaceChildren(make("blockquote", { tabindex: 0 }, sample.question, make("br"), make("small", { class: "dim" }, `right: “${sample.target}” · ${sample.task}, ${sample.sample}`)), make("div", { class: "grid" }, ...figures));
-      if (!sample.lattice) shown.append(make("p", { class: "note" }, "Where on the picture the tokens lie is not known for this model."));
-    }
-    samples.forEach((sample, at) => {
-      const vanilla = sample.cells.find((cell) => cell.strategy === "vanilla");
-      const spoilt = sample.cells.filter((cell) => kind(cell, vanilla) === "spoilt").length;
-      const mended = sample.cells.filter((cell) => kind(cell, vanilla) === "mended").length;
-      const text = [spoilt && `${spoilt} spoilt`, mended && `${mended} mended`].filter(Boolean).join(", ") || "no flips";
-      const button = make("button", { type: "button" }, ...(sample.frames.length ? [make("img", { src: sample.frames[0], alt: "" })] : []), make("span", {}, sample.task, make("br"), make("small", {}, text)));
-      button.addEventListener("click", () => { current = at; draw(); });
-      picks.append(button);
     });
-    [flips, boxes].forEach((control) => control.addEventListener("input", draw));
+  }
+
+  // Pointing at a plot takes the nearest mark, and writes its numbers below.
+  for (const card of all(".plots")) {
+    const readout = card.querySelector(".readout");
+    const texts = data(readout.id.replace("readout", "cells"));
+    const show = (event) => {
+      const plot = event.target.closest("svg.plot");
+      const points = plot ? all(".pt", plot) : [];
+      const place = (point) => { const box = point.querySelector("use").getBoundingClientRect(); return Math.hypot(box.x + box.width / 2 - event.clientX, box.y + box.height / 2 - event.clientY); };
+      const nearest = points.map((point) => [place(point), point]).sort((a, b) => a[0] - b[0])[0];
+      const hot = nearest && nearest[0] < 34 ? nearest[1] : null;
+      const method = hot && texts[hot.dataset.i].method;
+      all(".pt", card).forEach((point) => { point.classList.toggle("dim", Boolean(hot) && texts[point.dataset.i].method !== method); point.classList.toggle("hot", point === hot); });
+      readout.textContent = hot ? `${texts[hot.dataset.i].text}.` : "";
+      card.classList.toggle("pointing", Boolean(hot));
+    };
+    card.addEventListener("pointermove", show);
+    card.addEventListener("pointerdown", show);
+    card.addEventListener("pointerleave", show);
+  }
+
+  // Two strategies side by side.
+  const ordinals = (text) => new Set(text.split(",").filter(Boolean).flatMap((run) => { const [a, b = a] = run.split("-").map(Number); return Array.from({ length: b - a + 1 }, (_, at) => a + at); }));
+  function scene(sample, cell, at) {
+    const [picture, width, height] = sample.frames[at];
+    const svg = make("svg", { class: "scene", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `the picture with what ${cell.strategy} kept of it` }, make("use", { href: `#p${picture}`, width, height }));
+    if (!sample.lattice) return svg;
+    const [times, rows, columns, lead] = sample.lattice, t = sample.shown[at], first = t * (lead + rows * columns) + lead;
+    const kept = cell.kept ? ordinals(cell.kept) : null;
+    let path = "";
+    for (let place = 0; kept && place < rows * columns; place++) if (!kept.has(first + place)) path += `M${place % columns},${Math.floor(place / columns)}h1v1h-1z`;
+    const boxes = sample.evidence.filter(([, , , , t0, t1]) => t0 * times < t + 1 && t1 * times > t);
+    const outline = (kind) => boxes.map(([x0, y0, x1, y1]) => make("rect", { class: kind, x: x0 * columns, y: y0 * rows, width: (x1 - x0) * columns, height: (y1 - y0) * rows }));
+    svg.append(make("g", { transform: `scale(${width / columns} ${height / rows})` }, make("path", { class: "drop", d: path }), ...outline("evi under"), ...outline("evi")));
+    return svg;
+  }
+  function steps(layers) {
+    const counts = layers.flatMap(([count, length]) => Array(length).fill(count)), most = Math.max(1, ...counts), slot = 100 / counts.length;
+    const bars = counts.map((count, at) => make("rect", { x: slot * (at + 0.06), y: 100 - (100 * count) / most, width: slot * 0.88, height: (100 * count) / most }));
+    return bars.length ? [make("svg", { class: "steps", viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": "visual tokens in each layer" }, ...bars), make("small", {}, "tokens in each layer, first to last")] : [];
+  }
+  function compare(section) {
+    const source = data(section.dataset.source), questions = source.questions, live = section.querySelector(".live");
+    const [a, b] = ["a", "b"].map((role) => section.querySelector(`[data-role="${role}"]`));
+    const state = { sample: null, filter: null, task: "", words: "", most: 20 };
+    const names = () => [source.names[a.value], source.names[b.value]];
+    const budget = () => { const all = budgets.map((input) => input.nextElementSibling.textContent); return all.length ? all[chosen()] : source.budgets[0]; };
+    const key = (strategy) => { const exact = `${strategy}\n${budget()}`, own = Object.keys(questions.answers).filter((name) => name.startsWith(`${strategy}\n`)); return exact in questions.answers ? exact : own.length === 1 ? own[0] : null; };
+    const cell = (sample, strategy) => { const own = sample.cells.filter((one) => one.strategy === strategy); return own.find((one) => one.budget === budget()) || (own.length === 1 ? own[0] : null); };
+    const example = () => source.samples.find((sample) => { const [x, y] = names().map((name) => cell(sample, name)); return x && y && x.right && !y.right; }) || source.samples[0];
+    const answer = (right, text) => make("span", { class: right ? "yes" : "no" }, text || "(no answer)");
+
+    function pictures() {
+      if (!source.samples.length) return [];
+      const sample = state.sample || example();
+      const picks = source.samples.filter((one) => one.frames.length).map((one) => {
+        const [picture, width, height] = one.frames[0];
+        const button = make("button", { type: "button", "aria-pressed": String(one === sample), "aria-label": `Example ${source.samples.indexOf(one) + 1}, ${one.task}` }, make("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, make("use", { href: `#p${picture}`, width, height })));
+        button.addEventListener("click", () => { state.sample = one; draw(); all(".picks button", live)[source.samples.indexOf(one)]?.focus(); });
+        return button;
+      });
+      const panes = names().map((name) => [name, cell(sample, name)]).filter(([, own]) => own).map(([name, own]) => make("figure", { class: "pane" }, make("p", { class: "who2" }, name), make("div", { class: "frames" }, ...sample.frames.map((_, at) => scene(sample, own, at))), make("figcaption", {}, answer(own.right, `“${own.answer}”`), ` · ${own.count} visual tokens after the last layer`, ...steps(own.layers))));
+      const asked = make("p", { class: "asked" }, sample.question, " ", make("small", {}, `${sample.task}, right answer: “${sample.target}”`));
+      return [make("h3", {}, "What each one kept"), make("div", { class: "picks", role: "group", "aria-label": "Examples" }, ...picks), asked, make("div", { class: "panes" }, ...panes)];
+    }
+    function listed() {
+      const keys = names().map(key);
+      if (keys.includes(null)) return [];
+      const [x, y] = keys.map((one) => questions.right[one]);
+      return questions.asked.map(([task, text, target], at) => ({ task, text, target, sign: x[at] + y[at], answers: keys.map((one) => questions.answers[one][at]) }));
+    }
+    function start() { state.filter ??= listed().some((one) => one.sign === "10") ? "10" : ""; }
+    function list() {
+      const every = listed(), words = state.words.toLowerCase();
+      const rows = every.filter((one) => (!state.filter || one.sign === state.filter) && (state.task === "" || one.task === Number(state.task)) && one.text.toLowerCase().includes(words));
+      const items = rows.slice(0, state.most).map((one) => make("li", {}, make("span", { class: "q" }, one.text, make("small", {}, `${questions.tasks[one.task]}, right answer: “${questions.words[one.target]}”`)), ...one.answers.map((said, at) => make("span", { class: "a" }, make("small", {}, names()[at]), answer(one.sign[at] === "1", questions.words[said] ?? "–")))));
+      const parts = [make("p", { class: "note", role: "status" }, `${rows.length.toLocaleString("en")} of ${every.length.toLocaleString("en")} questions${rows.length > state.most ? `, the first ${state.most}` : ""}`), make("ul", { class: "list" }, ...items)];
+      if (rows.length > state.most) {
+        const more = make("button", { type: "button" }, "Show more");
+        more.addEventListener("click", () => { state.most += 50; refresh(); });
+        parts.push(more);
+      }
+      return parts;
+    }
+    function refresh() { live.querySelector(".found").replaceChildren(...list()); }
+    function counts() {
+      const every = listed(), [x, y] = names();
+      const count = (sign) => {
+        const number = String(every.filter((one) => one.sign === sign).length);
+        const button = make("button", { type: "button", "data-sign": sign, "aria-pressed": String(state.filter === sign), "aria-label": `${number}: ${x} ${sign[0] === "1" ? "right" : "wrong"}, ${y} ${sign[1] === "1" ? "right" : "wrong"}` }, number);
+        button.addEventListener("click", () => { state.filter = state.filter === sign ? "" : sign; state.most = 20; all(".two button", live).forEach((one) => one.setAttribute("aria-pressed", String(one.dataset.sign === state.filter))); refresh(); });
+        return make("td", {}, button);
+      };
+      const head = make("tr", {}, make("td"), ...["right", "wrong"].map((word) => make("th", { scope: "col" }, `${y} ${word}`)));
+      const rows = ["1", "0"].map((sign) => make("tr", {}, make("th", { scope: "row" }, `${x} ${sign === "1" ? "right" : "wrong"}`), count(`${sign}1`), count(`${sign}0`)));
+      return make("table", { class: "two" }, make("caption", { class: "unseen" }, "Questions by who answers them right; a number lists its questions"), make("thead", {}, head), make("tbody", {}, ...rows));
+    }
+    function filters() {
+      const task = make("select", { "aria-label": "Task" }, make("option", { value: "" }, "all tasks"), ...questions.tasks.map((name, at) => make("option", { value: at }, name)));
+      const search = make("input", { type: "search", placeholder: "words in the question", "aria-label": "Words in the question", autocomplete: "off" });
+      task.value = state.task;
+      search.value = state.words;
+      task.addEventListener("input", () => { state.task = task.value; state.most = 20; refresh(); });
+      search.addEventListener("input", () => { state.words = search.value; state.most = 20; refresh(); });
+      return make("div", { class: "row" }, task, search);
+    }
+    function draw() {
+      start();
+      const text = source.texts[[...names()].sort().concat(budget()).join("\n")] || (a.value === b.value ? "Choose two different methods." : `At ${budget()}, these two did not both run.`);
+      const found = make("div", { class: "found" }, ...list());
+      live.replaceChildren(make("p", { class: "verdict", "aria-live": "polite" }, text), ...pictures(), make("h3", {}, "Every question"), make("div", { class: "browse" }, counts(), make("div", {}, filters(), found)));
+    }
+    [a, b].forEach((select) => select.addEventListener("input", () => { state.sample = state.filter = null; draw(); }));
     listeners.push(draw);
     draw();
   }
-  all(".gallery").forEach(gallery);
+  all("section.compare").forEach(compare);
 })();
