@@ -180,7 +180,7 @@ def _traits(cls: type[Strategy]) -> Iterator[str]:
     yield "It merges dropped tokens into kept ones." if cls.merges else "Kept tokens do not change."
     yield (
         "Dropped tokens are also removed from the KV caches of earlier layers."
-        if cls().trim
+        if cls().trims(DEPTH)
         else "The KV caches of earlier layers do not change."
     )
     yield f"Remaining tokens {'are renumbered' if cls.positions == 'compact' else 'keep their positions'}."

@@ -92,6 +92,9 @@ class Signal:
     `features`: [n, C'] what the projector reads, a token's patches side by side (`layer` plays no part)."""
     layer: int = -2
     """The encoder layer; negative ones count from the last."""
+    heads: Literal["mean", "joined"] = "mean"
+    """`mean`: over the heads. `joined`: the heads side by side, as one head of the full width: keys are [n, heads * D],
+    and `cls` and `received` are the attention of that one head."""
 
 
 @dataclass(frozen=True)

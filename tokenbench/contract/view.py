@@ -93,7 +93,7 @@ class View:
     n0: int
     """The number of visual tokens that the sample began with."""
     alive: Tensor
-    """[n] ordinals of the candidates among the original visual tokens, ascending."""
+    """[n] ordinals of the candidates among the original visual tokens, in the order of the sequence."""
     grids: tuple[Grid, ...]
     """The lattice of every image or video of the sample, in order. Their tokens add up to `n0`."""
     stage: Stage

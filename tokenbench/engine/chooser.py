@@ -96,6 +96,8 @@ class Chooser:
         except StrategyError as error:
             error.row = b
             raise
+        if stage.layer > 0 or not trace.compact:
+            selection = selection.ascending()
         trace.count_requests(stage, view.n, self._prompt.prefix_length(b))
         if any(frame.rerun_positions for frame in frames):
             # A frame that was not run again was not needed at all.
