@@ -5,18 +5,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tokenbench import Selection
+from tokenbench import Keep, Selection
 from tokenbench.contract.strategy import top
 
-__all__ = ["cluster_states", "count_clusters", "keep_and_recycle", "split"]
+__all__ = ["Recycled", "cluster_states", "count_clusters", "keep_and_recycle", "split"]
 
 RECYCLED = 0.3
+
+
+class Recycled(int):
+    """What a stage leaves: tokens that it keeps, and clusters of tokens that it drops; as a number, both together.
+
+    The sum alone does not say how many of each: 48 + 7 and 49 + 6 are both 55 of 245.
+    """
+
+    kept: int
+    """Tokens that stay as they are."""
+
+    def __new__(cls, kept: int, clusters: int) -> Recycled:
+        """Add the tokens that stay and the clusters."""
+        total = super().__new__(cls, kept + clusters)
+        total.kept = kept
+        return total
+
+    def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]
+        return self.kept, self - self.kept
 
 
 def split(total: int, n: int) -> tuple[int, int]:
     """Numbers of kept tokens and of clusters that together make `total` of n tokens.
 
-    The reference recycles the best m = int(0.3 d) + 1 of the d tokens it drops, into int(m / 10) + 1 clusters; here the
+    It is for totals that a user names; a schedule that knows both numbers says so with `Recycled`. The reference recycles the best m = int(0.3 d) + 1 of the d tokens it drops, into int(m / 10) + 1 clusters; here the
     sum is given and the number kept follows.
     """
     kept = total
@@ -58,25 +77,27 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return centres, home
 
 
-def keep_and_recycle(states: Tensor, score: Tensor, total: int) -> Selection:
+def keep_and_recycle(states: Tensor, score: Tensor, total: int, keep: Keep = None) -> Selection:
     """Keep the best tokens as they are, and the best of the rest as cluster means where the clusters' centres stood.
 
     Args:
         states: [n, C] hidden states of the candidates.
         score: [n] scores of the candidates.
         total: How many tokens and clusters to keep together.
+        keep: What the stage's schedule says, where it may know both numbers.
     """
-    kept, count = split(total, len(states))
-    keep = top(score, kept)
+    known = isinstance(keep, Recycled) and keep == total
+    kept, count = (keep.kept, total - keep.kept) if known else split(total, len(states))
+    best = top(score, kept)
     if not count:
-        return Selection(keep)
+        return Selection(best)
     left = torch.ones(len(states), dtype=torch.bool, device=states.device)
-    left[keep] = False
+    left[best] = False
     dropped = left.nonzero().flatten()
-    best = score[dropped].argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
-    pool = dropped[best.sort().values]
+    pool_ranked = score[dropped].argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
+    pool = dropped[pool_ranked.sort().values]
     centres, home = cluster_states(states[pool], count)
     sums = torch.zeros(count, states.shape[1], device=states.device).index_add(0, home, states[pool].float())
     means = sums / home.bincount(minlength=count).unsqueeze(1)
-    order = torch.cat([keep, pool[centres]]).sort()
-    return Selection(order.values, torch.cat([states[keep].float(), means])[order.indices])
+    order = torch.cat([best, pool[centres]]).sort()
+    return Selection(order.values, torch.cat([states[best].float(), means])[order.indices])

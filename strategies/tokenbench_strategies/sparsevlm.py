@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
-from tokenbench_strategies.density import count_clusters, keep_and_recycle
+from tokenbench_strategies.density import Recycled, count_clusters, keep_and_recycle
 
 __all__ = ["SparseVLM"]
 
-_KEPT = {192: (300, 200, 110), 128: (303, 110, 36), 64: (66, 30, 17)}
+_KEPT = {192: (300, 200, 110), 128: (303, 110, 36), 96: (238, 48, 26), 64: (66, 30, 17)}
 _OF = 576
 
 
@@ -27,12 +27,12 @@ class SparseVLM(Strategy):
     int(m / 10) + 1 density-peak cluster means.
 
     Stages after layers 2, 6 and 15 of 32 (at the same relative depths elsewhere), keeping 300/200/110 tokens at "192",
-    303/110/36 at "128", 66/30/17 at "64" of 576, and the clusters on top, as released: a mean of 206.5 at "192". Shares
+    303/110/36 at "128", 238/48/26 at "96", 66/30/17 at "64" of 576, and the clusters on top, as released: a mean of 206.5 at "192". Shares
     within a token of these (1/3, 0.334) are taken for them; other budgets keep the shares of 192 in proportion, which
     costs more than the published schedules of 128 and 64. Positions are renumbered; the caches of earlier layers stay.
     The paper chooses how many tokens go by the rank of the attention matrix, which is left out here. A cluster stands
-    where its centre stood; in the reference clusters follow the kept tokens. SparseVLM+ (version 1.5) is another
-    method.
+    where its centre stood; in the reference clusters follow the kept tokens. Where densities tie, the reference draws the
+    order at random, and the first token counts as denser here. Version 2.0 of the code is `sparsevlm-plus`.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
@@ -41,9 +41,9 @@ class SparseVLM(Strategy):
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """Three stages at the relative depths of layers 3, 7 and 16 of 32; each keeps tokens and cluster means."""
         layers = sorted({min(max(round((after + 1) * depth / 32), 1), depth - 1) for after in (2, 6, 15)})
-        n, stages = budget.visual, []
+        n, stages = budget.visual, list[tuple[int, Keep]]()
         for layer, kept in zip(layers, _count_kept(budget)[-len(layers) :], strict=True):
-            total = min(n, kept + count_clusters(n - kept)) if kept < n else n
+            total = Recycled(kept, count_clusters(n - kept)) if kept < n else n
             stages.append((layer, total))
             n = total
         return stages
@@ -55,7 +55,7 @@ class SparseVLM(Strategy):
 
     def select(self, view: View) -> Selection:
         """Keep the top tokens, and cluster means of the best of the rest."""
-        return keep_and_recycle(view.hidden[view.stage.layer], self.score(view), view.k)
+        return keep_and_recycle(view.hidden[view.stage.layer], self.score(view), view.k, view.stage.keep)
 
     def score(self, view: View) -> Tensor:
         """[n] attention of the raters, mean over raters and heads."""
