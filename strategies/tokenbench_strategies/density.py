@@ -86,8 +86,10 @@ def keep_and_recycle(states: Tensor, score: Tensor, total: int, keep: Keep = Non
         total: How many tokens and clusters to keep together.
         keep: What the stage's schedule says, where it may know both numbers.
     """
-    known = isinstance(keep, Recycled) and keep == total
-    kept, count = (keep.kept, total - keep.kept) if known else split(total, len(states))
+    if isinstance(keep, Recycled) and keep == total:
+        kept, count = keep.kept, total - keep.kept
+    else:
+        kept, count = split(total, len(states))
     best = top(score, kept)
     if not count:
         return Selection(best)

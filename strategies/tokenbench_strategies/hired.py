@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
-
 from pydantic import Field
 from torch import Tensor
 

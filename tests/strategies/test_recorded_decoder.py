@@ -162,6 +162,22 @@ def assert_recycles(view: View, strategy: Strategy, case: Case, j: int) -> int:
     assert (int(is_kept.sum()), int((~is_kept).sum())) == (kept, clusters)
     means = selection.values[~is_kept]
     draws = [case[f"merged_{j}_{o}"] for o in range(min(12, case.facts["outcomes"][j]))]
-    gaps = [torch.cdist(means, draw).min(1).values.max() + torch.cdist(draw, means).min(1).values.max() for draw in draws]
+    gaps = [
+        torch.cdist(means, draw).min(1).values.max() + torch.cdist(draw, means).min(1).values.max() for draw in draws
+    ]
     assert min(gaps) < 1e-4, f"no recorded draw has these clusters: {min(gaps)}"
     return len(selection.keep)
+
+
+@by_case(*cases("dart"))
+def test_dart(case: Case) -> None:
+    """With the pivots in the order of a Python set of their places in the prompt, as released."""
+    strategy, n, lead = made("dart", released=True), case.grid.tokens, case.facts["lead"]
+    assert_layers(strategy, case, n)
+    (stage,) = stages(strategy, case, n)
+    states, keys = case["states"], case["keys"].transpose(0, 1).flatten(1)
+    visual, text = slice(lead, lead + n), slice(lead + n, None)
+    places = torch.arange(len(states))[None]
+    shown = {"hidden": {2: states[visual]}, "text": {2: states[text]}, "keys": {1: keys[visual]}, "text_keys": {1: keys[text]}}  # fmt: skip
+    view = seen(stage, n, positions=places[:, visual], text_positions=places[:, text], **shown)
+    assert_keeps(strategy.select(view), case)

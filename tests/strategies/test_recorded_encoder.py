@@ -106,3 +106,17 @@ def test_tome(case: Case) -> None:
     gaps = torch.cdist(selection.values.double(), case["values"].double())
     assert gaps.min(1).values.max() < 1e-4
     assert gaps.min(0).values.max() < 1e-4
+
+
+@by_case(*cases("ficoco-v", "paper"))
+def test_ficoco_v(case: Case) -> None:
+    """The paper's method in its first layer; products are exact integers times 2^-20."""
+    queries, keys = case["queries"][0].double(), case["keys"][0].double()
+    products = (queries @ keys.T * 2.0 ** case.facts["scale_exponent"]).float()[:, 1:]
+    frame = FakeFrame(576, torch.eye(8), states=case["states"][1:] / 2, layers=(products,))  # a fake layer doubles them
+    strategy = made("ficoco-v")
+    (stage,) = stages(strategy, case, 576)
+    selection = strategy.select(seen(stage, 576, grids=(case.grid,), frames=(frame,)))
+    assert_keeps(selection, case)
+    assert selection.values is not None
+    close(selection.values, case["values"])

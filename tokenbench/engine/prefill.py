@@ -85,7 +85,7 @@ class Prefill:
         self._schedule = Schedule(plans, prompt)
         self._saved = PrefillRequests.for_checkpoint(Schedule.alternatives(sharing.checkpoint_for, prompt))
         self._recorder = PrefillRecorder(PrefillRequests.of(self._schedule.rows) | self._saved, prompt, timer)
-        self._views = ViewBuilder(plans, layout, prompt, self._recorder, decoder.norm)
+        self._views = ViewBuilder(plans, layout, prompt, self._recorder, decoder)
         self._chooser = Chooser(plans, prompt, self._views, self.traces)
         self._no_question = self._plan_no_question_pass()
         self._cache: PrefillCache
@@ -105,6 +105,7 @@ class Prefill:
     def place(self, positions: Tensor | None) -> None:
         """Learn the prompt's position ids [B or 1, S], or [parts, B, S]."""
         self._views.grids = self._layout.grids(positions)
+        self._views.positions = positions
         # Positions of several parts (M-RoPE) are places in the image: there is no gap in them to close.
         flat = positions is None or positions.ndim == 2
         for trace, grids, plan in zip(self.traces, self._views.grids, self._plans, strict=True):
