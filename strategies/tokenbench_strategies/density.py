@@ -8,7 +8,7 @@ from torch import Tensor
 from tokenbench import Keep, Selection
 from tokenbench.contract.strategy import top
 
-__all__ = ["Recycled", "cluster_states", "count_clusters", "keep_and_recycle", "split"]
+__all__ = ["Recycled", "cluster_states", "count_clusters", "find_peaks", "keep_and_recycle", "split"]
 
 RECYCLED = 0.3
 
@@ -49,12 +49,32 @@ def count_clusters(dropped: int) -> int:
     return (int(RECYCLED * dropped) + 1) // 10 + 1 if dropped else 0
 
 
-def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Density-peak clustering (Rodriguez and Laio, Science 2014).
+def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
+    """Density peaks (Rodriguez and Laio, Science 2014): states that are dense and far from anything denser.
 
-    The density of a state is exp(-mean squared distance to the `count` nearest states, itself among them), with
-    distances over sqrt(C). A centre is dense and far from anything denser. Ties go to the first state, where the
-    reference adds noise.
+    The density of a state is exp(-mean squared distance to the nearest states, itself among them), with distances over
+    sqrt(C). Ties go to the first state, where released code adds noise.
+
+    Args:
+        states: [m, C] states.
+        count: How many peaks to find.
+        neighbours: How many nearest states make up the density.
+
+    Returns:
+        Indices of the peaks [count], ascending.
+    """
+    distance = _distances(states)
+    nearest = distance.topk(min(neighbours, len(states)), largest=False).values
+    density = (-nearest.square().mean(1)).exp()
+    # Of equally dense tokens the earlier counts as denser.
+    rank = density.argsort(descending=True, stable=True).argsort()
+    denser = rank.unsqueeze(0) < rank.unsqueeze(1)
+    apart = distance.masked_fill(~denser, distance.max()).min(1).values if len(states) else density
+    return (density * apart).argsort(descending=True, stable=True)[:count].sort().values
+
+
+def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Cluster states around as many density peaks, with as many neighbours.
 
     Args:
         states: [m, C] states to cluster.
@@ -63,18 +83,16 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
     Returns:
         Indices of the centres [count], and the cluster of every state [m].
     """
-    states = states.float()
-    distance = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist") / states.shape[1] ** 0.5
-    nearest = distance.topk(count, largest=False).values
-    density = (-nearest.square().mean(1)).exp()
-    # Of equally dense tokens the earlier counts as denser.
-    rank = density.argsort(descending=True, stable=True).argsort()
-    denser = rank.unsqueeze(0) < rank.unsqueeze(1)
-    apart = distance.masked_fill(~denser, distance.max()).min(1).values
-    centres = (density * apart).argsort(descending=True, stable=True)[:count].sort().values
-    home = distance[:, centres].argmin(1)
+    centres = find_peaks(states, count, count)
+    home = _distances(states)[:, centres].argmin(1)
     home[centres] = torch.arange(len(centres), device=home.device)
     return centres, home
+
+
+def _distances(states: Tensor) -> Tensor:
+    """[m, m] Euclidean distances of states [m, C], over sqrt(C)."""
+    states = states.float()
+    return torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist") / states.shape[1] ** 0.5
 
 
 def keep_and_recycle(states: Tensor, score: Tensor, total: int, keep: Keep = None) -> Selection:
