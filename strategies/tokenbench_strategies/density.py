@@ -92,7 +92,9 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def _distances(states: Tensor) -> Tensor:
     """[m, m] Euclidean distances of states [m, C], over sqrt(C)."""
     states = states.float()
-    return torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist") / states.shape[1] ** 0.5
+    scaled = states / states.shape[1] ** 0.5
+    distances: Tensor = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances
 
 
 def keep_and_recycle(states: Tensor, score: Tensor, total: int, keep: Keep = None) -> Selection:

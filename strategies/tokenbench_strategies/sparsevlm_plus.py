@@ -65,5 +65,5 @@ class SparseVLMPlus(SparseVLM):
 def _bias(view: View, queries: Tensor) -> Tensor:
     """[q, n] product of ones with ones at the positions of queries [axes, q] and candidates, over sqrt(D)."""
     (cos, sin), (own_cos, own_sin) = view.rotary(queries), view.rotary(view.positions)
-    bias = (cos @ own_cos.transpose(-1, -2) + sin @ own_sin.transpose(-1, -2)) / cos.shape[-1] ** 0.5
+    bias: Tensor = (cos @ own_cos.transpose(-1, -2) + sin @ own_sin.transpose(-1, -2)) / cos.shape[-1] ** 0.5
     return bias if bias.ndim == 2 else bias.mean(0)

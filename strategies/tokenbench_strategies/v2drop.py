@@ -48,7 +48,8 @@ class V2Drop(Strategy):
     def score(self, view: View) -> Tensor:
         """[n] how far the layer before moved each token."""
         before, after = (view.hidden[depth].float() for depth in view.stage.hidden)
-        return (after - before).norm(dim=-1)
+        moved: Tensor = (after - before).norm(dim=-1)
+        return moved
 
 
 def _shares(budget: Budget, depth: int, at: Sequence[int]) -> tuple[float, float]:

@@ -194,7 +194,7 @@ def test_fastvid(case: Recorded) -> None:
 @of("holitom", without="inner")
 def test_holitom(case: Recorded) -> None:
     clip, attention = case["projected"], case["received"]
-    frames, places, width = clip.shape
+    frames, places = clip.shape[:2]
     strategy = made("holitom", tau=float(case["tau"]))
     n, k = frames * places, len(case["source"])
     selection = run(strategy, k, n, hidden={0: clip.flatten(0, 1)}, grids=(Grid(frames, 8, 8),),
