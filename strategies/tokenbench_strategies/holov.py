@@ -25,8 +25,7 @@ class HoloV(Strategy):
     to the heaviest. Inside a stretch the highest attention stays. The order is stretch by stretch, inside one by
     falling attention; positions are renumbered. On Qwen the released code cuts int(1024/576 n/k) stretches: crops=0.
 
-    The paper and the released code add a term for how much a token's similarity to its stretch varies. The code scales
-    it so that its mean is 0.09 times that of the attention, which multiplies every weight by 1.09 and decides nothing;
+    The released code adds a term for how much a token's similarity to its stretch varies, scaled so that its mean is 0.09 times that of the attention, which multiplies every weight by 1.09 and decides nothing;
     it is left out. A quota above a stretch's size is filled up with zero vectors in the released code; here other
     stretches get the rest, by weight. The Qwen code holds scores and tokens in different orders, which is not followed.
     Encoders without [CLS] (Qwen-VL): the mean attention a token receives. Several images count as one sequence.

@@ -17,7 +17,10 @@ from tokenbench import Attn, Grid, Selection, Signal, Strategy
 
 @cache
 def arrays(method: str) -> dict[str, np.ndarray]:
-    with np.load(DATA / f"{method}.npz") as file:
+    path = DATA / f"{method}.npz"
+    if not path.exists():  # nothing was released
+        return {}
+    with np.load(path) as file:
         return dict(file)
 
 
