@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isqrt
 from typing import Any, ClassVar
 
@@ -167,6 +168,20 @@ class Qwen3VL(Qwen2VL):
 
     model_types: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
 
+    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+        """The lattices; consecutive ones of a video that have one size are numbered as frames of one item.
+
+        The prompt does not say where one video ends and the next begins, so that two videos of one size in a row count
+        as one.
+        """
+        found = super().grids(model, input_ids, positions)
+        ids, visual = input_ids.cpu(), self.visual(model, input_ids).cpu()
+        firsts = [[row[at].item() for at, _ in runs(row, mask)] for row, mask in zip(ids, visual, strict=True)]
+        video = model.config.video_token_id
+        return [
+            _number_items(grids, [token == video for token in own]) for grids, own in zip(found, firsts, strict=True)
+        ]
+
     def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
         """Features [tokens, C + 3 C] of every image: the tower's output, then the three deepstack states."""
         outputs = self.call_stock(model, inputs)
@@ -190,6 +205,15 @@ class Qwen3VL(Qwen2VL):
         from tokenbench_backbones import tiny
 
         return tiny.qwen3_vl(attention)
+
+
+def _number_items(grids: tuple[Grid, ...], video: Sequence[bool]) -> tuple[Grid, ...]:
+    """The lattices, of which consecutive equal ones of a video have one number."""
+    numbered: list[Grid] = []
+    for i, (grid, moving) in enumerate(zip(grids, video, strict=True)):
+        follows = moving and i > 0 and video[i - 1] and grids[i - 1] == grid
+        numbered.append(replace(grid, item=numbered[-1].item if follows else i) if moving else grid)
+    return tuple(numbered)
 
 
 def _lattice(places: Tensor) -> Grid:

@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from tokenbench.registry.plugins import registry
 DEPTH, VISUAL = 32, 576  # LLaVA-1.5-7B and one image
 BUDGETS = (192, 128, 64)
 FOLDER = "strategies"
+FIDELITY = Path(__file__).parents[1] / "fidelity.toml"
 SETTING = re.compile(r"(?<![`\w])((?:[\w-]+:)?[a-z]+=[\w/]+(?::[a-z]+=[\w/]+)*)")
 QUERIES = {"last": "the last prompt token", "null": "the first token after the image"}
 
@@ -69,10 +71,26 @@ def page(name: str, cls: type[Strategy], folder: Path) -> str:
         _schedule(cls),
         "## What it reads and changes",
         "\n".join(f"* {line}" for line in _traits(cls)),
+        *_fidelity(name),
         "## Source",
         f"```{{literalinclude}} {os.path.relpath(source, folder)}\n:language: python\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _fidelity(name: str) -> Iterator[str]:
+    """What paper, released code and this strategy do, and how many recorded decisions are equal."""
+    known = tomllib.loads(FIDELITY.read_text(encoding="utf-8")).get(name)
+    if known is None:
+        return
+    yield "## Against the paper and the released code"
+    if known["rows"]:
+        rows = ["| | paper | released code | TokenBench |", "|---|---|---|---|"]
+        yield "\n".join([*rows, *(f"| {' | '.join(map(_escaped, row))} |" for row in known["rows"])])
+    why = f" {known['why']}" if "why" in known else ""
+    if known["cases"]:
+        why = f"Decisions of the released code on fixed inputs: {known['equal']} of {known['cases']} recorded cases are equal.{why}"
+    yield _escaped(SETTING.sub(r"`\1`", why.strip()))
 
 
 def _about(cls: type) -> str:
@@ -180,7 +198,7 @@ def _traits(cls: type[Strategy]) -> Iterator[str]:
     yield "It merges dropped tokens into kept ones." if cls.merges else "Kept tokens do not change."
     yield (
         "Dropped tokens are also removed from the KV caches of earlier layers."
-        if cls().trim
+        if cls().trims(DEPTH)
         else "The KV caches of earlier layers do not change."
     )
     yield f"Remaining tokens {'are renumbered' if cls.positions == 'compact' else 'keep their positions'}."

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tokenbench import Attn, Budget, Keep, Stage, Strategy, View
-from tokenbench_strategies.clse import three_stages
+from tokenbench_strategies.clse import three_stages, trims_cache
 
 __all__ = ["Attention"]
 
@@ -21,12 +21,13 @@ class Attention(Strategy):
     """
 
     layers: tuple[int, ...] = Field((), description="prune before these decoder layers; default 1/11/21 of 32")
-    kv: Literal["trim", "keep"] = Field("trim", description="dropped tokens in the KV cache of earlier layers")
+    kv: Literal["trim", "keep"] | None = Field(
+        None, description="dropped tokens in the KV cache of earlier layers; default trim, keep if 28 or 36 layers"
+    )
 
-    @property
-    def trim(self) -> bool:  # type: ignore[override]
+    def trims(self, depth: int) -> bool:
         """Whether dropped tokens also leave the KV cache of earlier layers, as the parameter `kv` says."""
-        return self.kv == "trim"
+        return trims_cache(self.kv, depth)
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """CLSE's stages, or those before `layers`."""

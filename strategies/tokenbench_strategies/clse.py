@@ -14,12 +14,19 @@ from torch import Tensor
 
 from tokenbench import Attn, Budget, Grid, Keep, Stage, Strategy, View
 
-__all__ = ["CLSE", "three_stages"]
+__all__ = ["CLSE", "three_stages", "trims_cache"]
 
 _LAYERS = {32: (1, 11, 21), 28: (1, 10, 19), 36: (1, 13, 24)}
-_TOKENS = {192: (330, 210, 62), 128: (220, 140, 41), 64: (110, 70, 20)}
-_SHARES = {"0.334": ("0.57", "0.36", "0.098"), "0.223": ("0.38", "0.24", "0.066"), "0.112": ("0.19", "0.12", "0.034")}
-_FACTORS = ("1.72", "1.09", "0.32")
+# The released LLaVA code: tokens of 576, and the factors of other budgets.
+_LLAVA, _LLAVA_VISUAL, _LLAVA_FACTORS = (
+    {192: (330, 210, 62), 128: (220, 140, 41), 64: (110, 70, 20)},
+    576,
+    ("1.72", "1.09", "0.32"),
+)
+# The released Qwen2-VL code, for decoders of these depths: shares, and the factors of other shares.
+_QWEN_DEPTHS = (28, 36)
+_QWEN = {"0.334": (0.57, 0.36, 0.098), "0.223": (0.38, 0.24, 0.066), "0.112": (0.19, 0.12, 0.034)}
+_QWEN_FACTORS = (1.71, 1.08, 0.294)
 
 
 def stage_layers(depth: int) -> tuple[int, ...]:
@@ -28,20 +35,40 @@ def stage_layers(depth: int) -> tuple[int, ...]:
     return tuple(sorted({min(max(layer, 1), depth - 1) for layer in layers}))
 
 
-def stage_keeps(budget: Budget) -> Sequence[int | Fraction]:
-    """Tokens kept at the three stages: the published schedules, or the budget times (1.72, 1.09, 0.32)."""
-    if budget.tokens in _TOKENS:
-        return _TOKENS[budget.tokens]
-    if budget.share is not None and (published := _SHARES.get(f"{float(budget.share):.3f}")):
-        return [Fraction(share) for share in published]
-    return [budget.scaled(factor) for factor in _FACTORS]
+def stage_keeps(depth: int, budget: Budget) -> Sequence[int | Fraction]:
+    """Tokens kept at the three stages, as the released code for a decoder of this depth has them."""
+    return _stage_keeps_of_qwen(budget) if depth in _QWEN_DEPTHS else _stage_keeps_of_llava(budget)
+
+
+def _stage_keeps_of_llava(budget: Budget) -> Sequence[int | Fraction]:
+    """The published counts, for shares within a token of them, too; or the budget times LLaVA's factors."""
+    if budget.share is None:
+        published = _LLAVA.get(int(budget.keep))
+        return published or [budget.scaled(factor) for factor in _LLAVA_FACTORS]
+    nominal = budget.share * _LLAVA_VISUAL
+    for tokens, kept in _LLAVA.items():
+        if abs(tokens - nominal) < 1:
+            return [Fraction(count, _LLAVA_VISUAL) for count in kept]
+    return [budget.scaled(factor) for factor in _LLAVA_FACTORS]
+
+
+def _stage_keeps_of_qwen(budget: Budget) -> Sequence[int]:
+    """Shares of all tokens, rounded down in floating point as the released code does it: .57 of 100 are 56."""
+    share = budget.fraction
+    shares = _QWEN.get(f"{share:g}") or [share * factor for factor in _QWEN_FACTORS]
+    return [max(1, int(budget.visual * share)) for share in shares]
 
 
 def three_stages(depth: int, budget: Budget, layers: Sequence[int] = ()) -> list[tuple[int, Keep]]:
     """CLSE's schedule: (layer, keep) of every stage. A single layer keeps the budget itself."""
     at = tuple(layers) or stage_layers(depth)
-    keeps = [budget.keep] if len(at) == 1 else stage_keeps(budget)
+    keeps = [budget.keep] if len(at) == 1 else stage_keeps(depth, budget)
     return list(zip(at, keeps, strict=False))
+
+
+def trims_cache(kv: Literal["trim", "keep"] | None, depth: int) -> bool:
+    """Whether dropped tokens leave earlier caches: as `kv` says, or as the released code for that depth does it."""
+    return depth not in _QWEN_DEPTHS if kv is None else kv == "trim"
 
 
 class CLSE(Strategy):
@@ -54,7 +81,11 @@ class CLSE(Strategy):
 
     Schedule: before layers 1, 11, 21 of 32, keeping 330/210/62 tokens at "192" (which is a mean of 208.1 tokens a
     layer). The paper describes one stage and the evolution alone; the released code, followed here, ships three stages
-    and the product. Its budgets are 192, 128 and 64 only; others scale the schedule by (1.72, 1.09, 0.32).
+    and the product. Its budgets are 192, 128 and 64, and shares within a token of them (1/3, 2/9, 1/9) are taken for
+    them; others scale the schedule by (1.72, 1.09, 0.32), with which the released code stops.
+    Decoders of 28 or 36 layers follow the released Qwen2-VL code: shares of 0.334, 0.223 and 0.112 keep
+    0.57/0.36/0.098, 0.38/0.24/0.066 and 0.19/0.12/0.034 of the tokens, other budgets their share times
+    (1.71, 1.08, 0.294), and the caches of earlier layers keep every token (kv=trim removes the dropped ones).
     score=evolution ranks by I alone: the gate saturates at 1 for many tokens, so that I decides where the gate ties.
     Several images, tiles or clips: each has its own lattice and statistics, then one ranking over all. A clip is
     transformed frame by frame; a frame's [CLS] has no place in the lattice and gets the clip's mean evolution.
@@ -78,14 +109,15 @@ class CLSE(Strategy):
     cutoff: float = Field(0.1, gt=0, description="width of the high-pass, as a share of half the lattice")
     ref: int = Field(0, ge=0, description="depth of the reference state")
     layers: tuple[int, ...] = Field((), description="prune before these decoder layers; default 1/11/21 of 32")
-    kv: Literal["trim", "keep"] = Field("trim", description="dropped tokens in the KV cache of earlier layers")
+    kv: Literal["trim", "keep"] | None = Field(
+        None, description="dropped tokens in the KV cache of earlier layers; default trim, keep if 28 or 36 layers"
+    )
     lattice: Literal["own", "shifted"] = Field("own", description="shifted = [CLS] tokens counted as patches")
     fft: Literal["2d", "3d"] = Field("2d", description="3d = one transform over time, rows and columns of a clip")
 
-    @property
-    def trim(self) -> bool:  # type: ignore[override]
+    def trims(self, depth: int) -> bool:
         """Whether dropped tokens also leave the KV cache of earlier layers, as the parameter `kv` says."""
-        return self.kv == "trim"
+        return trims_cache(self.kv, depth)
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """The three published stages, or those before `layers`."""

@@ -29,7 +29,7 @@ class CLSEMPaper(CLSE):
     merges: ClassVar[bool] = True
 
     layers: tuple[int, ...] = Field((1,), description="prune before these decoder layers")
-    kv: Literal["trim", "keep"] = Field("keep", description="dropped tokens in the KV cache of earlier layers")
+    kv: Literal["trim", "keep"] | None = Field("keep", description="dropped tokens in the KV cache of earlier layers")
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """CLSE's stage, which also reads the hidden states that are clustered."""

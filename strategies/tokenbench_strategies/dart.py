@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
+from tokenbench.contract.budget import count
 from tokenbench_strategies.fastv import fastv_layer
 
 __all__ = ["DART", "pick_least_duplicated"]
@@ -23,16 +24,22 @@ class DART(Strategy):
     enter layer K) among those that are left. One stage before layer K, 2 of 32; original positions; the caches of
     earlier layers stay.
 
-    The released code keeps 4 + 8 floor(budget / 8) tokens and goes through the pivots in the order of a Python set;
-    here exactly the budget remains, visual pivots come first, and of both kinds those of largest key.
+    The released code keeps 4 + 8 floor(budget / 8) tokens and goes through the pivots in the order of a Python set of
+    their places in the prompt: released=yes. By default, exactly the budget remains, visual pivots come first, and of
+    both kinds those of largest key.
     """
 
     layer: int | None = Field(None, ge=1, description="K, the decoder layer before which tokens go; default 2 of 32")
     pivots: int = Field(4, ge=1, description="pivots among visual tokens, and as many among the question's")
+    released: bool = Field(False, description="count and order of the pivots as in the released code")
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """One stage, before `layer` or at FastV's relative depth."""
-        return [(self.layer or fastv_layer(depth), budget.keep)]
+        keep = budget.keep
+        if self.released:
+            both = 2 * self.pivots
+            keep = self.pivots + both * (count(keep, budget.visual, budget.visual) // both)
+        return [(self.layer or fastv_layer(depth), keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the hidden states that enter the layer, and for the keys of the layer before."""
@@ -47,6 +54,9 @@ class DART(Strategy):
         )
         states, words = (normalize(view.norm(s).float(), dim=-1) for s in (view.hidden[layer], view.text[layer]))
         pivots = torch.cat([states[visual], words[text]])
+        if self.released and len(view.positions) == 1:  # M-RoPE's positions do not tell tokens apart
+            places = torch.cat([view.positions[:, visual], view.text_positions[:, text]], 1)[0].tolist()
+            pivots = pivots[[places.index(place) for place in set(places)]]
         return Selection(pick_least_duplicated(states @ pivots.T, visual[: view.k], view.k))
 
 

@@ -5,18 +5,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tokenbench import Selection
+from tokenbench import Keep, Selection
 from tokenbench.contract.strategy import top
 
-__all__ = ["cluster_states", "count_clusters", "keep_and_recycle", "split"]
+__all__ = ["Recycled", "cluster_states", "count_clusters", "find_peaks", "keep_and_recycle", "split"]
 
 RECYCLED = 0.3
+
+
+class Recycled(int):
+    """What a stage leaves: tokens that it keeps, and clusters of tokens that it drops; as a number, both together.
+
+    The sum alone does not say how many of each: 48 + 7 and 49 + 6 are both 55 of 245.
+    """
+
+    kept: int
+    """Tokens that stay as they are."""
+
+    def __new__(cls, kept: int, clusters: int) -> Recycled:
+        """Add the tokens that stay and the clusters."""
+        total = super().__new__(cls, kept + clusters)
+        total.kept = kept
+        return total
+
+    def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]
+        return self.kept, self - self.kept
 
 
 def split(total: int, n: int) -> tuple[int, int]:
     """Numbers of kept tokens and of clusters that together make `total` of n tokens.
 
-    The reference recycles the best m = int(0.3 d) + 1 of the d tokens it drops, into int(m / 10) + 1 clusters; here the
+    It is for totals that a user names; a schedule that knows both numbers says so with `Recycled`. The reference recycles the best m = int(0.3 d) + 1 of the d tokens it drops, into int(m / 10) + 1 clusters; here the
     sum is given and the number kept follows.
     """
     kept = total
@@ -30,12 +49,32 @@ def count_clusters(dropped: int) -> int:
     return (int(RECYCLED * dropped) + 1) // 10 + 1 if dropped else 0
 
 
-def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Density-peak clustering (Rodriguez and Laio, Science 2014).
+def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
+    """Density peaks (Rodriguez and Laio, Science 2014): states that are dense and far from anything denser.
 
-    The density of a state is exp(-mean squared distance to the `count` nearest states, itself among them), with
-    distances over sqrt(C). A centre is dense and far from anything denser. Ties go to the first state, where the
-    reference adds noise.
+    The density of a state is exp(-mean squared distance to the nearest states, itself among them), with distances over
+    sqrt(C). Ties go to the first state, where released code adds noise.
+
+    Args:
+        states: [m, C] states.
+        count: How many peaks to find.
+        neighbours: How many nearest states make up the density.
+
+    Returns:
+        Indices of the peaks [count], ascending.
+    """
+    distance = _distances(states)
+    nearest = distance.topk(min(neighbours, len(states)), largest=False).values
+    density = (-nearest.square().mean(1)).exp()
+    # Of equally dense tokens the earlier counts as denser.
+    rank = density.argsort(descending=True, stable=True).argsort()
+    denser = rank.unsqueeze(0) < rank.unsqueeze(1)
+    apart = distance.masked_fill(~denser, distance.max()).min(1).values if len(states) else density
+    return (density * apart).argsort(descending=True, stable=True)[:count].sort().values
+
+
+def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Cluster states around as many density peaks, with as many neighbours.
 
     Args:
         states: [m, C] states to cluster.
@@ -44,39 +83,43 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
     Returns:
         Indices of the centres [count], and the cluster of every state [m].
     """
-    states = states.float()
-    distance = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist") / states.shape[1] ** 0.5
-    nearest = distance.topk(count, largest=False).values
-    density = (-nearest.square().mean(1)).exp()
-    # Of equally dense tokens the earlier counts as denser.
-    rank = density.argsort(descending=True, stable=True).argsort()
-    denser = rank.unsqueeze(0) < rank.unsqueeze(1)
-    apart = distance.masked_fill(~denser, distance.max()).min(1).values
-    centres = (density * apart).argsort(descending=True, stable=True)[:count].sort().values
-    home = distance[:, centres].argmin(1)
+    centres = find_peaks(states, count, count)
+    home = _distances(states)[:, centres].argmin(1)
     home[centres] = torch.arange(len(centres), device=home.device)
     return centres, home
 
 
-def keep_and_recycle(states: Tensor, score: Tensor, total: int) -> Selection:
+def _distances(states: Tensor) -> Tensor:
+    """[m, m] Euclidean distances of states [m, C], over sqrt(C)."""
+    states = states.float()
+    scaled = states / states.shape[1] ** 0.5
+    distances: Tensor = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances
+
+
+def keep_and_recycle(states: Tensor, score: Tensor, total: int, keep: Keep = None) -> Selection:
     """Keep the best tokens as they are, and the best of the rest as cluster means where the clusters' centres stood.
 
     Args:
         states: [n, C] hidden states of the candidates.
         score: [n] scores of the candidates.
         total: How many tokens and clusters to keep together.
+        keep: What the stage's schedule says, where it may know both numbers.
     """
-    kept, count = split(total, len(states))
-    keep = top(score, kept)
+    if isinstance(keep, Recycled) and keep == total:
+        kept, count = keep.kept, total - keep.kept
+    else:
+        kept, count = split(total, len(states))
+    best = top(score, kept)
     if not count:
-        return Selection(keep)
+        return Selection(best)
     left = torch.ones(len(states), dtype=torch.bool, device=states.device)
-    left[keep] = False
+    left[best] = False
     dropped = left.nonzero().flatten()
-    best = score[dropped].argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
-    pool = dropped[best.sort().values]
+    pool_ranked = score[dropped].argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
+    pool = dropped[pool_ranked.sort().values]
     centres, home = cluster_states(states[pool], count)
     sums = torch.zeros(count, states.shape[1], device=states.device).index_add(0, home, states[pool].float())
     means = sums / home.bincount(minlength=count).unsqueeze(1)
-    order = torch.cat([keep, pool[centres]]).sort()
-    return Selection(order.values, torch.cat([states[keep].float(), means])[order.indices])
+    order = torch.cat([best, pool[centres]]).sort()
+    return Selection(order.values, torch.cat([states[best].float(), means])[order.indices])

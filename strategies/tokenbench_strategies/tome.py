@@ -18,9 +18,10 @@ class ToMe(Strategy):
     """Token merging (Bolya et al., ICLR 2023, arXiv 2210.09461), on the projected tokens before decoder layer 0.
 
     Bipartite soft matching: every other token proposes its most similar one among the rest (cosine); the most similar
-    pairs are merged into size-weighted means, in rounds of at most half the tokens, until the budget is left. The
-    original merges inside every layer of the vision encoder by its keys; the placement here is ours, so that it runs on
-    every backbone.
+    pairs are merged into size-weighted means, in rounds of at most half the tokens (rounded down), until the budget is
+    left. As released, after a round the tokens that were not merged come first, the most similar ahead, then those that
+    others could join. The original merges inside every layer of the vision encoder by its keys; the placement here is
+    ours, so that it runs on every backbone. A merged token stands where its last target stood and keeps that position.
     """
 
     merges: ClassVar[bool] = True
@@ -54,12 +55,12 @@ def merge_until(states: Tensor, k: int) -> tuple[Tensor, Tensor]:
     while len(states) > k:
         directions = normalize(states, dim=-1)
         similarity, home = (directions[::2] @ directions[1::2].T).max(1)
-        count = min(len(states) - k, len(similarity))
-        gone = 2 * similarity.argsort(descending=True, stable=True)[:count]
+        count = min(len(states) - k, len(states) // 2)
+        gone, alone = (2 * similarity.argsort(descending=True, stable=True)).tensor_split([count])
         into = 2 * home[gone // 2] + 1
         total = (states * sizes[:, None]).index_add(0, into, states[gone] * sizes[gone, None])
         sizes = sizes.index_add(0, into, sizes[gone])
-        left = torch.ones(len(states), dtype=torch.bool, device=states.device)
-        left[gone] = False
+        left = torch.cat([alone, torch.arange(1, len(states), 2, device=states.device)])
         states, sizes, slots = (total / sizes[:, None])[left], sizes[left], slots[left]
-    return slots, states
+    order = slots.argsort()
+    return slots[order], states[order]

@@ -24,7 +24,7 @@ class VisionZip(Strategy):
     Dominant: 54 of 64 tokens, by [CLS] attention (mean over heads, the encoder's last but one layer). Contextual: 10 of
     64: of the other tokens every step-th is a target; each of the rest joins the target of most similar key (cosine,
     mean over heads), and the mean of those that joined it is added to a target's features. The projector comes after.
-    Positions are renumbered.
+    The dominant tokens come first, in the order of the prompt, then the contextual ones. Positions are renumbered.
 
     The paper's counts are 54 + 10, 108 + 20 and 162 + 30; others are split in the same ratio. The released code also
     keeps the [CLS] token itself and counts it as one of the dominant; stock LLaVA has no place for it, and another
@@ -52,12 +52,12 @@ class VisionZip(Strategy):
             count = max(1, round(k * 10 / 64)) if k > 1 else 0
             ranked = crop[attention[crop].argsort(descending=True, stable=True)]
             dominant, rest = ranked.tensor_split([k - count])
-            kept.append(dominant)
+            kept.append(dominant.sort().values)
             if count:
                 targets, merged = merge_contextual(features, keys, rest.sort().values, count)
                 values[targets] = view.project(merged).float()
                 kept.append(targets)
-        keep = torch.cat(kept).sort().values
+        keep = torch.cat(kept)
         return Selection(keep, values[keep])
 
 

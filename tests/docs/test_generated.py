@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.docs.blocks import ROOT
+from tests.strategies import test_recorded_decoder, test_recorded_encoder, test_recorded_further
+from tests.strategies.recorded import FACTS
 from tokenbench.cost.table import costs
 from tokenbench.registry.plugins import registry
 
@@ -40,6 +43,27 @@ def test_the_means_of_a_page_are_those_of_the_cost_table(pages: Any, tmp_path: P
             if line.startswith(f"| {row.budget} |")
         ]
         assert line.endswith(f"| {row.mean_tokens:.1f} |")
+
+
+def test_a_page_counts_the_recorded_cases_that_tests_compare(pages: Any, tmp_path: Path) -> None:
+    """Of every method: the cases in the data, and those that a test of the method is run on."""
+    known = tomllib.loads(pages.FIDELITY.read_text(encoding="utf-8"))
+    recorded = {method: set(found) for method, found in FACTS.items()}
+    recorded |= {method: set(test_recorded_further.named(method)) for method in known if method not in recorded}
+    compared: dict[str, set[str]] = {}
+    for module in (test_recorded_decoder, test_recorded_encoder, test_recorded_further):
+        for test in vars(module).values():
+            for mark in getattr(test, "pytestmark", []):
+                for case in mark.args[1] if mark.args[0] == "case" else ():
+                    compared.setdefault(case.method, set()).add(case.name)
+    for method in ("clse", "attention"):  # schedules, which tests/strategies/test_methods.py compares
+        compared[method] |= {"schedule-llava", "schedule-qwen2-vl"}
+    assert {name: (one["cases"], one["equal"]) for name, one in known.items()} == {
+        name: (len(recorded[name]), len(compared.get(name, ()))) for name in known
+    }
+    page = pages.page("visionzip", registry().get("strategies", "visionzip"), tmp_path)
+    assert "18 of 36 recorded cases are equal" in page
+    assert "| order |  | \\[CLS\\], dominant by position, contextual | dominant by position, contextual |" in page
 
 
 def test_formulas_survive_markdown(pages: Any) -> None:

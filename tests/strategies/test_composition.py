@@ -77,7 +77,7 @@ def test_a_scorer_has_the_layers_counts_positions_and_cache_of_the_schedule() ->
 @pytest.mark.parametrize(("host", "trim", "positions"), [("clse", True, "original"), ("clse:kv=keep", False, "original"), ("pdrop", False, "compact"), ("priortr", True, "original")])  # fmt: skip
 def test_cache_and_positions_come_from_the_schedule(host: str, trim: bool, positions: str) -> None:
     made = strategy(f"fastv@{host}")
-    assert (made.trim, made.positions, made.stochastic, made.merges) == (trim, positions, False, False)
+    assert (made.trims(32), made.positions, made.stochastic, made.merges) == (trim, positions, False, False)
     assert strategy(f"random@{host}").stochastic
     assert strategy(f"fastv@{host}+tome").merges
 

@@ -18,17 +18,28 @@ from tokenbench_strategies.merge import Matching
 
 @pytest.mark.parametrize(
     ("budget", "kept"),
-    [("192", [330, 210, 62]), ("128", [220, 140, 41]), ("64", [110, 70, 20]), ("100", [172, 109, 32])],
-)
+    [("192", [330, 210, 62]), ("128", [220, 140, 41]), ("64", [110, 70, 20]), ("100", [172, 109, 32]),
+     ("1/3", [330, 210, 62]), ("2/9", [220, 140, 41]), ("1/9", [110, 70, 20]), ("0.334", [330, 210, 62]),
+     ("0.5", [495, 313, 92])],
+)  # fmt: skip
 def test_clse_keeps_its_published_schedule_and_scales_it_elsewhere(budget: str, kept: list[int]) -> None:
-    assert list(stage_keeps(Budget.parse(budget))) == kept
+    keeps = stage_keeps(32, Budget.parse(budget).of(576))
+    assert [keep if isinstance(keep, int) else int(keep * 576) for keep in keeps] == kept
 
 
+@pytest.mark.parametrize("depth", [28, 36])
 @pytest.mark.parametrize(
-    ("share", "first"), [("0.334", "0.57"), ("0.223", "0.38"), ("0.112", "0.19"), ("1/3", "0.5733")]
+    ("budget", "kept"),
+    [("0.334", [56, 36, 9]), ("0.112", [19, 12, 3]), ("0.5", [85, 54, 14]), ("30", [51, 32, 8]), ("1", [1, 1, 1])],
 )
-def test_clse_shares(share: str, first: str) -> None:
-    assert float(stage_keeps(Budget.parse(share))[0]) == pytest.approx(float(first), abs=1e-4)
+def test_decoders_of_qwen2_vl_keep_its_shares_in_floating_point(depth: int, budget: str, kept: list[int]) -> None:
+    """Of 100 tokens: .57 of them are 56, since the released code multiplies and rounds down in floating point."""
+    assert list(stage_keeps(depth, Budget.parse(budget).of(100))) == kept
+
+
+def test_the_caches_of_clse_are_those_of_the_released_code() -> None:
+    assert (CLSE().trims(32), CLSE().trims(28), CLSE().trims(36)) == (True, False, False)
+    assert (CLSE(kv="keep").trims(32), CLSE(kv="trim").trims(28)) == (False, True)
 
 
 @pytest.mark.parametrize(

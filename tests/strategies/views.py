@@ -25,10 +25,19 @@ def make_view(stage: Stage, n: int, k: int, **seen: Any) -> View:
         "grids": (Grid(1, 1, n),),
         "index": 0,
         "frames": (),
+        "positions": torch.arange(n)[None],
+        "text_positions": torch.arange(n, n + 8)[None],
+        "rotary": rotate,
         "norm": lambda states: states,
         "generator": torch.Generator(),
     }
     return View(stage=stage, k=k, **{**nothing, **usual, **seen})
+
+
+def rotate(positions: Tensor) -> tuple[Tensor, Tensor]:
+    """The cosines and sines [n, 4] of a rotary embedding of two frequencies."""
+    angles = positions[0].unsqueeze(1) * torch.tensor([1.0, 0.1]).repeat(2)
+    return angles.cos(), angles.sin()
 
 
 def rand(seed: int, *shape: int) -> Tensor:

@@ -22,6 +22,9 @@ class Grid:
     """Tokens in a row."""
     num_prefix_tokens: int = 0
     """Visual tokens of each frame that stand before its lattice, such as a [CLS]."""
+    item: int | None = None
+    """The number of the image or video that it belongs to, where several lattices make up one, as the frames of a video
+    do on Qwen3-VL; None if it is one by itself."""
 
     @property
     def tokens(self) -> int:

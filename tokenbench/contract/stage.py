@@ -90,8 +90,17 @@ class Signal:
     `received`: the mean attention a patch gets from all patches it shares a window with, 1 being the average.
     `keys`: [n, D] keys, mean over heads.
     `features`: [n, C'] what the projector reads, a token's patches side by side (`layer` plays no part)."""
-    layer: int = -2
-    """The encoder layer; negative ones count from the last."""
+    layer: int | float = -2
+    """The encoder layer; negative ones count from the last. A float between 0 and 1 is a place between the first
+    and the last layer, rounded."""
+
+    def layer_of(self, count: int) -> int:
+        """Return the number of the layer in an encoder of `count` layers."""
+        return round(self.layer * (count - 1)) if isinstance(self.layer, float) else range(count)[self.layer]
+
+    heads: Literal["mean", "joined"] = "mean"
+    """`mean`: over the heads. `joined`: the heads side by side, as one head of the full width: keys are [n, heads * D],
+    and `cls` and `received` are the attention of that one head."""
 
 
 @dataclass(frozen=True)

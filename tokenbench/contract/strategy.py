@@ -35,11 +35,17 @@ class Selection:
     """What a stage keeps of its candidates."""
 
     keep: Tensor
-    """[k] indices into the candidates, ascending."""
+    """[k] distinct indices into the candidates. Before decoder layer 0, a strategy that renumbers positions says with
+    their order how the tokens follow each other in the sequence; everywhere else they stay in the order of the prompt."""
     values: Tensor | None = None
     """[k, C] new hidden states of the kept tokens (a merge), or None to leave them as they are."""
     score: Tensor | None = None
     """[n] what the candidates were ranked by, so that the engine can refuse NaN; None if there is no score."""
+
+    def ascending(self) -> Selection:
+        """Return the same selection in the order of the prompt."""
+        order = self.keep.argsort()
+        return replace(self, keep=self.keep[order], values=None if self.values is None else self.values[order])
 
 
 class Strategy(BaseModel):
@@ -105,6 +111,10 @@ class Strategy(BaseModel):
         """What the answers depend on: the strategy itself, or the parts that it is composed of."""
         return (self,)
 
+    def trims(self, depth: int) -> bool:
+        """Whether it removes dropped tokens from earlier KV caches in a decoder of `depth` layers; by default `trim`."""
+        return self.trim
+
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
         """Return the stages of the schedule."""
         return [self.stage(layer, keep, j) for j, (layer, keep) in enumerate(self.schedule(depth, budget))]
@@ -155,6 +165,7 @@ class Merger(BaseModel):
 
     def apply(self, selection: Selection, view: View) -> Selection:
         """Return the selection with its dropped tokens merged in. Sizes are carried to the sample's later stages."""
+        selection = selection.ascending()
         states = view.hidden[view.stage.layer]
         sizes = view.memo["sizes"] if "sizes" in view.memo else states[:, 0].float().new_ones(view.n)
         values, view.memo["sizes"] = self.merge(states, sizes, selection.keep)

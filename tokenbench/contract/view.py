@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tokenbench.contract.lattice import Grid
@@ -93,7 +94,7 @@ class View:
     n0: int
     """The number of visual tokens that the sample began with."""
     alive: Tensor
-    """[n] ordinals of the candidates among the original visual tokens, ascending."""
+    """[n] ordinals of the candidates among the original visual tokens, in the order of the sequence."""
     grids: tuple[Grid, ...]
     """The lattice of every image or video of the sample, in order. Their tokens add up to `n0`."""
     stage: Stage
@@ -117,6 +118,13 @@ class View:
     """{request: [n] or [n, D]} what the vision encoder computed for the candidates, float32."""
     frames: Sequence[EncodedFrame]
     """The encoded frames, in order; only for stages that ask for signals, a rerun or pixels."""
+    positions: Tensor
+    """[axes, n] position ids of the candidates; M-RoPE has three axes."""
+    text_positions: Tensor
+    """[axes, m] position ids of the m tokens after the visual ones."""
+    rotary: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """The decoder's rotary embedding, from position ids [axes, n] to their cosines and sines, [n, D] each, or
+    [axes, n, D] where attention itself joins the axes; float32."""
     norm: Callable[[Tensor], Tensor]
     """The decoder's final norm, [.., C] -> [.., C]."""
     generator: torch.Generator
@@ -160,7 +168,23 @@ class View:
         for grid, item in self.items():
             each = grid.tokens // grid.t
             for start in range(item.start, item.stop, each):
-                yield Grid(1, grid.h, grid.w, grid.num_prefix_tokens), slice(start, start + each)
+                yield replace(grid, t=1), slice(start, start + each)
+
+    def clips(self) -> Iterator[list[slice]]:
+        """Iterate over the images and videos as their frames, wherever a video consists of several lattices.
+
+        Yields:
+            The slices of the candidates that hold the frames of one image or video, by time; one slice for an image.
+        """
+        lattices, frames, item = self.lattices(), list[slice](), None
+        for grid in self.grids:
+            if frames and (item is None or grid.item != item):
+                yield frames
+                frames = []
+            frames += [at for _, at in islice(lattices, grid.t)]
+            item = grid.item
+        if frames:
+            yield frames
 
     def project(self, features: Tensor) -> Tensor:
         """Run the model's projector on features [m, C'], as the signal `features` has them, and return [m, C]."""

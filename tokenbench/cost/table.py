@@ -229,7 +229,7 @@ def _rows(
 def _foresee(plan: RowPlan, prompt: Prompt) -> RowTrace:
     """The trace that running the prompt would leave, as far as the schedule says it."""
     visual, text = prompt.visual, prompt.text
-    trace = RowTrace(visual, text, plan.depth, plan.strategy.trim, prompt.grids)
+    trace = RowTrace(visual, text, plan.depth, plan.trim, prompt.grids)
     alive = visual
     for stage in plan.stages(visual, text):
         # The prompt does not tell the question from other text, so that it counts all of it before the last token.

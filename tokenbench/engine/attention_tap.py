@@ -47,6 +47,11 @@ class Attended:
         seen = valid & (column <= queries.unsqueeze(1))
         return self.products(b, queries).masked_fill(~seen, -torch.inf).softmax(-1)
 
+    def join_heads(self) -> Attended:
+        """The same heads side by side, as one head of the full width, whose products are divided by its square root."""
+        query, key = (part.transpose(1, 2).flatten(2).unsqueeze(1) for part in (self.query, self.key))
+        return Attended(query, key, query.shape[-1] ** -0.5)
+
     def products(self, b: int, queries: Tensor | slice) -> Tensor:
         """[heads, q, n] scaled products of row b's queries with all keys, float32."""
         key = self.key[b].float()

@@ -87,7 +87,7 @@ class Chooser:
     def _ask(self, b: int, stage: Stage, index: int, segment: Segment, at: Tensor, width: int) -> Choice:
         """What the strategy of row b chooses."""
         plan, trace = self._plans[b], self._traces[b]
-        view = self._views.build(b, stage, index, segment.columns[b][at])
+        view = self._views.build(b, stage, index, segment, at)
         frames = self._views.frames(b) if view.frames else ()
         for frame in frames:
             frame.rerun_positions = []
@@ -96,6 +96,8 @@ class Chooser:
         except StrategyError as error:
             error.row = b
             raise
+        if stage.layer > 0 or not trace.compact:
+            selection = selection.ascending()
         trace.count_requests(stage, view.n, self._prompt.prefix_length(b))
         if any(frame.rerun_positions for frame in frames):
             # A frame that was not run again was not needed at all.

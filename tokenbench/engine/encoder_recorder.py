@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tokenbench.contract.backbone import Encoder, FrameLayout, runs
-from tokenbench.contract.stage import Stage
+from tokenbench.contract.stage import Signal, Stage
 from tokenbench.engine.attention_tap import Attended, AttentionTap
 from tokenbench.engine.frame import EncoderRun, Frame, split_windows
 from tokenbench.engine.state import call_before
@@ -26,8 +26,8 @@ __all__ = ["EncoderRecorder", "EncoderRequests", "split_frames"]
 class EncoderRequests:
     """What the strategies of a run ask of the vision encoder."""
 
-    attention: frozenset[int] = frozenset()
-    """Layers (negative ones count from the last) whose queries and keys are kept."""
+    attention: frozenset[int | float] = frozenset()
+    """Layers, as `Signal.layer` names them, whose queries and keys are kept."""
     reruns: frozenset[float] = frozenset()
     """Shares of the layers after which the rest may run again."""
     frames: bool = False
@@ -122,7 +122,7 @@ class EncoderRecorder:
 
     def _listen(self, encoder: Encoder, undo: ExitStack) -> None:
         count = len(encoder.layers)
-        layers = {range(count)[layer] for layer in self._requests.attention}
+        layers = {Signal("keys", layer).layer_of(count) for layer in self._requests.attention}
         starts = {encoder.after(share) for share in self._requests.reruns}
         tap = undo.enter_context(AttentionTap(encoder.tower, encoder.attentions))
         undo.callback(call_before(encoder.tower, partial(self._begin, encoder, tap, layers)))

@@ -89,8 +89,10 @@ class Frame:
         if request.kind == "features":
             assert self.run.output is not None
             return self.run.output[self._at].flatten(1).float()
-        layer = range(len(self.run.encoder.layers))[request.layer]
+        layer = request.layer_of(len(self.run.encoder.layers))
         windows = [w for w in self.run.windows[layer] if self.start <= w.start < self.start + self.layout.positions]
+        if request.heads == "joined":
+            windows = [Window(w.start, w.attended.join_heads()) for w in windows]
         first = request.kind == "cls" and self.run.encoder.cls
         if request.kind == "keys":
             signal = torch.cat([w.attended.key[0].float().mean(0) for w in windows])

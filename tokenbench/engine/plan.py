@@ -65,6 +65,11 @@ class RowPlan:
         return replace(self, key=key)
 
     @property
+    def trim(self) -> bool:
+        """Whether dropped tokens are also removed from the KV cache of earlier layers of this decoder."""
+        return self.strategy.trims(self.depth)
+
+    @property
     def typical(self) -> tuple[Stage, ...]:
         """The strategy's own stages for a typical sample, checked: layers and requests, if not counts, hold for all."""
         return self.check_stages(max(_TYPICAL, self.budget.tokens or 0))

@@ -79,13 +79,13 @@ class Prefill:
         self._depth = len(decoder.layers)
         self.segment = Segment.whole(valid, prompt.lengths)
         self.traces = [
-            RowTrace(visual=n, text=prompt.text_count(b), depth=self._depth, trim=plans[b].strategy.trim)
+            RowTrace(visual=n, text=prompt.text_count(b), depth=self._depth, trim=plans[b].trim)
             for b, n in enumerate(prompt.visual_counts)
         ]
         self._schedule = Schedule(plans, prompt)
         self._saved = PrefillRequests.for_checkpoint(Schedule.alternatives(sharing.checkpoint_for, prompt))
         self._recorder = PrefillRecorder(PrefillRequests.of(self._schedule.rows) | self._saved, prompt, timer)
-        self._views = ViewBuilder(plans, layout, prompt, self._recorder, decoder.norm)
+        self._views = ViewBuilder(plans, layout, prompt, self._recorder, decoder)
         self._chooser = Chooser(plans, prompt, self._views, self.traces)
         self._no_question = self._plan_no_question_pass()
         self._cache: PrefillCache
@@ -105,6 +105,7 @@ class Prefill:
     def place(self, positions: Tensor | None) -> None:
         """Learn the prompt's position ids [B or 1, S], or [parts, B, S]."""
         self._views.grids = self._layout.grids(positions)
+        self._views.positions = positions
         # Positions of several parts (M-RoPE) are places in the image: there is no gap in them to close.
         flat = positions is None or positions.ndim == 2
         for trace, grids, plan in zip(self.traces, self._views.grids, self._plans, strict=True):
@@ -167,20 +168,23 @@ class Prefill:
 
     def finish(self) -> LayerCheckpoint | None:
         """Close the KV cache, and return what the plans of `checkpoint_for` go on from, if there are any."""
-        self._cache.finish(self.segment, [plan.strategy.trim for plan in self._plans])
+        self._cache.finish(self.segment, [plan.trim for plan in self._plans])
         if not self._saved.depths:
             return None
         return self._recorder.save(self._saved, self._cache.keys_and_values(max(self._saved.depths)))
 
     def _run_stages(self, due: Sequence[tuple[int, Stage, int]], hidden: Tensor) -> Tensor:
         """Hidden states [B, n, C] -> [B, m, C] of the tokens that the stages keep, and a new segment."""
-        keep, lengths, merged = self.segment.valid.clone(), list(self.segment.lengths), None
+        keep, lengths, merged, rank = self.segment.valid.clone(), list(self.segment.lengths), None, None
         for b, choice in self._chooser.choose(due, self.segment, hidden.shape[-1]).items():
             view, selection, kept, trace = choice.view, choice.selection, choice.kept, self.traces[b]
             keep[b, choice.at] = False
             keep[b, kept] = True
             lengths[b] -= view.n - len(kept)
             trace.stages.append((view.stage.layer, view.alive[selection.keep]))
+            if trace.compact and view.stage.layer == 0:  # the strategy's order is that of the sequence
+                rank = torch.arange(keep.shape[1], device=keep.device).repeat(len(keep), 1) if rank is None else rank
+                rank[b, kept] = kept.sort().values
             if selection.values is not None:
                 merged = copy_for_merge(hidden, self._plans[b].name) if merged is None else merged
                 trace.merged = True
@@ -189,7 +193,7 @@ class Prefill:
         if lengths == self.segment.lengths:
             return hidden
         compact = [trace.compact for trace in self.traces]
-        self.segment, index = self.segment.narrow(keep, lengths, compact, self._prompt.valid)
+        self.segment, index = self.segment.narrow(keep, lengths, compact, self._prompt.valid, rank)
         self._changed = {}
         self._shared = self._find_shared_prefix()
         return take(hidden, index)

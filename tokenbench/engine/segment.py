@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["Segment", "by_head", "by_token", "causal_mask", "pack", "take"]
 
 
-def pack(keep: Tensor, m: int) -> tuple[Tensor, Tensor]:
+def pack(keep: Tensor, m: int, rank: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Right-align the kept tokens of every row.
 
     Shorter rows are padded on the left with indices of tokens that are not kept.
@@ -19,11 +19,13 @@ def pack(keep: Tensor, m: int) -> tuple[Tensor, Tensor]:
     Args:
         keep: [B, n] True at the tokens to keep.
         m: How many tokens the longest row keeps.
+        rank: [B, n] what the kept tokens are put in order by; None leaves them in theirs.
 
     Returns:
         The index [B, m] of the kept tokens, and valid [B, m], which is False at the padding.
     """
-    index = keep.byte().argsort(dim=1, stable=True)[:, keep.shape[1] - m :]
+    key = keep.byte() if rank is None else torch.where(keep, rank, -1)
+    index = key.argsort(dim=1, stable=True)[:, keep.shape[1] - m :]
     return index, keep.gather(1, index)
 
 
@@ -51,7 +53,7 @@ class Segment:
     """The tokens between two stages."""
 
     columns: Tensor
-    """[B, n] columns of the prompt, ascending and right-aligned."""
+    """[B, n] columns of the prompt, right-aligned; ascending unless a strategy put its tokens into another order."""
     valid: Tensor
     """[B, n], False where a row is padded."""
     positions: Tensor
@@ -81,10 +83,12 @@ class Segment:
         """Where [m] the tokens of the prompt's columns [m] stand in row b; they must be there."""
         if self.full:
             return columns
-        return torch.searchsorted(torch.where(self.valid[b], self.columns[b], -1), columns)
+        held = torch.where(self.valid[b], self.columns[b], -1)
+        order = held.argsort()
+        return order[torch.searchsorted(held, columns, sorter=order)]
 
     def narrow(
-        self, keep: Tensor, lengths: Sequence[int], compact: Sequence[bool], prompt: Tensor
+        self, keep: Tensor, lengths: Sequence[int], compact: Sequence[bool], prompt: Tensor, rank: Tensor | None = None
     ) -> tuple[Segment, Tensor]:
         """Drop the tokens that are not named.
 
@@ -93,11 +97,12 @@ class Segment:
             lengths: Of every row, how many of its tokens stay.
             compact: Rows that renumber positions.
             prompt: [B, S] attention mask of the whole prompt.
+            rank: [B, n] what the tokens are put in order by; None leaves them in theirs.
 
         Returns:
             The new segment, and the index [B, m] into this one's tokens.
         """
-        index, valid = pack(keep & self.valid, max(lengths))
+        index, valid = pack(keep & self.valid, max(lengths), rank)
         columns = self.columns.gather(1, index)
         length = prompt.sum(1)
         rank = (valid.cumsum(1) - 1).clamp(min=0)

@@ -50,8 +50,9 @@ def find_wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[in
         keep, score, values = selection.keep, selection.score, selection.values
         if score is not None and bool(score.isnan().any()):
             return at, f"{int(score.isnan().sum())} of {view.n} scores are NaN"
-        if len(keep) and (int(keep[0]) < 0 or int(keep[-1]) >= view.n or not bool((keep.diff() > 0).all())):
-            return at, f"keep must hold strictly ascending indices below {view.n}"
+        ordered = keep.sort().values
+        if len(keep) and (int(ordered[0]) < 0 or int(ordered[-1]) >= view.n or not bool((ordered.diff() > 0).all())):
+            return at, f"keep must hold distinct indices below {view.n}"
         if values is not None and bool(values.isnan().any()):
             return at, "values are NaN"
     return None
@@ -79,7 +80,7 @@ def copy_for_merge(hidden: Tensor, name: str) -> Tensor:
 
 def _has_wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> Tensor:
     """Whether `find_wrong_numbers` has anything to say."""
-    keeps = [selection.keep for _, selection in selections]
+    keeps = [selection.keep.sort().values for _, selection in selections]
     wrong = torch.stack([(keep.diff() <= 0).any() for keep in keeps]).any()
     ends = [
         (keep[0] < 0) | (keep[-1] >= view.n) for keep, (view, _) in zip(keeps, selections, strict=True) if len(keep)

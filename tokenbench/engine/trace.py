@@ -31,7 +31,7 @@ class RowTrace:
     compact: bool = False
     """Whether positions were renumbered without gaps."""
     stages: list[tuple[int, Tensor]] = field(default_factory=list)
-    """(layer, [k] kept ordinals of the visual tokens, ascending) of every stage, in order."""
+    """(layer, [k] kept ordinals of the visual tokens, in the order of the sequence) of every stage, in order."""
     repeated_attentions: list[int] = field(default_factory=list)
     """Tokens in every attention layer that ran once more for a stage."""
     no_question_layers: int = 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tokenbench.contract.budget import count
 from tokenbench.contract.lattice import Grid
@@ -16,6 +16,7 @@ from tokenbench.engine.frame import Frame
 from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill_recorder import PrefillRecorder
+from tokenbench.engine.segment import Segment
 
 __all__ = ["ViewBuilder"]
 
@@ -28,22 +29,19 @@ class ViewBuilder:
         layout: Where its frames come from.
         prompt: The batch.
         recorder: Where hidden states, keys and attention come from.
-        norm: The decoder's final norm.
+        decoder: The stock decoder, for its final norm and its rotary embedding.
     """
 
     def __init__(
-        self,
-        plans: Sequence[RowPlan],
-        layout: Layout,
-        prompt: PromptColumns,
-        recorder: PrefillRecorder,
-        norm: nn.Module,
+        self, plans: Sequence[RowPlan], layout: Layout, prompt: PromptColumns, recorder: PrefillRecorder, decoder: Any
     ) -> None:
-        self._layout, self._prompt, self._recorder, self._norm = layout, prompt, recorder, norm
+        self._layout, self._prompt, self._recorder, self._decoder = layout, prompt, recorder, decoder
         self._generators = [plan.generator() for plan in plans]
         self._frames: Sequence[Sequence[Frame]] | None = None
         self.grids: Sequence[tuple[Grid, ...]] = ()
         """The lattices of every row, once its positions are known."""
+        self.positions: Tensor | None = None
+        """[B or 1, S] or [axes, B or 1, S] position ids of the prompt, once they are known."""
         self.memos: list[dict[str, Any]] = [{} for _ in plans]
         """What every row's strategy carries from stage to stage."""
 
@@ -53,16 +51,18 @@ class ViewBuilder:
             self._frames = self._layout.frames()
         return self._frames[b]
 
-    def build(self, b: int, stage: Stage, index: int, candidates: Tensor) -> View:
+    def build(self, b: int, stage: Stage, index: int, segment: Segment, at: Tensor) -> View:
         """What a stage of row b sees.
 
         Args:
             b: The row.
             stage: The stage.
             index: Its number in the schedule.
-            candidates: [n] the prompt's columns of the visual tokens that are left.
+            segment: The tokens that reach it.
+            at: [n] where the visual tokens that are left stand in it.
         """
-        recorder, question = self._recorder, self._prompt.question(b)
+        recorder, question, candidates = self._recorder, self._prompt.question(b), segment.columns[b][at]
+        placed = segment.positions[b]
         n0, alive = self._prompt.visual_counts[b], self._prompt.ordinals[b][candidates]
         frames = self.frames(b) if stage.signals or stage.pixels or stage.rerun is not None else ()
         return View(
@@ -79,7 +79,26 @@ class ViewBuilder:
             attention={request: recorder.attention(b, request, candidates) for request in stage.attention},
             signals={asked: torch.cat([f.signal(asked) for f in frames])[alive] for asked in stage.signals},
             frames=frames,
-            norm=self._norm,
+            positions=self._positions(b, placed[at]),
+            text_positions=self._positions(b, placed[placed.shape[0] - len(question) :]),
+            rotary=self._rotate,
+            norm=self._decoder.norm,
             generator=self._generators[b],
             memo=self.memos[b],
         )
+
+    def _positions(self, b: int, columns: Tensor) -> Tensor:
+        """[axes, m] position ids of row b at these columns [m]."""
+        if self.positions is None:
+            return (columns - (self._prompt.width - self._prompt.lengths[b]))[None]
+        rows = self.positions[..., b % self.positions.shape[-2], :]
+        return rows[..., columns].reshape(-1, len(columns))
+
+    def _rotate(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of position ids [axes, m]."""
+        ids = positions if len(positions) == 1 else positions.unsqueeze(1)
+        like = torch.empty(0, device=positions.device)
+        # Not called as a module: the pruner listens there.
+        cos, sin = self._decoder.rotary_emb.forward(like, ids)
+        axis = 1 if cos.ndim == 4 else 0
+        return cos.squeeze(axis).float(), sin.squeeze(axis).float()

@@ -31,10 +31,9 @@ class Composed(Strategy):
     merger: Merger | None = None
     """The merger of the tokens that the scorer drops, if any."""
 
-    @property
-    def trim(self) -> bool:  # type: ignore[override]
+    def trims(self, depth: int) -> bool:
         """Whether the schedule's strategy trims the KV cache."""
-        return self.schedule_of.trim
+        return self.schedule_of.trims(depth)
 
     @property
     def positions(self) -> Literal["original", "compact"]:  # type: ignore[override]

@@ -106,12 +106,14 @@ def masked(
     ids = torch.cat([prompt["input_ids"], new], 1)
     longer = {name: _extend(value, prompt, new.shape[1]) for name, value in prompt.items()} | {"input_ids": ids}
     visual = backbone.visual(model, prompt["input_ids"])[0].nonzero().flatten()
+    rank = torch.arange(ids.shape[1])  # in the sequence
     if row.compact:
-        left = torch.ones(ids.shape[1], dtype=torch.long)
+        kept, left = visual[row.stages[0][1]], torch.ones(ids.shape[1], dtype=torch.long)
+        rank[kept] = kept.sort().values
         left[visual] = 0
-        left[visual[row.stages[0][1]]] = 1
-        longer["position_ids"] = (left.cumsum(0) - 1).clamp_min(0)[None]
-    masks = _masks(row, visual, end, ids.shape[1])
+        left[kept] = 1
+        longer["position_ids"] = (left.cumsum(0) - 1).clamp_min(0)[rank][None]
+    masks = _masks(row, visual, end, rank)
     with _hide(backbone.decoder(model).layers, masks), torch.set_grad_enabled(gradients):
         stock: Tensor = model(**longer, use_cache=False).logits[0]
     return stock[end - 1 :]
@@ -125,9 +127,9 @@ def _extend(value: Tensor, prompt: Prompt, more: int) -> Tensor:
     return torch.nn.functional.pad(value, (0, more), value=fill)
 
 
-def _masks(row: RowTrace, visual: Tensor, end: int, length: int) -> list[Tensor]:
-    """Return a mask [length, length] for every layer, which is true where a query sees a key."""
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
+def _masks(row: RowTrace, visual: Tensor, end: int, rank: Tensor) -> list[Tensor]:
+    """Return a mask [S, S] for every layer, true where a query sees a key, for tokens in the order of rank [S]."""
+    causal, length = rank <= rank.unsqueeze(1), len(rank)
     masks = []
     for layer in range(row.depth):
         seen = causal.clone()

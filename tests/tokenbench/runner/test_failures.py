@@ -55,8 +55,8 @@ WAYS = {
     "short": "score() must return a tensor of shape [144], not [143]",
     "everything": "keeps all 144 visual tokens in every layer at budget 1/9",
     "all": "keeps all 144 visual tokens in every layer at budget 1/9",
-    "twice": "strictly ascending indices below 144",
-    "beyond": "ascending indices below 144",
+    "twice": "distinct indices below 144",
+    "beyond": "distinct indices below 144",
     "crash": "IndexError: list index out of range",
 }
 FEW = ["--budgets", "1/9", "--tasks", "attribute", "--limit", "3", "-q", "--no-floors"]

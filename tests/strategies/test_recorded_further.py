@@ -1,0 +1,207 @@
+"""Further methods keep what their released code keeps. Cases are named SEED-SETTING and share the inputs of their seed."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.strategies.recorded import DATA, made
+from tests.strategies.views import make_view
+from tokenbench import Attn, Grid, Selection, Signal, Strategy
+
+
+@cache
+def arrays(method: str) -> dict[str, np.ndarray]:
+    path = DATA / f"{method}.npz"
+    if not path.exists():  # nothing was released
+        return {}
+    with np.load(path) as file:
+        return dict(file)
+
+
+class Recorded:
+    """The arrays of one case, or of its seed."""
+
+    def __init__(self, method: str, name: str) -> None:
+        self.method, self.name = method, name
+
+    def __getitem__(self, key: str) -> Tensor:
+        held = arrays(self.method)
+        found = held.get(f"{self.name}/{key}")
+        tensor = torch.from_numpy(np.ascontiguousarray(held[f"{self.name[:2]}/{key}"] if found is None else found))
+        return tensor.float() if tensor.dtype == torch.float16 else tensor
+
+    def __str__(self) -> str:
+        return f"{self.method}-{self.name}"
+
+
+def named(method: str) -> list[str]:
+    return [name for name in dict.fromkeys(key.rsplit("/", 1)[0] for key in arrays(method)) if "-" in name]
+
+
+def of(method: str, *ends: str, without: str = "\n") -> Any:
+    names = [n for n in named(method) if n.endswith(ends or "") and without not in n]
+    return pytest.mark.parametrize("case", [Recorded(method, name) for name in names], ids=str)
+
+
+def run(
+    strategy: Strategy, k: int, n: int, keep: Any = None, index: int = 0, depth: int = 32, **shown: Any
+) -> Selection:
+    """The selection of a stage that keeps k; `shown` holds states by depth and signals by kind and layer."""
+    layer, _ = strategy.schedule(depth, _budget(k).of(n))[index]
+    stage = strategy.stage(layer, k if keep is None else keep, index)
+    return strategy.select(make_view(stage, n, k, index=index, **shown))
+
+
+def _budget(k: int) -> Any:
+    from tokenbench import Budget
+
+    return Budget.parse(k)
+
+
+def kept(selection: Selection) -> list[int]:
+    return selection.keep.sort().values.tolist()
+
+
+@of("evs")
+def test_evs(case: Recorded) -> None:
+    """The released count is that of the schedule, or all tokens of the first frame, for which the budget is raised."""
+    from fractions import Fraction
+
+    from tokenbench import Budget
+
+    states, frames = case["projected"], int(case["frames"])
+    n, share = len(states), 1 - float(case["q"])
+    ((_, planned),) = made("evs").schedule(32, Budget("", share=Fraction(str(round(share, 6)))).of(n))
+    k = max(n // frames, int(planned))
+    selection = run(made("evs"), k, n, hidden={0: states}, grids=(Grid(frames, 8, n // frames // 8),))
+    assert kept(selection) == case["kept"].tolist()
+
+
+@of("vidcom2")
+def test_vidcom2(case: Recorded) -> None:
+    from tokenbench_strategies.vidcom2 import pick_by_frame, rate_tokens
+
+    states, frames, share = case["projected"], int(case["frames"]), float(case["ratio"])
+    n = len(states)
+    selection = run(made("vidcom2"), int(n * share), n, keep=share, hidden={0: states}, grids=(Grid(frames, 8, 8),))
+    assert kept(selection) == case["kept_exact"].tolist()
+    authors = pick_by_frame(*rate_tokens(states.unflatten(0, (frames, -1))), share)
+    assert authors.flatten().nonzero().flatten().tolist() == case["kept"].tolist()
+
+
+@of("cdpruner")
+def test_cdpruner(case: Recorded) -> None:
+    """The released choice, given the relevance of the released LLaVA code, which reads CLIP's text encoder."""
+    from torch.nn.functional import cosine_similarity
+
+    from tokenbench_strategies.cdpruner import pick_by_determinant, scale_relevance
+
+    texts = case["text_embeds"]
+    relevance = -cosine_similarity(case["image_embeds"].unsqueeze(1), texts.unsqueeze(0), dim=-1).mean(1)
+    chosen = pick_by_determinant(case["projected"], scale_relevance(relevance), int(case["k"]))
+    assert chosen.sort().values.tolist() == case["kept"].tolist()
+
+
+@of("holov")
+def test_holov(case: Recorded) -> None:
+    attention, k, crops = case["cls_attention"], int(case["k"]), int(case["crops"])
+    strategy = made("holov", crops=0 if "qwen" in case.name else crops)
+    selection = run(strategy, k, len(attention), signals={Signal("cls", -2): attention})
+    assert selection.keep.tolist() == case["order"].tolist()
+
+
+@of("scope")
+def test_scope(case: Recorded) -> None:
+    from tokenbench_strategies.scope import pick_by_coverage
+
+    features, attention, k = case["features"], case["cls_attention_sum"], int(case["k"])
+    signals = {Signal("cls", -2): attention, Signal("features"): features}
+    assert kept(run(made("scope"), k, len(features), signals=signals)) == case["kept"].tolist()
+    assert pick_by_coverage(features, attention, k).tolist() == case["order"].tolist()
+
+
+@of("v2drop")
+def test_v2drop(case: Recorded) -> None:
+    before, now = case["before"], case["now"]
+    index = [3, 17, 22].index(int(case.name[3:]))
+    hidden = dict(zip(range([2, 16, 21][index], 99), (before, now), strict=False))
+    selection = run(made("v2drop"), len(case["kept"]), len(now), index=index, hidden=hidden)
+    assert kept(selection) == case["kept"].tolist()
+
+
+@of("vscan", without="qwen")
+def test_vscan(case: Recorded) -> None:
+    states, k = case["projected"], int(case["k"])
+    strategy = made("vscan")
+    (_, first), _ = strategy.schedule(32, _budget(round(k / 1.5)).of(576))
+    assert first == k
+    local, overall = strategy.stage(0, k, 0).signals
+    assert (local.layer_of(24), overall.layer_of(24)) == (5, 22)
+    signals = {local: case["cls_attention_5"], overall: case["cls_attention_22"]}
+    selection = strategy.select(
+        make_view(strategy.stage(0, k, 0), 576, k, grids=(Grid(1, 24, 24),), hidden={0: states}, signals=signals)
+    )
+    assert selection.keep.tolist() == case["kept"].tolist()
+    assert selection.values is not None
+    torch.testing.assert_close(selection.values, case["values"], atol=1e-4, rtol=0)
+
+
+@of("dycoke")
+def test_dycoke(case: Recorded) -> None:
+    states, places = case["projected"], int(case["per_frame"])
+    frames = int(case.name.split("-")[1])
+    states = states[: frames * places]
+    selection = run(made("dycoke"), len(case["order"]), len(states), hidden={0: states}, grids=(Grid(frames, 7, 7),))
+    assert selection.keep.tolist() == case["order"].tolist()
+
+
+@of("sparsevlm-plus")
+def test_sparsevlm_plus(case: Recorded) -> None:
+    inverse, places = case["inv_freq"], case["visual_positions"]
+
+    def rotary(positions: Tensor) -> tuple[Tensor, Tensor]:
+        angles = (positions[0].unsqueeze(1) * inverse).repeat(1, 2)
+        return angles.cos(), angles.sin()
+
+    budget, after = case.name.split("-")[1:]
+    strategy = made("sparsevlm-plus")
+    index = ["2", "6", "15"].index(after)
+    assert strategy.schedule(32, _budget(int(budget)).of(576))[index] == (int(after) + 1, int(case["k"]))
+    stage = strategy.stage(int(after) + 1, int(case["k"]), index)
+    view = make_view(stage, len(places), int(case["k"]), n0=576, index=index, rotary=rotary,
+                     attention={Attn(int(after), "question"): case["attention"]}, positions=places[None],
+                     text_positions=case["question_positions"][None], memo={"raters": case["raters"]})  # fmt: skip
+    assert kept(strategy.select(view)) == case["kept"].tolist()
+
+
+@of("fastvid")
+def test_fastvid(case: Recorded) -> None:
+    """Given the pooled vectors and the attention of SigLIP's head, which the released code reads."""
+    from tokenbench_strategies.fastvid import cut_segments, prune_clip
+
+    clip = case["projected"]
+    segments = cut_segments(case["pooled"], int(case["c"]), float(case["tau"]))
+    assert segments == case["segments"].tolist()
+    q = int(clip.shape[1] * float(case["ratio"]))
+    keep, values = prune_clip(clip, case["head_attention"], segments, q)
+    assert keep.tolist() == case["kept"].tolist()
+    torch.testing.assert_close(values, case["values"], atol=1e-4, rtol=0)
+
+
+@of("holitom", without="inner")
+def test_holitom(case: Recorded) -> None:
+    clip, attention = case["projected"], case["received"]
+    frames, places = clip.shape[:2]
+    strategy = made("holitom", tau=float(case["tau"]))
+    n, k = frames * places, len(case["source"])
+    selection = run(strategy, k, n, hidden={0: clip.flatten(0, 1)}, grids=(Grid(frames, 8, 8),),
+                    signals={Signal("received", -1): attention.flatten()})  # fmt: skip
+    assert selection.keep.tolist() == case["source"].tolist()
+    assert selection.values is not None
+    torch.testing.assert_close(selection.values, case["values"], atol=1e-4, rtol=0)
