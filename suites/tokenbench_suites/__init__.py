@@ -13,5 +13,10 @@ def tokenbench_register_suites(register: Register) -> None:
     register("image-public", "tokenbench_suites.lmms.suites:image_public")
     register("video-public", "tokenbench_suites.lmms.suites:video_public")
     register("lmms", "tokenbench_suites.lmms.suites:lmms")
-    for ending in ("csv", "tsv", "jsonl", "parquet"):  # a suite that is named like the ending of a file reads such files
+    for ending in (
+        "csv",
+        "tsv",
+        "jsonl",
+        "parquet",
+    ):  # a suite that is named like the ending of a file reads such files
         register(ending, "tokenbench_suites.tables.task:suite")

@@ -36,7 +36,9 @@ def load_folder(task: str, folder: Path, config: str | None) -> Splits:
     import datasets
 
     if folder.is_file():
-        raise MachineError(f"the data of task '{task}' is the file {folder}, not a folder", "give the folder that holds it")
+        raise MachineError(
+            f"the data of task '{task}' is the file {folder}, not a folder", "give the folder that holds it"
+        )
     try:
         if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
             loaded = datasets.load_from_disk(str(folder))

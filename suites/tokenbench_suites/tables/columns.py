@@ -12,7 +12,20 @@ from tokenbench.errors import UsageError, unknown
 __all__ = ["NAMES", "find_columns", "read_list", "read_options"]
 
 NAMES = {
-    "image": ("image", "images", "img", "picture", "photo", "video", "clip", "file_name", "filename", "file", "path", "image_path"),
+    "image": (
+        "image",
+        "images",
+        "img",
+        "picture",
+        "photo",
+        "video",
+        "clip",
+        "file_name",
+        "filename",
+        "file",
+        "path",
+        "image_path",
+    ),
     "question": ("question", "prompt", "query", "instruction", "text"),
     "answer": ("answer", "answers", "target", "label", "solution", "ground_truth", "gt"),
     "options": ("options", "choices", "candidates"),

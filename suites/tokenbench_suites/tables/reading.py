@@ -42,7 +42,9 @@ def read_table(path: Path) -> list[Row]:
     except UsageError:
         raise
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}", "save it as UTF-8") from None
+        raise UsageError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}", "save it as UTF-8"
+        ) from None
     except Exception as error:  # a parser may raise anything for a damaged file
         raise UsageError(f"{path} cannot be read as a table: {brief(error)}", "write it again") from error
     if not rows:

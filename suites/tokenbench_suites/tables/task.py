@@ -107,7 +107,9 @@ class TableTask(Task):
     def _scorer(self) -> str:
         if "scorer" in self._settings:
             return self._settings["scorer"]
-        return "choice" if any(read_options(row.values, self._columns.get("options")) for row in self._rows) else "exact"
+        return (
+            "choice" if any(read_options(row.values, self._columns.get("options")) for row in self._rows) else "exact"
+        )
 
     @cached_property
     def _numbers(self) -> dict[str, float]:
@@ -122,7 +124,9 @@ class TableTask(Task):
         try:
             return float(self._settings[name])
         except ValueError:
-            raise UsageError(f"{name}={self._settings[name]} is not a number", f"write, for example, {name}=0.1") from None
+            raise UsageError(
+                f"{name}={self._settings[name]} is not a number", f"write, for example, {name}=0.1"
+            ) from None
 
     @cached_property
     def _samples(self) -> list[Sample]:
@@ -155,7 +159,9 @@ class TableTask(Task):
         seen[said] += 1
         key = said if seen[said] == 1 else f"{said}-{seen[said]}"
         self._answers[key] = answer
-        listed = "".join(f"\n{letter}. {text}" for letter, text in zip(string.ascii_uppercase, answer.options, strict=False))
+        listed = "".join(
+            f"\n{letter}. {text}" for letter, text in zip(string.ascii_uppercase, answer.options, strict=False)
+        )
         return Sample(
             key=key,
             cluster=cluster,
@@ -180,7 +186,10 @@ class TableTask(Task):
             raise self._error(row, "answer", f"cannot be right: {error}", "mend it, or choose another scorer") from None
         if not score:
             raise self._error(
-                row, "answer", f"'{targets[0]}' is wrong by the scorer '{self._scorer}'", f"use the column {column} with another scorer"
+                row,
+                "answer",
+                f"'{targets[0]}' is wrong by the scorer '{self._scorer}'",
+                f"use the column {column} with another scorer",
             )
         return answer
 
