@@ -14,6 +14,7 @@ __all__ = ["anls", "box_overlap", "choice", "contains", "exact", "find_box", "fi
 
 ARTICLES = ("a", "an", "the")
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+MARKED = re.compile(r"\s*\(?([A-Z])[.:)]", re.IGNORECASE)
 LETTER = re.compile(
     r"\s*(?:(?:the\s+)?(?:answer|option|choice)(?:\s+is)?\s*:?\s*)?\(?([A-Z])\)?(?:[.:,)\s]|$)", re.IGNORECASE
 )
@@ -152,10 +153,12 @@ def place_of(target: str, options: Sequence[str]) -> int:
 
 def _option(answer: str, options: Sequence[str]) -> int | None:
     """The place of the option that an answer names; None if that is not clear."""
-    texts = [_words(option) for option in options]
+    texts, letters = [_words(option) for option in options], string.ascii_uppercase[: len(options)]
+    marked = MARKED.match(answer)
+    if marked and marked[1].upper() in letters:
+        return letters.index(marked[1].upper())
     if _words(answer) in texts:
         return texts.index(_words(answer))
-    letters = string.ascii_uppercase[: len(options)]
     found = LETTER.match(answer)
     if found and found[1].upper() in letters and not (found[1] == "a" and answer.strip() != "a"):
         return letters.index(found[1].upper())

@@ -163,13 +163,13 @@ class SuiteRequest:
     names: tuple[str, ...] = ()
     """What follows the colon, such as `pope` in `lmms:pope`."""
     data: Mapping[str, Path] = field(default_factory=dict)
-    """Folders with local data, by the name of a task, or by the part of it before an underscore, which then serves all
+    """Folders with local data, or files, by the name of a task, or by the part of it before an underscore, which then serves all
     tasks that begin so."""
     definitions: tuple[Path, ...] = ()
     """Folders with the user's own task definitions."""
 
     def folder(self, task: str) -> Path | None:
-        """Return the folder with a task's local data, or None if the user named none."""
+        """Return the folder or file with a task's local data, or None if the user named none."""
         return self.data.get(task) or self.data.get(task.partition("_")[0])
 
 

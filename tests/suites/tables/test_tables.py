@@ -1,0 +1,236 @@
+"""Tables of one's own: what they may look like, how they are scored, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+import tokenbench
+from tests.tokenbench.commands.test_running import call
+from tokenbench import TokenBenchError
+from tokenbench.contract.suite import Suite
+from tokenbench.registry.plugins import Registry
+from tokenbench.registry.suites import name_files, resolve_suite
+
+COLORS = ["red", "green", "blue", "yellow"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with four pictures."""
+    (tmp_path / "pics").mkdir()
+    for i, color in enumerate(COLORS):
+        Image.new("RGB", (32, 32 + i), color).save(tmp_path / "pics" / f"{color}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows(**more: Any) -> list[dict[str, Any]]:
+    """Eight questions on four pictures."""
+    return [
+        {"image": f"pics/{c}.png", "question": f"what color {k} ?", "answer": c, **more} for c in COLORS for k in (1, 2)
+    ]
+
+
+def write(values: list[dict[str, Any]], path: Path) -> None:
+    if path.suffix == ".parquet":
+        pd.DataFrame(values).to_parquet(path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(value) + "\n" for value in values))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(values[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(values)
+
+
+def suite_of(text: str) -> Suite:
+    registry = Registry()
+    name, data = name_files(text, (), registry)
+    return resolve_suite(name, (), registry, data)[0]
+
+
+def only(text: str) -> tokenbench.Task:
+    (task,) = suite_of(text).tasks
+    return task
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_kind_of_table_gives_the_same_samples(ending: str, folder: Path) -> None:
+    write(rows(), folder / f"mine.{ending}")
+    write(rows(), folder / "same.csv")
+    task, same = only(f"mine.{ending}"), only("same.csv")
+    samples = task.samples()
+    assert [s.digest for s in samples] == [s.digest for s in same.samples()]
+    assert (task.name, len(samples), len({s.cluster for s in samples})) == ("mine", 8, 4)
+    for sample in samples:
+        (image,) = sample.load()
+        assert isinstance(image, Image.Image)
+        assert image.getpixel((0, 0)) == Image.new("RGB", (1, 1), sample.target).getpixel((0, 0))
+        assert task.score(f" {sample.target.upper()}.", sample) == 1
+        assert task.score("purple", sample) == 0
+
+
+def test_the_order_is_not_that_of_the_table(folder: Path) -> None:
+    values = rows()
+    write(values, folder / "mine.csv")
+    write(values[::-1], folder / "other.csv")
+    keys = [s.key for s in only("mine.csv").samples()]
+    assert keys == [s.key for s in only("other.csv").samples()]
+    assert [s.target for s in only("mine.csv").samples()] != [value["answer"] for value in values]
+
+
+def test_pictures_in_a_parquet_file_and_a_folder_with_a_table(folder: Path) -> None:
+    data = [{**row, "image": {"bytes": (folder / row["image"]).read_bytes(), "path": None}} for row in rows()]
+    (folder / "set").mkdir()
+    write(data, folder / "set" / "train.parquet")
+    task = only("set")
+    assert task.name == "train"
+    write(rows(), folder / "same.csv")
+    assert {s.cluster for s in task.samples()} == {s.cluster for s in only("same.csv").samples()}
+
+
+def test_columns_are_found_by_name_or_given(folder: Path) -> None:
+    renamed = [{"Photo": row["image"], "frage": row["question"], "Label": row["answer"]} for row in rows()]
+    write(renamed, folder / "mine.csv")
+    assert {s.target for s in only("mine.csv:question=frage").samples()} == set(COLORS)
+
+
+def test_options_make_a_multiple_choice(folder: Path) -> None:
+    write(rows(options=" | ".join(COLORS)), folder / "one.csv")
+    write([{**row, **dict(zip("ABCD", COLORS, strict=True))} for row in rows()], folder / "two.csv")
+    write(
+        [{**row, "answer": "ABCD"[COLORS.index(row["answer"])], "options": COLORS} for row in rows()],
+        folder / "three.jsonl",
+    )
+    for name in ("one.csv", "two.csv", "three.jsonl"):
+        task = only(name)
+        for sample in task.samples():
+            (color,) = {
+                c for c in COLORS if sample.load()[0].getpixel((0, 0)) == Image.new("RGB", (1, 1), c).getpixel((0, 0))
+            }  # type: ignore[union-attr]
+            letter = "ABCD"[COLORS.index(color)]
+            assert f"\n{letter}. {color}" in sample.question
+            assert [task.score(text, sample) for text in (letter, f"({letter})", color, "E", "")] == [1, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "answer", "said", "score"),
+    [
+        ("scorer=contains", "dark red", "It is dark red.", 1.0),
+        ("scorer=numeric", "100", "104", 1.0),
+        ("scorer=numeric:tolerance=0.01", "100", "104", 0.0),
+        ("scorer=anls", "abcd", "abxy", 0.5),
+        ("scorer=vqa", "stop|stop|stop|go|go|go|go|go|go|go", "stop", 0.9),
+        ("scorer=iou", "[0, 0, 2, 2]", "[0, 0, 2, 1]", 1.0),
+        ("scorer=iou:threshold=0.6", "[0, 0, 2, 2]", "[0, 0, 2, 1]", 0.0),
+    ],
+)
+def test_scorers_are_chosen_by_name(settings: str, answer: str, said: str, score: float, folder: Path) -> None:
+    write([{**row, "answer": answer} for row in rows()], folder / "mine.csv")
+    task = only(f"mine.csv:{settings}")
+    assert task.score(said, task.samples()[0]) == pytest.approx(score)
+
+
+BAD = [
+    ({}, {"answer": ""}, "", "line 4: column 'answer' is empty"),
+    ({}, {"question": " "}, "", "line 4: column 'question' is empty"),
+    ({}, {"image": "pics/gone.png"}, "", "line 4: column 'image' names the file 'pics/gone.png', which is not in"),
+    ({}, {"image": ""}, "", "line 4: column 'image' is empty"),
+    (
+        {"options": "red|green|blue|yellow"},
+        {"answer": "pink"},
+        "",
+        "line 4: column 'answer' cannot be right: 'pink' is neither",
+    ),
+    ({"options": "red|green|blue|yellow"}, {"options": ""}, "", "line 4: column 'options' has no two options"),
+    ({}, {}, ":scorer=numeric", "column 'answer' cannot be right: 'red' is not a number"),
+    ({}, {}, ":scorer=iou", "has no four numbers"),
+    ({"cluster": "a"}, {}, "", "line 4: column 'cluster' is 'a' as in line 2, which shows another picture"),
+    ({"picture": "x"}, {}, "", ""),
+    ({"photo": "x", "images": "y"}, {}, ":image=fotos", "unknown column of mine.csv 'fotos'"),
+    ({}, {}, ":scorer=exakt", "unknown scorer 'exakt': did you mean exact"),
+    ({}, {}, ":tolerance=0.1", "the scorer 'exact' takes no tolerance"),
+    ({}, {}, ":scorer=numeric:tolerance=x", "tolerance=x is not a number"),
+    ({}, {}, ":contains", "'contains' is not a setting of a table"),
+]
+
+
+@pytest.mark.parametrize(("more", "wrong", "settings", "message"), BAD)
+def test_a_wrong_table_is_one_line_that_names_row_column_and_mend(
+    more: dict[str, str], wrong: dict[str, str], settings: str, message: str, folder: Path
+) -> None:
+    values = rows(**more)
+    values[2].update(wrong)
+    write(values, folder / "mine.csv")
+    if not message:
+        assert len(only(f"mine.csv{settings}").samples()) == 8
+        return
+    with pytest.raises(TokenBenchError) as error:
+        only(f"mine.csv{settings}").samples()
+    assert message in str(error.value)
+    assert error.value.hint or "did you mean" in message or "unknown" in message
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("mine.csv", b"", "mine.csv has no rows"),
+        ("mine.csv", b"image,question,answer\n", "mine.csv has no rows"),
+        ("mine.csv", b"image,question\na.png,what\n", "has no column for the answer; its columns are image, question"),
+        ("mine.csv", b"image,image,answer\na,b,c\n", "has two columns named 'image'"),
+        ("mine.csv", b"image,question,answer\na.png,what,red,green\n", "line 2: 4 values, but 3 columns"),
+        ("mine.csv", b"img,photo,question,answer\na,b,c,d\n", "several columns that could be the image: img, photo"),
+        ("mine.csv", b"image,question,answer\n\xff,b,c\n", "is not UTF-8 text"),
+        ("mine.jsonl", b'{"image": "a"}\n{', "line 2 is not JSON"),
+        ("mine.jsonl", b"[1]\n", "line 1 is not a JSON object"),
+        ("mine.parquet", b"junk", "cannot be read as a table"),
+        ("mine.xlsx", b"junk", "mine.xlsx is not a table that can be read"),
+    ],
+)
+def test_a_damaged_table_is_one_line(name: str, content: bytes, message: str, folder: Path) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(TokenBenchError) as error:
+        only(name).samples()
+    assert message in str(error.value)
+    assert error.value.hint
+
+
+def test_a_missing_table_and_a_folder_without_one(folder: Path) -> None:
+    with pytest.raises(TokenBenchError, match=r"the table gone\.csv does not exist"):
+        suite_of("gone.csv")
+    with pytest.raises(TokenBenchError, match="must hold one table of questions, but holds none"):
+        suite_of("pics")
+    for name in ("a.csv", "b.csv"):
+        write(rows(), folder / "pics" / name)
+    with pytest.raises(TokenBenchError, match=r"but holds a\.csv, b\.csv"):
+        suite_of("pics")
+
+
+def test_a_registered_suite_is_no_file(folder: Path) -> None:
+    (folder / "image").mkdir()
+    assert suite_of("image").name == "image"
+
+
+def test_from_a_table_to_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(rows(), folder / "mine.csv")
+    arguments = ["--suite", "mine.csv", "--strategies", "fastv", "--budgets", "1/3", "--no-floors", "-q", "-o", "run"]
+    assert call("run", *arguments) == 0
+    frame = tokenbench.Run.open("run").samples()
+    assert set(frame["task"]) == {"mine"}
+    assert frame["cluster"].nunique() == 4
+    assert (folder / "run" / "report" / "report.html").exists()
+    assert call("resume", "run", "-q") == 2
+    assert "--data mine=" in capsys.readouterr().err
+    assert call("resume", "run", "--data", "mine=mine.csv", "-q") == 0
+    with (folder / "mine.csv").open("a") as file:
+        file.write("pics/red.png,what else ?,red\n")
+    assert call("run", *arguments) == 0
+    assert len(tokenbench.Run.open("run").samples().query("strategy == 'vanilla'")) == 9
