@@ -158,9 +158,10 @@ class View:
             The lattice of each frame, with t = 1, and the slice of the candidates that it holds.
         """
         for grid, item in self.items():
-            each = grid.tokens // grid.t
-            for start in range(item.start, item.stop, each):
-                yield Grid(1, grid.h, grid.w, grid.num_prefix_tokens), slice(start, start + each)
+            start = item.start
+            for frame in grid.frames:
+                yield frame, slice(start, start + frame.tokens)
+                start += frame.tokens
 
     def project(self, features: Tensor) -> Tensor:
         """Run the model's projector on features [m, C'], as the signal `features` has them, and return [m, C]."""

@@ -64,7 +64,7 @@ class ViewBuilder:
         """
         recorder, question = self._recorder, self._prompt.question(b)
         n0, alive = self._prompt.visual_counts[b], self._prompt.ordinals[b][candidates]
-        frames = self.frames(b) if stage.signals or stage.pixels or stage.rerun is not None else ()
+        frames = self.frames(b) if stage.reads_encoder else ()
         return View(
             n0=n0,
             alive=alive,
