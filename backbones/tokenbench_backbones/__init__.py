@@ -8,6 +8,7 @@ from tokenbench import Register, hookimpl
 @hookimpl
 def tokenbench_register_backbones(register: Register) -> None:
     """Register every built-in architecture, and models by name."""
+    register("auto", "tokenbench_backbones.auto:Auto")
     register("internvl", "tokenbench_backbones.internvl:InternVL")
     register("llava", "tokenbench_backbones.llava:Llava")
     register("qwen2-vl", "tokenbench_backbones.qwen_vl:Qwen2VL")

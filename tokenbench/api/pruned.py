@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from tokenbench.api.wrapped import stock_in, uncompiled
@@ -11,7 +12,7 @@ from tokenbench.contract.budget import Budget
 from tokenbench.contract.strategy import Strategy
 from tokenbench.engine import Pruner, RowPlan
 from tokenbench.engine.attach import attach
-from tokenbench.registry.backbones import backbone_for
+from tokenbench.registry.backbones import backbone_for, is_served
 from tokenbench.registry.names import NamedStrategy, canonical_name, parse_strategy
 from tokenbench.registry.plugins import registry
 
@@ -56,9 +57,7 @@ def pruned(
             already, or a forward cannot be pruned correctly.
     """
     plugins = registry()
-    stock = stock_in(
-        model, {kind for name in plugins.names("backbones") for kind in plugins.get("backbones", name).model_types}
-    )
+    stock = stock_in(model, partial(is_served, registry=plugins))
     backbone = backbone_for(stock, plugins)
     named = (
         parse_strategy(strategy, plugins)

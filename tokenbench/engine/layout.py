@@ -21,8 +21,9 @@ class Layout:
 
     visual: Tensor
     """[B, S] True at the columns of visual tokens, in the order of the lattices' cells."""
-    grids: Callable[[Tensor | None], Sequence[tuple[Grid, ...]]]
-    """From the prompt's position ids ([..., B, S], or None if the model makes none) to the lattices of every row."""
+    grids: Callable[[Tensor | None, Tensor | None], Sequence[tuple[Grid, ...]]]
+    """From the prompt's position ids ([..., B, S], or None if the model makes none) and embeddings [B, S, C] to the
+    lattices of every row."""
     frames: Callable[[], Sequence[Sequence[Frame]]]
     """What the encoder saw of every row; called when a stage asks for it."""
     again: bool = False

@@ -102,9 +102,9 @@ class Prefill:
             self._share_prefixes(sharing.first_alike)
         self._refuse_images_at_the_end()
 
-    def place(self, positions: Tensor | None) -> None:
-        """Learn the prompt's position ids [B or 1, S], or [parts, B, S]."""
-        self._views.grids = self._layout.grids(positions)
+    def place(self, positions: Tensor | None, embeddings: Tensor | None) -> None:
+        """Learn the prompt's position ids [B or 1, S], or [parts, B, S], and its embeddings [B, S, C]."""
+        self._views.grids = self._layout.grids(positions, embeddings)
         # Positions of several parts (M-RoPE) are places in the image: there is no gap in them to close.
         flat = positions is None or positions.ndim == 2
         for trace, grids, plan in zip(self.traces, self._views.grids, self._plans, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -114,7 +115,7 @@ class Prompts:
             return generation.frames
 
         again = generation is not None and generation.begun
-        pruner.layout = Layout(visual, lambda positions: backbone.grids(model, ids, positions), frames, again)
+        pruner.layout = Layout(visual, partial(backbone.grids, model, ids), frames, again)
         if generation is not None:
             generation.begun = True
 

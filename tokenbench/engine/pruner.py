@@ -165,7 +165,7 @@ class Pruner:
 
     def _run_prompt(self, stock: Callable[..., Any], layout: Layout, *args: Any, **kwargs: Any) -> Any:
         prefill, kwargs = self._prefill(layout, kwargs)
-        self._thread.forward = Forward(prefill)
+        self._thread.forward = Forward(prefill, embeddings=kwargs.get("inputs_embeds"))
         try:
             output = stock(*args, **kwargs)
         finally:
@@ -202,7 +202,7 @@ class Pruner:
         forward = self._thread.forward
         forward.positions = kwargs["position_ids"] if "position_ids" in kwargs else args[1]
         if forward.prefill is not None:
-            forward.prefill.place(forward.positions)
+            forward.prefill.place(forward.positions, forward.embeddings)
 
     def _before_layer(
         self, i: int, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -28,6 +28,8 @@ class Forward:
     """The prefill, if it is that of a prompt."""
     positions: Tensor | None = None
     """Its position ids."""
+    embeddings: Tensor | None = None
+    """What the decoder was given, if it is that of a prompt."""
     masks: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
     """The masks made for it, by segment."""
     ropes: dict[int, Any] = field(default_factory=dict)

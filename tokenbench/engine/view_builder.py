@@ -16,6 +16,7 @@ from tokenbench.engine.frame import Frame
 from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill_recorder import PrefillRecorder
+from tokenbench.errors import InfeasibleError
 
 __all__ = ["ViewBuilder"]
 
@@ -61,10 +62,17 @@ class ViewBuilder:
             stage: The stage.
             index: Its number in the schedule.
             candidates: [n] the prompt's columns of the visual tokens that are left.
+
+        Raises:
+            InfeasibleError: If it reads lattices, and the prompt shows none.
         """
         recorder, question = self._recorder, self._prompt.question(b)
         n0, alive = self._prompt.visual_counts[b], self._prompt.ordinals[b][candidates]
         frames = self.frames(b) if stage.reads_encoder else ()
+        if stage.lattice and not all(grid.has_places for grid in self.grids[b]):
+            error = InfeasibleError("it reads where tokens lie on the image, which this prompt does not show")
+            error.row = b
+            raise error
         return View(
             n0=n0,
             alive=alive,

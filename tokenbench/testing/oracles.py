@@ -25,7 +25,7 @@ CLOSE: dict[str, Any] = {"atol": 5e-5, "rtol": 1e-4}
 
 
 def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
-    """Concatenate prompts of one row into one batch. Inputs of the prompt's length are padded on the left.
+    """Concatenate prompts of one row into one batch. Inputs of the prompt's length are padded on the left, pictures at the end.
 
     Args:
         prompts: The prompts.
@@ -38,8 +38,19 @@ def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
         if all(part.shape == p["input_ids"].shape for part, p in zip(parts, prompts, strict=False)):
             fill = pad if name == "input_ids" else 0
             parts = [torch.nn.functional.pad(p, (longest - p.shape[1], 0), value=fill) for p in parts]
-        batch[name] = torch.cat(parts)
+        batch[name] = torch.cat(_alike(parts))
     return batch
+
+
+def _alike(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Pad the ends of all dimensions but the first with zeros, so that the parts can be concatenated."""
+    largest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+    return [
+        torch.nn.functional.pad(
+            part, [n for i in range(part.ndim - 1, 0, -1) for n in (0, largest[i - 1] - part.shape[i])]
+        )
+        for part in parts
+    ]
 
 
 def generate(model: Any, inputs: Prompt, tokens: int = 5, **options: Any) -> Any:
