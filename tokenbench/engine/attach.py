@@ -30,7 +30,7 @@ def attach(model: Any, backbone: Backbone, plans: Sequence[RowPlan]) -> Iterator
         plan.check_backbone(backbone)
     requests = EncoderRequests.of(stage for plan in plans for stage in plan.typical)
     recorder = EncoderRecorder(backbone.describe_towers(model) if requests.frames else [], requests)
-    with Pruner(backbone.decoder(model), plans) as pruner, recorder, ExitStack() as undo:
+    with Pruner(backbone.decoder(model), plans, backbone.shares_prefixes) as pruner, recorder, ExitStack() as undo:
         prompts = Prompts(model, backbone, pruner, recorder)
         undo.callback(call_before(model.base_model, prompts.look))
         if hasattr(model, "generate"):

@@ -26,6 +26,8 @@ class Layout:
     lattices of every row."""
     frames: Callable[[], Sequence[Sequence[Frame]]]
     """What the encoder saw of every row; called when a stage asks for it."""
+    valid: Tensor | None = None
+    """[B, S] False at padding; None if there is none."""
     again: bool = False
     """Whether the prompt ran before, in the same generation. A forward may be longer than the prompt; selection does
     not look at what follows it."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tokenbench.contract.backbone import Backbone
+from tokenbench.engine.arguments import read_padding
 from tokenbench.engine import EncoderRecorder, Frame, Layout, Pruner, cache_name
 from tokenbench.errors import UsageError
 
@@ -100,9 +101,12 @@ class Prompts:
             )
         if generation is None:
             self._refuse_more_of_the_same(ids)
-        self._hand_over(ids, visual, generation)
+        valid = read_padding(kwargs.get("attention_mask"))
+        self._hand_over(ids, visual, None if valid is None else valid[:, :end].expand(len(ids), -1), generation)
 
-    def _hand_over(self, ids: Tensor, visual: Tensor, generation: _Generation | None) -> None:
+    def _hand_over(
+        self, ids: Tensor, visual: Tensor, valid: Tensor | None, generation: _Generation | None
+    ) -> None:
         backbone, model, pruner = self._backbone, self._model, self._pruner
 
         def frames() -> Sequence[Sequence[Frame]]:
@@ -115,7 +119,7 @@ class Prompts:
             return generation.frames
 
         again = generation is not None and generation.begun
-        pruner.layout = Layout(visual, partial(backbone.grids, model, ids), frames, again)
+        pruner.layout = Layout(visual, partial(backbone.grids, model, ids), frames, valid, again)
         if generation is not None:
             generation.begun = True
 

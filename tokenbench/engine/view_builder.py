@@ -29,7 +29,7 @@ class ViewBuilder:
         layout: Where its frames come from.
         prompt: The batch.
         recorder: Where hidden states, keys and attention come from.
-        norm: The decoder's final norm.
+        norm: The decoder's final norm; None for a decoder without one.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ViewBuilder:
         layout: Layout,
         prompt: PromptColumns,
         recorder: PrefillRecorder,
-        norm: nn.Module,
+        norm: nn.Module | None,
     ) -> None:
         self._layout, self._prompt, self._recorder, self._norm = layout, prompt, recorder, norm
         self._generators = [plan.generator() for plan in plans]
@@ -87,7 +87,12 @@ class ViewBuilder:
             attention={request: recorder.attention(b, request, candidates) for request in stage.attention},
             signals={asked: torch.cat([f.signal(asked) for f in frames])[alive] for asked in stage.signals},
             frames=frames,
-            norm=self._norm,
+            norm=self._norm or _keep,
             generator=self._generators[b],
             memo=self.memos[b],
         )
+
+
+def _keep(states: Tensor) -> Tensor:
+    """What stands for the final norm of a decoder without one."""
+    return states

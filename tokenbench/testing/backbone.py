@@ -22,7 +22,7 @@ from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import registry
 from tokenbench.testing.case import Case, KeepAll
 from tokenbench.testing.check import Check, checks
-from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, logits
+from tokenbench.testing.oracles import Prompt, assert_close, batched, generate, logits
 from tokenbench.testing.strategy import strategy_checks
 
 __all__ = ["AttentionTwice", "backbone_checks", "case_of", "check_backbone"]
@@ -129,9 +129,7 @@ def features_go_round(case: Case) -> None:
         with torch.no_grad():
             given = case.adapter.as_mm_encoder_outputs(case.model, _features(case, prompt))
             apart, stock = case.model(**text, mm_encoder_outputs=given).logits, case.model(**prompt).logits
-        torch.testing.assert_close(
-            apart, stock, msg=lambda text: f"encode_images and as_mm_encoder_outputs are not inverse: {text}", **CLOSE
-        )
+        assert_close(apart, stock, "encode_images and as_mm_encoder_outputs are not inverse")
 
 
 @checks(_CHECKS, "decoder() must be the module whose `layers` run the prompt; nothing may be computed outside of them")
@@ -152,7 +150,7 @@ def the_projector_gives_what_the_decoder_gets(case: Case) -> str | None:
         return "it describes no vision encoder, so that strategies which read one are refused"
     stock = generate(case.model, batched(case.prompts), tokens=1)
     output, _ = replace(case, strategy=Projected()).run(tokens=1)
-    torch.testing.assert_close(logits(output), logits(stock), **CLOSE)
+    assert_close(logits(output), logits(stock))
     return None
 
 

@@ -98,6 +98,11 @@ class Case:
         """The number of decoder layers."""
         return len(self.adapter.decoder(self.model).layers)  # type: ignore[arg-type]
 
+    @property
+    def attends(self) -> list[bool]:
+        """Of every decoder layer, whether it is a layer of attention, and not a recurrent one."""
+        return [hasattr(layer, "self_attn") for layer in self.adapter.decoder(self.model).layers]  # type: ignore[union-attr]
+
     def run(
         self, prompts: Sequence[Prompt] | None = None, keys: Sequence[str] | None = None, seed: int = 0, **options: Any
     ) -> tuple[Any, list[RowTrace]]:

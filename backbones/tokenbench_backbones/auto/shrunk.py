@@ -21,6 +21,8 @@ MOST = 5_000_000
 """Parameters of a model that is small."""
 BREAK = 89
 """The token between two rows of an image."""
+PREFIX_LMS = ("paligemma",)
+"""Architectures whose whole prompt is of type 0, and attends to all of itself."""
 ROWS: list[tuple[int, tuple[int, int]]] = [(1, (3, 5)), (2, (3, 3)), (1, (6, 8))]
 """Of three rows: how many images, and how many words stand before and after them."""
 
@@ -100,6 +102,8 @@ def _row(model_type: str, model: Any, images: Images, words: tuple[int, int], n:
     row = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **media}
     taken = _parameters([model.forward, model.base_model.forward])
     types = {name: (ids == IMAGE).long() for name in ("mm_token_type_ids", "token_type_ids") if name in taken}
+    if model_type in PREFIX_LMS:
+        types["token_type_ids"] = torch.zeros_like(ids)
     return {**row, **types}
 
 

@@ -127,6 +127,7 @@ _MIXED = [
     "sliding_attention",
     "full_attention",
 ]
+_HYBRID = ["linear_attention", "full_attention", "full_attention"] * 2
 _GRIDS = (
     "cosmos3_edge",
     "cosmos3_omni",
@@ -144,8 +145,6 @@ _GRIDS = (
     "minimax_m3_vl",
     "paddleocr_vl",
     "qwen2_5_vl",
-    "qwen3_5",
-    "qwen3_5_moe",
     "qwen3_vl",
     "qwen3_vl_moe",
     "qwen4_exp",
@@ -170,7 +169,7 @@ OVERRIDES: dict[str, Sizes] = {
     "gemma4_unified": Sizes(text={"layer_types": _MIXED}),
     "janus": Sizes(vision={"projection_dim": 32}),
     "lfm2_vl": Sizes(
-        text={"layer_types": ["conv", "conv", "full_attention", "conv", "conv", "full_attention"]},
+        text={"layer_types": ["conv", "full_attention", "full_attention"] * 2},
         vision={"num_patches": 16},
     ),
     "lighton_ocr": Sizes(vision={"image_size": 32}),
@@ -187,6 +186,8 @@ OVERRIDES: dict[str, Sizes] = {
     "ovis2": Sizes(top={"hidden_size": 32}),
     "paligemma": Sizes(vision={"projection_dim": 32}, top={"projection_dim": 32}),
     "qwen2_vl": Sizes(text=_MROPE, vision={"hidden_size": 32}),
+    "qwen3_5": Sizes(text={**_MROPE, "layer_types": _HYBRID}),
+    "qwen3_5_moe": Sizes(text={**_MROPE, "layer_types": _HYBRID}),
     "vipllava": Sizes(top={"vision_feature_layers": [-1, -2]}),
 }
 """What single architectures need, by `config.model_type`."""
