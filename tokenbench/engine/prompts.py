@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from tokenbench.contract.backbone import Backbone
-from tokenbench.engine.arguments import read_padding
 from tokenbench.engine import EncoderRecorder, Frame, Layout, Pruner, cache_name
+from tokenbench.engine.arguments import read_padding
 from tokenbench.errors import UsageError
 
 __all__ = ["Prompts"]
@@ -104,9 +104,7 @@ class Prompts:
         valid = read_padding(kwargs.get("attention_mask"))
         self._hand_over(ids, visual, None if valid is None else valid[:, :end].expand(len(ids), -1), generation)
 
-    def _hand_over(
-        self, ids: Tensor, visual: Tensor, valid: Tensor | None, generation: _Generation | None
-    ) -> None:
+    def _hand_over(self, ids: Tensor, visual: Tensor, valid: Tensor | None, generation: _Generation | None) -> None:
         backbone, model, pruner = self._backbone, self._model, self._pruner
 
         def frames() -> Sequence[Sequence[Frame]]:

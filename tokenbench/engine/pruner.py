@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from tokenbench.engine.arguments import gather_mask
+from tokenbench.engine.arguments import gather_mask, read_padding
 from tokenbench.engine.attention_tap import AttentionTap
 from tokenbench.engine.cache import PrunedLayer, cache_name
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.cut import run_in_two, width
 from tokenbench.engine.frame import Frame
+from tokenbench.engine.layers import kinds_of_layers
 from tokenbench.engine.layout import Layout
 from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill import Prefill, Sharing
@@ -193,7 +194,8 @@ class Pruner:
     def _prefill(self, layout: Layout, kwargs: dict[str, Any]) -> tuple[Prefill, dict[str, Any]]:
         """A prompt about to run, and the decoder's arguments for it."""
         batch = len(layout.visual)
-        valid = torch.ones_like(layout.visual) if layout.valid is None else layout.valid
+        known = read_padding(kwargs.get("attention_mask")) if layout.valid is None else layout.valid
+        valid = torch.ones_like(layout.visual) if known is None else known
         if not bool(valid[:, -1].all()):
             raise UsageError(
                 "pruning needs prompts padded on the left", "set processor.tokenizer.padding_side = 'left'"
@@ -291,14 +293,3 @@ def _take_deepstack(kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any
     embeds, visual = kwargs["inputs_embeds"], kwargs["visual_pos_masks"]
     dense = [torch.zeros_like(embeds).masked_scatter(visual.unsqueeze(-1), state.to(embeds)) for state in states]
     return dense, {**kwargs, "deepstack_visual_embeds": None, "visual_pos_masks": None}
-
-
-def kinds_of_layers(config: Any) -> list[str]:
-    """The kind of every decoder layer, as transformers names them in `layer_types`."""
-    kinds = getattr(config, "layer_types", None)
-    if kinds:
-        return list(kinds)
-    sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    chunked = getattr(config, "attention_chunk_size", None)
-    kind = "sliding_attention" if sliding else "chunked_attention" if chunked else "full_attention"
-    return [kind] * int(config.num_hidden_layers)

@@ -229,7 +229,9 @@ class Model:
     def _check_kinds(self, rows: Sequence[Sequence[Image | Video]]) -> None:
         for kind in {kind_of(item) for row in rows for item in row}:
             if getattr(self._processor, f"{kind}_processor", None) is None:
-                raise UsageError(f"model '{self.name}' does not accept {kind}s", "use a model that does, or another suite")
+                raise UsageError(
+                    f"model '{self.name}' does not accept {kind}s", "use a model that does, or another suite"
+                )
 
     def _encode_kind(
         self, kind: str, media: dict[str, dict[str, Any]], loaded: Loaded, requests: EncoderRequests

@@ -37,9 +37,7 @@ def lattice_of_first(grids: Sequence[Grid], video: bool, tiled: bool) -> Grid | 
     if not video or len(grids) == 1:
         return grids[0]
     return (
-        replace(grids[0], t=sum(grid.t for grid in grids))
-        if len({replace(grid, t=1) for grid in grids}) == 1
-        else None
+        replace(grids[0], t=sum(grid.t for grid in grids)) if len({replace(grid, t=1) for grid in grids}) == 1 else None
     )
 
 

@@ -78,7 +78,7 @@ def separated_rows(model: Any, row: Row) -> list[Grid]:
     end = row.ids[found[-1][0] + found[-1][1]] if found and sum(found[-1]) < len(row.ids) else None
     at = 0
     while at < len(found):
-        start, width = found[at]
+        _start, width = found[at]
         height = 1
         while at + height < len(found) and _goes_on(row.ids, found[at + height - 1], found[at + height], end):
             height += 1

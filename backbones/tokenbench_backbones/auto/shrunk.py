@@ -12,7 +12,7 @@ from torch import Tensor
 from tokenbench import MachineError
 from tokenbench.errors import brief
 from tokenbench_backbones.auto.small_inputs import INPUTS, Images, plain
-from tokenbench_backbones.auto.small_sizes import OTHERS, OVERRIDES, SIZES, TEXT, TOKENS, VISION, Sizes
+from tokenbench_backbones.auto.small_sizes import OTHERS, OVERRIDES, SIZES, TEXT, TOKENS, VISION
 from tokenbench_backbones.tiny import END, IMAGE, PAD, START
 
 __all__ = ["shrunk"]
