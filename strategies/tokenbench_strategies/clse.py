@@ -133,7 +133,7 @@ class CLSE(Strategy):
         s_ref, s_now = (high_frequency(patches(x, grid), self.cutoff, volume) for x in (before, after))
         evolution = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
         everywhere = evolution.mean().repeat(grid.tokens)
-        everywhere[grid.patches().flatten().to(everywhere.device)] = evolution.flatten()
+        everywhere[torch.tensor(grid.patches(), device=everywhere.device)] = evolution
         return everywhere
 
 

@@ -52,7 +52,7 @@ class Pooling(Strategy):
         counts = share_out(view.k, patches, patches)
         keep, values = [], []
         for (grid, at), other, count in zip(lattices, others, counts, strict=True):
-            own, cells = states[at], grid.patches().flatten().to(states.device)
+            own, cells = states[at], torch.tensor(grid.patches(), device=states.device).flatten()
             beside = torch.ones(len(own), dtype=torch.bool, device=own.device)
             beside[cells] = False
             rest = beside.nonzero().flatten()[:other]

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["Grid"]
 
@@ -50,11 +46,9 @@ class Grid:
         one = replace(self, t=1, num_suffix_tokens=0)
         return [one] * (self.t - 1) + [replace(self, t=1)]
 
-    def patches(self) -> Tensor:
-        """Return the indices [t, h, w] of the tokens that have a place, among all tokens of the image or video."""
-        import torch
-
+    def patches(self) -> list[list[list[int]]]:
+        """Return the indices [t][h][w] of the tokens that have a place, among all tokens of the image or video."""
         row = self.w + self.row_end_tokens
         frame = self.num_prefix_tokens + self.h * row
-        t, y, x = (torch.arange(n) for n in (self.t, self.h, self.w))
-        return t[:, None, None] * frame + self.num_prefix_tokens + y[:, None] * row + x
+        firsts = [[t * frame + self.num_prefix_tokens + y * row for y in range(self.h)] for t in range(self.t)]
+        return [[list(range(first, first + self.w)) for first in rows] for rows in firsts]

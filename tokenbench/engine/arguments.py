@@ -103,7 +103,7 @@ def gather_mask(mask: Tensor, rows: Tensor | None, columns: Tensor, valid: Tenso
     return part if own is None else part.masked_fill(own, 0)
 
 
-def read_padding(mask: Any) -> Tensor | None:
+def read_padding(mask: Tensor | dict[str, Tensor] | None) -> Tensor | None:
     """[B, S] which tokens are no padding, from any mask that a model takes; None if it does not say.
 
     Args:
@@ -111,7 +111,7 @@ def read_padding(mask: Any) -> Tensor | None:
     """
     if isinstance(mask, dict):
         mask = mask.get("full_attention", next(iter(mask.values()), None))
-    if not isinstance(mask, Tensor):
+    if mask is None:
         return None
     if mask.ndim == 4:
         mask = mask[:, 0, -1]

@@ -200,7 +200,8 @@ def install(cache: Cache | None, depth: int) -> list[PrunedLayer | None] | None:
         )
     stock = [*cache.layers, *[None] * (depth - len(cache.layers))]
     own = [None if _is_recurrent(layer) else PrunedLayer() for layer in stock[:depth]]
-    cache.layers[:] = [pruned or layer for pruned, layer in zip(own, stock, strict=False)]
+    layers: list[Any] = [pruned or layer for pruned, layer in zip(own, stock, strict=False)]
+    cache.layers[:] = layers
     return own
 
 

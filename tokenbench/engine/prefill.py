@@ -164,10 +164,11 @@ class Prefill:
         if i < self._start:
             assert self._checkpoint is not None
             return self._checkpoint.skip_layer(i, self._start, len(self._prompt), self._cache.layer(i))
-        if self._shared is None:
+        attention = self._attends[i]
+        if self._shared is None or attention is None:
             return forward(hidden, **arguments)
         cache = self._cache.layer(i)
-        return self._shared.run(forward, self._attends[i], hidden, arguments, self._tap, self._listener, cache)
+        return self._shared.run(forward, attention, hidden, arguments, self._tap, self._listener, cache)
 
     def after_layer(self, i: int, hidden: Tensor) -> Tensor:
         """Output [B, n, C] of decoder layer i, with what the model adds to the tokens that are left."""

@@ -61,8 +61,8 @@ class PrefillCache:
             self._sliding.give_back()
         if not self._layers or last.full:
             return
-        for layer in filter(None, self._layers):
-            layer.pruned = True
+        for own in filter(None, self._layers):
+            own.pruned = True
         if not any(trim):
             return
         # Padding repeats columns that were dropped.

@@ -107,11 +107,12 @@ def move_to_attention(stages: Sequence[Stage], attends: Sequence[bool]) -> tuple
 
 
 def _move(stage: Stage, by: int) -> Stage:
-    depths = {name: tuple(depth + by if depth else 0 for depth in getattr(stage, name)) for name in ("hidden", "text")}
+    hidden, text = (tuple(depth + by if depth else 0 for depth in depths) for depths in (stage.hidden, stage.text))
     return replace(
         stage,
         layer=stage.layer + by,
+        hidden=hidden,
+        text=text,
         keys=tuple(layer + by for layer in stage.keys),
         attention=tuple(replace(request, layer=request.layer + by) for request in stage.attention),
-        **depths,
     )

@@ -14,7 +14,7 @@ __all__ = ["evidence_tokens", "lattice_of_first", "recall"]
 
 def evidence_tokens(boxes: Sequence[Box], grid: Grid) -> set[int]:
     """Return the indices of the tokens of one image or clip whose patches a box touches."""
-    tokens = grid.patches().tolist()
+    tokens = grid.patches()
     return {
         tokens[t][y][x]
         for box in boxes

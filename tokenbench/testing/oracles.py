@@ -143,7 +143,7 @@ def shortened(model: Any, output: Any, prompt: Prompt, b: int, row: RowTrace, ba
     columns = torch.arange(longer["input_ids"].shape[1])
     with ExitStack() as hooks, torch.no_grad():
         stages = dict(row.stages)
-        for i, layer in enumerate(backbone.decoder(model).layers):
+        for i, layer in enumerate(backbone.decoder(model).layers):  # type: ignore[arg-type]
             before = columns
             if i in stages:
                 gone = torch.ones(len(visual), dtype=torch.bool)

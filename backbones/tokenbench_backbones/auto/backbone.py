@@ -72,6 +72,11 @@ class Auto(Backbone):
         """Whether the tokens before a question are computed alike whatever the question is."""
         return self.facts.shares_prefixes
 
+    @property
+    def knows_lattices(self) -> bool:
+        """Whether a rule says how this architecture's visual tokens lie on the image."""
+        return self.facts.lattice is not none
+
     def check_stage(self, stage: Stage) -> None:
         """Check that strategies find what a stage reads.
 
@@ -81,7 +86,7 @@ class Auto(Backbone):
         of = f"of a model of type '{self.model_type}'"
         if stage.reads_encoder:
             raise InfeasibleError(f"reads the vision encoder, and TokenBench does not describe that {of}")
-        if stage.lattice and self.facts.lattice is none:
+        if stage.lattice and not self.knows_lattices:
             raise InfeasibleError(f"reads where tokens lie on the image, which is not known {of}")
 
     def decoder(self, model: Any) -> nn.Module:
@@ -141,7 +146,7 @@ class Auto(Backbone):
         """A small random model, made by shrinking the default configuration, and its prompts."""
         from tokenbench_backbones.auto.shrunk import shrunk
 
-        return shrunk(self.model_type, attention)
+        return shrunk(self.model_type, self.facts.attention if attention == "sdpa" else attention)
 
 
 def _parts(states: Any) -> list[Tensor]:

@@ -101,7 +101,9 @@ def _row(model_type: str, model: Any, images: Images, words: tuple[int, int], n:
     ids = torch.cat([text[:before], torch.tensor(shown), text[before:]])[None]
     row = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **media}
     taken = _parameters([model.forward, model.base_model.forward])
-    types = {name: (ids == IMAGE).long() for name in ("mm_token_type_ids", "token_type_ids") if name in taken}
+    types: dict[str, Tensor] = {
+        name: (ids == IMAGE).long() for name in ("mm_token_type_ids", "token_type_ids") if name in taken
+    }
     if model_type in PREFIX_LMS:
         types["token_type_ids"] = torch.zeros_like(ids)
     return {**row, **types}
