@@ -11,7 +11,11 @@ import pytest
 from tokenbench.registry.plugins import registry
 from tokenbench.testing.oracles import Prompt
 
-BACKBONES = [name for name in registry().names("backbones") if registry().get("backbones", name).source is None]
+BACKBONES = [
+    name
+    for name in registry().names("backbones")
+    if registry().get("backbones", name).source is None and not registry().get("backbones", name).fallback
+]
 FEW = [name if name in ("llava", "qwen2.5-vl") else pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES]
 """All of them, for a test that takes seconds each; the quick ones have one image a prompt, and lattices of their own."""
 STRATEGIES = [name for name in registry().names("strategies") if name != "vanilla"]

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from tokenbench import Register, hookimpl
 
+CHECKPOINTS = {
+    "gemma-3-4b": "Gemma3For4B",
+    "gemma-3-12b": "Gemma3For12B",
+    "glm-4.1v-9b": "Glm41VFor9B",
+    "internvl3.5-8b": "InternVL35For8B",
+    "llava-next-7b": "LlavaNext7B",
+    "llava-onevision-7b": "LlavaOneVision7B",
+    "qwen2.5-vl-3b": "Qwen25VL3B",
+    "qwen3-vl-2b": "Qwen3VL2B",
+    "qwen3-vl-4b": "Qwen3VL4B",
+    "qwen3-vl-30b-a3b": "Qwen3VL30B",
+    "smolvlm-256m": "SmolVLM256M",
+    "smolvlm-500m": "SmolVLM500M",
+    "smolvlm-2.2b": "SmolVLM2B",
+}
+"""Models by name whose configuration says which backbone serves them."""
+
 
 @hookimpl
 def tokenbench_register_backbones(register: Register) -> None:
     """Register every built-in architecture, and models by name."""
+    register("auto", "tokenbench_backbones.auto:Auto")
     register("internvl", "tokenbench_backbones.internvl:InternVL")
     register("llava", "tokenbench_backbones.llava:Llava")
     register("qwen2-vl", "tokenbench_backbones.qwen_vl:Qwen2VL")
@@ -21,5 +39,7 @@ def tokenbench_register_backbones(register: Register) -> None:
     register("qwen2.5-vl-7b", "tokenbench_backbones.models:Qwen25VL7B")
     register("qwen3-vl-8b", "tokenbench_backbones.models:Qwen3VL8B")
     register("video-llava-7b", "tokenbench_backbones.models:VideoLlava7B")
+    for name, checkpoint in CHECKPOINTS.items():
+        register(name, f"tokenbench_backbones.auto.checkpoints:{checkpoint}")
     register("toy-llava", "tokenbench_backbones.toy_llava:ToyLlava")
     register("toy-video-llava", "tokenbench_backbones.toy_video_llava:ToyVideoLlava")

@@ -25,7 +25,9 @@ class InternVL(Backbone):
     model_types: ClassVar[tuple[str, ...]] = ("internvl",)
     tiled: ClassVar[bool] = True
 
-    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+    def grids(
+        self, model: Any, input_ids: Tensor, positions: Tensor | None, embeddings: Tensor | None = None
+    ) -> list[tuple[Grid, ...]]:
         """One square lattice for every tile, thumbnail or video frame."""
         return repeat_grids(self.visual(model, input_ids), _tile(model.config), "image tile")
 

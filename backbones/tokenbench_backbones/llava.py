@@ -21,7 +21,9 @@ class Llava(Backbone):
 
     model_types: ClassVar[tuple[str, ...]] = ("llava",)
 
-    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+    def grids(
+        self, model: Any, input_ids: Tensor, positions: Tensor | None, embeddings: Tensor | None = None
+    ) -> list[tuple[Grid, ...]]:
         """One square lattice for every image."""
         return repeat_grids(self.visual(model, input_ids), _lattice(model.config), "image")
 

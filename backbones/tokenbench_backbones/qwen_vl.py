@@ -32,7 +32,9 @@ class Qwen2VL(Backbone):
 
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_vl",)
 
-    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+    def grids(
+        self, model: Any, input_ids: Tensor, positions: Tensor | None, embeddings: Tensor | None = None
+    ) -> list[tuple[Grid, ...]]:
         """Lattices read from the rows and columns in the M-RoPE positions.
 
         Raises:

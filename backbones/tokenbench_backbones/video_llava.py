@@ -26,7 +26,9 @@ class VideoLlava(Llava):
 
     model_types: ClassVar[tuple[str, ...]] = ("video_llava",)
 
-    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+    def grids(
+        self, model: Any, input_ids: Tensor, positions: Tensor | None, embeddings: Tensor | None = None
+    ) -> list[tuple[Grid, ...]]:
         """The lattices of images and clips, told apart by their tokens."""
         ids, visual = input_ids.cpu(), self.visual(model, input_ids).cpu()
         return [

@@ -14,7 +14,7 @@ class ExampleBackbone(Backbone):
 
     model_types = ("deepseek_vl",)
 
-    def grids(self, model, input_ids, positions):
+    def grids(self, model, input_ids, positions, embeddings=None):
         return [shown(lattice(model.config), n) for n in self.visual(model, input_ids).sum(1).tolist()]
 
     def describe_towers(self, model):

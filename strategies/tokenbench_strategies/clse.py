@@ -88,7 +88,8 @@ class CLSE(Strategy):
     (1.71, 1.08, 0.294), and the caches of earlier layers keep every token (kv=trim removes the dropped ones).
     score=evolution ranks by I alone: the gate saturates at 1 for many tokens, so that I decides where the gate ties.
     Several images, tiles or clips: each has its own lattice and statistics, then one ranking over all. A clip is
-    transformed frame by frame; a frame's [CLS] has no place in the lattice and gets the clip's mean evolution.
+    transformed frame by frame; tokens without a place in the lattice (a frame's [CLS], LLaVA-NeXT's newlines) get its mean
+    evolution.
 
     The released Video-LLaVA code runs one stage before layer 3 that keeps the budget and leaves the caches of earlier
     layers as they are: clse:layers=3:ref=2:kv=keep. It also takes the first t*h*w tokens for the lattice, although
@@ -129,7 +130,7 @@ class CLSE(Strategy):
         The hidden states at `ref` and at the stage's own layer give the evolution.
         """
         hidden = (self.ref, layer) if index == 0 else ()
-        return Stage(layer, keep, hidden=hidden, attention=(Attn(layer - 1),))
+        return Stage(layer, keep, hidden=hidden, attention=(Attn(layer - 1),), lattice=index == 0)
 
     def score(self, view: View) -> Tensor:
         """[n] gate times attention (or the evolution alone) in the first stage, attention alone in later ones."""
@@ -144,7 +145,7 @@ class CLSE(Strategy):
             scores = torch.cat(gates) * attention
         if self.lattice == "shifted":
             for grid, at in view.items():
-                scores[at][grid.t * grid.h * grid.w :] = torch.inf
+                scores[at][_without_prefixes(grid).tokens :] = torch.inf
         return scores
 
     def evolution(self, view: View) -> Tensor:
@@ -154,17 +155,18 @@ class CLSE(Strategy):
 
     def _item(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
         if self.lattice == "shifted":
-            count = grid.t * grid.h * grid.w
-            shifted = self._item_of(before[:count], after[:count], replace(grid, num_prefix_tokens=0))
-            return torch.cat([shifted, shifted.mean().expand(len(before) - count)])
+            slipped = _without_prefixes(grid)
+            shifted = self._item_of(before[: slipped.tokens], after[: slipped.tokens], slipped)
+            return torch.cat([shifted, shifted.mean().expand(len(before) - slipped.tokens)])
         return self._item_of(before, after, grid)
 
     def _item_of(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
         volume = self.fft == "3d" and grid.t > 1
         s_ref, s_now = (high_frequency(patches(x, grid), self.cutoff, volume) for x in (before, after))
         evolution = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
-        led = evolution.mean().expand(grid.t, grid.num_prefix_tokens)
-        return torch.cat([led, evolution.flatten(1)], 1).flatten()
+        everywhere = evolution.mean().repeat(grid.tokens)
+        everywhere[torch.tensor(grid.patches(), device=everywhere.device)] = evolution
+        return everywhere
 
 
 def gate(evolution: Tensor, temp: float) -> Tensor:
@@ -177,9 +179,15 @@ def gate(evolution: Tensor, temp: float) -> Tensor:
 
 
 def patches(states: Tensor, grid: Grid) -> Tensor:
-    """[t, h, w, C] states of the patches of an item [tokens, C], without the prefix tokens of its frames."""
-    frames = states.reshape(grid.t, grid.num_prefix_tokens + grid.h * grid.w, -1)[:, grid.num_prefix_tokens :]
-    return frames.reshape(grid.t, grid.h, grid.w, -1)
+    """[t, h, w, C] states of the patches of an item [tokens, C], without the tokens that have no place."""
+    frames = states[: len(states) - grid.num_suffix_tokens].reshape(grid.t, -1, states.shape[-1])
+    rows = frames[:, grid.num_prefix_tokens :].reshape(grid.t, grid.h, grid.w + grid.row_end_tokens, -1)
+    return rows[:, :, : grid.w]
+
+
+def _without_prefixes(grid: Grid) -> Grid:
+    """The lattice as the released Video-LLaVA code has it."""
+    return replace(grid, num_prefix_tokens=0)
 
 
 def high_frequency(frames: Tensor, cutoff: float, volume: bool = False) -> Tensor:

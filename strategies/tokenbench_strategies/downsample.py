@@ -35,7 +35,7 @@ class Downsample(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the pictures themselves."""
-        return check_before_decoder(self, Stage(layer, keep, pixels=True, at_most=True))
+        return check_before_decoder(self, Stage(layer, keep, pixels=True, lattice=True, at_most=True))
 
     def select(self, view: View) -> Selection:
         """Keep the tokens of smaller pictures, each at the place of the piece of the image that it covers."""

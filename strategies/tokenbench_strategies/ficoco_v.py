@@ -51,7 +51,7 @@ class FiCoCoV(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask to run the encoder's later layers again."""
-        return check_before_decoder(self, Stage(layer, keep, rerun=self.start))
+        return check_before_decoder(self, Stage(layer, keep, rerun=self.start, lattice=True))
 
     def select(self, view: View) -> Selection:
         """Keep what is left after tokens were merged layer by layer inside the vision encoder."""

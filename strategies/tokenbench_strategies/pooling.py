@@ -18,8 +18,9 @@ class Pooling(Strategy):
     """Neighbouring tokens averaged until the budget is left, before the decoder: a floor without any choice.
 
     Every frame's lattice is cut into bands of rows, and every band into as many pieces as the budget allows, as nearly
-    square as may be; a piece becomes its mean, where its middle token stood. A frame's [CLS] is left out, unless the
-    budget has room for it beside all patches. Frames share the budget in proportion to their patches. Positions stay.
+    square as may be; a piece becomes its mean, where its middle token stood. Tokens that are no patch (a frame's [CLS],
+    newlines) are left out, unless the budget has room for them beside all patches. Frames share the budget in proportion
+    to their patches. Positions stay.
     """
 
     merges: ClassVar[bool] = True
@@ -36,27 +37,32 @@ class Pooling(Strategy):
         """
         if index > 0:
             raise UsageError("Pooling needs whole lattices, so it must be the first stage of a schedule")
-        return Stage(layer, keep, hidden=(layer,))
+        return Stage(layer, keep, hidden=(layer,), lattice=True)
 
     def select(self, view: View) -> Selection:
-        """Keep the mean of every piece of every frame, and the [CLS] tokens that the budget has room for."""
+        """Keep the mean of every piece of every frame, and the tokens beside the patches that the budget has room for."""
         states = view.hidden[view.stage.layer].float()
         lattices = list(view.lattices())
         patches = [grid.h * grid.w for grid, _ in lattices]
-        prefixes = share_out(
-            view.k - sum(patches), [1.0] * len(lattices), [grid.num_prefix_tokens for grid, _ in lattices]
+        others = share_out(
+            view.k - sum(patches),
+            [1.0] * len(lattices),
+            [grid.tokens - own for (grid, _), own in zip(lattices, patches, strict=True)],
         )
         counts = share_out(view.k, patches, patches)
         keep, values = [], []
-        for (grid, at), prefix, count in zip(lattices, prefixes, counts, strict=True):
-            own = states[at]
-            keep.append(at.start + torch.arange(prefix, device=own.device))
-            values.append(own[:prefix])
+        for (grid, at), other, count in zip(lattices, others, counts, strict=True):
+            own, cells = states[at], torch.tensor(grid.patches(), device=states.device).flatten()
+            beside = torch.ones(len(own), dtype=torch.bool, device=own.device)
+            beside[cells] = False
+            rest = beside.nonzero().flatten()[:other]
+            keep.append(at.start + rest)
+            values.append(own[rest])
             if count:
                 piece, middle = cut_tiles(grid, count, own.device)
-                sums = own.new_zeros(count, own.shape[1]).index_add(0, piece, own[grid.num_prefix_tokens :])
+                sums = own.new_zeros(count, own.shape[1]).index_add(0, piece, own[cells])
                 values.append(sums / piece.bincount(minlength=count).unsqueeze(1))
-                keep.append(at.start + grid.num_prefix_tokens + middle)
+                keep.append(at.start + cells[middle])
         order = torch.cat(keep).sort()
         return Selection(order.values, torch.cat(values)[order.indices])
 

@@ -17,7 +17,7 @@ def crops(view: View, mass: Tensor | None = None) -> list[tuple[Tensor, int]]:
 
     The view's k is shared out in proportion to the number of candidates, or to the sum of their `mass` [n].
     """
-    sizes = [grid.tokens // grid.t for grid in view.grids for _ in range(grid.t)]
+    sizes = [frame.tokens for grid in view.grids for frame in grid.frames]
     ends = torch.tensor(sizes, device=view.alive.device).cumsum(0)
     bounds = torch.searchsorted(view.alive, ends).tolist()
     found = torch.arange(view.n, device=view.alive.device).tensor_split(bounds[:-1])

@@ -45,7 +45,7 @@ def run(
     cache = DynamicCache()
     plan = RowPlan.make(strategy, Budget.parse(budget), depth=32)
     with torch.no_grad(), Pruner(decoder, [plan]) as pruner:
-        pruner.layout = Layout(visual, lambda positions: [(grid,)], lambda: [()])
+        pruner.layout = Layout(visual, lambda *_: [(grid,)], lambda: [()])
         hidden = decoder(inputs_embeds=embeds, past_key_values=cache).last_hidden_state
     return pruner, hidden[0, -1], cache
 

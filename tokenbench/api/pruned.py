@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from tokenbench.api.wrapped import stock_in, uncompiled
@@ -12,7 +13,7 @@ from tokenbench.contract.strategy import Strategy
 from tokenbench.engine import Pruner, RowPlan
 from tokenbench.engine.attach import attach
 from tokenbench.errors import UsageError
-from tokenbench.registry.backbones import backbone_for
+from tokenbench.registry.backbones import backbone_for, is_served
 from tokenbench.registry.names import NamedStrategy, canonical_name, parse_strategy
 from tokenbench.registry.plugins import Registry, registry
 from tokenbench.runner.request import check_seed, check_strategy
@@ -58,9 +59,7 @@ def pruned(
             pruned or is being pruned already, or a forward cannot be pruned correctly.
     """
     plugins = registry()
-    stock = stock_in(
-        model, {kind for name in plugins.names("backbones") for kind in plugins.get("backbones", name).model_types}
-    )
+    stock = stock_in(model, partial(is_served, registry=plugins))
     backbone = backbone_for(stock, plugins)
     named = _find_strategy(strategy, plugins)
     allowed = budget if isinstance(budget, Budget) else Budget.parse(budget)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -16,8 +16,8 @@ from tokenbench.errors import UsageError
 __all__ = ["stock_in", "uncompiled"]
 
 
-def stock_in(model: Any, types: Collection[str]) -> Any:
-    """Find the stock model in a wrapper: the outermost transformers model of one of these types.
+def stock_in(model: Any, is_served: Callable[[str], bool]) -> Any:
+    """Find the stock model in a wrapper: the outermost transformers model of a type that is served.
 
     It may be a module inside a module, or an attribute of an object. An object that holds none is returned as it is.
 
@@ -33,7 +33,7 @@ def stock_in(model: Any, types: Collection[str]) -> Any:
     found: list[nn.Module] = []
     for part in parts:
         for module in part.modules():  # from the outside to the inside
-            served = isinstance(module, PreTrainedModel) and module.config.model_type in types
+            served = isinstance(module, PreTrainedModel) and is_served(module.config.model_type)
             if served and not any(module is inner for outer in found for inner in outer.modules()):
                 found.append(module)
     if len(found) > 1:

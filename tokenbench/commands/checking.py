@@ -8,7 +8,7 @@ import click
 
 from tokenbench.commands.options import examples
 from tokenbench.commands.output import say, say_json
-from tokenbench.errors import GateError
+from tokenbench.errors import GateError, UsageError
 
 __all__ = ["check"]
 
@@ -17,14 +17,20 @@ __all__ = ["check"]
     epilog=examples(
         "tokenbench check clse",
         "tokenbench check mine.py",
+        "tokenbench check --model-type smolvlm",
         "tokenbench check tokenbench-my-method --format json",
     )
 )
-@click.argument("plugin")
+@click.argument("plugin", required=False)
+@click.option(
+    "--model-type",
+    metavar="TYPE",
+    help="Check the backbone of an architecture, on a small random model of it, instead of a plug-in.",
+)
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format."
 )
-def check(plugin: str, form: str) -> None:
+def check(plugin: str | None, model_type: str | None, form: str) -> None:
     """Run the conformance checks on a plug-in.
 
     PLUGIN is the name of a strategy, merger, backbone, suite or report format, the name of an installed plug-in or
@@ -33,11 +39,14 @@ def check(plugin: str, form: str) -> None:
     """
     import torch
 
-    from tokenbench.testing.plugin import verdicts
+    from tokenbench.testing.plugin import architecture_verdicts, verdicts
+
+    if (plugin is None) == (model_type is None):
+        raise UsageError("check takes either a plug-in or --model-type", "see tokenbench check --help")
 
     torch.set_num_threads(1)  # on tiny tensors, several threads only wait for each other
     checks = []
-    for verdict in verdicts(plugin):
+    for verdict in verdicts(plugin) if plugin is not None else architecture_verdicts(str(model_type)):
         checks.append(verdict)
         if form == "text":
             say(verdict)

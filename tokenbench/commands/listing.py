@@ -20,7 +20,7 @@ __all__ = ["list_", "show"]
 
 
 @click.command(
-    "list", epilog=examples("tokenbench list strategies", "tokenbench list tasks", "tokenbench list plugins")
+    "list", epilog=examples("tokenbench list strategies", "tokenbench list tasks", "tokenbench list backbones --all")
 )
 @click.argument(
     "kind",
@@ -28,13 +28,18 @@ __all__ = ["list_", "show"]
         ["strategies", "mergers", "backbones", "suites", "tasks", "reports", "commands", "executors", "plugins"]
     ),
 )
+@click.option("--all", "everything", is_flag=True, help="For backbones: every architecture, and why one is refused.")
 @plugin_option
-def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
+def list_(kind: str, everything: bool, plugin_files: tuple[str, ...]) -> None:
     """List the registered strategies, suites, reports and so on."""
     from tokenbench.registry.plugins import Registry
 
     registry = Registry(plugin_files)
-    if kind == "plugins":
+    if everything and kind != "backbones":
+        raise UsageError("--all is for backbones", "tokenbench list backbones --all")
+    if everything:
+        _list_architectures(registry)
+    elif kind == "plugins":
         for plugin in registry.plugins:
             brings = [f"{k}: {', '.join(sorted(names))}" for k, names in plugin.registered.items() if names]
             state = f"FAILED: {plugin.error}" if plugin.error else "; ".join(brings)
@@ -46,11 +51,26 @@ def list_(kind: str, plugin_files: tuple[str, ...]) -> None:
         for name in registry.names(kind):
             backbone = registry.get(kind, name)
             source = "embedded" if backbone.source and Path(backbone.source).is_dir() else backbone.source
-            say(f"{name}  {source or 'any model of type ' + ', '.join(backbone.model_types)}")
-        say(f"every strategy runs on every backbone: {', '.join(registry.names('strategies'))}")
+            types = ", ".join(backbone.model_types) or "that no other backbone names: tokenbench list backbones --all"
+            say(f"{name}  {source or f'any model of type {types}'}")
+        say(f"strategies: {', '.join(registry.names('strategies'))}")
     else:
         for name in registry.names(kind):
             say(name)
+
+
+def _list_architectures(registry: Registry) -> None:
+    """Say of every image-text-to-text architecture of transformers what serves it, or why nothing does."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    from tokenbench.registry.backbones import backbone_of
+
+    for name in sorted(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES):
+        try:
+            served = type(backbone_of(name, registry)).__name__
+        except UsageError as error:
+            served = f"refused: {str(error).partition(': ')[2] or error}"
+        say(f"{name}  {served}")
 
 
 @click.command(epilog=examples("tokenbench show clse", "tokenbench show fastv@pdrop+merge", "tokenbench show reading"))

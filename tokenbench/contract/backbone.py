@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from tokenbench.contract.lattice import Grid
     from tokenbench.contract.sizes import ModelSize
+    from tokenbench.contract.stage import Stage
 
 __all__ = ["Backbone", "Encoder", "FrameLayout", "runs"]
 
@@ -74,6 +76,8 @@ class Backbone:
 
     model_types: ClassVar[tuple[str, ...]] = ()
     """The `config.model_type` values that it serves."""
+    fallback: ClassVar[bool] = False
+    """Whether it also serves architectures that no other backbone names; `serve` says which."""
     source: ClassVar[str | None] = None
     """The weights of a backbone that stands for one particular model (a folder or a Hugging Face id); None for one that
     stands for an architecture."""
@@ -81,11 +85,38 @@ class Backbone:
     """Caveats that every report on this model prints."""
     tiled: ClassVar[bool] = False
     """Whether one image may become several lattices, its tiles."""
+    encodes_together: ClassVar[bool] = True
+    """Whether `encode_images` takes the images of several samples at once, and returns one tensor for each of them."""
     published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """The sizes that the `config.json` of `source` states, so that costs can be computed without a download."""
 
+    @classmethod
+    def serve(cls, model_type: str) -> Backbone | None:
+        """Return a backbone for an architecture, or None if it is not one of `model_types`.
+
+        Raises:
+            UsageError: If the architecture is known, and known not to work. The error says why.
+        """
+        return cls() if model_type in cls.model_types else None
+
+    def check_stage(self, stage: Stage) -> None:
+        """Check that strategies find what a stage reads.
+
+        Raises:
+            InfeasibleError: If it reads lattices or the vision encoder of a model that has none, or that the adapter
+                does not describe.
+        """
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether the tokens before a question are computed alike whatever the question is.
+
+        That is so in a causal decoder of attention layers. If not, nothing of one prompt is reused for another.
+        """
+        return True
+
     def decoder(self, model: Any) -> nn.Module:
-        """Return the module that holds the decoder's `layers` and `rotary_emb`."""
+        """Return the module that holds the decoder's `layers` and, if it has one, its `rotary_emb`."""
         decoder: nn.Module = model.base_model.language_model
         return decoder
 
@@ -100,13 +131,16 @@ class Backbone:
         video = getattr(model.config, "video_token_id", None)
         return visual if video is None else visual | (input_ids == video)
 
-    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+    def grids(
+        self, model: Any, input_ids: Tensor, positions: Tensor | None, embeddings: Tensor | None = None
+    ) -> list[tuple[Grid, ...]]:
         """Return the lattices of the images and videos of every row, in the order of the prompt.
 
         Args:
             model: The stock model.
             input_ids: [B, S] token ids.
-            positions: The decoder's position ids, [B or 1, S] or (M-RoPE) [3, B, S]; None before they are known.
+            positions: The decoder's position ids, [B or 1, S] or (M-RoPE) [3, B, S]; None if it makes none.
+            embeddings: [B, S, C] what the decoder is given; learned newlines can be found in it.
 
         Raises:
             UsageError: If no lattice of this model has that number of visual tokens.
@@ -131,9 +165,11 @@ class Backbone:
         raise NotImplementedError
 
     def call_stock(self, model: Any, inputs: Any) -> Any:
-        """Call the stock `get_image_features` or `get_video_features` on `inputs`."""
+        """Call the stock `get_image_features` or `get_video_features` on those of the `inputs` that it takes."""
         kind = "video" if "pixel_values_videos" in inputs else "image"
-        return getattr(model.base_model, f"get_{kind}_features")(**inputs, return_dict=True)
+        stock = getattr(model.base_model, f"get_{kind}_features")
+        taken = signature(stock).parameters
+        return stock(**{name: value for name, value in inputs.items() if name in taken}, return_dict=True)
 
     def as_mm_encoder_outputs(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
         """Build the model's argument `mm_encoder_outputs`, with which it does not encode again.

@@ -131,8 +131,15 @@ class Stage:
     it does not."""
     pixels: bool = False
     """Whether it encodes a smaller picture of each frame."""
+    lattice: bool = False
+    """Whether it reads where tokens lie on the image. It is refused on a model that does not say."""
     at_most: bool = False
     """Whether the method may keep fewer tokens than `keep`."""
+
+    @property
+    def reads_encoder(self) -> bool:
+        """Whether it reads anything of the vision encoder."""
+        return bool(self.signals) or self.pixels or self.rerun is not None
 
     @property
     def blind(self) -> bool:

@@ -166,6 +166,7 @@ class View:
             The lattice of each frame, with t = 1, and the slice of the candidates that it holds.
         """
         for grid, item in self.items():
+<<<<<<< HEAD
             each = grid.tokens // grid.t
             for start in range(item.start, item.stop, each):
                 yield replace(grid, t=1), slice(start, start + each)
@@ -185,6 +186,12 @@ class View:
             item = grid.item
         if frames:
             yield frames
+=======
+            start = item.start
+            for frame in grid.frames:
+                yield frame, slice(start, start + frame.tokens)
+                start += frame.tokens
+>>>>>>> auto
 
     def project(self, features: Tensor) -> Tensor:
         """Run the model's projector on features [m, C'], as the signal `features` has them, and return [m, C]."""

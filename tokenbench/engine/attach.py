@@ -22,10 +22,15 @@ def attach(model: Any, backbone: Backbone, plans: Sequence[RowPlan]) -> Iterator
     """Attach a pruner to the model's decoder. It learns from every prompt where its visual tokens are.
 
     It records the vision encoder if the plans ask for that; later plans are served by frames handed to the pruner.
+
+    Raises:
+        InfeasibleError: A plan reads what the backbone does not describe.
     """
+    for plan in plans:
+        plan.check_backbone(backbone)
     requests = EncoderRequests.of(stage for plan in plans for stage in plan.typical)
     recorder = EncoderRecorder(backbone.describe_towers(model) if requests.frames else [], requests)
-    with Pruner(backbone.decoder(model), plans) as pruner, recorder, ExitStack() as undo:
+    with Pruner(backbone.decoder(model), plans, backbone.shares_prefixes) as pruner, recorder, ExitStack() as undo:
         prompts = Prompts(model, backbone, pruner, recorder)
         if model.base_model is not model:
             undo.callback(call_before(model, prompts.note_logits))

@@ -40,12 +40,19 @@ class Attended:
     """[B, H_kv, n, D]."""
     scaling: float
     """The factor of their products."""
+    mask: Tensor | None = None
+    """[B or 1, 1 or H, n, n] the mask of the call, boolean or with numbers that are added; None for the causal rule."""
 
     def weights(self, b: int, queries: Tensor, valid: Tensor) -> Tensor:
-        """[heads, q, n] causal attention weights of row b's queries [q], float32; valid [n] excludes padding."""
-        column = torch.arange(self.key.shape[2], device=self.key.device)
-        seen = valid & (column <= queries.unsqueeze(1))
-        return self.products(b, queries).masked_fill(~seen, -torch.inf).softmax(-1)
+        """[heads, q, n] attention weights of row b's queries [q], float32; valid [n] excludes padding."""
+        return self.products(b, queries).masked_fill(~(self._seen(b, queries) & valid), -torch.inf).softmax(-1)
+
+    def _seen(self, b: int, queries: Tensor) -> Tensor:
+        """[q, n] or [1 or H, q, n] which keys row b's queries [q] see."""
+        if self.mask is None or self.mask.ndim != 4:
+            return torch.arange(self.key.shape[2], device=self.key.device) <= queries.unsqueeze(1)
+        own = self.mask[b % len(self.mask)][:, queries]
+        return own if own.dtype == torch.bool else own > torch.finfo(own.dtype).min / 2
 
     def join_heads(self) -> Attended:
         """The same heads side by side, as one head of the full width, whose products are divided by its square root."""
@@ -83,7 +90,7 @@ def _wrap_stock(stock: str) -> Callable[..., Any]:
             scaling = kwargs.get("scaling")
             # What to keep is no function that gradients flow through; gradient checkpointing will not ask again.
             with torch.no_grad():
-                listener(Attended(query, key, query.shape[-1] ** -0.5 if scaling is None else scaling))
+                listener(Attended(query, key, query.shape[-1] ** -0.5 if scaling is None else scaling, attention_mask))
         return _stock_function(stock, module)(module, query, key, value, attention_mask, **kwargs)
 
     return attention

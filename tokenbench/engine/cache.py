@@ -11,12 +11,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import (
+    Cache,
+    DynamicCache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionCacheLayerMixin,
+)
 
 from tokenbench.engine.segment import Segment, by_head, by_token, take
 from tokenbench.errors import UsageError
 
-__all__ = ["PrunedLayer", "cache_name", "check_kind", "install"]
+__all__ = ["PrunedLayer", "SlidingLayers", "cache_name", "check_kind", "install"]
 
 
 class PrunedLayer(DynamicLayer):
@@ -26,6 +32,10 @@ class PrunedLayer(DynamicLayer):
         super().__init__()
         self.valid: Tensor | None = None
         """[B, n] which of the prompt's n stored tokens are real, not padding."""
+        self.columns: Tensor | None = None
+        """[B, n] the columns of the prompt that they are."""
+        self.prompt = 0
+        """Columns of the whole prompt."""
         self.shift: Tensor | None = None
         """[B] of the segment."""
         self.dropped = 0
@@ -68,7 +78,8 @@ class PrunedLayer(DynamicLayer):
             prompt: Columns of the whole prompt.
             text: The least number of words with which any row of the prompt ends.
         """
-        self.valid, self.shift = segment.valid, segment.shift
+        self.valid, self.columns, self.shift = segment.valid, segment.columns, segment.shift
+        self.prompt = prompt
         self.dropped = prompt - segment.valid.shape[1]
         self.padded, self.full, self.text = segment.padded, segment.full, text
         self.compact = segment.compact
@@ -85,6 +96,8 @@ class PrunedLayer(DynamicLayer):
         self.dropped += self.keys.shape[2] - index.shape[1]
         self.keys = by_head(take(by_token(self.keys), index), self.keys.shape[1])
         self.values = by_head(take(by_token(self.values), index), self.values.shape[1])
+        assert self.columns is not None
+        self.columns = self.columns.gather(1, index)
         self.valid, self.padded, self.full, self.trimmed = valid, padded, False, True
 
     def crop(self, length: int) -> None:
@@ -106,8 +119,8 @@ class PrunedLayer(DynamicLayer):
                 f"the last {gone} tokens cannot be cropped from a pruned KV cache: {own} of them belong to its prompt",
                 "crop generated tokens only, or run the prompt again",
             )
-        if self.valid is not None and own:
-            self.valid, self.text = self.valid[:, :stored], self.text - own
+        if self.valid is not None and self.columns is not None and own:
+            self.valid, self.columns, self.text = self.valid[:, :stored], self.columns[:, :stored], self.text - own
         self.keys, self.values = self.keys[:, :, :stored], self.values[:, :, :stored]
 
     def seen(self, queries: int) -> Tensor:
@@ -115,6 +128,12 @@ class PrunedLayer(DynamicLayer):
         assert self.valid is not None and self.keys is not None
         later = self.keys.shape[2] - self.valid.shape[1] + queries
         return torch.nn.functional.pad(self.valid, (0, later), value=True)
+
+    def all_columns(self, queries: int) -> Tensor:
+        """[B, stored + queries] columns of these keys in the prompt and what followed it, as stock masks count them."""
+        assert self.columns is not None and self.keys is not None
+        later = torch.arange(self.keys.shape[2] - self.columns.shape[1] + queries, device=self.columns.device)
+        return torch.cat([self.columns, (self.prompt + later).expand(len(self.columns), -1)], 1)
 
     def get_seq_length(self) -> int:
         """The length that generate() sees: that of the whole prompt and of what followed it."""
@@ -142,8 +161,8 @@ class PrunedLayer(DynamicLayer):
         self._change_rows(lambda rows: rows[indices.to(rows.device)])
 
     def _change_rows(self, change: Any) -> None:
-        if self.valid is not None and self.shift is not None:
-            self.valid, self.shift = change(self.valid), change(self.shift)
+        if self.valid is not None and self.columns is not None and self.shift is not None:
+            self.valid, self.columns, self.shift = map(change, (self.valid, self.columns, self.shift))
 
 
 def cache_name(kwargs: Mapping[str, Any]) -> str:
@@ -160,27 +179,66 @@ def check_kind(cache: Cache | None) -> None:
     Raises:
         UsageError: If it is of another kind than the default one (static, sliding, quantized).
     """
-    plain = cache is None or all(type(layer) in (DynamicLayer, PrunedLayer) for layer in cache.layers)
-    if not isinstance(cache, DynamicCache | None) or not plain:
+    if cache is None:
+        return
+    plain = all(
+        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer, PrunedLayer) or _is_recurrent(layer)
+        for layer in cache.layers
+    )
+    if not isinstance(cache, DynamicCache) or not plain:
+        kinds = ", ".join(sorted({type(layer).__name__ for layer in cache.layers})) or type(cache).__name__
         raise UsageError(
-            f"pruning needs the default dynamic KV cache, not {type(cache).__name__}",
+            f"pruning needs the default dynamic KV cache, not one of {kinds}",
             "do not pass cache_implementation or past_key_values",
         )
 
 
-def install(cache: Cache | None, depth: int) -> list[PrunedLayer] | None:
-    """Give an empty cache pruned layers, one for each decoder layer.
+def install(cache: Cache | None, depth: int) -> list[PrunedLayer | None] | None:
+    """Give an empty cache pruned layers, one for each decoder layer of attention.
 
     Args:
         cache: The cache; None (`use_cache=False`) stays None.
         depth: The number of decoder layers.
 
+    Returns:
+        The layers. That of a recurrent decoder layer stays as it is, and is None here.
+
     Raises:
-        UsageError: If the cache is of another kind (static, sliding, quantized).
+        UsageError: If the cache is of another kind (static, quantized).
     """
     if cache is None:
         return None
     check_kind(cache)
-    layers = [PrunedLayer() for _ in range(depth)]
+    stock = [*cache.layers, *[None] * (depth - len(cache.layers))]
+    own = [None if _is_recurrent(layer) else PrunedLayer() for layer in stock[:depth]]
+    layers: list[Any] = [pruned or layer for pruned, layer in zip(own, stock, strict=False)]
     cache.layers[:] = layers
-    return layers
+    return own
+
+
+def _is_recurrent(layer: Any) -> bool:
+    return isinstance(layer, LinearAttentionCacheLayerMixin) and not isinstance(layer, DynamicLayer)
+
+
+class SlidingLayers:
+    """The stock cache's layers of sliding windows, which go on if a prompt lost no token.
+
+    Args:
+        cache: The empty stock cache.
+    """
+
+    def __init__(self, cache: Cache | None) -> None:
+        self._cache = cache
+        layers = [] if cache is None else cache.layers
+        self._stock = {i: layer for i, layer in enumerate(layers) if type(layer) is DynamicSlidingWindowLayer}
+
+    def give_back(self) -> None:
+        """Let the stock layers hold what they would hold, had they stored the prompt."""
+        for i, stock in self._stock.items():
+            assert self._cache is not None
+            full: Any = self._cache.layers[i]
+            stock.lazy_initialization(full.keys, full.values)
+            stock.keys = full.keys[:, :, -stock.sliding_window + 1 :]
+            stock.values = full.values[:, :, -stock.sliding_window + 1 :]
+            stock.cumulative_length = full.keys.shape[2]
+            self._cache.layers[i] = stock

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 from tokenbench.engine.cache import cache_name
 from tokenbench.errors import UsageError
 
 __all__ = ["run_in_two", "width"]
 
-ALONG = ("input_ids", "inputs_embeds", "position_ids", "cache_position", "attention_mask", "visual_pos_masks")
+ALONG = ("input_ids", "inputs_embeds", "position_ids", "cache_position", "visual_pos_masks")
 SHOWN = ("visual_pos_masks", "deepstack_visual_embeds")  # what only a prompt has
 
 
@@ -30,7 +30,12 @@ def width(kwargs: dict[str, Any]) -> int:
 
 
 def run_in_two(
-    prompt: Callable[..., Any], later: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], end: int
+    prompt: Callable[..., Any],
+    later: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    end: int,
+    make_cache: Callable[[], Cache] = DynamicCache,
 ) -> Any:
     """Run a decoder's forward in two parts and return its output for all columns that are left.
 
@@ -40,6 +45,7 @@ def run_in_two(
         args: Arguments of the forward.
         kwargs: Keyword arguments of the forward.
         end: Columns of the prompt.
+        make_cache: Makes an empty cache of the decoder's.
 
     Raises:
         UsageError: If attention weights are asked for, whose shapes differ between the parts.
@@ -51,11 +57,13 @@ def run_in_two(
         )
     name = cache_name(kwargs)
     given = kwargs.get(name)
-    whole = {**kwargs, name: DynamicCache() if given is None else given, "use_cache": True}
+    whole = {**kwargs, name: make_cache() if given is None else given, "use_cache": True}
     first = {key: _columns(value, slice(None, end)) if key in ALONG else value for key, value in whole.items()}
     rest = {key: _columns(value, slice(end, None)) if key in ALONG else value for key, value in whole.items()}
+    mask = kwargs.get("attention_mask")
+    first |= {"attention_mask": _cut_mask(mask, slice(None, end), slice(None, end))}
     # The mask also says which columns of the cache are padding.
-    rest |= {"attention_mask": kwargs.get("attention_mask"), **dict.fromkeys(set(SHOWN) & set(rest))}
+    rest |= {"attention_mask": _cut_mask(mask, slice(end, None), slice(None)), **dict.fromkeys(set(SHOWN) & set(rest))}
     begun = prompt(*args, **first)
     output = later(*args, **rest)
     return _join(begun, output, keep_cache=given is not None)
@@ -66,6 +74,15 @@ def _columns(value: Any, at: slice) -> Any:
     if not isinstance(value, torch.Tensor):
         return value
     return value[:, at] if value.is_floating_point() and value.ndim == 3 else value[..., at]
+
+
+def _cut_mask(mask: Any, queries: slice, keys: slice) -> Any:
+    """A mask for these columns: [B, S], [B, 1, S, S], or several by kind of layer."""
+    if isinstance(mask, dict):
+        return {kind: _cut_mask(own, queries, keys) for kind, own in mask.items()}
+    if mask is None:
+        return None
+    return mask[:, keys] if mask.ndim == 2 else mask[:, :, queries, keys]
 
 
 def _join(begun: Any, output: Any, keep_cache: bool) -> Any:

@@ -40,7 +40,7 @@ class EncoderRequests:
         return cls(
             frozenset(s.layer for stage in stages for s in stage.signals if s.kind != "features"),
             frozenset(stage.rerun for stage in stages if stage.rerun is not None),
-            any(stage.signals or stage.pixels or stage.rerun is not None for stage in stages),
+            any(stage.reads_encoder for stage in stages),
         )
 
 

@@ -21,10 +21,13 @@ class Layout:
 
     visual: Tensor
     """[B, S] True at the columns of visual tokens, in the order of the lattices' cells."""
-    grids: Callable[[Tensor | None], Sequence[tuple[Grid, ...]]]
-    """Maps the prompt's position ids ([..., B, S], or None if the model makes none) to the lattices of every row."""
+    grids: Callable[[Tensor | None, Tensor | None], Sequence[tuple[Grid, ...]]]
+    """Maps the prompt's position ids ([..., B, S], or None if the model makes none) and embeddings [B, S, C] to the
+    lattices of every row."""
     frames: Callable[[], Sequence[Sequence[Frame]]]
     """What the encoder saw of every row; called when a stage asks for it."""
+    valid: Tensor | None = None
+    """[B, S] False at padding; None if there is none."""
     again: bool = False
     """Whether the prompt ran before, in the same generation. A forward may be longer than the prompt; selection does
     not look at what follows it."""

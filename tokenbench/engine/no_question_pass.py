@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tokenbench.contract.stage import Attn
+from tokenbench.engine.arguments import gather_mask
 from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.layout import PromptColumns
@@ -39,13 +40,14 @@ class NoQuestionPass:
         """How many decoder layers it runs."""
         self._after = torch.tensor(prompt.after, device=prompt.valid.device)
         columns = torch.arange(prompt.width, device=prompt.valid.device)
+        self._columns = columns.expand(len(prompt), -1)
         self._valid = prompt.valid & (columns <= self._after.unsqueeze(1))
         self._hidden: Tensor | None = None
 
     def run(
         self,
         i: int,
-        attention: nn.Module,
+        attention: nn.Module | None,
         forward: Callable[..., Tensor],
         hidden: Tensor,
         arguments: dict[str, Any],
@@ -56,7 +58,7 @@ class NoQuestionPass:
 
         Args:
             i: The layer.
-            attention: Its attention module.
+            attention: Its attention module; None for a recurrent layer.
             forward: Its stock forward.
             hidden: [B, S, C] the prompt's embeddings, read at layer 0.
             arguments: The stock keyword arguments of the layer.
@@ -68,11 +70,22 @@ class NoQuestionPass:
             self._hidden[torch.arange(len(hidden)), self._after.to(hidden.device)] = hidden[:, -1]
         assert self._hidden is not None
         valid = self._valid
-        mask = causal_mask(valid, valid.shape[1], padded=True, attention=tap.attention, dtype=hidden.dtype)
-        changed = {"attention_mask": mask, cache_name(arguments): None, "position_ids": None}
-        tap.listen(attention, self._listener(i))
+        stock = arguments.get("attention_mask")
+        mask: Tensor | None
+        if attention is None:
+            mask = valid
+        elif stock is not None and stock.ndim == 4:
+            mask = gather_mask(stock, self._columns, self._columns, valid)
+        else:
+            mask = causal_mask(valid, valid.shape[1], padded=True, attention=tap.attention, dtype=hidden.dtype)
+        changed = {"attention_mask": mask, cache_name(arguments): None}
+        if "position_ids" in arguments:
+            changed["position_ids"] = None
+        if attention is not None:
+            tap.listen(attention, self._listener(i))
         self._hidden = forward(self._hidden.to(hidden.device), **{**arguments, **changed})
-        tap.listen(attention, None)
+        if attention is not None:
+            tap.listen(attention, None)
         if added is not None:
             self._hidden = self._hidden + added.to(hidden.device)
 

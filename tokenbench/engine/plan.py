@@ -10,10 +10,11 @@ from fractions import Fraction
 
 import torch
 
+from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.stage import Stage
 from tokenbench.contract.strategy import Strategy
-from tokenbench.errors import StrategyError, TokenBenchError, UsageError, brief
+from tokenbench.errors import InfeasibleError, StrategyError, TokenBenchError, UsageError, brief
 
 __all__ = ["Fit", "RowPlan"]
 
@@ -104,6 +105,19 @@ class RowPlan:
             last = stage.layer
             _check_requests(name, stage)
         return stages
+
+    def check_backbone(self, backbone: Backbone) -> None:
+        """Check that a backbone has what the stages read.
+
+        Raises:
+            InfeasibleError: A stage reads what the backbone does not describe.
+        """
+        for stage in self.typical:
+            try:
+                backbone.check_stage(stage)
+            except InfeasibleError as error:
+                name = self.name or type(self.strategy).__name__
+                raise InfeasibleError(f"strategy {name} {error}", error.hint) from None
 
     def _ask_schedule(self, name: str, visual: int) -> tuple[Stage, ...]:
         """What the strategy says, if it is a schedule at all."""

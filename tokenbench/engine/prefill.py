@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from tokenbench.contract.stage import Stage
-from tokenbench.engine.attention_tap import AttentionTap, Listener
+from tokenbench.engine.arguments import SegmentArguments
+from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.chooser import Chooser
@@ -21,7 +23,7 @@ from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill_cache import PrefillCache
 from tokenbench.engine.prefill_recorder import PrefillRecorder, PrefillRequests
 from tokenbench.engine.schedule import Schedule
-from tokenbench.engine.segment import Segment, causal_mask, take
+from tokenbench.engine.segment import Segment, take
 from tokenbench.engine.selection import copy_for_merge
 from tokenbench.engine.shared_prefix import SharedPrefix
 from tokenbench.engine.timer import Timer
@@ -30,6 +32,10 @@ from tokenbench.engine.view_builder import ViewBuilder
 from tokenbench.errors import UsageError
 
 __all__ = ["Prefill", "Sharing"]
+
+
+class _Heard(Exception):  # noqa: N818 -- it is no error
+    """Ends a layer's forward once its attention was heard."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +88,15 @@ class Prefill:
             RowTrace(visual=n, text=prompt.text_count(b), depth=self._depth, trim=plans[b].trim)
             for b, n in enumerate(prompt.visual_counts)
         ]
-        self._schedule = Schedule(plans, prompt)
-        self._saved = PrefillRequests.for_checkpoint(Schedule.alternatives(sharing.checkpoint_for, prompt))
+        self._attends = [getattr(layer, "self_attn", None) for layer in decoder.layers]
+        self._schedule = Schedule(plans, prompt, [attention is not None for attention in self._attends])
+        self._saved = PrefillRequests.for_checkpoint(self._schedule.alternatives(sharing.checkpoint_for))
         self._recorder = PrefillRecorder(PrefillRequests.of(self._schedule.rows) | self._saved, prompt, timer)
         self._views = ViewBuilder(plans, layout, prompt, self._recorder, decoder)
         self._chooser = Chooser(plans, prompt, self._views, self.traces)
         self._no_question = self._plan_no_question_pass()
         self._cache: PrefillCache
-        self._rope: tuple[Tensor, Tensor]
-        self._changed: dict[str, Any] = {}  # layer arguments that replace the stock ones in this segment
+        self._arguments: SegmentArguments  # of the layers that run on this segment
         self._listener: Listener | None = None
         self._checkpoint = sharing.checkpoint
         self._start = 0  # the first layer that runs; no stage comes before it
@@ -102,9 +108,9 @@ class Prefill:
             self._share_prefixes(sharing.first_alike)
         self._refuse_images_at_the_end()
 
-    def place(self, positions: Tensor | None) -> None:
-        """Learn the prompt's position ids [B or 1, S], or [parts, B, S]."""
-        self._views.grids = self._layout.grids(positions)
+    def place(self, positions: Tensor | None, embeddings: Tensor | None) -> None:
+        """Learn the prompt's position ids [B or 1, S], or [parts, B, S], and its embeddings [B, S, C]."""
+        self._views.grids = self._layout.grids(positions, embeddings)
         self._views.positions = positions
         # Positions of several parts (M-RoPE) are places in the image: there is no gap in them to close.
         flat = positions is None or positions.ndim == 2
@@ -130,23 +136,27 @@ class Prefill:
         if i == 0:
             cache: Cache | None = arguments.get(cache_name(arguments))
             self._cache = PrefillCache(cache, self._depth, self._prompt)
-            self._rope = arguments["position_embeddings"]
+            self._arguments = self._make_arguments()
+            if not self._views.grids:  # a decoder without rotary embeddings
+                self.place(arguments.get("position_ids"), hidden)
+        attention = self._attends[i]
         if self._no_question is not None and i < self._no_question.layers:
             added = self._added[i] if i < len(self._added) else None
             with self._timer(), torch.no_grad():
-                self._no_question.run(i, layer.self_attn, forward, hidden, arguments, self._tap, added)
+                self._no_question.run(i, attention, forward, hidden, arguments, self._tap, added)
         if i < self._start:
             self._cache.describe(i, self.segment)
             return hidden, arguments
         self._recorder.record_hidden(i, hidden, self.segment)
         if due := self._schedule.at(i):
-            self._repeat_attention(due, layer, hidden, arguments)
+            self._repeat_attention(i, due, forward, hidden, arguments)
             with self._timer():
                 hidden = self._run_stages(due, hidden)
         self._cache.describe(i, self.segment)
         self._listener = self._recorder.listener(i, self.segment)
-        self._tap.listen(layer.self_attn, self._listener)
-        return hidden, self._change_arguments(arguments, hidden.dtype)
+        if attention is not None:
+            self._tap.listen(attention, self._listener)
+        return hidden, self._change_arguments(i, arguments, hidden.dtype)
 
     def run_layer(
         self, i: int, layer: Any, forward: Callable[..., Tensor], hidden: Tensor, arguments: dict[str, Any]
@@ -155,10 +165,11 @@ class Prefill:
         if i < self._start:
             assert self._checkpoint is not None
             return self._checkpoint.skip_layer(i, self._start, len(self._prompt), self._cache.layer(i))
-        if self._shared is None:
+        attention = self._attends[i]
+        if self._shared is None or attention is None:
             return forward(hidden, **arguments)
         cache = self._cache.layer(i)
-        return self._shared.run(forward, layer.self_attn, hidden, arguments, self._tap, self._listener, cache)
+        return self._shared.run(forward, attention, hidden, arguments, self._tap, self._listener, cache)
 
     def after_layer(self, i: int, hidden: Tensor) -> Tensor:
         """Output [B, n, C] of decoder layer i, with what the model adds to the tokens that are left."""
@@ -194,33 +205,42 @@ class Prefill:
             return hidden
         compact = [trace.compact for trace in self.traces]
         self.segment, index = self.segment.narrow(keep, lengths, compact, self._prompt.valid, rank)
-        self._changed = {}
+        self._arguments = self._make_arguments()
         self._shared = self._find_shared_prefix()
         return take(hidden, index)
 
     def _repeat_attention(
-        self, due: Sequence[tuple[int, Stage, int]], layer: Any, hidden: Tensor, arguments: dict[str, Any]
+        self,
+        i: int,
+        due: Sequence[tuple[int, Stage, int]],
+        forward: Callable[..., Tensor],
+        hidden: Tensor,
+        arguments: dict[str, Any],
     ) -> None:
-        """Run the attention of a layer on the candidates of its stages, for what they ask of it alone."""
+        """Run layer i on the candidates of its stages up to its attention, for what they ask of that alone."""
         requests = [(b, request) for b, stage, _ in due for request in stage.attention if request.repeats_attention]
-        if not requests:
+        attention = self._attends[i]
+        if not requests or attention is None:
             return
-        with self._timer(), torch.no_grad():
-            self._tap.listen(layer.self_attn, self._recorder.attention_listener(requests, self.segment))
-            changed = {**self._change_arguments(arguments, hidden.dtype), cache_name(arguments): None}
-            layer.self_attn(hidden_states=layer.input_layernorm(hidden), **changed)
+        record = self._recorder.attention_listener(requests, self.segment)
 
-    def _change_arguments(self, stock: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-        """The keyword arguments of a decoder layer: the stock ones, with mask and positions of this segment."""
+        def listen(attended: Attended) -> None:
+            record(attended)
+            raise _Heard
+
+        changed = {**self._change_arguments(i, arguments, hidden.dtype), cache_name(arguments): None}
+        with self._timer(), torch.no_grad(), suppress(_Heard):
+            self._tap.listen(attention, listen)
+            forward(hidden, **changed)
+
+    def _make_arguments(self) -> SegmentArguments:
+        return SegmentArguments(self.segment, self._prompt.width, self._tap.attention)
+
+    def _change_arguments(self, i: int, stock: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+        """The keyword arguments of decoder layer i: the stock ones, cut down to this segment."""
         if self.segment.full:
             return stock
-        if not self._changed:
-            valid, padded = self.segment.valid, self.segment.padded
-            mask = causal_mask(valid, valid.shape[1], padded=padded, attention=self._tap.attention, dtype=dtype)
-            rope = tuple(take(part, self.segment.positions) for part in self._rope)
-            # Only flash attention reads position ids here, and would take the gaps for packed sequences.
-            self._changed = {"attention_mask": mask, "position_embeddings": rope, "position_ids": None}
-        return {**stock, **self._changed}
+        return self._arguments.cut(stock, dtype, self._attends[i] is not None)
 
     def _plan_no_question_pass(self) -> NoQuestionPass | None:
         requests = self._schedule.attention(lambda request: request.extra_layers > 0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from tokenbench.engine.cache import PrunedLayer, install
+from tokenbench.engine.cache import PrunedLayer, SlidingLayers, install
 from tokenbench.engine.layout import PromptColumns
 from tokenbench.engine.segment import Segment, pack
 
@@ -29,6 +29,7 @@ class PrefillCache:
 
     def __init__(self, cache: Cache | None, depth: int, prompt: PromptColumns) -> None:
         self._prompt = prompt
+        self._sliding = SlidingLayers(cache)
         self._layers = install(cache, depth) or []
         self._segments: list[Segment] = []  # what every layer holds
 
@@ -40,12 +41,13 @@ class PrefillCache:
         """Tell the cache of decoder layer i that it is about to store the tokens of `segment`."""
         if self._layers:
             text = self._prompt.width - max(self._prompt.after)
-            self._layers[i].describe(segment, self._prompt.width, text)
+            if (layer := self._layers[i]) is not None:
+                layer.describe(segment, self._prompt.width, text)
             self._segments.append(segment)
 
     def keys_and_values(self, layers: int) -> list[tuple[Tensor, Tensor]]:
         """What the first `layers` layers hold."""
-        held = self._layers[:layers]
+        held = [one for one in self._layers[:layers] if one is not None]
         return [(one.keys, one.values) for one in held if one.keys is not None and one.values is not None]
 
     def finish(self, last: Segment, trim: Sequence[bool]) -> None:
@@ -55,10 +57,12 @@ class PrefillCache:
             last: The tokens that are left.
             trim: Rows whose dropped tokens leave the earlier layers, too.
         """
+        if last.full:
+            self._sliding.give_back()
         if not self._layers or last.full:
             return
-        for layer in self._layers:
-            layer.pruned = True
+        for own in filter(None, self._layers):
+            own.pruned = True
         if not any(trim):
             return
         # Padding repeats columns that were dropped.
@@ -73,4 +77,5 @@ class PrefillCache:
                 lengths = [end if cut else own for cut, end, own in ends]
                 keep = segment.valid & (alive.gather(1, segment.columns) | untrimmed)
                 packed[id(segment)] = *pack(keep, max(lengths)), min(lengths) < max(lengths)
-            layer.trim(*packed[id(segment)])
+            if layer is not None:
+                layer.trim(*packed[id(segment)])

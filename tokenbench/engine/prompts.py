@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from tokenbench.contract.backbone import Backbone
 from tokenbench.engine import EncoderRecorder, Frame, Layout, Pruner, cache_name
+from tokenbench.engine.arguments import read_padding
 from tokenbench.engine.cache import check_kind
 from tokenbench.errors import UsageError
 
@@ -128,14 +130,16 @@ class Prompts:
                 f"the prompt of {end} tokens arrives in pieces (the first has {ids.shape[1]}), but pruning needs the whole prompt at once",
                 "do not use prefill_chunk_size or token_healing",
             )
-        _check_arguments(cache, kwargs.get("attention_mask"))
+        check_kind(cache)
         if generation is None:
+            _check_mask(kwargs.get("attention_mask"))
             self._refuse_more_of_the_same(ids)
         if any(plan.typical for plan in self._pruner.plans):
             _check_logits(kept, visual, width)
-        self._hand_over(ids, visual, generation)
+        valid = read_padding(kwargs.get("attention_mask"))
+        self._hand_over(ids, visual, None if valid is None else valid[:, :end].expand(len(ids), -1), generation)
 
-    def _hand_over(self, ids: Tensor, visual: Tensor, generation: _Generation | None) -> None:
+    def _hand_over(self, ids: Tensor, visual: Tensor, valid: Tensor | None, generation: _Generation | None) -> None:
         backbone, model, pruner = self._backbone, self._model, self._pruner
 
         def frames() -> Sequence[Sequence[Frame]]:
@@ -148,7 +152,7 @@ class Prompts:
             return generation.frames
 
         again = generation is not None and generation.begun
-        pruner.layout = Layout(visual, lambda positions: backbone.grids(model, ids, positions), frames, again)
+        pruner.layout = Layout(visual, partial(backbone.grids, model, ids), frames, valid, again)
         if generation is not None:
             generation.begun = True
 
@@ -164,9 +168,8 @@ class Prompts:
         self._now.last = ids
 
 
-def _check_arguments(cache: Any, mask: Any) -> None:
-    """Refuse what a prompt with images cannot be pruned with, before the model makes an error of its own of it."""
-    check_kind(cache)
+def _check_mask(mask: Any) -> None:
+    """Refuse a caller's mask of another form, before the model makes an error of its own of it."""
     if mask is not None and not (isinstance(mask, Tensor) and mask.ndim == 2):
         raise UsageError(
             "pruning needs a 2-d attention mask (padding only)", "pass the attention_mask that the processor returns"

@@ -17,12 +17,15 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
+from tokenbench.engine.arguments import gather_mask, read_padding
 from tokenbench.engine.attention_tap import AttentionTap
 from tokenbench.engine.cache import PrunedLayer, cache_name
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.cut import run_in_two, width
 from tokenbench.engine.frame import Frame
+from tokenbench.engine.layers import kinds_of_layers
 from tokenbench.engine.layout import Layout
 from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill import Prefill, Sharing
@@ -43,14 +46,16 @@ class Pruner:
     One context at a time for a decoder; threads may generate side by side in it.
 
     Args:
-        decoder: The stock decoder, with `layers` and `rotary_emb`.
+        decoder: The stock decoder, with `layers`.
         plans: See the attribute.
+        shares_prefixes: Whether the tokens before a question are computed alike whatever the question is.
 
     Raises:
-        UsageError: If some layer of the decoder has no full attention.
+        UsageError: If the decoder has no layer of attention, or one whose attention kernel and windows do not go
+            together with dropped tokens.
     """
 
-    def __init__(self, decoder: Any, plans: Sequence[RowPlan]) -> None:
+    def __init__(self, decoder: Any, plans: Sequence[RowPlan], shares_prefixes: bool = True) -> None:
         self.decoder = decoder
         self.plans = list(plans)
         """One for all rows, or one for every row of the batch (repeated for beams). May be replaced between
@@ -66,14 +71,21 @@ class Pruner:
         self.timer: Timer = nullcontext
         """Makes the context that everything the engine does for selection alone runs in: stages, attention weights,
         attention that runs once more, and the pass without the question. Such contexts may be nested."""
-        self._tap = AttentionTap(self.decoder, [layer.self_attn for layer in self.decoder.layers])
+        attentions = [layer.self_attn for layer in self.decoder.layers if hasattr(layer, "self_attn")]
+        if not attentions:
+            raise UsageError(f"pruning needs a decoder with layers of attention, which {type(decoder).__name__} lacks")
+        self._tap = AttentionTap(self.decoder, attentions)
+        self._attentions, self._kinds = attentions, kinds_of_layers(decoder.config)
+        self._shares = shares_prefixes and set(self._kinds) <= {"full_attention"}
         self._thread, self._running = ThreadState(), Running()
         self._sharing = Sharing()
         self._forwards: dict[int, Callable[..., Any]] = {}  # the layers' own, while prompts share
         self._hooks = ExitStack()
-        kinds = set(getattr(decoder.config, "layer_types", None) or ["full_attention"])
-        if kinds != {"full_attention"}:
-            raise UsageError(f"pruning needs full attention in every decoder layer; this model has {sorted(kinds)}")
+        if "flash" in self._tap.attention and set(self._kinds) & {"sliding_attention", "chunked_attention"}:
+            raise UsageError(
+                "flash attention counts the tokens that are left of a window, not their places in the prompt",
+                "load the model with attn_implementation='sdpa'; on the command line: --attention sdpa",
+            )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.decoder).__name__} {self.description})"
@@ -130,7 +142,8 @@ class Pruner:
             add(claim(self.decoder))
             hooks.enter_context(self._tap)
             add(replace_method(self.decoder, "forward", partial(self._forward, self.decoder.forward)))
-            add(call_before(self.decoder.rotary_emb, self._place))
+            if hasattr(self.decoder, "rotary_emb"):
+                add(call_before(self.decoder.rotary_emb, self._place))
             for i, layer in enumerate(self.decoder.layers):
                 add(call_before(layer, partial(self._before_layer, i)))
                 add(layer.register_forward_hook(partial(self._after_layer, i)).remove)
@@ -180,17 +193,17 @@ class Pruner:
             run, end = partial(self._run_prompt, stock, layout), layout.visual.shape[1]
             if end == width(kwargs):
                 return run(*args, **kwargs)
-            return run_in_two(run, stock, args, kwargs, end)
+            return run_in_two(run, stock, args, kwargs, end, partial(DynamicCache, config=self.decoder.config))
 
     def _run_prompt(self, stock: Callable[..., Any], layout: Layout, *args: Any, **kwargs: Any) -> Any:
         prefill, kwargs = self._prefill(layout, kwargs)
-        self._thread.forward = Forward(prefill)
+        self._thread.forward = Forward(prefill, embeddings=kwargs.get("inputs_embeds"))
         try:
             output = stock(*args, **kwargs)
         finally:
             self._thread.forward = Forward()
-            for layer in self.decoder.layers:
-                self._tap.listen(layer.self_attn, None)
+            for attention in self._attentions:
+                self._tap.listen(attention, None)
         self.checkpoint = prefill.finish()
         self._thread.shorter = not prefill.segment.full
         if not layout.again:
@@ -200,8 +213,8 @@ class Pruner:
     def _prefill(self, layout: Layout, kwargs: dict[str, Any]) -> tuple[Prefill, dict[str, Any]]:
         """A prompt about to run, and the decoder's arguments for it."""
         batch = len(layout.visual)
-        mask = kwargs.get("attention_mask")
-        valid = torch.ones_like(layout.visual) if mask is None else mask.bool()
+        known = read_padding(kwargs.get("attention_mask")) if layout.valid is None else layout.valid
+        valid = torch.ones_like(layout.visual) if known is None else known
         if not bool(valid[:, -1].all()):
             raise UsageError(
                 "pruning needs prompts padded on the left", "set processor.tokenizer.padding_side = 'left'"
@@ -211,19 +224,28 @@ class Pruner:
         each = batch // len(self.plans)
         plans = [plan for plan in self.plans for _ in range(each)]
         added, kwargs = _take_deepstack(kwargs)
-        sharing = replace(self._sharing, checkpoint_for=self.checkpoint_for)
+        attends = len(self._attentions) == self.depth  # a recurrent layer's state is in no checkpoint
+        sharing = replace(
+            self._sharing,
+            first_alike=self._sharing.first_alike if self._shares else (),
+            checkpoint_for=self.checkpoint_for if attends else (),
+        )
         return Prefill(plans, layout, valid, self.decoder, self._tap, added, sharing, self.timer), kwargs
 
     def _place(self, rotary: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Learn the position ids [B or 1, n], with one more leading dimension where positions have several parts."""
         forward = self._thread.forward
         forward.positions = kwargs["position_ids"] if "position_ids" in kwargs else args[1]
+        forward.by_kind = "layer_type" in kwargs or len(args) > 2
         if forward.prefill is not None:
-            forward.prefill.place(forward.positions)
+            forward.prefill.place(forward.positions, forward.embeddings)
 
     def _before_layer(
         self, i: int, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Arguments | None:
+        if not args:  # a layer whose input has a name
+            args = (kwargs["hidden_states"],)
+            kwargs = {name: value for name, value in kwargs.items() if name != "hidden_states"}
         hidden, *rest = args
         prefill = self._thread.forward.prefill
         if prefill is None:
@@ -245,30 +267,37 @@ class Pruner:
         stored.awaited = True
         if stored.full or stored.valid is None:
             return kwargs
-        changed = {"attention_mask": self._decode_mask(stored, hidden), "position_ids": None}
+        changed: dict[str, Any] = {"attention_mask": self._decode_mask(stored, hidden, kwargs.get("attention_mask"))}
+        if "position_ids" in kwargs:
+            changed["position_ids"] = None
         assert stored.shift is not None
         if stored.compact:
-            changed["position_embeddings"] = self._decode_rope(stored.shift, hidden)
+            changed["position_embeddings"] = self._decode_rope(i, stored.shift, hidden)
         return {**kwargs, **changed}
 
-    def _decode_rope(self, shift: Tensor, hidden: Tensor) -> Any:
-        """One a segment and step: position embeddings of what follows positions moved by shift [B]."""
+    def _decode_rope(self, i: int, shift: Tensor, hidden: Tensor) -> Any:
+        """One a segment, kind of layer and step: position embeddings of what follows positions moved by shift [B]."""
         forward = self._thread.forward
-        if id(shift) not in forward.ropes:
+        kind = (self._kinds[i],) if forward.by_kind else ()
+        if (id(shift), kind) not in forward.ropes:
             assert forward.positions is not None
             # Not called as a module: `_place` listens there.
-            forward.ropes[id(shift)] = self.decoder.rotary_emb.forward(hidden, forward.positions - shift.unsqueeze(1))
-        return forward.ropes[id(shift)]
+            moved = forward.positions - shift.unsqueeze(1)
+            forward.ropes[id(shift), kind] = self.decoder.rotary_emb.forward(hidden, moved, *kind)
+        return forward.ropes[id(shift), kind]
 
-    def _decode_mask(self, stored: PrunedLayer, hidden: Tensor) -> Tensor | None:
-        """One mask a segment and step: layers of one segment share it."""
+    def _decode_mask(self, stored: PrunedLayer, hidden: Tensor, stock: Tensor | None) -> Tensor | None:
+        """One mask a segment, stock mask and step: layers that have these in common share it."""
         assert stored.valid is not None and stored.keys is not None
         queries, masks = hidden.shape[1], self._thread.forward.masks
-        key = (id(stored.valid), stored.keys.shape[2])
+        key = (id(stored.valid), stored.keys.shape[2], id(stock))
         if key not in masks:
-            masks[key] = causal_mask(
-                stored.seen(queries), queries, padded=stored.padded, attention=self._tap.attention, dtype=hidden.dtype
-            )
+            seen = stored.seen(queries)
+            if stock is not None and stock.ndim == 4:
+                masks[key] = gather_mask(stock, None, stored.all_columns(queries), seen)
+            else:
+                attention = self._tap.attention
+                masks[key] = causal_mask(seen, queries, padded=stored.padded, attention=attention, dtype=hidden.dtype)
         return masks[key]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from tokenbench.contract.stage import Attn, Stage
 from tokenbench.engine.layout import PromptColumns
 from tokenbench.engine.plan import RowPlan
 from tokenbench.errors import InfeasibleError
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "move_to_attention"]
 
 
 class Schedule:
@@ -19,13 +20,15 @@ class Schedule:
     Args:
         plans: One for every row.
         prompt: The batch.
+        attends: Of every decoder layer, whether it is a layer of attention.
 
     Raises:
         InfeasibleError: If a plan has no stages for its row, whose number the error holds.
     """
 
-    def __init__(self, plans: Sequence[RowPlan], prompt: PromptColumns) -> None:
-        self.rows = [_plan_row(b, plan, prompt) for b, plan in enumerate(plans)]
+    def __init__(self, plans: Sequence[RowPlan], prompt: PromptColumns, attends: Sequence[bool]) -> None:
+        self._prompt, self._attends = prompt, attends
+        self.rows = [self._plan_row(b, plan) for b, plan in enumerate(plans)]
 
     @property
     def first_layer(self) -> int:
@@ -52,22 +55,64 @@ class Schedule:
         )
         return list(dict.fromkeys(requests))
 
-    @staticmethod
-    def alternatives(plans: Sequence[RowPlan], prompt: PromptColumns) -> list[list[tuple[Stage, ...]]]:
+    def alternatives(self, plans: Sequence[RowPlan]) -> list[list[tuple[Stage, ...]]]:
         """For each row, the stages that each plan would run there. Plans without a stage are left out."""
         rows: list[list[tuple[Stage, ...]]] = []
-        for b in range(len(prompt)):
+        for b in range(len(self._prompt)):
             rows.append([])
             for plan in plans:
                 with suppress(InfeasibleError):  # reported when the plan itself runs
-                    if stages := _plan_row(b, plan, prompt):
+                    if stages := self._plan_row(b, plan):
                         rows[-1].append(stages)
         return rows
 
+    def _plan_row(self, b: int, plan: RowPlan) -> tuple[Stage, ...]:
+        visual = self._prompt.visual_counts[b]
+        if not visual:
+            return ()
+        try:
+            return move_to_attention(plan.stages(visual, self._prompt.text_count(b)), self._attends)
+        except InfeasibleError as error:
+            error.row = b
+            raise
 
-def _plan_row(b: int, plan: RowPlan, prompt: PromptColumns) -> tuple[Stage, ...]:
-    try:
-        return plan.stages(prompt.visual_counts[b], prompt.text_count(b)) if prompt.visual_counts[b] else ()
-    except InfeasibleError as error:
-        error.row = b
-        raise
+
+def move_to_attention(stages: Sequence[Stage], attends: Sequence[bool]) -> tuple[Stage, ...]:
+    """Move stages that read attention or keys of a recurrent layer to the next place where they find some.
+
+    Where none follows, the nearest earlier place is taken. All that a stage reads moves with it.
+
+    Args:
+        stages: The stages.
+        attends: Of every decoder layer, whether it is a layer of attention.
+
+    Raises:
+        InfeasibleError: If there is no such place between the stages before and after.
+    """
+    if all(attends):
+        return tuple(stages)
+    moved: list[Stage] = []
+    for stage in stages:
+        last = moved[-1].layer if moved else -1
+        read = [*(request.layer for request in stage.attention), *stage.keys]
+        places = range(last + 1 - stage.layer, len(attends) - stage.layer)
+        fit = [by for by in places if all(0 <= at + by < len(attends) and attends[at + by] for at in read)]
+        if not fit:
+            raise InfeasibleError(
+                f"the stage before layer {stage.layer} reads attention, and no layer of attention is left for it"
+            )
+        by = min(fit, key=lambda by: (by < 0, abs(by))) if read else max(0, places.start)
+        moved.append(_move(stage, by))
+    return tuple(moved)
+
+
+def _move(stage: Stage, by: int) -> Stage:
+    hidden, text = (tuple(depth + by if depth else 0 for depth in depths) for depths in (stage.hidden, stage.text))
+    return replace(
+        stage,
+        layer=stage.layer + by,
+        hidden=hidden,
+        text=text,
+        keys=tuple(layer + by for layer in stage.keys),
+        attention=tuple(replace(request, layer=request.layer + by) for request in stage.attention),
+    )

@@ -75,6 +75,16 @@ class Segment:
         return cls(columns, valid, columns, shift, lengths, compact=False, full=True)
 
     @property
+    def places(self) -> Tensor:
+        """[B, n] columns of the prompt at which its masks are read: those of the tokens, in ascending order.
+
+        A strategy that reorders visual tokens puts each in the place of another one.
+        """
+        if not self.compact:
+            return self.columns
+        return torch.where(self.valid, self.columns, -1).sort(dim=1).values.clamp(min=0)
+
+    @property
     def padded(self) -> bool:
         """Whether some row is padded."""
         return min(self.lengths) < self.valid.shape[1]

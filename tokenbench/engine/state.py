@@ -28,10 +28,14 @@ class Forward:
     """The prefill, if it is that of a prompt."""
     positions: Tensor | None = None
     """Its position ids."""
-    masks: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
-    """The masks made for it, by segment."""
-    ropes: dict[int, Any] = field(default_factory=dict)
-    """The position embeddings made for it, by segment."""
+    embeddings: Tensor | None = None
+    """What the decoder was given, if it is that of a prompt."""
+    by_kind: bool = False
+    """Whether its position embeddings depend on the kind of layer."""
+    masks: dict[tuple[int, int, int], Tensor | None] = field(default_factory=dict)
+    """The masks made for it, by segment and stock mask."""
+    ropes: dict[tuple[int, tuple[str, ...]], Any] = field(default_factory=dict)
+    """The position embeddings made for it, by segment and kind of layer."""
 
 
 class ThreadState(threading.local):

@@ -17,6 +17,7 @@ from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill_recorder import PrefillRecorder
 from tokenbench.engine.segment import Segment
+from tokenbench.errors import InfeasibleError
 
 __all__ = ["ViewBuilder"]
 
@@ -60,11 +61,18 @@ class ViewBuilder:
             index: Its number in the schedule.
             segment: The tokens that reach it.
             at: [n] where the visual tokens that are left stand in it.
+
+        Raises:
+            InfeasibleError: If it reads lattices, and the prompt shows none.
         """
         recorder, question, candidates = self._recorder, self._prompt.question(b), segment.columns[b][at]
         placed = segment.positions[b]
         n0, alive = self._prompt.visual_counts[b], self._prompt.ordinals[b][candidates]
-        frames = self.frames(b) if stage.signals or stage.pixels or stage.rerun is not None else ()
+        frames = self.frames(b) if stage.reads_encoder else ()
+        if stage.lattice and not all(grid.has_places for grid in self.grids[b]):
+            error = InfeasibleError("it reads where tokens lie on the image, which this prompt does not show")
+            error.row = b
+            raise error
         return View(
             n0=n0,
             alive=alive,
@@ -82,7 +90,7 @@ class ViewBuilder:
             positions=self._positions(b, placed[at]),
             text_positions=self._positions(b, placed[placed.shape[0] - len(question) :]),
             rotary=self._rotate,
-            norm=self._decoder.norm,
+            norm=getattr(self._decoder, "norm", None) or _keep,
             generator=self._generators[b],
             memo=self.memos[b],
         )
@@ -102,3 +110,8 @@ class ViewBuilder:
         cos, sin = self._decoder.rotary_emb.forward(like, ids)
         axis = 1 if cos.ndim == 4 else 0
         return cos.squeeze(axis).float(), sin.squeeze(axis).float()
+
+
+def _keep(states: Tensor) -> Tensor:
+    """What stands for the final norm of a decoder without one."""
+    return states

@@ -37,8 +37,8 @@ class Loaded:
     """The samples, in the order of the rows."""
     shown: dict[str, Sequence[Image | Video]]
     """The images and clips of each cluster."""
-    media: dict[str, dict[str, Any]]
-    """For each kind of input, the processor's output for all images or clips, each of which occurs once."""
+    media: dict[str, dict[str, dict[str, Any]]]
+    """For each kind and cluster, the processor's output for the images or clips that the cluster shows."""
     inputs: dict[str, Tensor]
     """The processor's output for the prompts, one row per sample, without pixels."""
 

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from tokenbench.models import processing
 from tokenbench.models.batch import Batch, Encoded, Loaded
 from tokenbench.models.decoding import describe_options
 from tokenbench.models.device import check_device, resolve_device
-from tokenbench.models.processing import KINDS, SeenImages, concatenate, kind_of, of_kind, processor_arguments
+from tokenbench.models.processing import alike, concatenate, kind_of, of_kind, process
 from tokenbench.models.source import Source
 from tokenbench.models.weights import generation_options, stock_model, stock_processor, stock_skeleton
 
@@ -147,33 +148,12 @@ class Model:
         for sample in samples:
             if sample.cluster not in shown:
                 shown[sample.cluster] = sample.load()
-        everything = [item for group in shown.values() for item in group]
         rows = [shown[sample.cluster] for sample in samples]
+        self._check_kinds(rows)
         prompts = [self._prompt(sample.question, row) for sample, row in zip(samples, rows, strict=True)]
-        asked: dict[str, Any] = {}
-        for kind in KINDS:
-            if items := [item for row in rows for item in of_kind(row, kind)]:
-                asked |= processor_arguments(kind, items)
         with self._processing:
-            media = {kind: self._media(kind, items) for kind in KINDS if (items := of_kind(everything, kind))}
-            made = {
-                id(item): part for item, part in zip(of_kind(everything, "image"), media.get("image", ()), strict=True)
-            }
-            processor = self._processor
-            own = getattr(processor, "image_processor", None)
-            if made:
-                processor.image_processor = SeenImages(own, made)
-            try:
-                inputs = processor(text=prompts, **asked, padding=True, return_tensors="pt")
-            finally:
-                if made:
-                    processor.image_processor = own
-        return Loaded(
-            samples=samples,
-            shown=shown,
-            media={kind: concatenate(parts) for kind, parts in media.items()},
-            inputs={name: value for name, value in inputs.items() if not name.startswith("pixel_values")},
-        )
+            inputs, media = process(self._processor, prompts, rows, [sample.cluster for sample in samples])
+        return Loaded(samples=samples, shown=shown, media=media, inputs=inputs)
 
     @torch.inference_mode()
     def encode(self, loaded: Loaded, requests: EncoderRequests = NOTHING) -> Batch:
@@ -184,10 +164,8 @@ class Model:
             requests: What strategies ask of the encoder.
         """
         self.load()
-        by_kind = {kind: iter(self._encode_kind(kind, inputs, requests)) for kind, inputs in loaded.media.items()}
-        encoded = {
-            cluster: [next(by_kind[kind]) for kind in map(kind_of, group)] for cluster, group in loaded.shown.items()
-        }
+        by_kind = {kind: self._encode_kind(kind, media, loaded, requests) for kind, media in loaded.media.items()}
+        encoded = {cluster: _in_order(group, by_kind, cluster) for cluster, group in loaded.shown.items()}
         samples = loaded.samples
         return Batch(
             samples=samples,
@@ -248,15 +226,29 @@ class Model:
             ]
         return answers, pruner.rows
 
-    def _media(self, kind: str, items: Sequence[Any]) -> list[dict[str, Any]]:
-        """Run the processor on images, one by one, or on all clips together."""
-        processor = getattr(self._processor, f"{kind}_processor", None)
-        if processor is None:
-            raise UsageError(f"model '{self.name}' does not accept {kind}s", "use a model that does, or another suite")
-        groups = [[item] for item in items] if kind == "image" else [items]
-        return [dict(processor(**processor_arguments(kind, group), return_tensors="pt")) for group in groups]
+    def _check_kinds(self, rows: Sequence[Sequence[Image | Video]]) -> None:
+        for kind in {kind_of(item) for row in rows for item in row}:
+            if getattr(self._processor, f"{kind}_processor", None) is None:
+                raise UsageError(
+                    f"model '{self.name}' does not accept {kind}s", "use a model that does, or another suite"
+                )
 
-    def _encode_kind(self, kind: str, inputs: dict[str, Any], requests: EncoderRequests) -> list[Encoded]:
+    def _encode_kind(
+        self, kind: str, media: dict[str, dict[str, Any]], loaded: Loaded, requests: EncoderRequests
+    ) -> dict[str, list[Encoded]]:
+        """Encode the images or the clips of every cluster: together if the backbone and their shapes allow it."""
+        groups: dict[Any, list[str]] = {}
+        for cluster, made in media.items():
+            groups.setdefault(alike(made) if self.backbone.encodes_together else cluster, []).append(cluster)
+        encoded: dict[str, list[Encoded]] = {}
+        for clusters in groups.values():
+            found = iter(self._encode_group(kind, concatenate([media[cluster] for cluster in clusters]), requests))
+            for cluster in clusters[:-1]:
+                encoded[cluster] = list(islice(found, len(of_kind(loaded.shown[cluster], kind))))
+            encoded[clusters[-1]] = list(found)
+        return encoded
+
+    def _encode_group(self, kind: str, inputs: dict[str, Any], requests: EncoderRequests) -> list[Encoded]:
         from transformers import BatchFeature
 
         moved = BatchFeature(inputs).to(self._model.device, self._model.dtype)
@@ -282,3 +274,14 @@ class Model:
         content = [*({"type": kind} for kind in kinds), {"type": "text", "text": question}]
         chat = [{"role": "user", "content": content}]
         return str(self._processor.apply_chat_template(chat, add_generation_prompt=True))
+
+
+def _in_order(
+    group: Sequence[Image | Video], by_kind: dict[str, dict[str, list[Encoded]]], cluster: str
+) -> list[Encoded]:
+    """Return what a cluster shows, encoded, in its order; the parts of one image, if there are several, follow each other."""
+    kinds = [kind_of(item) for item in group]
+    if len(set(kinds)) == 1:
+        return by_kind[kinds[0]][cluster]
+    items = {kind: iter(by_kind[kind][cluster]) for kind in set(kinds)}
+    return [next(items[kind]) for kind in kinds] + [part for left in items.values() for part in left]

@@ -106,7 +106,7 @@ def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, st
     """Split the name of a model.
 
     Returns:
-        The adapter, if the name is registered; the folder or Hugging Face id; and the revision, empty if there is none.
+        The adapter, if the name is that of one; the folder or Hugging Face id; and the revision, empty if there is none.
     """
     given, _, revision = name.partition("@")
     backbone = registry.get("backbones", given)() if given in registry.names("backbones") else None
@@ -125,7 +125,8 @@ def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, st
         raise unknown(
             "model", name, models, "you can also give a Hugging Face id, or a folder with config.json and safetensors"
         )
-    return backbone, source, revision
+    # A name alone: the configuration says which backbone serves the model.
+    return None if backbone is not None and backbone.fallback else backbone, source, revision
 
 
 def _is_folder(source: str) -> bool:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tokenbench.contract.backbone import Backbone
     from tokenbench.registry.plugins import Registry
 
-__all__ = ["backbone_for", "backbone_of"]
+__all__ = ["backbone_for", "backbone_of", "is_served"]
 
 
 def backbone_for(model: Any, registry: Registry) -> Backbone:
@@ -26,15 +26,23 @@ def backbone_of(model_type: str, registry: Registry) -> Backbone:
         registry: The plug-ins that register backbones.
 
     Raises:
-        UsageError: No backbone serves it.
+        UsageError: No backbone serves it, or one is known not to.
     """
-    served: list[str] = []
-    for name in registry.names("backbones"):
-        backbone = registry.get("backbones", name)
-        served += backbone.model_types
-        if model_type in backbone.model_types:
-            return backbone()  # type: ignore[no-any-return]
+    backbones = [registry.get("backbones", name) for name in registry.names("backbones")]
+    for backbone in sorted(backbones, key=lambda one: one.fallback):
+        if (found := backbone.serve(model_type)) is not None:
+            return found  # type: ignore[no-any-return]
+    served = {kind for backbone in backbones for kind in backbone.model_types}
     raise UsageError(
         f"no backbone supports models of type '{model_type}'",
-        f"supported: {', '.join(sorted(set(served)))}; for another architecture, write a backbone plug-in: tokenbench new backbone NAME",
+        f"supported: {', '.join(sorted(served))}; for another architecture, write a backbone plug-in: tokenbench new backbone NAME",
     )
+
+
+def is_served(model_type: str, registry: Registry) -> bool:
+    """Return whether a registered backbone serves an architecture."""
+    try:
+        backbone_of(model_type, registry)
+    except UsageError:
+        return False
+    return True

@@ -14,9 +14,9 @@ __all__ = ["evidence_tokens", "lattice_of_first", "recall"]
 
 def evidence_tokens(boxes: Sequence[Box], grid: Grid) -> set[int]:
     """Return the indices of the tokens of one image or clip whose patches a box touches."""
-    frame = grid.num_prefix_tokens + grid.h * grid.w
+    tokens = grid.patches()
     return {
-        t * frame + grid.num_prefix_tokens + y * grid.w + x
+        tokens[t][y][x]
         for box in boxes
         for t in _cells_in(box.t0, box.t1, grid.t)
         for y in _cells_in(box.y0, box.y1, grid.h)
@@ -32,14 +32,12 @@ def lattice_of_first(grids: Sequence[Grid], video: bool, tiled: bool) -> Grid | 
         video: Whether the row begins with a clip.
         tiled: Whether the backbone cuts images into tiles.
     """
-    if not grids or (tiled and not video and len(grids) > 1):
+    if not all(grid.has_places for grid in grids) or not grids or (tiled and not video and len(grids) > 1):
         return None
     if not video or len(grids) == 1:
         return grids[0]
     return (
-        replace(grids[0], t=sum(grid.t for grid in grids))
-        if len({(g.h, g.w, g.num_prefix_tokens) for g in grids}) == 1
-        else None
+        replace(grids[0], t=sum(grid.t for grid in grids)) if len({replace(grid, t=1) for grid in grids}) == 1 else None
     )
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Task, first
 from tokenbench.cost.matching import match
 from tokenbench.engine import EncoderRequests, RowPlan
-from tokenbench.errors import UsageError
+from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import Registry
@@ -47,6 +48,8 @@ class Work:
     """Questions per batch."""
     cells: Mapping[tuple[int, str], Cell]
     """The cells by (number of the arm, task)."""
+    infeasible: Mapping[int, InfeasibleError] = field(default_factory=dict)
+    """The arms that the model cannot run, by number, each with the reason."""
     strict: bool = False
     """Whether a sample that the model cannot be asked fails its whole task."""
     reach: Mapping[str, int] = field(default_factory=dict)
@@ -151,10 +154,21 @@ def _work(resolved: Resolved, model: Model, samples: Mapping[str, Sequence[Sampl
         )
         for arm in chosen
     ]
-    requests = EncoderRequests.of(stage for plan in plans for stage in plan.typical)
+    infeasible = dict(_misfits(plans, model.backbone))
+    feasible = (plan for i, plan in enumerate(plans) if i not in infeasible)
+    requests = EncoderRequests.of(stage for plan in feasible for stage in plan.typical)
     cells = {(i, task.name): cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
     by_name = {task.name: task for task in tasks}
-    return Work(model, chosen, plans, requests, size, by_name, samples, spec.batch_size, cells, spec.strict)
+    return Work(model, chosen, plans, requests, size, by_name, samples, spec.batch_size, cells, infeasible, spec.strict)
+
+
+def _misfits(plans: Sequence[RowPlan], backbone: Backbone) -> Iterator[tuple[int, InfeasibleError]]:
+    """Yield the number of every arm that reads what the backbone does not describe, and the error that says what."""
+    for i, plan in enumerate(plans):
+        try:
+            plan.check_backbone(backbone)
+        except InfeasibleError as error:
+            yield i, error
 
 
 def _check_budgets(work: Work) -> None:

@@ -113,6 +113,9 @@ class _Batches:
             (one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name
         }
         self._failed = {i for i in range(len(work.arms)) if all(cell.id in self._lost for cell in self._cells(i))}
+        for i, error in work.infeasible.items():
+            if i not in self._failed:
+                self._fail(i, error)
 
     def run(self, batches: Sequence[QuestionBatch]) -> None:
         left = [batch for batch in batches if self._unanswered_arms(batch.questions, batch.arms)]

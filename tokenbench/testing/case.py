@@ -32,6 +32,9 @@ class KeepAll(Strategy):
 
     trim: ClassVar[bool] = True
 
+    encoder: bool = True
+    """Whether it also requests what the vision encoder computes."""
+
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
         """Request everything before layers 1 and 3."""
         asks = [(layer, (Attn(layer - 1), Attn(layer - 1, "question"), NoQuestionAttn(layer - 1))) for layer in (1, 3)]
@@ -44,8 +47,8 @@ class KeepAll(Strategy):
                 text=(layer,),
                 keys=(layer - 1,),
                 attention=attention,
-                signals=signals if layer == 1 else (),
-                rerun=0.5 if layer == 1 else None,
+                signals=signals if layer == 1 and self.encoder else (),
+                rerun=0.5 if layer == 1 and self.encoder else None,
             )
             for layer, attention in asks
         ]
@@ -95,6 +98,11 @@ class Case:
         """The number of decoder layers."""
         return len(self.adapter.decoder(self.model).layers)  # type: ignore[arg-type]
 
+    @property
+    def attends(self) -> list[bool]:
+        """Of every decoder layer, whether it is a layer of attention, and not a recurrent one."""
+        return [hasattr(layer, "self_attn") for layer in self.adapter.decoder(self.model).layers]  # type: ignore[union-attr]
+
     def run(
         self, prompts: Sequence[Prompt] | None = None, keys: Sequence[str] | None = None, seed: int = 0, **options: Any
     ) -> tuple[Any, list[RowTrace]]:
@@ -135,6 +143,6 @@ class Case:
 def architectures(registry: Registry) -> Iterator[tuple[str, Backbone]]:
     """Yield the registered adapters of architectures, by name. Registered models use the same adapters."""
     for name in registry.names("backbones"):
-        backbone = registry.get("backbones", name)()
-        if backbone.source is None:
-            yield name, backbone
+        backbone = registry.get("backbones", name)
+        if backbone.source is None and not backbone.fallback:
+            yield name, backbone()

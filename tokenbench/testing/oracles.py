@@ -18,14 +18,14 @@ from tokenbench.engine import RowTrace
 from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import registry
 
-__all__ = ["CLOSE", "Prompt", "batched", "generate", "logits", "masked"]
+__all__ = ["CLOSE", "Prompt", "assert_close", "batched", "generate", "logits", "masked", "shortened"]
 
 Prompt = dict[str, Tensor]
 CLOSE: dict[str, Any] = {"atol": 5e-5, "rtol": 1e-4}
 
 
 def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
-    """Concatenate prompts of one row into one batch. Inputs of the prompt's length are padded on the left.
+    """Concatenate prompts of one row into one batch. Inputs of the prompt's length are padded on the left, pictures at the end.
 
     Args:
         prompts: The prompts.
@@ -38,8 +38,19 @@ def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
         if all(part.shape == p["input_ids"].shape for part, p in zip(parts, prompts, strict=False)):
             fill = pad if name == "input_ids" else 0
             parts = [torch.nn.functional.pad(p, (longest - p.shape[1], 0), value=fill) for p in parts]
-        batch[name] = torch.cat(parts)
+        batch[name] = torch.cat(_alike(parts))
     return batch
+
+
+def _alike(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Pad the ends of all dimensions but the first with zeros, so that the parts can be concatenated."""
+    largest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+    return [
+        torch.nn.functional.pad(
+            part, [n for i in range(part.ndim - 1, 0, -1) for n in (0, largest[i - 1] - part.shape[i])]
+        )
+        for part in parts
+    ]
 
 
 def generate(model: Any, inputs: Prompt, tokens: int = 5, **options: Any) -> Any:
@@ -62,6 +73,19 @@ def generate(model: Any, inputs: Prompt, tokens: int = 5, **options: Any) -> Any
         output_logits=True,
         **options,
     )
+
+
+def assert_close(actual: Tensor, expected: Tensor, what: str = "") -> None:
+    """Assert that logits are equal but for rounding, which grows with the largest of them.
+
+    Args:
+        actual: The logits.
+        expected: What they should be.
+        what: What is wrong if they differ.
+    """
+    scale = max(1.0, float(expected.abs().max()))
+    message = (lambda text: f"{what}: {text}") if what else None
+    torch.testing.assert_close(actual, expected, atol=CLOSE["atol"] * scale, rtol=CLOSE["rtol"], msg=message)
 
 
 def kv_cache(output: Any) -> Any:
@@ -102,52 +126,104 @@ def masked(
     """
     backbone = backbone or backbone_for(model, registry())
     end = prompt["input_ids"].shape[1]
+    longer, visual, rank = _continued(model, output, prompt, b, row, backbone)
+    masks = _masks(row, visual, end, longer["input_ids"].shape[1])
+    with _hide(backbone.decoder(model).layers, masks, rank), torch.set_grad_enabled(gradients):
+        stock: Tensor = model(**longer, use_cache=False).logits[0]
+    return stock[end - 1 :]
+
+
+def shortened(model: Any, output: Any, prompt: Prompt, b: int, row: RowTrace, backbone: Backbone) -> Tensor:
+    """Run the stock model on one row, and take the dropped tokens out of the input of each stage's layer.
+
+    That is what pruning means for a decoder with recurrent layers, which see no mask. Takes the arguments of `masked`, and
+    returns what it returns; the trace may not be that of a strategy that trims.
+    """
+    longer, visual, _ = _continued(model, output, prompt, b, row, backbone)
+    columns = torch.arange(longer["input_ids"].shape[1])
+    with ExitStack() as hooks, torch.no_grad():
+        stages = dict(row.stages)
+        for i, layer in enumerate(backbone.decoder(model).layers):  # type: ignore[arg-type]
+            before = columns
+            if i in stages:
+                gone = torch.ones(len(visual), dtype=torch.bool)
+                gone[stages[i]] = False
+                columns = columns[~torch.isin(columns, visual[gone])]
+            if len(columns) < longer["input_ids"].shape[1]:
+                cut = partial(_shorten, torch.searchsorted(before, columns), columns)
+                hooks.callback(layer.register_forward_pre_hook(cut, with_kwargs=True).remove)
+        stock: Tensor = model(**longer, use_cache=False).logits[0]
+    return stock[-len(output.logits) :]
+
+
+def _shorten(
+    at: Tensor, columns: Tensor, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a layer for the tokens at these places of its input, which are these columns of the prompt."""
+    mask, rope = kwargs.get("attention_mask"), kwargs.get("position_embeddings")
+    changed: dict[str, Any] = {"position_ids": None, "attention_mask": None}
+    if mask is not None and mask.ndim == 4:
+        changed["attention_mask"] = mask[..., columns, :][..., columns]
+    if rope is not None:
+        changed["position_embeddings"] = tuple(part[:, columns] for part in rope)
+    return (args[0][:, at], *args[1:]), {**kwargs, **changed}
+
+
+def _continued(
+    model: Any, output: Any, prompt: Prompt, b: int, row: RowTrace, backbone: Backbone
+) -> tuple[Prompt, Tensor, Tensor]:
+    """Return a row's prompt [S] with the tokens that were generated, the columns [n] of its visual tokens, and the place [S] of every token in the sequence."""
     new = output.sequences[b : b + 1, output.sequences.shape[1] - len(output.logits) :][:, :-1]
     ids = torch.cat([prompt["input_ids"], new], 1)
-    longer = {name: _extend(value, prompt, new.shape[1]) for name, value in prompt.items()} | {"input_ids": ids}
+    longer = {name: _extend(name, value, prompt, new.shape[1]) for name, value in prompt.items()} | {"input_ids": ids}
     visual = backbone.visual(model, prompt["input_ids"])[0].nonzero().flatten()
-    rank = torch.arange(ids.shape[1])  # in the sequence
+    rank = torch.arange(ids.shape[1])
     if row.compact:
         kept, left = visual[row.stages[0][1]], torch.ones(ids.shape[1], dtype=torch.long)
         rank[kept] = kept.sort().values
         left[visual] = 0
         left[kept] = 1
         longer["position_ids"] = (left.cumsum(0) - 1).clamp_min(0)[rank][None]
-    masks = _masks(row, visual, end, rank)
-    with _hide(backbone.decoder(model).layers, masks), torch.set_grad_enabled(gradients):
-        stock: Tensor = model(**longer, use_cache=False).logits[0]
-    return stock[end - 1 :]
+    return longer, visual, rank
 
 
-def _extend(value: Tensor, prompt: Prompt, more: int) -> Tensor:
+def _extend(name: str, value: Tensor, prompt: Prompt, more: int) -> Tensor:
     """Extend an input of the prompt's length, such as a mask or token types, by `more` tokens of text."""
     if value.shape != prompt["input_ids"].shape:
         return value
-    fill = 1 if value is prompt["attention_mask"] else 0
-    return torch.nn.functional.pad(value, (0, more), value=fill)
+    # A prompt of type 0 throughout is the prefix of a prefix LM; what follows is of type 1.
+    fill = name == "attention_mask" or (name == "token_type_ids" and not bool(value.any()))
+    return torch.nn.functional.pad(value, (0, more), value=int(fill))
 
 
-def _masks(row: RowTrace, visual: Tensor, end: int, rank: Tensor) -> list[Tensor]:
-    """Return a mask [S, S] for every layer, true where a query sees a key, for tokens in the order of rank [S]."""
-    causal, length = rank <= rank.unsqueeze(1), len(rank)
+def _masks(row: RowTrace, visual: Tensor, end: int, length: int) -> list[Tensor]:
+    """Return [length, length] for every layer, which is true where pruning hides a key from a query."""
     masks = []
     for layer in range(row.depth):
-        seen = causal.clone()
+        hidden = torch.zeros(length, length, dtype=torch.bool)
         for first, kept in row.stages:
             gone = torch.ones(len(visual), dtype=torch.bool)
             gone[kept] = False
             if layer >= first:
-                seen[:, visual[gone]] = False
+                hidden[:, visual[gone]] = True
             elif row.trim:
-                seen[end:, visual[gone]] = False
-        masks.append(seen | torch.eye(length, dtype=torch.bool))
+                hidden[end:, visual[gone]] = True
+        masks.append(hidden.fill_diagonal_(False))  # a token that sees nothing would have no softmax
     return masks
 
 
 @contextmanager
-def _hide(layers: Any, masks: Sequence[Tensor]) -> Iterator[None]:
-    def swap(mask: Tensor, module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        return args, {**kwargs, "attention_mask": mask[None, None]}
+def _hide(layers: Any, masks: Sequence[Tensor], rank: Tensor) -> Iterator[None]:
+    """Hide keys [S, S] from the queries of each layer, whose tokens stand at the places rank [S] in the sequence."""
+
+    def swap(hidden: Tensor, module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        stock = kwargs.get("attention_mask")
+        if stock is None or stock.ndim != 4:  # the kernel's own rule
+            stock = torch.ones_like(hidden).tril()[None, None]
+        stock = stock[..., rank, :][..., rank]
+        if stock.dtype == torch.bool:
+            return args, {**kwargs, "attention_mask": stock & ~hidden}
+        return args, {**kwargs, "attention_mask": stock.masked_fill(hidden, torch.finfo(stock.dtype).min)}
 
     with ExitStack() as hooks:
         for layer, mask in zip(layers, masks, strict=True):

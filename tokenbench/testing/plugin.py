@@ -11,6 +11,7 @@ from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.hookspecs import KINDS
 from tokenbench.contract.strategy import Strategy
 from tokenbench.errors import TokenBenchError, unknown
+from tokenbench.registry.backbones import backbone_of
 from tokenbench.registry.composition import compose
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import Plugin, Registry
@@ -23,7 +24,7 @@ from tokenbench.testing.selecting import selection_cost
 from tokenbench.testing.strategy import plan_checks, strategy_checks
 from tokenbench.testing.suite import suite_checks
 
-__all__ = ["verdicts"]
+__all__ = ["architecture_verdicts", "verdicts"]
 
 SINGULAR = {
     "strategies": "strategy",
@@ -72,6 +73,18 @@ def verdicts(text: str) -> Iterator[CheckResult]:
             yield from _plugin(plugin, registry)
 
 
+def architecture_verdicts(model_type: str) -> Iterator[CheckResult]:
+    """Yield the verdicts on the backbone that serves an architecture, on the backbone's tiny model.
+
+    Args:
+        model_type: The name of the architecture in configurations.
+
+    Raises:
+        UsageError: No backbone serves it.
+    """
+    yield from _backbone(f"model type {model_type}", backbone_of(model_type, Registry()))
+
+
 def _plugin(plugin: Plugin, registry: Registry) -> Iterator[CheckResult]:
     """Check everything that a plug-in registers."""
     if plugin.error:
@@ -96,6 +109,8 @@ def _check_by_name(kind: str, name: str, registry: Registry) -> Iterator[CheckRe
         yield from _run_checks(merger_checks(), subject, made)
         yield from _on_models(subject, compose(name, AttentionTwice(), None, made), registry)
     elif kind == "backbones":
+        if made.fallback and made.source:  # a name alone: the configuration says which backbone serves the model
+            return
         yield from _backbone(subject, made)
     else:
         yield from _run_checks(suite_checks() if kind == "suites" else report_checks(), subject, made)

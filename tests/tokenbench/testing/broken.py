@@ -79,7 +79,7 @@ Llava = registry().get("backbones", "llava")
 
 class Broken(Llava):
     model_types = ("llava",)
-    def grids(self, model, input_ids, positions):
+    def grids(self, model, input_ids, positions, embeddings=None):
         return [tuple(tokenbench.Grid(1, grid.h, grid.w - 1) for grid in row) for row in super().grids(model, input_ids, positions)]
 
 @tokenbench.hookimpl

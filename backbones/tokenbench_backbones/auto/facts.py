@@ -1,0 +1,114 @@
+"""What must be known of an architecture beside what transformers says of every one: one line each.
+
+`docs/architectures.md` shows which of them pass the checks of backbones; `python -m benchmarks.architectures` writes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tokenbench_backbones.auto.lattices import Rule, from_positions, newlines, none, separated_rows, squares
+
+__all__ = ["FACTS", "REFUSED", "Facts"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is declared of one architecture."""
+
+    lattice: Rule = none
+    """How its visual tokens lie on the image."""
+    shares_prefixes: bool = True
+    """Whether the tokens before a question are computed alike whatever the question is."""
+    attention: str = "sdpa"
+    """An implementation of attention that its classes accept."""
+    notes: tuple[str, ...] = ()
+    """Caveats that every report on it prints."""
+
+
+def _patches(config: Any) -> int:
+    """Patches along one side of an image."""
+    vision = config.vision_config
+    return int(vision.image_size) // int(vision.patch_size)
+
+
+def _gemma3(config: Any) -> int:
+    return int(config.mm_tokens_per_image**0.5)
+
+
+def _shuffled(factor: str) -> Rule:
+    """Squares of patches, so many of them to a side, are one token."""
+    return squares(lambda config: _patches(config) // int(getattr(config, factor)))
+
+
+_HYBRID = Facts(
+    from_positions,
+    shares_prefixes=False,
+    notes=(
+        "Some layers of this decoder have no attention: a stage that reads attention stands before the next layer whose "
+        "predecessor has some, and what a recurrent layer has taken up of a dropped token stays in its state.",
+    ),
+)
+
+FACTS: dict[str, Facts] = {
+    "aya_vision": Facts(_shuffled("downsample_factor")),
+    "cohere2_vision": Facts(_shuffled("downsample_factor")),
+    "cosmos3_edge": Facts(from_positions),
+    "cosmos3_omni": Facts(from_positions),
+    "deepseek_vl": Facts(squares(_patches)),
+    "ernie4_5_vl_moe": Facts(from_positions),
+    "gemma3": Facts(squares(_gemma3), shares_prefixes=False),
+    "glm46v": Facts(from_positions),
+    "glm4v": Facts(from_positions),
+    "glm4v_moe": Facts(from_positions),
+    "glm_ocr": Facts(from_positions),
+    "glmga": Facts(from_positions),
+    "got_ocr2": Facts(attention="eager"),
+    "hy_v4_vl": Facts(attention="eager"),
+    "idefics3": Facts(_shuffled("scale_factor")),
+    "janus": Facts(squares(_patches)),
+    "llava_next": Facts(newlines(_patches)),
+    "llava_next_video": Facts(newlines(_patches)),
+    "llava_onevision": Facts(newlines(_patches)),
+    "mistral3": Facts(separated_rows),
+    "paddleocr_vl": Facts(from_positions),
+    "paligemma": Facts(squares(_patches), shares_prefixes=False),
+    "pp_chart2table": Facts(attention="eager"),
+    "qwen2_5_omni_thinker": Facts(from_positions),
+    "qwen3_5": _HYBRID,
+    "qwen3_5_moe": _HYBRID,
+    "qwen3_omni_moe_thinker": Facts(from_positions),
+    "qwen3_vl_moe": Facts(from_positions),
+    "shieldgemma2": Facts(squares(_gemma3), shares_prefixes=False),
+    "smolvlm": Facts(_shuffled("scale_factor")),
+    "vipllava": Facts(squares(_patches)),
+}
+"""What is declared, by `config.model_type`. An architecture that is missing here has no lattices."""
+
+_CROSS = "its decoder sees images by cross-attention, so that there are no visual tokens to drop"
+_ENCODER_DECODER = "it is an encoder-decoder, whose decoder holds no visual tokens"
+_QUERIES = "a Q-Former turns every image into a few queries, which stand before the text without an image token"
+
+REFUSED: dict[str, str] = {
+    "blip": _CROSS,
+    "blip-2": _QUERIES,
+    "diffusion_gemma": "it writes blocks by diffusion instead of one token after the other",
+    "evolla": "it reads proteins, not images",
+    "florence2": _ENCODER_DECODER,
+    "git": "its visual tokens are a prefix without ids, which the prompt does not show",
+    "idefics": _CROSS,
+    "instructblip": _QUERIES,
+    "instructblipvideo": _QUERIES,
+    "kosmos-2": "its images are a few latent queries that the prompt marks with a mask instead of an image token",
+    "kosmos-2.5": "its images are a few latent queries that the prompt marks with a mask instead of an image token",
+    "mistral4": "it takes text only",
+    "mllama": _CROSS,
+    "pi0": "it moves a robot and answers nothing",
+    "pix2struct": _ENCODER_DECODER,
+    "pp_formulanet": _ENCODER_DECODER,
+    "t5gemma2": _ENCODER_DECODER,
+    "udop": _ENCODER_DECODER,
+    "vision-encoder-decoder": _ENCODER_DECODER,
+}
+"""Why an architecture cannot be served, by `config.model_type`."""

@@ -1,0 +1,163 @@
+"""Runs the checks of backbones on a small random model of every image-text-to-text architecture of transformers.
+
+    python -m benchmarks.architectures                  # what benchmarks/architectures.json lacks, then the page
+    python -m benchmarks.architectures smolvlm gemma3   # these anew
+    python -m benchmarks.architectures --strategies     # the checks of four strategies as well
+
+Every architecture is checked in a process of its own with bounded memory and time. A new release of transformers is
+checked from the start; `git diff` then shows which architectures changed their class.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "benchmarks" / "architectures.json", ROOT / "docs" / "architectures.md"
+MEMORY, SECONDS = 12 << 30, 900
+STRATEGIES = ("random", "fastv", "clse", "divprune")
+CLASSES = {
+    "adapter": "an adapter of its own",
+    "auto": "`Auto`, all checks passed",
+    "unchecked": "`Auto`, not checked: no small model could be made",
+    "failed": "`Auto`, but a check failed: not recommended",
+    "refused": "refused",
+}
+
+
+def main() -> None:
+    """Check, store and write the page."""
+    import transformers
+
+    import tokenbench_backbones.auto.shrunk  # noqa: F401
+    from tokenbench_backbones.auto.backbone import model_types
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--strategies", action="store_true")
+    options = parser.parse_args()
+    stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if stored.get("transformers") != transformers.__version__:
+        stored = {"transformers": transformers.__version__, "architectures": {}}
+    known = stored["architectures"]
+    for name in options.names or [name for name in model_types() if name not in known]:
+        known[name] = in_process(name, STRATEGIES if options.strategies else ())
+        print(name, known[name], flush=True)
+        RESULTS.write_text(json.dumps({**stored, "architectures": dict(sorted(known.items()))}, indent=1) + "\n")
+    PAGE.write_text(page(stored["transformers"], dict(sorted(known.items()))))
+
+
+def in_process(name: str, strategies: tuple[str, ...]) -> dict[str, Any]:
+    """The result of one architecture, checked in a process of its own."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=run, args=(name, strategies, theirs))
+    child.start()
+    theirs.close()
+    try:
+        found: dict[str, Any] = (
+            ours.recv() if ours.poll(SECONDS) else {"class": "failed", "why": "the checks took too long"}
+        )
+    except EOFError:
+        found = {"class": "unchecked", "why": "the process ended early: too little memory"}
+    child.kill()
+    child.join()
+    return found
+
+
+def run(name: str, strategies: tuple[str, ...], answer: Any) -> None:
+    """Send the result of one architecture."""
+    import torch
+
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    answer.send(check(name, strategies))
+
+
+def check(name: str, strategies: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The class of an architecture, and what the checks say of it."""
+    from tokenbench.errors import InfeasibleError, TokenBenchError, UsageError, brief
+    from tokenbench.registry.backbones import backbone_of
+    from tokenbench.registry.names import parse_strategy
+    from tokenbench.registry.plugins import registry
+    from tokenbench.testing import backbone_checks, strategy_checks
+    from tokenbench.testing.backbone import case_of
+    from tokenbench_backbones.auto import Auto
+
+    try:
+        backbone = backbone_of(name, registry())
+    except UsageError as error:
+        return {"class": "refused", "why": str(error).partition(": ")[2]}
+    if not isinstance(backbone, Auto):
+        return {"class": "adapter", "why": type(backbone).__name__}
+    lattice = "known" if backbone.knows_lattices else "unknown"
+    try:
+        case = case_of(backbone)
+    except TokenBenchError as error:
+        return {"class": "unchecked", "lattice": lattice, "why": brief(error.__cause__ or error)}
+    ran = []
+    try:
+        for one in backbone_checks():
+            one(case)
+        for text in strategies:
+            own = replace(case, strategy=parse_strategy(text, registry()).strategy)
+            try:
+                for one in strategy_checks():
+                    one(own)
+                ran.append(text)
+            except AssertionError as error:
+                if not isinstance(error.__cause__, InfeasibleError):
+                    raise
+                ran.append(f"{text} is infeasible")
+    except Exception as error:  # whatever goes wrong is the finding
+        return {"class": "failed", "lattice": lattice, "why": " ".join(str(error).split())[:200]}
+    return {"class": "auto", "lattice": lattice, "strategies": ran}
+
+
+def page(version: str, known: dict[str, dict[str, Any]]) -> str:
+    """The page of the documentation."""
+    counts = {kind: sum(result["class"] == kind for result in known.values()) for kind in CLASSES}
+    lines = [
+        "# Architectures",
+        "",
+        f"This page lists every image-text-to-text architecture of transformers {version}, by `config.model_type`. It is "
+        "written by `python -m benchmarks.architectures`, which makes a small random model of each from its default "
+        "configuration and runs the checks of backbones on it (see [checks](checks.md)): stock logits bit for bit where "
+        "nothing is dropped, stock logits with the dropped tokens hidden where something is, batches equal to single "
+        "rows, cached equal to uncached decoding. No trained weights were run.",
+        "",
+        "| what serves it | architectures |",
+        "|---|---|",
+        *(f"| {CLASSES[kind]} | {count} |" for kind, count in counts.items()),
+        "",
+        "Where the lattice is unknown, strategies that need to know where tokens lie (`clse`, `pooling`, `downsample`) "
+        "are reported as infeasible; `Auto` describes no vision encoder, so that strategies which read one "
+        "(`visionzip`, `hired`, `prumerge`, …) are infeasible as well.",
+        "",
+        "| `model_type` | what serves it | lattice | remark |",
+        "|---|---|---|---|",
+        *(
+            f"| `{name}` | {CLASSES[result['class']]} | {result.get('lattice', '')} | {_cell(result.get('why', ''))} |"
+            for name, result in known.items()
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    start = time.process_time()
+    main()
+    print(f"{time.process_time() - start:.0f} s", file=sys.stderr)

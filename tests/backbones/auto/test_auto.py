@@ -1,0 +1,87 @@
+"""Architectures without an adapter of their own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tokenbench
+from benchmarks.architectures import RESULTS, check
+from tokenbench.errors import InfeasibleError, UsageError
+from tokenbench.registry.backbones import backbone_of
+from tokenbench.registry.plugins import registry
+from tokenbench_backbones.auto import Auto
+from tokenbench_backbones.auto.backbone import model_types
+from tokenbench_backbones.auto.facts import FACTS, REFUSED
+
+FEW = ("smolvlm", "llava_next", "llava_onevision", "gemma3", "qwen3_5", "qwen3_vl_moe", "mistral3", "paligemma")
+"""Tiles, newlines, newlines, windows and bidirectional images, recurrent layers, experts, rows apart, a prefix LM."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FEW)
+def test_the_kit_passes(name: str) -> None:
+    assert check(name)["class"] == "auto"
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", model_types())
+def test_the_table_is_right(name: str) -> None:
+    assert check(name)["class"] == json.loads(RESULTS.read_text())["architectures"][name]["class"]
+
+
+def test_an_adapter_of_its_own_comes_first() -> None:
+    assert not isinstance(backbone_of("llava", registry()), Auto)
+    assert isinstance(backbone_of("llava_next", registry()), Auto)
+
+
+def test_the_table_names_no_architecture_twice_or_in_vain() -> None:
+    assert not set(FACTS) & set(REFUSED)
+    assert {*FACTS, *REFUSED} <= set(model_types())
+
+
+def test_a_refusal_says_why() -> None:
+    with pytest.raises(UsageError, match="type 'mllama' cannot be pruned: its decoder sees images by cross-attention"):
+        backbone_of("mllama", registry())
+    with pytest.raises(UsageError, match="no backbone supports models of type 'bert'"):
+        backbone_of("bert", registry())
+
+
+@pytest.fixture(scope="module")
+def smolvlm() -> Any:
+    return Auto("smolvlm").tiny()
+
+
+def test_what_reads_the_encoder_is_refused(smolvlm: Any) -> None:
+    with (
+        pytest.raises(InfeasibleError, match="strategy visionzip reads the vision encoder"),
+        tokenbench.pruned(smolvlm[0], "visionzip"),
+    ):
+        pass
+
+
+def test_what_reads_lattices_is_refused_where_none_is_known() -> None:
+    stage = tokenbench.Stage(0, 0.5, lattice=True)
+    with pytest.raises(
+        InfeasibleError, match="reads where tokens lie on the image, which is not known of a model of type 'aria'"
+    ):
+        Auto("aria").check_stage(stage)
+    Auto("smolvlm").check_stage(stage)
+
+
+def test_clse_sees_the_tiles_of_smolvlm(smolvlm: Any) -> None:
+    model, prompts = smolvlm
+    with torch.no_grad(), tokenbench.pruned(model, "clse", "1/3") as pruning:
+        model(**prompts[1])
+    (row,) = pruning.rows
+    assert row.grids == (tokenbench.Grid(1, 2, 2),) * (row.visual // 4)
+    assert row.mean_tokens < row.visual
+
+
+def test_results_are_of_every_architecture() -> None:
+    stored = json.loads(Path(RESULTS).read_text())["architectures"]
+    assert sorted(stored) == model_types()
