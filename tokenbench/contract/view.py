@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -166,10 +166,10 @@ class View:
             The lattice of each frame, with t = 1, and the slice of the candidates that it holds.
         """
         for grid, item in self.items():
-<<<<<<< HEAD
-            each = grid.tokens // grid.t
-            for start in range(item.start, item.stop, each):
-                yield replace(grid, t=1), slice(start, start + each)
+            start = item.start
+            for frame in grid.frames:
+                yield frame, slice(start, start + frame.tokens)
+                start += frame.tokens
 
     def clips(self) -> Iterator[list[slice]]:
         """Iterate over the images and videos as their frames, wherever a video consists of several lattices.
@@ -186,12 +186,6 @@ class View:
             item = grid.item
         if frames:
             yield frames
-=======
-            start = item.start
-            for frame in grid.frames:
-                yield frame, slice(start, start + frame.tokens)
-                start += frame.tokens
->>>>>>> auto
 
     def project(self, features: Tensor) -> Tensor:
         """Run the model's projector on features [m, C'], as the signal `features` has them, and return [m, C]."""
