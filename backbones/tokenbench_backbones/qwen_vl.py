@@ -170,7 +170,9 @@ class Qwen3VL(Qwen2VL):
 
     model_types: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
 
-    def grids(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[tuple[Grid, ...]]:
+    def grids(
+        self, model: Any, input_ids: Tensor, positions: Tensor | None, embeddings: Tensor | None = None
+    ) -> list[tuple[Grid, ...]]:
         """The lattices; consecutive ones of a video that have one size are numbered as frames of one item.
 
         The prompt does not say where one video ends and the next begins, so that two videos of one size in a row count

@@ -129,9 +129,8 @@ class Run:
         wanted = tuple(name for name in RECORD.names if name != "asked") if columns is None else tuple(columns)
         if not cells:
             return pd.DataFrame(columns=list(IDENTITY))
-        read, shrink = set(wanted), keep_whole
-        if of is not None:
-            read, shrink = {*wanted, "sample"}, select_samples(cells, of)
+        read = set(wanted) if of is None else {*wanted, "sample"}
+        shrink = keep_whole if of is None else select_samples(cells, of)
         samples = frame(cells, self._store.columns([cell["id"] for cell in cells], read, shrink=shrink), wanted)
         if "lattice" in wanted and "lattice" not in samples:  # records of an older version
             samples["lattice"] = None
