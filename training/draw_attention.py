@@ -5,11 +5,13 @@ what it looks at is learnt.
 """
 
 import argparse
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 import tokenbench
@@ -21,6 +23,7 @@ from training.toy_llava import WEIGHTS_FOLDER
 
 STRATEGIES = ("clse", "fastv")
 BUDGET = "1/9"
+COLORS = 96
 
 
 def attention_by_layer(judge: Judge, samples: list[Sample]) -> Tensor:
@@ -77,8 +80,7 @@ def draw(judge: Judge, sample: Sample, layers: list[int], path: Path) -> None:
         panel.imshow(dropped, cmap="gray", vmin=1, vmax=2, alpha=0.8, extent=_extent(pixels))
         panel.set_title(f"{strategy} keeps at {BUDGET}", fontsize=8)
     figure.suptitle(f"{sample.question}  ({sample.target})", fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    _save(figure, path)
 
 
 def _show(panel: Any, pixels: np.ndarray) -> None:
@@ -93,6 +95,14 @@ def _outline(panel: Any, box: Any, size: int) -> None:
     panel.add_patch(Rectangle(corner, wide, high, fill=False, edgecolor="white", linewidth=1.2))
 
 
+def _save(figure: Any, path: Path) -> None:
+    """As a PNG of a few colors, since it is kept in the repository."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=100)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(drawn).convert("RGB").quantize(COLORS).save(path, optimize=True)
+
+
 def _extent(pixels: np.ndarray) -> tuple[int, int, int, int]:
     return 0, pixels.shape[1], pixels.shape[0], 0
 
@@ -102,9 +112,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=WEIGHTS_FOLDER)
     parser.add_argument("--task", default="position", choices=[task.name for task in suite().tasks])
     parser.add_argument("--question", type=int, default=0, help="its number in the task")
-    parser.add_argument("--limit", type=int, default=20, help="questions a task that the table is about")
+    parser.add_argument("--limit", type=int, default=10, help="questions a task that the table is about")
     parser.add_argument("--layers", type=int, nargs="+", help="[default: the two with the most attention on evidence]")
-    parser.add_argument("--target", type=Path, default=Path("docs/_static/attention.png"))
+    parser.add_argument("--target", type=Path, default=Path("docs/_static/toy-attention.png"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     judge = Judge(args.folder)
