@@ -23,7 +23,6 @@ from training.toy_llava import WEIGHTS_FOLDER
 
 STRATEGIES = ("clse", "fastv")
 BUDGET = "1/9"
-COLORS = 96
 
 
 def attention_by_layer(judge: Judge, samples: list[Sample]) -> Tensor:
@@ -96,11 +95,11 @@ def _outline(panel: Any, box: Any, size: int) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    """As a PNG of a few colors, since it is kept in the repository."""
+    """As a PNG of 256 colors, since it is kept in the repository."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=100)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.open(drawn).convert("RGB").quantize(COLORS).save(path, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(method=Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
 
 def _extent(pixels: np.ndarray) -> tuple[int, int, int, int]:
