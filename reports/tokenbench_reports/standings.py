@@ -39,7 +39,9 @@ class _Column:
     """One column, with what it takes."""
 
     header: str
+    """What stands above it."""
     texts: list[str]
+    """One text for each row."""
     drop: int = 0
     """The higher, the earlier it is left out where there is no room; 0 for never."""
 

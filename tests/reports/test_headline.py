@@ -36,6 +36,8 @@ def test_one_winner():
         found.text == "fastv is best: at budget 1/3 it keeps 88.9 % of the model's accuracy, 7.1 points more than clse"
     )
     assert (found.case, found.winner, found.leaders, found.budget) == (Case.BEST, "fastv", ("fastv",), "1/3")
+    turned = said(dict(reversed(THREE.items())), ORDER)
+    assert (turned.text, turned.support) == (found.text, found.support)  # whichever way round a pair is stored
 
 
 def test_a_winner_that_costs_more_than_the_second_says_by_how_much():

@@ -11,8 +11,6 @@ from tokenbench.store.derived import DerivedRun
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from tokenbench.comparison import Comparison
@@ -35,11 +33,7 @@ class JoinedRuns(DerivedRun):
     def __init__(self, a: Run, b: Run) -> None:
         super().__init__(a.folder, a._registry, a._definitions, a._data)
         self._a, self._b = a, b
-
-    @property
-    def folders(self) -> list[Path]:
-        """Both run directories."""
-        return [*self._a.folders, *self._b.folders]
+        self.folders = [*a.folders, *b.folders]
 
     def about(self) -> dict[str, Any]:
         """Return A's manifest with the notes and failures of both runs, and a sentence on what was joined."""

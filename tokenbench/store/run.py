@@ -43,7 +43,7 @@ class Run:
         data: Sequence[str] = (),
         tasks: Sequence[Task] | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder, self.folders = folder, [folder]  # several if runs are joined
         self._store = Store.open(folder)
         self._registry, self._definitions, self._data = registry, tuple(definitions), tuple(data)
         self._tasks = tasks
@@ -71,11 +71,6 @@ class Run:
             UsageError: There is no run in this folder.
         """
         return cls(Path(folder), registry, definitions, data, tasks)
-
-    @property
-    def folders(self) -> list[Path]:
-        """The run directories that the samples come from."""
-        return [self.folder]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe_run(self)}>"

@@ -72,7 +72,7 @@ def test_sources_that_differ_are_no_errors_and_are_listed_apart():
     rows = group_rows(ledger())
     apart = list(find_differing(rows))
     assert len(apart) == 10
-    assert all("retention differs between" in text for text in apart)
+    assert all("accuracy kept differs between" in text for text in apart)
     assert not any("differs" in text for text in audit(rows))
 
 
@@ -243,7 +243,7 @@ def test_names_of_models_are_those_of_the_ledger():
     assert short_name("Qwen/Qwen2-VL-7B-Instruct") == "qwen2-vl-7b"
 
 
-def test_the_page_holds_them_for_a_real_model_and_not_for_another():
+def test_the_page_holds_them_for_a_real_model_and_marks_those_of_other_models():
     tasks = ("gqa", "pope")
     own = render_page(*made_up({"fastv": 0.1}, models=("llava-1.5-7b",), tasks=tasks, budgets=("1/3",)))
     assert "Published accuracy kept % beside measured" in own
@@ -251,7 +251,7 @@ def test_the_page_holds_them_for_a_real_model_and_not_for_another():
     other = render_page(*made_up({"fastv": 0.1}, tasks=tasks, budgets=("1/3",)))
     assert "Published accuracy kept % beside measured" not in other
     assert "compare the order, never the numbers" in other
-    assert "96.0 (RESTORE)" in other
+    assert "96.0 (RESTORE, llava-1.5-7b)" in other
     assert "Beside published numbers" not in render_page(*made_up({"unknown": 0.1}, budgets=("1/3",)))
 
 
@@ -268,6 +268,6 @@ def test_the_command_lists_filters_and_audits():
     assert (
         audited.index("the printed mean is 84.8")
         < audited.index("two sources differ")
-        < audited.index("retention differs")
+        < audited.index("accuracy kept differs")
     )
     assert "did you mean tome" in str(run(cli, ["claims", "--methods", "tomee"]).exception)

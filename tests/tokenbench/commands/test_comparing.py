@@ -15,7 +15,7 @@ from tokenbench.errors import MachineError, UsageError
 from tokenbench.store.joined import JoinedRuns
 from tokenbench.store.run import Run
 from tokenbench.store.run_json import SCHEMA_VERSION
-from tokenbench_reports.terminal import TerminalReport
+from tokenbench_reports.details import DetailsReport
 
 
 def rows(loses, images=60, seed=0, tasks=("count", "read"), budgets=("1/3",), target="x"):
@@ -170,7 +170,7 @@ def test_two_vanillas_are_an_a_a_check(joined):
     mean = pairs[(pairs["task"] == "mean") & (pairs["b"] == "vanilla")].set_index("a")["at_noise_floor"]
     assert mean.to_dict() == {"B:vanilla": True, "clse": True, "fastv": False}
     told = io.StringIO()
-    TerminalReport().write(run.compare(), run, run.folder, told)
+    DetailsReport().write(run.compare(), run, run.folder, told)
     assert "A/A check, toy" in told.getvalue()
     marked = [line.strip() for line in told.getvalue().splitlines() if ", at the noise floor" in line]
     assert any(line.startswith("B:vanilla") for line in marked)

@@ -102,6 +102,20 @@ def test_the_reports_are_written(finished: Path) -> None:
     assert (finished / "report" / "summary.md").read_text()
 
 
+def test_the_terminal_gets_forty_lines_of_a_real_run_and_all_of_it_on_request(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("report", str(finished)) == 0
+    short = capsys.readouterr()
+    lines = short.out.splitlines()
+    assert len(lines) + len(short.err.splitlines()) <= 40
+    assert max(map(len, lines)) <= 100
+    assert str(finished / "report" / "report.html") in short.out.replace("\n", "")
+    assert call("compare", str(finished), "--details") == 0
+    assert "Notes" in capsys.readouterr().out
+    assert "Notes" not in short.out
+
+
 def test_batch_size_does_not_change_what_is_kept(finished: Path, tmp_path: Path) -> None:
     arguments = [*SMALL[:-1], "1"]
     assert call("run", *arguments, "-o", str(tmp_path / "one"), "-q") == 0

@@ -13,12 +13,12 @@ from tokenbench.comparison import Comparison, tables
 from tokenbench.comparison.tables import cells_table, main_tables, pairs_table, tasks_table, verdict_entry
 from tokenbench.comparison.verdicts import Kind, Verdict
 from tokenbench.tables import Column, Entry, Room, Table, to_html
+from tokenbench_reports.details import DetailsReport
 from tokenbench_reports.html import HtmlReport
 from tokenbench_reports.latex import LatexReport
 from tokenbench_reports.markdown import MarkdownReport
-from tokenbench_reports.terminal import TerminalReport
 
-REPORTS = (TerminalReport, MarkdownReport, LatexReport)  # the page draws the same cells in its own way
+REPORTS = (DetailsReport, MarkdownReport, LatexReport)  # the page draws the same cells in its own way
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_a_verdict_has_one_tone_in_every_format(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     out = type("Terminal", (io.StringIO,), {"isatty": lambda self: True})()
-    TerminalReport().write(comparison, run, tmp_path, out)
+    DetailsReport().write(comparison, run, tmp_path, out)
     page = written(HtmlReport, (comparison, run), tmp_path)
     for verdict in verdicts:
         codes = set(re.findall(rf"\x1b\[([\d;]+)m{re.escape(verdict.text)}\s*\x1b", out.getvalue()))
