@@ -106,10 +106,6 @@ class Column(Generic[Record]):
     """The header for a page of a paper."""
     optional: bool = False
     """Whether the column is left out where no row has a number in it."""
-    look: Literal["", "bar", "tint"] = ""
-    """How the page shows the value besides its text: a drawn interval with a line at 1, or a tint between 0 and 1."""
-    choose: bool = False
-    """Whether the page lets a reader choose among the column's texts."""
 
     @property
     def align(self) -> Literal["left", "right"]:

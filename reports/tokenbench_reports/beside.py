@@ -40,8 +40,8 @@ def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
     return Table.of(
         "Measured on this hardware",
         [
-            Column("strategy", lambda row: row["strategy"], key=True, choose=True),
-            Column("budget", lambda row: row["budget"], key=True, choose=True),
+            Column("strategy", lambda row: row["strategy"], key=True),
+            Column("budget", lambda row: row["budget"], key=True),
             Column("accuracy kept %", retained),
             Column("visual tokens", lambda row: Entry(str(row["visual_tokens"]), row["visual_tokens"])),
             Column("TTFT, ms", lambda row: _scale_entry(row["ttft_seconds"], 1000)),
@@ -85,8 +85,8 @@ def published(comparison: Comparison, model: str, run: Mapping[str, object]) -> 
         "Published accuracy kept % beside measured",
         [
             Column("strategy", lambda claim: str(claim["strategy"]), key=True),
-            Column("budget", lambda claim: str(claim["budget"]), key=True, choose=True),
-            Column("task", lambda claim: str(claim["task"]), key=True, choose=True),
+            Column("budget", lambda claim: str(claim["budget"]), key=True),
+            Column("task", lambda claim: str(claim["task"]), key=True),
             Column("published", lambda claim: Entry.number(percent(claim["claimed"]), claim["claimed"])),
             Column("measured [limits]", _with_limits),
             Column("source", lambda claim: str(claim["source"])),
@@ -117,10 +117,10 @@ def _elsewhere(comparison: Comparison, model: str) -> list[Table]:
     table = Table.of(
         "Published numbers of these methods, on other models",
         [
-            Column("strategy", lambda one: one.strategy, key=True, choose=True),
-            Column("budget", lambda one: one.budget, key=True, choose=True),
+            Column("strategy", lambda one: one.strategy, key=True),
+            Column("budget", lambda one: one.budget, key=True),
             Column("published %", lambda one: Entry.number(number(one.kept), one.kept)),
-            Column("on", lambda one: one.backbone, left=True, choose=True),
+            Column("on", lambda one: one.backbone, left=True),
             Column(f"here, on {model} [95 % CI]", here),
             Column("source", lambda one: one.source, left=True),
         ],

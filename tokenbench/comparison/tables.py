@@ -97,16 +97,16 @@ def cells_table(comparison: Comparison, model: str, title: str = "") -> Table:
         title or main_title(comparison, model, len(comparison.tasks)),
         [
             Column("strategy", lambda one: one.name, key=True, room=Room.PAPER),
-            Column("budget", lambda one: str(one.cell["budget"]), key=True, choose=True),
+            Column("budget", lambda one: str(one.cell["budget"]), key=True),
             Column("score % [95 % CI]", lambda one: _score(one.cell)),
-            Column("accuracy kept % [95 % CI]", _retention, room=Room.PAPER, short="kept", look="bar"),
+            Column("accuracy kept % [95 % CI]", _retention, room=Room.PAPER, short="kept"),
             Column("visual tokens", _tokens, room=Room.PAPER, short="tokens"),
             Column("FLOPs", partial(_cost, "flops"), room=Room.PAPER),
             Column("KV", partial(_cost, "cache_bytes"), room=Room.PAPER),
             Column("evidence", lambda one: share_of(one.cell["evidence_recall"]), optional=True),
             *(Column(f"skill: {name.removeprefix(SKILL)}", partial(_skill, name), optional=True) for name in skills),
             Column("rank", _rank, room=Room.PAPER, optional=True),
-            Column("against vanilla", _against, left=True, room=Room.PAPER, choose=True),
+            Column("against vanilla", _against, left=True, room=Room.PAPER),
         ],
         records,
         group=lambda one: one.ranking.budget if one.ranking else "",
@@ -134,7 +134,7 @@ def pairs_table(comparison: Comparison, model: str) -> Table:
     return Table.of(
         "Between the strategies" if every else "Against the trivial baselines",
         [
-            Column("budget", lambda pair: str(pair["budget"]), key=True, choose=True),
+            Column("budget", lambda pair: str(pair["budget"]), key=True),
             Column("a", lambda pair: str(pair["a"]), key=True),
             Column("b", lambda pair: str(pair["b"]), key=True),
             Column("a − b, points of accuracy kept [95 % CI]", _difference),
@@ -142,7 +142,7 @@ def pairs_table(comparison: Comparison, model: str) -> Table:
             Column("other tasks", _other_tasks, room=Room.PAGE, optional=True),
             Column("MDE", lambda pair: Entry.number(percent(pair["mde"]), pair["mde"]), room=Room.PAGE),
             Column("tokens", _cost_ratio),
-            Column("a is", _between, left=True, choose=True),
+            Column("a is", _between, left=True),
         ],
         records,
         group=lambda pair: str(pair["budget"]),
@@ -170,11 +170,8 @@ def tasks_table(comparison: Comparison, model: str) -> Table:
         "Score % by task [95 % interval]",
         [
             Column("strategy", lambda record: record[0], key=True, room=Room.PAPER),
-            Column("budget", lambda record: record[1], key=True, choose=True),
-            *(
-                Column(str(task), partial(score, task), room=Room.PAPER, look="tint")
-                for task in dict.fromkeys(cells["task"])
-            ),
+            Column("budget", lambda record: record[1], key=True),
+            *(Column(str(task), partial(score, task), room=Room.PAPER) for task in dict.fromkeys(cells["task"])),
         ],
         records,
         group=lambda record: "" if record[0] == VANILLA else record[1],
@@ -198,8 +195,8 @@ def models_table(comparison: Comparison) -> Table:
         "Accuracy kept % [95 % CI] by model",
         [
             Column("strategy", lambda record: record[0], key=True),
-            Column("budget", lambda record: record[1], key=True, choose=True),
-            *(Column(model, partial(retention, model), look="tint") for model in comparison.models),
+            Column("budget", lambda record: record[1], key=True),
+            *(Column(model, partial(retention, model)) for model in comparison.models),
         ],
         dict.fromkeys(zip(map(str, cells["strategy"]), map(str, cells["budget"]), strict=True)),
     )

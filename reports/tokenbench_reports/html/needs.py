@@ -8,6 +8,7 @@ from tokenbench.comparison.verdicts import Kind
 from tokenbench.comparison.wording import number
 from tokenbench_reports.html.cells import Cell
 from tokenbench_reports.html.marks import Mark
+from tokenbench_reports.sentences import shorten
 
 MOST_FLOPS, MOST_CACHE = 60, 20
 """Per cent of the unpruned model's."""
@@ -46,7 +47,7 @@ def needs(cells: Sequence[Cell], marks: Mapping[str, Mark], margin: float) -> li
                 "",
                 "",
                 "none of these",
-                f"{least.strategy} at {least.budget} needs {number(least.costs[key][0], 0)} %, the least",
+                f"{shorten(least.strategy)} at {least.budget} needs {number(least.costs[key][0], 0)} %, the least",
             )
             answers.append(_answer(wish, _best(cheap), marks) if cheap else none)
     return [*answers, _without_loss(known, marks, margin)]

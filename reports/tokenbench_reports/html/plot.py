@@ -9,6 +9,7 @@ from tokenbench_reports.html.cells import Axis, Cell, Limits
 from tokenbench_reports.html.front import front, stairs
 from tokenbench_reports.html.marks import FLOOR, GREY, Mark
 from tokenbench_reports.html.scale import Scale, kept_range, spread
+from tokenbench_reports.sentences import shorten
 
 Place = tuple[float, float]
 
@@ -134,7 +135,7 @@ def _sentence(cells: Sequence[Cell], axis: Axis) -> str:
         return f"By {_noun(axis)}, no method keeps more than a floor of the same cost."
     by_name: dict[str, list[str]] = {}
     for cell in reversed(best):
-        by_name.setdefault(cell.strategy, []).append(cell.budget)
+        by_name.setdefault(shorten(cell.strategy), []).append(cell.budget)
     names = [f"{name} ({', '.join(budgets)})" for name, budgets in by_name.items()]
     shown = names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"]
     return f"Nothing keeps more for the same {_noun(axis)} than {join_names(shown)}."
@@ -249,6 +250,10 @@ def _budget_names(
     own = max(_by_strategy([c for c in cells if not c.floor] or cells), key=lambda cells: max(c.kept[0] for c in cells))
     own = sorted((cell for cell in own if cell.budget in budgets), key=lambda cell: cell.costs[axis.key][0])
     return [
-        (x(cell.costs[axis.key][0]), y(_known(cell.kept)[2]), cell.budget if at else f"budget {cell.budget}")
+        (
+            x(cell.costs[axis.key][0]),
+            y(cell.kept[2]) if cell.kept[2] == cell.kept[2] else y(cell.kept[0]) - 11,
+            cell.budget if at else f"budget {cell.budget}",
+        )
         for at, cell in enumerate(own)
     ]

@@ -251,7 +251,7 @@ def test_the_page_holds_them_for_a_real_model_and_not_for_another():
     other = render_page(*made_up({"fastv": 0.1}, tasks=tasks, budgets=("1/3",)))
     assert "Published accuracy kept % beside measured" not in other
     assert "compare the order, never the numbers" in other
-    assert "96.0 (RESTORE)" in other
+    assert "96.0 (RESTORE, llava-1.5-7b)" in other
     assert "Beside published numbers" not in render_page(*made_up({"unknown": 0.1}, budgets=("1/3",)))
 
 
