@@ -12,6 +12,9 @@ def tokenbench_register_suites(register: Register) -> None:
     register("video", "tokenbench_suites.video:suite")
     register("image-public", "tokenbench_suites.lmms.suites:image_public")
     register("video-public", "tokenbench_suites.lmms.suites:video_public")
+    register("document", "tokenbench_suites.lmms.suites:document")
+    register("grounding", "tokenbench_suites.lmms.suites:grounding")
+    register("video-long", "tokenbench_suites.lmms.suites:video_long")
     register("lmms", "tokenbench_suites.lmms.suites:lmms")
     for ending in (
         "csv",

@@ -5,51 +5,18 @@ Any other task of lmms-eval runs without an entry: every sample is then its own 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from tokenbench_suites.lmms.catalogue_entry import CatalogueEntry
+from tokenbench_suites.lmms.reported import DOCUMENT_TASKS, GROUNDING_TASKS, LONG_VIDEO_TASKS, REPORTED
 
-from tokenbench.contract.suite import UnitRule
-
-__all__ = ["CATALOGUE", "IMAGE_TASKS", "VIDEO_TASKS", "CatalogueEntry"]
-
-
-@dataclass(frozen=True)
-class CatalogueEntry:
-    """What TokenBench knows of one task."""
-
-    description: str
-    """What the task asks, in one line."""
-    source: str
-    """What to download, as arguments of `hf download`, or where to ask for it."""
-    size: str
-    """How much that is, for a person to read."""
-    licence: str
-    """The licence of the data."""
-    metric: str = "mean of exact matches"
-    """What the official number is."""
-    headline: str = ""
-    """The official number that scores are held against; by default, the first metric that all rows have."""
-    part: str = ""
-    """The metric that has the numbers of a unit's samples; by default, the same."""
-    unit: str = ""
-    """A template over the columns of a row that names its unit; empty if every sample is its own unit."""
-    unit_rule: UnitRule = "mean"
-    """How the scores of a unit's samples become one score, see `Task.unit_rule`."""
-    stratum: str = ""
-    """A template over the columns of a row that names its stratum; empty if there are no strata."""
-
-    def unit_of(self, row: Mapping[str, Any]) -> str:
-        """Return the unit of a row.
-
-        The rotations of an MMBench question have the question's index plus whole millions. MMVP numbers the pictures of its pairs from 1.
-        """
-        values = dict(row)
-        if "index" in values and str(values["index"]).isdigit():
-            values["question"] = int(values["index"]) % 1_000_000
-        if "Index" in values:
-            values["pair"] = (int(values["Index"]) - 1) // 2
-        return self.unit.format_map(values)
+__all__ = [
+    "CATALOGUE",
+    "DOCUMENT_TASKS",
+    "GROUNDING_TASKS",
+    "IMAGE_TASKS",
+    "LONG_VIDEO_TASKS",
+    "VIDEO_TASKS",
+    "CatalogueEntry",
+]
 
 
 MMBENCH_LICENCE = "Apache-2.0 (repository of the benchmark); images from many sources"
@@ -156,46 +123,7 @@ CATALOGUE = {
     ),
 }
 
-CARD = "see the data set's card"
-LETTER = "share of right letters"
-CATALOGUE |= {
-    "mmvp": CatalogueEntry(
-        "Pairs of pictures that look alike to CLIP, with opposite answers to one question (MMVP)",
-        "lmms-lab-eval/MMVP",
-        "300 questions in 150 pairs",
-        CARD,
-        "share of pairs with two right answers",
-        headline="mmvp_pair_accuracy",
-        part="mmvp_accuracy",
-        unit="pair {pair}",
-        unit_rule="all",
-    ),
-    "seedbench": CatalogueEntry(
-        "Multiple choice on images, and on frames of videos (SEED-Bench)",
-        "lmms-lab-encoder/SEED-Bench",
-        "about 18,000 questions, of which 14,232 are about images",
-        CARD,
-        f"{LETTER} (seed_all; official.csv holds those on images and videos, too)",
-        headline="seed_all",
-    ),
-}
-REFERRING = {
-    "refcoco": ("lmms-lab-encoder/RefCOCO", ("val", "test", "testA", "testB")),
-    "refcoco+": ("lmms-lab-encoder/RefCOCOplus", ("val", "testA", "testB")),
-    "refcocog": ("lmms-lab-encoder/RefCOCOg", ("val", "test")),
-}
-CATALOGUE |= {
-    f"{name}_bbox_rec_{split}": CatalogueEntry(
-        f"The box of the object that an expression refers to ({name}, {split})",
-        source,
-        "",
-        CARD,
-        "share of boxes that overlap the right one by half or more (IoU)",
-        headline="refcoco_ACC@0.5",
-    )
-    for name, (source, splits) in REFERRING.items()
-    for split in splits
-}
+CATALOGUE |= REPORTED
 
 VIDEO_TASKS = ("activitynetqa", "msvd_qa", "msrvtt_qa", "tgif_qa")
 IMAGE_TASKS = (

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import SupportsIndex
 
 __all__ = ["contain", "offline", "scratch", "seed"]
 
@@ -84,7 +85,7 @@ def offline() -> Iterator[None]:
 
         return refused
 
-    def skip(seconds: float) -> None:
+    def skip(seconds: float | SupportsIndex) -> None:
         if threading.get_ident() in others:
             sleep(seconds)
 

@@ -97,8 +97,8 @@ class _Examination:
         if len(failed) == len(self._answers[i]):
             with report_misfit(self._library.name, i):
                 raise next(iter(failed.values()))
-        for answer, error in failed.items():
-            raise self._refusal(f"its scorer fails for the answer '{answer[:40]}' to row {i}: {brief(error)}")
+        for answer, reason in failed.items():
+            raise self._refusal(f"its scorer fails for the answer '{answer[:40]}' to row {i}: {brief(reason)}")
 
     def _names(self) -> list[str]:
         """The metrics that score samples: one that every row has, or else the first of each row."""
@@ -204,7 +204,8 @@ class _Examination:
         sets = self._sets(units)
         with suppress(Exception):  # the task's own code may raise anything; below, it is said
             self._library.keeps_sums |= self._official(name, sets[0]) != self._official(name, sets[0])
-        draws, reason = [], "it is no number"
+        draws: list[tuple[Mapping[int, str], float]] = []
+        reason = "it is no number"
         for answers in sets:
             self._hurry()
             try:

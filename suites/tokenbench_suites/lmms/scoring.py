@@ -92,7 +92,8 @@ class Scorer:
         """
         results = {i: self.results(i, answers[i]) for i in sorted(answers)}
         filters = list(dict.fromkeys(name for noted in results.values() for name in noted))
-        task, numbers = self._library.fresh(), {}
+        task = self._library.fresh()
+        numbers: dict[str, float] = {}
         for name in filters:
             for metric in self._library.metrics:
                 records = [noted[name][metric] for noted in results.values() if metric in noted.get(name, {})]

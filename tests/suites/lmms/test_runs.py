@@ -136,16 +136,16 @@ def test_a_finished_run_decodes_nothing_again(
 
 def test_a_task_the_code_never_mentions_runs_by_name(tmp_path: Path) -> None:
     package = Path(index.__file__).parents[1]
-    assert not [path for path in package.rglob("*") if path.is_file() and b"docvqa" in path.read_bytes()]
+    assert not [path for path in package.rglob("*") if path.is_file() and b"docvqa_val_lite" in path.read_bytes()]
     rows = [
         {"questionId": str(i), "question": f"What is item {i}?", "image": picture(i), "docId": i, "answers": ["red", "dark red"]}
         for i in range(4)
     ]  # fmt: skip
     write(rows, tmp_path / "data" / "DocVQA" / "validation-00000-of-00001.parquet")
-    arguments = ["--suite", "lmms:docvqa_val", "--data", f"docvqa_val={tmp_path / 'data'}", *SMALL]
+    arguments = ["--suite", "lmms:docvqa_val_lite", "--data", f"docvqa_val_lite={tmp_path / 'data'}", *SMALL]
     assert call("run", *arguments, "-o", str(tmp_path / "run")) == 0
     run = tokenbench.Run.open(tmp_path / "run")
-    assert set(run.samples()["task"]) == {"docvqa_val"}
+    assert set(run.samples()["task"]) == {"docvqa_val_lite"}
     assert run.samples()["target"].eq("red | dark red").all()
     vanilla = run.samples().query("strategy == 'vanilla'")
     official = run.official().query("strategy == 'vanilla'")
