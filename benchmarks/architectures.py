@@ -37,6 +37,7 @@ def main() -> None:
     """Check, store and write the page."""
     import transformers
 
+    import tokenbench.testing.backbone  # noqa: F401 -- once, before the processes fork
     import tokenbench_backbones.auto.shrunk  # noqa: F401
     from tokenbench_backbones.auto.backbone import model_types
 

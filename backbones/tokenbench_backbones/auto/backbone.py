@@ -142,6 +142,13 @@ class Auto(Backbone):
         kinds = dict.fromkeys(kind for kind, _ in features)
         return {kind: _like(self._stock[kind], [item for k, item in features if k == kind]) for kind in kinds}
 
+    def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
+        """Refuse: the size of a common input and the costs of these architectures are not known."""
+        raise UsageError(
+            f"the cost of models of type '{self.model_type}' is not known",
+            "tokenbench run measures their realised tokens; architectures with an adapter of their own have costs",
+        )
+
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
         """A small random model, made by shrinking the default configuration, and its prompts."""
         from tokenbench_backbones.auto.shrunk import shrunk

@@ -51,6 +51,11 @@ def test_a_refusal_says_why() -> None:
         backbone_of("bert", registry())
 
 
+def test_costs_are_refused_in_one_sentence() -> None:
+    with pytest.raises(UsageError, match="the cost of models of type 'aria' is not known"):
+        Auto("aria").default_grids(None)
+
+
 @pytest.fixture(scope="module")
 def smolvlm() -> Any:
     return Auto("smolvlm").tiny()
