@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from tokenbench import Budget, Grid, Keep, OwnLayerAttn, Selection, Signal, Stage, Strategy, View
@@ -14,8 +15,12 @@ from tokenbench_strategies.shares import share_out
 
 __all__ = ["VScan", "pick_locally_and_globally"]
 
-_LOCAL, _GLOBAL = Signal("cls", 5 / 23), Signal("cls", -2)
-_SIDE = 6
+Form = Literal["llava", "qwen"]
+_SIDES = {"llava": 6, "qwen": 4}
+_SIGNALS = {
+    "llava": (Signal("cls", 5 / 23), Signal("cls", -2)),  # layers 5 and 22 of CLIP's 24
+    "qwen": (Signal("received", 7 / 31), Signal("received", -1)),  # the first of full attention and the last of 32
+}
 
 
 class VScan(Strategy):
@@ -30,12 +35,16 @@ class VScan(Strategy):
     As released, windows share their half rounded down, so that a few tokens fewer than 1.5 b may stay. The released
     scripts hold 96 and 32 tokens for "64" only; the rule for other budgets follows from it. The last window of a row or
     column takes what does not fill one. Every image, tile or frame is reduced by itself. Encoders without [CLS]
-    (Qwen-VL): the mean attention a token receives; the released Qwen code uses windows of 4 x 4 with at most a number
-    of tokens each, and queries and keys without positions, which is not followed.
+    (Qwen-VL): the mean attention a token receives. form=qwen follows the released code for Qwen2.5-VL: windows of 4 x 4
+    take the best half of all tokens, at most an equal number each rounded up, by the attention received in the first
+    encoder layer that attends to everything, and the rest goes by the last layer. That code's queries and keys without
+    positions in the middle layer are not followed.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     merges: ClassVar[bool] = True
+
+    form: Form = Field("llava", description="whose released code the stage before the decoder follows")
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """One and a half times the budget before the decoder, half of it from the middle on."""
@@ -44,7 +53,7 @@ class VScan(Strategy):
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for two encoder layers and the projected tokens first, then for the last token's attention."""
         if index == 0:
-            return Stage(layer, keep, hidden=(layer,), signals=(_LOCAL, _GLOBAL), at_most=True)
+            return Stage(layer, keep, hidden=(layer,), signals=_SIGNALS[self.form], at_most=True)
         return Stage(layer, keep, attention=(OwnLayerAttn(layer),))
 
     def score(self, view: View) -> Tensor:
@@ -56,10 +65,10 @@ class VScan(Strategy):
         """Keep and merge before the decoder; keep the highest scores in the middle."""
         if view.index > 0:
             return super().select(view)
-        lattices = list(view.lattices())
+        lattices, (local, overall) = list(view.lattices()), (view.signals[signal] for signal in view.stage.signals)
         sizes = [at.stop - at.start for _, at in lattices]
         kept = [
-            at.start + pick_locally_and_globally(view.signals[_LOCAL][at], view.signals[_GLOBAL][at], grid, k)
+            at.start + pick_locally_and_globally(local[at], overall[at], grid, k, self.form)
             for (grid, at), k in zip(lattices, share_out(view.k, sizes, sizes), strict=True)
         ]
         keep = torch.cat(kept)
@@ -67,7 +76,7 @@ class VScan(Strategy):
         return Selection(keep, Matching().merge(states, states.new_ones(view.n), keep)[0])
 
 
-def pick_locally_and_globally(local: Tensor, overall: Tensor, grid: Grid, k: int) -> Tensor:
+def pick_locally_and_globally(local: Tensor, overall: Tensor, grid: Grid, k: int, form: Form = "llava") -> Tensor:
     """Indices of at most k tokens of one frame, ascending: half window by window, the rest over the whole frame.
 
     Args:
@@ -75,19 +84,25 @@ def pick_locally_and_globally(local: Tensor, overall: Tensor, grid: Grid, k: int
         overall: [n] what the rest is ranked by.
         grid: The frame's lattice.
         k: How many tokens to keep.
+        form: Whose windows they are.
     """
-    device, start = local.device, grid.num_prefix_tokens
-    rows, columns = (max(1, side // _SIDE) for side in (grid.h, grid.w))
-    y, x = (
-        (torch.arange(n, device=device) // _SIDE).clamp(max=last - 1) for n, last in ((grid.h, rows), (grid.w, columns))
-    )
-    window = (y.unsqueeze(1) * columns + x).flatten()
-    each = int(0.5 * k) // (rows * columns)
-    taken = torch.zeros(len(local), dtype=torch.bool, device=device)
-    for number in range(rows * columns if each else 0):
-        own = start + (window == number).nonzero().flatten()
-        taken[own[local[own].argsort(descending=True, stable=True)[:each]]] = True
+    half = k // 2
+    windows = _windows(grid, _SIDES[form], local.device)
+    each = half // len(windows) if form == "llava" else -(-half // len(windows))
+    fits = torch.zeros(len(local), dtype=torch.bool, device=local.device)
+    for own in windows:
+        fits[own[local[own].argsort(descending=True, stable=True)[:each]]] = True
+    ranked = local.argsort(descending=True, stable=True)
+    taken = torch.zeros_like(fits).index_fill(0, ranked[fits[ranked]][:half], True)
     rest = overall.masked_fill(taken, 0).argsort(descending=True, stable=True)
-    rest = rest[~taken[rest]][: k - int(0.5 * k) if k > 1 else k]
-    taken[rest] = True
+    taken[rest[~taken[rest]][: k - half]] = True
     return taken.nonzero().flatten()
+
+
+def _windows(grid: Grid, side: int, device: torch.device) -> list[Tensor]:
+    """The tokens of every window of side x side; the last one of a row or column takes what does not fill one."""
+    rows, columns = (max(1, length // side) for length in (grid.h, grid.w))
+    y = (torch.arange(grid.h, device=device) // side).clamp(max=rows - 1)
+    x = (torch.arange(grid.w, device=device) // side).clamp(max=columns - 1)
+    window = (y.unsqueeze(1) * columns + x).flatten()
+    return [grid.num_prefix_tokens + (window == i).nonzero().flatten() for i in range(rows * columns)]

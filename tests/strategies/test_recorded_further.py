@@ -135,6 +135,19 @@ def test_v2drop(case: Recorded) -> None:
     assert kept(selection) == case["kept"].tolist()
 
 
+@of("vscan", "qwen")
+def test_vscan_on_qwen(case: Recorded) -> None:
+    states, k, strategy = case["projected"], int(case["k"]), made("vscan", form="qwen")
+    stage = strategy.stage(0, k, 0)
+    assert [signal.layer_of(32) for signal in stage.signals] == [7, 31]
+    signals = dict(zip(stage.signals, (case["received_first_full"], case["received_last"]), strict=True))
+    grid = Grid(1, *case["grid"].tolist())
+    selection = strategy.select(make_view(stage, len(states), k, grids=(grid,), hidden={0: states}, signals=signals))
+    assert selection.keep.tolist() == case["kept"].tolist()
+    assert selection.values is not None
+    torch.testing.assert_close(selection.values, case["values"], atol=1e-4, rtol=0)
+
+
 @of("vscan", without="qwen")
 def test_vscan(case: Recorded) -> None:
     states, k = case["projected"], int(case["k"])

@@ -34,26 +34,6 @@ class Compact(Strategy):
         return (view.alive % 2 == 0).float()
 
 
-class Backwards(Compact):
-    """The same tokens, read by the decoder from the last one to the first."""
-
-    def select(self, view: View) -> Selection:
-        return Selection(super().select(view).keep.flip(0))
-
-
-class BackwardsTwice(Backwards):
-    """Backwards, then the half of them that the last token attends to most, which are asked for in any order."""
-
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        return [Stage(0, 0.5), Stage(3, 0.25, hidden=(0, 2), keys=(1,), attention=(Attn(2),))]
-
-    def score(self, view: View) -> Tensor:
-        if view.index == 0:
-            return super().score(view)
-        assert view.alive.diff().lt(0).all()  # the candidates come in the order of the sequence
-        return view.attention[Attn(2)][:, 0].mean(0)
-
-
 class Peek(Strategy):
     """PDrop-like: ranks by the attention of the very layer it prunes before, twice."""
 
@@ -111,40 +91,6 @@ def test_compact_positions_before_the_llm_equal_stock_on_the_shortened_prompt() 
     close(logits(output), logits(short))
     uncached, _ = run(model, Compact(), prompts[:1], use_cache=False)
     close(logits(output), logits(uncached))
-
-
-def test_a_strategy_that_renumbers_chooses_the_order_of_the_sequence() -> None:
-    model, prompts = tiny("llava")
-    for chosen in (prompts[:1], prompts):  # stock, with the positions and the causal mask of that order
-        output, rows = run(model, Backwards(), chosen, tokens=3)
-        for b, (prompt, row) in enumerate(zip(chosen, rows, strict=True)):
-            (_, kept) = row.stages[0]
-            assert kept.tolist() == list(range(0, row.visual, 2))[::-1]
-            close(logits(output)[:, b], masked(model, output, prompt, b, row))
-    forwards, _ = run(model, Compact(), prompts[:1], tokens=1)
-    backwards, _ = run(model, Backwards(), prompts[:1], tokens=1)
-    assert not torch.allclose(logits(forwards), logits(backwards), atol=1e-4)
-
-
-def test_later_stages_see_the_tokens_in_the_order_of_the_sequence() -> None:
-    model, prompts = tiny("llava")
-    seen: list[View] = []
-
-    class Watched(BackwardsTwice):
-        def select(self, view: View) -> Selection:
-            seen.append(view)
-            return super().select(view)
-
-    _, (row,) = run(model, Watched(), prompts[:1], tokens=1)
-    late = seen[1]
-    embeds: list[Tensor] = []
-    hook = model.base_model.language_model.layers[0].register_forward_pre_hook(lambda _, args: embeds.append(args[0]))
-    model(**prompts[0])
-    hook.remove()
-    visual = prompts[0]["input_ids"][0] == model.config.image_token_id
-    assert torch.equal(late.hidden[0], embeds[0][0][visual][late.alive])
-    best = late.attention[Attn(2)][:, 0].mean(0).topk(len(row.kept)).indices
-    assert row.kept == late.alive[best.sort().values].tolist()
 
 
 @ALL
