@@ -39,7 +39,7 @@ class DyCoke(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the projected tokens."""
-        return Stage(layer, keep, hidden=(layer,), at_most=True)
+        return Stage(layer, keep, hidden=(layer,), lattice=True, at_most=True)
 
     def select(self, view: View) -> Selection:
         """Keep what does not repeat, with as many tokens of every thinned frame as the budget allows."""

@@ -38,7 +38,7 @@ class EVS(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the projected tokens."""
-        return Stage(layer, keep, hidden=(layer,))
+        return Stage(layer, keep, hidden=(layer,), lattice=True)
 
     def score(self, view: View) -> Tensor:
         """[n] dissimilarity to the frame before; each clip's share of the budget is lifted above the rest."""

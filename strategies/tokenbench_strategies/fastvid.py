@@ -47,7 +47,7 @@ class FastVID(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the projected tokens and for the attention that they receive in the encoder."""
-        return Stage(layer, keep, hidden=(layer,), signals=(_ATTENTION,), at_most=True)
+        return Stage(layer, keep, hidden=(layer,), lattice=True, signals=(_ATTENTION,), at_most=True)
 
     def select(self, view: View) -> Selection:
         """Keep salient tokens, and context tokens with the others merged into them, clip by clip."""

@@ -48,7 +48,7 @@ class HoliTom(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the projected tokens and for the attention that they receive in the encoder."""
-        return Stage(layer, keep, hidden=(layer,), signals=(_ATTENTION,), at_most=True)
+        return Stage(layer, keep, hidden=(layer,), lattice=True, signals=(_ATTENTION,), at_most=True)
 
     def select(self, view: View) -> Selection:
         """Keep what the windows leave of every clip."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
+from tokenbench import Budget, Keep, Stage, Strategy, View
 from tokenbench_strategies.frames import clips, nominal_share
 
 __all__ = ["VidCom2", "pick_by_frame", "rate_tokens"]
@@ -37,18 +37,19 @@ class VidCom2(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the projected tokens."""
-        return Stage(layer, keep, hidden=(layer,))
+        return Stage(layer, keep, hidden=(layer,), lattice=True)
 
-    def select(self, view: View) -> Selection:
-        """Keep the most unusual tokens of every frame, exactly as many as the budget says."""
-        states, share, kept = view.hidden[view.stage.layer].float(), nominal_share(view), []
+    def score(self, view: View) -> Tensor:
+        """[n] 1 for the most unusual tokens of every frame, exactly as many as the budget says, 0 for all others."""
+        states, share = view.hidden[view.stage.layer].float(), nominal_share(view)
+        score = torch.zeros(view.n, device=states.device)
         for at, k in clips(view):
             by_clip, rating = rate_tokens(states[at])
             chosen = pick_by_frame(by_clip, rating, share)
-            # Chosen ones first, each kind from the most unusual on.
+            # Chosen ones first, each kind from the most unusual on; ratings lie between 0 and 10.
             order = torch.where(chosen, rating - 100, rating).flatten().argsort(stable=True)
-            kept.append(at.flatten()[order[:k]])
-        return Selection(torch.cat(kept).sort().values)
+            score[at.flatten()[order[:k]]] = 1
+        return score
 
 
 def rate_tokens(clip: Tensor) -> tuple[Tensor, Tensor]:

@@ -53,7 +53,7 @@ class VScan(Strategy):
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for two encoder layers and the projected tokens first, then for the last token's attention."""
         if index == 0:
-            return Stage(layer, keep, hidden=(layer,), signals=_SIGNALS[self.form], at_most=True)
+            return Stage(layer, keep, hidden=(layer,), signals=_SIGNALS[self.form], lattice=True, at_most=True)
         return Stage(layer, keep, attention=(OwnLayerAttn(layer),))
 
     def score(self, view: View) -> Tensor:
