@@ -18,6 +18,8 @@ import json
 import signal
 import sys
 from collections import Counter
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,20 @@ from tokenbench_suites.lmms.contained import contain, offline
 from tokenbench_suites.lmms.index import find_lmms_eval, list_definitions
 from tokenbench_suites.lmms.refusals import is_submission, refuse
 
-PATIENCE = 30
+PATIENCE = 120
 """Seconds after which a task that is being loaded is given up."""
+HEAVY = (
+    "lmms_eval.utils",
+    "sympy",
+    "nltk",
+    "openai",
+    "aiohttp",
+    "transformers",
+    "pandas",
+    "scipy.optimize",
+    "cv2",
+    "sklearn.metrics",
+)
 
 
 def classify(name: str, yaml: Path) -> tuple[str, str]:
@@ -72,7 +86,9 @@ def main() -> None:
     def give_up(*_: Any) -> None:
         raise TimeoutError(f"it takes more than {PATIENCE} seconds to load")
 
-    import lmms_eval.utils  # noqa: F401, it takes longer than a task
+    for module in HEAVY:  # an import that is interrupted would break every later one
+        with suppress(ImportError):
+            import_module(module)
 
     signal.signal(signal.SIGALRM, give_up)
     counts: Counter[str] = Counter()
