@@ -127,7 +127,7 @@ def test_whether_the_margin_is_lost_has_an_answer(kind, answer):
     assert Verdict(kind, 1.0).answer == answer
 
 
-KEPT = {"1/3": {"a": 90.0, "b": 80.0, "random": 50.0}, "1/9": {"a": 70.0, "b": 69.0, "random": 30.0}}
+KEPT = {"1/3": {"b": 80.0, "a": 90.0, "random": 50.0}, "1/9": {"b": 69.0, "a": 70.0, "random": 30.0}}  # b before a
 
 
 def test_the_triangle_has_every_pair_once_and_brackets_what_is_open():
