@@ -43,7 +43,7 @@ class Auto(Backbone):
 
     def __init__(self, model_type: str = "llava_next") -> None:
         self.model_type = model_type
-        self.facts = FACTS.get(model_type, Facts())
+        self.facts = FACTS.get(model_type, Facts(checked=False))
         self._stock: dict[str, Any] = {}  # the last output of every kind, after which later ones are formed
 
     @classmethod
@@ -65,7 +65,13 @@ class Auto(Backbone):
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
         """Caveats that every report on this model prints."""
-        return self.facts.notes
+        if self.facts.checked:
+            return self.facts.notes
+        unchecked = (
+            f"Whether models of type '{self.model_type}' are pruned correctly has not been checked: "
+            f"tokenbench check --model-type {self.model_type}"
+        )
+        return (unchecked, *self.facts.notes)
 
     @property
     def shares_prefixes(self) -> bool:

@@ -23,6 +23,8 @@ class Facts:
     """Whether the tokens before a question are computed alike whatever the question is."""
     attention: str = "sdpa"
     """An implementation of attention that its classes accept."""
+    checked: bool = True
+    """Whether a small random model of it passes the checks of backbones."""
     notes: tuple[str, ...] = ()
     """Caveats that every report on it prints."""
 
@@ -52,12 +54,14 @@ _HYBRID = Facts(
 )
 
 FACTS: dict[str, Facts] = {
+    "aria": Facts(),
     "aya_vision": Facts(_shuffled("downsample_factor")),
     "cohere2_vision": Facts(_shuffled("downsample_factor")),
     "cosmos3_edge": Facts(from_positions),
     "cosmos3_omni": Facts(from_positions),
     "deepseek_vl": Facts(squares(_patches)),
-    "ernie4_5_vl_moe": Facts(from_positions),
+    "ernie4_5_vl_moe": Facts(from_positions, checked=False),
+    "exaone4_5": Facts(),
     "gemma3": Facts(squares(_gemma3), shares_prefixes=False),
     "glm46v": Facts(from_positions),
     "glm4v": Facts(from_positions),
@@ -65,26 +69,34 @@ FACTS: dict[str, Facts] = {
     "glm_ocr": Facts(from_positions),
     "glmga": Facts(from_positions),
     "got_ocr2": Facts(attention="eager"),
-    "hy_v4_vl": Facts(attention="eager"),
+    "hyperclovax_vision_v2": Facts(),
+    "idefics2": Facts(),
     "idefics3": Facts(_shuffled("scale_factor")),
-    "janus": Facts(squares(_patches)),
+    "janus": Facts(squares(_patches), checked=False),
+    "lfm2_vl": Facts(shares_prefixes=False, notes=_HYBRID.notes),
+    "lfm3_vl": Facts(shares_prefixes=False, notes=_HYBRID.notes),
+    "lighton_ocr": Facts(),
     "llava_next": Facts(newlines(_patches)),
     "llava_next_video": Facts(newlines(_patches)),
     "llava_onevision": Facts(newlines(_patches)),
+    "minimax_m3_vl": Facts(),
     "mistral3": Facts(separated_rows),
-    "paddleocr_vl": Facts(from_positions),
+    "ovis2": Facts(),
+    "paddleocr_vl": Facts(from_positions, checked=False),
     "paligemma": Facts(squares(_patches), shares_prefixes=False),
     "pp_chart2table": Facts(attention="eager"),
-    "qwen2_5_omni_thinker": Facts(from_positions),
+    "qianfan_ocr": Facts(),
+    "qwen2_5_omni_thinker": Facts(from_positions, checked=False),
     "qwen3_5": _HYBRID,
     "qwen3_5_moe": _HYBRID,
-    "qwen3_omni_moe_thinker": Facts(from_positions),
+    "qwen3_omni_moe_thinker": Facts(from_positions, checked=False),
     "qwen3_vl_moe": Facts(from_positions),
     "shieldgemma2": Facts(squares(_gemma3), shares_prefixes=False),
     "smolvlm": Facts(_shuffled("scale_factor")),
+    "video_llama_3": Facts(),
     "vipllava": Facts(squares(_patches)),
 }
-"""What is declared, by `config.model_type`. An architecture that is missing here has no lattices."""
+"""What is declared, by `config.model_type`. An architecture that is missing here has no lattices, and is not checked."""
 
 _CROSS = "its decoder sees images by cross-attention, so that there are no visual tokens to drop"
 _ENCODER_DECODER = "it is an encoder-decoder, whose decoder holds no visual tokens"
@@ -97,6 +109,7 @@ REFUSED: dict[str, str] = {
     "evolla": "it reads proteins, not images",
     "florence2": _ENCODER_DECODER,
     "git": "its visual tokens are a prefix without ids, which the prompt does not show",
+    "hy_v4_vl": "an indexer of its own chooses which keys its layers attend to, by their places in the whole prompt",
     "idefics": _CROSS,
     "instructblip": _QUERIES,
     "instructblipvideo": _QUERIES,

@@ -22,7 +22,9 @@ LAST = (6, 8)
 
 def plain(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """Squares of one size."""
-    return {"pixel_values": _noise(words, n, 3, SIDE, SIDE)}
+    side = getattr(config.vision_config, "image_size", None)
+    side = side if isinstance(side, int) else SIDE
+    return {"pixel_values": _noise(words, n, 3, side, side)}
 
 
 def tiles(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:

@@ -159,7 +159,7 @@ OVERRIDES: dict[str, Sizes] = {
         text={
             **_MROPE,
             "moe_intermediate_size": [16, 16],
-            "moe_num_experts": [4, 4],
+            "moe_num_experts": 4,
             "moe_k": 2,
             "moe_layer_start_index": 1,
         }
@@ -167,6 +167,8 @@ OVERRIDES: dict[str, Sizes] = {
     "exaone4_5": Sizes(text={**_MROPE, "layer_types": _MIXED}),
     "gemma4": Sizes(text={"layer_types": _MIXED, "hidden_activation": "gelu_pytorch_tanh"}),
     "gemma4_unified": Sizes(text={"layer_types": _MIXED}),
+    "got_ocr2": Sizes(vision={"image_size": 64}),
+    "pp_chart2table": Sizes(vision={"image_size": 64}),
     "janus": Sizes(vision={"projection_dim": 32}),
     "lfm2_vl": Sizes(
         text={"layer_types": ["conv", "full_attention", "full_attention"] * 2},

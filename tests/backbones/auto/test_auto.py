@@ -87,6 +87,13 @@ def test_clse_sees_the_tiles_of_smolvlm(smolvlm: Any) -> None:
     assert row.mean_tokens < row.visual
 
 
+def test_what_is_declared_checked_is_what_passed() -> None:
+    stored = json.loads(Path(RESULTS).read_text())["architectures"]
+    passed = {name for name, result in stored.items() if result["class"] == "auto"}
+    assert passed == {name for name, facts in FACTS.items() if facts.checked}
+    assert "has not been checked" in Auto("janus").notes[0]
+
+
 def test_results_are_of_every_architecture() -> None:
     stored = json.loads(Path(RESULTS).read_text())["architectures"]
     assert sorted(stored) == model_types()
