@@ -20,8 +20,8 @@ import pandas as pd
 
 from tokenbench.comparison.families import describe_families, select_strategies
 from tokenbench.comparison.looks import Looks, rows_until
-from tokenbench.comparison.measures import measure
 from tokenbench.comparison.missing import widen_for_missing
+from tokenbench.comparison.model_looks import measure_looks
 from tokenbench.comparison.pairs import (
     MEAN,
     PAIR_COLUMNS,
@@ -195,7 +195,7 @@ def compare(
     models = sorted(map(str, samples["model"].unique()))
     compared = _collect([_model(samples, model, settings, scopes, looks) for model in models], settings, looks)
     compared = replace(compared, warnings=(*describe_families(compared.left_out, strategies), *compared.warnings))
-    whole = _views(samples, TOGETHER, scopes, looks, None) if len(models) > 1 else []
+    whole = measure_looks(samples, TOGETHER, scopes, looks, None, ALPHA) if len(models) > 1 else []
     if not whole:
         return compared
     averaged = _collect([_rows(whole, settings, [])], settings, looks)
@@ -218,10 +218,14 @@ class _Model:
 
 def _model(samples: pd.DataFrame, model: str, settings: Settings, scopes: Scopes | None, looks: Looks | None) -> _Model:
     rows = samples[samples["model"].isin([name for name in samples["model"].unique() if str(name) == model])]
-    views = _views(rows, model, scopes, looks, None)
+    views = measure_looks(rows, model, scopes, looks, None, ALPHA)
     fills: tuple[Fill, ...] = ("wrong", "as vanilla")
     lacking = any(view.measures.panel.missing for view in views)
-    filled = [pair_rows(_views(rows, model, scopes, looks, fill), settings) for fill in fills] if lacking else []
+    filled = (
+        [pair_rows(measure_looks(rows, model, scopes, looks, fill, ALPHA), settings) for fill in fills]
+        if lacking
+        else []
+    )
     return _rows(views, settings, filled)
 
 
@@ -251,37 +255,6 @@ def _absent(views: Sequence[ModelLook]) -> dict[tuple[str, str, str], int]:
                 key = (*panel.cells[at], name)
                 found[key] = found.get(key, 0) + count
     return found
-
-
-def _views(
-    rows: pd.DataFrame, model: str, scopes: Scopes | None, looks: Looks | None, fill: Fill | None
-) -> list[ModelLook]:
-    """What each look saw of a model, or of all models together.
-
-    A look after which none of its cells ran on is not there.
-    """
-    if looks is None:
-        return [ModelLook(measure(panel, ALPHA)) for panel in _panels(rows, model, scopes, fill)]
-    found: list[tuple[Panel, int]] = []
-    for number in range(len(looks)):
-        stopped = {cell for cell, at in looks.frozen.items() if at <= number}
-        here = rows_until(rows, number + 1)
-        if stopped:
-            keys = zip(*(here[name].astype(str) for name in CELL), strict=True)
-            here = here[[key not in stopped for key in keys]]
-        found += [(panel, number) for panel in _panels(here, model, scopes, fill)] if len(here) else []
-    # An image has one place, and so one sign, at every look.
-    clusters = sorted({name for panel, _ in found for name in panel.clusters})
-    return [
-        ModelLook(measure(panel.among(clusters), ALPHA), number, looks.fractions[number]) for panel, number in found
-    ]
-
-
-def _panels(rows: pd.DataFrame, model: str, scopes: Scopes | None, fill: Fill | None) -> Iterator[Panel]:
-    if model != TOGETHER:
-        yield from panels(rows, scopes, fill)
-    elif (whole := together(rows, scopes, fill)) is not None:
-        yield whole
 
 
 def _collect(found: Sequence[_Model], settings: Settings, looks: Looks | None) -> Comparison:

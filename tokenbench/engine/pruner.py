@@ -19,17 +19,16 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from tokenbench.engine.arguments import gather_mask, read_padding
+from tokenbench.engine.arguments import read_padding
 from tokenbench.engine.attention_tap import AttentionTap
-from tokenbench.engine.cache import PrunedLayer, cache_name
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.cut import run_in_two, width
+from tokenbench.engine.decode_step import DecodeStep
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.layers import kinds_of_layers
 from tokenbench.engine.layout import Layout
 from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill import Prefill, Sharing
-from tokenbench.engine.segment import causal_mask
 from tokenbench.engine.state import Forward, Running, ThreadState, call_before, claim, replace_method
 from tokenbench.engine.timer import Timer
 from tokenbench.engine.trace import RowTrace
@@ -77,6 +76,7 @@ class Pruner:
         self._tap = AttentionTap(self.decoder, attentions)
         self._attentions, self._kinds = attentions, kinds_of_layers(decoder.config)
         self._shares = shares_prefixes and set(self._kinds) <= {"full_attention"}
+        self._decode = DecodeStep(decoder, self._kinds, self._tap.attention)
         self._thread, self._running = ThreadState(), Running()
         self._sharing = Sharing()
         self._forwards: dict[int, Callable[..., Any]] = {}  # the layers' own, while prompts share
@@ -249,7 +249,7 @@ class Pruner:
         hidden, *rest = args
         prefill = self._thread.forward.prefill
         if prefill is None:
-            return args, self._decode_arguments(i, hidden, kwargs)
+            return args, self._decode.change(i, hidden, kwargs, self._thread.forward)
         # The layer's forward, not the module: the pruner's own hooks are not meant.
         forward = self._forwards.get(i, layer.forward)
         hidden, kwargs = prefill.before_layer(i, layer, forward, hidden, kwargs)
@@ -258,47 +258,6 @@ class Pruner:
     def _after_layer(self, i: int, layer: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         prefill = self._thread.forward.prefill
         return None if prefill is None else prefill.after_layer(i, output)
-
-    def _decode_arguments(self, i: int, hidden: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
-        cache = kwargs.get(cache_name(kwargs))
-        stored = cache.layers[i] if cache is not None and i < len(cache.layers) else None
-        if not isinstance(stored, PrunedLayer):
-            return kwargs
-        stored.awaited = True
-        if stored.full or stored.valid is None:
-            return kwargs
-        changed: dict[str, Any] = {"attention_mask": self._decode_mask(stored, hidden, kwargs.get("attention_mask"))}
-        if "position_ids" in kwargs:
-            changed["position_ids"] = None
-        assert stored.shift is not None
-        if stored.compact:
-            changed["position_embeddings"] = self._decode_rope(i, stored.shift, hidden)
-        return {**kwargs, **changed}
-
-    def _decode_rope(self, i: int, shift: Tensor, hidden: Tensor) -> Any:
-        """One a segment, kind of layer and step: position embeddings of what follows positions moved by shift [B]."""
-        forward = self._thread.forward
-        kind = (self._kinds[i],) if forward.by_kind else ()
-        if (id(shift), kind) not in forward.ropes:
-            assert forward.positions is not None
-            # Not called as a module: `_place` listens there.
-            moved = forward.positions - shift.unsqueeze(1)
-            forward.ropes[id(shift), kind] = self.decoder.rotary_emb.forward(hidden, moved, *kind)
-        return forward.ropes[id(shift), kind]
-
-    def _decode_mask(self, stored: PrunedLayer, hidden: Tensor, stock: Tensor | None) -> Tensor | None:
-        """One mask a segment, stock mask and step: layers that have these in common share it."""
-        assert stored.valid is not None and stored.keys is not None
-        queries, masks = hidden.shape[1], self._thread.forward.masks
-        key = (id(stored.valid), stored.keys.shape[2], id(stock))
-        if key not in masks:
-            seen = stored.seen(queries)
-            if stock is not None and stock.ndim == 4:
-                masks[key] = gather_mask(stock, None, stored.all_columns(queries), seen)
-            else:
-                attention = self._tap.attention
-                masks[key] = causal_mask(seen, queries, padded=stored.padded, attention=attention, dtype=hidden.dtype)
-        return masks[key]
 
 
 def _take_deepstack(kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any]]:

@@ -1,0 +1,77 @@
+"""The arguments of decoder layers in a decode step, whose keys are those that pruning left in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from tokenbench.engine.arguments import gather_mask
+from tokenbench.engine.cache import PrunedLayer, cache_name
+from tokenbench.engine.segment import causal_mask
+from tokenbench.engine.state import Forward
+
+__all__ = ["DecodeStep"]
+
+
+class DecodeStep:
+    """Changes what the stock decoder gives its layers after a pruned prompt.
+
+    Args:
+        decoder: The stock decoder.
+        kinds: The kind of each layer, such as "full_attention".
+        attention: The name of the decoder's attention implementation.
+    """
+
+    def __init__(self, decoder: Any, kinds: Sequence[str], attention: str) -> None:
+        self._decoder, self._kinds, self._attention = decoder, kinds, attention
+
+    def change(self, i: int, hidden: Tensor, kwargs: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        """The keyword arguments of decoder layer i.
+
+        Args:
+            i: The layer.
+            hidden: [B, q, C] its input.
+            kwargs: Those that the decoder gives it.
+            forward: What the layers of this step share.
+        """
+        cache = kwargs.get(cache_name(kwargs))
+        stored = cache.layers[i] if cache is not None and i < len(cache.layers) else None
+        if not isinstance(stored, PrunedLayer):
+            return kwargs
+        stored.awaited = True
+        if stored.full or stored.valid is None:
+            return kwargs
+        mask = self._mask(stored, hidden, kwargs.get("attention_mask"), forward)
+        changed: dict[str, Any] = {"attention_mask": mask}
+        if "position_ids" in kwargs:
+            changed["position_ids"] = None
+        assert stored.shift is not None
+        if stored.compact:
+            changed["position_embeddings"] = self._rope(i, stored.shift, hidden, forward)
+        return {**kwargs, **changed}
+
+    def _rope(self, i: int, shift: Tensor, hidden: Tensor, forward: Forward) -> Any:
+        """One a segment, kind of layer and step: position embeddings of what follows positions moved by shift [B]."""
+        kind = (self._kinds[i],) if forward.by_kind else ()
+        if (id(shift), kind) not in forward.ropes:
+            assert forward.positions is not None
+            # Not called as a module: the pruner listens there.
+            moved = forward.positions - shift.unsqueeze(1)
+            forward.ropes[id(shift), kind] = self._decoder.rotary_emb.forward(hidden, moved, *kind)
+        return forward.ropes[id(shift), kind]
+
+    def _mask(self, stored: PrunedLayer, hidden: Tensor, stock: Tensor | None, forward: Forward) -> Tensor | None:
+        """One mask a segment, stock mask and step: layers that have these in common share it."""
+        assert stored.valid is not None and stored.keys is not None
+        queries, masks = hidden.shape[1], forward.masks
+        key = (id(stored.valid), stored.keys.shape[2], id(stock))
+        if key not in masks:
+            seen = stored.seen(queries)
+            if stock is not None and stock.ndim == 4:
+                masks[key] = gather_mask(stock, None, stored.all_columns(queries), seen)
+            else:
+                attention = self._attention
+                masks[key] = causal_mask(seen, queries, padded=stored.padded, attention=attention, dtype=hidden.dtype)
+        return masks[key]
