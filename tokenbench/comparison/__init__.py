@@ -12,14 +12,14 @@ Every verdict is read off the interval that stands beside it. Several models tog
 their own, on retention over all models and tasks. Data that grow are looked at again: see ``looks``.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from tokenbench.comparison.families import describe_families, select_strategies
-from tokenbench.comparison.looks import Looks, rows_until
+from tokenbench.comparison.looks import Looks
 from tokenbench.comparison.missing import widen_for_missing
 from tokenbench.comparison.model_looks import measure_looks
 from tokenbench.comparison.pairs import (
@@ -32,12 +32,11 @@ from tokenbench.comparison.pairs import (
     pair_rows,
     withhold_verdicts,
 )
-from tokenbench.comparison.panel import TOGETHER, Panel, Scopes, Treatment, panels, together
+from tokenbench.comparison.panel import TOGETHER, Scopes, Treatment
 from tokenbench.comparison.skill import add_skill
 from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
 from tokenbench.comparison.warnings import reader_warnings
-from tokenbench.contract.cells import CELL
 from tokenbench.errors import printable
 from tokenbench.statistics import Scale
 from tokenbench.statistics.spending import SPENDING, spend_all
