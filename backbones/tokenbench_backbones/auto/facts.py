@@ -60,7 +60,7 @@ FACTS: dict[str, Facts] = {
     "cosmos3_edge": Facts(from_positions),
     "cosmos3_omni": Facts(from_positions),
     "deepseek_vl": Facts(squares(_patches)),
-    "ernie4_5_vl_moe": Facts(from_positions, checked=False),
+    "ernie4_5_vl_moe": Facts(from_positions),
     "exaone4_5": Facts(),
     "gemma3": Facts(squares(_gemma3), shares_prefixes=False),
     "glm46v": Facts(from_positions),
@@ -93,6 +93,7 @@ FACTS: dict[str, Facts] = {
     "qwen3_vl_moe": Facts(from_positions),
     "shieldgemma2": Facts(squares(_gemma3), shares_prefixes=False),
     "smolvlm": Facts(_shuffled("scale_factor")),
+    "step3p7": Facts(),
     "video_llama_3": Facts(),
     "vipllava": Facts(squares(_patches)),
 }
@@ -101,6 +102,7 @@ FACTS: dict[str, Facts] = {
 _CROSS = "its decoder sees images by cross-attention, so that there are no visual tokens to drop"
 _ENCODER_DECODER = "it is an encoder-decoder, whose decoder holds no visual tokens"
 _QUERIES = "a Q-Former turns every image into a few queries, which stand before the text without an image token"
+_INDEXED = "an indexer of its own chooses which keys its layers attend to, by their places in the whole prompt"
 
 REFUSED: dict[str, str] = {
     "blip": _CROSS,
@@ -109,13 +111,14 @@ REFUSED: dict[str, str] = {
     "evolla": "it reads proteins, not images",
     "florence2": _ENCODER_DECODER,
     "git": "its visual tokens are a prefix without ids, which the prompt does not show",
-    "hy_v4_vl": "an indexer of its own chooses which keys its layers attend to, by their places in the whole prompt",
+    "hy_v4_vl": _INDEXED,
     "idefics": _CROSS,
     "instructblip": _QUERIES,
     "instructblipvideo": _QUERIES,
     "kosmos-2": "its images are a few latent queries that the prompt marks with a mask instead of an image token",
     "kosmos-2.5": "its images are a few latent queries that the prompt marks with a mask instead of an image token",
     "mistral4": "it takes text only",
+    "mistral_large4": _INDEXED,
     "mllama": _CROSS,
     "pi0": "it moves a robot and answers nothing",
     "pix2struct": _ENCODER_DECODER,

@@ -32,6 +32,12 @@ def tiles(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     return {"pixel_values": _noise(words, 1, n * (1 if words[0] == words[1] - 2 else 2), 3, SIDE, SIDE)}
 
 
+def masked_tiles(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
+    """As `tiles`, with a mask of the pixels that are no padding."""
+    made = tiles(config, words, n)
+    return {**made, "pixel_attention_mask": torch.ones(1, made["pixel_values"].shape[1], SIDE, SIDE, dtype=torch.long)}
+
+
 def unpadded_tiles(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """The whole picture and two tiles, whose padding the model removes."""
     sizes = [(12, 12)] if words == LAST else [(16, 32), (30, 16)][:n]
@@ -132,7 +138,8 @@ INPUTS: dict[str, Images] = {
     **dict.fromkeys(("llava_next", "llava_next_video", "llava_onevision"), unpadded_tiles),
     **dict.fromkeys(("idefics2", "idefics3", "smolvlm"), tiles),
     **dict.fromkeys(("gemma4", "gemma4_unified"), placed_patches),
-    **dict.fromkeys(("lighton_ocr", "mistral3"), rows),
+    **dict.fromkeys(("lighton_ocr", "mistral3", "mistral_large4"), rows),
+    "granite_docling": masked_tiles,
     "kimi_k25": cut_grids,
     "lfm2_vl": packed_patches,
     "video_llama_3": merged_grids,

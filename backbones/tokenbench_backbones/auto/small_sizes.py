@@ -131,11 +131,9 @@ _HYBRID = ["linear_attention", "full_attention", "full_attention"] * 2
 _GRIDS = (
     "cosmos3_edge",
     "cosmos3_omni",
-    "dots3_note",
     "glm46v",
     "glm4v",
     "glm4v_moe",
-    "glm5_next",
     "glm_ocr",
     "glmga",
     "hunyuan_vl",
@@ -164,6 +162,9 @@ OVERRIDES: dict[str, Sizes] = {
             "moe_layer_start_index": 1,
         }
     ),
+    "dots3_note": Sizes(text={**_MROPE, "num_key_value_heads": 4}),
+    "glm5_next": Sizes(text={**_MROPE, "num_key_value_heads": 4}),
+    "step3p7": Sizes(vision={"image_size": 64}),
     "exaone4_5": Sizes(text={**_MROPE, "layer_types": _MIXED}),
     "gemma4": Sizes(text={"layer_types": _MIXED, "hidden_activation": "gelu_pytorch_tanh"}),
     "gemma4_unified": Sizes(text={"layer_types": _MIXED}),
@@ -184,6 +185,7 @@ OVERRIDES: dict[str, Sizes] = {
             "intermediate_size": 64,
         }
     ),
+    "mistral_large4": Sizes(vision={"image_size": 32}),
     "mistral3": Sizes(vision={"image_size": 32}),
     "ovis2": Sizes(top={"hidden_size": 32}),
     "paligemma": Sizes(vision={"projection_dim": 32}, top={"projection_dim": 32}),
