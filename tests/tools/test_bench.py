@@ -57,6 +57,7 @@ def rows(found: dict[str, Any], strategy: str, budget: str) -> list[dict[str, An
     return [row for row in model["rows"] if (row["strategy"], row["budget"]) == (strategy, budget)]
 
 
+@pytest.mark.slow
 def test_a_run_directory_keeps_every_number(found: dict[str, Any]) -> None:
     (model,) = found["models"]
     assert found["schema_version"] == 1

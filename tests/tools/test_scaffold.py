@@ -15,6 +15,7 @@ from tokenbench_tools.scaffold import KINDS
 ONE_OF_EACH = pytest.mark.parametrize("kind", KINDS)
 
 
+@pytest.mark.slow
 @ONE_OF_EACH
 def test_it_keeps_the_contract_as_one_file(tmp_path: Path, kind: str) -> None:
     assert call("new", kind, f"my-{kind}", "-o", str(tmp_path / "new")) == 0

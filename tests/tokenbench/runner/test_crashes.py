@@ -94,6 +94,7 @@ def test_a_run_goes_on_where_it_was_copied_to(finished: Path, killed: Path, tmp_
     equal(there, finished)
 
 
+@pytest.mark.slow
 def test_a_damaged_journal_costs_the_damaged_records(finished: Path, killed: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
     first, *others = sorted((folder / "journal").iterdir())

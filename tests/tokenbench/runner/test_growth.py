@@ -79,6 +79,7 @@ def test_more_samples_then_one_more_strategy(
     equal(folder, fresh)
 
 
+@pytest.mark.slow
 def test_more_of_anything(tmp_path: Path, asked: Counter[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, fresh = tmp_path / "run", tmp_path / "fresh"
     order: list[str] = []
@@ -141,6 +142,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SLOW = [pytest.param(moment, marks=pytest.mark.slow) for moment in (0, 2, "torn", "published", "publish")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["journals", *SLOW])
 def test_killed_while_it_grows_it_loses_nothing(
     fresh: Path, tmp_path: Path, asked: Counter[Any], moment: int | str

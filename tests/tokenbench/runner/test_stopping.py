@@ -223,6 +223,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS, ids=str)
 def test_killed_and_resumed_it_takes_the_same_decisions(whole: Path, tmp_path: Path, moment: tuple[str, int]) -> None:
     folder = tmp_path / "run"

@@ -129,6 +129,7 @@ def killed_everywhere(execute: Execute, whole: Path, tmp_path: Path, part: int) 
     return len(every)
 
 
+@pytest.mark.slow
 def test_killed_between_two_system_calls_the_same_command_goes_on(
     execute: Execute, whole: Path, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def written(folder: Path, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_two_architectures")
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_plugin_is_named_with_the_contract_it_breaks(
@@ -69,6 +70,7 @@ def test_a_broken_distribution_is_named_by_its_name(
     assert "plug-in tb_broken  loads  FAILED: RuntimeError: no luck" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_two_architectures")
 def test_a_strategy_in_a_file_passes_with_a_figure_of_its_cost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -146,6 +146,7 @@ def test_a_lookup_of_the_name_has_the_same_deadline(tmp_path: Path, monkeypatch:
     assert time.monotonic() - start < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_lookup_at_once(tmp_path: Path, number: int, code: int) -> None:
     only_posix("a signal is sent to a process")
