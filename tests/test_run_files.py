@@ -49,7 +49,7 @@ OTHERS = {
     "tokenbench/runner/sources.py": {"is_file", "read_bytes", "stat"},  # source of modules
     "tools/tokenbench_tools/scaffold/__init__.py": {"exists", "mkdir", "read_text", "write_text"},  # a new package
     "tokenbench/store/export.py": {"chmod", "exists", "is_dir", "iterdir", "mkdir", "mkdtemp", "replace", "rmtree", "to_parquet", "write_text"},  # a new folder named with --to
-    "tokenbench/registry/suites.py": {"is_dir"},  # folders named with --data
+    "tokenbench/registry/suites.py": {"is_dir", "is_file", "iterdir"},  # folders named with --data, tables named with --suite
     "tokenbench/testing/made_up.py": {"TemporaryDirectory"},  # its own
     "tokenbench/testing/report.py": {"TemporaryDirectory", "is_file", "mkdir", "read_text", "rglob", "stat"},  # its own
     "reports/tokenbench_reports/html/__init__.py": {"read_text"},  # style and script in the package
@@ -65,6 +65,7 @@ INSIDE = {
     "tokenbench/store/report_files.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link
     "reports/tokenbench_reports/figures.py": {"savefig"},  # to bytes
     "reports/tokenbench_reports/mlflow_runs.py": {"is_file", "rglob", "rmtree"},  # in a folder that this process made
+    "reports/tokenbench_reports/terminal.py": {"exists"},  # says where the page is, and does not open it
     "reports/tokenbench_reports/wandb_run.py": {"is_file", "rglob"},  # in a folder that this process made
 }
 """What is done with files of a run directory elsewhere, and why nothing is followed or opened by it."""

@@ -16,7 +16,6 @@ __all__ = ["check"]
 @click.command(
     epilog=examples(
         "tokenbench check clse",
-        "tokenbench check mine.py",
         "tokenbench check --model-type smolvlm",
         "tokenbench check tokenbench-my-method --format json",
     )

@@ -37,7 +37,6 @@ CONDITION = (
     epilog=examples(
         "tokenbench compare my-run",
         'tokenbench compare my-run --fail-if "clse<fastv@1/9"',
-        "tokenbench compare my-run --strategies clse,fastv",
         "tokenbench compare table-1 table-1-again",
     )
 )

@@ -186,9 +186,11 @@ def check_kind(cache: Cache | None) -> None:
         for layer in cache.layers
     )
     if not isinstance(cache, DynamicCache) or not plain:
-        kinds = ", ".join(sorted({type(layer).__name__ for layer in cache.layers})) or type(cache).__name__
+        kind = type(cache).__name__
+        if kind == "DynamicCache":
+            kind = f"one of {', '.join(sorted({type(layer).__name__ for layer in cache.layers}))}"
         raise UsageError(
-            f"pruning needs the default dynamic KV cache, not one of {kinds}",
+            f"pruning needs the default dynamic KV cache, not {kind}",
             "do not pass cache_implementation or past_key_values",
         )
 

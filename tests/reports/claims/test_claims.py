@@ -72,7 +72,7 @@ def test_sources_that_differ_are_no_errors_and_are_listed_apart():
     rows = group_rows(ledger())
     apart = list(find_differing(rows))
     assert len(apart) == 10
-    assert all("retention differs between" in text for text in apart)
+    assert all("accuracy kept differs between" in text for text in apart)
     assert not any("differs" in text for text in audit(rows))
 
 
@@ -268,6 +268,6 @@ def test_the_command_lists_filters_and_audits():
     assert (
         audited.index("the printed mean is 84.8")
         < audited.index("two sources differ")
-        < audited.index("retention differs")
+        < audited.index("accuracy kept differs")
     )
     assert "did you mean tome" in str(run(cli, ["claims", "--methods", "tomee"]).exception)
