@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 
 from tests.reports.made_up import BUDGETS, HOSTILE, LONG, MadeUpRun, bench, made_up
+from tokenbench.comparison import MEAN, families
+from tokenbench.contract.cells import TRIVIAL
 from tokenbench.errors import UsageError
 from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.headline import make_headline
 from tokenbench_reports.html import HtmlReport, render_page
+from tokenbench_reports.html import cells as html_cells
 from tokenbench_reports.html.gallery import choose_samples, shorten, spans
 from tokenbench_reports.html.kept import agreement, bias, keep_rates, thin
 
@@ -246,3 +249,30 @@ def test_thinning_keeps_the_same_samples_of_every_cell():
     counts = few.groupby(["strategy", "budget"])["sample"].nunique()
     assert counts.nunique() == 1
     assert len(few[["task", "sample"]].drop_duplicates()) <= 10
+
+
+def test_of_many_methods_the_page_shows_the_highest_and_all_floors_and_says_so(monkeypatch):
+    monkeypatch.setattr(html_cells.keep_highest, "__defaults__", (1,))
+    comparison, run = made_up(LOSES)
+    summary = comparison.summary
+    text = render_page(comparison, run)
+    body = re.search(r'<table class="res">(.*?)</table>', text, re.S)[1]
+    mean = summary[(summary["task"] == MEAN) & (summary["strategy"] != "vanilla")]
+    for budget in BUDGETS:
+        here = mean[mean["budget"] == budget].sort_values("retention", ascending=False)
+        methods = [name for name in here["strategy"] if name not in TRIVIAL]
+        floors = [name for name in here["strategy"] if name in TRIVIAL]
+        own = body.split(f"Budget {budget}</th>")[1].split("</tbody>")[0]
+        assert re.findall(r'class="nm2">(.*?)</span>', own) == [methods[0], *floors, "unpruned"]
+    left = len(mean) - len(BUDGETS) * (1 + len(floors))
+    assert f"The {left} other results are in summary.csv and pairs.csv." in text
+
+
+def test_a_page_without_all_pairs_has_no_ranks_and_says_what_is_left_out(monkeypatch):
+    """Three strategies at three budgets make nine pairs."""
+    assert "best</span>" in render_page(*made_up(LOSES))
+    monkeypatch.setattr(families, "MOST_PAIRS", 8)
+    text = render_page(*made_up(LOSES))
+    assert "3 pairs of strategies at equal budget are not compared" in text
+    assert "best</span>" not in text
+    assert 'class="tri' not in text

@@ -16,6 +16,9 @@ from tokenbench_reports.findings import is_trivial, vanilla_of
 Limits = tuple[float, float, float]
 """A value with its lower and upper limit."""
 
+MOST_METHODS = 100
+"""The most methods of a budget that the page shows: nobody can tell more marks apart in a plot."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -124,6 +127,16 @@ def at_budget(cells: Sequence[Cell], budget: str) -> list[Cell]:
     sized = set(budgets_of(cells))
     here = [cell for cell in cells if cell.budget == budget or cell.budget not in sized]
     return sorted(here, key=lambda cell: (cell.floor, -cell.kept[0] if cell.kept[0] == cell.kept[0] else float("inf")))
+
+
+def keep_highest(cells: Sequence[Cell], most: int = MOST_METHODS) -> list[Cell]:
+    """The cells that the page shows, in their order: of every budget the methods with the highest accuracy, and all floors."""
+    shown = {
+        (cell.strategy, cell.budget)
+        for budget in budgets_of(cells)
+        for cell in [one for one in at_budget(cells, budget) if not one.floor][:most]
+    }
+    return [cell for cell in cells if cell.floor or (cell.strategy, cell.budget) in shown]
 
 
 def _per_cent(value: float, low: float, high: float) -> Limits:

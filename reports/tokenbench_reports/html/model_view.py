@@ -12,7 +12,7 @@ from tokenbench.tables import Table
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.findings import vanilla_of
 from tokenbench_reports.headline import Headline, make_headline
-from tokenbench_reports.html.cells import AXES, Cell, budgets_of, cells_of_model
+from tokenbench_reports.html.cells import AXES, Cell, budgets_of, cells_of_model, keep_highest
 from tokenbench_reports.html.compare import CompareView, compare_view
 from tokenbench_reports.html.elsewhere import PublishedView, published_views
 from tokenbench_reports.html.gallery import Gallery
@@ -43,6 +43,8 @@ class ModelView:
     """Its cells."""
     costs: list[CostView]
     """Accuracy against every cost."""
+    left_out: int
+    """How many cells are in the files only, since there are too many to show."""
     needs: list[Need]
     """Which method, if you want a certain thing."""
     results: Results
@@ -104,8 +106,8 @@ def model_view(
         budgets: The budgets of the page, of which the model may have some.
     """
     benches = about.get("bench")
-    cells = cells_of_model(comparison, model, benches if isinstance(benches, list) else [])
-    marks = assign_marks(cells)
+    every = cells_of_model(comparison, model, benches if isinstance(benches, list) else [])
+    cells, marks = keep_highest(every), assign_marks(every)
     own = set(budgets_of(cells))
     rankings = {ranking.budget: ranking for ranking in rank_strategies(comparison, model) if ranking.budget in own}
     summary = comparison.summary[comparison.summary["model"] == model]
@@ -123,7 +125,8 @@ def model_view(
         marks,
         cells,
         [cost_view(cells, axis, marks, budgets) for axis in AXES],
-        needs(cells, marks, comparison.margin),
+        len(every) - len(cells),
+        needs(every, marks, comparison.margin),
         results(cells, rankings, marks, vanilla, comparison.margin),
         [triangle(rankings[budget], pairs, marks, found[budget].pairs) for budget in here if rankings[budget].compared],
         multiples(cells, marks),
@@ -131,18 +134,18 @@ def model_view(
         compare_view(cells, here, marks, pairs, answers.mapped, answers.gallery, answers.questions),
         answers.gallery,
         answers.questions,
-        _maps(answers.mapped, rankings),
+        _maps(answers.mapped, rankings, {cell.strategy for cell in cells}),
         elsewhere,
         [] if elsewhere else published(comparison, model, about),
         on_this_hardware(comparison, model, about),
     )
 
 
-def _maps(samples: pd.DataFrame, rankings: Mapping[str, Ranking]) -> dict[str, list[BiasMap]]:
+def _maps(samples: pd.DataFrame, rankings: Mapping[str, Ranking], shown: set[str]) -> dict[str, list[BiasMap]]:
     """The maps of every budget, in the order of accuracy."""
     every = bias_maps(samples)
     found = {}
     for budget, ranking in rankings.items():
-        here = [one for one in every if one.budget == budget and one.strategy in ranking.strategies]
+        here = [one for one in every if one.budget == budget and one.strategy in shown & set(ranking.strategies)]
         found[budget] = sorted(here, key=lambda one: ranking.strategies.index(one.strategy))
     return found
