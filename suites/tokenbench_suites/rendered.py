@@ -11,7 +11,7 @@ from tokenbench.contract.suite import Sample, Task
 
 __all__ = ["RenderedTask", "normalise"]
 
-QUESTIONS = 200  # a task
+QUESTIONS = 160  # a task
 ATTEMPTS = 4
 
 

@@ -20,14 +20,14 @@ def task(request: pytest.FixtureRequest) -> Task:
     return request.param
 
 
-def test_has_200_questions_with_unique_keys(task: Task) -> None:
+def test_has_160_questions_with_unique_keys(task: Task) -> None:
     keys = [sample.key for sample in task.samples()]
-    assert len(keys) == len(set(keys)) == 200
+    assert len(keys) == len(set(keys)) == 160
 
 
 def test_no_answer_is_much_more_common_than_another(task: Task) -> None:
     answers = Counter(sample.target for sample in task.samples())
-    assert max(answers.values()) / 200 <= MAJORITY[task.name]
+    assert max(answers.values()) / 160 <= MAJORITY[task.name]
 
 
 def test_no_question_gives_its_answer_away(task: Task) -> None:
@@ -35,7 +35,7 @@ def test_no_question_gives_its_answer_away(task: Task) -> None:
     wordings: dict[str, Counter[str]] = {}
     for sample in task.samples():
         wordings.setdefault(" ".join(sample.question.split()[:2]), Counter())[sample.target] += 1
-    assert sum(max(targets.values()) for targets in wordings.values()) / 200 <= 0.6
+    assert sum(max(targets.values()) for targets in wordings.values()) / 160 <= 0.6
 
 
 def test_a_shorter_task_is_a_prefix(task: Task) -> None:
