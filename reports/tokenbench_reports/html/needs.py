@@ -79,4 +79,4 @@ def _without_loss(cells: Sequence[Cell], marks: Mapping[str, Mark], margin: floa
         "lose more" if cell.verdict and cell.verdict.kind is Kind.LOSES_MORE else "are open" for cell in cells
     )
     parts = [f"{count} of {len(cells)} {what}" for what, count in sorted(counts.items(), reverse=True)]
-    return Need(wish, "", "", "none is shown to", "; ".join(parts))
+    return Need(wish, "", "", "no method is shown to", "; ".join(parts))

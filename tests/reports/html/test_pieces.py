@@ -104,7 +104,7 @@ def test_needs_are_met_by_the_best_within_the_limit():
     ]
     most, flops, cache, loss = needs(cells, assign_marks(cells), 1.0)
     assert (most.strategy, flops.strategy, cache.strategy, loss.strategy) == ("rich", "lean", "lean", "")
-    assert loss.text == "none is shown to"
+    assert loss.text == "no method is shown to"
     assert loss.small == "2 of 3 lose more; 1 of 3 are open"
     assert flops.small == "59 % of the FLOPs, 18 % of the KV cache"
 
