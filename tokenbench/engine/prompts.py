@@ -185,9 +185,9 @@ def _check_logits(kept: Any, visual: Tensor, width: int) -> None:
         visual: [B, S] True at the columns of visual tokens of the prompt.
         width: Columns of the whole forward, which may go on after the prompt.
     """
-    if bool(visual[:, -1].any()):  # a prompt without a question is refused with the reason when it runs
+    if not isinstance(kept, Tensor) and not (kept and bool(visual[:, max(0, width - kept) :].any())):
         return
-    if isinstance(kept, Tensor) or (kept and bool(visual[:, max(0, width - kept) :].any())):
+    if not bool(visual[:, -1].any()):  # a prompt without a question is refused with the reason when it runs
         raise UsageError(
             "logits_to_keep asks for columns of a pruned prompt, which has fewer columns than its input",
             "pass a number that reaches no further back than the text after the image",
