@@ -14,9 +14,9 @@ from typing import Any
 from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.panel import budget_size
 from tokenbench.comparison.ranking import Ranking, rank_strategies
-from tokenbench.contract.cells import TRIVIAL, VANILLA
+from tokenbench.contract.cells import VANILLA, base_of, is_trivial
 
-__all__ = ["Case", "Difference", "Finding", "base_of", "find", "is_trivial", "vanilla_of"]
+__all__ = ["Case", "Difference", "Finding", "find", "vanilla_of"]
 
 Cell = Mapping[Any, Any]
 
@@ -155,18 +155,8 @@ def find(comparison: Comparison, model: str) -> list[Finding]:
     return [first, *(one for one in found if one is not first)]
 
 
-def is_trivial(strategy: str) -> bool:
-    """Whether a strategy is a trivial baseline, of one run or of two together, whatever its parameters."""
-    return base_of(strategy) in (*TRIVIAL, VANILLA)
-
-
 def vanilla_of(comparison: Comparison, model: str) -> Cell:
     """The row of vanilla over all tasks."""
     cells = comparison.summary
     cells = cells[(cells["model"] == model) & (cells["task"] == MEAN) & (cells["strategy"] == VANILLA)]
     return dict(cells.iloc[0])
-
-
-def base_of(strategy: str) -> str:
-    """``random`` for ``A:random:seed=3``, the name of A's in a comparison of two runs."""
-    return strategy.removeprefix("A:").removeprefix("B:").partition(":")[0]

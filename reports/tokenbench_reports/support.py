@@ -7,8 +7,9 @@ from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import UNEQUAL_COST
 from tokenbench.comparison.verdicts import Kind
 from tokenbench.comparison.wording import count_of, join_names, limit, marks_of, percent, span
+from tokenbench.contract.cells import is_trivial
 from tokenbench.errors import printable
-from tokenbench_reports.findings import Case, Cell, Finding, is_trivial, vanilla_of
+from tokenbench_reports.findings import Case, Cell, Finding, vanilla_of
 from tokenbench_reports.sentences import Sentence, list_names, name_of, sentence
 
 __all__ = ["count_pairs", "support"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokenbench.comparison.panel import Treatment
 from tokenbench.comparison.wording import join_names
-from tokenbench.contract.cells import FLOORS, VANILLA
+from tokenbench.contract.cells import VANILLA, is_trivial
 from tokenbench.errors import unknown
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def make_families(vanilla: Treatment, others: Sequence[Treatment]) -> Families:
 
 
 def _with_floor(pair: Pair) -> bool:
-    return any(cell.strategy in FLOORS for cell in pair)
+    return any(is_trivial(cell.strategy) for cell in pair)
 
 
 def select_strategies(samples: pd.DataFrame, strategies: Collection[str]) -> pd.DataFrame:
@@ -87,7 +87,6 @@ def describe_families(left_out: int, strategies: Collection[str]) -> list[str]:
     if left_out:
         sentences.append(
             f"{left_out:,} pairs of strategies at equal budget are not compared, since more than {MOST_PAIRS:,} pairs are too many to read: "
-            f"strategies are compared with vanilla and with the trivial baselines {join_names(FLOORS)}, if these ran, and have no "
-            "ranks. To compare all pairs of a few strategies, name them: tokenbench compare RUN --strategies A,B."
+            "strategies are compared with vanilla and with the trivial baselines that ran, and have no ranks. To compare all pairs of a few strategies, name them: tokenbench compare RUN --strategies A,B."
         )
     return sentences

@@ -84,15 +84,15 @@ def name_files(suite: str, data: Sequence[str], registry: Registry) -> tuple[str
 def _find_file(text: str, registry: Registry) -> Path | None:
     """Return the file that a part of `--suite` names; None if it is the name of a suite."""
     endings = [name for name in registry.names("suites") if Path(text).suffix[1:].lower() == name]
-    if _is_folder(text):
+    if _is(Path.is_dir, text):
         files = [file for file in sorted(Path(text).iterdir()) if file.suffix[1:].lower() in registry.names("suites")]
         if len(files) != 1:
             found = ", ".join(file.name for file in files) or "none"
             raise UsageError(f"the folder {text} must hold one table of questions, but holds {found}", "name the file")
         return files[0]
-    if endings and not Path(text).is_file():
+    if endings and not _is(Path.is_file, text):
         raise MachineError(f"the table {text} does not exist", "check its name, or give its folder, too")
-    if not endings and Path(text).suffix and Path(text).is_file():
+    if not endings and Path(text).suffix and _is(Path.is_file, text):
         raise UsageError(f"{text} is not a table that can be read", "save it as .csv, .jsonl or .parquet")
     return Path(text) if endings else None
 
@@ -134,7 +134,7 @@ def data_folders(data: Sequence[str]) -> dict[str, Path]:
         task, equals, folder = text.partition("=")
         if not equals or not task or not folder:
             raise UsageError(f"--data '{text}' is not TASK=FOLDER", "write, for example, --data gqa=/data/gqa")
-        if not _is_folder(folder) and not _is_file(folder):
+        if not _is(Path.is_dir, folder) and not _is(Path.is_file, folder):
             raise MachineError(
                 f"the data folder {folder} of task '{task}' does not exist", "mount it, or give another one"
             )
@@ -142,16 +142,10 @@ def data_folders(data: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
-def _is_folder(name: str) -> bool:
+def _is(kind: Callable[[Path], bool], name: str) -> bool:
+    """Ask `Path.is_dir` or `Path.is_file` about a text that may be no name of a file at all."""
     try:
-        return Path(name).is_dir()
-    except OSError:  # a name that no folder can have
-        return False
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
+        return kind(Path(name))
     except (OSError, ValueError):
         return False
 

@@ -78,7 +78,7 @@ def run_plans(
     Args:
         model: The model.
         pruner: The pruner that is attached to the model.
-        plans: All plans. RowPlan 0 is vanilla.
+        plans: All plans. Plan 0 is vanilla.
         wanted: The numbers of the plans whose outcomes are wanted.
         failed: The numbers of the plans that are left out, since they failed or are not asked. Without vanilla, there is no checkpoint
             from which the others could continue.

@@ -10,8 +10,8 @@ from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.panel import budget_size
 from tokenbench.comparison.verdicts import Verdict
 from tokenbench.comparison.wording import interval, number
-from tokenbench.contract.cells import VANILLA
-from tokenbench_reports.findings import is_trivial, vanilla_of
+from tokenbench.contract.cells import VANILLA, is_trivial
+from tokenbench_reports.findings import vanilla_of
 
 Limits = tuple[float, float, float]
 """A value with its lower and upper limit."""

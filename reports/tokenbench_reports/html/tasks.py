@@ -7,8 +7,7 @@ import pandas as pd
 
 from tokenbench.comparison import MEAN
 from tokenbench.comparison.wording import NOTHING, percent
-from tokenbench.contract.cells import VANILLA
-from tokenbench_reports.findings import is_trivial
+from tokenbench.contract.cells import VANILLA, is_trivial
 from tokenbench_reports.html.cells import Cell, at_budget
 from tokenbench_reports.html.marks import Mark
 

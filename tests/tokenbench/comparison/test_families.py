@@ -96,3 +96,16 @@ def test_all_built_in_strategies_at_three_budgets_are_compared_in_pairs():
 
 def test_the_mean_over_tasks_is_part_of_every_comparison(reduced):
     assert set(family(reduced, "F2")["task"]) == {MEAN}
+
+
+def test_every_trivial_baseline_is_compared_also_one_of_two_joined_runs(monkeypatch):
+    monkeypatch.setattr(families, "MOST_PAIRS", 1)
+    spoils = {"good": 0.0, "bad": 0.5, "uniform": 0.2, "A:random": 0.3, "B:blind": 0.6}
+    few = compare(run({(name, "1/3", 0): share for name, share in spoils.items()}), resamples=199)
+    assert few.left_out == 1
+    pairs = {frozenset(pair) for pair in zip(family(few, "F2")["a"], family(few, "F2")["b"], strict=True)}
+    assert len(pairs) == 9
+    assert {"good", "bad"} not in pairs
+    found = make_headline(few, "toy")
+    assert found.case in (Case.MANY, Case.FLOOR)
+    assert found.support_text
