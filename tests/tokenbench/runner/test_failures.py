@@ -13,6 +13,9 @@ import pytest
 
 import tokenbench
 from tests.tokenbench.commands.test_running import call
+from tokenbench.contract.backbone import Backbone
+from tokenbench.contract.stage import Stage
+from tokenbench.errors import InfeasibleError
 
 BROKEN = """
 import torch
@@ -112,6 +115,23 @@ def test_an_infeasible_cell_is_reported_and_the_run_is_whole(
     assert "fastv:layer=3 at 1/9 is infeasible" in " ".join(capsys.readouterr().out.split())
     assert set(run.samples()["strategy"]) == {"vanilla", "divprune"}
     assert json.loads((folder / "run.json").read_text())["spec"]["match"] == "tokens"
+
+
+def test_a_strategy_that_reads_what_the_backbone_does_not_describe_loses_its_own_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(backbone: Backbone, stage: Stage) -> None:
+        if stage.reads_encoder:
+            raise InfeasibleError("reads the vision encoder, which nobody described")
+
+    monkeypatch.setattr(Backbone, "check_stage", refuse)
+    folder = tmp_path / "run"
+    assert call("run", *FEW, "--strategies", "visionzip,fastv", "-o", str(folder)) == 0
+    run = tokenbench.Run.open(folder)
+    (failure,) = run.failures()
+    assert (failure["strategy"], failure["kind"]) == ("visionzip", "infeasible")
+    assert failure["reason"] == "strategy visionzip reads the vision encoder, which nobody described"
+    assert run.samples().groupby("strategy").size().to_dict() == {"vanilla": 3, "fastv": 3}
 
 
 class Failed(tokenbench.Run):
