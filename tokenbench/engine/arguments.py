@@ -62,7 +62,8 @@ class SegmentArguments:
         if not attends:
             return segment.valid if segment.padded else None
         if stock is not None and stock.ndim == 4:
-            return gather_mask(stock, segment.places, segment.places, segment.valid)
+            places = segment.places
+            return gather_mask(stock, places, places, segment.valid)
         valid = segment.valid
         return causal_mask(valid, valid.shape[1], padded=segment.padded, attention=self._attention, dtype=dtype)
 

@@ -28,9 +28,9 @@ ROW = {"id": "1", "question_id": "1", "question": "Is it?", "answer": "yes", "im
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path) -> Iterator[None]:
-    before, datasets.config.HF_DATASETS_CACHE = datasets.config.HF_DATASETS_CACHE, tmp_path / "cache"
-    yield
-    datasets.config.HF_DATASETS_CACHE = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+        yield
 
 
 def first_of(task: str, folder: Path) -> None:

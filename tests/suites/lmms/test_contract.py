@@ -42,9 +42,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def right(root: Path) -> Iterator[dict[str, list[str]]]:
-    before, datasets.config.HF_DATASETS_CACHE = datasets.config.HF_DATASETS_CACHE, root / "cache"
-    yield make(root)
-    datasets.config.HF_DATASETS_CACHE = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", root / "cache")
+        yield make(root)
 
 
 @pytest.fixture(scope="module")

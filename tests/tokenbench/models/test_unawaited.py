@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.systems import only_posix
+from tests.signals import signal_when
 from tokenbench.models.unawaited import wait_for
 
 LOOKUP = """
@@ -40,20 +38,13 @@ main()
 @pytest.mark.parametrize("model", ["nobody/nothing", "llava-1.5-7b"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_lookup_of_the_hub_at_once(tmp_path: Path, number: int, code: int, model: str) -> None:
-    only_posix("a signal is sent to a process")
     asking = tmp_path / "asking"
     arguments = ["run", "--strategies", "fastv", "--models", model, "--limit", "1", "-q", "-o", str(tmp_path / "run")]
     command = [sys.executable, "-c", LOOKUP, str(asking), *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 60
-    while not asking.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    start = time.monotonic()
-    process.send_signal(number)
-    _, told = process.communicate(timeout=120)
-    assert time.monotonic() - start < 100  # most of it is the end of Python on a busy machine
-    assert process.returncode == code
-    assert "Traceback" not in told
+    ended = signal_when(asking.exists, command, number)
+    assert ended.seconds < 100  # most of it is the end of Python on a busy machine
+    assert ended.code == code
+    assert "Traceback" not in ended.told
 
 
 def test_a_result_and_an_error_come_through() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.systems import only_posix
+from tests.signals import signal_when
 from tests.tokenbench.commands.test_running import call
 from tests.tools.judge.runs import answered
 from tests.tools.judge.servers import Server, said, silent
@@ -88,7 +87,6 @@ def test_a_reply_is_read_to_a_limit_only(tmp_path: Path, server: Server, monkeyp
 def test_a_signal_ends_the_pass_at_once_and_what_was_said_is_kept(
     tmp_path: Path, server: Server, slow: Callable[[Any], None], number: int, code: int
 ) -> None:
-    only_posix("a signal is sent to a process")
     server.answer = lambda request: (200, {}, said("yes"))
     arguments = ["judge", *answered(tmp_path, *[["red", "rose", "ruby"]] * 3), "--url", server.url, "--workers", "1"]
     assert call(*arguments, "--format", "csv") == 0
@@ -98,19 +96,12 @@ def test_a_signal_ends_the_pass_at_once_and_what_was_said_is_kept(
     server.asked.clear()
     server.raw = slow
     command = [sys.executable, "-m", "tokenbench", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 60
-    while not server.asked and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.2)
-    start = time.monotonic()
-    process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert time.monotonic() - start < 25  # most of it is Python's own end on a busy machine; the server takes longer
-    assert process.returncode == code
-    assert "Traceback" not in told
+    ended = signal_when(lambda: bool(server.asked), command, number, pause=0.2, timeout=60)
+    assert ended.seconds < 25  # most of it is Python's own end on a busy machine; the server takes longer
+    assert ended.code == code
+    assert "Traceback" not in ended.told
     interrupted = "error: interrupted (run the same command again to resume)"
-    assert [line for line in told.splitlines() if line] == ([interrupted] if code == 130 else [])
+    assert [line for line in ended.told.splitlines() if line] == ([interrupted] if code == 130 else [])
     assert [json.loads(line)["right"] for line in path.read_text().splitlines() if line] == [1.0]
 
 
@@ -149,17 +140,10 @@ def test_a_lookup_of_the_name_has_the_same_deadline(tmp_path: Path, monkeypatch:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_lookup_at_once(tmp_path: Path, number: int, code: int) -> None:
-    only_posix("a signal is sent to a process")
     asking = tmp_path / "asking"
     arguments = [*answered(tmp_path, *[["red"]] * 3), "--url", "http://judge.invalid/v1"]
     command = [sys.executable, "-c", LOOKUP, str(asking), "judge", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 60
-    while not asking.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    start = time.monotonic()
-    process.send_signal(number)
-    _, told = process.communicate(timeout=120)
-    assert time.monotonic() - start < 25
-    assert process.returncode == code
-    assert "Traceback" not in told
+    ended = signal_when(asking.exists, command, number)
+    assert ended.seconds < 25
+    assert ended.code == code
+    assert "Traceback" not in ended.told
