@@ -45,6 +45,20 @@ class Document:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """What stands around the results of every report."""
+
+    title: str
+    """Its title."""
+    label: str
+    """A warning that must not be overlooked; empty if there is none."""
+    warnings: list[str]
+    """Sentences that a reader must see."""
+    notes: list[str]
+    """Sentences on how the numbers were made."""
+
+
+@dataclass(frozen=True)
 class Opening:
     """What every report says first."""
 
@@ -54,6 +68,13 @@ class Opening:
     """One for each model, and one for all models together."""
     warnings: list[str]
     """Sentences that a reader must see."""
+
+
+def make_frame(comparison: Comparison, run: Mapping[str, object]) -> Frame:
+    """Say what stands around the results, without any of them."""
+    title = "Visual-token pruning compared on " + join_names(comparison.models)
+    shown: Frame = _make_printable(Frame(title, _label(run), _warnings(comparison, run), _notes(comparison, run)))
+    return shown
 
 
 def make_opening(comparison: Comparison, run: Mapping[str, object]) -> Opening:
@@ -68,11 +89,8 @@ def make_document(comparison: Comparison, run: Mapping[str, object]) -> Document
     """Put a comparison into words and tables."""
     sections = [_section(comparison, model, run) for model in comparison.models]
     sections += [overall] if (overall := together(comparison)) else []
-    title = "Visual-token pruning compared on " + join_names(comparison.models)
-    shown: Document = _make_printable(
-        Document(title, _label(run), sections, _warnings(comparison, run), _notes(comparison, run))
-    )
-    return shown
+    frame = make_frame(comparison, run)
+    return Document(frame.title, frame.label, _make_printable(sections), frame.warnings, frame.notes)
 
 
 def _make_printable(value: Any) -> Any:
@@ -81,7 +99,7 @@ def _make_printable(value: Any) -> Any:
         return printable(value)
     if isinstance(value, list | tuple):
         return type(value)(map(_make_printable, value))
-    if isinstance(value, Opening | Document | Section | Headline | Table | Column | TableRow | Entry):
+    if isinstance(value, Frame | Opening | Section | Headline | Table | Column | TableRow | Entry):
         return replace(value, **{part.name: _make_printable(getattr(value, part.name)) for part in fields(value)})
     return value
 

@@ -13,7 +13,7 @@ from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench.tables import Room, Table
-from tokenbench_reports.document import make_document
+from tokenbench_reports.document import make_frame
 
 SIGNS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$",
@@ -32,7 +32,7 @@ class LatexReport(Report):
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write the tables, and a document around them."""
-        label = make_document(comparison, run.about()).label
+        label = make_frame(comparison, run.about()).label
         body = "\n".join(line for model in comparison.models for line in _model(comparison, model, label))
         alone = (
             "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\input{tables}\n\\end{document}\n"

@@ -51,8 +51,9 @@ def list_(kind: str, everything: bool, plugin_files: tuple[str, ...]) -> None:
         for name in registry.names(kind):
             backbone = registry.get(kind, name)
             source = "embedded" if backbone.source and Path(backbone.source).is_dir() else backbone.source
-            types = ", ".join(backbone.model_types) or "that no other backbone names: tokenbench list backbones --all"
-            say(f"{name}  {source or f'any model of type {types}'}")
+            types = ", ".join(backbone.model_types)
+            others = "other architectures (tokenbench list backbones --all shows which)"
+            say(f"{name}  {source or (f'any model of type {types}' if types else others)}")
         say(f"strategies: {', '.join(registry.names('strategies'))}")
     else:
         for name in registry.names(kind):

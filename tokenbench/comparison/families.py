@@ -81,7 +81,7 @@ def describe_families(left_out: int, strategies: Collection[str]) -> list[str]:
     sentences = []
     if strategies:
         sentences.append(
-            f"Only {join_names(strategies)} are compared (--strategies): p values and intervals are adjusted for the comparisons "
+            f"Only {join_names(strategies)} {'is' if len(strategies) == 1 else 'are'} compared (--strategies): p values and intervals are adjusted for the comparisons "
             "of these alone. They hold if the choice does not depend on any results of this run."
         )
     if left_out:

@@ -15,7 +15,7 @@ from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.contract.report import Report
 from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
-from tokenbench_reports.document import make_document, together
+from tokenbench_reports.document import make_frame, together
 from tokenbench_reports.html.cells import budgets_of, cells_of_model
 from tokenbench_reports.html.gallery import choose_samples, gallery, questions_of
 from tokenbench_reports.html.kept import choose_few, first_seed, select
@@ -47,7 +47,7 @@ def render_page(comparison: Comparison, run: Run) -> str:
     budgets = _budgets(comparison)
     answers = _answers(comparison, run)
     views = [model_view(comparison, model, answers[model], about, budgets) for model in comparison.models]
-    content = make_document(comparison, about)
+    content = make_frame(comparison, about)
     style = _text("page.css") + _switches(len(budgets), len(views))
     script = _text("page.js")
     environment = Environment(

@@ -114,13 +114,16 @@ def model_view(
     pairs = comparison.pairs[comparison.pairs["model"] == model]
     vanilla = vanilla_of(comparison, model)
     here = [budget for budget in budgets if budget in rankings]
-    found = {budget: make_headline(comparison, model, budget) for budget in budgets}
+    first = make_headline(comparison, model)
+    found = {
+        budget: first if budget == first.budget else make_headline(comparison, model, budget) for budget in budgets
+    }
     headlines = {budget: one if one.budget == budget else None for budget, one in found.items()}
     elsewhere = published_views(comparison, model, cells, here, marks)
     several = summary["task"].nunique() > 2  # one of them is the mean
     return ModelView(
         model,
-        make_headline(comparison, model),
+        first,
         headlines,
         marks,
         cells,
