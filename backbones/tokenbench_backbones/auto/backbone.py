@@ -132,7 +132,7 @@ class Auto(Backbone):
         """
         outputs = self.call_stock(model, inputs)
         self._stock["video" if "pixel_values_videos" in inputs else "image"] = outputs
-        parts = _parts(outputs.pooler_output)
+        parts = _parts(_projected(outputs))
         depths = [torch.cat(_parts(level)) for level in _levels(outputs)]
         return [
             torch.cat(states, -1)
@@ -160,6 +160,11 @@ class Auto(Backbone):
         from tokenbench_backbones.auto.shrunk import shrunk
 
         return shrunk(self.model_type, self.facts.attention if attention == "sdpa" else attention)
+
+
+def _projected(outputs: Any) -> Any:
+    """What the decoder takes of an output; some architectures (Llama 4) project its states later."""
+    return outputs.last_hidden_state if outputs.pooler_output is None else outputs.pooler_output
 
 
 def _parts(states: Any) -> list[Tensor]:

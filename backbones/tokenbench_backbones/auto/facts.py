@@ -120,7 +120,7 @@ REFUSED: dict[str, str] = {
     "mistral4": "it takes text only",
     "mistral_large4": _INDEXED,
     "mllama": _CROSS,
-    "pi0": "it moves a robot and answers nothing",
+    "pi0": "it controls a robot and generates no text",
     "pix2struct": _ENCODER_DECODER,
     "pp_formulanet": _ENCODER_DECODER,
     "t5gemma2": _ENCODER_DECODER,

@@ -22,7 +22,7 @@ LAST = (6, 8)
 
 def plain(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """Squares of one size."""
-    side = getattr(config.vision_config, "image_size", None)
+    side = getattr(getattr(config, "vision_config", None), "image_size", None)
     side = side if isinstance(side, int) else SIDE
     return {"pixel_values": _noise(words, n, 3, side, side)}
 
@@ -30,12 +30,6 @@ def plain(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
 def tiles(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """A batch of one row whose images have one tile or two."""
     return {"pixel_values": _noise(words, 1, n * (1 if words[0] == words[1] - 2 else 2), 3, SIDE, SIDE)}
-
-
-def masked_tiles(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
-    """As `tiles`, with a mask of the pixels that are no padding."""
-    made = tiles(config, words, n)
-    return {**made, "pixel_attention_mask": torch.ones(1, made["pixel_values"].shape[1], SIDE, SIDE, dtype=torch.long)}
 
 
 def unpadded_tiles(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
@@ -71,6 +65,32 @@ def grids(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
 def merged_grids(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """As `grids`, with the merge size of every image."""
     return {**grids(config, words, n), "image_merge_sizes": torch.tensor([2] * n)}
+
+
+def tile_flags(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
+    """As `tiles`, with a flag that is true for tiles that are no padding."""
+    made = tiles(config, words, n)
+    return {**made, "pixel_attention_mask": torch.ones(1, made["pixel_values"].shape[1], dtype=torch.bool)}
+
+
+def strips(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
+    """Patches of all images side by side in one strip, with the patches down and across each image."""
+    sizes = [(4, 8)] if words == LAST else [(4, 4), (8, 4)][:n]
+    patch = config.vision_config.patch_size
+    return {
+        "pixel_values": _noise(words, 1, 3, patch, patch * sum(h * w for h, w in sizes)),
+        "target_sizes": torch.tensor(sizes, dtype=torch.int32),
+    }
+
+
+def sized(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
+    """As `plain`, with the size of every picture."""
+    return {**plain(config, words, n), "image_sizes": torch.tensor([(SIDE, SIDE)] * n)}
+
+
+def patches(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
+    """As many patches as fill one picture or two."""
+    return {"pixel_values": _noise(words, 1, n * 4, 3 * config.patch_size**2)}
 
 
 def cut_grids(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
@@ -123,7 +143,6 @@ _GRIDS = (
     "minimax_m3_vl",
     "muse_glimmer",
     "muse_spark",
-    "paddleocr_vl",
     "qwen2_5_vl",
     "qwen2_vl",
     "qwen3_5",
@@ -139,8 +158,12 @@ INPUTS: dict[str, Images] = {
     **dict.fromkeys(("idefics2", "idefics3", "smolvlm"), tiles),
     **dict.fromkeys(("gemma4", "gemma4_unified"), placed_patches),
     **dict.fromkeys(("lighton_ocr", "mistral3", "mistral_large4"), rows),
-    "granite_docling": masked_tiles,
-    "kimi_k25": cut_grids,
+    **dict.fromkeys(("minicpm_ocr", "minicpmv4_6", "minicpmv4_7"), strips),
+    **dict.fromkeys(("kimi_k25", "paddleocr_vl"), cut_grids),
+    "emu3": sized,
+    "fuyu": patches,
+    "granite4_vision": unpadded_tiles,
+    "granite_docling": tile_flags,
     "lfm2_vl": packed_patches,
     "video_llama_3": merged_grids,
 }
