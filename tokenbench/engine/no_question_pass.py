@@ -83,7 +83,8 @@ class NoQuestionPass:
             changed["position_ids"] = None
         if attention is not None:
             tap.listen(attention, self._listener(i))
-        self._hidden = forward(self._hidden.to(hidden.device), **{**arguments, **changed})
+        output: Any = forward(self._hidden.to(hidden.device), **{**arguments, **changed})
+        self._hidden = output[0] if isinstance(output, tuple) else output  # as Chameleon's layers return it
         if attention is not None:
             tap.listen(attention, None)
         if added is not None:

@@ -184,14 +184,16 @@ def _levels(outputs: Any) -> list[Any]:
 
 def _like(stock: Any, features: list[Tensor]) -> Any:
     """An output in the form of `stock` with these features."""
-    output: Any = BaseModelOutputWithPooling()
+    output: Any = type(stock)() if isinstance(stock, Mapping) else BaseModelOutputWithPooling()
     for name, value in stock.items():
         if name not in STATES:
             output[name] = value
     levels = _levels(stock)
-    width = _parts(stock.pooler_output)[0].shape[-1]
+    projected = _projected(stock)
+    width = _parts(projected)[0].shape[-1]
     depths = [list(depth) for depth in zip(*(item.split(width, -1) for item in features), strict=True)]
-    output.pooler_output = torch.cat(depths[0]).unsqueeze(0) if isinstance(stock.pooler_output, Tensor) else depths[0]
+    name = "last_hidden_state" if stock.pooler_output is None else "pooler_output"
+    output[name] = torch.cat(depths[0]).unsqueeze(0) if isinstance(projected, Tensor) else depths[0]
     if levels:
         deep = stock["deepstack_features"]
         found = [torch.cat(depth) if isinstance(levels[0], Tensor) else depth for depth in depths[1:]]

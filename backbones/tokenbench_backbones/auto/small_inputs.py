@@ -53,7 +53,8 @@ def rows(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
 def grids(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """Patches of lattices of other sizes, one after the other."""
     vision = config.vision_config
-    merge, frames = getattr(vision, "spatial_merge_size", 2), getattr(vision, "temporal_patch_size", 1)
+    merge = getattr(vision, "spatial_merge_size", 2)
+    frames = getattr(vision, "temporal_patch_size", getattr(vision, "patch_temporal", 1))
     sizes = [(3, 3)] if words == LAST else [[(3, 4)], [(2, 5), (4, 2)]][n - 1]
     count = sum(merge * h * merge * w for h, w in sizes)
     return {
@@ -143,10 +144,12 @@ _GRIDS = (
     "minimax_m3_vl",
     "muse_glimmer",
     "muse_spark",
+    "qwen2_5_omni_thinker",
     "qwen2_5_vl",
     "qwen2_vl",
     "qwen3_5",
     "qwen3_5_moe",
+    "qwen3_omni_moe_thinker",
     "qwen3_vl",
     "qwen3_vl_moe",
     "qwen4_exp",

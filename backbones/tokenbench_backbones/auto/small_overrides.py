@@ -89,15 +89,15 @@ OVERRIDES: dict[str, Sizes] = {
     "glm5_next": Sizes(text={**_MROPE, "num_key_value_heads": 4}),
     "step3p7": Sizes(vision={"image_size": 64}),
     "exaone4_5": Sizes(text={**_MROPE, "layer_types": _MIXED}),
-    "gemma4": Sizes(text={"layer_types": _MIXED, "hidden_activation": "gelu_pytorch_tanh"}),
-    "gemma4_unified": Sizes(text={"layer_types": _MIXED}),
+    "gemma4": Sizes(text={"layer_types": _MIXED}, vision={"pooling_kernel_size": 2}),
+    "gemma4_unified": Sizes(text={"layer_types": _MIXED}, vision={"pooling_kernel_size": 2, "mm_embed_dim": 16, "mm_posemb_size": 64, "output_proj_dims": 16}),
     "got_ocr2": Sizes(vision={"image_size": 64}),
     "pp_chart2table": Sizes(vision={"image_size": 64}),
     "janus": Sizes(
         vision={"projection_dim": 32},
         parts={"vq_config": {**_VQ, "num_patches": 4, "num_embeddings": 16, "projection_dim": 32, "image_token_embed_dim": 32}},
     ),
-    "gemma3n": Sizes(),
+    **dict.fromkeys(("minicpm_ocr", "minicpmv4_6", "minicpmv4_7"), Sizes(text={**_MROPE, "layer_types": _HYBRID})),
     "granite4_vision": Sizes(
         text={"attention_multiplier": 0.35},
         vision={"hidden_size": 64},
@@ -107,18 +107,43 @@ OVERRIDES: dict[str, Sizes] = {
     "granite_docling": Sizes(text={"attention_multiplier": 0.35}, vision={"scale_factor": 2}),
     "kimi_k25": Sizes(top={"projection_hidden_size": 16}),
     "muse_glimmer": Sizes(text={"layer_types": _MIXED}, top={"projector_hidden_size": 16, "out_hidden_size": 64}),
-    "muse_spark": Sizes(text={"layer_types": _MIXED}, top={"projector_hidden_size": 16, "out_hidden_size": 64}),
-    "perception_lm": Sizes(),
+    "muse_spark": Sizes(
+        text={"layer_types": _MIXED, "moe_hidden_size": 16},
+        parts={"audio_config": {"num_hidden_layers": 2, "patch_sizes": [2, 2], "hidden_sizes": [8, 8], "depths": [1, 1], "out_hidden_size": 32}},
+        top={"projector_hidden_size": 16, "out_hidden_size": 64},
+    ),
+    "perception_lm": Sizes(
+        vision={
+            "architecture": "vit_pe_core_large_patch14_336",
+            "model_args": {"embed_dim": 16, "depth": 2, "num_heads": 2, "img_size": [16, 16], "patch_size": 4, "use_post_transformer_norm": False, "global_pool": ""},
+        }
+    ),
     "unlimited_ocr": Sizes(
-        text={"mlp_layer_types": ["dense", *["sparse"] * 5], "layer_types": ["sliding_attention"] * 6},
+        text={"mlp_layer_types": ["dense", *["sparse"] * 5], "layer_types": ["reference_sliding_attention"] * 6},
         vision={"sam_config": {**_SAM, "image_size": 64, "patch_size": 4}, "encoder_config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}},
     ),
     "deepseek_ocr2": Sizes(
         text={"mlp_layer_types": ["dense", *["sparse"] * 5]},
         vision={"sam_config": {**_SAM, "image_size": 64, "patch_size": 4}, "encoder_config": {"vocab_size": 8, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}},
     ),
-    "cohere_compass": Sizes(text={"layer_types": _MIXED}),
-    "fast_vlm": Sizes(vision={"model_args": {"layers": (1, 1, 1, 1, 1), "embed_dims": (8, 8, 16, 16, 16)}}),
+    "cohere_compass": Sizes(
+        text={
+            "layer_types": _MIXED,
+            "rope_parameters": {kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in set(_MIXED)},
+        }
+    ),
+    "fast_vlm": Sizes(
+        vision={
+            "architecture": "fastvit_mci3",
+            "do_pooling": True,
+            "global_pool": "avg",
+            "hidden_size": 32,
+            "model_args": {"inference_mode": True, "layers": (1, 1, 1, 1, 1), "embed_dims": (8, 8, 16, 16, 16)},
+        }
+    ),
+    "qwen2_5_omni_thinker": Sizes(text=_MROPE),
+    "qwen3_omni_moe_thinker": Sizes(text=_MROPE),
+    "nemotron_h_omni": Sizes(vision={"video_temporal_patch_size": 2}),
     "chameleon": Sizes(
         parts={"vq_config": {**_VQ, "num_embeddings": 8, "resolution": 16}},
         top={"vocabulary_map": {"<image>": tiny.IMAGE, **{f"IMGIMG{chr(65 + i)}Z": 20 + i for i in range(8)}}},
