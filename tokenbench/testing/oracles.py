@@ -38,7 +38,9 @@ def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
         if all(part.shape == p["input_ids"].shape for part, p in zip(parts, prompts, strict=False)):
             fill = pad if name == "input_ids" else 0
             parts = [torch.nn.functional.pad(p, (longest - p.shape[1], 0), value=fill) for p in parts]
-        batch[name] = torch.cat(_alike(parts))
+        # Patches of all images side by side, as the packed encoders of MiniCPM take them.
+        strip = name == "pixel_values" and "target_sizes" in prompts[0]
+        batch[name] = torch.cat(parts, -1) if strip else torch.cat(_alike(parts))
     return batch
 
 

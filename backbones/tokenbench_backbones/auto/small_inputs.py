@@ -91,7 +91,25 @@ def sized(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
 
 def patches(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """As many patches as fill one picture or two."""
-    return {"pixel_values": _noise(words, 1, n * 4, 3 * config.patch_size**2)}
+    return {"pixel_values": _noise(words, n * 4, 3 * config.patch_size**2)}
+
+
+def twofold(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
+    """As `plain`, with every picture a second time in a higher resolution."""
+    side = config.high_res_vision_config.image_size
+    return {**plain(config, words, n), "high_res_pixel_values": _noise(words, n, 3, side, side)}
+
+
+def whole_patches(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
+    """As `placed_patches`, each of which becomes one token."""
+    side = config.vision_config.patch_size * config.vision_config.pooling_kernel_size
+    made = placed_patches(config, words, n)
+    return {**made, "pixel_values": _noise(words, n, 16, 3 * side**2)}
+
+
+def apart(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
+    """Squares of one size, one tile each."""
+    return {"pixel_values": _noise(words, n, 1, 3, SIDE, SIDE)}
 
 
 def cut_grids(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
@@ -159,7 +177,10 @@ INPUTS: dict[str, Images] = {
     **dict.fromkeys(_GRIDS, grids),
     **dict.fromkeys(("llava_next", "llava_next_video", "llava_onevision"), unpadded_tiles),
     **dict.fromkeys(("idefics2", "idefics3", "smolvlm"), tiles),
-    **dict.fromkeys(("gemma4", "gemma4_unified"), placed_patches),
+    "deepseek_vl_hybrid": twofold,
+    "gemma4": placed_patches,
+    "gemma4_unified": whole_patches,
+    "perception_lm": apart,
     **dict.fromkeys(("lighton_ocr", "mistral3", "mistral_large4"), rows),
     **dict.fromkeys(("minicpm_ocr", "minicpmv4_6", "minicpmv4_7"), strips),
     **dict.fromkeys(("kimi_k25", "paddleocr_vl"), cut_grids),

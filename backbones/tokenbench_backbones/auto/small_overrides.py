@@ -46,11 +46,9 @@ _GRIDS = (
     "glm4v_moe",
     "glm_ocr",
     "glmga",
-    "hunyuan_vl",
     "hy_v4_vl",
     "hyperclovax_vision_v2",
-    "kimi_k25",
-    "minimax_m3_vl",
+        "minimax_m3_vl",
     "paddleocr_vl",
     "qwen2_5_vl",
     "qwen3_vl",
@@ -105,7 +103,10 @@ OVERRIDES: dict[str, Sizes] = {
         top={"downsample_rate": "1/2", "deepstack_layer_map": [[-1, 0], [-2, 2]], "spatial_target_layers": [1, 2, 3, 4]},
     ),
     "granite_docling": Sizes(text={"attention_multiplier": 0.35}, vision={"scale_factor": 2}),
-    "kimi_k25": Sizes(top={"projection_hidden_size": 16}),
+    "deepseek_vl_hybrid": Sizes(
+        parts={"high_res_vision_config": {**_SAM, "image_size": 64, "patch_size": 4}},
+    ),
+    "kimi_k25": Sizes(text={"num_key_value_heads": 4}, top={"projection_hidden_size": 16}),
     "muse_glimmer": Sizes(text={"layer_types": _MIXED}, top={"projector_hidden_size": 16, "out_hidden_size": 64}),
     "muse_spark": Sizes(
         text={"layer_types": _MIXED, "moe_hidden_size": 16},
@@ -138,12 +139,14 @@ OVERRIDES: dict[str, Sizes] = {
             "do_pooling": True,
             "global_pool": "avg",
             "hidden_size": 32,
-            "model_args": {"inference_mode": True, "layers": (1, 1, 1, 1, 1), "embed_dims": (8, 8, 16, 16, 16)},
+            "model_args": {"inference_mode": True, "layers": (1, 1, 1, 1, 1), "embed_dims": (32, 32, 32, 32, 32)},
         }
     ),
-    "qwen2_5_omni_thinker": Sizes(text=_MROPE),
-    "qwen3_omni_moe_thinker": Sizes(text=_MROPE),
-    "nemotron_h_omni": Sizes(vision={"video_temporal_patch_size": 2}),
+    "hunyuan_vl": Sizes(text=_MROPE, vision={"temporal_patch_size": 1}),
+    **dict.fromkeys(
+        ("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"),
+        Sizes(text=_MROPE, top={"vision_start_token_id": tiny.START, "vision_end_token_id": tiny.END}),
+    ),
     "chameleon": Sizes(
         parts={"vq_config": {**_VQ, "num_embeddings": 8, "resolution": 16}},
         top={"vocabulary_map": {"<image>": tiny.IMAGE, **{f"IMGIMG{chr(65 + i)}Z": 20 + i for i in range(8)}}},
