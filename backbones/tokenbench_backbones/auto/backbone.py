@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
@@ -184,10 +185,10 @@ def _levels(outputs: Any) -> list[Any]:
 
 def _like(stock: Any, features: list[Tensor]) -> Any:
     """An output in the form of `stock` with these features."""
-    output: Any = type(stock)() if isinstance(stock, Mapping) else BaseModelOutputWithPooling()
-    for name, value in stock.items():
+    output: Any = BaseModelOutputWithPooling()
+    for name in (field.name for field in fields(stock)):
         if name not in STATES:
-            output[name] = value
+            setattr(output, name, getattr(stock, name))
     levels = _levels(stock)
     projected = _projected(stock)
     width = _parts(projected)[0].shape[-1]

@@ -76,7 +76,7 @@ def tile_flags(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]
 
 def strips(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """Patches of all images side by side in one strip, with the patches down and across each image."""
-    sizes = [(4, 8)] if words == LAST else [(4, 4), (8, 4)][:n]
+    sizes = [(8, 16)] if words == LAST else [(12, 8), (8, 8)][:n]
     patch = config.vision_config.patch_size
     return {
         "pixel_values": _noise(words, 1, 3, patch, patch * sum(h * w for h, w in sizes)),

@@ -95,7 +95,10 @@ OVERRIDES: dict[str, Sizes] = {
         vision={"projection_dim": 32},
         parts={"vq_config": {**_VQ, "num_patches": 4, "num_embeddings": 16, "projection_dim": 32, "image_token_embed_dim": 32}},
     ),
-    **dict.fromkeys(("minicpm_ocr", "minicpmv4_6", "minicpmv4_7"), Sizes(text={**_MROPE, "layer_types": _HYBRID})),
+    **dict.fromkeys(
+        ("minicpm_ocr", "minicpmv4_6", "minicpmv4_7"),
+        Sizes(text={**_MROPE, "layer_types": _HYBRID}, vision={"insert_layer_id": 0}, top={"insert_layer_id": 0}),
+    ),
     "granite4_vision": Sizes(
         text={"attention_multiplier": 0.35},
         vision={"hidden_size": 64},
@@ -138,7 +141,7 @@ OVERRIDES: dict[str, Sizes] = {
             "architecture": "fastvit_mci3",
             "do_pooling": True,
             "global_pool": "avg",
-            "hidden_size": 32,
+            "hidden_size": 64,
             "model_args": {"inference_mode": True, "layers": (1, 1, 1, 1, 1), "embed_dims": (32, 32, 32, 32, 32)},
         }
     ),
