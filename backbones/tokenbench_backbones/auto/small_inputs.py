@@ -27,6 +27,11 @@ def plain(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     return {"pixel_values": _noise(words, n, 3, side, side)}
 
 
+def large(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
+    """Squares for an encoder that makes one token of 64 x 64 pixels."""
+    return {"pixel_values": _noise(words, n, 3, 256, 256)}
+
+
 def tiles(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """A batch of one row whose images have one tile or two."""
     return {"pixel_values": _noise(words, 1, n * (1 if words[0] == words[1] - 2 else 2), 3, SIDE, SIDE)}
@@ -185,6 +190,7 @@ INPUTS: dict[str, Images] = {
     **dict.fromkeys(("minicpm_ocr", "minicpmv4_6", "minicpmv4_7"), strips),
     **dict.fromkeys(("kimi_k25", "paddleocr_vl"), cut_grids),
     "emu3": sized,
+    "fast_vlm": large,
     "fuyu": patches,
     "granite4_vision": unpadded_tiles,
     "granite_docling": tile_flags,

@@ -148,7 +148,7 @@ OVERRIDES: dict[str, Sizes] = {
     "hunyuan_vl": Sizes(text=_MROPE, vision={"temporal_patch_size": 1}),
     **dict.fromkeys(
         ("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"),
-        Sizes(text=_MROPE, top={"vision_start_token_id": tiny.START, "vision_end_token_id": tiny.END}),
+        Sizes(text={**_MROPE, "sliding_window": None}, top={"vision_start_token_id": tiny.START, "vision_end_token_id": tiny.END}),
     ),
     "chameleon": Sizes(
         parts={"vq_config": {**_VQ, "num_embeddings": 8, "resolution": 16}},
