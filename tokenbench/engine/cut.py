@@ -18,9 +18,9 @@ from tokenbench.errors import UsageError
 
 __all__ = ["run_in_two", "width"]
 
-ALONG = ("input_ids", "inputs_embeds", "position_ids", "cache_position", "visual_pos_masks")
-# What only a prompt has; a decoder that is the whole model (Chameleon) takes the images itself.
-SHOWN = ("visual_pos_masks", "deepstack_visual_embeds", "pixel_values", "mm_encoder_outputs")
+BY_TOKEN = ("inputs_embeds", "per_layer_inputs")  # [B, S, ...]
+ALONG = (*BY_TOKEN, "input_ids", "position_ids", "cache_position", "visual_pos_masks")  # what has columns
+SHOWN = ("visual_pos_masks", "deepstack_visual_embeds")  # what only a prompt has
 
 
 def width(kwargs: dict[str, Any]) -> int:
@@ -74,7 +74,7 @@ def _columns(name: str, value: Any, at: slice) -> Any:
     """Along the sequence: the second dimension of embeddings, the last one of everything else."""
     if not isinstance(value, torch.Tensor):
         return value
-    return value[:, at] if name == "inputs_embeds" else value[..., at]
+    return value[:, at] if name in BY_TOKEN else value[..., at]
 
 
 def _cut_mask(mask: Any, queries: slice, keys: slice) -> Any:

@@ -75,7 +75,7 @@ def small_config(model_type: str) -> Any:
     # A decoder without a configuration of its own is described at the top.
     own = TEXT if "text_config" not in given else {}
     given |= {name: value for name, value in {**own, **TOKENS, **SIZES}.items() if name in known}
-    return cls(**given, **more.top)
+    return cls(**{**given, **more.top})
 
 
 def _absent(config: Any, name: str, parts: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -94,6 +94,18 @@ def sized(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     return {**plain(config, words, n), "image_sizes": torch.tensor([(SIDE, SIDE)] * n)}
 
 
+def pooled_crops(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
+    """The whole picture and one crop of it, each of 4 x 4 patches, of which 2 x 2 become one token."""
+    crops = 1 if words == LAST else 2
+    corners = torch.tensor([0, 2, 8, 10])
+    own = (corners[:, None] + torch.tensor([0, 1, 4, 5])).repeat(crops * n, 1)
+    return {
+        "pixel_values": _noise(words, crops * n, 16, 48),
+        "image_token_pooling": own + 16 * torch.arange(crops * n).repeat_interleave(4)[:, None],
+        "image_grids": torch.tensor([(2, 2, 2 * (crops - 1), 2 * (crops - 1))] * n),
+    }
+
+
 def patches(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """As many patches as fill one picture or two."""
     return {"pixel_values": _noise(words, n * 4, 3 * config.patch_size**2)}
@@ -189,7 +201,8 @@ INPUTS: dict[str, Images] = {
     **dict.fromkeys(("lighton_ocr", "mistral3", "mistral_large4"), rows),
     **dict.fromkeys(("minicpm_ocr", "minicpmv4_6", "minicpmv4_7"), strips),
     **dict.fromkeys(("kimi_k25", "paddleocr_vl"), cut_grids),
-    "emu3": sized,
+    **dict.fromkeys(("apertus1p5", "emu3"), sized),
+    "molmo2": pooled_crops,
     "fast_vlm": large,
     "fuyu": patches,
     "granite4_vision": unpadded_tiles,
