@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from inspect import signature
 from typing import Any
 
@@ -42,9 +41,5 @@ def name_arguments(layer: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> d
     """The keyword arguments of a layer, with what its decoder gives it by position after the hidden states."""
     if not args:
         return kwargs
-    return {**dict(zip(_parameters(type(layer))[2:], args, strict=False)), **kwargs}
-
-
-@cache
-def _parameters(layer: Any) -> tuple[str, ...]:
-    return tuple(signature(layer.forward).parameters)
+    names = list(signature(type(layer).forward).parameters)[2:]
+    return {**dict(zip(names, args, strict=False)), **kwargs}

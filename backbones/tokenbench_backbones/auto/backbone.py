@@ -64,9 +64,14 @@ class Auto(Backbone):
         return cls(model_type)
 
     @property
+    def checked(self) -> bool:
+        """Whether the architecture is one of those that passed (`docs/architectures.md`)."""
+        return self.facts.checked
+
+    @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
         """Caveats that every report on this model prints."""
-        if self.facts.checked:
+        if self.checked:
             return self.facts.notes
         unchecked = (
             f"Whether models of type '{self.model_type}' are pruned correctly has not been checked: "
@@ -90,11 +95,13 @@ class Auto(Backbone):
         Raises:
             InfeasibleError: If it reads the vision encoder, or lattices where the rule is not known.
         """
-        of = f"of a model of type '{self.model_type}'"
+        models = f"models of type '{self.model_type}'"
         if stage.reads_encoder:
-            raise InfeasibleError(f"reads the vision encoder, and TokenBench does not describe that {of}")
+            raise InfeasibleError(f"reads the vision encoder, which TokenBench does not describe for {models}")
         if stage.lattice and not self.knows_lattices:
-            raise InfeasibleError(f"reads where tokens lie on the image, which is not known {of}")
+            raise InfeasibleError(
+                f"needs the position of every visual token on the image, which is not known for {models}"
+            )
 
     def decoder(self, model: Any) -> nn.Module:
         """Return the module that holds the decoder's `layers`."""
