@@ -16,6 +16,7 @@ from tokenbench.contract.backbone import Encoder
 from tokenbench.errors import InfeasibleError
 from tokenbench_backbones.auto.facts import FACTS, REFUSED, Facts
 from tokenbench_backbones.auto.lattices import Row, none
+from tokenbench_backbones.auto.towers import describe_tower
 
 __all__ = ["Auto", "model_types"]
 
@@ -89,6 +90,11 @@ class Auto(Backbone):
         """Whether a rule says how this architecture's visual tokens lie on the image."""
         return self.facts.lattice is not none
 
+    @property
+    def describes_towers(self) -> bool:
+        """Whether strategies can read this architecture's vision encoder."""
+        return self.facts.tower is not None or self.facts.like is not None
+
     def check_stage(self, stage: Stage) -> None:
         """Check that strategies find what a stage reads.
 
@@ -96,7 +102,7 @@ class Auto(Backbone):
             InfeasibleError: If it reads the vision encoder, or lattices where the rule is not known.
         """
         models = f"models of type '{self.model_type}'"
-        if stage.reads_encoder:
+        if stage.reads_encoder and not self.describes_towers:
             raise InfeasibleError(f"reads the vision encoder, which TokenBench does not describe for {models}")
         if stage.lattice and not self.knows_lattices:
             raise InfeasibleError(
@@ -148,8 +154,10 @@ class Auto(Backbone):
         ]
 
     def describe_towers(self, model: Any) -> Sequence[Encoder]:
-        """No tower is described."""
-        return []
+        """Describe the encoder, if it is of the SigLIP kind, or that of an architecture with an adapter of its own."""
+        if self.facts.like is not None:
+            return self.facts.like().describe_towers(model)
+        return [] if self.facts.tower is None else [describe_tower(model, self.facts.tower)]
 
     def as_mm_encoder_outputs(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
         """Put the features of images and of videos back into the form of the last stock output of each."""

@@ -8,7 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
+from tokenbench import Backbone
 from tokenbench_backbones.auto.lattices import Rule, from_positions, newlines, none, separated_rows, squares
+from tokenbench_backbones.auto.towers import Tower
+from tokenbench_backbones.qwen_vl import Qwen2VL, Qwen3VL, Qwen25VL
 
 __all__ = ["FACTS", "REFUSED", "Facts"]
 
@@ -23,6 +28,10 @@ class Facts:
     """Whether the tokens before a question are computed alike whatever the question is."""
     attention: str = "sdpa"
     """An implementation of attention that its classes accept."""
+    tower: Tower | None = None
+    """Its vision encoder, if it is of the SigLIP kind."""
+    like: type[Backbone] | None = None
+    """The adapter of an architecture that has the same encoder."""
     checked: bool = True
     """Whether a small random model of it passes the checks of backbones."""
     notes: tuple[str, ...] = ()
@@ -47,10 +56,43 @@ def _shuffled(factor: str) -> Rule:
 _HYBRID = Facts(
     from_positions,
     shares_prefixes=False,
+    like=Qwen2VL,
     notes=(
         "Some layers of this decoder are recurrent instead of attention. A stage that reads attention is moved to the next "
         "place where the layer before it is one of attention. What a recurrent layer took up of a token before the token "
         "was dropped stays in the layer's state.",
+    ),
+)
+
+def _pooled(projector: Any, states: Tensor) -> Tensor:
+    """Gemma 3: the mean of a token's patches, normed, times a matrix."""
+    projected: Tensor = projector.mm_soft_emb_norm(states.mean(1)) @ projector.mm_input_projection_weight
+    return projected
+
+
+def _joined(projector: Any, states: Tensor) -> Tensor:
+    """Idefics 3: the patches of a token side by side, through one matrix."""
+    projected: Tensor = projector.modality_projection(states.flatten(1))
+    return projected
+
+
+def _alone(projector: Any, states: Tensor) -> Tensor:
+    """One patch is one token."""
+    projected: Tensor = projector(states[:, 0])
+    return projected
+
+
+_GEMMA3 = Facts(
+    squares(_gemma3),
+    shares_prefixes=False,
+    tower=Tower(
+        "vision_tower", "multi_modal_projector", _pooled, side=lambda config: _patches(config) // _gemma3(config)
+    ),
+)
+_IDEFICS3 = Facts(
+    _shuffled("scale_factor"),
+    tower=Tower(
+        "vision_model", "connector", _joined, side=lambda config: config.scale_factor, tiled=True, any_size=True
     ),
 )
 
@@ -63,14 +105,14 @@ FACTS: dict[str, Facts] = {
     "cosmos3_edge": Facts(from_positions),
     "cosmos3_omni": Facts(from_positions),
     "deepseek_ocr2": Facts(),
-    "deepseek_vl": Facts(squares(_patches)),
+    "deepseek_vl": Facts(squares(_patches), tower=Tower("vision_model", "aligner", _alone)),
     "deepseek_vl_hybrid": Facts(squares(_patches)),
     "emu3": Facts(),
     "ernie4_5_vl_moe": Facts(from_positions, shares_prefixes=False),
     "exaone4_5": Facts(),
     "fast_vlm": Facts(),
     "fuyu": Facts(),
-    "gemma3": Facts(squares(_gemma3), shares_prefixes=False),
+    "gemma3": _GEMMA3,
     "gemma4": Facts(shares_prefixes=False),
     "gemma4_unified": Facts(shares_prefixes=False),
     "glm46v": Facts(from_positions),
@@ -82,8 +124,8 @@ FACTS: dict[str, Facts] = {
     "granite_docling": Facts(),
     "hyperclovax_vision_v2": Facts(),
     "idefics2": Facts(),
-    "idefics3": Facts(_shuffled("scale_factor")),
-    "janus": Facts(squares(_patches)),
+    "idefics3": _IDEFICS3,
+    "janus": Facts(squares(_patches), tower=Tower("vision_model", "aligner", _alone)),
     "kimi_k25": Facts(),
     "lfm2_vl": Facts(shares_prefixes=False, notes=_HYBRID.notes),
     "lfm3_vl": Facts(shares_prefixes=False, notes=_HYBRID.notes),
@@ -101,17 +143,19 @@ FACTS: dict[str, Facts] = {
     "muse_spark": Facts(),
     "ovis2": Facts(),
     "paddleocr_vl": Facts(from_positions),
-    "paligemma": Facts(squares(_patches), shares_prefixes=False),
+    "paligemma": Facts(
+        squares(_patches), shares_prefixes=False, tower=Tower("vision_tower", "multi_modal_projector", _alone)
+    ),
     "perception_lm": Facts(),
     "pp_chart2table": Facts(attention="eager"),
     "qianfan_ocr": Facts(),
-    "qwen2_5_omni_thinker": Facts(from_positions),
+    "qwen2_5_omni_thinker": Facts(from_positions, like=Qwen25VL),
     "qwen3_5": _HYBRID,
     "qwen3_5_moe": _HYBRID,
-    "qwen3_omni_moe_thinker": Facts(from_positions),
-    "qwen3_vl_moe": Facts(from_positions),
-    "shieldgemma2": Facts(squares(_gemma3), shares_prefixes=False),
-    "smolvlm": Facts(_shuffled("scale_factor")),
+    "qwen3_omni_moe_thinker": Facts(from_positions, like=Qwen3VL),
+    "qwen3_vl_moe": Facts(from_positions, like=Qwen3VL),
+    "shieldgemma2": _GEMMA3,
+    "smolvlm": _IDEFICS3,
     "step3p7": Facts(),
     "video_llama_3": Facts(),
     "vipllava": Facts(squares(_patches)),
