@@ -13,10 +13,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from tokenbench import Backbone, Grid, Stage, UsageError
 from tokenbench.contract.backbone import Encoder
+from tokenbench.contract.sizes import ModelSize
 from tokenbench.errors import InfeasibleError
+from tokenbench_backbones import dummy_inputs
+from tokenbench_backbones.auto.costs import decoder_size, skeleton, tower_size
 from tokenbench_backbones.auto.facts import FACTS, REFUSED, Facts
 from tokenbench_backbones.auto.lattices import Row, none
 from tokenbench_backbones.auto.towers import describe_tower
+from tokenbench_backbones.llava import repeat_grid
 
 __all__ = ["Auto", "model_types"]
 
@@ -46,6 +50,7 @@ class Auto(Backbone):
     def __init__(self, model_type: str = "llava_next") -> None:
         self.model_type = model_type
         self.facts = FACTS.get(model_type, Facts(checked=False))
+        self._sizes: dict[str, ModelSize] = {}  # by configuration
         self._stock: dict[str, Any] = {}  # the last output of every kind, after which later ones are formed
 
     @classmethod
@@ -164,11 +169,64 @@ class Auto(Backbone):
         kinds = dict.fromkeys(kind for kind, _ in features)
         return {kind: _like(self._stock[kind], [item for k, item in features if k == kind]) for kind in kinds}
 
+    def size(self, config: Any) -> ModelSize:
+        """Sizes read from the modules of a model without weights.
+
+        Raises:
+            UsageError: If the encoder is not described, or the cost of the decoder's layers is unknown.
+        """
+        facts = self._with_encoder()
+        key = config.to_json_string()
+        if key not in self._sizes:
+            model = skeleton(config)
+            decoder = decoder_size(self.decoder(model), model.get_output_embeddings().out_features)
+            if facts.tower is not None:
+                encoder = tower_size(config, model, facts.tower)
+            else:
+                assert facts.encoder_size is not None
+                encoder = facts.encoder_size(config)
+            self._sizes[key] = ModelSize(decoder, encoder)
+        return self._sizes[key]
+
     def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
-        """Refuse: the size of a common input and the costs of these architectures are not known."""
+        """One tile, or as many tiles as `tokens` visual tokens fill; or what the adapter with this encoder takes.
+
+        Raises:
+            UsageError: If the encoder is not described, or `tokens` visual tokens fill no whole tiles.
+        """
+        facts = self._with_encoder()
+        if facts.like is not None:
+            return facts.like().default_grids(config, tokens)
+        assert facts.tower is not None
+        side = config.vision_config.image_size // config.vision_config.patch_size // facts.tower.side(config)
+        return repeat_grid(Grid(1, side, side), tokens or side**2, "image")
+
+    def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        """One row of random words with random images.
+
+        Raises:
+            UsageError: If the encoder is not described, or `text` leaves no room for the marks around images.
+        """
+        facts = self._with_encoder()
+        if facts.like is not None:
+            row = facts.like().dummy_inputs(config, grids, text)
+            row.pop("mm_token_type_ids")
+        else:
+            assert facts.tower is not None
+            row = dummy_inputs.prompt(config, [config.image_token_id] * sum(grid.tokens for grid in grids), text)
+            side = config.vision_config.image_size
+            pixels = dummy_inputs.noise(len(grids), 3, side, side)
+            row["pixel_values"] = pixels[None] if facts.tower.tiled else pixels
+        visual = row["input_ids"] == config.image_token_id
+        return {**row, **{name: make(visual) for name, make in facts.types.items()}}
+
+    def _with_encoder(self) -> Facts:
+        """What is declared, if the encoder is described."""
+        if self.describes_towers:
+            return self.facts
         raise UsageError(
             f"the cost of models of type '{self.model_type}' is not known",
-            "tokenbench run measures their realised tokens; architectures with an adapter of their own have costs",
+            "tokenbench run measures their realised tokens; architectures whose vision encoder is described have costs",
         )
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:

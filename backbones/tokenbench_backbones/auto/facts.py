@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tokenbench import Backbone
+from tokenbench.contract.sizes import EncoderSize
+from tokenbench_backbones import sizes
 from tokenbench_backbones.auto.lattices import Rule, from_positions, newlines, none, separated_rows, squares
 from tokenbench_backbones.auto.towers import Tower
 from tokenbench_backbones.qwen_vl import Qwen2VL, Qwen3VL, Qwen25VL
@@ -24,6 +28,8 @@ class Facts:
 
     lattice: Rule = none
     """How its visual tokens lie on the image."""
+    types: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    """Token types that a prompt without a processor needs, each made of the mask [1, S] of the visual tokens."""
     shares_prefixes: bool = True
     """Whether the tokens before a question are computed alike whatever the question is."""
     attention: str = "sdpa"
@@ -32,6 +38,8 @@ class Facts:
     """Its vision encoder, if it is of the SigLIP kind."""
     like: type[Backbone] | None = None
     """The adapter of an architecture that has the same encoder."""
+    encoder_size: Callable[[Any], EncoderSize] | None = None
+    """From the stock configuration to the sizes of an encoder like that."""
     checked: bool = True
     """Whether a small random model of it passes the checks of backbones."""
     notes: tuple[str, ...] = ()
@@ -56,13 +64,16 @@ def _shuffled(factor: str) -> Rule:
 _HYBRID = Facts(
     from_positions,
     shares_prefixes=False,
+    types={"mm_token_type_ids": Tensor.int},
     like=Qwen2VL,
+    encoder_size=sizes.qwen3_vl_encoder,
     notes=(
         "Some layers of this decoder are recurrent instead of attention. A stage that reads attention is moved to the next "
         "place where the layer before it is one of attention. What a recurrent layer took up of a token before the token "
         "was dropped stays in the layer's state.",
     ),
 )
+
 
 def _pooled(projector: Any, states: Tensor) -> Tensor:
     """Gemma 3: the mean of a token's patches, normed, times a matrix."""
@@ -84,6 +95,7 @@ def _alone(projector: Any, states: Tensor) -> Tensor:
 
 _GEMMA3 = Facts(
     squares(_gemma3),
+    types={"token_type_ids": Tensor.long},
     shares_prefixes=False,
     tower=Tower(
         "vision_tower", "multi_modal_projector", _pooled, side=lambda config: _patches(config) // _gemma3(config)
@@ -144,16 +156,21 @@ FACTS: dict[str, Facts] = {
     "ovis2": Facts(),
     "paddleocr_vl": Facts(from_positions),
     "paligemma": Facts(
-        squares(_patches), shares_prefixes=False, tower=Tower("vision_tower", "multi_modal_projector", _alone)
+        squares(_patches),
+        types={"token_type_ids": lambda visual: torch.zeros_like(visual, dtype=torch.long)},
+        shares_prefixes=False,
+        tower=Tower("vision_tower", "multi_modal_projector", _alone),
     ),
     "perception_lm": Facts(),
     "pp_chart2table": Facts(attention="eager"),
     "qianfan_ocr": Facts(),
-    "qwen2_5_omni_thinker": Facts(from_positions, like=Qwen25VL),
+    "qwen2_5_omni_thinker": Facts(from_positions, like=Qwen25VL, encoder_size=sizes.qwen2_5_vl_encoder),
     "qwen3_5": _HYBRID,
     "qwen3_5_moe": _HYBRID,
-    "qwen3_omni_moe_thinker": Facts(from_positions, like=Qwen3VL),
-    "qwen3_vl_moe": Facts(from_positions, like=Qwen3VL),
+    "qwen3_omni_moe_thinker": Facts(from_positions, like=Qwen3VL, encoder_size=sizes.qwen3_vl_encoder),
+    "qwen3_vl_moe": Facts(
+        from_positions, types={"mm_token_type_ids": Tensor.int}, like=Qwen3VL, encoder_size=sizes.qwen3_vl_encoder
+    ),
     "shieldgemma2": _GEMMA3,
     "smolvlm": _IDEFICS3,
     "step3p7": Facts(),

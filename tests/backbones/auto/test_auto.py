@@ -72,7 +72,8 @@ def test_what_reads_the_encoder_is_refused(smolvlm: Any) -> None:
 def test_what_reads_lattices_is_refused_where_none_is_known() -> None:
     stage = tokenbench.Stage(0, 0.5, lattice=True)
     with pytest.raises(
-        InfeasibleError, match="needs the position of every visual token on the image, which is not known for models of type 'aria'"
+        InfeasibleError,
+        match="needs the position of every visual token on the image, which is not known for models of type 'aria'",
     ):
         Auto("aria").check_stage(stage)
     Auto("smolvlm").check_stage(stage)
