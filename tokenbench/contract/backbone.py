@@ -88,7 +88,8 @@ class Backbone:
     encodes_together: ClassVar[bool] = True
     """Whether `encode_images` takes the images of several samples at once, and returns one tensor for each of them."""
     published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """The sizes that the `config.json` of `source` states, so that costs can be computed without a download."""
+    """The sizes that the `config.json` of `source` states, so that costs can be computed without a download. A fallback's
+    also say its `model_type`."""
 
     @classmethod
     def serve(cls, model_type: str) -> Backbone | None:
