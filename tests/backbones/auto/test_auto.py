@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tokenbench
-from benchmarks.architectures import RESULTS, check
+from benchmarks.architectures import RESULTS, changes, check
 from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.registry.backbones import backbone_of
 from tokenbench.registry.plugins import registry
@@ -98,3 +98,8 @@ def test_what_is_declared_checked_is_what_passed() -> None:
 def test_results_are_of_every_architecture() -> None:
     stored = json.loads(Path(RESULTS).read_text())["architectures"]
     assert sorted(stored) == model_types()
+
+
+def test_changes_of_class_are_told() -> None:
+    before, after = {"a": "auto", "b": "auto", "c": "refused"}, {"a": "auto", "b": "failed", "d": "unchecked"}
+    assert changes(before, after) == ["b: auto -> failed", "c: refused -> gone", "d: new -> unchecked"]
