@@ -5,7 +5,8 @@
     python -m benchmarks.architectures --strategies     # the checks of four strategies as well
 
 Every architecture is checked in a process of its own with bounded memory and time. A new release of transformers is
-checked from the start. At the end, a line for each architecture says how its class changed, or that it is new or gone.
+checked from the start. At the end, a line for each architecture says how its class changed, or that it is new or gone; the exit
+status is 1 if one that passed no longer does.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def main() -> None:
         print(name, known[name], flush=True)
         RESULTS.write_text(json.dumps({**stored, "architectures": dict(sorted(known.items()))}, indent=1) + "\n")
     PAGE.write_text(page(stored["transformers"], dict(sorted(known.items()))))
-    print(*changes(before, {name: result["class"] for name, result in known.items()}), sep="\n")
+    changed = changes(before, {name: result["class"] for name, result in known.items()})
+    print(*changed, sep="\n")
+    if any(line.endswith(("auto -> failed", "auto -> unchecked")) for line in changed):
+        sys.exit(1)
 
 
 def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
