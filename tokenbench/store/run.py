@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import unfinished
 from tokenbench.store.bench_file import read_bench
+from tokenbench.store.calibrated import describe_calibrations
 from tokenbench.store.describe import describe_run, run_html
 from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, count_kept, drop_failures, frame, select_samples
@@ -165,11 +166,13 @@ class Run:
         from tokenbench.registry.plugins import registry
         from tokenbench.registry.suites import resolve_suite
 
-        tasks, limit = self._tasks, self.manifest["spec"]["limit"]
+        tasks, asked = self._tasks, Spec.from_json(self.manifest["spec"])
         if tasks is None:
             spec = self.seen_spec()
             _, tasks = resolve_suite(spec.suite, spec.tasks, self._registry or registry(), spec.data, spec.definitions)
-        return {(task.name, sample.key): sample for task in tasks for sample in first(task, limit)}
+        return {
+            (task.name, sample.key): sample for task in tasks for sample in first(task, asked.limit, asked.held_out)
+        }
 
     def about(self) -> dict[str, Any]:
         """Return all that is known of the run except its scores: the manifest, notes, failures, and measured time and memory."""
@@ -177,7 +180,9 @@ class Run:
 
         looks = looks_notes(*self._seen, self.manifest, self._store.count)
         notes = [*self.manifest.get("notes", []), *self.left_out(), *looks]
-        return {**self.manifest, "notes": notes, "failures": self.failures(), "bench": self.bench()}
+        calibration = describe_calibrations(self.manifest, self.measured) if "calibration" in self.manifest else []
+        said = {"notes": notes, "failures": self.failures(), "bench": self.bench(), "calibration": calibration}
+        return {**self.manifest, **said}
 
     def bench(self) -> list[dict[str, Any]]:
         """Return what `tokenbench bench -o RUN` measured, a dict per model (see `docs/efficiency.md`); empty if it did not run.
