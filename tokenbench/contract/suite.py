@@ -173,7 +173,7 @@ class SuiteRequest:
         return self.data.get(task) or self.data.get(task.partition("_")[0])
 
 
-def first(task: Task, limit: int | None, held_out: int = 0) -> Sequence[Sample]:
+def first(task: Task, limit: int | None, held_out: int | None = 0) -> Sequence[Sample]:
     """Return the first samples of a task, and those that complete the last unit.
 
     Args:

@@ -178,7 +178,7 @@ def _describe(one: Calibration) -> str:
     where = f"{one.strategy} at {one.budget} on {one.task}"
     if one.value is None:
         return f"{where}: {one.reason}"
-    return f"{where}: {one.parameter}={one.value:g} does {_amount(one.reached)} {one.unit} of {_amount(one.target)}"
+    return f"{where}: {one.parameter}={one.value:.4g} takes {_amount(one.reached)} {one.unit}; the budget is {_amount(one.target)}"
 
 
 def _amount(value: float) -> str:

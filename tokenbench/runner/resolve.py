@@ -73,6 +73,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         _check_own_suite(own_suite, registry)
     if not request.models and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no default model", f"give one with {spell('models')}")
+    calibrated = [one.name for one in strategies if _is_calibrated(request, one)]
     spec = Spec(
         suite=named if isinstance(named, str) else named.name,
         tasks=tuple(task.name for task in tasks),
@@ -87,7 +88,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         dtype=request.dtype,
         attention=request.attention,
         match=request.match,
-        held_out=request.held_out or (HELD_OUT if any(_is_calibrated(request, one) for one in strategies) else 0),
+        held_out=request.held_out or (HELD_OUT if calibrated else 0),
         data=data,
         definitions=definitions,
         margin=request.margin,

@@ -11,6 +11,8 @@ from tokenbench.contract.cells import IDENTITY
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tokenbench.store.run import Run
+
 __all__ = ["Calibration", "describe_calibrations", "read_calibrations", "write_calibrations"]
 
 SPREAD = (0.05, 0.95)
@@ -62,20 +64,17 @@ def write_calibrations(found: Iterable[Calibration]) -> list[dict[str, Any]]:
     return [asdict(one) for one in sorted(found, key=lambda one: one.base)]
 
 
-def describe_calibrations(manifest: Mapping[str, Any], samples: pd.DataFrame) -> list[dict[str, Any]]:
+def describe_calibrations(run: Run) -> list[dict[str, Any]]:
     """Describe how equal the calibrated cells' work is to that of their budgets.
-
-    Args:
-        manifest: The content of run.json.
-        samples: The counted samples of the run, as `Run.measured`.
 
     Returns:
         For every calibrated cell with answers, what run.json holds, and of its counted samples: `samples` (their number), and
         `tokens` and `flops`, each a list of the mean, the 5th and the 95th percentile of one sample's visual tokens (mean over the
         decoder layers) and FLOPs (encoder and prefill).
     """
-    calibrated = [asdict(one) for one in read_calibrations(manifest).values() if one.value is not None]
-    if not calibrated or samples.empty:
+    calibrated = [asdict(one) for one in read_calibrations(run.manifest).values() if one.value is not None]
+    samples = run.measured if calibrated else None
+    if samples is None or samples.empty:
         return []
     strategies = {one["strategy"] for one in calibrated}
     rows = samples[samples["strategy"].isin(strategies)]
