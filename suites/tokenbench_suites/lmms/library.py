@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tokenbench.errors import MachineError, TokenBenchError, UsageError
+from tokenbench_suites.lmms.captions import without_java
 from tokenbench_suites.lmms.contained import contain, scratch, seed
 from tokenbench_suites.lmms.data import Splits, choose_split, load_folder, load_source
 from tokenbench_suites.lmms.numbers import find_number
@@ -154,12 +155,16 @@ class Library:
             seed(0)
             asked = task or (self._fresh() if self.keeps_sums else self.task)
             aggregate, values = asked.aggregation()[metric], copy.deepcopy(list(records))
-            evaluator = getattr(aggregate, "__globals__", {}).get("mmbench_evaluator")
-            if evaluator is not None:  # by rules: a judge would draw letters at random for what it cannot read
-                return evaluator.eval_result(values, eval_method="static")[0] * 100
-            if "args" in inspect.signature(aggregate).parameters:
-                return aggregate(values, args=SimpleNamespace(output_path=folder))
-            return aggregate(values)
+            with without_java(aggregate):
+                return self._aggregate(aggregate, values, folder)
+
+    def _aggregate(self, aggregate: Any, values: list[Any], folder: str) -> Any:
+        evaluator = getattr(aggregate, "__globals__", {}).get("mmbench_evaluator")
+        if evaluator is not None:  # by rules: a judge would draw letters at random for what it cannot read
+            return evaluator.eval_result(values, eval_method="static")[0] * 100
+        if "args" in inspect.signature(aggregate).parameters:
+            return aggregate(values, args=SimpleNamespace(output_path=folder))
+        return aggregate(values)
 
     def fresh(self) -> Any:
         """The task as a new object, which has kept nothing of earlier calls."""

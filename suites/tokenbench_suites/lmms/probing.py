@@ -10,17 +10,19 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from tokenbench.contract.suite import UnitRule
 from tokenbench.errors import TokenBenchError, UsageError, brief
 from tokenbench_suites.lmms.answers import UNREADABLE, possible_answers
+from tokenbench_suites.lmms.captions import TOP, is_consensus
 from tokenbench_suites.lmms.contained import contain, offline
 from tokenbench_suites.lmms.laws import Draw, Item, combine, find_law
 from tokenbench_suites.lmms.library import Library
 from tokenbench_suites.lmms.misfit import report_misfit
 from tokenbench_suites.lmms.numbers import as_number
-from tokenbench_suites.lmms.scoring import Metric, Scorer
+from tokenbench_suites.lmms.scoring import Metric, Scorer, Source
 
 __all__ = ["examine"]
 
@@ -108,11 +110,12 @@ class _Examination:
         noted = [self._noted(i, UNREADABLE[0]).keys() for i in (*self._spread, *self._answers)]
         common = [name for name in higher if all(name in names for names in noted)]
         if common:
-            return [next((name for name in common if higher[name]), common[0])]
+            captions = [name for name in common if is_consensus(name)]  # what papers report, though it is noted last
+            return [next((name for name in (*captions, *common) if higher[name]), common[0])]
         firsts = {next((name for name in higher if name in names), "") for names in noted}
         if "" in firsts:
             raise self._refusal(
-                f"it notes none of its metrics ({', '.join(higher) or 'there are none'}) for some answers"
+                f"its scorer returns none of its metrics ({', '.join(higher) or 'there are none'}) for some answers"
             )
         return [name for name in higher if name in firsts]
 
@@ -123,13 +126,16 @@ class _Examination:
             return Metric(name)
         units = [unit for unit in self._units if all(name in self._noted(i, UNREADABLE[0]) for i in unit)]
         rows = [i for unit in units for i in unit]
+        if is_consensus(name) and (metric := self._consensus(name, units)):
+            return metric
         reasons, draws = [], None
-        for noted in (True, False):
-            values = self._values(self._part or name, rows, noted)
+        sources: tuple[Source, ...] = ("noted", "alone")
+        for source in sources:
+            values = self._values(self._part or name, rows, source)
             if isinstance(values, str):
                 reasons.append(values)
                 continue
-            top = self._top(values, rows, noted)
+            top = self._top(values, rows, source)
             if reason := self._unusable(values, rows, top, better):
                 reasons.append(reason)
                 continue
@@ -137,17 +143,31 @@ class _Examination:
             shares = {key: value / top for key, value in values.items()}
             items = [Draw(self._items(answers, units, shares), official) for answers, official in draws]
             if law := find_law(items, self._columns(rows)):
-                return Metric(name, self._part or name, noted, top, better, law)
+                return Metric(name, self._part or name, source, top, better, law)
             reasons.append(f"'{name}' is not a mean of numbers for single samples, units or groups of them")
         raise self._refusal(reasons[-1])
 
-    def _values(self, name: str, rows: Sequence[int], noted: bool) -> Values | str:
+    def _consensus(self, name: str, units: Sequence[Sequence[int]]) -> Metric | None:
+        """CIDEr, if the official number is the mean over the captions of every set of rows; else None."""
+        scorer, metric = Scorer(self._library, {}), Metric(name, name, "consensus", TOP)
+        draws = []
+        for answers, official in self._draws(name, units):
+            consensus = scorer.consensus(name, answers)
+            values = {
+                key: metric.score(scorer.value(metric, self._noted(*key)[name], consensus) or 0.0)
+                for key in answers.items()
+            }
+            draws.append(Draw(self._items(answers, units, values), official))
+        law = find_law(draws)
+        return replace(metric, law=law) if law else None
+
+    def _values(self, name: str, rows: Sequence[int], source: Source) -> Values | str:
         """The number of every answer under a metric: the one that the task notes, or the aggregate of this answer alone.
 
         If some answer has none, the result says why.
         """
         values: Values = {}
-        scorer, metric = Scorer(self._library, {}), Metric(name, name, noted)
+        scorer, metric = Scorer(self._library, {}), Metric(name, name, source)
         began, number = time.monotonic(), sum(len(self._answers[i]) for i in rows)
         for i in rows:
             for answer in self._answers[i]:
@@ -163,11 +183,11 @@ class _Examination:
                 values[i, answer] = value
         return values
 
-    def _top(self, values: Values, rows: Sequence[int], noted: bool) -> float:
+    def _top(self, values: Values, rows: Sequence[int], source: Source) -> float:
         """The number of a right answer."""
         best = [max(values[i, answer] for answer in self._answers[i]) for i in rows]
         top = max(best)
-        if not noted and top > 0 and 2 * sum(value == top for value in best) >= len(best):
+        if source == "alone" and top > 0 and 2 * sum(value == top for value in best) >= len(best):
             return top
         return 1.0 if top <= 1 else 100.0
 
@@ -178,7 +198,7 @@ class _Examination:
             return "its scorer does not tell right answers from wrong ones without a judge, a server or all answers at once"
         lowest, highest = min(map(min, spans)), max(map(max, spans))
         if lowest < 0 or highest > top * (1 + 1e-9):
-            return f"its numbers for single answers reach from {lowest:.4g} to {highest:.4g}"
+            return f"its numbers for single answers range from {lowest:.4g} to {highest:.4g}"
         if not higher_is_better and top > 1:
             return "its numbers are better if they are lower, and have no upper bound"
         return ""
