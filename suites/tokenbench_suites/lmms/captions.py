@@ -1,5 +1,6 @@
-"""CIDEr of single captions. The corpus enters it by how many images have an n-gram in their references, so that the official number is a
-mean over images once the images are known (Vedantam et al. 2015; the variant of the COCO caption evaluation).
+"""CIDEr of single captions (Vedantam et al. 2015, in the variant of the COCO caption evaluation).
+
+A corpus enters it only by how many images have an n-gram in their references. Once the images are known, it is therefore a mean over them.
 """
 
 from __future__ import annotations
@@ -111,8 +112,8 @@ def without_java(aggregate: Any) -> Iterator[None]:
         aggregate: A function of a task.
     """
     own: dict[str, Any] = getattr(aggregate, "__globals__", {})
-    stock = {name: own[name] for name in ("PTBTokenizer", "Meteor") if name in own}
-    own |= {name: {"PTBTokenizer": _Words, "Meteor": _Absent}[name] for name in stock}
+    stock = {name: own[name] for name in STANDS if name in own}
+    own |= {name: stand for name, stand in STANDS.items() if name in stock}
     try:
         yield
     finally:
@@ -131,3 +132,6 @@ class _Absent:
 
     def compute_score(self, *_: Any) -> Any:
         raise NeedsJavaError("METEOR is a program in Java, which is not started here")
+
+
+STANDS: dict[str, Any] = {"PTBTokenizer": _Words, "Meteor": _Absent}

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tokenbench.contract.suite import UnitRule
 from tokenbench.errors import UsageError
-from tokenbench_suites.lmms.captions import Caption, Consensus, NeedsJavaError
+from tokenbench_suites.lmms.captions import Caption, Consensus
 from tokenbench_suites.lmms.laws import Item, Law, combine
 from tokenbench_suites.lmms.numbers import as_number, flatten
 
 if TYPE_CHECKING:
     from tokenbench_suites.lmms.library import Library
 
-__all__ = ["Metric", "Scorer", "Source"]
+__all__ = ["KNOWN", "Metric", "Scorer", "Source", "columns_of"]
 
 Source = Literal["noted", "alone", "consensus"]
+KNOWN = "(known)"
+"""In place of a column: the stratum that the catalogue says."""
 STATES = 8
 """In how many states of the random generators an answer is scored, if the scorer draws."""
 
@@ -40,6 +42,8 @@ class Metric:
     """Whether the score is the number divided by `top`, or what it lacks to 1."""
     law: Law | None = None
     """How the official number follows; None if lmms-eval itself averages the numbers."""
+    instead_of: str = ""
+    """The first metric of the task, if it is computed for all answers at once."""
 
     def score(self, value: float) -> float:
         """The score of an answer with this number."""
@@ -61,6 +65,30 @@ class Scorer:
         self._values: dict[tuple[str, str], float | None] = {}
         self._whole: dict[str, Consensus] = {}
 
+    @property
+    def graded(self) -> bool:
+        """Whether scores say how good an answer is, and not whether it is right."""
+        return any(metric.source == "consensus" for metric in self.metrics.values())
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of the scores should know."""
+        of = list(self.metrics.values())
+        said = {
+            f"Scores are CIDEr divided by 10, given the references of all {len(self._library.rows):,} rows, and not of those alone that were "
+            "asked. The official numbers lack METEOR, which is a program in Java.": self.graded,
+            "An answer that cannot be read is wrong; lmms-eval draws a letter for it at random.": self.draws,
+            "An answer that no rule can read is wrong; the benchmark's authors ask a judge about it.": self._library.entry.rules,
+            "An empty answer is wrong; lmms-eval leaves it out.": any(one.law and one.law.skips_empty for one in of),
+            "Scores are what the error rate lacks to 1.": not all(one.higher_is_better for one in of),
+        }
+        replaced = [
+            f"Scores are '{one.name}', since '{one.instead_of}' is computed for all answers at once; official.csv holds both."
+            for one in of
+            if one.instead_of
+        ]
+        return [text for text, true in said.items() if true] + replaced
+
     def results(self, i: int, answer: str) -> dict[str, dict[str, Any]]:
         """What the task notes for an answer to row i. A letter that it draws for an answer that it cannot read is a wrong one."""
         if not self.draws:
@@ -80,12 +108,13 @@ class Scorer:
         """The stratum of row i; empty if the official number has none."""
         columns = {metric.law.stratum for metric in self.metrics.values() if metric.law}
         (column,) = columns if len(columns) == 1 else ("",)
-        return str(self._library.rows.plain[i][column]) if column else ""
+        return columns_of(self._library, i)[column] if column else ""
 
     def official(self, answers: Mapping[int, str], units: Mapping[int, str], rule: UnitRule) -> dict[str, float]:
         """The aggregated metrics of lmms-eval for answers by row.
 
-        They come from a fresh task, since some tasks keep sums between calls. METEOR, which needs Java, is left out.
+        They come from a fresh task, since some tasks keep sums between calls. A metric is left out if it needs Java, or cannot
+        be computed for these samples alone.
 
         Args:
             answers: The answers.
@@ -102,12 +131,17 @@ class Scorer:
         for name in filters:
             for metric in self._library.metrics:
                 records = [noted[name][metric] for noted in results.values() if metric in noted.get(name, {})]
-                with suppress(NeedsJavaError):
-                    number = self._library.aggregate(metric, records, task) if records else None
-                    numbers |= flatten(f"{metric},{name}" if len(filters) > 1 else metric, number)
-                    if records and name == filters[0] and metric in self.metrics:
-                        self._check(self.metrics[metric], as_number(number), answers, units, rule)
+                number = self._aggregate(metric, records, task) if records else None
+                numbers |= flatten(f"{metric},{name}" if len(filters) > 1 else metric, number)
+                if name == filters[0] and metric in self.metrics:
+                    self._check(self.metrics[metric], as_number(number), answers, units, rule)
         return numbers
+
+    def _aggregate(self, metric: str, records: Sequence[Any], task: Any) -> Any:
+        """A metric; None if it cannot be computed here, or for these samples alone."""
+        with suppress(Exception):  # the task's own code may raise anything; some counts on its whole data
+            return self._library.aggregate(metric, records, task)
+        return None
 
     def consensus(self, metric: str, rows: Iterable[int]) -> Consensus:
         """CIDEr, given the references of these rows."""
@@ -183,10 +217,14 @@ class Scorer:
             )
 
     def _item(self, group: Sequence[tuple[int, float]], answers: Mapping[int, str], rule: UnitRule) -> Item:
-        columns = {name: str(value) for name, value in self._library.rows.plain[group[0][0]].items()}
-        return Item(
-            combine([share for _, share in group], rule), columns, not any(answers[i].strip() for i, _ in group)
-        )
+        shares, empty = [share for _, share in group], not any(answers[i].strip() for i, _ in group)
+        return Item(combine(shares, rule), columns_of(self._library, group[0][0]), empty)
+
+
+def columns_of(library: Library, i: int) -> dict[str, str]:
+    """What row i says that may name its stratum: its columns, and what the catalogue makes of them."""
+    row = library.rows.plain[i]
+    return {**{name: str(value) for name, value in row.items()}, KNOWN: library.entry.stratum_of(row)}
 
 
 def first(results: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:

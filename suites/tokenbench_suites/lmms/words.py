@@ -13,16 +13,25 @@ __all__ = ["find_words"]
 PLAIN = str.maketrans(
     {"’": "'", "‘": "'", "“": '"', "”": '"', "–": "--", "—": "--", "…": "...", "½": "1/2", "£": "#", "€": "$"}
 )
-ALWAYS = """mr mrs ms dr st vs jr sr prof gen capt sen rep gov sgt lt col rev hon jan feb mar apr jun jul aug sep sept oct nov dec mon
-tues tue wed thurs thu fri ct rd ave blvd sq ft mt calif fla va mich dept est al cf tel assoc assn bros univ inc co ltd corp etc ph\\.d esq
-adj adm adv asst bldg cmdr comdr cpl det ens insp lieut maj messrs mlle mme pfc ph pvt supt ariz colo conn ga ind kan kans ky md minn mo
-mont neb nev okla penn tenn vt wis wisc wyo v cie intl natl plc sys cos bhd""".split()
-CAPITALISED = "Tex Mass Pa Ill Ark Del La Miss Ore Wash TEX MASS PA ILL ARK DEL LA MISS ORE WASH".split()
-NUMBERED = "ca no fig nos pp art op".split()
+ALWAYS = (
+    r"mr|mrs|ms|dr|st|vs|jr|sr|prof|gen|capt|sen|rep|gov|sgt|lt|col|rev|hon|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|"
+    r"nov|dec|mon|tues|tue|wed|thurs|thu|fri|ct|rd|ave|blvd|sq|ft|mt|calif|fla|va|mich|dept|est|al|cf|tel|assoc|assn|"
+    r"bros|univ|inc|co|ltd|corp|etc|ph\\.d|esq|adj|adm|adv|asst|bldg|cmdr|comdr|cpl|det|ens|insp|lieut|maj|messrs|"
+    r"mlle|mme|pfc|ph|pvt|supt|ariz|colo|conn|ga|ind|kan|kans|ky|md|minn|mo|mont|neb|nev|okla|penn|tenn|vt|wis|wisc|"
+    r"wyo|v|cie|intl|natl|plc|sys|cos|bhd"
+)
+"""Abbreviations that keep their dot."""
+CAPITALISED = "Tex|Mass|Pa|Ill|Ark|Del|La|Miss|Ore|Wash|TEX|MASS|PA|ILL|ARK|DEL|LA|MISS|ORE|WASH"
+"""Abbreviations if they are written so; otherwise they are words."""
+NUMBERED = "ca|no|fig|nos|pp|art|op"
+"""Abbreviations before a number."""
 DROPPED = {'"', "''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"}
 BRACKETS = str.maketrans({"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"})
 APART = re.compile(r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))(?![\w])", re.IGNORECASE)
-TWO = re.compile(r"\b(can)(not)\b|\b(gon|wan)(na)\b|\b(got)(ta)\b|\b(gim|lem)(me)\b|(?<!\w)('t)(is|was)\b|\b(y')(all)\b", re.IGNORECASE)
+TWO = re.compile(
+    r"\b(can)(not)\b|\b(gon|wan)(na)\b|\b(got)(ta)\b|\b(gim|lem)(me)\b|(?<!\w)('t)(is|was)\b|\b(y')(all)\b",
+    re.IGNORECASE,
+)
 TOKEN = re.compile(
     rf"""
       https?://\S+[\w/] | www\.\S+[\w/]                                # addresses
@@ -31,7 +40,7 @@ TOKEN = re.compile(
     | <[a-z]+>
     | n't(?!\w) | '(?:s|m|d|re|ve|ll|t)(?!\w) | 'n'(?!\w) | '(?:em|cause)\b | '\d\ds\b | y'(?!\w)        # what APART and TWO made, and the like
     | (?<![\w'])(?:[A-Z]\.)+[A-Z](?![\w.'-]) | (?:[A-Z]\.){{2,}} | (?<![\w'])[A-Z]\.(?![A-Z])     # U.S, U.S., plan b.
-    | (?<![\w-])(?:{"|".join(ALWAYS)}|(?-i:{"|".join(CAPITALISED)})|(?:{"|".join(NUMBERED)})(?=\.\s*\d))\.(?!\w)
+    | (?<![\w-])(?:{ALWAYS}|(?-i:{CAPITALISED})|(?:{NUMBERED})(?=\.\s*\d))\.(?!\w)
     | \d+(?:[.,:/-]\d+)*(?:st|nd|rd|th|s)(?![\w-])
     | \d+:\d+ | \.\d+(?:\.\d+)* | (?<!\w)-\d+(?:[.,]\d+)* | \d+(?:[.,]\d+)+(?!\w) | \d+(?:[/-]\d+)+(?!\w)
     | (?-i:[A-Z]+(?:&[A-Z]+)+) | US\$ | [:;]-?[()]
