@@ -89,7 +89,7 @@ class Library:
         row, column = self.rows.plain[i], self.task.config.doc_to_text
         if isinstance(column, str) and column.isidentifier() and column not in row:
             raise KeyError(column)  # lmms-eval would ask the name of the missing column
-        with contain():
+        with contain(), presented(self._definition.folder):
             if not callable(self.task.config.doc_to_messages):
                 return str(self.task.doc_to_text(row))
             parts = content(self.task.doc_to_messages(self.rows.blank(i)))
