@@ -84,7 +84,7 @@ def _answers(comparison: Comparison, run: Run) -> dict[str, Answers]:
     """What the page needs of every model's answers, chosen by their scores alone: there may be a million of them."""
     measured = {model: _compared(comparison, model, run.measured) for model in comparison.models}
     mapped = {model: choose_few(rows) for model, rows in measured.items()}
-    graded = [name for name, about in run.manifest.get("tasks", {}).items() if about.get("graded")]
+    graded = [name for name, about in run.about().get("tasks", {}).items() if about.get("graded")]
     judged = {model: rows[~rows["task"].isin(graded)] for model, rows in measured.items()}
     shown = {model: choose_samples(first_seed(rows)) for model, rows in judged.items()}
     listed = {model: choose_questions(rows) for model, rows in judged.items()}

@@ -84,8 +84,11 @@ class _Weights(NamedTuple):
     """The n-grams of a text, for every n."""
 
     weights: Sequence[Mapping[tuple[str, ...], float]]
+    """How often each occurs, weighted by how rare it is."""
     norms: Sequence[float]
+    """The lengths of these vectors."""
     pairs: int
+    """How many pairs of words there are."""
 
 
 def _grams(text: str) -> Grams:
