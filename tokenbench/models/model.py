@@ -110,7 +110,7 @@ class Model:
         """The sizes for the cost model; None if the backbone does not know them."""
         try:
             return self.backbone.size(self._skeleton.config)
-        except NotImplementedError:
+        except (NotImplementedError, UsageError):
             return None
 
     @property
