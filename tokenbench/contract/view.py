@@ -34,16 +34,16 @@ class EncoderRerun(Protocol):
 
         Returns:
             [1 + m, m] products of the layer's queries and keys before the softmax, float32, as the mean over heads and
-            over the patches of a token. The first row is the query of the frame's [CLS] (the mean of all tokens'
-            queries if it has none), then comes every token's. Products of tokens that share no attention window are
-            -inf.
+            over the patches of a token. The first row is the query of the frame's [CLS] (if it has none, the mean of
+            all tokens' queries; if the [CLS] counts as a token, the first token's), then comes every token's. Products
+            of tokens that share no attention window are -inf.
         """
 
     def keep(self, keep: Tensor, states: Tensor) -> None:
         """Continue with fewer tokens.
 
         Args:
-            keep: [k] indices into the tokens that are left, ascending.
+            keep: [k] indices into the tokens that are left, in the order in which they go on.
             states: [k, patches, C] their hidden states, which may be new.
         """
 
@@ -75,11 +75,23 @@ class EncodedFrame(Protocol):
             [num_prefix_tokens + h * w, C] projected tokens.
         """
 
-    def rerun(self, share: float) -> EncoderRerun:
+    def cls_features(self) -> Tensor:
+        """Return the features [C'] of the frame's own [CLS], as the projector would read them, float32.
+
+        Raises:
+            InfeasibleError: If the encoder has no [CLS] besides its visual tokens.
+        """
+
+    def rerun(self, share: float, cls: bool = False) -> EncoderRerun:
         """Return the frame as it was after a share of the encoder's layers, for running the rest again.
 
         Args:
             share: The share of the layers, between 0 and 1.
+            cls: Whether the frame's own [CLS] counts as one of the tokens: as the first, with ordinal 0, so that the
+                ordinals of visual tokens begin at 1.
+
+        Raises:
+            InfeasibleError: If `cls` is asked of an encoder that has no [CLS] besides its visual tokens.
         """
 
 
