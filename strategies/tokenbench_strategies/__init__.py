@@ -23,6 +23,7 @@ STRATEGIES = {
     "hired": "hired:HiRED",
     "holitom": "holitom:HoliTom",
     "holov": "holov:HoloV",
+    "mmtok": "mmtok:MMTok",
     "pdrop": "pdrop:PDrop",
     "pooling": "pooling:Pooling",
     "priortr": "priortr:PriorTR",

@@ -218,3 +218,27 @@ def test_holitom(case: Recorded) -> None:
     assert selection.keep.tolist() == case["source"].tolist()
     assert selection.values is not None
     torch.testing.assert_close(selection.values, case["values"], atol=1e-4, rtol=0)
+
+
+@of("mmtok")
+def test_mmtok(case: Recorded) -> None:
+    from tokenbench_strategies.mmtok import pick_for_text_and_image
+
+    words, states, features, k = case["text"], case["projected"], case["features"], int(case["k"])
+    assert made("mmtok").heat == float(case["tv"])
+    seen = {"hidden": {0: states}, "text": {0: words}, "signals": {Signal("features"): features}}
+    assert kept(run(made("mmtok"), k, len(states), **seen)) == case["kept"].tolist()
+    asked = {"question": "words", "embed": lambda texts: words}
+    assert kept(run(made("mmtok"), k, len(states), **seen | {"text": {0: -words}} | asked)) == case["kept"].tolist()
+    assert len(set(pick_for_text_and_image(words, states, features, k).tolist())) == k
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [("What is the color of the dog on the left?", "color of dog on left"), ("Who is he?", "Who is he?")],
+)
+def test_the_key_words_of_mmtok(question: str, words: str) -> None:
+    """Both as the released filter leaves them."""
+    from tokenbench_strategies.words import key_words
+
+    assert " ".join(key_words(question)) == words

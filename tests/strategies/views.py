@@ -29,6 +29,8 @@ def make_view(stage: Stage, n: int, k: int, **seen: Any) -> View:
         "text_positions": torch.arange(n, n + 8)[None],
         "rotary": rotate,
         "norm": lambda states: states,
+        "question": "",
+        "embed": lambda texts: rand(len(" ".join(texts)), len(texts), 4),
         "generator": torch.Generator(),
     }
     return View(stage=stage, k=k, **{**nothing, **usual, **seen})

@@ -139,6 +139,11 @@ class View:
     [axes, n, D] where attention itself joins the axes; float32."""
     norm: Callable[[Tensor], Tensor]
     """The decoder's final norm, [.., C] -> [.., C]."""
+    question: str
+    """The user's own words, without the marks of images and the template of the prompt; empty if nobody passed them."""
+    embed: Callable[[Sequence[str]], Tensor]
+    """Tokenises texts, each by itself and without special tokens, and returns the decoder's input embeddings [m, C] of
+    all their tokens in a row. It works only if `question` is not empty."""
     generator: torch.Generator
     """The sample's own random numbers, seeded by the run's seed and the sample's key. Strategies must draw from nothing
     else."""

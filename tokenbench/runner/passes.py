@@ -167,7 +167,8 @@ class _Run:
 
     def __call__(self, group: Sequence[int], checkpoint: LayerCheckpoint | None) -> list[Outcome]:
         batch, limits, count = self.asked.batch, self.asked.limits, len(self.asked.keys)
-        plans = [self.plans[i].of(key) for i in group for key in self.asked.keys]
+        asked = list(zip(self.asked.keys, map(self.model.question, batch.samples), strict=True))
+        plans = [self.plans[i].of(key, question) for i in group for key, question in asked]
         start = time.perf_counter()
         first_alike = [at * count + first for at in range(len(group)) for first in batch.same]
         with self.pruner.sharing(first_alike, checkpoint):
