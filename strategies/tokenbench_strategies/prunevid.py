@@ -61,7 +61,8 @@ class PruneVid(Strategy):
             score = view.attention[request].amax((0, 1))
             return Selection(choose_by_group(score, view.memo["sets"][view.alive], view.k), score=score)
         states = view.hidden[view.stage.layer].float()
-        keep, values, sets = [], [], torch.zeros(view.n0, dtype=torch.long, device=states.device)
+        keep, values = list[Tensor](), list[Tensor]()
+        sets = torch.zeros(view.n0, dtype=torch.long, device=states.device)
         for at, _ in clips(view):
             start = 0
             for length in cut_segments(states[at].mean(1)):
@@ -115,7 +116,7 @@ def merge_segment(clip: Tensor, tau: float, ratio: float) -> Iterator[tuple[Tens
 
 def choose_by_group(score: Tensor, group: Tensor, k: int) -> Tensor:
     """At most k indices of scores [n], ascending: the highest of each group [n], the same share of all, rounded down."""
-    groups = [(group == own).nonzero().flatten() for own in group.unique().tolist()]
+    groups = [(group == own).nonzero().flatten() for own in sorted(set(group.tolist()))]
     share = fit_share(lambda part: sum(int(part * len(own)) for own in groups), k)
     kept = [own[score[own].argsort(descending=True, stable=True)[: int(share * len(own))]] for own in groups]
     return torch.cat(kept).sort().values if any(map(len, kept)) else top(score, k)
