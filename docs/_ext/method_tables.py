@@ -20,7 +20,7 @@ from tokenbench.engine import RowPlan
 DEPTH, VISUAL = 32, 576  # LLaVA-1.5-7B and one image
 BUDGETS = (192, 128, 64)
 DOCS = Path(__file__).parents[1]
-SETTING = re.compile(r"(?<![`\w])((?:[\w-]+:)?[a-z]+=[\w/]+(?::[a-z]+=[\w/]+)*)")
+SETTING = re.compile(r"(?<![`\w])((?:[\w-]+:)?[a-z]+=[\w./]*\w(?::[a-z]+=[\w./]*\w)*)")
 
 
 def read_fidelity() -> dict[str, dict[str, Any]]:
@@ -65,7 +65,7 @@ def stages_of(cls: type[Strategy], budget: Budget) -> Sequence[Stage]:
 
 
 def counts_of(stages: Sequence[Stage]) -> str:
-    """`330/210/62, mean 208.1`; with ≤ where fewer may stay."""
+    """`330/210/62 (208.1)`; with ≤ where fewer may stay."""
     alive, left, total = VISUAL, list[int](), stages[0].layer * VISUAL if stages else DEPTH * VISUAL
     edges = [*(stage.layer for stage in stages), DEPTH]
     for stage, (start, end) in zip(stages, pairwise(edges), strict=True):
@@ -75,7 +75,7 @@ def counts_of(stages: Sequence[Stage]) -> str:
             left.append(alive)
         total += alive * (end - start)
     bound = "≤ " if any(stage.at_most for stage in stages) else ""
-    return f"{bound}{'/'.join(map(str, left))}, mean {total / DEPTH:.1f}"
+    return f"{bound}{'/'.join(map(str, left))} ({total / DEPTH:.1f})"
 
 
 def lines_table(strategies: Mapping[str, type[Strategy]]) -> str:

@@ -54,7 +54,7 @@ class FrameFusion(Strategy):
         """Merge until few tokens repeat, then prune once."""
         memo, keep, everything = view.memo, view.stage.keep, torch.arange(view.n, device=view.alive.device)
         if view.index == 0:
-            memo |= {"places": _places(view), "spent": [], "next": "merge"}
+            memo |= {"places": _places(view), "spent": (), "next": "merge"}
         surplus = keep.surplus(memo["spent"], view.n / view.n0) if isinstance(keep, _Spending) else 1 - view.k / view.n
         last = view.k < view.n  # only the last stage has another bound
         selection = Selection(everything)
@@ -67,7 +67,7 @@ class FrameFusion(Strategy):
             gone, memo["next"] = find_repeated(states, memo["places"][view.alive], self.low, surplus)
             if bool(gone.any()):
                 selection = merge_repeated(states, memo["places"][view.alive], gone)
-        memo["spent"].append(len(selection.keep) / view.n0)
+        memo["spent"] += (len(selection.keep) / view.n0,)  # a new tuple: samples that began alike share the old one
         return selection
 
 

@@ -312,5 +312,5 @@ def test_framefusion_prunes(case: Recorded) -> None:
     stages = strategy.schedule(28, _budget(str(float(case["cost"]))).of(360))
     stage = strategy.stage(*stages[len(spent)], len(spent))
     view = make_view(stage, len(row), len(row), n0=360, index=len(spent), alive=alive, attention={Attn(len(spent) - 1): row[None, None]},
-                     memo={"spent": spent, "next": "prune"})  # fmt: skip
+                     memo={"spent": tuple(spent), "next": "prune"})  # fmt: skip
     assert alive[strategy.select(view).keep].tolist() == case["kept"].tolist()

@@ -149,7 +149,7 @@ class View:
     else."""
     memo: dict[str, Any] = field(default_factory=dict)
     """An empty dictionary at the first stage, carried from stage to stage of the sample, for whatever the method wants
-    to remember."""
+    to remember. Samples that chose alike so far may share its values, which are to be replaced, not changed."""
 
     @property
     def n(self) -> int:
