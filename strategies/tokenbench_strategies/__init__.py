@@ -30,6 +30,7 @@ STRATEGIES = {
     "priortr": "priortr:PriorTR",
     "priortr-2f": "priortr:PriorTR2F",
     "prumerge": "prumerge:PruMerge",
+    "prumerge-own": "prumerge_own:PruMergeOwn",
     "prunevid": "prunevid:PruneVid",
     "random": "random:Random",
     "scope": "scope:SCOPE",

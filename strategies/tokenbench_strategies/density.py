@@ -76,7 +76,7 @@ def rank_peaks(states: Tensor, count: int, neighbours: int) -> tuple[Tensor, Ten
     denser = rank.unsqueeze(0) < rank.unsqueeze(1)
     apart = distance.masked_fill(~denser, distance.max()).min(1).values if len(states) else density
     peaks = (density * apart).argsort(descending=True, stable=True)[:count]
-    home = distance[:, peaks].argmin(1) if count else torch.zeros_like(distance[0], dtype=torch.long)
+    home = distance[:, peaks].argmin(1) if count else peaks.new_zeros(len(states))
     home[peaks] = torch.arange(len(peaks), device=home.device)
     return peaks, home
 
