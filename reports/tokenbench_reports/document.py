@@ -114,7 +114,23 @@ def _label(run: Mapping[str, object]) -> str:
 def _warnings(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     notes = run.get("notes")
     extra = [str(note) for note in notes] if isinstance(notes, list | tuple) else []
-    return [*extra, *_failures(run), *comparison.warnings]
+    return [*extra, *_failures(run), *_other_precision(run), *comparison.warnings]
+
+
+def _other_precision(run: Mapping[str, object]) -> list[str]:
+    """A sentence on strategies that rounding alone changes, if their released code decides in another precision."""
+    spec, released = run.get("spec"), run.get("released_dtypes")
+    if not (isinstance(spec, Mapping) and isinstance(released, Mapping) and "dtype" in spec):
+        return []
+    others: dict[str, list[str]] = {}
+    for strategy, dtype in released.items():
+        if dtype != spec["dtype"]:
+            others.setdefault(str(dtype), []).append(str(strategy))
+    return [
+        f"The released code of {join_names(names)} decides in {dtype}, and this run is in {spec['dtype']}. Rounding alone changes which "
+        f"tokens {'it keeps' if len(names) == 1 else 'they keep'}: tokenbench show {names[0]} says by how much."
+        for dtype, names in others.items()
+    ]
 
 
 def _failures(run: Mapping[str, object]) -> list[str]:

@@ -247,6 +247,11 @@ def _manifest(
         "seed_scopes": {
             arm.named.name: arm.named.strategy.seed_scope for arm in first.arms if arm.named.strategy.stochastic
         },
+        "released_dtypes": {
+            name: one.strategy.released_dtype
+            for name, one in resolved.strategies.items()
+            if one.strategy.released_dtype
+        },
         **({"unregistered": resolved.unregistered} if resolved.unregistered else {}),
         **({"calibration": write_calibrations(calibrated)} if calibrated else {}),
         **({"plan": plan} if (plan := plan_looks(spec, first.samples)) else {}),
