@@ -37,6 +37,7 @@ def run(  # noqa: PLR0913 (an option each)
     floors: bool = True,
     match: Mode = "nominal",
     strict: bool = False,
+    turns: int = 1,
     limit: int | None = None,
     until: Literal["decided"] | None = None,
     looks: int | None = None,
@@ -80,6 +81,7 @@ def run(  # noqa: PLR0913 (an option each)
             `"tokens"` or `"flops"`.
         strict: Whether a sample that cannot be shown to a model (such as a damaged picture) fails its whole task
             instead of only itself.
+        turns: How many questions about an image are asked, at most, of the tokens that the first of them leaves.
         limit: The number of samples of each task; by default all of them.
         until: `"decided"` to take whole images at random and to stop every strategy whose verdict is final.
         looks: With `until`, the largest number of looks; by default 5.
@@ -105,8 +107,8 @@ def run(  # noqa: PLR0913 (an option each)
     request = Request.of(
         {
             "strategies": strategies, "suite": suite, "tasks": tasks, "budgets": budgets, "models": models, "seeds": seeds,
-            "floors": floors, "match": match, "strict": strict, "limit": limit, "until": until, "looks": looks,
-            "spending": spending, "margin": margin, "batch_size": batch_size, "device": device, "dtype": dtype,
+            "floors": floors, "match": match, "strict": strict, "turns": turns, "limit": limit, "until": until,
+            "looks": looks, "spending": spending, "margin": margin, "batch_size": batch_size, "device": device, "dtype": dtype,
             "attention": attention, "data": data, "tasks_dir": tasks_dir,
         }
     )  # fmt: skip

@@ -79,12 +79,23 @@ class Sample:
     origin: str = ""
     """Where a person finds the sample, such as a file and a row. It is only printed, in messages about samples that
     cannot be shown."""
+    turn: int = 1
+    """Its place among the questions that are asked of the same tokens. A run with turns sets it; suites leave it as it is."""
+    opening: Sample | None = None
+    """The first of these questions, on which the tokens are chosen. None for that question itself, and in runs without
+    turns; suites leave it as it is."""
 
     @cached_property
     def digest(self) -> str:
-        """A hash of everything that the sample says. Images enter it through the name of their cluster alone."""
+        """A hash of everything that the sample says. Images enter it through the name of their cluster alone.
+
+        That of a later question also depends on the first one, which chooses the tokens.
+        """
         boxes = [vars(box) for box in self.evidence]
+        said: tuple[object, ...]
         said = (self.key, self.cluster, self.question, self.target, self.unit, self.stratum, boxes)
+        if self.opening is not None:
+            said += (self.turn, self.opening.digest)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 

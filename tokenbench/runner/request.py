@@ -158,6 +158,7 @@ class Request(BaseModel):
     floors: bool = True
     match: Mode = "nominal"
     strict: bool = False
+    turns: Annotated[Whole, Field(ge=1)] = 1
     limit: Annotated[Whole, Field(ge=1)] | None = None
     until: Literal["decided"] | None = None
     looks: Annotated[Whole, Field(ge=2, le=100)] | None = None
