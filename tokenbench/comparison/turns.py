@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,15 +12,18 @@ import pandas as pd
 
 from tokenbench.comparison.measures import ALPHA, Measures, measure
 from tokenbench.comparison.panel import Scopes, panels
+from tokenbench.comparison.wording import NOTHING, count_of, interval, join_names, percent
+from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import SamplesError
 from tokenbench.statistics import Contrasts, Critical, Pairing, change, contrasts, limits, statistic
 from tokenbench.statistics.clusters import Floats
 from tokenbench.statistics.quantiles import student_critical
+from tokenbench.tables import Column, Entry, Table, Tone
 
 if TYPE_CHECKING:
     from tokenbench.comparison import Comparison
 
-__all__ = ["LATER", "add_turns", "compare_turns"]
+__all__ = ["LATER", "add_turns", "compare_turns", "describe_turns", "turns_table"]
 
 LATER = "2+"
 """The name of all turns but the first, taken together."""
@@ -136,3 +140,70 @@ def _named(name: str, found: tuple[Floats, Floats, Floats] | None, at: int, whol
 def _numbers(measures: Measures, name: str, positions: Sequence[int], at: int) -> Row:
     """The mean score of a cell over some tasks."""
     return {name: float(np.mean([measures.tasks[position].scores.value[at] for position in positions]))}
+
+
+def describe_turns(comparison: Comparison) -> list[str]:
+    """Return a sentence for every model on which methods are shown to keep less at later turns than at the first."""
+    turns, sentences = comparison.turns, []
+    if turns is None or turns.empty:
+        return []
+    for model, rows in turns.groupby("model", sort=False):
+        last = rows[rows["turn"] == rows["turn"].iloc[-1]]
+        fallen = last[last["difference_high"] < 0].sort_values("difference", kind="stable")
+        if fallen.empty:
+            continue
+        lost = [
+            f"{row['strategy']} at {row['budget']} ({percent(-row['difference'])} points less)"
+            for row in fallen.to_dict("records")
+        ]
+        sentences.append(
+            f"On {model}, accuracy kept falls after the first turn: {join_names(lost)}. The table by turn has the intervals."
+        )
+    return sentences
+
+
+def turns_table(comparison: Comparison, model: str) -> Table | None:
+    """Return the accuracy kept by every strategy at the first turn and at the later ones; None for a run without turns."""
+    if comparison.turns is None:
+        return None
+    rows = comparison.turns[comparison.turns["model"] == model]
+    if rows.empty:
+        return None
+    last = rows[rows["turn"] == rows["turn"].iloc[-1]]
+    name, images = str(last["turn"].iloc[0]), int(last["clusters"].iloc[0])
+    shown = last[last["strategy"] != VANILLA].sort_values("retention", ascending=False, kind="stable")
+    records = [
+        row for budget in dict.fromkeys(last["budget"]) for row in shown[shown["budget"] == budget].to_dict("records")
+    ]
+    return Table.of(
+        "Accuracy kept by turn",
+        [
+            Column("strategy", lambda row: str(row["strategy"]), key=True),
+            Column("budget", lambda row: str(row["budget"]), key=True),
+            Column("chooses tokens", _how_it_chooses, left=True),
+            Column("turn 1, % [95 % CI]", partial(_kept, "retention_first")),
+            Column(f"turn {name}, % [95 % CI]", partial(_kept, "retention")),
+            Column("change, points [95 % CI]", _change),
+        ],
+        records,
+        group=lambda row: str(row["budget"]),
+        note=f"The first question about an image chooses the tokens, and later ones are asked of what it left. {count_of(int(last['n'].iloc[0]), 'later question')} "
+        f"on {count_of(images, 'image')}, and the first questions about the same images. Intervals are pointwise, with images as clusters. "
+        "A method that is blind to the question keeps the same tokens whichever question comes first, so that its change shows no more than how "
+        "the questions differ.",
+    )
+
+
+def _how_it_chooses(row: Mapping[Hashable, Any]) -> str:
+    reads = row["reads_question"]
+    return NOTHING if reads is None else "by the question" if reads else "blind to the question"
+
+
+def _kept(name: str, row: Mapping[Hashable, Any]) -> Entry:
+    return Entry.number(interval(row[name], row[f"{name}_low"], row[f"{name}_high"]), row[name])
+
+
+def _change(row: Mapping[Hashable, Any]) -> Entry:
+    value, low, high = (row[name] for name in ("difference", "difference_low", "difference_high"))
+    tone: Tone = "bad" if high < 0 else "good" if low > 0 else "neutral"
+    return Entry.number(interval(value, low, high, signed=True, marks=[0.0]), value, tone=tone)
