@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first"]
+__all__ = ["HERE", "Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first"]
 
 UnitRule = Literal["mean", "all", "mean+all"]
+HERE = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""Stands in a question where an image or clip stands between its words."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Sample:
     """The image that the question is about. Samples with the same cluster show the same images, in whatever task they
     are: the images are rendered and encoded once, and the statistics treat the cluster as the unit of sampling."""
     question: str
-    """The text of the prompt."""
+    """The text of the prompt. Images and clips stand before it. If it holds `HERE`, they stand there instead, the first one at the first
+    place; there must then be a place for each of them."""
     target: str
     """The right answer."""
     load: Callable[[], Sequence[Image | Video]]

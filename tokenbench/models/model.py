@@ -22,6 +22,7 @@ from tokenbench.models.batch import Batch, Encoded, Loaded
 from tokenbench.models.decoding import describe_options
 from tokenbench.models.device import check_device, resolve_device
 from tokenbench.models.processing import alike, concatenate, kind_of, of_kind, process
+from tokenbench.models.prompting import write_prompt
 from tokenbench.models.source import Source
 from tokenbench.models.weights import generation_options, stock_model, stock_processor, stock_skeleton
 
@@ -150,7 +151,10 @@ class Model:
                 shown[sample.cluster] = sample.load()
         rows = [shown[sample.cluster] for sample in samples]
         self._check_kinds(rows)
-        prompts = [self._prompt(sample.question, row) for sample, row in zip(samples, rows, strict=True)]
+        prompts = [
+            write_prompt(self._processor, self.backbone, sample.question, row)
+            for sample, row in zip(samples, rows, strict=True)
+        ]
         with self._processing:
             inputs, media = process(self._processor, prompts, rows, [sample.cluster for sample in samples])
         return Loaded(samples, shown, media, inputs, self._processor.tokenizer.pad_token_id)
@@ -278,14 +282,6 @@ class Model:
         if template is None:
             return f"adapter {type(self.backbone).__name__}"
         return f"chat template {sha256(str(template).encode()).hexdigest()[:12]}"
-
-    def _prompt(self, question: str, shown: Sequence[Image | Video]) -> str:
-        kinds = [kind_of(item) for item in shown]
-        if getattr(self._processor, "chat_template", None) is None:
-            return self.backbone.prompt(self._processor, question, kinds)
-        content = [*({"type": kind} for kind in kinds), {"type": "text", "text": question}]
-        chat = [{"role": "user", "content": content}]
-        return str(self._processor.apply_chat_template(chat, add_generation_prompt=True))
 
 
 def _in_order(

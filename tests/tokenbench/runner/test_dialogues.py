@@ -112,7 +112,7 @@ def test_the_second_turn_equals_the_stock_model_that_never_pruned_by_the_second_
     _, tasks = resolve_suite("image", BASE["tasks"].split(","), registry(), (), ())
     asked = {task.name: {one.key: one for one in form_dialogues(task.samples()[: BASE["limit"]], 2)} for task in tasks}
     folder = locate("toy-llava", registry()).folder
-    model: Any = AutoModelForImageTextToText.from_pretrained(folder)
+    model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     processor: Any = AutoProcessor.from_pretrained(folder)
     other = 0
     for row in found[found["strategy"] == "fastv"].to_dict("records"):
