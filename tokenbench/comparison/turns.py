@@ -61,7 +61,12 @@ def compare_turns(samples: pd.DataFrame, reads: Mapping[str, bool], scopes: Scop
 def add_turns(
     comparison: Comparison, samples: pd.DataFrame, reads: Mapping[str, bool], scopes: Scopes | None = None
 ) -> Comparison:
-    """Return a comparison with the turns of its strategies, from the samples behind it (see ``compare_turns``)."""
+    """Return a comparison with the turns of its strategies, from the samples behind it (see ``compare_turns``).
+
+    A run without turns does not say which strategies read the question: ``reads`` is empty, and the comparison stays as it is.
+    """
+    if not reads:
+        return comparison
     compared = samples[samples["strategy"].isin(comparison.summary["strategy"].unique())]
     return replace(comparison, turns=compare_turns(compared, reads, scopes))
 

@@ -21,7 +21,13 @@ __all__ = ["ask_batch"]
 
 
 def ask_batch(
-    work: Work, pruner: Pruner, questions: Sequence[Question], loaded: Loaded, wanted: Sequence[int], failed: set[int]
+    work: Work,
+    pruner: Pruner,
+    questions: Sequence[Question],
+    loaded: Loaded,
+    wanted: Sequence[int],
+    failed: set[int],
+    most_tokens: int | None = None,
 ) -> Iterator[tuple[Sequence[Question], Outcome]]:
     """Run the wanted arms on a batch, or on its halves if memory is short.
 
@@ -32,6 +38,7 @@ def ask_batch(
         loaded: Their samples.
         wanted: The numbers of the arms whose answers are wanted.
         failed: The numbers of the arms that are left out.
+        most_tokens: The largest number of new tokens; by default, that of each task.
 
     Yields:
         The questions of the batch or half, and the outcome of an arm.
@@ -41,7 +48,7 @@ def ask_batch(
     """
     left = list(wanted)
     try:
-        for outcome in _ask(work, pruner, questions, loaded, left, failed):
+        for outcome in _ask(work, pruner, questions, loaded, left, failed, most_tokens):
             yield questions, _check_outcome(work, outcome)
             left.remove(outcome.plan)
         return
@@ -54,7 +61,7 @@ def ask_batch(
             ) from None
     for half in halves:
         parts = work.model.load_samples([sample for _, sample in half])
-        yield from ask_batch(work, pruner, half, parts, left, failed)
+        yield from ask_batch(work, pruner, half, parts, left, failed, most_tokens)
 
 
 def _ask(
@@ -64,12 +71,13 @@ def _ask(
     loaded: Loaded,
     wanted: Sequence[int],
     failed: Collection[int],
+    most_tokens: int | None,
 ) -> Iterator[Outcome]:
     """Yield the outcome of every wanted arm. Images are encoded once, for first and for later questions."""
     encoded = work.model.encode_images(loaded, work.requests)
     openings = [b for b, (_, sample) in enumerate(questions) if sample.opening is None]
     later = [b for b, (_, sample) in enumerate(questions) if sample.opening is not None]
-    first = _prepare(work, questions, loaded, encoded, openings)
+    first = _prepare(work, questions, loaded, encoded, openings, most_tokens)
     if not later:
         yield from run_plans(work.model, pruner, work.plans, wanted, failed, first, work.size)
         return
@@ -85,7 +93,8 @@ def _ask(
     opening = [place[task.name, sample.opening.key] for task, sample in (questions[b] for b in later) if sample.opening]
     traces = {plan: [outcome.rows[at] for at in opening] for plan, outcome in done.items()}
     asked = replace(
-        _prepare(work, questions, loaded, encoded, later), traces={i: rows for i, rows in traces.items() if i != 0}
+        _prepare(work, questions, loaded, encoded, later, most_tokens),
+        traces={i: rows for i, rows in traces.items() if i != 0},
     )
     out = {i for i in range(len(work.plans)) if i not in done}
     for outcome in run_plans(work.model, pruner, work.plans, [i for i in wanted if i in done], out, asked, work.size):
@@ -98,12 +107,19 @@ def _prepare(
     loaded: Loaded,
     encoded: Mapping[str, Sequence[Encoded]],
     rows: Sequence[int],
+    most_tokens: int | None,
 ) -> BatchQuestions:
     """Return some questions of a batch, ready to run."""
     own = [questions[b] for b in rows]
     batch = work.model.make_batch(loaded if len(own) == len(questions) else loaded.select(rows), encoded)
     keys = [f"{task.name}/{sample.key}" for task, sample in own]
-    return BatchQuestions(batch, keys, [task.max_new_tokens for task, _ in own])
+    plans = {
+        (i, b): work.own_plans[i, task.name]
+        for b, (task, _) in enumerate(own)
+        for i in range(len(work.plans))
+        if (i, task.name) in work.own_plans
+    }
+    return BatchQuestions(batch, keys, [most_tokens or task.max_new_tokens for task, _ in own], plans)
 
 
 def _join(

@@ -42,6 +42,8 @@ class BatchQuestions:
     """The name of each row, which seeds its random numbers."""
     limits: Sequence[int]
     """The largest number of new tokens of each row."""
+    own_plans: Mapping[tuple[int, int], RowPlan] = field(default_factory=dict)
+    """The plans that run in place of others, by (number of the other plan, row): calibrated for the row's task."""
     traces: Mapping[int, Sequence[RowTrace]] = field(default_factory=dict)
     """What each plan chose for the first question of each row's dialogue, by the number of the plan; empty if the rows are
     first questions."""
@@ -57,8 +59,9 @@ class BatchQuestions:
     def plans_of(self, number: int, plan: RowPlan) -> list[RowPlan]:
         """Return what a plan means for each row."""
         if number not in self.traces:
-            return [plan.of(key) for key in self.keys]
-        return [replay(plan, trace, key) for trace, key in zip(self.traces[number], self.keys, strict=True)]
+            return [self.own_plans.get((number, b), plan).of(key) for b, key in enumerate(self.keys)]
+        traces = zip(self.traces[number], self.keys, strict=True)
+        return [replay(self.own_plans.get((number, b), plan), *pair) for b, pair in enumerate(traces)]
 
     def alike(self, number: int) -> list[int]:
         """Return, for each row, the first row that keeps the same of the same images under a plan."""

@@ -23,6 +23,7 @@ from tokenbench.runner.records import cost_record, score_record
 from tokenbench.runner.resolve import resolve_spec
 from tokenbench.runner.showing import is_passing, load_ahead
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
+from tokenbench.store.calibrated import read_calibrations
 from tokenbench.store.directory import Store
 from tokenbench.store.left_out import LeftOut
 from tokenbench.store.run_json import read_manifest
@@ -72,7 +73,7 @@ class Worker:
         manifest = read_manifest(store.folder)
         registry, spec = Registry(plugin_files), Spec.from_json(manifest["spec"])
         resolved = resolve_spec(spec, registry, unregistered=manifest.get("unregistered"))
-        works = works_of(resolved, registry, device)
+        works = works_of(resolved, registry, device, read_calibrations(manifest))
         reach = {cell["id"]: cell["samples"] for cell in manifest["cells"]}
         ours = {cell.id for work in works.values() for cell in work.cells.values()}
         theirs = {name: task["asked"] for name, task in manifest["tasks"].items()}
@@ -115,6 +116,9 @@ class _Batches:
         for i, error in work.infeasible.items():
             if i not in self._failed:
                 self._fail(i, error)
+        for at, found in work.calibrated.items():
+            if found.kind and work.cells[at].id not in self._lost:
+                self._lose_cell(work.cells[at], found.kind, f"strategy {found.strategy}: {found.reason}", "")
 
     def run(self, batches: Sequence[QuestionBatch]) -> None:
         left = [batch for batch in batches if self._unanswered_arms(batch.questions, batch.arms)]
