@@ -114,17 +114,23 @@ def read_options(values: Mapping[str, Any], column: str | None) -> list[str]:
     Raises:
         ValueError: One of them is no text, or two are the same.
     """
-    if column is not None:
-        options = read_list(values.get(column))
-    else:
-        texts = (read_text(values.get(letter)) for letter in string.ascii_uppercase)
-        options = list(takewhile(bool, texts))
-        options = options if len(options) > 1 else []
+    options = _read_letters(values) if column is None else read_list(values.get(column))
     if len(options) > len(string.ascii_uppercase):
         raise ValueError(f"has {len(options)} options, more than there are letters")
     if twice := [option for option in options if options.count(option) > 1]:
         raise ValueError(f"has the option '{twice[0]}' twice")
     return options
+
+
+def _read_letters(values: Mapping[str, Any]) -> list[str]:
+    """The options in columns A, B, C, …, the last of which may be empty; none if there are no two."""
+    letters = list(takewhile(values.__contains__, string.ascii_uppercase))
+    options = [read_text(values[letter]) for letter in letters]
+    while options and not options[-1]:
+        options.pop()
+    if "" in options:
+        raise ValueError(f"has no text in {letters[options.index('')]}, but has one after it")
+    return options if len(options) > 1 else []
 
 
 def _parse_list(text: str) -> list[Any] | None:

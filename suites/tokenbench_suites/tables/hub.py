@@ -96,7 +96,7 @@ class HubTable:
         try:
             import datasets
 
-            from tokenbench_suites.lmms.data import load_folder
+            from tokenbench_suites.lmms.data import read_folder
         except ImportError:
             raise MachineError(
                 "data sets of the hub need the package 'datasets'", 'pip install "tokenbench[lmms]"'
@@ -115,7 +115,7 @@ class HubTable:
                 f"{self.name} has {said}", f"choose one of {', '.join(configs) or 'none'}: {self.name}:config=NAME"
             )
         with _without_bars():
-            return load_folder(self.short, self.folder, self._config or None)
+            return read_folder(self.short, self.folder, self._config or None)
 
     def _choose(self, splits: dict[str, Any]) -> Any:
         if self._split in splits:
@@ -123,7 +123,7 @@ class HubTable:
         if len(splits) == 1 and not self._split:
             return next(iter(splits.values()))
         said = f"no split '{self._split}'" if self._split else "several splits"
-        raise UsageError(f"{self.name} has {said}", f"choose one of {', '.join(splits)}: {self.name}:SPLIT")
+        raise UsageError(f"{self.name} has {said}", f"choose one of {', '.join(sorted(splits))}: {self.name}:SPLIT")
 
 
 @contextmanager

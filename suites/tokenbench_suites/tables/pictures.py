@@ -13,7 +13,7 @@ from tokenbench.contract.suite import Video
 from tokenbench.errors import SampleError
 from tokenbench_suites.images import check_regular, open_image
 
-__all__ = ["Medium", "Stored", "hash_medium", "load"]
+__all__ = ["Medium", "Stored", "find_file", "hash_medium", "load"]
 
 CLIPS = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 
@@ -38,6 +38,31 @@ class Stored(NamedTuple):
 
 
 Medium = Path | bytes | Stored
+
+
+def find_file(folder: Path, name: str) -> Path | tuple[str, str]:
+    """Return the file that a table names, or what is wrong with the name, and how to mend it.
+
+    Args:
+        folder: The folder of the table.
+        name: The name, relative to the folder or to `images` or `videos` in it, or absolute.
+    """
+    for written in (name, name.replace("\\", "/")):  # as Windows writes it
+        for place in (folder / written, folder / "images" / written, folder / "videos" / written):
+            if place.is_file():
+                return place
+    if "://" in name:
+        return f"names the address '{name}', not a file", "download it, and write the name of the file there"
+    place = folder / name
+    if place.is_dir():
+        return f"names the folder '{name}', not a file", "write the name of a file there"
+    alike = (
+        [file.name for file in place.parent.iterdir() if file.name.lower() == place.name.lower()]
+        if place.parent.is_dir()
+        else []
+    )
+    mend = f"it is called {alike[0]} there" if alike else f"put it into {folder.resolve()}"
+    return f"names the file '{name}', which is not in the folder of the table", mend
 
 
 def hash_medium(item: Medium, known: dict[Path, str]) -> str:

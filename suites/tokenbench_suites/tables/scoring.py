@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ class Answer(NamedTuple):
     @property
     def usual(self) -> str:
         """The right answer that most people give; of several, the first."""
-        return Counter(self.targets).most_common(1)[0][0]
+        return max(self.targets, key=self.targets.count)
 
 
 Scoring = Callable[[str, Answer, Mapping[str, float]], float]

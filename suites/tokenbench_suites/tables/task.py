@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from tokenbench.contract.suite import Sample, Task
 from tokenbench.errors import UsageError, unknown
 from tokenbench_suites.tables.columns import NAMES, find_columns, read_list, read_options, read_text
-from tokenbench_suites.tables.pictures import Medium, Stored, hash_medium, load
+from tokenbench_suites.tables.pictures import Medium, Stored, find_file, hash_medium, load
 from tokenbench_suites.tables.reading import Row, Source, TableFile
 from tokenbench_suites.tables.scoring import LENGTHS, SCORERS, SETTINGS, Answer
 
@@ -38,6 +38,7 @@ class TableTask(Task):
     def __init__(self, name: str, table: Path | Source, settings: Mapping[str, str] | None = None) -> None:
         self.name, self._settings = name, dict(settings or {})
         self._table: Source = TableFile(table) if isinstance(table, Path) else table
+        self._found: dict[str, Path | tuple[str, str]] = {}
         shown = Path(self._table.name).name
         known = (*NAMES, "scorer", "tokens", *SETTINGS.values())
         for setting in self._settings:
@@ -197,15 +198,12 @@ class TableTask(Task):
         return media
 
     def _file(self, row: Row, name: str) -> Path:
-        folder = self._table.folder
-        for written in (name, name.replace("\\", "/")):  # as Windows writes it
-            for place in (folder / written, folder / "images" / written, folder / "videos" / written):
-                if place.is_file():
-                    return place
-        if "://" in name:
-            mend = "download it, and write the name of the file there"
-            raise self._error(row, "image", f"names the address '{name}', not a file", mend)
-        raise self._error(row, "image", f"names the file '{name}', which is not in {folder}", "put it there")
+        if name not in self._found:
+            self._found[name] = find_file(self._table.folder, name)
+        found = self._found[name]
+        if isinstance(found, Path):
+            return found
+        raise self._error(row, "image", *found)
 
     def _text(self, row: Row, what: str) -> str:
         text = self._read(row, what, read_text, self._value(row, what))
