@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,21 +75,30 @@ def _list_architectures(registry: Registry) -> None:
         say(f"{name}  {served}")
 
 
-@click.command(epilog=examples("tokenbench show clse", "tokenbench show fastv@pdrop+merge", "tokenbench show reading"))
+@click.command(
+    epilog=examples(
+        "tokenbench show clse",
+        "tokenbench show reading",
+        "tokenbench show mine.csv",
+    )
+)
 @click.argument("name")
 @plugin_option
 def show(name: str, plugin_files: tuple[str, ...]) -> None:
-    """Describe a strategy, a merger or a task.
+    """Describe a strategy, a merger, a suite or a task.
 
     For strategies and mergers, this lists their parameters; a composed name such as fastv@pdrop+merge is described part by part.
+    A table of questions is read as for a run, so that what is wrong with it is found before a model is loaded.
     """
     from tokenbench.registry.plugins import Registry
 
     registry = Registry(plugin_files)
-    for kind in ("backbones", "suites", "reports"):
+    if _show_task_named(name, registry) or _show_suite(name, registry):
+        return
+    for kind in ("backbones", "reports"):
         if name in registry.names(kind):
             raise UsageError(
-                f"show describes strategies, mergers and tasks, and '{name}' is one of the {kind}",
+                f"show describes strategies, mergers, suites and tasks, and '{name}' is one of the {kind}",
                 f"see tokenbench list {kind}",
             )
     scored, _, merger = name.partition("+")
@@ -96,12 +106,44 @@ def show(name: str, plugin_files: tuple[str, ...]) -> None:
         _show(part, registry)
 
 
+def _show_task_named(name: str, registry: Registry) -> bool:
+    """Describe a task of an installed suite; return whether there is one of this name."""
+    from tokenbench.registry.plugins import is_name
+
+    if name in registry.names("strategies") or not is_name(name):
+        return False
+    for suite, task in _all_tasks(registry):
+        if task.name == name:
+            _show_task(suite, task)
+            return True
+    return False
+
+
+def _show_suite(name: str, registry: Registry) -> bool:
+    """Describe a suite, or the tasks that are named after a colon or in a file; return whether the name is one of these."""
+    from tokenbench.registry.suites import name_files, resolve_suite, suite_alone
+
+    if re.split("[@+:]", name)[0] in (*registry.names("strategies"), *registry.names("mergers")):
+        return False
+    named, data = name_files(name, (), registry)
+    suite, colon, _ = named.partition(":")
+    if suite not in registry.names("suites"):
+        return False
+    if not colon:
+        alone = suite_alone(suite, registry)
+        about = alone.description if alone.tasks else inspect.getdoc(registry.get("suites", suite))
+        say(suite, "", *(about or alone.description).split("\n"), "")
+        say(*(f"  {task.name}  {task.description}" for task in alone.tasks))
+        return True
+    for task in resolve_suite(named, (), registry, data)[1]:
+        samples = task.samples()
+        _show_task(suite, task)
+        say(f"  questions: {len(samples)}, about {len({sample.cluster for sample in samples})} images", "")
+        say(*(f"  {line}" for line in samples[0].question.split("\n")), f"  answer: {samples[0].target}")
+    return True
+
+
 def _show(name: str, registry: Registry) -> None:
-    if name.removeprefix("+") not in {*registry.names("strategies"), *registry.names("mergers")}:
-        for suite, task in _all_tasks(registry):
-            if task.name == name:
-                _show_task(suite, task)
-                return
     merger = name.startswith("+") or (name in registry.names("mergers") and name not in registry.names("strategies"))
     name = name.removeprefix("+")
     part = registry.get("mergers" if merger else "strategies", name)

@@ -13,9 +13,11 @@ __all__ = ["files", "hub"]
 
 
 def files(request: SuiteRequest) -> Suite:
-    """The tables that a user names: `csv:NAME` with `--data NAME=FILE`, which is what `mine.csv` stands for.
+    """Questions from a table of your own: mine.csv, or a folder with one table.
 
-    What follows the name are settings, such as `csv:mine:scorer=anls`.
+    Columns: image, question, answer; options and cluster may be absent. Settings follow after colons, such as mine.csv:scorer=contains:
+    a column of another name (question=NAME), tokens=N for the length of an answer, and the scorer: exact, contains, choice, numeric
+    (tolerance=N), anls (threshold=N), vqa or iou (threshold=N).
     """
     tasks = []
     for text in request.names:
@@ -28,9 +30,9 @@ def files(request: SuiteRequest) -> Suite:
 
 
 def hub(request: SuiteRequest) -> Suite:
-    """Data sets of the hub: `hf:OWNER/NAME`, `hf:OWNER/NAME@REVISION:SPLIT`, and settings as for files.
+    """Questions from a data set of the Hugging Face hub: hf:OWNER/NAME or hf:OWNER/NAME@REVISION:SPLIT.
 
-    With `--data NAME=FOLDER`, the data set is read from a folder.
+    Columns and settings are those of the suite csv, and config=NAME. With --data NAME=FOLDER, the data set is read from a folder.
     """
     tasks = []
     for text in request.names:

@@ -311,6 +311,19 @@ def test_a_registered_suite_is_no_file(folder: Path) -> None:
     assert suite_of("image").name == "image"
 
 
+def test_show_reads_a_table_as_a_run_would(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(rows(options="red|green|blue|yellow"), folder / "mine.csv")
+    assert call("show", "mine.csv") == 0
+    shown = capsys.readouterr().out
+    assert "questions: 8, about 4 images" in shown
+    assert "  A. red\n  B. green" in shown
+    (folder / "mine.csv").write_text("image,question,answer\npics/red.png,what,\n")
+    assert call("show", "mine.csv") == 2
+    assert "mine.csv, line 2: column 'answer' is empty" in capsys.readouterr().err
+    (folder / "clse").mkdir()
+    assert call("show", "clse") == 0, "a folder hides no strategy"
+
+
 def test_from_a_table_to_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(rows(), folder / "mine.csv")
     arguments = ["--suite", "mine.csv", "--strategies", "fastv", "--budgets", "1/3", "--no-floors", "-q", "-o", "run"]

@@ -205,8 +205,16 @@ def test_show_describes_the_parts_of_a_composition(capsys: pytest.CaptureFixture
     assert call("show", "fastv@pdrop+tome") == 0
     out = capsys.readouterr().out
     assert all(heading in out for heading in ("fastv\n\n", "pdrop\n\n", "tome\n\n", "written STRATEGY+tome:"))
-    assert call("show", "image") == 2
-    assert "'image' is one of the suites" in capsys.readouterr().err
+    assert call("show", "toy-llava") == 2
+    assert "'toy-llava' is one of the backbones" in capsys.readouterr().err
+
+
+def test_show_describes_suites_and_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("show", "image") == call("show", "reading") == call("show", "csv") == 0
+    out = capsys.readouterr().out
+    assert "  reading  " in out
+    assert "  suite: image" in out
+    assert "Columns: image, question, answer;" in out
 
 
 def test_a_finished_run_computes_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
