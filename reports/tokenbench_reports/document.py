@@ -7,6 +7,7 @@ from typing import Any
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import UNEQUAL_COST, Ranking, rank_strategies
 from tokenbench.comparison.tables import MARK, cells_table, main_title, pairs_table, tasks_table
+from tokenbench.comparison.where_table import where_table
 from tokenbench.comparison.wording import count_of, join_names, number
 from tokenbench.errors import printable
 from tokenbench.tables import Column, Entry, Table, TableRow
@@ -133,6 +134,7 @@ def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> S
     tables = [cells_table(comparison, model)]
     tables += _between_strategies(comparison, model)
     tables.append(tasks_table(comparison, model))
+    tables += [where] if (where := where_table(comparison, model)).rows else []
     tables += on_this_hardware(comparison, model, run) + published(comparison, model, run)
     return Section(model, make_headline(comparison, model), _verdict(comparison, model, rankings), tables)
 

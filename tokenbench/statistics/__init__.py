@@ -1,6 +1,6 @@
 """Paired, clustered statistics: pure functions on arrays that know nothing of models, strategies or files."""
 
-from tokenbench.statistics.cells import design_effect, score_intervals
+from tokenbench.statistics.cells import change_interval, design_effect, score_intervals
 from tokenbench.statistics.clusters import TaskSums, cluster_sums, influence
 from tokenbench.statistics.contrasts import Contrasts, Pairing, Scale, contrasts
 from tokenbench.statistics.family import Family, Look, family
@@ -22,6 +22,7 @@ __all__ = [
     "Sizes",
     "TaskSums",
     "averaging_matrix",
+    "change_interval",
     "cluster_sums",
     "contrasts",
     "design_effect",

@@ -11,7 +11,7 @@ from tokenbench.errors import unfinished
 from tokenbench.store.bench_file import read_bench
 from tokenbench.store.describe import describe_run, run_html
 from tokenbench.store.directory import Store
-from tokenbench.store.frames import COMPARED, NAMES, count_kept, drop_failures, frame, select_samples
+from tokenbench.store.frames import COMPARED, NAMES, condense, drop_failures, frame, mark_agreement, select_samples
 from tokenbench.store.left_out import describe_left_out
 from tokenbench.store.record_file import RECORD, keep_whole
 from tokenbench.store.run_json import read_manifest
@@ -121,6 +121,7 @@ class Run:
             * tokens_per_layer, and realised_tokens, which is their mean over the decoder layers
             * flops of encoding and prefill, and cache_bytes, the size of the KV cache after prefill
             * evidence_recall: the share of the visual tokens with the answer's evidence that is kept; NaN if unknown
+            * evidence_height: how far down the image the evidence is, from 0 to 1; NaN if unknown
             * seconds: the sample's share of the time that its batch took to generate
         """
         import pandas as pd
@@ -145,8 +146,8 @@ class Run:
         """Return `samples` in the form that `measured` has."""
         if not (cells := self._finished_cells()):
             return self.samples()
-        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, NAMES, count_kept)
-        return frame(cells, tables, COMPARED)
+        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, NAMES, condense)
+        return mark_agreement(frame(cells, tables, COMPARED))
 
     def _finished_cells(self) -> list[dict[str, Any]]:
         finished = self._store.finished_cells()
