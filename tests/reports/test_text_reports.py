@@ -124,7 +124,7 @@ def test_markdown_tables_are_well_formed(comparison, tmp_path):
     [path] = MarkdownReport().write(comparison, RUN, tmp_path, io.StringIO())
     assert path.name == "summary.md"
     blocks = [block.splitlines() for block in path.read_text().split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 4  # cells, pairs, tasks, and what papers print of clse
+    assert len(blocks) == 5  # cells, pairs, tasks, where it hurts, and what papers print of clse
     assert "questions about" in path.read_text()
     for block in blocks:
         assert len({line.count(" |") for line in block}) == 1
@@ -164,7 +164,7 @@ def test_several_models_have_a_mean_that_speaks_of_these_models_only(tmp_path):
 
 def test_csv_files_hold_the_tables_unrounded(comparison, tmp_path):
     paths = CsvReport().write(comparison, RUN, tmp_path, io.StringIO())
-    for path, table in zip(paths, (comparison.summary, comparison.pairs), strict=True):
+    for path, table in zip(paths, (comparison.summary, comparison.pairs, comparison.where), strict=True):
         table = table.astype({"verdict": str}) if "verdict" in table else table
         pd.testing.assert_frame_equal(pd.read_csv(path, dtype={"budget": str}), table, check_dtype=False)
 

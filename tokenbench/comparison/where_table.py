@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from tokenbench.comparison import Comparison
+from tokenbench.comparison.ranking import rank_strategies
 from tokenbench.comparison.where import CHANGE, LOST, MENDED, SAME
 from tokenbench.comparison.wording import interval
 from tokenbench.tables import NOTHING, Column, Entry, Table
@@ -14,11 +15,11 @@ __all__ = ["where_table"]
 SHARES = {"same answer %": SAME, "right → wrong %": LOST, "wrong → right %": MENDED}
 PARTS = ("easy", "hard", "upper", "middle", "lower", "evidence kept", "evidence lost")
 NOTE = (
-    "Each question counts once, and the 95 % intervals hold for one entry each; nothing here is tested. Same answer: the answer is "
-    "vanilla's. Columns without % are changes of the score against vanilla, in points. No part of the questions is chosen by the "
-    "answers that it is about."
+    "Each question counts once, and the 95 % intervals hold for one entry each; nothing here is tested. Columns without % are changes of "
+    "the score against vanilla, in points. No part of the questions is chosen by the answers that it is about."
 )
 MEANING = {
+    "same answer %": "Same answer: the answer is vanilla's, right or wrong.",
     "easy": "Easy: the smaller picture (downsample) is answered right at the same budget; hard: it is not. Nothing is said about downsample itself here.",
     "upper": "Upper, middle, lower: the third of the picture with the evidence.",
     "evidence kept": "Evidence kept: all visual tokens with the evidence are left after the last layer; lost: not all of them.",
@@ -27,7 +28,7 @@ Cells = Mapping[tuple[str, str, str, str], tuple[float, float, float, int]]
 
 
 def where_table(comparison: Comparison, model: str) -> Table:
-    """Where every strategy loses, budget by budget, in the order of the summary."""
+    """Where every strategy loses, budget by budget, the best first."""
     rows = comparison.where[comparison.where["model"] == model]
     cells: Cells = {
         (row["strategy"], row["budget"], row["part"], row["measure"]): (
@@ -38,8 +39,8 @@ def where_table(comparison: Comparison, model: str) -> Table:
         )
         for row in rows.to_dict("records")
     }
-    arms = dict.fromkeys((name, at) for name, at, _, _ in cells)
-    budgets = dict.fromkeys(at for _, at in arms)
+    arms = {(name, at) for name, at, _, _ in cells}
+    ranked = ((name, one.budget) for one in rank_strategies(comparison, model) for name in one.strategies)
     table = Table.of(
         "Where it hurts",
         [
@@ -51,13 +52,13 @@ def where_table(comparison: Comparison, model: str) -> Table:
             ),
             *(Column(part, partial(_entry, cells, part, CHANGE), optional=True) for part in PARTS),
         ],
-        [arm for at in budgets for arm in arms if arm[1] == at],
+        [arm for arm in ranked if arm in arms],
         group=lambda arm: arm[1],
         caption="Where it hurts: answers that change, and changes of the score on parts of the questions",
     )
     shown = {column.header for column in table.columns}
     return replace(
-        table, note=" ".join([NOTE, *(text for part, text in MEANING.items() if part in shown), *_sizes(cells)])
+        table, note=" ".join([NOTE, *(text for header, text in MEANING.items() if header in shown), *_sizes(cells)])
     )
 
 

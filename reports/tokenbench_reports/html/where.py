@@ -29,7 +29,7 @@ def where_views(
     """Arrange the strategies that the page shows, budget by budget; nothing where nothing is known."""
     table = where_table(comparison, model)
     entries = {(row.entries[0].text, row.entries[1].text): row.entries[table.keys :] for row in table.rows}
-    headers = [column.header for column in table.columns[table.keys :]]
+    headers = [column.header.replace(" %", "\u00a0%") for column in table.columns[table.keys :]]
     found = []
     for budget in budgets:
         rows = [

@@ -9,7 +9,7 @@ from tokenbench.store.frames import condense, select_samples
 from tokenbench.store.record_file import RECORD, DamagedError, pack, read_many, read_records
 
 ROWS = (11, 1, 4)
-COLUMNS = ("sample", "score", "kept", "visual_tokens")
+COLUMNS = ("sample", "answer", "score", "kept", "visual_tokens")
 
 
 def record(at, kept):
@@ -40,6 +40,17 @@ def test_kept_tokens_are_counted_part_by_part(paths, tmp_path):
     tables = list(read_many(paths, tmp_path, RECORD, COLUMNS, ("sample",), condense))
     assert [table["kept"].to_pylist() for table in tables] == [[at % 4 for at in range(rows)] for rows in ROWS]
     assert [table["sample"].to_pylist() for table in tables] == [[f"s{at}" for at in range(rows)] for rows in ROWS]
+
+
+def test_answers_become_numbers_that_tell_whether_they_are_the_same(tmp_path):
+    path = tmp_path / "answers.parquet"
+    texts = ["red", " red\n", "Red", "", "blue", "red"]
+    path.write_bytes(pack([{**record(at, [1]), "answer": text} for at, text in enumerate(texts)], RECORD)[1])
+    (table,) = read_many([path], tmp_path, RECORD, COLUMNS, (), condense)
+    found = table["answer"].to_pylist()
+    assert [[one == other for other in found] for one in found] == [
+        [a.strip() == b.strip() for b in texts] for a in texts
+    ]
 
 
 def test_samples_are_selected_by_the_task_of_their_cell(paths, tmp_path):
