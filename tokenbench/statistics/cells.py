@@ -68,14 +68,14 @@ def change_interval(
         The difference with its limits in [-1, 1], which are NaN for a single image of even size.
     """
     found = contrasts([task], cell, [(1, 0)], Scale.SCORE, images, counted)
-    value, even = float(found.value[0]), task.sizes.sum() ** 2 / (task.sizes**2).sum()
-    if even - 1 < 1e-9:
+    value, count = float(found.value[0]), task.sizes.sum() ** 2 / (task.sizes**2).sum()
+    if count - 1 < 1e-9:
         return value, float("nan"), float("nan")
-    critical = np.array([float(student_critical(alpha / 2, even - 1))])
+    critical = np.array([float(student_critical(alpha / 2, count - 1))])
     low, high = tilted_limits(found.value, found.influence, critical, found.sizes.unseen(critical))
-    excess = found.excess(critical) if found.seeded else np.zeros(1)
-    low, high = value - np.sqrt((value - low) ** 2 + excess), value + np.sqrt((high - value) ** 2 + excess)
-    return value, max(float(low[0]), -1.0), min(float(high[0]), 1.0)
+    spread = np.sqrt(found.excess(critical)) if found.seeded else np.zeros(1)
+    below, above = np.hypot(value - low, spread), np.hypot(high - value, spread)
+    return value, max(float(value - below[0]), -1.0), min(float(value + above[0]), 1.0)
 
 
 def design_effect(scores: Floats, codes: Ints) -> float:

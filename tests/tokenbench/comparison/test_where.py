@@ -79,6 +79,17 @@ def test_no_part_depends_on_what_the_strategy_answers() -> None:
     assert {part: count for part, (_, count) in one.items()} == {part: count for part, (_, count) in other.items()}
 
 
+def test_answers_that_one_side_lacks_are_left_out() -> None:
+    samples = hand_made()
+    lost = ((samples["strategy"] == "mine") & (samples["sample"] == "b")) | (
+        (samples["strategy"] == "vanilla") & (samples["sample"] == "e")
+    )
+    table = locate_losses(samples[~lost], {}, 0.05)
+    assert values(table)[ALL] == (-2 / 6, 6)
+    assert values(table, measure=LOST)[ALL] == (2 / 6, 6)
+    assert values(table)["evidence lost"] == (-1.0, 1)
+
+
 @pytest.fixture(scope="module")
 def samples() -> pd.DataFrame:
     """Five seeds of a strategy, two budgets, a floor at one of them, soft scores, and what is known of the evidence."""

@@ -9,7 +9,7 @@ from tokenbench.statistics import change_interval, contrasts, score_intervals, t
 from tokenbench.statistics.contrasts import Scale
 
 
-@pytest.mark.parametrize("sizes", [[1] * 12, [4] * 30, [1, 2, 3, 10, 4, 4, 6, 2]])
+@pytest.mark.parametrize("sizes", [[1] * 12, [4] * 30, [1] * 30 + [3] * 20, [1, 2, 3, 10, 4, 4, 6, 2]])
 def test_always_right_may_be_wrong_on_an_image_that_was_not_seen(sizes):
     """No variation was seen: what is left is t^2 unseen images of even size, Student's t on as many images less one."""
     codes = np.repeat(np.arange(len(sizes)), sizes)
