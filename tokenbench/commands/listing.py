@@ -11,9 +11,10 @@ import click
 
 from tokenbench.commands.options import examples, plugin_option
 from tokenbench.commands.output import say
-from tokenbench.errors import UsageError
+from tokenbench.errors import InfeasibleError, UsageError
 
 if TYPE_CHECKING:
+    from tokenbench.contract.backbone import Backbone
     from tokenbench.contract.suite import Task
     from tokenbench.registry.plugins import Registry
 
@@ -69,10 +70,32 @@ def _list_architectures(registry: Registry) -> None:
 
     for name in sorted(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES):
         try:
-            served = type(backbone_of(name, registry)).__name__
+            served = _describe(backbone_of(name, registry))
         except UsageError as error:
             served = f"refused: {str(error).partition(': ')[2] or error}"
         say(f"{name}  {served}")
+
+
+def _describe(backbone: Backbone) -> str:
+    """The name of a backbone, whether it was checked, and which strategies it cannot run."""
+    from tokenbench.contract.stage import Stage
+
+    parts = [type(backbone).__name__]
+    if not backbone.checked:
+        parts.append("not checked")
+    reads = {
+        "the vision encoder": Stage(0, None, pixels=True),
+        "positions on the image": Stage(0, None, lattice=True),
+    }
+    missing = []
+    for what, stage in reads.items():
+        try:
+            backbone.check_stage(stage)
+        except InfeasibleError:
+            missing.append(what)
+    if missing:
+        parts.append(f"cannot run strategies that read {' or '.join(missing)}")
+    return "; ".join(parts)
 
 
 @click.command(
@@ -87,13 +110,17 @@ def _list_architectures(registry: Registry) -> None:
 def show(name: str, plugin_files: tuple[str, ...]) -> None:
     """Describe a strategy, a merger, a suite or a task.
 
-    For strategies and mergers, this lists their parameters; a composed name such as fastv@pdrop+merge is described part by part.
-    A table of questions is read as for a run, so that what is wrong with it is found before a model is loaded.
+    For strategies and mergers, this lists their parameters; a composed name such as fastv@pdrop+merge is described part by part. Tasks that no
+    suite has by default are named after their suite, such as lmms:nocaps_val. A table of questions is read as for a run, so that what is
+    wrong with it is found before a model is loaded.
     """
     from tokenbench.registry.plugins import Registry
 
     registry = Registry(plugin_files)
-    if _show_task_named(name, registry) or _show_suite(name, registry):
+    if found := _find_task(name, registry):
+        _show_task(*found)
+        return
+    if _show_suite(name, registry):
         return
     for kind in ("backbones", "reports"):
         if name in registry.names(kind):
@@ -106,41 +133,37 @@ def show(name: str, plugin_files: tuple[str, ...]) -> None:
         _show(part, registry)
 
 
-def _show_task_named(name: str, registry: Registry) -> bool:
-    """Describe a task of an installed suite; return whether there is one of this name."""
-    from tokenbench.registry.plugins import is_name
-
-    if name in registry.names("strategies") or not is_name(name):
-        return False
-    for suite, task in _all_tasks(registry):
-        if task.name == name:
-            _show_task(suite, task)
-            return True
-    return False
-
-
 def _show_suite(name: str, registry: Registry) -> bool:
-    """Describe a suite, or the tasks that are named after a colon or in a file; return whether the name is one of these."""
+    """Describe a suite, or read a table of questions; return whether the name is one of these."""
     from tokenbench.registry.suites import name_files, resolve_suite, suite_alone
 
     if re.split("[@+:]", name)[0] in (*registry.names("strategies"), *registry.names("mergers")):
         return False
-    named, data = name_files(name, (), registry)
-    suite, colon, _ = named.partition(":")
-    if suite not in registry.names("suites"):
-        return False
-    if not colon:
-        alone = suite_alone(suite, registry)
-        about = alone.description if alone.tasks else inspect.getdoc(registry.get("suites", suite))
-        say(suite, "", *(about or alone.description).split("\n"), "")
+    if name in registry.names("suites"):
+        alone = suite_alone(name, registry)
+        about = alone.description if alone.tasks else inspect.getdoc(registry.get("suites", name))
+        say(name, "", *(about or alone.description).split("\n"), "")
         say(*(f"  {task.name}  {task.description}" for task in alone.tasks))
         return True
-    for task in resolve_suite(named, (), registry, data)[1]:
+    named, data = name_files(name, (), registry)
+    for task in resolve_suite(named, (), registry, data)[1] if data else ():
         samples = task.samples()
-        _show_task(suite, task)
+        _show_task(named.partition(":")[0], task)
         say(f"  questions: {len(samples)}, about {len({sample.cluster for sample in samples})} images", "")
         say(*(f"  {line}" for line in samples[0].question.split("\n")), f"  answer: {samples[0].target}")
-    return True
+    return bool(data)
+
+
+def _find_task(name: str, registry: Registry) -> tuple[str, Task] | None:
+    """Return a task with the name of its suite: one that a suite has by default, or one that is named after its suite and a colon."""
+    from tokenbench.registry.suites import resolve_suite
+
+    if name.removeprefix("+") in {*registry.names("strategies"), *registry.names("mergers")}:
+        return None
+    suite = name.partition(":")[0]
+    if ":" in name and suite in registry.names("suites"):
+        return suite, resolve_suite(name, (), registry)[1][0]
+    return next((found for found in _all_tasks(registry) if found[1].name == name), None)
 
 
 def _show(name: str, registry: Registry) -> None:
