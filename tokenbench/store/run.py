@@ -242,11 +242,10 @@ class Run:
             UsageError: Nothing is left to compare, or there is no such strategy.
         """
         from tokenbench.comparison import add_turns, compare
-        from tokenbench.store.looking import record_look
 
         samples, looks = self._seen if look is None else self._seen_at(look)
         units = self._by_unit(samples)
-        record_look(self.folder, self.manifest, samples)
+        self._record_look(samples)
         margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
         compared = compare(units, margin=margin, looks=looks, scopes=self._seed_scopes, strategies=strategies)
         return add_turns(compared, samples, self.manifest.get("reads_question", {}), self._seed_scopes)
@@ -294,3 +293,8 @@ class Run:
         failures = [f for f in self.failures() if f.get("samples", 1) <= sizes[f["task"]][look - 1]]
         samples, looks = assign_looks(self._drop_failures(failures, self._numbers()), self.manifest)
         return rows_until(samples, look), looks.until(look)
+
+    def _record_look(self, samples: pd.DataFrame) -> None:
+        from tokenbench.store.looking import record_look
+
+        record_look(self.folder, self.manifest, samples)
