@@ -217,6 +217,7 @@ def _manifest(
                 "samples": len(first.samples[name]),
                 "of": len(task.samples()),
                 "asked": prints[name],
+                **({"frames": str(task.sampling)} if task.sampling else {}),
             }
             for name, task in first.tasks.items()
         },

@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from PIL import Image
 
 from tokenbench.contract import scorers
+from tokenbench.contract.sampling import DEFAULT_SAMPLING, FrameSampling
 from tokenbench.contract.suite import Sample, Suite, SuiteRequest, Task, Video
 from tokenbench.errors import UsageError, unknown
+from tokenbench_suites.clip_files import read_clip
 from tokenbench_suites.images import check_regular, open_image
 from tokenbench_suites.tables.columns import NAMES, find_columns, read_list, read_options
 from tokenbench_suites.tables.reading import Row, read_table
@@ -58,13 +60,16 @@ class TableTask(Task):
         name: The name of the task.
         path: The file. Names of pictures in it are relative to its folder.
         settings: Columns and the scorer, by what they are.
+        sampling: Which frames of clips are shown.
 
     Raises:
         UsageError: A setting is unknown.
     """
 
-    def __init__(self, name: str, path: Path, settings: Mapping[str, str]) -> None:
-        self.name, self._path, self._settings = name, path, dict(settings)
+    def __init__(
+        self, name: str, path: Path, settings: Mapping[str, str], sampling: FrameSampling = DEFAULT_SAMPLING
+    ) -> None:
+        self.name, self._path, self._settings, self._sampling = name, path, dict(settings), sampling
         known = (*NAMES, "scorer", "tokens", *SETTINGS.values())
         for setting in settings:
             if setting not in known:
@@ -79,6 +84,12 @@ class TableTask(Task):
         """A hash of the table, and the settings. Pictures enter the samples' clusters."""
         digest = hashlib.sha256(check_regular(self._path).read_bytes()).hexdigest()[:16]
         return f"{digest} {sorted(self._settings.items())}"
+
+    @cached_property
+    def sampling(self) -> FrameSampling | None:
+        """Which frames of its clips are shown; None if it shows images only."""
+        clips = (_is_clip(item) for row in self._rows for item in self._media(row))
+        return self._sampling if any(clips) else None
 
     def samples(self) -> Sequence[Sample]:
         """Return the rows in an order that has nothing to do with that of the table.
@@ -167,7 +178,7 @@ class TableTask(Task):
             cluster=cluster,
             question=question + (listed + ASKED if listed else ""),
             target=" | ".join(answer.targets),
-            load=partial(_load, media, f"the picture of {self._path}, {row.place}"),
+            load=partial(_load, media, f"the picture of {self._path}, {row.place}", self._sampling),
             origin=f"{self._path}, {row.place}",
         )
 
@@ -235,16 +246,16 @@ def _hash(item: Path | bytes, known: dict[Path, str]) -> str:
     return known[item]
 
 
-def _load(media: Sequence[Path | bytes], name: str) -> list[Image.Image | Video]:
-    return [_open(item, name) for item in media]
+def _load(media: Sequence[Path | bytes], name: str, sampling: FrameSampling) -> list[Image.Image | Video]:
+    return [_open(item, name, sampling) for item in media]
 
 
-def _open(item: Path | bytes, name: str) -> Image.Image | Video:
-    if isinstance(item, Path) and item.suffix.lower() not in PICTURES:
-        from tokenbench_suites.lmms.video import read_clip
+def _open(item: Path | bytes, name: str, sampling: FrameSampling) -> Image.Image | Video:
+    return read_clip(item, sampling) if _is_clip(item) else open_image(item, name)
 
-        return read_clip(item)
-    return open_image(item, name)
+
+def _is_clip(item: Path | bytes) -> TypeGuard[Path]:
+    return isinstance(item, Path) and item.suffix.lower() not in PICTURES
 
 
 def suite(request: SuiteRequest) -> Suite:
@@ -264,5 +275,5 @@ def suite(request: SuiteRequest) -> Suite:
         path = request.folder(name)
         if path is None:
             raise UsageError(f"the table '{name}' has no file", f"name it: --data {name}=FILE")
-        tasks.append(TableTask(name, path, pairs))
+        tasks.append(TableTask(name, path, pairs, request.sampling))
     return Suite("table", "Questions from a table of your own", tuple(tasks), model="toy-llava")
