@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
-from tokenbench.contract.suite import Sample, Video
+from tokenbench.contract.suite import Sample
 from tokenbench.engine import Frame
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from tokenbench.models.processing import KINDS, pad_rows
 
 __all__ = ["Batch", "Encoded", "Loaded"]
 
@@ -31,16 +30,42 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Samples whose images are in memory, not yet encoded."""
+    """Samples that the processor has processed, not yet encoded. Their images and clips themselves are no longer held."""
 
     samples: Sequence[Sample]
     """The samples, in the order of the rows."""
-    shown: dict[str, Sequence[Image | Video]]
-    """The images and clips of each cluster."""
-    media: dict[str, dict[str, dict[str, Any]]]
+    kinds: Mapping[str, Sequence[str]]
+    """The kind (`image` or `video`) of each thing that a cluster shows, in the order in which it does."""
+    media: Mapping[str, Mapping[str, dict[str, Any]]]
     """For each kind and cluster, the processor's output for the images or clips that the cluster shows."""
-    inputs: dict[str, Tensor]
-    """The processor's output for the prompts, one row per sample, without pixels."""
+    rows: Sequence[dict[str, Any]]
+    """The processor's output for each prompt."""
+    pad: int
+    """The id of the padding token."""
+
+    @cached_property
+    def inputs(self) -> dict[str, Tensor]:
+        """The processor's output for the prompts, one row per sample, without pixels."""
+        return pad_rows(self.rows, self.pad)
+
+    @classmethod
+    def join(cls, parts: Sequence[Loaded]) -> Loaded:
+        """Return the samples of several loads, which are of different clusters, as if they had been loaded together."""
+        return cls(
+            [sample for part in parts for sample in part.samples],
+            {cluster: kinds for part in parts for cluster, kinds in part.kinds.items()},
+            {kind: {c: made for part in parts for c, made in part.media[kind].items()} for kind in KINDS},
+            [row for part in parts for row in part.rows],
+            parts[0].pad,
+        )
+
+    def select(self, places: Sequence[int]) -> Loaded:
+        """Return some of the samples, by their rows, as if only they had been loaded."""
+        samples = [self.samples[at] for at in places]
+        left = {sample.cluster for sample in samples}
+        media = {kind: {c: made for c, made in own.items() if c in left} for kind, own in self.media.items()}
+        kinds = {cluster: kinds for cluster, kinds in self.kinds.items() if cluster in left}
+        return Loaded(samples, kinds, media, [self.rows[at] for at in places], self.pad)
 
 
 @dataclass(frozen=True)

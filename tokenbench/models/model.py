@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
+from operator import methodcaller
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from tokenbench.models import processing
 from tokenbench.models.batch import Batch, Encoded, Loaded
 from tokenbench.models.decoding import describe_options
 from tokenbench.models.device import check_device, resolve_device
-from tokenbench.models.processing import alike, concatenate, kind_of, of_kind, process
+from tokenbench.models.processing import KINDS, alike, concatenate, kind_of, process
 from tokenbench.models.source import Source
 from tokenbench.models.weights import generation_options, stock_model, stock_processor, stock_skeleton
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from PIL.Image import Image
+
+    Load = Callable[[Sample], Sequence[Image | Video]]
 
 __all__ = ["Model"]
 
@@ -142,18 +145,31 @@ class Model:
         """Load and encode samples."""
         return self.encode(self.load_samples(samples), requests)
 
-    def load_samples(self, samples: Sequence[Sample]) -> Loaded:
-        """Load the images of samples, and run the processor on prompts and images. May run in a thread of its own."""
-        shown: dict[str, Sequence[Image | Video]] = {}
-        for sample in samples:
-            if sample.cluster not in shown:
-                shown[sample.cluster] = sample.load()
-        rows = [shown[sample.cluster] for sample in samples]
-        self._check_kinds(rows)
-        prompts = [self._prompt(sample.question, row) for sample, row in zip(samples, rows, strict=True)]
-        with self._processing:
-            inputs, media = process(self._processor, prompts, rows, [sample.cluster for sample in samples])
-        return Loaded(samples=samples, shown=shown, media=media, inputs=inputs)
+    def load_samples(self, samples: Sequence[Sample], load: Load = methodcaller("load")) -> Loaded:
+        """Load what samples show, cluster by cluster, and run the processor on it and the prompts.
+
+        It may run in a thread of its own. Images and clips are held only until the processor has processed those of their cluster.
+
+        Args:
+            samples: The samples.
+            load: Loads what a sample and the others of its cluster show; by default, `Sample.load`.
+        """
+        kinds: dict[str, list[str]] = {}
+        media: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
+        rows: dict[int, dict[str, Any]] = {}
+        for cluster in dict.fromkeys(sample.cluster for sample in samples):
+            places = [at for at, sample in enumerate(samples) if sample.cluster == cluster]
+            shown = load(samples[places[0]])
+            kinds[cluster] = [kind_of(item) for item in shown]
+            self._check_kinds(kinds[cluster])
+            prompts = [self._prompt(samples[at].question, kinds[cluster]) for at in places]
+            with self._processing:
+                outputs, made = process(self._processor, prompts, shown)
+            rows |= zip(places, outputs, strict=True)
+            for kind, own in made.items():
+                media[kind][cluster] = own
+        in_order = [rows[at] for at in range(len(samples))]
+        return Loaded(samples, kinds, media, in_order, self._processor.tokenizer.pad_token_id)
 
     @torch.inference_mode()
     def encode(self, loaded: Loaded, requests: EncoderRequests = NOTHING) -> Batch:
@@ -165,13 +181,13 @@ class Model:
         """
         self.load()
         by_kind = {kind: self._encode_kind(kind, media, loaded, requests) for kind, media in loaded.media.items()}
-        encoded = {cluster: _in_order(group, by_kind, cluster) for cluster, group in loaded.shown.items()}
+        encoded = {cluster: _in_order(kinds, by_kind, cluster) for cluster, kinds in loaded.kinds.items()}
         samples = loaded.samples
         return Batch(
             samples=samples,
             inputs={name: value.to(self._model.device) for name, value in loaded.inputs.items()},
             features=[(e.kind, e.features) for sample in samples for e in encoded[sample.cluster]],
-            clips=[isinstance(loaded.shown[sample.cluster][0], Video) for sample in samples],
+            clips=[loaded.kinds[sample.cluster][0] == "video" for sample in samples],
             frames=[[frame for e in encoded[sample.cluster] for frame in e.frames] for sample in samples],
             same=self._same(loaded),
         )
@@ -226,15 +242,15 @@ class Model:
             ]
         return answers, pruner.rows
 
-    def _check_kinds(self, rows: Sequence[Sequence[Image | Video]]) -> None:
-        for kind in {kind_of(item) for row in rows for item in row}:
+    def _check_kinds(self, kinds: Sequence[str]) -> None:
+        for kind in set(kinds):
             if getattr(self._processor, f"{kind}_processor", None) is None:
                 raise UsageError(
                     f"model '{self.name}' does not accept {kind}s", "use a model that does, or another suite"
                 )
 
     def _encode_kind(
-        self, kind: str, media: dict[str, dict[str, Any]], loaded: Loaded, requests: EncoderRequests
+        self, kind: str, media: Mapping[str, dict[str, Any]], loaded: Loaded, requests: EncoderRequests
     ) -> dict[str, list[Encoded]]:
         """Encode the images or the clips of every cluster: together if the backbone and their shapes allow it."""
         groups: dict[Any, list[str]] = {}
@@ -244,7 +260,7 @@ class Model:
         for clusters in groups.values():
             found = iter(self._encode_group(kind, concatenate([media[cluster] for cluster in clusters]), requests))
             for cluster in clusters[:-1]:
-                encoded[cluster] = list(islice(found, len(of_kind(loaded.shown[cluster], kind))))
+                encoded[cluster] = list(islice(found, list(loaded.kinds[cluster]).count(kind)))
             encoded[clusters[-1]] = list(found)
         return encoded
 
@@ -267,8 +283,7 @@ class Model:
             return f"adapter {type(self.backbone).__name__}"
         return f"chat template {sha256(str(template).encode()).hexdigest()[:12]}"
 
-    def _prompt(self, question: str, shown: Sequence[Image | Video]) -> str:
-        kinds = [kind_of(item) for item in shown]
+    def _prompt(self, question: str, kinds: Sequence[str]) -> str:
         if getattr(self._processor, "chat_template", None) is None:
             return self.backbone.prompt(self._processor, question, kinds)
         content = [*({"type": kind} for kind in kinds), {"type": "text", "text": question}]
@@ -276,11 +291,8 @@ class Model:
         return str(self._processor.apply_chat_template(chat, add_generation_prompt=True))
 
 
-def _in_order(
-    group: Sequence[Image | Video], by_kind: dict[str, dict[str, list[Encoded]]], cluster: str
-) -> list[Encoded]:
+def _in_order(kinds: Sequence[str], by_kind: dict[str, dict[str, list[Encoded]]], cluster: str) -> list[Encoded]:
     """Return what a cluster shows, encoded, in its order; the parts of one image, if there are several, follow each other."""
-    kinds = [kind_of(item) for item in group]
     if len(set(kinds)) == 1:
         return by_kind[kinds[0]][cluster]
     items = {kind: iter(by_kind[kind][cluster]) for kind in set(kinds)}

@@ -124,7 +124,9 @@ class _Batches:
         if not left:
             return
         with self._work.model.pruner() as pruner:
-            for batch, (questions, loaded, unfit) in load_ahead(self._work.model, left, self._is_unfit):
+            for batch, (questions, loaded, unfit) in load_ahead(
+                self._work.model, left, self._is_unfit, self._work.media
+            ):
                 for question, reason in unfit:
                     if self._work.strict or is_passing(reason):
                         self._lose(question, reason, batch.arms)
@@ -242,9 +244,9 @@ def _run_arms_or_split(
                 f"'{work.model.name}' does not fit into memory even with one question per batch",
                 "use a smaller --dtype or another device",
             ) from None
-    for half in (questions[: len(questions) // 2], questions[len(questions) // 2 :]):
-        parts = work.model.load_samples([sample for _, sample in half])
-        yield from _run_arms_or_split(work, pruner, half, parts, left, failed)
+    rows = range(len(questions))
+    for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+        yield from _run_arms_or_split(work, pruner, [questions[b] for b in half], loaded.select(half), left, failed)
 
 
 def _check_outcome(work: Work, outcome: Outcome) -> Outcome:
