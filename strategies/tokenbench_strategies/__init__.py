@@ -19,6 +19,7 @@ STRATEGIES = {
     "evs": "evs:EVS",
     "fastv": "fastv:FastV",
     "fastvid": "fastvid:FastVID",
+    "fewer-frames": "fewer_frames:FewerFrames",
     "ficoco-v": "ficoco_v:FiCoCoV",
     "hired": "hired:HiRED",
     "holitom": "holitom:HoliTom",

@@ -227,7 +227,7 @@ class Model:
         each = len(plans) // len(batch.samples)
         pruner.plans = list(plans)
         pruner.prefills.clear()
-        pruner.frames = batch.frames * each
+        pruner.frames, pruner.clips = batch.frames * each, batch.clips * each
         ids = self._model.generate(
             **{name: value.repeat(each, *[1] * (value.ndim - 1)) for name, value in batch.inputs.items()},
             mm_encoder_outputs=self.backbone.as_mm_encoder_outputs(self._model, batch.features * each),
