@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tokenbench.errors import MachineError, TokenBenchError, UsageError
-from tokenbench_suites.lmms.contained import contain, scratch, seed
+from tokenbench_suites.lmms.contained import contain, importing, scratch, seed
 from tokenbench_suites.lmms.data import Splits, choose_split, load_folder, load_source
 from tokenbench_suites.lmms.numbers import find_number
 from tokenbench_suites.lmms.refusals import is_submission, refuse
@@ -207,7 +207,8 @@ def _config(yaml: Path) -> dict[str, Any]:
     """The YAML with its includes and functions, all of them imported anew."""
     from lmms_eval.utils import load_yaml_config
 
-    return dict(load_yaml_config(str(yaml)))
+    with importing():
+        return dict(load_yaml_config(str(yaml)))
 
 
 def _rows(definition: Definition, config: Mapping[str, Any]) -> Rows:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from tokenbench_suites.lmms.catalogue_entry import CatalogueEntry
 
-__all__ = ["DOCUMENT_TASKS", "GROUNDING_TASKS", "LONG_VIDEO_TASKS", "REPORTED"]
+__all__ = ["DOCUMENT_TASKS", "GROUNDING_TASKS", "REPORTED"]
 
 CARD = "see the data set's card"
 LETTER = "share of right letters"
 RELAXED = "share of answers that are equal, or numbers within 5 per cent (relaxed accuracy)"
 ANLS = "mean of the average normalised Levenshtein similarity"
-CLIPS = "questions.parquet and videos/ below one folder, from"
 
 
 def _plain(description: str, source: str, metric: str, headline: str = "") -> CatalogueEntry:
@@ -70,19 +69,6 @@ REPORTED = {
         "lmms-lab-encoder/DocVQA --include 'InfographicVQA/validation-*'",
         ANLS,
     ),
-    "videomme": _plain(
-        "Multiple choice on short and long videos (Video-MME)", f"{CLIPS} lmms-eval/Video-MME", f"{LETTER}, times 100"
-    ),
-    "mlvu_dev": _plain(
-        "Multiple choice on long videos (MLVU, dev)",
-        f"{CLIPS} sy1998/MLVU_dev",
-        "mean over seven kinds of questions, times 100",
-    ),
-    "egoschema_subset": _plain(
-        "Multiple choice on three minutes of a person's view (EgoSchema, subset with answers)",
-        f"{CLIPS} lmms-eval/egoschema",
-        LETTER,
-    ),
 }
 REFERRING = {
     "refcoco": ("lmms-lab-encoder/RefCOCO", ("val", "test", "testA", "testB")),
@@ -101,4 +87,3 @@ REPORTED |= {
 }
 DOCUMENT_TASKS = ("docvqa_val", "infovqa_val", "chartqa", "ai2d")
 GROUNDING_TASKS = ("refcoco_bbox_rec_val", "refcoco+_bbox_rec_val", "refcocog_bbox_rec_val")
-LONG_VIDEO_TASKS = ("videomme", "mlvu_dev", "egoschema_subset")

@@ -17,12 +17,14 @@ def image_public(request: SuiteRequest) -> Suite:
 
 
 def video_public(request: SuiteRequest) -> Suite:
-    """Four public video benchmarks with open answers, scored without a judge."""
+    """Public benchmarks on short clips: four with open answers, scored without a judge, NExT-QA and MVBench."""
     own = (*request.definitions, OWN)
     tasks = tuple(
         Benchmark(name, request.folder(name), own, request.sampling) for name in _choose(VIDEO_TASKS, request)
     )
-    return Suite("video-public", "Four public video benchmarks, scored without a judge", tasks, model="toy-video-llava")
+    return Suite(
+        "video-public", "Public benchmarks on short clips, scored without a judge", tasks, model="toy-video-llava"
+    )
 
 
 def document(request: SuiteRequest) -> Suite:
