@@ -65,7 +65,10 @@ def read_clip(path: Path, sampling: FrameSampling) -> Video:
         raise type(error)(f"the video {path}: {error}", error.hint) from error
     except Exception as error:  # the decoder raises anything for a file it cannot read
         raise SampleError(f"the video {path} cannot be loaded: {brief(error)}", "replace it") from error
-    return Video(images, fps=len(images) / seconds if seconds else 1.0)
+    if not seconds:
+        return Video(images)
+    fps = len(images) / seconds
+    return Video(images, fps, start=0.5 / fps)
 
 
 def _read_times(path: Path) -> tuple[_Timeline, float | None]:

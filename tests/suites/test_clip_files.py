@@ -52,6 +52,7 @@ def test_the_frames_are_those_that_decoding_everything_gives(name: str, tmp_path
         assert len(clip.frames) == len(expected)
         assert all((np.asarray(f) == whole[at]).all() for f, at in zip(clip.frames, expected, strict=True)), sampling
         assert clip.fps == pytest.approx(len(expected) / seconds, rel=0.02)
+        assert clip.start == pytest.approx(seconds / len(expected) / 2, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ class Video:
     """The frames, in order."""
     fps: float = 1.0
     """Frames per second, which some models' prompts state."""
+    start: float = 0.0
+    """When the first frame is seen, in seconds, which some models' prompts state."""
 
 
 @dataclass(frozen=True)

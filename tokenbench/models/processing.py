@@ -68,16 +68,25 @@ def processor_arguments(kind: str, items: Sequence[Any], pixels: Sequence[Any]) 
     return {
         "videos": list(pixels),
         "video_metadata": [
-            {"fps": v.fps, "total_num_frames": len(v.frames), "frames_indices": list(range(len(v.frames)))}
-            for v in items
+            {"fps": clip.fps, "total_num_frames": len(frames), "frames_indices": _places(clip, len(frames))}
+            for clip, frames in zip(items, pixels, strict=True)
         ],
         "do_sample_frames": False,
     }
 
 
-def pixels_of(item: Shown) -> Any:
-    """Return an image, or the frames of a clip as arrays [H, W, 3]."""
-    return [np.asarray(frame) for frame in item.frames] if isinstance(item, Video) else item
+def pixels_of(item: Shown, least: int) -> Any:
+    """Return an image, or the frames of a clip as arrays [H, W, 3]; the last is repeated up to the least number."""
+    if not isinstance(item, Video):
+        return item
+    frames = [np.asarray(frame) for frame in item.frames]
+    return frames + frames[-1:] * (least - len(frames))
+
+
+def _places(clip: Video, count: int) -> list[float]:
+    """Return when each of so many frames is seen, in frames since the beginning of the clip."""
+    last = len(clip.frames) - 1
+    return [clip.start * clip.fps + min(k, last) for k in range(count)]
 
 
 def process(
@@ -94,7 +103,10 @@ def process(
         The output for each prompt, without pixels; and what the vision encoder reads, by kind.
     """
     items = {kind: of_kind(shown, kind) for kind in dict.fromkeys(map(kind_of, shown))}
-    pixels = {kind: [pixels_of(item) for item in own] for kind, own in items.items()}
+    least = (
+        getattr(getattr(processor, "video_processor", None), "temporal_patch_size", None) or 1
+    )  # Qwen3-VL takes no less
+    pixels = {kind: [pixels_of(item, least) for item in own] for kind, own in items.items()}
     outputs: list[dict[str, Any]] = []
     with _remembering(processor) as inside:
         for prompt in prompts:
