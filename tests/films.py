@@ -15,7 +15,14 @@ SIDE = 12
 WIDTH, HEIGHT = 128, 96
 
 
-def write_film(path: Path, frames: int, codec: str = "libx264", rate: int = 10, **options: str) -> Path:
+def write_film(
+    path: Path,
+    frames: int,
+    codec: str = "libx264",
+    rate: int = 10,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    **options: str,
+) -> Path:
     """Write a clip whose frame k has the bits of k along its upper edge.
 
     Args:
@@ -23,15 +30,21 @@ def write_film(path: Path, frames: int, codec: str = "libx264", rate: int = 10, 
         frames: The number of frames.
         codec: The encoder, by FFmpeg's name.
         rate: Frames per second.
+        size: Width and height in pixels.
         options: Options of the encoder, such as the distance between key frames, `g`.
     """
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    ground = np.random.default_rng(7).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    ground = (
+        np.random.default_rng(7)
+        .integers(0, 255, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
+        .repeat(8, 0)
+        .repeat(8, 1)
+    )
     with av.open(str(path), "w") as file:
         stream: Any = file.add_stream(codec, rate=rate, options=options)
-        stream.width, stream.height = WIDTH, HEIGHT
+        stream.width, stream.height = size
         stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
         for k in range(frames):
             pixels = np.roll(ground, 3 * k, axis=1)

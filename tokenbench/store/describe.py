@@ -11,7 +11,7 @@ from tokenbench.errors import TokenBenchError, printable
 if TYPE_CHECKING:
     from tokenbench.store.run import Run
 
-__all__ = ["describe_frames", "describe_run", "frames_note", "run_html"]
+__all__ = ["describe_frames", "describe_run", "frames_notes", "run_html"]
 
 
 def describe_run(run: Run) -> str:
@@ -35,9 +35,9 @@ def describe_frames(manifest: Mapping[str, Any]) -> str:
     return next((text for task in manifest["tasks"].values() if (text := task.get("frames"))), "")
 
 
-def frames_note(frames: str) -> str:
-    """Return the note that a reader of a run's numbers sees about its clips."""
-    return f"Models see {frames} of each clip."
+def frames_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the note that a reader of a run's numbers sees about its clips; none if there are none."""
+    return [f"Models see {frames} of each clip."] if (frames := describe_frames(manifest)) else []
 
 
 def run_html(run: Run) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import unfinished
 from tokenbench.store.bench_file import read_bench
-from tokenbench.store.describe import describe_frames, describe_run, frames_note, run_html
+from tokenbench.store.describe import describe_run, frames_notes, run_html
 from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, count_kept, drop_failures, frame, select_samples
 from tokenbench.store.left_out import describe_left_out
@@ -177,9 +177,7 @@ class Run:
         from tokenbench.store.looking import looks_notes
 
         looks = looks_notes(*self._seen, self.manifest, self._store.count)
-        frames = describe_frames(self.manifest)
-        shown = [frames_note(frames)] if frames else []
-        notes = [*shown, *self.manifest.get("notes", []), *self.left_out(), *looks]
+        notes = [*frames_notes(self.manifest), *self.manifest.get("notes", []), *self.left_out(), *looks]
         return {**self.manifest, "notes": notes, "failures": self.failures(), "bench": self.bench()}
 
     def bench(self) -> list[dict[str, Any]]:
