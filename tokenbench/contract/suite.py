@@ -17,7 +17,7 @@ from tokenbench.contract.sampling import DEFAULT_SAMPLING, FrameSampling
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first"]
+__all__ = ["Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first", "hold_out"]
 
 UnitRule = Literal["mean", "all", "mean+all"]
 
@@ -78,8 +78,8 @@ class Sample:
     """What the task's metric counts, if that is several samples (such as the rotations of one question), which must
     then follow each other. Empty if the sample counts on its own."""
     stratum: str = ""
-    """The part of the task that its metric averages on its own, before it combines the parts. Empty if there are no
-    parts."""
+    """The part of the task that its metric averages on its own, before it combines the parts. A part may have parts:
+    `direction > easy` is within `direction`, which counts as much as any other. Empty if there are no parts."""
     origin: str = ""
     """Where a person finds the sample, such as a file and a row. It is only printed, in messages about samples that
     cannot be shown."""
@@ -106,6 +106,11 @@ class Task(ABC):
     (`all`), or the average of these two (`mean+all`)."""
     notes: Mapping[str, str] = MappingProxyType({})
     """What a user should know, by heading (source, size, licence)."""
+    graded: bool = False
+    """Whether a score says how good an answer is and not whether it is right, as for captions. Reports then do not count its answers as
+    right or wrong. Read after `samples` was called."""
+    remarks: Sequence[str] = ()
+    """Sentences that reports print, for readers of the scores. Read after `samples` was called."""
 
     @property
     def identity(self) -> str:
@@ -187,17 +192,35 @@ class SuiteRequest:
         return self.data.get(task) or self.data.get(task.partition("_")[0])
 
 
-def first(task: Task, limit: int | None) -> Sequence[Sample]:
+def first(task: Task, limit: int | None, held_out: int | None = 0) -> Sequence[Sample]:
     """Return the first samples of a task, and those that complete the last unit.
 
     Args:
         task: The task.
         limit: How many samples; all of them if it is None.
+        held_out: How many samples at the beginning are left out (see `hold_out`).
     """
     samples = task.samples()
+    start = len(hold_out(task, held_out)) if held_out else 0
     if limit is None:
-        return samples
-    end = min(limit, len(samples))
+        return samples[start:] if start else samples
+    return samples[start : _end_of_unit(samples, start + limit)]
+
+
+def hold_out(task: Task, count: int) -> Sequence[Sample]:
+    """Return the first samples of a task, which `first` leaves out: at most a quarter of the task, up to the end of a unit.
+
+    Args:
+        task: The task.
+        count: How many samples.
+    """
+    samples = task.samples()
+    return samples[: _end_of_unit(samples, min(count, len(samples) // 4))]
+
+
+def _end_of_unit(samples: Sequence[Sample], end: int) -> int:
+    """Return where the unit ends to which the last of the first `end` samples belongs."""
+    end = min(end, len(samples))
     while 0 < end < len(samples) and samples[end].unit and samples[end].unit == samples[end - 1].unit:
         end += 1
-    return samples[:end]
+    return end

@@ -13,7 +13,7 @@ from tokenbench.contract.suite import Sample
 from tokenbench.engine import Frame
 from tokenbench.models.processing import KINDS, pad_rows
 
-__all__ = ["Batch", "Encoded", "Loaded"]
+__all__ = ["Batch", "Encoded", "Loaded", "in_order"]
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,11 @@ class Batch:
     """What the encoder recorded of each row's frames; empty unless it was requested."""
     same: list[int]
     """For every row, the first row with the same images after the same words."""
+
+
+def in_order(kinds: Sequence[str], by_kind: dict[str, dict[str, list[Encoded]]], cluster: str) -> list[Encoded]:
+    """Return what a cluster shows, encoded, in its order; the parts of one image, if there are several, follow each other."""
+    if len(set(kinds)) == 1:
+        return by_kind[kinds[0]][cluster]
+    items = {kind: iter(by_kind[kind][cluster]) for kind in set(kinds)}
+    return [next(items[kind]) for kind in kinds] + [part for left in items.values() for part in left]

@@ -15,11 +15,11 @@ import torch
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Video
-from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, RowPlan, RowTrace, split_frames
+from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, Question, RowPlan, RowTrace, split_frames
 from tokenbench.engine.attach import attach
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models import processing
-from tokenbench.models.batch import Batch, Encoded, Loaded
+from tokenbench.models.batch import Batch, Encoded, Loaded, in_order
 from tokenbench.models.decoding import describe_options
 from tokenbench.models.device import check_device, resolve_device
 from tokenbench.models.processing import KINDS, alike, concatenate, kind_of, process
@@ -113,7 +113,7 @@ class Model:
         """The sizes for the cost model; None if the backbone does not know them."""
         try:
             return self.backbone.size(self._skeleton.config)
-        except NotImplementedError:
+        except (NotImplementedError, UsageError):
             return None
 
     @property
@@ -154,9 +154,8 @@ class Model:
             samples: The samples.
             load: Loads what a sample and the others of its cluster show; by default, `Sample.load`.
         """
-        kinds: dict[str, list[str]] = {}
+        kinds, rows = dict[str, list[str]](), dict[int, dict[str, Any]]()
         media: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
-        rows: dict[int, dict[str, Any]] = {}
         for cluster in dict.fromkeys(sample.cluster for sample in samples):
             places = [at for at, sample in enumerate(samples) if sample.cluster == cluster]
             shown = load(samples[places[0]])
@@ -166,10 +165,10 @@ class Model:
             with self._processing:
                 outputs, made = process(self._processor, prompts, shown)
             rows |= zip(places, outputs, strict=True)
-            for kind, own in made.items():
-                media[kind][cluster] = own
-        in_order = [rows[at] for at in range(len(samples))]
-        return Loaded(samples, kinds, media, in_order, self._processor.tokenizer.pad_token_id)
+            for kind in made:
+                media[kind][cluster] = made[kind]
+        outputs = [rows[at] for at in range(len(samples))]
+        return Loaded(samples, kinds, media, outputs, self._processor.tokenizer.pad_token_id)
 
     @torch.inference_mode()
     def encode(self, loaded: Loaded, requests: EncoderRequests = NOTHING) -> Batch:
@@ -181,7 +180,7 @@ class Model:
         """
         self.load()
         by_kind = {kind: self._encode_kind(kind, media, loaded, requests) for kind, media in loaded.media.items()}
-        encoded = {cluster: _in_order(kinds, by_kind, cluster) for cluster, kinds in loaded.kinds.items()}
+        encoded = {cluster: in_order(kinds, by_kind, cluster) for cluster, kinds in loaded.kinds.items()}
         samples = loaded.samples
         return Batch(
             samples=samples,
@@ -242,6 +241,16 @@ class Model:
             ]
         return answers, pruner.rows
 
+    def question(self, sample: Sample) -> Question:
+        """Return what a sample asks, for strategies that read it apart from the prompt."""
+
+        def tokenize(text: str) -> list[int]:
+            with self._processing:
+                ids: list[int] = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+            return ids
+
+        return Question(sample.question, tokenize)
+
     def _check_kinds(self, kinds: Sequence[str]) -> None:
         for kind in set(kinds):
             if getattr(self._processor, f"{kind}_processor", None) is None:
@@ -289,11 +298,3 @@ class Model:
         content = [*({"type": kind} for kind in kinds), {"type": "text", "text": question}]
         chat = [{"role": "user", "content": content}]
         return str(self._processor.apply_chat_template(chat, add_generation_prompt=True))
-
-
-def _in_order(kinds: Sequence[str], by_kind: dict[str, dict[str, list[Encoded]]], cluster: str) -> list[Encoded]:
-    """Return what a cluster shows, encoded, in its order; the parts of one image, if there are several, follow each other."""
-    if len(set(kinds)) == 1:
-        return by_kind[kinds[0]][cluster]
-    items = {kind: iter(by_kind[kind][cluster]) for kind in set(kinds)}
-    return [next(items[kind]) for kind in kinds] + [part for left in items.values() for part in left]

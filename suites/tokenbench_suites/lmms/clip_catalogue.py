@@ -39,20 +39,23 @@ CLIP_TASKS = {
         "2,700 questions on 900 clips, 254 hours in all",
         CARD,
         f"{LETTER}, times 100",
+        samples=2_700,
     ),
     "mlvu_dev": CatalogueEntry(
         "Multiple choice on clips of 3 minutes to 2 hours (MLVU, dev)",
         f"{BESIDE} sy1998/MLVU_dev",
-        CARD,
+        "2,174 questions",
         "CC BY-NC-SA 4.0, research only",
         "mean over seven kinds of questions, times 100",
+        samples=2_174,
     ),
     "egoschema_subset": CatalogueEntry(
         "Multiple choice on three minutes of a person's view (EgoSchema, subset with answers)",
         f"{BESIDE} lmms-eval/egoschema",
-        CARD,
+        "500 questions on as many clips",
         CARD,
         LETTER,
+        samples=500,
     ),
     "longvideobench_val_v": CatalogueEntry(
         "Multiple choice on what a question refers to in clips of up to an hour (LongVideoBench, validation, without subtitles)",
@@ -75,6 +78,7 @@ CLIP_TASKS = {
             "200 questions, one of 20 such tasks",
             "MIT; the clips are for academic research only",
             f"{LETTER}, times 100 (official.csv leaves out empty answers, as the benchmark does)",
+            samples=200,
         )
         for name, task in zip(MVBENCH, MVBENCH_TASKS, strict=True)
     },
