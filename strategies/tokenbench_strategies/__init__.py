@@ -19,6 +19,7 @@ STRATEGIES = {
     "evs": "evs:EVS",
     "fastv": "fastv:FastV",
     "fastvid": "fastvid:FastVID",
+    "fewer-frames": "fewer_frames:FewerFrames",
     "ficoco-v": "ficoco_v:FiCoCoV",
     "framefusion": "framefusion:FrameFusion",
     "hired": "hired:HiRED",

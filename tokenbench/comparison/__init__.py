@@ -120,11 +120,7 @@ class Comparison:
     def where(self) -> pd.DataFrame:
         """Where strategies lose: answers that stay vanilla's, flips both ways, and the change of the score on parts of the questions.
 
-        One row per model, strategy, budget, ``part`` and ``measure`` with ``samples``, ``clusters``, and a ``value`` with
-        pointwise 95 % limits (fractions); every sample counts once. For all questions the measures are ``same answer``, ``right
-        to wrong``, ``wrong to right`` (shares) and ``change`` (score minus vanilla's); for the other parts ``change``:
-        ``easy`` and ``hard`` (the floor ``downsample`` answers right at the same budget, or not), ``upper``, ``middle`` and
-        ``lower`` (the third of the image with the evidence), ``evidence kept`` and ``evidence lost`` (all of it, or not).
+        One row per model, strategy, budget, part and measure (see ``locate_losses``).
         """
         from tokenbench.comparison.where import locate_losses
 

@@ -61,6 +61,9 @@ class Pruner:
         generations."""
         self.frames: Sequence[Sequence[Frame]] | None = None
         """What the encoder saw of every row of the next prompt, if the encoder ran apart from it."""
+        self.clips: Sequence[bool] | None = None
+        """Whether every row of the next prompt shows a clip first, if that is known. Some prompts do not tell the frames of a clip from
+        images."""
         self.checkpoint_for: Sequence[RowPlan] = ()
         """Plans that will go on from the next prompt."""
         self.checkpoint: LayerCheckpoint | None = None

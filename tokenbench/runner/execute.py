@@ -252,6 +252,7 @@ def _manifest(
                 "samples": len(first.samples[name]),
                 "of": len(first_samples(task, None, spec.held_out)),
                 "asked": prints[name],
+                **({"frames": str(task.sampling)} if task.sampling else {}),
             }
             for name, task in first.tasks.items()
         },

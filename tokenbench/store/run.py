@@ -10,7 +10,7 @@ from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import unfinished
 from tokenbench.store.bench_file import read_bench
 from tokenbench.store.calibrated import describe_calibrations
-from tokenbench.store.describe import describe_run, run_html
+from tokenbench.store.describe import describe_run, frames_notes, run_html
 from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, condense, drop_failures, frame, mark_agreement, select_samples
 from tokenbench.store.left_out import describe_left_out
@@ -168,8 +168,8 @@ class Run:
 
         tasks, limits = self._tasks, [self.manifest["spec"].get(name) for name in ("limit", "held_out")]
         if tasks is None:
-            seen = self.seen_spec()
-            _, tasks = resolve_suite(seen.suite, seen.tasks, self._registry or registry(), seen.data, seen.definitions)
+            spec, known = self.seen_spec(), self._registry or registry()
+            _, tasks = resolve_suite(spec.suite, spec.tasks, known, spec.data, spec.definitions, spec.sampling)
         return {(task.name, sample.key): sample for task in tasks for sample in first(task, *limits)}
 
     def about(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Run:
         from tokenbench.store.looking import looks_notes
 
         looks = looks_notes(*self._seen, self.manifest, self._store.count)
-        notes = [*self.manifest.get("notes", []), *self.left_out(), *looks]
+        notes = [*frames_notes(self.manifest), *self.manifest.get("notes", []), *self.left_out(), *looks]
         said = {"notes": notes, "failures": self.failures(), "bench": self.bench()}
         return {**self.manifest, **said, "calibration": describe_calibrations(self)}
 

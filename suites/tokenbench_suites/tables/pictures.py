@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from PIL import Image
 
+from tokenbench.contract.sampling import FrameSampling
 from tokenbench.contract.suite import Video
 from tokenbench.errors import SampleError
+from tokenbench_suites.clip_files import read_clip
 from tokenbench_suites.images import check_regular, open_image
 
-__all__ = ["Medium", "Stored", "find_file", "hash_medium", "load"]
+__all__ = ["Medium", "Stored", "find_file", "hash_medium", "is_clip", "load"]
 
 CLIPS = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 
@@ -82,25 +84,29 @@ def hash_medium(item: Medium, known: dict[Path, str]) -> str:
     return known[item]
 
 
-def load(media: Sequence[Medium], name: str) -> list[Image.Image | Video]:
+def load(media: Sequence[Medium], name: str, sampling: FrameSampling) -> list[Image.Image | Video]:
     """Open pictures and clips.
 
     Args:
         media: The pictures and clips.
         name: What errors call them.
+        sampling: Which frames of clips are shown.
 
     Raises:
         SampleError: One of them is damaged or too large.
         MachineError: A file is missing.
     """
-    return [_open(item, name) for item in media]
+    return [_open(item, name, sampling) for item in media]
 
 
-def _open(item: Medium, name: str) -> Image.Image | Video:
-    if isinstance(item, Path) and item.suffix.lower() in CLIPS:
-        from tokenbench_suites.lmms.video import read_clip
+def is_clip(item: Medium) -> TypeGuard[Path]:
+    """Return whether it is a clip, not a picture."""
+    return isinstance(item, Path) and item.suffix.lower() in CLIPS
 
-        return read_clip(item)
+
+def _open(item: Medium, name: str, sampling: FrameSampling) -> Image.Image | Video:
+    if is_clip(item):
+        return read_clip(item, sampling)
     if isinstance(item, Path) and not item.stat().st_size:
         raise SampleError(f"{name}: {item} is empty", "replace it, or remove the row")
     return open_image(item.read() if isinstance(item, Stored) else item, name)

@@ -25,7 +25,7 @@ def files(request: SuiteRequest) -> Suite:
         path = request.folder(name)
         if path is None:
             raise UsageError(f"the table '{name}' has no file", f"name it: --data {name}=FILE")
-        tasks.append(TableTask(name, path, _read_settings(rest)))
+        tasks.append(TableTask(name, path, _read_settings(rest), request.sampling))
     return Suite("table", "Questions from a table of your own", tuple(tasks), model="toy-llava")
 
 
@@ -41,7 +41,7 @@ def hub(request: SuiteRequest) -> Suite:
         config, split = settings.pop("config", ""), settings.pop("split", "")
         table = HubTable(source, config, split)
         table.local = request.folder(table.short)
-        tasks.append(TableTask(table.short, table, settings))
+        tasks.append(TableTask(table.short, table, settings, request.sampling))
     return Suite("hf", "Questions from data sets of the Hugging Face hub", tuple(tasks), model="toy-llava")
 
 

@@ -10,10 +10,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tokenbench.contract.sampling import DEFAULT_SAMPLING, FrameSampling
 from tokenbench.contract.suite import Sample, Task
 from tokenbench.errors import UsageError, unknown
 from tokenbench_suites.tables.columns import NAMES, find_columns, read_list, read_options, read_text
-from tokenbench_suites.tables.pictures import Medium, Stored, find_file, hash_medium, load
+from tokenbench_suites.tables.pictures import Medium, Stored, find_file, hash_medium, is_clip, load
 from tokenbench_suites.tables.reading import Row, Source, TableFile
 from tokenbench_suites.tables.scoring import LENGTHS, SCORERS, SETTINGS, Answer
 
@@ -30,13 +31,20 @@ class TableTask(Task):
         name: The name of the task.
         table: The file, or where else the rows come from. Names of pictures are relative to its folder.
         settings: Columns, the scorer and its number, and `tokens`, as they are written behind the name of a file: `{"scorer": "anls"}`.
+        sampling: Which frames of clips are shown.
 
     Raises:
         UsageError: A setting is unknown.
     """
 
-    def __init__(self, name: str, table: Path | Source, settings: Mapping[str, str] | None = None) -> None:
-        self.name, self._settings = name, dict(settings or {})
+    def __init__(
+        self,
+        name: str,
+        table: Path | Source,
+        settings: Mapping[str, str] | None = None,
+        sampling: FrameSampling = DEFAULT_SAMPLING,
+    ) -> None:
+        self.name, self._settings, self._sampling = name, dict(settings or {}), sampling
         self._table: Source = TableFile(table) if isinstance(table, Path) else table
         self._found: dict[str, Path | tuple[str, str]] = {}
         shown = Path(self._table.name).name
@@ -64,6 +72,12 @@ class TableTask(Task):
             return ()
         named = (item for row in self._rows for item in self._media(row))
         return list(dict.fromkeys([self._table.path, *(item for item in named if isinstance(item, Path))]))
+
+    @cached_property
+    def sampling(self) -> FrameSampling | None:
+        """Which frames of its clips are shown; None if it shows images only."""
+        clips = (is_clip(item) for row in self._rows for item in self._media(row))
+        return self._sampling if any(clips) else None
 
     def samples(self) -> Sequence[Sample]:
         """Return the rows in an order that has nothing to do with that of the table.
@@ -153,7 +167,7 @@ class TableTask(Task):
             cluster=cluster,
             question=question + (listed + ASKED if listed else ""),
             target=answer.usual,
-            load=partial(load, media, f"the picture of {self._table.name}, {row.place}"),
+            load=partial(load, media, f"the picture of {self._table.name}, {row.place}", self._sampling),
             origin=f"{self._table.name}, {row.place}",
         )
 
