@@ -138,6 +138,12 @@ def test_a_clip_without_times_that_is_too_large_to_hold_is_decoded_again(
     assert numbers(again.frames) == numbers(held.frames) == [6, 18, 30, 42, 54]
 
 
+def test_packets_of_a_codec_that_hides_some_are_not_taken_for_frames(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.webm", 20, codec="libvpx")
+    assert not clip_files._read_times(path)[0].times
+    assert numbers(read_clip(path, FrameSampling(4)).frames) == [2, 7, 12, 17]
+
+
 def test_a_clip_of_unknown_length_has_no_frames_per_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_film(tmp_path / "bare.h264", 20)
     monkeypatch.setattr(clip_files, "_length", lambda *_: None)

@@ -47,7 +47,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Video:
-    """A clip. Models see every frame in it, so that the suite decides which frames are sampled."""
+    """A clip. Models see every frame in it, so that the suite decides which frames are sampled.
+
+    If the user may choose, the suite follows `SuiteRequest.sampling`.
+    """
 
     frames: Sequence[Image]
     """The frames, in order."""

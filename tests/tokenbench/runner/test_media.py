@@ -84,10 +84,12 @@ def _sample(cluster: str) -> Sample:
 
 def test_only_what_later_batches_need_is_held_and_no_more_than_the_limit() -> None:
     media, held = Media(4 * FRAME), []
-    media.load(_sample("a"))
-    assert media.held_bytes == 2 * FRAME  # before batches are announced, all is held
+    for cluster in "az":
+        media.load(_sample(cluster))
+    assert media.held_bytes == 4 * FRAME  # before batches are announced, all is held
     asked = batches("ab", "bcd", "cdb", "e")
     media.expect(asked)
+    assert media.held_bytes == 2 * FRAME  # nobody asks about z
     for at, batch in enumerate(asked):
         media.begin(at)
         for _, sample in batch.questions:
