@@ -14,7 +14,7 @@ import torch
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Video
-from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, RowPlan, RowTrace, split_frames
+from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, Question, RowPlan, RowTrace, split_frames
 from tokenbench.engine.attach import attach
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models import processing
@@ -110,7 +110,7 @@ class Model:
         """The sizes for the cost model; None if the backbone does not know them."""
         try:
             return self.backbone.size(self._skeleton.config)
-        except NotImplementedError:
+        except (NotImplementedError, UsageError):
             return None
 
     @property
@@ -225,6 +225,16 @@ class Model:
                 for row, limit in zip(new, list(limits) * each, strict=True)
             ]
         return answers, pruner.rows
+
+    def question(self, sample: Sample) -> Question:
+        """Return what a sample asks, for strategies that read it apart from the prompt."""
+
+        def tokenize(text: str) -> list[int]:
+            with self._processing:
+                ids: list[int] = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+            return ids
+
+        return Question(sample.question, tokenize)
 
     def _check_kinds(self, rows: Sequence[Sequence[Image | Video]]) -> None:
         for kind in {kind_of(item) for row in rows for item in row}:

@@ -169,8 +169,10 @@ class _Run:
 
     def __call__(self, group: Sequence[int], checkpoint: LayerCheckpoint | None) -> list[Outcome]:
         batch, limits, count = self.asked.batch, self.asked.limits, len(self.asked.keys)
-        own = self.asked.own_plans
-        plans = [own.get((i, b), self.plans[i]).of(key) for i in group for b, key in enumerate(self.asked.keys)]
+        own, questions = self.asked.own_plans, [self.model.question(sample) for sample in batch.samples]
+        plans = [
+            own.get((i, b), self.plans[i]).of(key, questions[b]) for i in group for b, key in enumerate(self.asked.keys)
+        ]
         start = time.perf_counter()
         first_alike = [at * count + first for at in range(len(group)) for first in batch.same]
         with self.pruner.sharing(first_alike, checkpoint):
