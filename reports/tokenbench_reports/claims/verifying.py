@@ -17,7 +17,7 @@ from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError
 from tokenbench_reports.claims import Claim, group_rows, ledger
-from tokenbench_reports.claims.comparing import compare_claims, method_of
+from tokenbench_reports.claims.comparing import OTHER_QUESTIONS, compare_claims, method_of
 from tokenbench_reports.claims.consistency import SAME_SHARE
 from tokenbench_reports.claims.printed import MEAN_RETENTION, Printed
 
@@ -90,6 +90,8 @@ def _tasks_of(claim: Claim, registry: Registry) -> dict[str, int]:
     there = suite_alone(SUITE, registry).tasks
     found: dict[str, int] = {}
     for name in named:
+        if name in OTHER_QUESTIONS:
+            raise UsageError(f"{claim.id} cannot be verified: {OTHER_QUESTIONS[name]}")
         task = next((task for task in there if task.name == name or task.name.startswith(f"{name}_")), None)
         if task is None:
             raise UsageError(

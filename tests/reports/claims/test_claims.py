@@ -15,7 +15,7 @@ from tokenbench.cli import cli
 from tokenbench.comparison import compare
 from tokenbench.comparison.noise import Disagreement, mark_noise_floor
 from tokenbench_reports.claims import Claim, audit, compare_claims, find_differing, group_rows, ledger, short_name
-from tokenbench_reports.claims.comparing import Measured, verdict
+from tokenbench_reports.claims.comparing import Measured, _not_comparable, verdict
 from tokenbench_reports.html import render_page
 
 
@@ -237,6 +237,18 @@ def test_what_is_not_comparable_says_why(rows, about, why):
     row = found(rows, **about)[-1]
     assert row["verdict"] == "not comparable"
     assert why in row["why"]
+
+
+@pytest.mark.parametrize("task", ["vqav2", "mean_retention"])
+def test_questions_that_a_paper_asked_elsewhere_are_not_compared(task):
+    """A run of vqav2_val would else be held against numbers on test-dev."""
+    [row] = [
+        row
+        for row in group_rows(ledger())
+        if "2602.04657" in row.source and (row.method, row.budget) == ("scope", "64")
+    ]
+    assert "test-dev" in _not_comparable(row, task, {}, set(row.cells))
+    assert _not_comparable(row, "gqa", {}, set(row.cells)) == ""
 
 
 def test_names_of_models_are_those_of_the_ledger():

@@ -70,7 +70,7 @@ def test_a_plan_names_command_samples_and_answers():
         (("--methods", "vanilla", "--tasks", "gqa"), "only the accuracy of a method can be verified"),
         (("--methods", "clse", "--tasks", "kv_cache"), "only the accuracy of a method can be verified"),
         (("--methods", "window-fastv", "--tasks", "gqa"), "'window-fastv', which is none of the strategies"),
-        (("--methods", "holov", "--tasks", "vqav2"), "'vqav2', which is not in the suite image-public"),
+        (("--methods", "holov", "--tasks", "vqav2"), "papers report VQAv2 on test-dev"),
     ],
 )
 def test_what_cannot_be_verified_says_why(words, why):
