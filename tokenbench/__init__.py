@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tokenbench.contract.report import Report
     from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
     from tokenbench.contract.stage import Attn, Keep, NoQuestionAttn, OwnLayerAttn, Signal, Stage
-    from tokenbench.contract.strategy import Merger, Selection, Strategy
-    from tokenbench.contract.suite import Box, Sample, Suite, SuiteRequest, Task, Video
+    from tokenbench.contract.strategy import Dial, Merger, Selection, Strategy
+    from tokenbench.contract.suite import HERE, Box, Sample, Suite, SuiteRequest, Task, Video
     from tokenbench.contract.view import EncodedFrame, View
     from tokenbench.errors import MachineError, TokenBenchError, UsageError
     from tokenbench.store.report_files import write_text
@@ -34,12 +34,14 @@ _HOME = {
     "Box": "contract.suite",
     "Budget": "contract.budget",
     "DecoderSize": "contract.sizes",
+    "Dial": "contract.strategy",
     "EncodedFrame": "contract.view",
     "Encoder": "contract.backbone",
     "EncoderSize": "contract.sizes",
     "Executor": "contract.executor",
     "FrameLayout": "contract.backbone",
     "Grid": "contract.lattice",
+    "HERE": "contract.suite",
     "Keep": "contract.stage",
     "MachineError": "errors",
     "Merger": "contract.strategy",
@@ -68,11 +70,13 @@ _HOME = {
 }
 
 __all__ = [
+    "HERE",
     "Attn",
     "Backbone",
     "Box",
     "Budget",
     "DecoderSize",
+    "Dial",
     "EncodedFrame",
     "Encoder",
     "EncoderSize",

@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 """Raised when a key changes its meaning or goes; new keys may come without."""
 SCHEMA = Path(__file__).with_name("report.schema.json")
 SETTINGS = ("alpha", "margin", "resamples", "seed", "samples", "clusters")
-FACTS = ("spec", "models", "versions", "hardware", "notes", "failures", "bench")
+FACTS = ("spec", "models", "versions", "hardware", "notes", "failures", "bench", "calibration")
 
 
 class JsonReport(Report):
@@ -55,6 +55,7 @@ def contents(comparison: Comparison, about: Mapping[str, object]) -> dict[str, A
         "tasks": list(comparison.tasks),
         "summary": _rows(comparison.summary),
         "pairs": _rows(comparison.pairs),
+        "turns": None if comparison.turns is None else _rows(comparison.turns),
         "together": _together(comparison),
         "claims": _rows(compare_claims(comparison, about)),
         "run": {name: about.get(name) for name in FACTS},

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 
 LISTS = ("tasks", "strategies", "budgets", "models", "seeds")
-VALUES = ("limit", "batch_size", "device", "dtype", "attention", "match", "margin", "until", "spending")
+VALUES = ("turns", "limit", "batch_size", "device", "dtype", "attention", "match", "margin", "until", "spending")
 
 
 def command(about: Mapping[str, object]) -> str:
@@ -19,6 +19,8 @@ def command(about: Mapping[str, object]) -> str:
     for name in VALUES:
         if (value := spec.get(name)) not in (None, ""):
             words += [f"--{name.replace('_', '-')}", str(value)]
+    if spec.get("held_out"):
+        words += ["--held-out", str(spec["held_out"])]
     if spec.get("until"):
         words += ["--looks", str(spec["looks"])]
     return shlex.join(words if spec.get("floors") else [*words, "--no-floors"])

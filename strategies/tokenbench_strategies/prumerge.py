@@ -14,7 +14,7 @@ from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import crops
 
-__all__ = ["PruMerge", "find_outliers"]
+__all__ = ["PruMerge", "find_outliers", "find_spaced"]
 
 _ATTENTION, _KEYS = (Signal(kind, -1, "joined") for kind in ("cls", "keys"))
 _FEATURES = Signal("features")
@@ -57,42 +57,50 @@ class PruMerge(Strategy):
         keep, features = [], []
         for crop, k in crops(view):
             if k:
-                chosen, merged = self._merge(k, *(view.signals[signal][crop] for signal in view.stage.signals))
+                signals = [view.signals[signal][crop] for signal in view.stage.signals]
+                chosen, merged = self.merge(_choose(signals[0], max(1, k - 1)), *signals, extra=k > 1)
                 keep.append(crop[chosen])
                 features.append(merged)
         return Selection(torch.cat(keep), view.project(torch.cat(features)).float())
 
-    def _merge(self, k: int, attention: Tensor, keys: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [k] of one crop, the last of them for the extra one, and features [k, C']."""
-        chosen = _choose(attention, max(1, k - 1))
+    def merge(
+        self, chosen: Tensor, attention: Tensor, keys: Tensor, features: Tensor, *, extra: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The chosen tokens of one crop, and one for the extra token if there is one; and their features [k, C']."""
         weights = attention / attention.sum().clamp(min=1)  # only what tokens receive adds up to more
         directions = normalize(keys, dim=-1)
         similarity = (directions[chosen] @ directions.T).scatter(1, chosen.unsqueeze(1), -torch.inf)
         near = similarity.topk(min(self.neighbours, len(keys) - 1)).indices
         merged = features[chosen] + torch.zeros_like(similarity).scatter(1, near, weights[near]) @ features
-        if k == 1:
+        if not extra:
             return chosen, merged
         best = weights.index_fill(0, chosen, -torch.inf).argmax().unsqueeze(0)
-        extra = weights.index_fill(0, chosen, 0).unsqueeze(0) @ features
-        return torch.cat([chosen, best]), torch.cat([merged, extra])
+        rest = weights.index_fill(0, chosen, 0).unsqueeze(0) @ features
+        return torch.cat([chosen, best]), torch.cat([merged, rest])
 
 
-def find_outliers(attention: Tensor) -> Tensor:
-    """[n] which values lie above the third quartile by more than 1.5 interquartile ranges."""
+def find_outliers(attention: Tensor, fence: float = 1.5) -> Tensor:
+    """[n] which values lie above the third quartile by more than `fence` interquartile ranges."""
     low, high = attention.quantile(0.25), attention.quantile(0.75)
-    return attention > high + 1.5 * (high - low)
+    return attention > high + fence * (high - low)
+
+
+def find_spaced(is_outlier: Tensor) -> Tensor:
+    """[n] which tokens are evenly spaced, 3 for each outlier [n], outliers among them."""
+    n, step = len(is_outlier), max(1, int(len(is_outlier) / max(1, int(is_outlier.sum()))) // 3)
+    spaced = torch.zeros_like(is_outlier)
+    spaced[: n - 1 : step] = True  # the last token is never among them, as released
+    return spaced
 
 
 def _choose(attention: Tensor, k: int) -> Tensor:
     """[k] outliers by attention, then the evenly spaced others, ascending."""
-    n, is_outlier = len(attention), find_outliers(attention)
+    is_outlier = find_outliers(attention)
     ranked = attention.argsort(descending=True, stable=True)
     found = ranked[is_outlier[ranked]]
     if len(found) >= k:
         return found[:k]
-    step = max(1, int(n / max(1, len(found))) // 3)
-    spaced = torch.zeros_like(is_outlier)
-    spaced[: n - 1 : step] = True  # the last token is never among them, as released
+    spaced = find_spaced(is_outlier)
     sample, rest = (
         _evenly((~is_outlier & spaced).nonzero().flatten(), k - len(found)),
         (~is_outlier & ~spaced).nonzero().flatten(),

@@ -23,6 +23,7 @@ from tokenbench.commands.options import (
     dtype_option,
     examples,
     flat,
+    held_out_option,
     list_option,
     match_option,
     plugin_option,
@@ -72,11 +73,19 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     help="Also run the trivial baselines 'random' and 'downsample'.",
 )
 @match_option
+@held_out_option
 @click.option(
     "--strict/--no-strict",
     default=False,
     show_default=True,
     help="Fail a task if one of its samples cannot be given to the model (a damaged image), instead of leaving the sample out.",
+)
+@click.option(
+    "--turns",
+    type=Whole(min=1),
+    default=1,
+    show_default=True,
+    help="Questions asked of the same tokens: those that the first of them leaves of the image. Compares accuracy kept by turn.",
 )
 @click.option("--limit", type=Whole(min=1), help="Run the first N samples of each task only. A later run can add more.")
 @click.option(
@@ -165,7 +174,7 @@ def _show_cells(resolved: Resolved) -> None:
     from tokenbench.contract.suite import first
 
     spec, arms = resolved.spec, resolved.arms
-    samples = sum(len(first(task, spec.limit)) for task in resolved.tasks)
+    samples = sum(len(first(task, spec.limit, spec.held_out)) for task in resolved.tasks)
     for model in spec.models:
         for arm in arms:
             seed = f"seed {arm.seed}" if arm.named.strategy.stochastic else ""

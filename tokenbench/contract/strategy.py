@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -23,11 +23,29 @@ if TYPE_CHECKING:
     from tokenbench.contract.budget import Budget
 
 __all__ = [
+    "Dial",
     "Merger",
     "Selection",
     "Strategy",
     "top",
 ]
+
+
+@dataclass(frozen=True)
+class Dial:
+    """The parameter by which a strategy that decides its own counts can be made to keep more or fewer tokens.
+
+    With `--match`, its value is found on samples that are held out, so that the mean work over samples is the budget's.
+    """
+
+    parameter: str
+    """The name of a field of the strategy that is a float, such as a threshold."""
+    low: float
+    """The lowest value that is tried."""
+    high: float
+    """The highest value that is tried."""
+    rising: bool
+    """Whether a higher value keeps more tokens; otherwise it keeps fewer."""
 
 
 @dataclass
@@ -72,6 +90,13 @@ class Strategy(BaseModel):
     """Whether `select` returns new hidden states."""
     budgeted: ClassVar[bool] = True
     """Whether the strategy takes a budget. One that does not runs once."""
+    dial: ClassVar[Dial | None] = None
+    """For a strategy that takes no budget because it decides its own counts (`keep` None): the parameter that moves
+    them, so that it can be compared at equal work. The layers of its stages must not depend on it."""
+
+    released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = None
+    """The type of numbers in which the released code decides, where rounding alone changes what is kept; None where it
+    changes little, or is not known. Reports warn if a run has another one."""
 
     @model_validator(mode="before")
     @classmethod
@@ -105,6 +130,17 @@ class Strategy(BaseModel):
             index: Its number in the schedule, from 0.
         """
         return Stage(layer, keep)
+
+    def turn_dial(self, value: float) -> Self:
+        """Return the same strategy with its dial at a value.
+
+        Raises:
+            StrategyError: If it declares no dial, or the dial names no field.
+        """
+        name = self.dial.parameter if self.dial else ""
+        if name not in type(self).model_fields:
+            raise StrategyError(f"{type(self).__name__}: its dial '{name}' is not a parameter of it")
+        return self.model_copy(update={name: value})
 
     @property
     def parts(self) -> Sequence[BaseModel]:

@@ -51,6 +51,11 @@ class Composed(Strategy):
         return self.scorer.seed_scope
 
     @property
+    def released_dtype(self) -> Literal["float32", "bfloat16", "float16"] | None:  # type: ignore[override]
+        """That of the scorer."""
+        return self.scorer.released_dtype
+
+    @property
     def merges(self) -> bool:  # type: ignore[override]
         """Whether the scorer merges tokens, or there is a merger."""
         return self.scorer.merges or self.merger is not None
@@ -91,7 +96,7 @@ def compose(name: str, scorer: Strategy, schedule_of: Strategy | None, merger: M
     for part in (scorer, schedule_of):
         if part is not None and not part.budgeted:
             raise UsageError(
-                f"'{name}': {type(part).__name__} takes no budget, so that it has neither scores nor a schedule to combine"
+                f"'{name}': {type(part).__name__} takes no budget, so that it has no scores and no counts to combine"
             )
         if part is not None and type(part).stages is not Strategy.stages:
             raise UsageError(

@@ -14,8 +14,10 @@ import tokenbench
 from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.executor import Executor
 from tokenbench.contract.suite import Task
+from tokenbench.contract.suite import first as first_samples
 from tokenbench.errors import TokenBenchError, UsageError, brief, of_machine
 from tokenbench.registry.plugins import Registry
+from tokenbench.runner.calibration import calibrate
 from tokenbench.runner.growth import describe_growth, grow, with_seeds
 from tokenbench.runner.identity import Cell, pack_cells, versions
 from tokenbench.runner.job import Job
@@ -23,6 +25,7 @@ from tokenbench.runner.progress import Progress
 from tokenbench.runner.resolve import Resolved, resolve_spec
 from tokenbench.runner.stopping import plan_looks, run_until_decided
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
+from tokenbench.store.calibrated import Calibration, read_calibrations, write_calibrations
 from tokenbench.store.directory import Store
 from tokenbench.store.lock import run_lock
 from tokenbench.store.run_json import SCHEMA_VERSION, is_run, read_manifest
@@ -73,9 +76,11 @@ def execute(
     spec = resolved.spec
     _check_objects(resolved, executor)
     device = executor.device(spec.device)
-    works = works_of(resolved, registry, device)
+    known = _read_calibrations(store, retry_failed) if before else {}
+    works = works_of(resolved, registry, device, known)
     plan_looks(spec, next(iter(works.values())).samples)
     executor.check(works)
+    works = {name: _calibrate(work, executor.in_process and len(works) == 1, say) for name, work in works.items()}
     prints = fingerprints(next(iter(works.values())))  # once: every look writes the manifest
     store.make_folders()
     with store.journals.list_once():
@@ -121,6 +126,22 @@ def _existing_spec(store: Store, asked: Spec) -> Spec | None:
     manifest = read_manifest(store.folder)
     there = Spec.from_json(manifest["spec"])
     return with_seeds(there, manifest) if asked.seeds else there
+
+
+def _read_calibrations(store: Store, retry_failed: bool) -> dict[str, Calibration]:
+    """Return what an existing run has calibrated. Failures are found again if failed cells are to be run again."""
+    found = read_calibrations(read_manifest(store.folder))
+    return {base: one for base, one in found.items() if not (retry_failed and one.kind == "failed")}
+
+
+def _calibrate(work: Work, keep_loaded: bool, say: Callable[[str], object]) -> Work:
+    """Return the work with all its cells calibrated that need it."""
+    if not any(map(work.lacking, work.tasks)):
+        return work
+    found = calibrate(work, say)
+    if not keep_loaded:
+        work.model.release()
+    return work.calibrate_with({one.base: one for one in found})
 
 
 def _grow(before: Spec, asked: Resolved, store: Store, registry: Registry) -> Resolved:
@@ -193,6 +214,17 @@ def _fail(store: Store, work: Work, cell: Cell, reason: str) -> None:
     store.fail(cell.id, {**cell.names, "samples": samples, "kind": "failed", "reason": reason})
 
 
+def _readers(works: Mapping[str, Work]) -> dict[str, bool]:
+    """Return for every strategy whether any of its stages looks at the question."""
+    pairs = [pair for work in works.values() for pair in zip(work.arms, work.plans, strict=True)]
+    return {
+        arm.named.name: any(
+            not stage.blind for one, plan in pairs if one.named.name == arm.named.name for stage in plan.typical
+        )
+        for arm, _ in pairs
+    }
+
+
 def _manifest(
     resolved: Resolved, works: Mapping[str, Work], registry: Registry, prints: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -207,6 +239,7 @@ def _manifest(
     spec = resolved.spec
     reach = {cell.id: len(work.samples_for(cell)) for work in works.values() for cell in work.cells.values()}
     first = next(iter(works.values()))
+    calibrated = [one for work in works.values() for one in work.calibrated.values()]
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
@@ -217,7 +250,7 @@ def _manifest(
                 **({"graded": True} if task.graded else {}),
                 "identity": task.identity,
                 "samples": len(first.samples[name]),
-                "of": len(task.samples()),
+                "of": len(first_samples(task, None, spec.held_out)),
                 "asked": prints[name],
             }
             for name, task in first.tasks.items()
@@ -225,7 +258,14 @@ def _manifest(
         "seed_scopes": {
             arm.named.name: arm.named.strategy.seed_scope for arm in first.arms if arm.named.strategy.stochastic
         },
+        "released_dtypes": {
+            name: one.strategy.released_dtype
+            for name, one in resolved.strategies.items()
+            if one.strategy.released_dtype
+        },
+        **({"reads_question": _readers(works)} if spec.turns > 1 else {}),
         **({"unregistered": resolved.unregistered} if resolved.unregistered else {}),
+        **({"calibration": write_calibrations(calibrated)} if calibrated else {}),
         **({"plan": plan} if (plan := plan_looks(spec, first.samples)) else {}),
         "models": {
             name: {

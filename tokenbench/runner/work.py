@@ -6,20 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.sizes import ModelSize
-from tokenbench.contract.suite import Sample, Task, first
-from tokenbench.cost.matching import match
+from tokenbench.contract.strategy import Dial
+from tokenbench.contract.suite import Sample, Task, first, hold_out
+from tokenbench.cost.matching import is_calibrated, match
 from tokenbench.engine import EncoderRequests, RowPlan
-from tokenbench.errors import InfeasibleError, UsageError
+from tokenbench.errors import InfeasibleError, StrategyError, UsageError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import Registry
 from tokenbench.runner.batches import Question, QuestionBatch
+from tokenbench.runner.dialogues import batch_dialogues, check_turns, complete, form_dialogues
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
 from tokenbench.runner.order import ORDER_SEED, shuffle_images
 from tokenbench.runner.resolve import Resolved
 from tokenbench.runner.showing import load_batch
+from tokenbench.store.calibrated import Calibration
 from tokenbench.store.directory import Store
 from tokenbench.store.spec import Arm, Spec
 
@@ -54,6 +56,49 @@ class Work:
     """Whether a sample that the model cannot be asked fails its whole task."""
     reach: Mapping[str, int] = field(default_factory=dict)
     """How many of the first samples a cell is asked, by its id; a cell that is missing here is asked all."""
+    match: str = "nominal"
+    """How budgets are matched."""
+    held_out: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    """The samples of each task that are held out for calibration."""
+    calibrated: Mapping[tuple[int, str], Calibration] = field(default_factory=dict)
+    """What calibration found, by (number of the arm, task)."""
+
+    @cached_property
+    def dials(self) -> dict[int, Dial]:
+        """The dials of the arms that are calibrated, by number."""
+        strategies = ((i, arm.named.strategy) for i, arm in enumerate(self.arms))
+        return {i: one.dial for i, one in strategies if one.dial and is_calibrated(self.match, one)}
+
+    def lacking(self, task: str) -> list[int]:
+        """Return the arms that have to be calibrated on a task."""
+        return [i for i in self.dials if i not in self.infeasible and (i, task) not in self.calibrated]
+
+    def calibrate_with(self, known: Mapping[str, Calibration]) -> Work:
+        """Return the same work, with the dials of cells at what calibration found, by the ids that they have without it."""
+        found = {at: known[cell.id] for at, cell in self.cells.items() if cell.id in known}
+        values = {at: (one.parameter, one.value) for at, one in found.items() if one.value is not None}
+        cells = {at: cell.with_dial(*values[at]) if at in values else cell for at, cell in self.cells.items()}
+        return replace(self, cells=cells, calibrated={**self.calibrated, **found})
+
+    def turn(self, arm: int, value: float) -> RowPlan:
+        """Return the plan of an arm with its dial at a value.
+
+        Raises:
+            StrategyError: Its stages change with the dial.
+        """
+        plan = self.plans[arm]
+        turned = RowPlan.make(plan.strategy.turn_dial(value), plan.budget, plan.depth, plan.seed, plan.fit, plan.name)
+        if [replace(stage, keep=None) for stage in turned.typical] != [
+            replace(stage, keep=None) for stage in plan.typical
+        ]:
+            raise StrategyError(f"strategy {plan.name}: its stages, or what they read, change with its dial")
+        return turned
+
+    @cached_property
+    def own_plans(self) -> dict[tuple[int, str], RowPlan]:
+        """The plans of calibrated arms, by (number of the arm, task)."""
+        values = {at: one.value for at, one in self.calibrated.items() if one.value is not None}
+        return {(arm, task): self.turn(arm, value) for (arm, task), value in values.items()}
 
     def limit_to(self, reach: Mapping[str, int]) -> Work:
         """Return the same work with a number of samples for each cell, by its id."""
@@ -94,33 +139,40 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
             alike.setdefault(tuple(arms), []).append((task, sample))
     # A batch keeps its place, and so its numbers, whichever of its samples turned out to be unfit.
     unfit = {(one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name}
+    by_key = {name: {sample.key: sample for sample in samples} for name, samples in work.samples.items()}
     return [
         QuestionBatch(part, own)
         for own, questions in alike.items()
-        for part in _parts(questions, work.batch_size)
+        for part in batch_dialogues(complete(questions, by_key), work.batch_size)
         if not all((task.name, sample.key, sample.digest) in unfit for task, sample in part)
     ]
 
 
-def works_of(resolved: Resolved, registry: Registry, device: str = "") -> dict[str, Work]:
+def works_of(
+    resolved: Resolved, registry: Registry, device: str = "", calibrations: Mapping[str, Calibration] | None = None
+) -> dict[str, Work]:
     """Make the work of every model, by its name. No weights are loaded.
 
     Args:
         resolved: The run.
         registry: The plug-ins that register models.
         device: The device to run on, if not that of the spec.
+        calibrations: What calibration has found before, by the ids that the cells have without it.
 
     Raises:
-        UsageError: A budget is larger than the number of visual tokens of the first samples; or `locate`, `Model` or `RowPlan.make`
+        UsageError: A budget is larger than the number of visual tokens of the first samples; no later question can be asked; or `locate`, `Model` or `RowPlan.make`
             raises it.
         MachineError: `locate` or `Model` raises it.
     """
     spec = resolved.spec
     samples = {task.name: samples_of(task, spec) for task in resolved.tasks}
+    held_out = {task.name: hold_out(task, spec.held_out) for task in resolved.tasks}
+    check_turns(spec.turns, samples)
     works = {}
     for name in spec.models:
         model = Model(name, locate(name, registry), device or spec.device, spec.dtype, spec.attention)
-        works[name] = _work(resolved, model, samples)
+        _check_prefixes(model, spec.turns)
+        works[name] = _work(resolved, model, samples, held_out).calibrate_with(calibrations or {})
         _check_budgets(works[name])
     return works
 
@@ -132,16 +184,17 @@ def fingerprints(work: Work) -> dict[str, str]:
 
 def samples_of(task: Task, spec: Spec) -> Sequence[Sample]:
     """Return the samples of a task in the order in which a run takes them up: the task's own order, or whole images at random."""
-    samples = first(task, spec.limit)
-    return shuffle_images(samples, ORDER_SEED) if spec.until else samples
+    samples = first(task, spec.limit, spec.held_out)
+    ordered = shuffle_images(samples, ORDER_SEED) if spec.until else samples
+    return form_dialogues(ordered, spec.turns) if spec.turns > 1 else ordered
 
 
-def _parts(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
-    for start in range(0, len(questions), size):
-        yield questions[start : start + size]
-
-
-def _work(resolved: Resolved, model: Model, samples: Mapping[str, Sequence[Sample]]) -> Work:
+def _work(
+    resolved: Resolved,
+    model: Model,
+    samples: Mapping[str, Sequence[Sample]],
+    held_out: Mapping[str, Sequence[Sample]],
+) -> Work:
     spec, tasks, chosen, size = resolved.spec, resolved.tasks, resolved.arms, model.size
     plans = [
         RowPlan.make(
@@ -154,21 +207,44 @@ def _work(resolved: Resolved, model: Model, samples: Mapping[str, Sequence[Sampl
         )
         for arm in chosen
     ]
-    infeasible = dict(_misfits(plans, model.backbone))
+    infeasible = dict(_misfits(plans, model, spec.turns))
     feasible = (plan for i, plan in enumerate(plans) if i not in infeasible)
     requests = EncoderRequests.of(stage for plan in feasible for stage in plan.typical)
-    cells = {(i, task.name): cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
+    calibrated = {i for i, arm in enumerate(chosen) if is_calibrated(spec.match, arm.named.strategy)}
+    cells = {
+        (i, task.name): cell(spec, model, arm, task, held_out[task.name] if i in calibrated else ())
+        for i, arm in enumerate(chosen)
+        for task in tasks
+    }
     by_name = {task.name: task for task in tasks}
-    return Work(model, chosen, plans, requests, size, by_name, samples, spec.batch_size, cells, infeasible, spec.strict)
+    return Work(
+        model, chosen, plans, requests, size, by_name, samples, spec.batch_size, cells, infeasible, spec.strict,
+        match=spec.match, held_out=held_out,
+    )  # fmt: skip
 
 
-def _misfits(plans: Sequence[RowPlan], backbone: Backbone) -> Iterator[tuple[int, InfeasibleError]]:
-    """Yield the number of every arm that reads what the backbone does not describe, and the error that says what."""
+def _misfits(plans: Sequence[RowPlan], model: Model, turns: int) -> Iterator[tuple[int, InfeasibleError]]:
+    """Yield the number of every arm that the model cannot run, and the error that says why."""
     for i, plan in enumerate(plans):
         try:
-            plan.check_backbone(backbone)
+            plan.check_backbone(model.backbone)
+            if turns > 1 and plan.trim and "flash" in model.attention:
+                raise InfeasibleError(
+                    f"strategy {plan.name} trims its KV cache, and flash attention cannot hide from a later question what was trimmed",
+                    "use --attention sdpa",
+                )
         except InfeasibleError as error:
             yield i, error
+
+
+def _check_prefixes(model: Model, turns: int) -> None:
+    """Raise UsageError for turns on a model whose visual tokens depend on the question."""
+    if turns > 1 and not model.backbone.shares_prefixes:
+        raise UsageError(
+            f"--turns {turns}: {model.name} does not compute the tokens of an image alike whatever the question is, so that no later "
+            "question can be asked of them",
+            "choose another model, or leave out --turns",
+        )
 
 
 def _check_budgets(work: Work) -> None:

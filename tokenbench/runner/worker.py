@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from tokenbench.contract.suite import Sample
 from tokenbench.engine import Pruner
 from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, brief, printable
 from tokenbench.models.batch import Loaded
 from tokenbench.registry.plugins import Registry
+from tokenbench.runner.asking import ask_batch
 from tokenbench.runner.batches import Question, QuestionBatch
 from tokenbench.runner.evidence import lattice_of_first
 from tokenbench.runner.identity import Cell
-from tokenbench.runner.passes import BatchQuestions, Outcome, OutOfMemory, run_plans
+from tokenbench.runner.passes import Outcome
 from tokenbench.runner.progress import Progress
-from tokenbench.runner.records import check_pruned, cost_record, score_record
+from tokenbench.runner.records import cost_record, score_record
 from tokenbench.runner.resolve import resolve_spec
 from tokenbench.runner.showing import is_passing, load_ahead
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
+from tokenbench.store.calibrated import read_calibrations
 from tokenbench.store.directory import Store
 from tokenbench.store.left_out import LeftOut
 from tokenbench.store.run_json import read_manifest
@@ -73,7 +73,7 @@ class Worker:
         manifest = read_manifest(store.folder)
         registry, spec = Registry(plugin_files), Spec.from_json(manifest["spec"])
         resolved = resolve_spec(spec, registry, unregistered=manifest.get("unregistered"))
-        works = works_of(resolved, registry, device)
+        works = works_of(resolved, registry, device, read_calibrations(manifest))
         reach = {cell["id"]: cell["samples"] for cell in manifest["cells"]}
         ours = {cell.id for work in works.values() for cell in work.cells.values()}
         theirs = {name: task["asked"] for name, task in manifest["tasks"].items()}
@@ -116,6 +116,9 @@ class _Batches:
         for i, error in work.infeasible.items():
             if i not in self._failed:
                 self._fail(i, error)
+        for at, found in work.calibrated.items():
+            if found.kind and work.cells[at].id not in self._lost:
+                self._lose_cell(work.cells[at], found.kind, f"strategy {found.strategy}: {found.reason}", "")
 
     def run(self, batches: Sequence[QuestionBatch]) -> None:
         left = [batch for batch in batches if self._unanswered_arms(batch.questions, batch.arms)]
@@ -140,7 +143,7 @@ class _Batches:
         wanted = self._unanswered_arms(questions, asked)
         self._bar.advance((len(asked) - len(wanted)) * len(questions), "done before")
         others = {i for i in range(len(arms)) if i not in asked} | self._failed
-        for part, outcome in _run_arms_or_split(self._work, pruner, questions, loaded, wanted, others):
+        for part, outcome in ask_batch(self._work, pruner, questions, loaded, wanted, others):
             i = outcome.plan
             if outcome.error is not None:
                 self._fail(i, outcome.error)
@@ -194,7 +197,7 @@ class _Batches:
         task, sample = question
         left_out = []
         for place, other in enumerate(self._work.samples[task.name], start=1):
-            if other is sample or (sample.unit and other.unit == sample.unit):
+            if other.key == sample.key or (sample.unit and other.unit == sample.unit):
                 reason = error.reason if other is sample else f"it is counted together with sample {sample.key}"
                 names = {"sample": other.key, "asked": other.digest, "place": place, "origin": printable(other.origin)}
                 left_out.append(
@@ -219,44 +222,6 @@ class _Batches:
         self._store.log(cell.id, f"{kind}: {reason}\n{trace}")
 
 
-def _run_arms_or_split(
-    work: Work, pruner: Pruner, questions: Sequence[Question], loaded: Loaded, wanted: Sequence[int], failed: set[int]
-) -> Iterator[tuple[Sequence[Question], Outcome]]:
-    """Run the wanted arms on a batch, or on its halves if memory is short.
-
-    Yields:
-        The questions of the batch or half, and the outcome of an arm.
-    """
-    left = list(wanted)
-    try:
-        batch = work.model.encode(loaded, work.requests)
-        keys = [f"{task.name}/{sample.key}" for task, sample in questions]
-        asked = BatchQuestions(batch, keys, [task.max_new_tokens for task, _ in questions])
-        for outcome in run_plans(work.model, pruner, work.plans, left, failed, asked, work.size):
-            yield questions, _check_outcome(work, outcome)
-            left.remove(outcome.plan)
-        return
-    except (OutOfMemory, torch.OutOfMemoryError):
-        if len(questions) == 1:
-            raise MachineError(
-                f"'{work.model.name}' does not fit into memory even with one question per batch",
-                "use a smaller --dtype or another device",
-            ) from None
-    for half in (questions[: len(questions) // 2], questions[len(questions) // 2 :]):
-        parts = work.model.load_samples([sample for _, sample in half])
-        yield from _run_arms_or_split(work, pruner, half, parts, left, failed)
-
-
-def _check_outcome(work: Work, outcome: Outcome) -> Outcome:
-    """Return the outcome, or an error in its place if the strategy kept everything."""
-    try:
-        for row in outcome.rows:
-            check_pruned(work.plans[outcome.plan], row)
-    except StrategyError as error:
-        return Outcome(outcome.plan, error=error)
-    return outcome
-
-
 def _make_record(work: Work, question: Question, outcome: Outcome, b: int) -> dict[str, Any]:
     task, sample = question
     row = outcome.rows[b]
@@ -264,5 +229,5 @@ def _make_record(work: Work, question: Question, outcome: Outcome, b: int) -> di
     return {
         **score_record(task, sample, outcome.answers[b], row, grid),
         **cost_record(row, work.size, work.model.number_bytes),
-        "seconds": outcome.seconds,
+        "seconds": outcome.seconds[b],
     }

@@ -44,7 +44,7 @@ class JoinedRuns(DerivedRun):
         notes = list(dict.fromkeys([*self._notes, *a.get("notes", []), *b.get("notes", [])]))
         spec = {**a["spec"], "limit": min(filter(None, (a["spec"]["limit"], b["spec"]["limit"])), default=None)}
         # The two runs may have been timed on different machines, and times are not marked with their run.
-        return {**a, "spec": spec, "notes": notes, "failures": self.failures(), "bench": []}
+        return {**a, "spec": spec, "notes": notes, "failures": self.failures(), "bench": [], "calibration": []}
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures of both runs, under the names that their strategies have here."""
@@ -64,7 +64,7 @@ class JoinedRuns(DerivedRun):
 
         if strategies and AGAIN in set(self.measured["strategy"]):  # what the noise floor is measured with
             strategies = [*strategies, AGAIN]
-        comparison = super().compare(margin, look, strategies)
+        comparison = replace(super().compare(margin, look, strategies), turns=None)  # they are those of one run
         return replace(comparison, pairs=mark_noise_floor(comparison.pairs)) if self._flips else comparison
 
     def all_samples(self) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import unfinished
 from tokenbench.store.bench_file import read_bench
+from tokenbench.store.calibrated import describe_calibrations
 from tokenbench.store.describe import describe_run, run_html
 from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, count_kept, drop_failures, frame, select_samples
@@ -107,14 +108,13 @@ class Run:
         """Return one row for every sample of every finished cell of the run.
 
         Args:
-            columns: Columns to read besides those that name the cell; by default, all. A few columns take a fraction of the
-                memory and time of all.
+            columns: Columns to read besides those that name the cell; by default, all, which takes far more memory and time.
             of: The samples to return, as (task, sample) pairs; by default, all.
 
         Returns:
             A frame with the columns model, strategy, budget, seed, task, and
 
-            * sample, cluster, unit, stratum, answer, target, and score (0 to 1)
+            * sample, cluster, unit, stratum, turn (see `--turns`), answer, target, and score (0 to 1)
             * kept: indices of the visual tokens that remain after the last layer
             * visual_tokens (their number before pruning) and text_tokens
             * lattice: frames, height, width and leading tokens per frame of the first image; None if unknown
@@ -165,11 +165,11 @@ class Run:
         from tokenbench.registry.plugins import registry
         from tokenbench.registry.suites import resolve_suite
 
-        tasks, limit = self._tasks, self.manifest["spec"]["limit"]
+        tasks, limits = self._tasks, [self.manifest["spec"].get(name) for name in ("limit", "held_out")]
         if tasks is None:
-            spec = self.seen_spec()
-            _, tasks = resolve_suite(spec.suite, spec.tasks, self._registry or registry(), spec.data, spec.definitions)
-        return {(task.name, sample.key): sample for task in tasks for sample in first(task, limit)}
+            seen = self.seen_spec()
+            _, tasks = resolve_suite(seen.suite, seen.tasks, self._registry or registry(), seen.data, seen.definitions)
+        return {(task.name, sample.key): sample for task in tasks for sample in first(task, *limits)}
 
     def about(self) -> dict[str, Any]:
         """Return all that is known of the run except its scores: the manifest, notes, failures, and measured time and memory."""
@@ -177,7 +177,8 @@ class Run:
 
         looks = looks_notes(*self._seen, self.manifest, self._store.count)
         notes = [*self.manifest.get("notes", []), *self.left_out(), *looks]
-        return {**self.manifest, "notes": notes, "failures": self.failures(), "bench": self.bench()}
+        said = {"notes": notes, "failures": self.failures(), "bench": self.bench()}
+        return {**self.manifest, **said, "calibration": describe_calibrations(self)}
 
     def bench(self) -> list[dict[str, Any]]:
         """Return what `tokenbench bench -o RUN` measured, a dict per model (see `docs/efficiency.md`); empty if it did not run.
@@ -192,8 +193,7 @@ class Run:
         """Return the metrics that the benchmarks themselves report, for every finished cell that has any.
 
         Returns:
-            A frame with the columns model, strategy, budget, seed, task, metric, value (on the benchmark's own scale) and
-            samples (their number).
+            A frame with the columns model, strategy, budget, seed, task, metric, value (on its own scale) and samples.
         """
         import pandas as pd
 
@@ -240,13 +240,14 @@ class Run:
         Raises:
             UsageError: Nothing is left to compare, or there is no such strategy.
         """
-        from tokenbench.comparison import compare
+        from tokenbench.comparison import add_turns, compare
 
         samples, looks = self._seen if look is None else self._seen_at(look)
         units = self._by_unit(samples)
         self._record_look(samples)
         margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
-        return compare(units, margin=margin, looks=looks, scopes=self._seed_scopes, strategies=strategies)
+        found = compare(units, margin=margin, looks=looks, scopes=self._seed_scopes, strategies=strategies)
+        return add_turns(found, samples, self.manifest.get("reads_question", {}), self._seed_scopes)
 
     def units(self) -> pd.DataFrame:
         """Return `whole` with one row for every unit that the tasks' metrics count, and `kept` as a count. This is no look.

@@ -8,8 +8,10 @@ import pandas as pd
 
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import Ranking, rank_strategies
+from tokenbench.comparison.turns import turns_table
 from tokenbench.tables import Table
 from tokenbench_reports.beside import on_this_hardware, published
+from tokenbench_reports.equality import calibrated_tables
 from tokenbench_reports.findings import vanilla_of
 from tokenbench_reports.headline import Headline, make_headline
 from tokenbench_reports.html.cells import AXES, Cell, budgets_of, cells_of_model, keep_highest
@@ -55,6 +57,8 @@ class ModelView:
     """Accuracy over the budgets; None if there is one budget only."""
     tasks: list[TasksView]
     """Accuracy by task, budget by budget; empty if there is one task only."""
+    turns: Table | None
+    """Accuracy by turn; None for a run without turns."""
     compare: CompareView | None
     """Two strategies side by side; None if there is nothing to compare."""
     gallery: Gallery
@@ -67,6 +71,8 @@ class ModelView:
     """What papers print for the same methods on another model, budget by budget."""
     claims: list[Table]
     """What papers print for this model."""
+    calibrated: list[Table]
+    """How equal the work of calibrated strategies is to that of their budgets."""
     benches: list[Table]
     """Time and memory."""
 
@@ -134,12 +140,14 @@ def model_view(
         [triangle(rankings[budget], pairs, marks, found[budget].pairs) for budget in here if rankings[budget].compared],
         multiples(cells, marks),
         [tasks_view(summary, cells, budget, marks) for budget in here] if several else [],
+        turns_table(comparison, model),
         compare_view(cells, here, marks, pairs, answers.mapped, answers.gallery, answers.questions),
         answers.gallery,
         answers.questions,
         _maps(answers.mapped, rankings, {cell.strategy for cell in cells}),
         elsewhere,
         [] if elsewhere else published(comparison, model, about),
+        calibrated_tables(comparison, model, about),
         on_this_hardware(comparison, model, about),
     )
 
