@@ -23,7 +23,7 @@ from tokenbench.registry.suites import suite_alone
 
 PICTURE = Path(__file__).parent / "_static" / "pictures" / "kept-by-all.png"
 MODEL, TASK, BUDGET = "toy-llava", "reading", "1/3"
-SIDE, GAP, LABEL, COLUMNS = 132, 8, 16, 6
+SIDE, GAP, LABEL, COLUMNS = 112, 8, 16, 7
 DARK = 0.22
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     """Write the picture."""
     names = [name for name in registry().names("strategies") if name not in ("vanilla", "blind", "downsample")]
     picture, question, kept = keep_by_all(names)
-    draw(picture, kept).quantize(128).save(PICTURE, optimize=True)
+    draw(picture, kept).save(PICTURE, optimize=True)
     sys.stdout.write(f"{PICTURE}: {PICTURE.stat().st_size / 1000:.0f} kB, {len(kept)} strategies, asked: {question}\n")
 
 
