@@ -7,6 +7,7 @@ from typing import Any
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import UNEQUAL_COST, Ranking, rank_strategies
 from tokenbench.comparison.tables import MARK, cells_table, main_title, pairs_table, tasks_table
+from tokenbench.comparison.turns import describe_turns, turns_table
 from tokenbench.comparison.wording import count_of, join_names, number
 from tokenbench.errors import printable
 from tokenbench.tables import Column, Entry, Table, TableRow
@@ -114,7 +115,23 @@ def _label(run: Mapping[str, object]) -> str:
 def _warnings(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     notes = run.get("notes")
     extra = [str(note) for note in notes] if isinstance(notes, list | tuple) else []
-    return [*extra, *_failures(run), *comparison.warnings]
+    return [*extra, *_failures(run), *_other_precision(run), *describe_turns(comparison), *comparison.warnings]
+
+
+def _other_precision(run: Mapping[str, object]) -> list[str]:
+    """A sentence on strategies that rounding alone changes, if their released code decides in another precision."""
+    spec, released = run.get("spec"), run.get("released_dtypes")
+    if not (isinstance(spec, Mapping) and isinstance(released, Mapping) and "dtype" in spec):
+        return []
+    others: dict[str, list[str]] = {}
+    for strategy, dtype in released.items():
+        if dtype != spec["dtype"]:
+            others.setdefault(str(dtype), []).append(str(strategy))
+    return [
+        f"The released code of {join_names(names)} decides in {dtype}, and this run is in {spec['dtype']}. Rounding alone changes which "
+        f"tokens {'it keeps' if len(names) == 1 else 'they keep'}: tokenbench show {names[0]} says by how much."
+        for dtype, names in others.items()
+    ]
 
 
 def _failures(run: Mapping[str, object]) -> list[str]:
@@ -134,6 +151,7 @@ def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> S
     tables = [cells_table(comparison, model)]
     tables += _between_strategies(comparison, model)
     tables.append(tasks_table(comparison, model))
+    tables += [by_turn] if (by_turn := turns_table(comparison, model)) else []
     tables += calibrated_tables(comparison, model, run)
     tables += on_this_hardware(comparison, model, run) + published(comparison, model, run)
     return Section(model, make_headline(comparison, model), _verdict(comparison, model, rankings), tables)
@@ -203,6 +221,7 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
         "strategy is worse exactly where its interval ends below 100. The budget is the one that was requested; visual tokens are those "
         "that ran, as the mean over the decoder layers. FLOPs (encoder and prefill) and KV cache are counted shares of vanilla's; FLOPs are not latency.",
         *equality_notes(run),
+        *_turns(run),
         "Skill is how far a strategy gets from a trivial baseline (0 %) to vanilla (100 %) at the same budget; the baselines are random "
         "tokens, and the image shrunk to as many tokens. Below 0 the baseline is better. Skill and evidence have no interval.",
         f"Against vanilla: family F1 per model, max-T over all strategies and budgets, error {alpha}. The margin is {margin} "
@@ -226,6 +245,19 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     if hard := _margin_power(comparison) + _samples_needed(comparison):
         notes.insert(3, hard.strip())
     return notes + [text for text in (_facts(run, "versions"), _facts(run, "hardware")) if text]
+
+
+def _turns(run: Mapping[str, object]) -> list[str]:
+    """What a later question is asked of."""
+    spec = run.get("spec")
+    turns = spec.get("turns", 1) if isinstance(spec, Mapping) else 1
+    if turns == 1:
+        return []
+    return [
+        f"Turns: up to {turns} questions about an image, in the order of the task, are asked of the visual tokens that the first of them left. "
+        "A later question sees neither earlier questions nor answers, so that nothing but the choice of tokens is carried over; the unpruned "
+        "model answers it as if it were asked alone. All scores are over all turns."
+    ]
 
 
 def _margin_power(comparison: Comparison) -> str:

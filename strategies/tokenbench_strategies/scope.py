@@ -32,6 +32,7 @@ class SCOPE(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = "float16"
 
     alpha: float = Field(1.0, ge=0, description="exponent of the attention")
 

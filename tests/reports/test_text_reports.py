@@ -147,6 +147,35 @@ def test_what_was_measured_of_time_and_memory_stands_beside_accuracy(tmp_path):
     assert "this hardware" not in printed(*made_up({"good": 0.0}))
 
 
+def test_another_precision_than_the_released_one_is_a_warning(comparison):
+    released = {"released_dtypes": {"divprune": "float16", "vispruner": "float16"}}
+    other, same = (
+        printed(comparison, Told(spec={"limit": None, "dtype": name}, **released)) for name in ("float32", "float16")
+    )
+    said = "The released code of divprune and vispruner decides in float16, and this run is in float32."
+    assert said in " ".join(other.split())
+    assert "decides in" not in same
+
+
+def test_what_equal_work_rests_on_is_said_where_budgets_are_matched():
+    one = {"model": "toy", "strategy": "good", "budget": "1/4", "seed": 0, "task": "read", "parameter": "theta", "value": 0.25,
+           "unit": "visual tokens per layer", "target": 144.0, "reached": 143.5, "held_out": 64, "samples": 40,
+           "tokens": [140.0, 30.0, 300.0], "flops": [2.5e8, 1e8, 5e8]}  # fmt: skip
+    comparison, matched = made_up(
+        {"good": 0.0}, about={"calibration": [one], "spec": {"limit": None, "match": "tokens"}}
+    )
+    text = printed(comparison, matched)
+    [line] = [line for line in text.splitlines() if "theta = 0.25" in line]
+    assert " ".join(line.split()) == "good 1/4 read theta = 0.25 144.0 143.5 140.0 [30, 300] 25 % [10, 50]"
+    flat = " ".join(text.split())
+    assert "calibrated on 64 samples of each task, which are left out of all results" in flat
+    assert (
+        "good decides its own number of tokens for every sample and is calibrated: its work is that of the budget on average"
+        in flat
+    )
+    assert "Calibrated" not in printed(*made_up({"good": 0.0}))
+
+
 def test_several_models_have_a_mean_that_speaks_of_these_models_only(tmp_path):
     comparison, run = made_up({"good": 0.0, "bad": 0.5}, models=("small", "large"))
     MarkdownReport().write(comparison, run, tmp_path, io.StringIO())

@@ -10,9 +10,10 @@ import click
 
 from tokenbench.commands.options import examples, plugin_option
 from tokenbench.commands.output import say
-from tokenbench.errors import UsageError
+from tokenbench.errors import InfeasibleError, UsageError
 
 if TYPE_CHECKING:
+    from tokenbench.contract.backbone import Backbone
     from tokenbench.contract.suite import Task
     from tokenbench.registry.plugins import Registry
 
@@ -68,10 +69,32 @@ def _list_architectures(registry: Registry) -> None:
 
     for name in sorted(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES):
         try:
-            served = type(backbone_of(name, registry)).__name__
+            served = _describe(backbone_of(name, registry))
         except UsageError as error:
             served = f"refused: {str(error).partition(': ')[2] or error}"
         say(f"{name}  {served}")
+
+
+def _describe(backbone: Backbone) -> str:
+    """The name of a backbone, whether it was checked, and which strategies it cannot run."""
+    from tokenbench.contract.stage import Stage
+
+    parts = [type(backbone).__name__]
+    if not backbone.checked:
+        parts.append("not checked")
+    reads = {
+        "the vision encoder": Stage(0, None, pixels=True),
+        "positions on the image": Stage(0, None, lattice=True),
+    }
+    missing = []
+    for what, stage in reads.items():
+        try:
+            backbone.check_stage(stage)
+        except InfeasibleError:
+            missing.append(what)
+    if missing:
+        parts.append(f"cannot run strategies that read {' or '.join(missing)}")
+    return "; ".join(parts)
 
 
 @click.command(epilog=examples("tokenbench show clse", "tokenbench show fastv@pdrop+merge", "tokenbench show reading"))

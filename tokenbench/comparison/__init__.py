@@ -36,6 +36,7 @@ from tokenbench.comparison.panel import TOGETHER, Scopes, Treatment
 from tokenbench.comparison.skill import add_skill
 from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
+from tokenbench.comparison.turns import add_turns
 from tokenbench.comparison.warnings import reader_warnings
 from tokenbench.errors import printable
 from tokenbench.statistics import Scale
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison.plots import PlotKind
 
-__all__ = ["ALPHA", "MEAN", "Comparison", "Looks", "compare"]
+__all__ = ["ALPHA", "MEAN", "Comparison", "Looks", "add_turns", "compare"]
 
 ALPHA = 0.05
 
@@ -105,6 +106,9 @@ class Comparison:
     """The mean over all models and tasks, of the cells that every model has, as a comparison of one model named ``all
     models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a
     single model."""
+    turns: pd.DataFrame | None = None
+    """How much later questions lose that are asked of the tokens that the first one left (see ``compare_turns``); None for a run
+    without turns."""
 
     def of(self, model: str) -> "Comparison":
         """The comparison that holds a model: this one, or that of all models together."""

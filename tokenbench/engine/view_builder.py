@@ -73,7 +73,9 @@ class ViewBuilder:
         n0, alive = self._prompt.visual_counts[b], self._prompt.ordinals[b][candidates]
         frames = self.frames(b) if stage.reads_encoder else ()
         if stage.lattice and not all(grid.has_places for grid in self.grids[b]):
-            error = InfeasibleError("it reads where tokens lie on the image, which this prompt does not show")
+            error = InfeasibleError(
+                "it needs the position of every visual token on the image, which this prompt does not show"
+            )
             error.row = b
             raise error
         return View(

@@ -66,8 +66,10 @@ def configuration(name: str, registry: Registry) -> tuple[Backbone, Any]:
     from transformers import AutoConfig
 
     backbone, source, revision = _parse_name(name, registry)
-    if backbone is not None and backbone.published and not revision:
-        return backbone, AutoConfig.for_model(backbone.model_types[0], **backbone.published)
+    published = _published(name, registry)
+    if published and not revision:
+        config = AutoConfig.for_model(**published)
+        return backbone or backbone_of(config.model_type, registry), config
     folder = Path(source)
     file = folder / "config.json" if _is_folder(source) else _fetch(source, revision, "config.json", alone=True)
     backbone = backbone or backbone_of(_model_type(file), registry)
@@ -100,6 +102,16 @@ def fingerprint(folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def _published(name: str, registry: Registry) -> dict[str, Any]:
+    """The sizes of a registered model, its `model_type` included; empty if there are none."""
+    given = name.partition("@")[0]
+    if given not in registry.names("backbones"):
+        return {}
+    backbone = registry.get("backbones", given)
+    types = {"model_type": backbone.model_types[0]} if backbone.model_types else {}
+    return {**types, **backbone.published} if backbone.published else {}
 
 
 def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, str]:

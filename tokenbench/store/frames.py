@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["COMPARED", "NAMES", "count_kept", "drop_failures", "frame", "select", "select_samples"]
 
 COMPARED = (
-    "sample", "cluster", "unit", "stratum", "score", "kept", "visual_tokens", "realised_tokens", "text_tokens", "flops",
+    "sample", "cluster", "unit", "stratum", "turn", "score", "kept", "visual_tokens", "realised_tokens", "text_tokens", "flops",
     "cache_bytes", "evidence_recall",
 )  # fmt: skip
 """The columns that a comparison reads."""

@@ -108,14 +108,13 @@ class Run:
         """Return one row for every sample of every finished cell of the run.
 
         Args:
-            columns: Columns to read besides those that name the cell; by default, all. A few columns take a fraction of the
-                memory and time of all.
+            columns: Columns to read besides those that name the cell; by default, all, which takes far more memory and time.
             of: The samples to return, as (task, sample) pairs; by default, all.
 
         Returns:
             A frame with the columns model, strategy, budget, seed, task, and
 
-            * sample, cluster, unit, stratum, answer, target, and score (0 to 1)
+            * sample, cluster, unit, stratum, turn (see `--turns`), answer, target, and score (0 to 1)
             * kept: indices of the visual tokens that remain after the last layer
             * visual_tokens (their number before pruning) and text_tokens
             * lattice: frames, height, width and leading tokens per frame of the first image; None if unknown
@@ -241,13 +240,14 @@ class Run:
         Raises:
             UsageError: Nothing is left to compare, or there is no such strategy.
         """
-        from tokenbench.comparison import compare
+        from tokenbench.comparison import add_turns, compare
 
         samples, looks = self._seen if look is None else self._seen_at(look)
         units = self._by_unit(samples)
         self._record_look(samples)
         margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
-        return compare(units, margin=margin, looks=looks, scopes=self._seed_scopes, strategies=strategies)
+        found = compare(units, margin=margin, looks=looks, scopes=self._seed_scopes, strategies=strategies)
+        return add_turns(found, samples, self.manifest.get("reads_question", {}), self._seed_scopes)
 
     def units(self) -> pd.DataFrame:
         """Return `whole` with one row for every unit that the tasks' metrics count, and `kept` as a count. This is no look.

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tokenbench
-from benchmarks.architectures import RESULTS, check
+from benchmarks.architectures import RESULTS, changes, check
 from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.registry.backbones import backbone_of
 from tokenbench.registry.plugins import registry
@@ -72,7 +72,8 @@ def test_what_reads_the_encoder_is_refused(smolvlm: Any) -> None:
 def test_what_reads_lattices_is_refused_where_none_is_known() -> None:
     stage = tokenbench.Stage(0, 0.5, lattice=True)
     with pytest.raises(
-        InfeasibleError, match="reads where tokens lie on the image, which is not known of a model of type 'aria'"
+        InfeasibleError,
+        match="needs the position of every visual token on the image, which is not known for models of type 'aria'",
     ):
         Auto("aria").check_stage(stage)
     Auto("smolvlm").check_stage(stage)
@@ -97,3 +98,8 @@ def test_what_is_declared_checked_is_what_passed() -> None:
 def test_results_are_of_every_architecture() -> None:
     stored = json.loads(Path(RESULTS).read_text())["architectures"]
     assert sorted(stored) == model_types()
+
+
+def test_changes_of_class_are_told() -> None:
+    before, after = {"a": "auto", "b": "auto", "c": "refused"}, {"a": "auto", "b": "failed", "d": "unchecked"}
+    assert changes(before, after) == ["b: auto -> failed", "c: refused -> gone", "d: new -> unchecked"]
