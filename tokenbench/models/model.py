@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from threading import Lock
@@ -22,7 +23,7 @@ from tokenbench.models.batch import Batch, Encoded, Loaded
 from tokenbench.models.decoding import describe_options
 from tokenbench.models.device import check_device, resolve_device
 from tokenbench.models.processing import alike, concatenate, kind_of, of_kind, process
-from tokenbench.models.prompting import write_prompt
+from tokenbench.models.prompting import own_words, tokenize, write_prompt
 from tokenbench.models.source import Source
 from tokenbench.models.weights import generation_options, stock_model, stock_processor, stock_skeleton
 
@@ -244,13 +245,7 @@ class Model:
 
     def question(self, sample: Sample) -> Question:
         """Return what a sample asks, for strategies that read it apart from the prompt."""
-
-        def tokenize(text: str) -> list[int]:
-            with self._processing:
-                ids: list[int] = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
-            return ids
-
-        return Question(sample.question, tokenize)
+        return Question(own_words(sample.question), partial(tokenize, self._processor, self._processing))
 
     def _check_kinds(self, rows: Sequence[Sequence[Image | Video]]) -> None:
         for kind in {kind_of(item) for row in rows for item in row}:
