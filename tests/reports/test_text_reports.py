@@ -15,8 +15,8 @@ from tokenbench.comparison.wording import interval, join_names, marks_of, number
 from tokenbench.store.report_files import write_text
 from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.details import DetailsReport
-from tokenbench_reports.document import _notes
 from tokenbench_reports.markdown import MarkdownReport
+from tokenbench_reports.notes import make_notes
 
 ABOUT = {"spec": {"limit": None}, "versions": {"tokenbench": "0.1.0"}}
 
@@ -124,7 +124,7 @@ def test_markdown_tables_are_well_formed(comparison, tmp_path):
     [path] = MarkdownReport().write(comparison, RUN, tmp_path, io.StringIO())
     assert path.name == "summary.md"
     blocks = [block.splitlines() for block in path.read_text().split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 4  # cells, pairs, tasks, and what papers print of clse
+    assert len(blocks) == 5  # cells, pairs, tasks, where it hurts, and what papers print of clse
     assert "questions about" in path.read_text()
     for block in blocks:
         assert len({line.count(" |") for line in block}) == 1
@@ -193,7 +193,7 @@ def test_several_models_have_a_mean_that_speaks_of_these_models_only(tmp_path):
 
 def test_csv_files_hold_the_tables_unrounded(comparison, tmp_path):
     paths = CsvReport().write(comparison, RUN, tmp_path, io.StringIO())
-    for path, table in zip(paths, (comparison.summary, comparison.pairs), strict=True):
+    for path, table in zip(paths, (comparison.summary, comparison.pairs, comparison.where), strict=True):
         table = table.astype({"verdict": str}) if "verdict" in table else table
         pd.testing.assert_frame_equal(pd.read_csv(path, dtype={"budget": str}), table, check_dtype=False)
 
@@ -232,11 +232,11 @@ def test_what_is_printed_never_contradicts_the_verdict() -> None:
 def test_what_is_open_says_how_many_samples_would_decide_it(comparison, needed, said):
     asked = "To decide what is not decided here would take"
     nothing = comparison.pairs.assign(samples_needed=float("nan"))
-    assert not any(asked in note for note in _notes(replace(comparison, pairs=nothing), ABOUT))
+    assert not any(asked in note for note in make_notes(replace(comparison, pairs=nothing), ABOUT))
     numbers = [*needed, *[float("nan")] * (len(nothing) - len(needed))]
     [note] = [
         note
-        for note in _notes(replace(comparison, pairs=nothing.assign(samples_needed=numbers)), ABOUT)
+        for note in make_notes(replace(comparison, pairs=nothing.assign(samples_needed=numbers)), ABOUT)
         if asked in note
     ]
     assert said in note

@@ -51,7 +51,8 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     "--suite",
     default="image",
     show_default=True,
-    help="Suite to run, or a table of your own questions: mine.csv. Some suites take tasks after a colon: lmms:pope,lmms:mme.",
+    help="Suite to run, or a table of your own questions (columns image, question, answer): mine.csv, or a folder with one table. "
+    "Some suites take tasks after a colon: lmms:pope,lmms:mme; hf:owner/name@revision:split reads a data set of the Hugging Face hub.",
 )
 @list_option("--tasks", help="Tasks of the suite to run.  [default: all]")
 @list_option("--data", help="Local data of public tasks: gqa=FOLDER (Parquet, Arrow, image folder, …).")

@@ -130,6 +130,14 @@ class Task(ABC):
         """
         return ""
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The user's own files that the samples are read from, with the table or list of questions first.
+
+        `tokenbench new suite --from` copies them. A task that makes its samples itself, or downloads them, has none.
+        """
+        return ()
+
     @abstractmethod
     def samples(self) -> Sequence[Sample]:
         """Return all samples, always in the same order.
