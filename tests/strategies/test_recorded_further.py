@@ -314,3 +314,16 @@ def test_framefusion_prunes(case: Recorded) -> None:
     view = make_view(stage, len(row), len(row), n0=360, index=len(spent), alive=alive, attention={Attn(len(spent) - 1): row[None, None]},
                      memo={"spent": tuple(spent), "next": "prune"})  # fmt: skip
     assert alive[strategy.select(view).keep].tolist() == case["kept"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("surplus", "gone", "then"), [(0.5, [1, 3], "rest"), (0.76, [1, 2, 3], "merge"), (0.0, [], "rest")]
+)
+def test_framefusion_merges_no_more_than_must_go(surplus: float, gone: list[int], then: str) -> None:
+    """One place in four frames, turned by 10, 30 and 5 degrees from frame to frame: the most similar go first."""
+    from tokenbench_strategies.framefusion import find_repeated
+
+    angles = torch.tensor([0.0, 10, 40, 45]).deg2rad()
+    states = torch.stack([angles.cos(), angles.sin()], 1)
+    found, following = find_repeated(states, torch.zeros(4, dtype=torch.long), 0.6, surplus)
+    assert (found.nonzero().flatten().tolist(), following) == (gone, then)

@@ -15,6 +15,8 @@ from tests.strategies.recorded import made
 from tests.strategies.views import make_view, rand
 from tests.tiny import tiny
 from tokenbench import Budget, Keep, Signal, Stage, Strategy, UsageError, View
+from tokenbench.contract.suite import HERE
+from tokenbench.models.prompting import own_words
 from tokenbench.testing import batched, generate
 from tokenbench_strategies.clip_pair import rate_alignment
 from tokenbench_strategies.words import embed_question
@@ -91,6 +93,11 @@ def test_a_run_hands_over_what_the_samples_ask(tmp_path: Path) -> None:
 
     (task,) = (task for task in suite_alone("image", registry()).tasks if task.name == "reading")
     assert sorted(SAID) == sorted(sample.question for sample in first(task, 6))
+
+
+def test_the_places_of_images_are_no_words() -> None:
+    assert own_words(f"Is {HERE} brighter than{HERE}?") == "Is brighter than ?"
+    assert own_words("What is  it?") == "What is  it?"
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from operator import methodcaller
 from threading import Lock
@@ -22,7 +23,7 @@ from tokenbench.models.batch import Batch, Encoded, Loaded, in_order
 from tokenbench.models.decoding import describe_options
 from tokenbench.models.device import check_device, resolve_device
 from tokenbench.models.processing import KINDS, alike, concatenate, kind_of, process
-from tokenbench.models.prompting import name_writer, write_prompt
+from tokenbench.models.prompting import name_writer, own_words, tokenize, write_prompt
 from tokenbench.models.source import Source
 from tokenbench.models.weights import generation_options, stock_model, stock_processor, stock_skeleton
 
@@ -255,13 +256,7 @@ class Model:
 
     def question(self, sample: Sample) -> Question:
         """Return what a sample asks, for strategies that read it apart from the prompt."""
-
-        def tokenize(text: str) -> list[int]:
-            with self._processing:
-                ids: list[int] = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
-            return ids
-
-        return Question(sample.question, tokenize)
+        return Question(own_words(sample.question), partial(tokenize, self._processor, self._processing))
 
     def _check_kinds(self, kinds: Sequence[str]) -> None:
         for kind in set(kinds):

@@ -10,9 +10,11 @@ from tokenbench.contract.suite import HERE
 from tokenbench.errors import SampleError
 
 if TYPE_CHECKING:
+    from threading import Lock
+
     from tokenbench.contract.backbone import Backbone
 
-__all__ = ["name_writer", "write_prompt"]
+__all__ = ["name_writer", "own_words", "tokenize", "write_prompt"]
 
 
 def write_prompt(processor: Any, backbone: Backbone, question: str, kinds: Sequence[str]) -> str:
@@ -59,3 +61,15 @@ def _interleave(question: str, kinds: Sequence[str]) -> list[dict[str, str]]:
     for kind, text in zip(kinds, texts[1:], strict=True):
         parts += [{"type": kind}, {"type": "text", "text": text}]
     return [part for part in parts if part.get("text") != ""]
+
+
+def own_words(question: str) -> str:
+    """Return a question without the places of what is shown."""
+    return " ".join(question.replace(HERE, " ").split()) if HERE in question else question
+
+
+def tokenize(processor: Any, lock: Lock, text: str) -> list[int]:
+    """Return the ids of a text, without special tokens. The lock is that of the processor, whose tokenizer changes while it works."""
+    with lock:
+        ids: list[int] = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
