@@ -115,14 +115,13 @@ class Run:
         Returns:
             A frame with the columns model, strategy, budget, seed, task, and
 
-            * sample, cluster, unit, stratum, answer, target, and score (0 to 1)
-            * kept: indices of the visual tokens that remain after the last layer
+            * sample, cluster, unit, stratum, answer, target, score (0 to 1), and kept: indices of the visual tokens after the last layer
             * visual_tokens (their number before pruning) and text_tokens
             * lattice: frames, height, width and leading tokens per frame of the first image; None if unknown
             * tokens_per_layer, and realised_tokens, which is their mean over the decoder layers
             * flops of encoding and prefill, and cache_bytes, the size of the KV cache after prefill
-            * evidence_recall: the share of the visual tokens with the answer's evidence that is kept; NaN if unknown
-            * evidence_height: how far down the image the evidence is, from 0 to 1; NaN if unknown
+            * evidence_recall and evidence_height: the share of the visual tokens with the evidence that is kept; how far down the image
+              the evidence is, from 0 to 1; NaN if unknown
             * seconds: the sample's share of the time that its batch took to generate
         """
         import pandas as pd
