@@ -15,8 +15,8 @@ from tokenbench.comparison.wording import interval, join_names, marks_of, number
 from tokenbench.store.report_files import write_text
 from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.details import DetailsReport
-from tokenbench_reports.document import _notes
 from tokenbench_reports.markdown import MarkdownReport
+from tokenbench_reports.notes import make_notes
 
 ABOUT = {"spec": {"limit": None}, "versions": {"tokenbench": "0.1.0"}}
 
@@ -232,11 +232,11 @@ def test_what_is_printed_never_contradicts_the_verdict() -> None:
 def test_what_is_open_says_how_many_samples_would_decide_it(comparison, needed, said):
     asked = "To decide what is not decided here would take"
     nothing = comparison.pairs.assign(samples_needed=float("nan"))
-    assert not any(asked in note for note in _notes(replace(comparison, pairs=nothing), ABOUT))
+    assert not any(asked in note for note in make_notes(replace(comparison, pairs=nothing), ABOUT))
     numbers = [*needed, *[float("nan")] * (len(nothing) - len(needed))]
     [note] = [
         note
-        for note in _notes(replace(comparison, pairs=nothing.assign(samples_needed=numbers)), ABOUT)
+        for note in make_notes(replace(comparison, pairs=nothing.assign(samples_needed=numbers)), ABOUT)
         if asked in note
     ]
     assert said in note

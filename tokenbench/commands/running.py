@@ -81,6 +81,13 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     show_default=True,
     help="Fail a task if one of its samples cannot be given to the model (a damaged image), instead of leaving the sample out.",
 )
+@click.option(
+    "--turns",
+    type=Whole(min=1),
+    default=1,
+    show_default=True,
+    help="Questions asked of the same tokens: those that the first of them leaves of the image. Compares accuracy kept by turn.",
+)
 @click.option("--limit", type=Whole(min=1), help="Run the first N samples of each task only. A later run can add more.")
 @click.option(
     "--until",

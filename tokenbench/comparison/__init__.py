@@ -37,6 +37,7 @@ from tokenbench.comparison.panel import TOGETHER, Scopes, Treatment
 from tokenbench.comparison.skill import add_skill
 from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
+from tokenbench.comparison.turns import add_turns
 from tokenbench.comparison.warnings import reader_warnings
 from tokenbench.errors import printable
 from tokenbench.statistics import Scale
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison.plots import PlotKind
 
-__all__ = ["ALPHA", "MEAN", "Comparison", "Looks", "compare"]
+__all__ = ["ALPHA", "MEAN", "Comparison", "Looks", "add_turns", "compare"]
 
 ALPHA = 0.05
 
@@ -106,6 +107,9 @@ class Comparison:
     """The mean over all models and tasks, of the cells that every model has, as a comparison of one model named ``all
     models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a
     single model."""
+    turns: pd.DataFrame | None = None
+    """How much later questions lose that are asked of the tokens that the first one left (see ``compare_turns``); None for a run
+    without turns."""
 
     units: pd.DataFrame | None = None
     """The samples behind it, as ``compare`` took them."""

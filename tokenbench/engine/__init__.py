@@ -7,6 +7,7 @@ from tokenbench.engine.frame import Frame
 from tokenbench.engine.layout import Layout
 from tokenbench.engine.plan import Fit, Question, RowPlan
 from tokenbench.engine.pruner import Pruner
+from tokenbench.engine.replay import Replay, replay
 from tokenbench.engine.state import call_before, replace_method
 from tokenbench.engine.timer import SelectionTimer
 from tokenbench.engine.trace import RowTrace
@@ -20,11 +21,13 @@ __all__ = [
     "Layout",
     "Pruner",
     "Question",
+    "Replay",
     "RowPlan",
     "RowTrace",
     "SelectionTimer",
     "cache_name",
     "call_before",
     "replace_method",
+    "replay",
     "split_frames",
 ]

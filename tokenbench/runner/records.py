@@ -47,6 +47,7 @@ def score_record(task: Task, sample: Sample, answer: str, row: RowTrace, grid: G
         "cluster": sample.cluster,
         "unit": sample.unit or sample.key,
         "stratum": sample.stratum,
+        "turn": sample.turn,
         "answer": _replace_surrogates(answer),
         "target": _replace_surrogates(sample.target),
         "asked": sample.digest,

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 COMPARED = (
-    "sample", "cluster", "unit", "stratum", "answer", "score", "kept", "visual_tokens", "realised_tokens", "text_tokens", "flops",
+    "sample", "cluster", "unit", "stratum", "turn", "answer", "score", "kept", "visual_tokens", "realised_tokens", "text_tokens", "flops",
     "cache_bytes", "evidence_recall", "evidence_height",
 )  # fmt: skip
 """The columns that a comparison reads."""
