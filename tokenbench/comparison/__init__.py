@@ -118,13 +118,9 @@ class Comparison:
 
     @cached_property
     def where(self) -> pd.DataFrame:
-        """Where strategies lose: answers that stay vanilla's, flips both ways, and the change of the score on parts of the questions.
+        """Where strategies lose, with the columns of ``where.csv``; every sample counts once, and limits are pointwise.
 
-        One row per model, strategy, budget, ``part`` and ``measure`` with ``samples``, ``clusters``, and a ``value`` with
-        pointwise 95 % limits (fractions); every sample counts once. For all questions the measures are ``same answer``, ``right
-        to wrong``, ``wrong to right`` (shares) and ``change`` (score minus vanilla's); for the other parts ``change``:
-        ``easy`` and ``hard`` (the floor ``downsample`` answers right at the same budget, or not), ``upper``, ``middle`` and
-        ``lower`` (the third of the image with the evidence), ``evidence kept`` and ``evidence lost`` (all of it, or not).
+        ``change`` is the score minus vanilla's. A sample is ``easy`` if the floor ``downsample`` answers it right at the same budget.
         """
         from tokenbench.comparison.where import locate_losses
 
