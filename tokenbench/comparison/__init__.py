@@ -118,9 +118,9 @@ class Comparison:
 
     @cached_property
     def where(self) -> pd.DataFrame:
-        """Where strategies lose: answers that stay vanilla's, flips both ways, and the change of the score on parts of the questions.
+        """Where strategies lose, with the columns of ``where.csv``; every sample counts once, and limits are pointwise.
 
-        One row per model, strategy, budget, part and measure (see ``locate_losses``).
+        ``change`` is the score minus vanilla's. A sample is ``easy`` if the floor ``downsample`` answers it right at the same budget.
         """
         from tokenbench.comparison.where import locate_losses
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tokenbench.comparison.panel import Scopes
-from tokenbench.contract.cells import VANILLA, base_of
+from tokenbench.contract.cells import CELL, VANILLA, base_of
 from tokenbench.statistics import TaskSums, change_interval, cluster_sums, score_intervals
 from tokenbench.statistics.clusters import Booleans, Floats, Ints
 
@@ -81,7 +81,7 @@ def locate_losses(units: pd.DataFrame, scopes: Scopes, alpha: float) -> pd.DataF
                 arm = _arm(own.iloc[at], number[at], len(questions.vanilla))
                 shared = scopes.get(key["strategy"], "run") != "sample"
                 rows += [{**key, **row} for row in _rows(arm, questions, key, shared, alpha)]
-    columns = ["model", "strategy", "budget", "part", "measure", "samples", "clusters", "value", "low", "high"]
+    columns = [*CELL, "part", "measure", "samples", "clusters", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -13,7 +13,7 @@ from string import Template
 from tokenbench import __version__
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.registry.plugins import Registry
-from tokenbench_tools.scaffold.table import Table, read_table
+from tokenbench_tools.scaffold.table import Table, examine_table
 
 __all__ = ["KINDS", "scaffold"]
 
@@ -86,7 +86,7 @@ def scaffold(kind: str, name: str, folder: Path, registry: Registry, table: str 
     if table:
         if kind != "suite":
             raise UsageError(f"a {kind} is not made from a table", "leave --from out, or make a suite")
-        read = read_table(table, registry)
+        read = examine_table(table, registry)
         words, written, copied = words | _words(read, module), _package(written, module), read.copies(f"{module}/data")
     _, use, where = FROM_TABLE if table else KINDS[kind]
     words |= {"use": Template(use).substitute(words), "where": Template(where).substitute(words)}

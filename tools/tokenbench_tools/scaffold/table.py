@@ -10,7 +10,7 @@ from tokenbench.errors import UsageError
 from tokenbench.registry.plugins import Registry
 from tokenbench.registry.suites import name_files, resolve_suite
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Table", "examine_table"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Table:
         return found
 
 
-def read_table(text: str, registry: Registry) -> Table:
+def examine_table(text: str, registry: Registry) -> Table:
     """Read a table, with all its rows, so that only a right one becomes a package.
 
     Args:
