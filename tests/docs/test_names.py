@@ -60,7 +60,7 @@ def test_the_python_page_documents_exactly_the_public_names() -> None:
     shown = re.findall(
         r"^\.\. (?:auto(?:class|function|exception)|py:data):: (?:tokenbench\.)?(\w+)(?:\(\))?$", text, re.M
     )
-    assert sorted(shown) == tokenbench.__all__
+    assert sorted(shown) == sorted(tokenbench.__all__)
 
 
 def test_the_page_on_the_run_directory_names_every_column(tmp_path: Path) -> None:

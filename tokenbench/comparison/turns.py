@@ -13,7 +13,7 @@ import pandas as pd
 from tokenbench.comparison.measures import ALPHA, Measures, measure
 from tokenbench.comparison.panel import Scopes, panels
 from tokenbench.comparison.wording import NOTHING, count_of, interval, join_names, percent
-from tokenbench.contract.cells import VANILLA
+from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.errors import SamplesError
 from tokenbench.statistics import Contrasts, Critical, Pairing, change, contrasts, limits, statistic
 from tokenbench.statistics.clusters import Floats
@@ -28,7 +28,7 @@ __all__ = ["LATER", "add_turns", "compare_turns", "describe_turns", "turns_table
 LATER = "2+"
 """The name of all turns but the first, taken together."""
 COLUMNS = [
-    "model", "strategy", "budget", "reads_question", "turn", "n", "clusters", "score_first", "score", "retention_first",
+    *CELL, "reads_question", "turn", "n", "clusters", "score_first", "score", "retention_first",
     "retention_first_low", "retention_first_high", "retention", "retention_low", "retention_high", "difference", "difference_low",
     "difference_high",
 ]  # fmt: skip
