@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
     from tokenbench.contract.stage import Attn, Keep, NoQuestionAttn, OwnLayerAttn, Signal, Stage
     from tokenbench.contract.strategy import Dial, Merger, Selection, Strategy
-    from tokenbench.contract.suite import Box, Sample, Suite, SuiteRequest, Task, Video
+    from tokenbench.contract.suite import HERE, Box, Sample, Suite, SuiteRequest, Task, Video
     from tokenbench.contract.view import EncodedFrame, View
     from tokenbench.errors import MachineError, TokenBenchError, UsageError
     from tokenbench.store.report_files import write_text
@@ -41,6 +41,7 @@ _HOME = {
     "Executor": "contract.executor",
     "FrameLayout": "contract.backbone",
     "Grid": "contract.lattice",
+    "HERE": "contract.suite",
     "Keep": "contract.stage",
     "MachineError": "errors",
     "Merger": "contract.strategy",
@@ -69,6 +70,7 @@ _HOME = {
 }
 
 __all__ = [
+    "HERE",
     "Attn",
     "Backbone",
     "Box",

@@ -38,6 +38,7 @@ def run(  # noqa: PLR0913 (an option each)
     match: Mode = "nominal",
     held_out: int | None = None,
     strict: bool = False,
+    turns: int = 1,
     limit: int | None = None,
     until: Literal["decided"] | None = None,
     looks: int | None = None,
@@ -83,6 +84,7 @@ def run(  # noqa: PLR0913 (an option each)
             strategies that decide their own counts; by default 64 if there is such a strategy.
         strict: Whether a sample that cannot be shown to a model (such as a damaged picture) fails its whole task
             instead of only itself.
+        turns: How many questions about an image are asked, at most, of the tokens that the first of them leaves.
         limit: The number of samples of each task; by default all of them.
         until: `"decided"` to take whole images at random and to stop every strategy whose verdict is final.
         looks: With `until`, the largest number of looks; by default 5.
@@ -108,8 +110,8 @@ def run(  # noqa: PLR0913 (an option each)
     request = Request.of(
         {
             "strategies": strategies, "suite": suite, "tasks": tasks, "budgets": budgets, "models": models, "seeds": seeds,
-            "floors": floors, "match": match, "held_out": held_out, "strict": strict, "limit": limit, "until": until, "looks": looks,
-            "spending": spending, "margin": margin, "batch_size": batch_size, "device": device, "dtype": dtype,
+            "floors": floors, "match": match, "held_out": held_out, "strict": strict, "turns": turns, "limit": limit, "until": until,
+            "looks": looks, "spending": spending, "margin": margin, "batch_size": batch_size, "device": device, "dtype": dtype,
             "attention": attention, "data": data, "tasks_dir": tasks_dir,
         }
     )  # fmt: skip

@@ -51,7 +51,8 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     "--suite",
     default="image",
     show_default=True,
-    help="Suite to run, or a table of your own questions: mine.csv. Some suites take tasks after a colon: lmms:pope,lmms:mme.",
+    help="Suite to run, or a table of your own questions (columns image, question, answer): mine.csv, or a folder with one table. "
+    "Some suites take tasks after a colon: lmms:pope,lmms:mme; hf:owner/name@revision:split reads a data set of the Hugging Face hub.",
 )
 @list_option("--tasks", help="Tasks of the suite to run.  [default: all]")
 @list_option("--data", help="Local data of public tasks: gqa=FOLDER (Parquet, Arrow, image folder, …).")
@@ -79,6 +80,13 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     default=False,
     show_default=True,
     help="Fail a task if one of its samples cannot be given to the model (a damaged image), instead of leaving the sample out.",
+)
+@click.option(
+    "--turns",
+    type=Whole(min=1),
+    default=1,
+    show_default=True,
+    help="Questions asked of the same tokens: those that the first of them leaves of the image. Compares accuracy kept by turn.",
 )
 @click.option("--limit", type=Whole(min=1), help="Run the first N samples of each task only. A later run can add more.")
 @click.option(

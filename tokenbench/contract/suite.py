@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first", "hold_out"]
+__all__ = ["HERE", "Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first", "hold_out"]
 
 UnitRule = Literal["mean", "all", "mean+all"]
+HERE = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""Stands in a question where an image or clip stands between its words."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Sample:
     """The image that the question is about. Samples with the same cluster show the same images, in whatever task they
     are: the images are rendered and encoded once, and the statistics treat the cluster as the unit of sampling."""
     question: str
-    """The text of the prompt."""
+    """The text of the prompt. Images and clips stand before it. If it holds `HERE`, they stand there instead, the first one at the first
+    place; there must then be a place for each of them."""
     target: str
     """The right answer."""
     load: Callable[[], Sequence[Image | Video]]
@@ -79,12 +82,23 @@ class Sample:
     origin: str = ""
     """Where a person finds the sample, such as a file and a row. It is only printed, in messages about samples that
     cannot be shown."""
+    turn: int = 1
+    """Its place among the questions that are asked of the same tokens. A run with turns sets it; suites leave it as it is."""
+    opening: Sample | None = None
+    """The first of these questions, on which the tokens are chosen. None for that question itself, and in runs without
+    turns; suites leave it as it is."""
 
     @cached_property
     def digest(self) -> str:
-        """A hash of everything that the sample says. Images enter it through the name of their cluster alone."""
+        """A hash of everything that the sample says. Images enter it through the name of their cluster alone.
+
+        That of a later question also depends on the first one, which chooses the tokens.
+        """
         boxes = [vars(box) for box in self.evidence]
+        said: tuple[object, ...]
         said = (self.key, self.cluster, self.question, self.target, self.unit, self.stratum, boxes)
+        if self.opening is not None:
+            said += (self.turn, self.opening.digest)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -115,6 +129,14 @@ class Task(ABC):
         It is part of every cell's identity: stored answers are used again only while it stays the same.
         """
         return ""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The user's own files that the samples are read from, with the table or list of questions first.
+
+        `tokenbench new suite --from` copies them. A task that makes its samples itself, or downloads them, has none.
+        """
+        return ()
 
     @abstractmethod
     def samples(self) -> Sequence[Sample]:

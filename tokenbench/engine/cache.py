@@ -122,6 +122,7 @@ class PrunedLayer(DynamicLayer):
             )
         if self.valid is not None and self.columns is not None and own:
             self.valid, self.columns, self.text = self.valid[:, :stored], self.columns[:, :stored], self.text - own
+            self.prompt -= own
         self.keys, self.values = self.keys[:, :, :stored], self.values[:, :, :stored]
 
     def seen(self, queries: int) -> Tensor:

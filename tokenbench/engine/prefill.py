@@ -23,6 +23,7 @@ from tokenbench.engine.no_question_pass import NoQuestionPass
 from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill_cache import PrefillCache
 from tokenbench.engine.prefill_recorder import PrefillRecorder, PrefillRequests
+from tokenbench.engine.replay import Unseen
 from tokenbench.engine.schedule import Schedule
 from tokenbench.engine.segment import Segment, take
 from tokenbench.engine.selection import copy_for_merge
@@ -50,6 +51,8 @@ class Sharing:
     """The layers before the first stage of any row."""
     checkpoint_for: Sequence[RowPlan] = ()
     """Plans that will go on from this prefill."""
+    remember: bool = False
+    """Whether the traces remember merged states, so that later questions can be asked of them."""
 
 
 class Prefill:
@@ -97,6 +100,8 @@ class Prefill:
         self._views = ViewBuilder(plans, layout, prompt, self._recorder, decoder)
         self._chooser = Chooser(plans, prompt, self._views, self.traces)
         self._no_question = self._plan_no_question_pass()
+        self._unseen = Unseen.of(plans, prompt, tap.attention)
+        self._remember = sharing.remember
         self._cache: PrefillCache
         self._arguments: SegmentArguments  # of the layers that run on this segment
         self._listener: Listener | None = None
@@ -171,7 +176,8 @@ class Prefill:
         if self._shared is None or attention is None:
             return forward(hidden, **arguments)
         cache = self._cache.layer(i)
-        return self._shared.run(forward, attention, hidden, arguments, self._tap, self._listener, cache)
+        unseen = None if self._unseen is None else self._unseen.keys(self.segment)
+        return self._shared.run(forward, attention, hidden, arguments, self._tap, self._listener, cache, unseen)
 
     def after_layer(self, i: int, hidden: Tensor) -> Tensor:
         """Output [B, n, C] of decoder layer i, with what the model adds to the tokens that are left."""
@@ -195,6 +201,8 @@ class Prefill:
             keep[b, kept] = True
             lengths[b] -= view.n - len(kept)
             trace.stages.append((view.stage.layer, view.alive[selection.keep]))
+            if self._remember:
+                trace.values.append(None if selection.values is None else selection.values.cpu())
             if trace.compact and view.stage.layer == 0:  # the strategy's order is that of the sequence
                 rank = torch.arange(keep.shape[1], device=keep.device).repeat(len(keep), 1) if rank is None else rank
                 rank[b, kept] = kept.sort().values
@@ -236,11 +244,11 @@ class Prefill:
             forward(hidden, **changed)
 
     def _make_arguments(self) -> SegmentArguments:
-        return SegmentArguments(self.segment, self._prompt.width, self._tap.attention)
+        return SegmentArguments(self.segment, self._prompt.width, self._tap.attention, self._unseen)
 
     def _change_arguments(self, i: int, stock: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
         """The keyword arguments of decoder layer i: the stock ones, cut down to this segment."""
-        if self.segment.full:
+        if self.segment.full and self._unseen is None:
             return stock
         return self._arguments.cut(stock, dtype, self._attends[i] is not None)
 

@@ -158,19 +158,22 @@ class Pruner:
         self._thread = ThreadState()
 
     @contextmanager
-    def sharing(self, first_alike: Sequence[int] = (), checkpoint: LayerCheckpoint | None = None) -> Iterator[None]:
+    def sharing(
+        self, first_alike: Sequence[int] = (), checkpoint: LayerCheckpoint | None = None, remember: bool = False
+    ) -> Iterator[None]:
         """Prompts inside do not compute again what others have computed.
 
         Args:
             first_alike: Of every row, the first row with the same plan that shows the same images after the same
                 words; what they have in common is computed once.
             checkpoint: Where the layers before the first stage of any row are taken from.
+            remember: Whether the traces remember merged states, so that later questions can be asked of them.
         """
         with ExitStack() as undo:
             for i, layer in enumerate(self.decoder.layers):
                 self._forwards[i] = layer.forward
                 undo.callback(replace_method(layer, "forward", partial(self._run_layer, i, layer)))
-            self._sharing = Sharing(first_alike, checkpoint)
+            self._sharing = Sharing(first_alike, checkpoint, remember=remember)
             try:
                 yield
             finally:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from tokenbench.contract.suite import Sample, Video
 from tokenbench.engine import Frame
+from tokenbench.models.processing import pad_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,8 +41,19 @@ class Loaded:
     """The images and clips of each cluster."""
     media: dict[str, dict[str, dict[str, Any]]]
     """For each kind and cluster, the processor's output for the images or clips that the cluster shows."""
-    inputs: dict[str, Tensor]
-    """The processor's output for the prompts, one row per sample, without pixels."""
+    rows: Sequence[dict[str, Any]]
+    """The processor's output for each prompt by itself."""
+    pad: int
+    """The id of the padding token."""
+
+    @cached_property
+    def inputs(self) -> dict[str, Tensor]:
+        """The processor's output for all prompts, one row per sample, without pixels."""
+        return pad_rows(self.rows, self.pad)
+
+    def select(self, rows: Sequence[int]) -> Loaded:
+        """Return some of the samples, with what their clusters show."""
+        return replace(self, samples=[self.samples[b] for b in rows], rows=[self.rows[b] for b in rows])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
@@ -14,7 +14,7 @@ import torch
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample, Video
-from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, RowPlan, RowTrace, split_frames
+from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, Question, RowPlan, RowTrace, split_frames
 from tokenbench.engine.attach import attach
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models import processing
@@ -22,6 +22,7 @@ from tokenbench.models.batch import Batch, Encoded, Loaded
 from tokenbench.models.decoding import describe_options
 from tokenbench.models.device import check_device, resolve_device
 from tokenbench.models.processing import alike, concatenate, kind_of, of_kind, process
+from tokenbench.models.prompting import write_prompt
 from tokenbench.models.source import Source
 from tokenbench.models.weights import generation_options, stock_model, stock_processor, stock_skeleton
 
@@ -150,12 +151,14 @@ class Model:
                 shown[sample.cluster] = sample.load()
         rows = [shown[sample.cluster] for sample in samples]
         self._check_kinds(rows)
-        prompts = [self._prompt(sample.question, row) for sample, row in zip(samples, rows, strict=True)]
+        prompts = [
+            write_prompt(self._processor, self.backbone, sample.question, row)
+            for sample, row in zip(samples, rows, strict=True)
+        ]
         with self._processing:
             inputs, media = process(self._processor, prompts, rows, [sample.cluster for sample in samples])
-        return Loaded(samples=samples, shown=shown, media=media, inputs=inputs)
+        return Loaded(samples, shown, media, inputs, self._processor.tokenizer.pad_token_id)
 
-    @torch.inference_mode()
     def encode(self, loaded: Loaded, requests: EncoderRequests = NOTHING) -> Batch:
         """Run the vision encoder. Samples of one cluster share its work.
 
@@ -163,9 +166,22 @@ class Model:
             loaded: The samples.
             requests: What strategies ask of the encoder.
         """
+        return self.make_batch(loaded, self.encode_images(loaded, requests))
+
+    @torch.inference_mode()
+    def encode_images(self, loaded: Loaded, requests: EncoderRequests = NOTHING) -> dict[str, list[Encoded]]:
+        """Run the vision encoder, with the arguments of `encode`, and return what it makes of every cluster."""
         self.load()
         by_kind = {kind: self._encode_kind(kind, media, loaded, requests) for kind, media in loaded.media.items()}
-        encoded = {cluster: _in_order(group, by_kind, cluster) for cluster, group in loaded.shown.items()}
+        return {cluster: _in_order(group, by_kind, cluster) for cluster, group in loaded.shown.items()}
+
+    def make_batch(self, loaded: Loaded, encoded: Mapping[str, Sequence[Encoded]]) -> Batch:
+        """Make samples ready to run.
+
+        Args:
+            loaded: The samples.
+            encoded: What the encoder made of their clusters.
+        """
         samples = loaded.samples
         return Batch(
             samples=samples,
@@ -173,13 +189,13 @@ class Model:
             features=[(e.kind, e.features) for sample in samples for e in encoded[sample.cluster]],
             clips=[isinstance(loaded.shown[sample.cluster][0], Video) for sample in samples],
             frames=[[frame for e in encoded[sample.cluster] for frame in e.frames] for sample in samples],
-            same=self._same(loaded),
+            same=self.first_alike(loaded),
         )
 
-    def _same(self, loaded: Loaded) -> list[int]:
+    def first_alike(self, loaded: Loaded) -> list[int]:
         """Return, for every row, the first row of its cluster with the same ids up to the last visual token."""
         ids, valid = loaded.inputs["input_ids"], loaded.inputs["attention_mask"].bool()
-        visual = self.backbone.visual(self._model, ids)
+        visual = self.backbone.visual(self._skeleton, ids)
         beginnings = [
             (sample.cluster, *row[mask & (at.flip(0).cumsum(0).flip(0) > 0)].tolist())
             for sample, row, mask, at in zip(loaded.samples, ids, valid, visual, strict=True)
@@ -226,6 +242,16 @@ class Model:
             ]
         return answers, pruner.rows
 
+    def question(self, sample: Sample) -> Question:
+        """Return what a sample asks, for strategies that read it apart from the prompt."""
+
+        def tokenize(text: str) -> list[int]:
+            with self._processing:
+                ids: list[int] = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+            return ids
+
+        return Question(sample.question, tokenize)
+
     def _check_kinds(self, rows: Sequence[Sequence[Image | Video]]) -> None:
         for kind in {kind_of(item) for row in rows for item in row}:
             if getattr(self._processor, f"{kind}_processor", None) is None:
@@ -266,14 +292,6 @@ class Model:
         if template is None:
             return f"adapter {type(self.backbone).__name__}"
         return f"chat template {sha256(str(template).encode()).hexdigest()[:12]}"
-
-    def _prompt(self, question: str, shown: Sequence[Image | Video]) -> str:
-        kinds = [kind_of(item) for item in shown]
-        if getattr(self._processor, "chat_template", None) is None:
-            return self.backbone.prompt(self._processor, question, kinds)
-        content = [*({"type": kind} for kind in kinds), {"type": "text", "text": question}]
-        chat = [{"role": "user", "content": content}]
-        return str(self._processor.apply_chat_template(chat, add_generation_prompt=True))
 
 
 def _in_order(

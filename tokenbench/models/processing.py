@@ -26,6 +26,7 @@ __all__ = [
     "kind_of",
     "limits",
     "of_kind",
+    "pad_rows",
     "process",
 ]
 
@@ -70,7 +71,7 @@ def processor_arguments(kind: str, items: Sequence[Any]) -> dict[str, Any]:
 
 def process(
     processor: Any, prompts: Sequence[str], rows: Sequence[Sequence[Shown]], clusters: Sequence[str]
-) -> tuple[dict[str, Tensor], dict[str, dict[str, dict[str, Any]]]]:
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, Any]]]]:
     """Run a processor on prompts one by one, each with all that it shows, so that no prompt's images are padded for another's.
 
     Args:
@@ -80,7 +81,7 @@ def process(
         clusters: The cluster of each prompt. What a cluster shows is processed once.
 
     Returns:
-        The inputs of all prompts in one batch, without what the vision encoder reads; and what it reads, by kind and cluster.
+        The inputs of each prompt; and what the vision encoder reads, by kind and cluster.
     """
     media: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
     inputs = []
@@ -98,7 +99,7 @@ def process(
             shown = {name: value for name, value in made.items() if getattr(value, "shape", None) != words}
             for kind in {kind_of(item) for item in row}:
                 media[kind][cluster] = {**shown, **inside[kind].made(cluster)}
-    return _pad_rows(inputs, processor.tokenizer.pad_token_id), media
+    return inputs, media
 
 
 def alike(media: dict[str, Any]) -> tuple[Any, ...]:
@@ -122,7 +123,7 @@ def _tensors(media: dict[str, Any]) -> dict[str, Tensor]:
     return found
 
 
-def _pad_rows(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, Tensor]:
+def pad_rows(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, Tensor]:
     """Put a processor's outputs for single prompts together, without what the vision encoder reads.
 
     What has a column for every token is padded on the left. Of the rest, what is alike in all rows is concatenated, such

@@ -83,7 +83,7 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task, held_out: Sequence[Samp
         "strategy": {"name": arm.named.name, "source": _merge(map(source_of, arm.named.strategy.parts))},
         "budget": {"asked": str(arm.budget), "match": spec.match, **calibrated},
         "seed": {"number": arm.seed},
-        "task": {"name": task.name, "source": source_of(task), "version": task.identity},
+        "task": {"name": task.name, "source": source_of(task), "version": task.identity, **_turns(spec)},
         "generation": {"decoding": "greedy", "new tokens": task.max_new_tokens},
         "numerics": {
             "dtype": spec.dtype,
@@ -95,6 +95,11 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task, held_out: Sequence[Samp
         "libraries": versions(),
     }
     return Cell(model.name, arm.named.name, str(arm.budget), arm.seed, task.name, parts)
+
+
+def _turns(spec: Spec) -> dict[str, int]:
+    """Return how many questions share their tokens; nothing if each has its own, so that such cells stay the same."""
+    return {"turns": spec.turns} if spec.turns > 1 else {}
 
 
 @lru_cache

@@ -172,6 +172,7 @@ class Request(BaseModel):
     held_out: Annotated[Whole, Field(ge=1)] | None = None
     """None for `HELD_OUT` if a strategy needs them, else for none."""
     strict: bool = False
+    turns: Annotated[Whole, Field(ge=1)] = 1
     limit: Annotated[Whole, Field(ge=1)] | None = None
     until: Literal["decided"] | None = None
     looks: Annotated[Whole, Field(ge=2, le=100)] | None = None

@@ -96,6 +96,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         looks=(request.looks or LOOKS) if request.until else 1,
         spending=(request.spending or SPENDING) if request.until else "",
         strict=request.strict,
+        turns=request.turns,
     )
     arms = _arms([*strategies, *floors], list(dict.fromkeys(request.budgets)), spec, registry)
     return Resolved(spec, tasks, arms, _find_unregistered(arms, own_suite, registry))

@@ -80,6 +80,10 @@ def load_batch(model: Model, questions: Sequence[Question]) -> LoadedBatch:
         unfit += long
         good = _without(questions, unfit)
         loaded = _load(model, good)
+    if loaded is not None and (alone := _without_opening(model, good, loaded, unfit)):
+        unfit += alone
+        good = _without(questions, unfit)
+        loaded = _load(model, good)
     return LoadedBatch(good, loaded, unfit)
 
 
@@ -124,6 +128,35 @@ def _too_long(model: Model, questions: Sequence[Question], loaded: Loaded) -> li
         for one, length in zip(questions, lengths, strict=True)
         if length > model.context
     ]
+
+
+def _without_opening(
+    model: Model,
+    questions: Sequence[Question],
+    loaded: Loaded,
+    unfit: Sequence[tuple[Question, SampleError]],
+) -> list[tuple[Question, SampleError]]:
+    """Return the later questions of dialogues whose first question is not there, or stands after other words."""
+    if not any(sample.opening for _, sample in questions):
+        return []
+    same, reasons = model.first_alike(loaded), {(task.name, one.key): error for (task, one), error in unfit}
+    rows = {(task.name, sample.key): b for b, (task, sample) in enumerate(questions)}
+    found = []
+    for b, (task, sample) in enumerate(questions):
+        if sample.opening is None:
+            continue
+        name = task.name, sample.opening.key
+        if name not in rows:
+            why = f"the first question of its dialogue, {sample.opening.key}, is left out"
+            error = _sample_error(task, sample, why)
+            error.__cause__ = reasons.get(name)
+            found.append(((task, sample), error))
+        elif same[rows[name]] != same[b]:
+            why = (
+                f"its images follow other words than those of the first question of its dialogue, {sample.opening.key}"
+            )
+            found.append(((task, sample), _sample_error(task, sample, why)))
+    return found
 
 
 def _diagnose(model: Model, question: Question) -> SampleError | None:

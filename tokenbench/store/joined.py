@@ -64,7 +64,7 @@ class JoinedRuns(DerivedRun):
 
         if strategies and AGAIN in set(self.measured["strategy"]):  # what the noise floor is measured with
             strategies = [*strategies, AGAIN]
-        comparison = super().compare(margin, look, strategies)
+        comparison = replace(super().compare(margin, look, strategies), turns=None)  # they are those of one run
         return replace(comparison, pairs=mark_noise_floor(comparison.pairs)) if self._flips else comparison
 
     def all_samples(self) -> pd.DataFrame:

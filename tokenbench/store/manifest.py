@@ -141,6 +141,8 @@ class Manifest(Versioned):
     """The objects that no plug-in registers, by the names under which the run uses them."""
     seed_scopes: dict[Name, Literal["sample", "run"]] = {}
     """For each strategy, what one draw of its seed may move."""
+    released_dtypes: dict[Name, Literal["float32", "bfloat16", "float16"]] = {}
+    """For each strategy that rounding changes, the type of numbers in which its released code decides."""
     calibration: list[_Calibration] = []
     """What `--match` found for strategies that decide their own counts."""
     plan: _Plan | None = None

@@ -69,10 +69,15 @@ class Spec:
     """How the looks share the error; empty without `until`."""
     strict: bool = False
     """Whether a sample that a model cannot be asked fails its whole task."""
+    turns: int = 1
+    """How many questions about an image are asked, at most, of the tokens that the first of them chooses."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as run.json stores them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        settings = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        if self.turns == 1:  # so that the names of run directories stay what they were
+            del settings["turns"]
+        return settings
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Spec:

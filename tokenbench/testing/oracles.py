@@ -112,6 +112,7 @@ def masked(
     row: RowTrace,
     backbone: Backbone | None = None,
     gradients: bool = False,
+    later: bool = False,
 ) -> Tensor:
     """Run the stock model on one row, with the dropped tokens masked from each stage's layer on.
 
@@ -125,6 +126,7 @@ def masked(
         row: The trace of the row.
         backbone: The adapter; by default, the registered one that serves the model.
         gradients: Whether the logits can be differentiated.
+        later: Whether the row is a later question, asked of the tokens that the trace's own question left.
 
     Returns:
         The logits [steps, V].
@@ -132,7 +134,8 @@ def masked(
     backbone = backbone or backbone_for(model, registry())
     end = prompt["input_ids"].shape[1]
     longer, visual, rank = _continued(model, output, prompt, b, row, backbone)
-    masks = _masks(row, visual, end, longer["input_ids"].shape[1])
+    trimmed = int(visual[-1]) + 1 if later else end
+    masks = _masks(row, visual, trimmed, longer["input_ids"].shape[1])
     with _hide(backbone.decoder(model).layers, masks, rank), torch.set_grad_enabled(gradients):
         stock: Tensor = model(**longer, use_cache=False).logits[0]
     return stock[end - 1 :]
@@ -202,7 +205,10 @@ def _extend(name: str, value: Tensor, prompt: Prompt, more: int) -> Tensor:
 
 
 def _masks(row: RowTrace, visual: Tensor, end: int, length: int) -> list[Tensor]:
-    """Return [length, length] for every layer, which is true where pruning hides a key from a query."""
+    """Return [length, length] for every layer, which is true where pruning hides a key from a query.
+
+    A trimmed KV cache hides tokens from the queries from column `end` on.
+    """
     masks = []
     for layer in range(row.depth):
         hidden = torch.zeros(length, length, dtype=torch.bool)

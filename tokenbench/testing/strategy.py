@@ -12,10 +12,10 @@ from torch import Tensor
 from tokenbench.contract.budget import Budget, count
 from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.view import View
-from tokenbench.engine import RowPlan, RowTrace
+from tokenbench.engine import Replay, RowPlan, RowTrace
 from tokenbench.engine.schedule import move_to_attention
 from tokenbench.registry.plugins import registry
-from tokenbench.testing.case import BUDGET, Case, Replay, architectures
+from tokenbench.testing.case import BUDGET, Case, architectures
 from tokenbench.testing.check import Check, checks
 from tokenbench.testing.oracles import Prompt, assert_close, batched, generate, kv_cache, logits, masked, shortened
 

@@ -191,6 +191,8 @@ def _not_comparable(row: Printed, task: str, spec: Mapping[str, Any], measured: 
         return f"only {spec['limit']} samples a task were run"
     if spec.get("match", "nominal") != "nominal":
         return f"budgets are matched by {spec['match']} here"
+    if spec.get("turns", 1) > 1:
+        return "later questions are asked of the tokens that another question left here"
     if not row.put_right:
         return "the printed row is shifted"
     if task != MEAN_RETENTION:

@@ -26,7 +26,7 @@ from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, open_media
 from tokenbench_suites.lmms.exit import tell_the_shell
-from tokenbench_suites.lmms.library import content, cut
+from tokenbench_suites.lmms.library import content, cut, interleaved
 
 __all__ = ["TokenBench"]
 
@@ -121,6 +121,6 @@ class TokenBench(lmms):  # type: ignore[misc]
             raise UsageError(
                 f"task '{task}': row {doc_id} has neither an image nor a video, so there is nothing to prune"
             )
-        question = "\n".join(part["text"] for part in parts if part["type"] == "text")
+        question = interleaved(parts)
         key = f"{task}/{doc_id}"
         return Sample(key, key, question, "", lambda: shown)
