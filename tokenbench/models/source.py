@@ -132,6 +132,12 @@ def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, st
     if _is_folder(source):
         if revision:
             raise UsageError(f"'{name}': a folder has no revisions", "remove the part from @ on")
+    elif _is_folder(source, "adapter_config.json"):
+        raise UsageError(
+            f"the folder '{given}' holds an adapter (LoRA, for example) without the model that it changes",
+            "load the model with peft, and save it with model.merge_and_unload().save_pretrained(FOLDER), and its "
+            "processor with processor.save_pretrained(FOLDER)",
+        )
     elif not HUB_ID.fullmatch(source) or Path(source).exists():
         models = [n for n in registry.names("backbones") if registry.get("backbones", n).source is not None]
         raise unknown(
@@ -141,9 +147,9 @@ def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, st
     return None if backbone is not None and backbone.fallback else backbone, source, revision
 
 
-def _is_folder(source: str) -> bool:
+def _is_folder(source: str, holds: str = "config.json") -> bool:
     try:
-        return (Path(source) / "config.json").is_file()
+        return (Path(source) / holds).is_file()
     except OSError:  # a name that no file can have
         return False
 

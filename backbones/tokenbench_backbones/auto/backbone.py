@@ -17,7 +17,7 @@ from tokenbench.contract.sizes import ModelSize
 from tokenbench.errors import InfeasibleError
 from tokenbench_backbones import dummy_inputs
 from tokenbench_backbones.auto.costs import decoder_size, skeleton, tower_size
-from tokenbench_backbones.auto.facts import FACTS, REFUSED, Facts
+from tokenbench_backbones.auto.facts import CONVERTED, FACTS, REFUSED, Facts
 from tokenbench_backbones.auto.lattices import Row, none
 from tokenbench_backbones.auto.towers import describe_tower
 from tokenbench_backbones.llava import repeat_grid
@@ -60,6 +60,11 @@ class Auto(Backbone):
         Raises:
             UsageError: If it is known not to work. The error says why.
         """
+        if model_type in CONVERTED:
+            raise UsageError(
+                f"models of type '{model_type}' need code from their own repository, which TokenBench does not run",
+                f"use a model that was converted for transformers, such as {CONVERTED[model_type]}",
+            )
         if model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
             return None
         if model_type in REFUSED:

@@ -19,7 +19,7 @@ from tokenbench_backbones.auto.lattices import Rule, from_positions, newlines, n
 from tokenbench_backbones.auto.towers import Tower
 from tokenbench_backbones.qwen_vl import Qwen2VL, Qwen3VL, Qwen25VL
 
-__all__ = ["FACTS", "REFUSED", "Facts"]
+__all__ = ["CONVERTED", "FACTS", "REFUSED", "Facts"]
 
 
 @dataclass(frozen=True)
@@ -227,3 +227,11 @@ REFUSED: dict[str, str] = {
     "vision-encoder-decoder": _ENCODER_DECODER,
 }
 """Why an architecture cannot be served, by `config.model_type`."""
+
+CONVERTED: dict[str, str] = {
+    "internvl_chat": "OpenGVLab/InternVL3_5-8B-HF",
+    "llava_llama": "llava-hf/llava-1.5-7b-hf",
+    "llava_mistral": "llava-hf/llava-v1.6-mistral-7b-hf",
+    "llava_qwen": "llava-hf/llava-onevision-qwen2-7b-ov-hf",
+}
+"""Of types whose classes stand in repositories of their own: a model that was converted for the classes of transformers."""
