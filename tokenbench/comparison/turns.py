@@ -15,7 +15,7 @@ from tokenbench.comparison.panel import Scopes, panels
 from tokenbench.comparison.wording import NOTHING, count_of, interval, join_names, percent
 from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.errors import SamplesError
-from tokenbench.statistics import Contrasts, Critical, Pairing, change, contrasts, limits, statistic
+from tokenbench.statistics import Contrasts, Critical, Pairing, contrasts, limits, statistic, subtract_contrasts
 from tokenbench.statistics.clusters import Floats
 from tokenbench.statistics.quantiles import student_critical
 from tokenbench.tables import Column, Entry, Table, Tone
@@ -100,7 +100,7 @@ def _model_rows(measures: Measures, name: str, reads: Mapping[str, bool]) -> Ite
     )
     pairs: list[Pairing] = [(at, 0) for at in range(1, len(panel.cells))]
     kept = [_retention(measures, positions, pairs) for positions in (first, later)]
-    changed = None if None in kept else change(*kept)  # type: ignore[arg-type]
+    changed = None if None in kept else subtract_contrasts(*kept)  # type: ignore[arg-type]
     columns = [_limits(one, len(panel.clusters)) for one in (*kept, changed)]
     samples = sum(len(panel.tasks[at].codes) for at in later)
     images = len(np.unique(np.concatenate([panel.tasks[at].codes for at in later])))

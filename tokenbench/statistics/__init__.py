@@ -2,7 +2,7 @@
 
 from tokenbench.statistics.cells import change_interval, design_effect, score_intervals
 from tokenbench.statistics.clusters import TaskSums, cluster_sums, influence
-from tokenbench.statistics.contrasts import Contrasts, Pairing, Scale, change, contrasts
+from tokenbench.statistics.contrasts import Contrasts, Pairing, Scale, contrasts, subtract_contrasts
 from tokenbench.statistics.family import Family, Look, family
 from tokenbench.statistics.limits import Critical, detectable, limits, score_limits, smallest_margin, statistic
 from tokenbench.statistics.seeds import SeedSpread, averaging_matrix, seed_spread
@@ -24,7 +24,6 @@ __all__ = [
     "Sizes",
     "TaskSums",
     "averaging_matrix",
-    "change",
     "change_interval",
     "cluster_sums",
     "contrasts",
@@ -41,6 +40,7 @@ __all__ = [
     "smallest_margin",
     "statistic",
     "stratum_weights",
+    "subtract_contrasts",
     "tilted_limits",
     "tilted_statistic",
 ]

@@ -110,7 +110,7 @@ def contrasts(
     )
 
 
-def change(before: Contrasts, after: Contrasts) -> Contrasts:
+def subtract_contrasts(before: Contrasts, after: Contrasts) -> Contrasts:
     """Compute by how much the same differences are larger on other samples of the same images.
 
     An image's influences on both are subtracted before anything is squared. What the seeds of a cell add to both is taken as if it never

@@ -8,7 +8,7 @@ import pytest
 
 from tokenbench.comparison import add_turns, compare
 from tokenbench.comparison.turns import compare_turns, describe_turns, turns_table
-from tokenbench.statistics import Scale, TaskSums, change, contrasts
+from tokenbench.statistics import Scale, TaskSums, contrasts, subtract_contrasts
 from tokenbench.tables import text_table
 
 READS = {"vanilla": False, "reader": True, "blind": False}
@@ -99,12 +99,12 @@ def test_the_influence_of_an_image_on_a_change_is_the_derivative_by_its_weight(s
         return float(turns[1] - turns[0])
 
     cell = np.array([0, 1])
-    found = change(*(contrasts(part, cell, [(1, 0)], scale, 12) for part in (tasks[:2], tasks[2:])))
-    assert found.value[0] == pytest.approx(value(np.ones(12)))
+    changed = subtract_contrasts(*(contrasts(part, cell, [(1, 0)], scale, 12) for part in (tasks[:2], tasks[2:])))
+    assert changed.value[0] == pytest.approx(value(np.ones(12)))
     step = 1e-6
     slopes = [(value(np.ones(12) + step * unit) - value(np.ones(12) - step * unit)) / (2 * step) for unit in np.eye(12)]
-    np.testing.assert_allclose(found.influence[:, 0], slopes, atol=1e-6)
-    assert found.shift.sum(axis=0) == pytest.approx(1)
+    np.testing.assert_allclose(changed.influence[:, 0], slopes, atol=1e-6)
+    assert changed.shift.sum(axis=0) == pytest.approx(1)
 
 
 @pytest.mark.slow
