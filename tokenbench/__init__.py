@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tokenbench.contract.hookspecs import Register, hookimpl
     from tokenbench.contract.lattice import Grid
     from tokenbench.contract.report import Report
+    from tokenbench.contract.sampling import FrameSampling
     from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
     from tokenbench.contract.stage import Attn, Keep, NoQuestionAttn, OwnLayerAttn, Signal, Stage
     from tokenbench.contract.strategy import Dial, Merger, Selection, Strategy
@@ -40,6 +41,7 @@ _HOME = {
     "EncoderSize": "contract.sizes",
     "Executor": "contract.executor",
     "FrameLayout": "contract.backbone",
+    "FrameSampling": "contract.sampling",
     "Grid": "contract.lattice",
     "HERE": "contract.suite",
     "Keep": "contract.stage",
@@ -82,6 +84,7 @@ __all__ = [
     "EncoderSize",
     "Executor",
     "FrameLayout",
+    "FrameSampling",
     "Grid",
     "Keep",
     "MachineError",

@@ -10,16 +10,16 @@ from tokenbench.store.run import Run
 
 
 class CsvReport(Report):
-    """``summary.csv``, ``pairs.csv`` and ``turns.csv``, unrounded, scores and retention as fractions."""
+    """``summary.csv``, ``pairs.csv``, ``where.csv`` and ``turns.csv``, unrounded, scores and retention as fractions."""
 
     name: ClassVar[str] = "csv"
     description: ClassVar[str] = (
-        "summary.csv and pairs.csv, unrounded; scores and accuracy kept (retention) as fractions; turns.csv of a run with turns"
+        "summary.csv, pairs.csv and where.csv, unrounded; scores and accuracy kept (retention) as fractions; turns.csv of a run with turns"
     )
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write the tables."""
-        tables = {"summary.csv": comparison.summary, "pairs.csv": comparison.pairs}
+        tables = {"summary.csv": comparison.summary, "pairs.csv": comparison.pairs, "where.csv": comparison.where}
         if comparison.turns is not None:
             tables["turns.csv"] = comparison.turns
         return [write_text(folder / name, csv_text(table)) for name, table in tables.items()]

@@ -26,6 +26,7 @@ class DivPrune(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = "float16"
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """One stage before the decoder, which keeps the budget, rounded to the nearest number of tokens."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench_strategies.coverage import pick_cover
 from tokenbench_strategies.shares import crops
 
 __all__ = ["SCOPE", "pick_by_coverage"]
@@ -31,6 +32,7 @@ class SCOPE(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = "float16"
 
     alpha: float = Field(1.0, ge=0, description="exponent of the attention")
 
@@ -52,11 +54,4 @@ class SCOPE(Strategy):
 def pick_by_coverage(features: Tensor, weight: Tensor, k: int) -> Tensor:
     """Indices [k] of features [n, C], in order of choice, that cover all of them; each gain is weighted [n]."""
     unit = normalize(features, dim=-1)
-    similarity = unit @ unit.T
-    cover, chosen = weight.new_zeros(len(weight)), torch.zeros(k, dtype=torch.long, device=weight.device)
-    for i in range(k):
-        gain = weight * (similarity - cover.unsqueeze(1)).clamp(min=0).sum(0)
-        gain[chosen[:i]] = -torch.inf
-        chosen[i] = gain.argmax()
-        cover = torch.maximum(cover, similarity[chosen[i]])
-    return chosen
+    return pick_cover(unit @ unit.T, k, weight)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -27,13 +28,17 @@ class VisionZip(Strategy):
     The dominant tokens come first, in the order of the prompt, then the contextual ones. Positions are renumbered.
 
     The paper's counts are 54 + 10, 108 + 20 and 162 + 30; others are split in the same ratio. The released code also
-    keeps the [CLS] token itself and counts it as one of the dominant; stock LLaVA has no place for it, and another
-    dominant token stands in. Every image, tile or frame is reduced by itself, as released; they share the budget in
-    proportion to their tokens. Encoders without [CLS] (Qwen-VL): the mean attention a token receives.
+    keeps the [CLS] token itself, first of all, and counts it as one of the dominant: released=yes, on encoders with a [CLS]
+    of their own. It stands in the place of the first token that is dropped, so that pictures of kept tokens show it
+    there. By default, another dominant token is kept instead. Every image, tile or frame is reduced by itself, as
+    released; they share the budget in proportion to their tokens. Encoders without [CLS] (Qwen-VL): the mean attention
+    a token receives.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     merges: ClassVar[bool] = True
+
+    released: bool = Field(False, description="keep the [CLS] token as one of the dominant, as the released code does")
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """One stage before the decoder, which keeps the budget."""
@@ -48,15 +53,21 @@ class VisionZip(Strategy):
         attention, keys, features = (view.signals[signal] for signal in view.stage.signals)
         values = view.hidden[view.stage.layer].float().clone()
         kept = []
-        for crop, k in crops(view):
+        for i, (crop, k) in enumerate(crops(view)):
             count = max(1, round(k * 10 / 64)) if k > 1 else 0
+            with_cls = self.released and 0 < k < len(crop)
             ranked = crop[attention[crop].argsort(descending=True, stable=True)]
-            dominant, rest = ranked.tensor_split([k - count])
-            kept.append(dominant.sort().values)
+            dominant, rest = ranked.tensor_split([k - count - with_cls])
+            own, left = [dominant.sort().values], rest.sort().values
             if count:
-                targets, merged = merge_contextual(features, keys, rest.sort().values, count)
+                targets, merged = merge_contextual(features, keys, left, count)
                 values[targets] = view.project(merged).float()
-                kept.append(targets)
+                own.append(targets)
+                left = left[~torch.isin(left, targets)]
+            if with_cls:
+                values[left[0]] = view.project(view.frames[i].cls_features()[None])[0].float()
+                own.insert(0, left[:1])
+            kept += own
         keep = torch.cat(kept)
         return Selection(keep, values[keep])
 

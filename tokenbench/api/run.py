@@ -44,6 +44,8 @@ def run(  # noqa: PLR0913 (an option each)
     looks: int | None = None,
     spending: Spending | None = None,
     margin: float = 1.0,
+    frames: int | None = None,
+    fps: float | None = None,
     batch_size: int = 32,
     device: str = "auto",
     dtype: Dtype = "float32",
@@ -90,6 +92,8 @@ def run(  # noqa: PLR0913 (an option each)
         looks: With `until`, the largest number of looks; by default 5.
         spending: With `until`, how the looks share the error: `"obrien-fleming"` (the default) or `"pocock"`.
         margin: The loss, in points of accuracy kept, that is of no importance.
+        frames: The number of frames that a model sees of each clip; by default 8. A clip that has fewer is shown as it is.
+        fps: The number of frames per second that it sees, in place of `frames`; at most 768 frames of a clip.
         batch_size: Questions in a batch.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, ...
         dtype: The type of the weights.
@@ -111,7 +115,8 @@ def run(  # noqa: PLR0913 (an option each)
         {
             "strategies": strategies, "suite": suite, "tasks": tasks, "budgets": budgets, "models": models, "seeds": seeds,
             "floors": floors, "match": match, "held_out": held_out, "strict": strict, "turns": turns, "limit": limit, "until": until,
-            "looks": looks, "spending": spending, "margin": margin, "batch_size": batch_size, "device": device, "dtype": dtype,
+            "looks": looks, "spending": spending, "margin": margin, "frames": frames, "fps": fps, "batch_size": batch_size,
+            "device": device, "dtype": dtype,
             "attention": attention, "data": data, "tasks_dir": tasks_dir,
         }
     )  # fmt: skip

@@ -13,7 +13,8 @@ their own, on retention over all models and tasks. Data that grow are looked at 
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -110,6 +111,23 @@ class Comparison:
     """How much later questions lose that are asked of the tokens that the first one left (see ``compare_turns``); None for a run
     without turns."""
 
+    units: pd.DataFrame | None = None
+    """The samples behind it, as ``compare`` took them."""
+    scopes: Scopes = field(default_factory=dict)
+    """Which samples one draw of a strategy may affect."""
+
+    @cached_property
+    def where(self) -> pd.DataFrame:
+        """Where strategies lose, with the columns of ``where.csv``; every sample counts once, and limits are pointwise.
+
+        ``change`` is the score minus vanilla's. A sample is ``easy`` if the floor ``downsample`` answers it right at the same budget.
+        """
+        from tokenbench.comparison.where import locate_losses
+
+        return locate_losses(
+            self.units if self.units is not None else pd.DataFrame(columns=["model"]), self.scopes, self.alpha
+        )
+
     def of(self, model: str) -> "Comparison":
         """The comparison that holds a model: this one, or that of all models together."""
         return self.together if self.together is not None and model in self.together.models else self
@@ -197,7 +215,8 @@ def compare(
     settings = Settings(margin, resamples, seed, SPENDING[looks.spending] if looks else spend_all)
     models = sorted(map(str, samples["model"].unique()))
     compared = _collect([_model(samples, model, settings, scopes, looks) for model in models], settings, looks)
-    compared = replace(compared, warnings=(*describe_families(compared.left_out, strategies), *compared.warnings))
+    warnings = (*describe_families(compared.left_out, strategies), *compared.warnings)
+    compared = replace(compared, warnings=warnings, units=samples, scopes=scopes or {})
     whole = measure_looks(samples, TOGETHER, scopes, looks, None, ALPHA) if len(models) > 1 else []
     if not whole:
         return compared

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from tokenbench.contract.sampling import DEFAULT_SAMPLING, FrameSampling
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -45,12 +47,17 @@ class Box:
 
 @dataclass(frozen=True)
 class Video:
-    """A clip. Models see every frame in it, so that the suite decides which frames are sampled."""
+    """A clip. Models see every frame in it, so that the suite decides which frames are sampled.
+
+    If the user may choose, the suite follows `SuiteRequest.sampling`.
+    """
 
     frames: Sequence[Image]
     """The frames, in order."""
     fps: float = 1.0
     """Frames per second, which some models' prompts state."""
+    start: float = 0.0
+    """When the first frame is seen, in seconds, which some models' prompts state."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,22 @@ class Task(ABC):
         """
         return ""
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The user's own files that the samples are read from, with the table or list of questions first.
+
+        `tokenbench new suite --from` copies them. A task that makes its samples itself, or downloads them, has none.
+        """
+        return ()
+
+    @property
+    def sampling(self) -> FrameSampling | None:
+        """Which frames of its clips are shown, if that follows from `SuiteRequest.sampling`.
+
+        None if it shows no clips, or clips whose frames are fixed. It is part of every cell's identity.
+        """
+        return None
+
     @abstractmethod
     def samples(self) -> Sequence[Sample]:
         """Return all samples, always in the same order.
@@ -186,6 +209,8 @@ class SuiteRequest:
     tasks that begin so."""
     definitions: tuple[Path, ...] = ()
     """Folders with the user's own task definitions."""
+    sampling: FrameSampling = DEFAULT_SAMPLING
+    """Which frames of clips the user wants to be shown."""
 
     def folder(self, task: str) -> Path | None:
         """Return the folder or file with a task's local data, or None if the user named none."""

@@ -5,7 +5,7 @@ from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.encoder_recorder import EncoderRecorder, EncoderRequests, split_frames
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.layout import Layout
-from tokenbench.engine.plan import Fit, RowPlan
+from tokenbench.engine.plan import Fit, Question, RowPlan
 from tokenbench.engine.pruner import Pruner
 from tokenbench.engine.replay import Replay, replay
 from tokenbench.engine.state import call_before, replace_method
@@ -20,6 +20,7 @@ __all__ = [
     "LayerCheckpoint",
     "Layout",
     "Pruner",
+    "Question",
     "Replay",
     "RowPlan",
     "RowTrace",

@@ -17,6 +17,7 @@ from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.chooser import Chooser
+from tokenbench.engine.layers import last_stage
 from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.no_question_pass import NoQuestionPass
 from tokenbench.engine.plan import RowPlan
@@ -92,7 +93,8 @@ class Prefill:
             for b, n in enumerate(prompt.visual_counts)
         ]
         self._attends = [getattr(layer, "self_attn", None) for layer in decoder.layers]
-        self._schedule = Schedule(plans, prompt, [attention is not None for attention in self._attends])
+        attends = [attention is not None for attention in self._attends]
+        self._schedule = Schedule(plans, prompt, attends, last_stage(decoder))
         self._saved = PrefillRequests.for_checkpoint(self._schedule.alternatives(sharing.checkpoint_for))
         self._recorder = PrefillRecorder(PrefillRequests.of(self._schedule.rows) | self._saved, prompt, timer)
         self._views = ViewBuilder(plans, layout, prompt, self._recorder, decoder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +15,10 @@ from tokenbench.contract.stage import Stage
 from tokenbench.contract.view import View
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.layout import Layout, PromptColumns
-from tokenbench.engine.plan import RowPlan
+from tokenbench.engine.plan import Question, RowPlan
 from tokenbench.engine.prefill_recorder import PrefillRecorder
 from tokenbench.engine.segment import Segment
-from tokenbench.errors import InfeasibleError
+from tokenbench.errors import InfeasibleError, UsageError
 
 __all__ = ["ViewBuilder"]
 
@@ -38,6 +39,7 @@ class ViewBuilder:
     ) -> None:
         self._layout, self._prompt, self._recorder, self._decoder = layout, prompt, recorder, decoder
         self._generators = [plan.generator() for plan in plans]
+        self._questions = [plan.question for plan in plans]
         self._frames: Sequence[Sequence[Frame]] | None = None
         self.grids: Sequence[tuple[Grid, ...]] = ()
         """The lattices of every row, once its positions are known."""
@@ -66,11 +68,14 @@ class ViewBuilder:
             InfeasibleError: If it reads lattices, and the prompt shows none.
         """
         recorder, question, candidates = self._recorder, self._prompt.question(b), segment.columns[b][at]
+        asked = self._questions[b] if stage.question else None
         placed = segment.positions[b]
         n0, alive = self._prompt.visual_counts[b], self._prompt.ordinals[b][candidates]
         frames = self.frames(b) if stage.reads_encoder else ()
         if stage.lattice and not all(grid.has_places for grid in self.grids[b]):
-            error = InfeasibleError("it reads where tokens lie on the image, which this prompt does not show")
+            error = InfeasibleError(
+                "it needs the position of every visual token on the image, which this prompt does not show"
+            )
             error.row = b
             raise error
         return View(
@@ -91,6 +96,8 @@ class ViewBuilder:
             text_positions=self._positions(b, placed[placed.shape[0] - len(question) :]),
             rotary=self._rotate,
             norm=getattr(self._decoder, "norm", None) or _keep,
+            question=asked.text if asked else "",
+            embed=partial(self._embed, asked),
             generator=self._generators[b],
             memo=self.memos[b],
         )
@@ -101,6 +108,17 @@ class ViewBuilder:
             return (columns - (self._prompt.width - self._prompt.lengths[b]))[None]
         rows = self.positions[..., b % self.positions.shape[-2], :]
         return rows[..., columns].reshape(-1, len(columns))
+
+    def _embed(self, asked: Question | None, texts: Sequence[str]) -> Tensor:
+        """Input embeddings [m, C] of the tokens of texts."""
+        if asked is None:
+            raise UsageError(
+                "the strategy reads the user's words, which are not known apart from the prompt",
+                "pass them as questions=[...], with the processor, to pruned()",
+            )
+        ids = [token for text in texts for token in asked.tokenize(text)]
+        table: Tensor = self._decoder.get_input_embeddings().weight
+        return table[torch.tensor(ids, dtype=torch.long, device=table.device)]
 
     def _rotate(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of position ids [axes, m]."""

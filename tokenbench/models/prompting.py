@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.suite import HERE
 from tokenbench.errors import SampleError
-from tokenbench.models.processing import kind_of
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from threading import Lock
 
     from tokenbench.contract.backbone import Backbone
-    from tokenbench.contract.suite import Video
 
-__all__ = ["write_prompt"]
+__all__ = ["name_writer", "own_words", "tokenize", "write_prompt"]
 
 
-def write_prompt(processor: Any, backbone: Backbone, question: str, shown: Sequence[Image | Video]) -> str:
+def write_prompt(processor: Any, backbone: Backbone, question: str, kinds: Sequence[str]) -> str:
     """Write the prompt for a question. Images and clips stand where the question says, or before it.
 
     Args:
         processor: The model's processor.
         backbone: The adapter, which writes prompts for processors without a chat template.
         question: The text, perhaps with places of what is shown (see `HERE`).
-        shown: The images and clips, in order.
+        kinds: What is shown, in order: `image` or `video` each.
 
     Raises:
         SampleError: The question has places, but not as many as there are images and clips.
     """
-    kinds = [kind_of(item) for item in shown]
     content = _interleave(question, kinds)
     if getattr(processor, "chat_template", None) is not None:
         chat = [{"role": "user", "content": content}]
@@ -39,6 +37,14 @@ def write_prompt(processor: Any, backbone: Backbone, question: str, shown: Seque
         return backbone.prompt(processor, question, kinds)
     text = "".join(part.get("text") or str(getattr(processor, f"{part['type']}_token")) for part in content)
     return backbone.prompt(processor, text, [])
+
+
+def name_writer(processor: Any, backbone: Backbone) -> str:
+    """Return the name and hash of what writes the prompts: a chat template or an adapter."""
+    template = getattr(processor, "chat_template", None)
+    if template is None:
+        return f"adapter {type(backbone).__name__}"
+    return f"chat template {sha256(str(template).encode()).hexdigest()[:12]}"
 
 
 def _interleave(question: str, kinds: Sequence[str]) -> list[dict[str, str]]:
@@ -55,3 +61,15 @@ def _interleave(question: str, kinds: Sequence[str]) -> list[dict[str, str]]:
     for kind, text in zip(kinds, texts[1:], strict=True):
         parts += [{"type": kind}, {"type": "text", "text": text}]
     return [part for part in parts if part.get("text") != ""]
+
+
+def own_words(question: str) -> str:
+    """Return a question without the places of what is shown."""
+    return " ".join(question.replace(HERE, " ").split()) if HERE in question else question
+
+
+def tokenize(processor: Any, lock: Lock, text: str) -> list[int]:
+    """Return the ids of a text, without special tokens. The lock is that of the processor, whose tokenizer changes while it works."""
+    with lock:
+        ids: list[int] = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids

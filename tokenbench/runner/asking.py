@@ -59,8 +59,9 @@ def ask_batch(
                 f"'{work.model.name}' does not fit into memory even with one question per batch",
                 "use a smaller --dtype or another device",
             ) from None
+    rows = {id(sample): b for b, (_, sample) in enumerate(questions)}
     for half in halves:
-        parts = work.model.load_samples([sample for _, sample in half])
+        parts = loaded.select([rows[id(sample)] for _, sample in half])
         yield from ask_batch(work, pruner, half, parts, left, failed, most_tokens)
 
 

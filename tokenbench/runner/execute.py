@@ -252,11 +252,17 @@ def _manifest(
                 "samples": len(first.samples[name]),
                 "of": len(first_samples(task, None, spec.held_out)),
                 "asked": prints[name],
+                **({"frames": str(task.sampling)} if task.sampling else {}),
             }
             for name, task in first.tasks.items()
         },
         "seed_scopes": {
             arm.named.name: arm.named.strategy.seed_scope for arm in first.arms if arm.named.strategy.stochastic
+        },
+        "released_dtypes": {
+            name: one.strategy.released_dtype
+            for name, one in resolved.strategies.items()
+            if one.strategy.released_dtype
         },
         **({"reads_question": _readers(works)} if spec.turns > 1 else {}),
         **({"unregistered": resolved.unregistered} if resolved.unregistered else {}),

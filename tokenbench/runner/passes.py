@@ -14,7 +14,7 @@ import torch
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.cost.matching import tokens_per_layer
-from tokenbench.engine import LayerCheckpoint, Pruner, RowPlan, RowTrace, replay
+from tokenbench.engine import LayerCheckpoint, Pruner, Question, RowPlan, RowTrace, replay
 from tokenbench.errors import InfeasibleError, StrategyError
 from tokenbench.models.batch import Batch
 from tokenbench.models.model import Model
@@ -56,10 +56,11 @@ class BatchQuestions:
         stages = plans[plan].typical
         return 0 if not stages or (self.traces and plans[plan].trim) else stages[0].layer
 
-    def plans_of(self, number: int, plan: RowPlan) -> list[RowPlan]:
-        """Return what a plan means for each row."""
+    def plans_of(self, number: int, plan: RowPlan, questions: Sequence[Question | None]) -> list[RowPlan]:
+        """Return what a plan means for each row, whose user asked a question."""
         if number not in self.traces:
-            return [self.own_plans.get((number, b), plan).of(key) for b, key in enumerate(self.keys)]
+            rows = enumerate(zip(self.keys, questions, strict=True))
+            return [self.own_plans.get((number, b), plan).of(key, question) for b, (key, question) in rows]
         traces = zip(self.traces[number], self.keys, strict=True)
         return [replay(self.own_plans.get((number, b), plan), *pair) for b, pair in enumerate(traces)]
 
@@ -204,7 +205,8 @@ class _Run:
 
     def __call__(self, group: Sequence[int], checkpoint: LayerCheckpoint | None) -> list[Outcome]:
         batch, limits, count = self.asked.batch, self.asked.limits, len(self.asked.keys)
-        plans = [plan for i in group for plan in self.asked.plans_of(i, self.plans[i])]
+        questions = [self.model.question(sample) for sample in batch.samples]
+        plans = [plan for i in group for plan in self.asked.plans_of(i, self.plans[i], questions)]
         start = time.perf_counter()
         first_alike = [at * count + first for at, i in enumerate(group) for first in self.asked.alike(i)]
         with self.pruner.sharing(first_alike, checkpoint, self.remember):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.strategy import Dial
@@ -18,6 +19,7 @@ from tokenbench.registry.plugins import Registry
 from tokenbench.runner.batches import Question, QuestionBatch
 from tokenbench.runner.dialogues import batch_dialogues, check_turns, complete, form_dialogues
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
+from tokenbench.runner.media import Media
 from tokenbench.runner.order import ORDER_SEED, shuffle_images
 from tokenbench.runner.resolve import Resolved
 from tokenbench.runner.showing import load_batch
@@ -54,6 +56,8 @@ class Work:
     """The arms that the model cannot run, by number, each with the reason."""
     strict: bool = False
     """Whether a sample that the model cannot be asked fails its whole task."""
+    media: Media = field(default_factory=Media)
+    """The images and clips of the samples that have been loaded and are still needed."""
     reach: Mapping[str, int] = field(default_factory=dict)
     """How many of the first samples a cell is asked, by its id; a cell that is missing here is asked all."""
     match: str = "nominal"
@@ -140,12 +144,17 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
     # A batch keeps its place, and so its numbers, whichever of its samples turned out to be unfit.
     unfit = {(one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name}
     by_key = {name: {sample.key: sample for sample in samples} for name, samples in work.samples.items()}
-    return [
+    batches = [
         QuestionBatch(part, own)
         for own, questions in alike.items()
         for part in batch_dialogues(complete(questions, by_key), work.batch_size)
         if not all((task.name, sample.key, sample.digest) in unfit for task, sample in part)
     ]
+    place = {(task.name, sample.key): i for i, (task, sample) in enumerate(work.questions)}
+    first = [place[task.name, sample.key] for task, sample in (batch.questions[0] for batch in batches)]
+    return [
+        batches[at] for at in sorted(range(len(batches)), key=first.__getitem__)
+    ]  # all questions on a clip in a row
 
 
 def works_of(
@@ -252,11 +261,13 @@ def _check_budgets(work: Work) -> None:
     largest = max((arm.budget.tokens or 0 for arm in work.arms), default=0)
     if not largest or not work.questions:
         return
-    _, loaded, _ = load_batch(work.model, work.questions[: work.batch_size])
-    if loaded is None:
-        return
-    tokens = max(work.model.visual_tokens(loaded))
-    if largest > tokens:
+    tokens = 0
+    for _, cluster in groupby(work.questions[: work.batch_size], key=lambda question: question[1].cluster):
+        _, loaded, _ = load_batch(work.model, list(cluster), work.media.load)
+        tokens = max(tokens, *work.model.visual_tokens(loaded)) if loaded else tokens
+        if tokens >= largest:
+            return
+    if tokens:
         raise UsageError(
             f"budget '{largest}' is more than the {tokens} visual tokens that {work.model.name} has per sample"
         )

@@ -127,7 +127,9 @@ class _Batches:
         if not left:
             return
         with self._work.model.pruner() as pruner:
-            for batch, (questions, loaded, unfit) in load_ahead(self._work.model, left, self._is_unfit):
+            for batch, (questions, loaded, unfit) in load_ahead(
+                self._work.model, left, self._is_unfit, self._work.media
+            ):
                 for question, reason in unfit:
                     if self._work.strict or is_passing(reason):
                         self._lose(question, reason, batch.arms)

@@ -1,6 +1,6 @@
 """Paired, clustered statistics: pure functions on arrays that know nothing of models, strategies or files."""
 
-from tokenbench.statistics.cells import design_effect, score_intervals
+from tokenbench.statistics.cells import change_interval, design_effect, score_intervals
 from tokenbench.statistics.clusters import TaskSums, cluster_sums, influence
 from tokenbench.statistics.contrasts import Contrasts, Pairing, Scale, change, contrasts
 from tokenbench.statistics.family import Family, Look, family
@@ -25,6 +25,7 @@ __all__ = [
     "TaskSums",
     "averaging_matrix",
     "change",
+    "change_interval",
     "cluster_sums",
     "contrasts",
     "design_effect",

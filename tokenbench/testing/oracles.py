@@ -38,7 +38,12 @@ def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
         if all(part.shape == p["input_ids"].shape for part, p in zip(parts, prompts, strict=False)):
             fill = pad if name == "input_ids" else 0
             parts = [torch.nn.functional.pad(p, (longest - p.shape[1], 0), value=fill) for p in parts]
-        batch[name] = torch.cat(_alike(parts))
+        if name == "image_token_pooling":  # numbers of patches in all pictures of the batch (Molmo 2)
+            before = torch.tensor([0, *(p["pixel_values"][..., 0].numel() for p in prompts)]).cumsum(0)
+            parts = [part + offset for part, offset in zip(parts, before, strict=False)]
+        # Patches of all images side by side in one strip (MiniCPM-V 4.6).
+        strip = name == "pixel_values" and "target_sizes" in prompts[0]
+        batch[name] = torch.cat(parts, -1) if strip else torch.cat(_alike(parts))
     return batch
 
 

@@ -27,6 +27,7 @@ from tokenbench_reports.html.questions import Questions
 from tokenbench_reports.html.results import Results, results
 from tokenbench_reports.html.tasks import TasksView, tasks_view
 from tokenbench_reports.html.triangle import Triangle, triangle
+from tokenbench_reports.html.where import WhereView, where_views
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class ModelView:
     """Accuracy by task, budget by budget; empty if there is one task only."""
     turns: Table | None
     """Accuracy by turn; None for a run without turns."""
+    where: list[WhereView]
+    """Where strategies lose, budget by budget."""
     compare: CompareView | None
     """Two strategies side by side; None if there is nothing to compare."""
     gallery: Gallery
@@ -141,6 +144,7 @@ def model_view(
         multiples(cells, marks),
         [tasks_view(summary, cells, budget, marks) for budget in here] if several else [],
         turns_table(comparison, model),
+        where_views(comparison, model, here, cells, marks),
         compare_view(cells, here, marks, pairs, answers.mapped, answers.gallery, answers.questions),
         answers.gallery,
         answers.questions,

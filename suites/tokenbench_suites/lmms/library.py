@@ -19,7 +19,7 @@ from tokenbench.contract.suite import HERE
 from tokenbench.errors import MachineError, TokenBenchError, UsageError
 from tokenbench_suites.lmms.captions import without_java
 from tokenbench_suites.lmms.catalogue_entry import UNKNOWN, CatalogueEntry
-from tokenbench_suites.lmms.contained import contain, offline, scratch, seed
+from tokenbench_suites.lmms.contained import contain, importing, offline, scratch, seed
 from tokenbench_suites.lmms.data import Splits, choose_split, load_folder, load_source
 from tokenbench_suites.lmms.numbers import find_number
 from tokenbench_suites.lmms.referring import name_expressions
@@ -219,7 +219,8 @@ def _config(yaml: Path) -> dict[str, Any]:
     """The YAML with its includes and functions, all of them imported anew."""
     from lmms_eval.utils import load_yaml_config
 
-    return dict(load_yaml_config(str(yaml)))
+    with importing():
+        return dict(load_yaml_config(str(yaml)))
 
 
 def _rows(definition: Definition, config: Mapping[str, Any]) -> Rows:

@@ -17,6 +17,7 @@ from tokenbench import HERE, Budget, Sample, Video
 from tokenbench.engine import RowPlan
 from tokenbench.errors import SampleError
 from tokenbench.models.model import Model
+from tokenbench.models.processing import kind_of
 from tokenbench.models.prompting import write_prompt
 from tokenbench.models.source import locate
 from tokenbench.registry.backbones import backbone_for
@@ -40,7 +41,7 @@ def written(question: str, *shown: Image.Image | Video, template: bool = True) -
         image_token="<image>",
         video_token="<video>",
     )
-    return write_prompt(processor, Llava(), question, shown)
+    return write_prompt(processor, Llava(), question, [kind_of(item) for item in shown])
 
 
 def test_pictures_stand_where_the_question_says_or_before_it() -> None:
