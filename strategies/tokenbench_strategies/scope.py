@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench_strategies.indices import take
 from tokenbench_strategies.shares import crops
 
 __all__ = ["SCOPE", "pick_by_coverage"]
@@ -31,6 +32,7 @@ class SCOPE(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     alpha: float = Field(1.0, ge=0, description="exponent of the attention")
 
@@ -45,18 +47,22 @@ class SCOPE(Strategy):
     def select(self, view: View) -> Selection:
         """Keep a greedy cover of every image, tile or frame."""
         attention, features = view.signals[_ATTENTION] ** self.alpha, view.signals[_FEATURES]
-        kept = [crop[pick_by_coverage(features[crop], attention[crop], k)] for crop, k in crops(view)]
-        return Selection(torch.cat(kept).sort().values)
+        kept = [crop[pick_by_coverage(features[..., crop, :], attention[..., crop], k)] for crop, k in crops(view) if k]
+        return Selection(torch.cat(kept, -1).sort(dim=-1).values)
 
 
 def pick_by_coverage(features: Tensor, weight: Tensor, k: int) -> Tensor:
-    """Indices [k] of features [n, C], in order of choice, that cover all of them; each gain is weighted [n]."""
+    """Indices [..., k] of features [..., n, C], in order of choice, that cover all of them.
+
+    Each gain is weighted [..., n].
+    """
     unit = normalize(features, dim=-1)
-    similarity = unit @ unit.T
-    cover, chosen = weight.new_zeros(len(weight)), torch.zeros(k, dtype=torch.long, device=weight.device)
-    for i in range(k):
-        gain = weight * (similarity - cover.unsqueeze(1)).clamp(min=0).sum(0)
-        gain[chosen[:i]] = -torch.inf
-        chosen[i] = gain.argmax()
-        cover = torch.maximum(cover, similarity[chosen[i]])
-    return chosen
+    similarity = unit @ unit.transpose(-1, -2)
+    cover, taken, chosen = torch.zeros_like(weight), torch.zeros_like(weight, dtype=torch.bool), list[Tensor]()
+    for _ in range(k):
+        gain = weight * (similarity - cover.unsqueeze(-1)).clamp(min=0).sum(-2)
+        best = gain.masked_fill(taken, -torch.inf).argmax(-1, keepdim=True)
+        taken = taken.scatter(-1, best, True)
+        cover = torch.maximum(cover, take(similarity, best).squeeze(-2))
+        chosen.append(best)
+    return torch.cat(chosen, -1)

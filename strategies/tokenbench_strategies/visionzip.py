@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench_strategies.indices import average_by_home, complement
 from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import crops
 
@@ -46,19 +47,19 @@ class VisionZip(Strategy):
     def select(self, view: View) -> Selection:
         """Keep the dominant and the contextual tokens of every image, tile or frame."""
         attention, keys, features = (view.signals[signal] for signal in view.stage.signals)
-        values = view.hidden[view.stage.layer].float().clone()
-        kept = []
+        states = view.hidden[view.stage.layer].float()
+        keep, values = [], []
         for crop, k in crops(view):
             count = max(1, round(k * 10 / 64)) if k > 1 else 0
             ranked = crop[attention[crop].argsort(descending=True, stable=True)]
-            dominant, rest = ranked.tensor_split([k - count])
-            kept.append(dominant.sort().values)
+            dominant, rest = (part.sort().values for part in ranked.tensor_split([k - count]))
+            keep.append(dominant)
+            values.append(states.index_select(0, dominant))
             if count:
-                targets, merged = merge_contextual(features, keys, rest.sort().values, count)
-                values[targets] = view.project(merged).float()
-                kept.append(targets)
-        keep = torch.cat(kept)
-        return Selection(keep, values[keep])
+                targets, merged = merge_contextual(features, keys, rest, count)
+                keep.append(targets)
+                values.append(view.project(merged).float())
+        return Selection(torch.cat(keep), torch.cat(values))
 
 
 def merge_contextual(features: Tensor, keys: Tensor, rest: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -73,12 +74,9 @@ def merge_contextual(features: Tensor, keys: Tensor, rest: Tensor, count: int) -
     Returns:
         The targets' indices [count], and their features [count, C] plus the mean of those that joined them.
     """
-    is_target = torch.zeros(len(rest), dtype=torch.bool, device=rest.device)
-    step = len(rest) // count
-    is_target[: step * count : step] = True
-    targets, others = rest[is_target], rest[~is_target]
+    places = torch.arange(count, device=rest.device) * (len(rest) // count)
+    targets, others = rest[places], rest[complement(places, len(rest))]
     directions = normalize(keys, dim=-1)
-    home = (directions[others] @ directions[targets].T).argmax(1)
-    sums = torch.zeros_like(features[targets]).index_add(0, home, features[others])
-    joined = home.bincount(minlength=count).clamp(min=1)
-    return targets, features[targets] + sums / joined.unsqueeze(1)
+    home = (directions.index_select(0, others) @ directions.index_select(0, targets).T).argmax(1)
+    means, _ = average_by_home(features.index_select(0, others), home, count)
+    return targets, features.index_select(0, targets) + means

@@ -62,7 +62,7 @@ def test_prumerge(case: Case) -> None:
     heads, keys = case.facts["heads"], case["keys"]
     by_head = [part.unflatten(1, (heads, -1)).transpose(0, 1)[None] for part in (case["query"][None], keys)]
     joined = Attended(by_head[0], by_head[1], 1.0).join_heads()
-    attention = joined.products(0, slice(None)).softmax(-1)[0, 0, 1:]
+    attention = joined.products(slice(None)).softmax(-1)[0, 0, 0, 1:]
     close(attention, case["attention"], atol=1e-6)
     selection = select(made("prumerge"), case, case["features"], {"cls": attention, "keys": keys[1:]})
     assert selection.keep[:-1].tolist() == case["order"].tolist()

@@ -142,6 +142,12 @@ class Stage:
         return bool(self.signals) or self.pixels or self.rerun is not None
 
     @property
+    def reads_text(self) -> bool:
+        """Whether it reads something of every token after the visual ones, so that their number matters."""
+        asked = any(request.queries.startswith("question") for request in self.attention)
+        return asked or bool(self.text or self.keys)
+
+    @property
     def blind(self) -> bool:
         """Whether it reads nothing that depends on the text after the visual tokens."""
         return not (self.text or self.keys or self.attention)

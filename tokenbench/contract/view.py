@@ -121,7 +121,7 @@ class View:
     positions: Tensor
     """[axes, n] position ids of the candidates; M-RoPE has three axes."""
     text_positions: Tensor
-    """[axes, m] position ids of the m tokens after the visual ones."""
+    """[axes, m] position ids of the m tokens after the visual ones, if the stage reads anything of them."""
     rotary: Callable[[Tensor], tuple[Tensor, Tensor]]
     """The decoder's rotary embedding, from position ids [axes, n] to their cosines and sines, [n, D] each, or
     [axes, n, D] where attention itself joins the axes; float32."""
@@ -137,7 +137,7 @@ class View:
     @property
     def n(self) -> int:
         """The number of candidates."""
-        return len(self.alive)
+        return self.alive.shape[-1]
 
     def items(self) -> Iterator[tuple[Grid, slice]]:
         """Iterate over the images and videos.
