@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tokenbench.contract.report import Report
     from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
     from tokenbench.contract.stage import Attn, Keep, NoQuestionAttn, OwnLayerAttn, Signal, Stage
-    from tokenbench.contract.strategy import Merger, Selection, Strategy
+    from tokenbench.contract.strategy import Dial, Merger, Selection, Strategy
     from tokenbench.contract.suite import Box, Sample, Suite, SuiteRequest, Task, Video
     from tokenbench.contract.view import EncodedFrame, View
     from tokenbench.errors import MachineError, TokenBenchError, UsageError
@@ -34,6 +34,7 @@ _HOME = {
     "Box": "contract.suite",
     "Budget": "contract.budget",
     "DecoderSize": "contract.sizes",
+    "Dial": "contract.strategy",
     "EncodedFrame": "contract.view",
     "Encoder": "contract.backbone",
     "EncoderSize": "contract.sizes",
@@ -73,6 +74,7 @@ __all__ = [
     "Box",
     "Budget",
     "DecoderSize",
+    "Dial",
     "EncodedFrame",
     "Encoder",
     "EncoderSize",

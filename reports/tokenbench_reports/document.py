@@ -11,6 +11,7 @@ from tokenbench.comparison.wording import count_of, join_names, number
 from tokenbench.errors import printable
 from tokenbench.tables import Column, Entry, Table, TableRow
 from tokenbench_reports.beside import on_this_hardware, published
+from tokenbench_reports.equality import calibrated_tables, equality_notes
 from tokenbench_reports.headline import Headline, make_headline
 
 
@@ -133,6 +134,7 @@ def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> S
     tables = [cells_table(comparison, model)]
     tables += _between_strategies(comparison, model)
     tables.append(tasks_table(comparison, model))
+    tables += calibrated_tables(comparison, model, run)
     tables += on_this_hardware(comparison, model, run) + published(comparison, model, run)
     return Section(model, make_headline(comparison, model), _verdict(comparison, model, rankings), tables)
 
@@ -200,7 +202,7 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
         "interval takes that into account. It is the interval of family F1, so that the verdict beside it can be read off it: a "
         "strategy is worse exactly where its interval ends below 100. The budget is the one that was requested; visual tokens are those "
         "that ran, as the mean over the decoder layers. FLOPs (encoder and prefill) and KV cache are counted shares of vanilla's; FLOPs are not latency.",
-        *_budgets(run),
+        *equality_notes(run),
         "Skill is how far a strategy gets from a trivial baseline (0 %) to vanilla (100 %) at the same budget; the baselines are random "
         "tokens, and the image shrunk to as many tokens. Below 0 the baseline is better. Skill and evidence have no interval.",
         f"Against vanilla: family F1 per model, max-T over all strategies and budgets, error {alpha}. The margin is {margin} "
@@ -224,16 +226,6 @@ def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     if hard := _margin_power(comparison) + _samples_needed(comparison):
         notes.insert(3, hard.strip())
     return notes + [text for text in (_facts(run, "versions"), _facts(run, "hardware")) if text]
-
-
-def _budgets(run: Mapping[str, object]) -> list[str]:
-    """How budgets were counted, unless as each paper does."""
-    spec = run.get("spec")
-    mode = spec.get("match", "nominal") if isinstance(spec, Mapping) else "nominal"
-    if mode == "nominal":
-        return []
-    what = "mean visual tokens over the decoder layers" if mode == "tokens" else "FLOPs of the decoder"
-    return [f"Budgets are matched: every schedule is scaled to the same {what}."]
 
 
 def _margin_power(comparison: Comparison) -> str:

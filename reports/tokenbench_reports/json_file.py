@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 """Raised when a key changes its meaning or goes; new keys may come without."""
 SCHEMA = Path(__file__).with_name("report.schema.json")
 SETTINGS = ("alpha", "margin", "resamples", "seed", "samples", "clusters")
-FACTS = ("spec", "models", "versions", "hardware", "notes", "failures", "bench")
+FACTS = ("spec", "models", "versions", "hardware", "notes", "failures", "bench", "calibration")
 
 
 class JsonReport(Report):

@@ -19,6 +19,8 @@ def command(about: Mapping[str, object]) -> str:
     for name in VALUES:
         if (value := spec.get(name)) not in (None, ""):
             words += [f"--{name.replace('_', '-')}", str(value)]
+    if spec.get("held_out"):
+        words += ["--held-out", str(spec["held_out"])]
     if spec.get("until"):
         words += ["--looks", str(spec["looks"])]
     return shlex.join(words if spec.get("floors") else [*words, "--no-floors"])

@@ -28,6 +28,7 @@ STRATEGIES = {
     "priortr": "priortr:PriorTR",
     "priortr-2f": "priortr:PriorTR2F",
     "prumerge": "prumerge:PruMerge",
+    "prumerge-adaptive": "prumerge_adaptive:PruMergeAdaptive",
     "random": "random:Random",
     "scope": "scope:SCOPE",
     "sparsevlm": "sparsevlm:SparseVLM",

@@ -15,7 +15,7 @@ from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import crops
 
-__all__ = ["PruMerge", "find_outliers"]
+__all__ = ["PruMerge", "find_outliers", "find_spaced"]
 
 _ATTENTION, _KEYS = (Signal(kind, -1, "joined") for kind in ("cls", "keys"))
 _FEATURES = Signal("features")
@@ -58,32 +58,34 @@ class PruMerge(Strategy):
         keep, features = [], []
         for crop, k in crops(view):
             if k:
-                chosen, merged = self._merge(k, *(view.signals[signal][crop] for signal in view.stage.signals))
+                signals = [view.signals[signal][crop] for signal in view.stage.signals]
+                chosen, merged = self.merge(_choose(signals[0], max(1, k - 1)), *signals, extra=k > 1)
                 keep.append(crop[chosen])
                 features.append(merged)
         return Selection(torch.cat(keep), view.project(torch.cat(features)).float())
 
-    def _merge(self, k: int, attention: Tensor, keys: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [k] of one crop, the last of them for the extra one, and features [k, C']."""
-        chosen = _choose(attention, max(1, k - 1))
+    def merge(
+        self, chosen: Tensor, attention: Tensor, keys: Tensor, features: Tensor, *, extra: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The chosen tokens of one crop, and one for the extra token if there is one; and their features [k, C']."""
         weights = attention / attention.sum().clamp(min=1)  # only what tokens receive adds up to more
         directions = normalize(keys, dim=-1)
         similarity = directions.index_select(0, chosen) @ directions.T
         near = similarity.scatter(1, chosen.unsqueeze(1), -torch.inf).topk(min(self.neighbours, len(keys) - 1)).indices
         added = torch.zeros_like(similarity).scatter(1, near, weights.expand_as(similarity).gather(1, near))
         merged = features.index_select(0, chosen) + added @ features
-        if k == 1:
+        if not extra:
             return chosen, merged
         best = weights.scatter(0, chosen, -torch.inf).argmax(0, keepdim=True)
-        extra = weights.scatter(0, chosen, 0).unsqueeze(0) @ features
-        return torch.cat([chosen, best]), torch.cat([merged, extra])
+        rest = weights.scatter(0, chosen, 0).unsqueeze(0) @ features
+        return torch.cat([chosen, best]), torch.cat([merged, rest])
 
 
-def find_outliers(attention: Tensor) -> Tensor:
-    """[n] which values lie above the third quartile by more than 1.5 interquartile ranges."""
+def find_outliers(attention: Tensor, fence: float = 1.5) -> Tensor:
+    """[n] which values lie above the third quartile by more than `fence` interquartile ranges."""
     ordered = attention.sort().values
     low, high = (_read_quantile(ordered, share) for share in (0.25, 0.75))
-    return attention > high + 1.5 * (high - low)
+    return attention > high + fence * (high - low)
 
 
 def _read_quantile(ordered: Tensor, share: float) -> Tensor:
@@ -92,18 +94,25 @@ def _read_quantile(ordered: Tensor, share: float) -> Tensor:
     return ordered[floor(place)].lerp(ordered[ceil(place)], place % 1)
 
 
+def find_spaced(is_outlier: Tensor) -> Tensor:
+    """[n] which tokens are evenly spaced, 3 for each outlier [n], outliers among them."""
+    n = len(is_outlier)
+    place = torch.arange(n, device=is_outlier.device)
+    step = (n // is_outlier.sum().clamp(min=1) // 3).clamp(min=1)
+    return (place % step == 0) & (place < n - 1)  # the last token is never among them, as released
+
+
 def _choose(attention: Tensor, k: int) -> Tensor:
     """[k] outliers by attention, then the evenly spaced others, ascending."""
     n, is_outlier = len(attention), find_outliers(attention)
-    place, found = torch.arange(n, device=attention.device), is_outlier.sum()
+    is_spaced = find_spaced(is_outlier) & ~is_outlier
+    missing = (k - is_outlier.sum()).clamp(min=0)
+    filling = (missing - is_spaced.sum()).clamp(min=0)
+    chosen = _find_even(is_spaced, missing) | _find_even(~is_outlier & ~is_spaced, filling)
     rank = attention.argsort(descending=True, stable=True).argsort()
-    step = (n // found.clamp(min=1) // 3).clamp(min=1)
-    is_spaced = ~is_outlier & (place % step == 0) & (place < n - 1)  # the last is never among them, as released
-    is_rest = ~is_outlier & ~is_spaced
-    sample, missing = is_spaced.sum(), (k - found).clamp(min=0)
-    chosen = _find_even(is_spaced, missing) | _find_even(is_rest, (missing - sample).clamp(min=0))
     # Outliers come first, then what was chosen by place, then all others.
-    return torch.where(is_outlier, rank, n + place).masked_fill(~is_outlier & ~chosen, 2 * n).argsort(stable=True)[:k]
+    by_place = (n + torch.arange(n, device=rank.device)).masked_fill(~chosen, 2 * n)
+    return torch.where(is_outlier, rank, by_place).argsort(stable=True)[:k]
 
 
 def _find_even(marked: Tensor, count: Tensor) -> Tensor:
@@ -115,7 +124,7 @@ def _find_even(marked: Tensor, count: Tensor) -> Tensor:
     few = torch.minimum(count, total)
 
     def below(number: Tensor) -> Tensor:
-        """How many of the taken ones have a lower number, counted from 0."""
+        """How many of those that are taken have a lower number, counted from 0."""
         return -((total - 2 * few * number) // (2 * total).clamp(min=1))
 
     return marked & (below(number) > below(number - 1))

@@ -75,11 +75,11 @@ def stages(strategy: Strategy, case: Case, visual: int) -> tuple[Stage, ...]:
 
 
 def seen(stage: Stage, n: int, **what: Any) -> View:
-    """The view of a stage whose schedule says a number of tokens."""
+    """The view of a stage; of all tokens as many may stay as it says, or all where the method decides."""
     from tokenbench.contract.budget import count
 
-    assert stage.keep is not None
-    return make_view(stage, n, count(stage.keep, what.get("n0", n), n), **what)
+    k = n if stage.keep is None else count(stage.keep, what.get("n0", n), n)
+    return make_view(stage, n, k, **what)
 
 
 def assert_keeps(selection: Selection, case: Case, stage: str = "") -> None:

@@ -166,7 +166,7 @@ def test_names_are_canonical(text: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("vanilla+merge", "Vanilla takes no budget, so that it has neither scores nor a schedule"),
+        ("vanilla+merge", "Vanilla takes no budget, so that it has no scores and no counts"),
         ("blind+tome", "Blind takes no budget"),
         ("fastv@blind", "Blind takes no budget"),
         ("divprune@vanilla", "Vanilla takes no budget"),

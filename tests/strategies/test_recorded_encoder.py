@@ -22,7 +22,7 @@ def select(strategy: Strategy, case: Case, features: Tensor, signals: dict[str, 
     """The selection before the decoder, where the projector changes nothing: `signals` by kind, or by kind and layer."""
     n = len(features)
     (stage,) = stages(strategy, case, n)
-    assert [[seen(stage, n).k, case.facts.get("depth", 32)]] == case.facts["tokens"]
+    assert stage.keep is None or [[seen(stage, n).k, case.facts.get("depth", 32)]] == case.facts["tokens"]
 
     def signal(request: Signal) -> Tensor:
         exact = f"{request.kind}{request.layer}"
@@ -57,14 +57,20 @@ def test_divprune(case: Case) -> None:
     assert_keeps(selection, case)
 
 
-@by_case(*cases("prumerge"))
-def test_prumerge(case: Case) -> None:
+def prumerge_signals(case: Case) -> dict[str, Tensor]:
     heads, keys = case.facts["heads"], case["keys"]
     by_head = [part.unflatten(1, (heads, -1)).transpose(0, 1)[None] for part in (case["query"][None], keys)]
     joined = Attended(by_head[0], by_head[1], 1.0).join_heads()
     attention = joined.products(slice(None)).softmax(-1)[0, 0, 0, 1:]
     close(attention, case["attention"], atol=1e-6)
-    selection = select(made("prumerge"), case, case["features"], {"cls": attention, "keys": keys[1:]})
+    return {"cls": attention, "keys": keys[1:]}
+
+
+@by_case(*cases("prumerge"))
+@pytest.mark.parametrize("name", ["prumerge", "prumerge-adaptive"])
+def test_prumerge(name: str, case: Case) -> None:
+    """Held to the released count, and by its own count, which must be the same."""
+    selection = select(made(name), case, case["features"], prumerge_signals(case))
     assert selection.keep[:-1].tolist() == case["order"].tolist()
     assert selection.values is not None
     close(selection.values, case["values"])

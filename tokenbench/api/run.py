@@ -36,6 +36,7 @@ def run(  # noqa: PLR0913 (an option each)
     seeds: int | Iterable[int] | None = None,
     floors: bool = True,
     match: Mode = "nominal",
+    held_out: int | None = None,
     strict: bool = False,
     limit: int | None = None,
     until: Literal["decided"] | None = None,
@@ -78,6 +79,8 @@ def run(  # noqa: PLR0913 (an option each)
         floors: Whether the trivial baselines `random` and `downsample` run, too.
         match: `"nominal"` to count budgets as each method's paper does, or what schedules are scaled to match:
             `"tokens"` or `"flops"`.
+        held_out: With `match`, how many samples at the beginning of each task are left out of the results, to calibrate
+            strategies that decide their own counts; by default 64 if there is such a strategy.
         strict: Whether a sample that cannot be shown to a model (such as a damaged picture) fails its whole task
             instead of only itself.
         limit: The number of samples of each task; by default all of them.
@@ -105,7 +108,7 @@ def run(  # noqa: PLR0913 (an option each)
     request = Request.of(
         {
             "strategies": strategies, "suite": suite, "tasks": tasks, "budgets": budgets, "models": models, "seeds": seeds,
-            "floors": floors, "match": match, "strict": strict, "limit": limit, "until": until, "looks": looks,
+            "floors": floors, "match": match, "held_out": held_out, "strict": strict, "limit": limit, "until": until, "looks": looks,
             "spending": spending, "margin": margin, "batch_size": batch_size, "device": device, "dtype": dtype,
             "attention": attention, "data": data, "tasks_dir": tasks_dir,
         }

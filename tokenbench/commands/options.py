@@ -29,6 +29,7 @@ __all__ = [
     "dtype_option",
     "examples",
     "flat",
+    "held_out_option",
     "list_option",
     "match_option",
     "models_of_run_option",
@@ -266,5 +267,11 @@ match_option = click.option(
     type=click.Choice(["nominal", "tokens", "flops"]),
     default="nominal",
     show_default=True,
-    help="How budgets count: as in each method's paper, or with schedules scaled to equal mean tokens or FLOPs.",
+    help="How budgets count: as in each method's paper, or with schedules scaled, and thresholds calibrated, to equal mean tokens or FLOPs.",
+)
+held_out_option = click.option(
+    "--held-out",
+    type=Whole(min=1),
+    help="Samples at the beginning of each task that are left out of the results, to calibrate thresholds on, with --match.  "
+    "[default: 64 if a strategy decides its own counts]",
 )

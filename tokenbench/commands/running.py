@@ -23,6 +23,7 @@ from tokenbench.commands.options import (
     dtype_option,
     examples,
     flat,
+    held_out_option,
     list_option,
     match_option,
     plugin_option,
@@ -72,6 +73,7 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     help="Also run the trivial baselines 'random' and 'downsample'.",
 )
 @match_option
+@held_out_option
 @click.option(
     "--strict/--no-strict",
     default=False,
@@ -165,7 +167,7 @@ def _show_cells(resolved: Resolved) -> None:
     from tokenbench.contract.suite import first
 
     spec, arms = resolved.spec, resolved.arms
-    samples = sum(len(first(task, spec.limit)) for task in resolved.tasks)
+    samples = sum(len(first(task, spec.limit, spec.held_out)) for task in resolved.tasks)
     for model in spec.models:
         for arm in arms:
             seed = f"seed {arm.seed}" if arm.named.strategy.stochastic else ""

@@ -166,13 +166,15 @@ def _find_stale(run: Run, plugin_files: Sequence[str], models: Sequence[str]) ->
     from tokenbench.runner.identity import differences, read_parts
     from tokenbench.runner.resolve import resolve_spec
     from tokenbench.runner.work import fingerprints, works_of
+    from tokenbench.store.calibrated import read_calibrations
     from tokenbench.store.trust import check_models
 
     devices = {about["device"] for about in run.manifest["models"].values()}
     registry = Registry(plugin_files)
     check_models(run, models, registry)
     resolved = resolve_spec(run.seen_spec(), registry, unregistered=run.manifest.get("unregistered"))
-    works = works_of(resolved, registry, devices.pop() if len(devices) == 1 else "")
+    device = devices.pop() if len(devices) == 1 else ""
+    works = works_of(resolved, registry, device, read_calibrations(run.manifest))
     now = {_key(cell.names): cell.parts for work in works.values() for cell in work.cells.values()}
     then = read_parts(run.manifest)
     asked = {name: text for work in works.values() for name, text in fingerprints(work).items()}

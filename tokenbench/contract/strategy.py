@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -23,11 +23,29 @@ if TYPE_CHECKING:
     from tokenbench.contract.budget import Budget
 
 __all__ = [
+    "Dial",
     "Merger",
     "Selection",
     "Strategy",
     "top",
 ]
+
+
+@dataclass(frozen=True)
+class Dial:
+    """The parameter by which a strategy that decides its own counts can be made to keep more or fewer tokens.
+
+    With `--match`, its value is found on samples that are held out, so that the mean work over samples is the budget's.
+    """
+
+    parameter: str
+    """The name of a field of the strategy that is a float, such as a threshold."""
+    low: float
+    """The lowest value that is tried."""
+    high: float
+    """The highest value that is tried."""
+    rising: bool
+    """Whether a higher value keeps more tokens; otherwise it keeps fewer."""
 
 
 @dataclass
@@ -80,6 +98,9 @@ class Strategy(BaseModel):
     that fails. `stacked`: once, since they also take tensors with samples as one more dimension in front, and answer
     alike. `loop`: sample by sample, for code with side effects. A subclass that overrides `score` or `select` does not
     inherit it."""
+    dial: ClassVar[Dial | None] = None
+    """For a strategy that takes no budget because it decides its own counts (`keep` None): the parameter that moves
+    them, so that it can be compared at equal work. The layers of its stages must not depend on it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -113,6 +134,17 @@ class Strategy(BaseModel):
             index: Its number in the schedule, from 0.
         """
         return Stage(layer, keep)
+
+    def turn_dial(self, value: float) -> Self:
+        """Return the same strategy with its dial at a value.
+
+        Raises:
+            StrategyError: If it declares no dial, or the dial names no field.
+        """
+        name = self.dial.parameter if self.dial else ""
+        if name not in type(self).model_fields:
+            raise StrategyError(f"{type(self).__name__}: its dial '{name}' is not a parameter of it")
+        return self.model_copy(update={name: value})
 
     @property
     def parts(self) -> Sequence[BaseModel]:

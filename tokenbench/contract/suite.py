@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first"]
+__all__ = ["Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first", "hold_out"]
 
 UnitRule = Literal["mean", "all", "mean+all"]
 
@@ -173,17 +173,35 @@ class SuiteRequest:
         return self.data.get(task) or self.data.get(task.partition("_")[0])
 
 
-def first(task: Task, limit: int | None) -> Sequence[Sample]:
+def first(task: Task, limit: int | None, held_out: int | None = 0) -> Sequence[Sample]:
     """Return the first samples of a task, and those that complete the last unit.
 
     Args:
         task: The task.
         limit: How many samples; all of them if it is None.
+        held_out: How many samples at the beginning are left out (see `hold_out`).
     """
     samples = task.samples()
+    start = len(hold_out(task, held_out)) if held_out else 0
     if limit is None:
-        return samples
-    end = min(limit, len(samples))
+        return samples[start:] if start else samples
+    return samples[start : _end_of_unit(samples, start + limit)]
+
+
+def hold_out(task: Task, count: int) -> Sequence[Sample]:
+    """Return the first samples of a task, which `first` leaves out: at most a quarter of the task, up to the end of a unit.
+
+    Args:
+        task: The task.
+        count: How many samples.
+    """
+    samples = task.samples()
+    return samples[: _end_of_unit(samples, min(count, len(samples) // 4))]
+
+
+def _end_of_unit(samples: Sequence[Sample], end: int) -> int:
+    """Return where the unit ends to which the last of the first `end` samples belongs."""
+    end = min(end, len(samples))
     while 0 < end < len(samples) and samples[end].unit and samples[end].unit == samples[end - 1].unit:
         end += 1
-    return samples[:end]
+    return end

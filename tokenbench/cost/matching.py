@@ -13,10 +13,10 @@ from tokenbench.contract.budget import Budget, count
 from tokenbench.contract.sizes import DecoderSize, ModelSize
 from tokenbench.contract.stage import Stage
 from tokenbench.contract.strategy import Strategy
-from tokenbench.cost.macs import prefill_macs
+from tokenbench.cost.macs import flops, prefill_macs
 from tokenbench.errors import InfeasibleError, UsageError
 
-__all__ = ["Match", "Mode", "match", "tokens_per_layer"]
+__all__ = ["Match", "Mode", "is_calibrated", "match", "tokens_per_layer", "work_of"]
 
 Mode = Literal["nominal", "tokens", "flops"]
 _STEPS = 60
@@ -36,6 +36,8 @@ class Match:
     """Decoder layers."""
     size: DecoderSize | None = None
     """Sizes of the decoder, from which `flops` follow; None for `tokens`."""
+    adjusts: bool = True
+    """Whether it scales anything: not the schedule of a strategy that takes no budget."""
 
     def __call__(self, stages: Sequence[Stage], visual: int, text: int) -> list[Stage]:
         """Return the scaled stages for a sample.
@@ -49,7 +51,11 @@ class Match:
             InfeasibleError: If no factor reaches the budget's work.
         """
         if any(stage.keep is None for stage in stages):
-            raise InfeasibleError("the method itself decides how many tokens it keeps")
+            raise InfeasibleError(
+                "the method itself decides how many tokens it keeps, and declares no dial by which that could be matched"
+            )
+        if not self.adjusts:
+            return list(stages)
         wanted = count(self.budget.keep, visual, visual)
         target = self._work([float(wanted)] * self.depth, text)
 
@@ -72,10 +78,7 @@ class Match:
         return at(min(low, high, key=lambda factor: abs(excess(factor))))
 
     def _work(self, tokens: Sequence[float], text: int) -> float:
-        if self.mode == "flops":
-            assert self.size is not None
-            return prefill_macs(self.size, tokens, text)
-        return sum(tokens)
+        return work_of(self.mode, tokens, text, self.size)
 
 
 def match(mode: str, strategy: Strategy, budget: Budget, depth: int, size: ModelSize | None) -> Match | None:
@@ -89,16 +92,38 @@ def match(mode: str, strategy: Strategy, budget: Budget, depth: int, size: Model
         size: Sizes of the model; None if they are not known.
 
     Returns:
-        None if budgets are nominal, or the strategy takes none.
+        None if budgets are nominal, or the strategy is calibrated instead (see `is_calibrated`).
 
     Raises:
         UsageError: If the mode needs sizes that are not known.
     """
-    if mode == "nominal" or not strategy.budgeted:
+    if mode == "nominal":
         return None
     if mode == "flops" and size is None:
         raise UsageError("--match flops needs a backbone that implements size()", "use --match tokens")
-    return Match(cast("Mode", mode), budget, depth, size.decoder if size else None)
+    if is_calibrated(mode, strategy):
+        return None
+    return Match(cast("Mode", mode), budget, depth, size.decoder if size else None, strategy.budgeted)
+
+
+def is_calibrated(mode: str, strategy: Strategy) -> bool:
+    """Return whether budgets are matched by the strategy's dial: if it decides its own counts, and has one."""
+    return mode != "nominal" and not strategy.budgeted and strategy.dial is not None
+
+
+def work_of(mode: str, tokens: Sequence[float], text: int, size: DecoderSize | None) -> float:
+    """Return what is made equal: visual tokens as the mean over layers, or FLOPs of the decoder's prefill.
+
+    Args:
+        mode: `tokens` or `flops`.
+        tokens: Visual tokens of every decoder layer.
+        text: The other tokens of the prompt.
+        size: Sizes of the decoder; needed for `flops`.
+    """
+    if mode == "tokens":
+        return sum(tokens) / len(tokens)
+    assert size is not None
+    return flops(prefill_macs(size, tokens, text))
 
 
 def tokens_per_layer(stages: Sequence[Stage], visual: int, depth: int) -> list[float]:

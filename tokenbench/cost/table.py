@@ -11,7 +11,7 @@ import torch
 
 from tokenbench.contract.budget import Budget, count
 from tokenbench.contract.cells import VANILLA
-from tokenbench.cost.matching import match
+from tokenbench.cost.matching import is_calibrated, match
 from tokenbench.cost.realised import realised_bytes, realised_flops
 from tokenbench.engine import RowPlan, RowTrace
 from tokenbench.errors import InfeasibleError, UsageError
@@ -205,6 +205,12 @@ def _rows(
     flops, kv = realised_flops(everything, size), realised_bytes(everything, size, number)
     yield CostRow(VANILLA, str(Budget.everything()), tuple(everything.tokens_per_layer), flops, 100.0, kv, 100.0)
     for named in strategies:
+        if is_calibrated(matched, named.strategy):
+            yield (
+                f"{named.name} decides its own counts: a run calibrates it on samples until its cost is the budget's on average, which "
+                "cannot be foreseen"
+            )
+            continue
         for budget in budgets if named.strategy.budgeted else [Budget.none()]:
             fit = match(matched, named.strategy, budget, depth, size)
             plan = RowPlan.make(named.strategy, budget, depth, fit=fit, name=named.name)

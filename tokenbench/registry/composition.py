@@ -91,7 +91,7 @@ def compose(name: str, scorer: Strategy, schedule_of: Strategy | None, merger: M
     for part in (scorer, schedule_of):
         if part is not None and not part.budgeted:
             raise UsageError(
-                f"'{name}': {type(part).__name__} takes no budget, so that it has neither scores nor a schedule to combine"
+                f"'{name}': {type(part).__name__} takes no budget, so that it has no scores and no counts to combine"
             )
         if part is not None and type(part).stages is not Strategy.stages:
             raise UsageError(

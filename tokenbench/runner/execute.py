@@ -13,8 +13,10 @@ import torch
 import tokenbench
 from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.executor import Executor
+from tokenbench.contract.suite import first as first_samples
 from tokenbench.errors import TokenBenchError, UsageError, brief, of_machine
 from tokenbench.registry.plugins import Registry
+from tokenbench.runner.calibration import calibrate
 from tokenbench.runner.growth import describe_growth, grow, with_seeds
 from tokenbench.runner.identity import Cell, pack_cells, versions
 from tokenbench.runner.job import Job
@@ -22,6 +24,7 @@ from tokenbench.runner.progress import Progress
 from tokenbench.runner.resolve import Resolved, resolve_spec
 from tokenbench.runner.stopping import plan_looks, run_until_decided
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
+from tokenbench.store.calibrated import Calibration, read_calibrations, write_calibrations
 from tokenbench.store.directory import Store
 from tokenbench.store.lock import run_lock
 from tokenbench.store.run_json import SCHEMA_VERSION, is_run, read_manifest
@@ -72,9 +75,11 @@ def execute(
     spec = resolved.spec
     _check_objects(resolved, executor)
     device = executor.device(spec.device)
-    works = works_of(resolved, registry, device)
+    known = _read_calibrations(store, retry_failed) if before else {}
+    works = works_of(resolved, registry, device, known)
     plan_looks(spec, next(iter(works.values())).samples)
     executor.check(works)
+    works = {name: _calibrate(work, executor.in_process and len(works) == 1, say) for name, work in works.items()}
     prints = fingerprints(next(iter(works.values())))  # once: every look writes the manifest
     store.make_folders()
     with store.journals.list_once():
@@ -120,6 +125,22 @@ def _existing_spec(store: Store, asked: Spec) -> Spec | None:
     manifest = read_manifest(store.folder)
     there = Spec.from_json(manifest["spec"])
     return with_seeds(there, manifest) if asked.seeds else there
+
+
+def _read_calibrations(store: Store, retry_failed: bool) -> dict[str, Calibration]:
+    """Return what an existing run has calibrated. Failures are found again if failed cells are to be run again."""
+    found = read_calibrations(read_manifest(store.folder))
+    return {base: one for base, one in found.items() if not (retry_failed and one.kind == "failed")}
+
+
+def _calibrate(work: Work, keep_loaded: bool, say: Callable[[str], object]) -> Work:
+    """Return the work with all its cells calibrated that need it."""
+    if not any(map(work.lacking, work.tasks)):
+        return work
+    found = calibrate(work, say)
+    if not keep_loaded:
+        work.model.release()
+    return work.calibrate_with({one.base: one for one in found})
 
 
 def _grow(before: Spec, asked: Resolved, store: Store, registry: Registry) -> Resolved:
@@ -206,6 +227,7 @@ def _manifest(
     spec = resolved.spec
     reach = {cell.id: len(work.samples_for(cell)) for work in works.values() for cell in work.cells.values()}
     first = next(iter(works.values()))
+    calibrated = [one for work in works.values() for one in work.calibrated.values()]
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": spec.to_json(),
@@ -215,7 +237,7 @@ def _manifest(
                 "unit_rule": task.unit_rule,
                 "identity": task.identity,
                 "samples": len(first.samples[name]),
-                "of": len(task.samples()),
+                "of": len(first_samples(task, None, spec.held_out)),
                 "asked": prints[name],
             }
             for name, task in first.tasks.items()
@@ -224,6 +246,7 @@ def _manifest(
             arm.named.name: arm.named.strategy.seed_scope for arm in first.arms if arm.named.strategy.stochastic
         },
         **({"unregistered": resolved.unregistered} if resolved.unregistered else {}),
+        **({"calibration": write_calibrations(calibrated)} if calibrated else {}),
         **({"plan": plan} if (plan := plan_looks(spec, first.samples)) else {}),
         "models": {
             name: {

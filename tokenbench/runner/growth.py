@@ -28,6 +28,8 @@ def grow(there: Spec, asked: Spec, folder: Path) -> Spec:
     Raises:
         UsageError: A setting that cannot grow has changed, or the limit is smaller, since a run does not shrink.
     """
+    if not asked.held_out:  # what is held out for other strategies stays held out for all
+        asked = replace(asked, held_out=there.held_out)
     lists: dict[str, Any] = {name: _merge(getattr(there, name), getattr(asked, name)) for name in LISTS}
     lists["floors"] = tuple(name for name in lists["floors"] if name not in lists["strategies"])
     suite = ",".join(_merge(tuple(there.suite.split(",")), tuple(asked.suite.split(","))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -50,17 +50,29 @@ class Cell:
         """A hash of its parts."""
         return _digest(self.parts)[:20]
 
+    def with_dial(self, parameter: str, value: float) -> Cell:
+        """Return the cell of a strategy whose dial is at a value."""
+        return replace(self, parts={**self.parts, "budget": {**self.parts["budget"], "dial": f"{parameter}={value}"}})
+
     @property
     def names(self) -> dict[str, Any]:
         """Its id, model, strategy, budget, seed and task."""
         return {"id": self.id, **{name: getattr(self, name) for name in IDENTITY}}
 
 
-def cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
+def cell(spec: Spec, model: Model, arm: Arm, task: Task, held_out: Sequence[Sample] = ()) -> Cell:
     """Make a cell.
 
     Its samples are no part of its identity, so that it can grow; every record has the digest of its question (see `Sample.digest`).
+
+    Args:
+        spec: The settings of the run.
+        model: The model.
+        arm: The arm.
+        task: The task.
+        held_out: The samples on which the strategy is calibrated; none if it is not.
     """
+    calibrated = {"held out": fingerprint_of(held_out)} if held_out else {}
     parts: Parts = {
         "model": {
             "name": model.name,
@@ -69,7 +81,7 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task) -> Cell:
             "prompt": model.prompt,
         },
         "strategy": {"name": arm.named.name, "source": _merge(map(source_of, arm.named.strategy.parts))},
-        "budget": {"asked": str(arm.budget), "match": spec.match},
+        "budget": {"asked": str(arm.budget), "match": spec.match, **calibrated},
         "seed": {"number": arm.seed},
         "task": {"name": task.name, "source": source_of(task), "version": task.identity},
         "generation": {"decoding": "greedy", "new tokens": task.max_new_tokens},

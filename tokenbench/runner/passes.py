@@ -7,8 +7,8 @@ side by side.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -42,6 +42,8 @@ class BatchQuestions:
     """The name of each row, which seeds its random numbers."""
     limits: Sequence[int]
     """The largest number of new tokens of each row."""
+    own_plans: Mapping[tuple[int, int], RowPlan] = field(default_factory=dict)
+    """The plans that run in place of others, by (number of the other plan, row): calibrated for the row's task."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,8 @@ class _Run:
 
     def __call__(self, group: Sequence[int], checkpoint: LayerCheckpoint | None) -> list[Outcome]:
         batch, limits, count = self.asked.batch, self.asked.limits, len(self.asked.keys)
-        plans = [self.plans[i].of(key) for i in group for key in self.asked.keys]
+        own = self.asked.own_plans
+        plans = [own.get((i, b), self.plans[i]).of(key) for i in group for b, key in enumerate(self.asked.keys)]
         start = time.perf_counter()
         first_alike = [at * count + first for at in range(len(group)) for first in batch.same]
         with self.pruner.sharing(first_alike, checkpoint):

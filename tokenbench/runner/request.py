@@ -17,7 +17,17 @@ from tokenbench.cost.matching import Mode
 from tokenbench.errors import UsageError
 from tokenbench.registry.names import NamedStrategy
 
-__all__ = ["BUDGETS", "LARGEST_SEED", "Attention", "Dtype", "Request", "Spending", "check_seed", "check_strategy"]
+__all__ = [
+    "BUDGETS",
+    "HELD_OUT",
+    "LARGEST_SEED",
+    "Attention",
+    "Dtype",
+    "Request",
+    "Spending",
+    "check_seed",
+    "check_strategy",
+]
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
@@ -25,6 +35,8 @@ Spending = Literal["obrien-fleming", "pocock"]
 
 BUDGETS = ("1/3", "2/9", "1/9")
 """The budgets of a run that names none."""
+HELD_OUT = 64
+"""How many samples of each task are held out, unless the user says another number, if a strategy has to be calibrated."""
 LARGEST_SEED = 2**31 - 1
 
 
@@ -157,6 +169,8 @@ class Request(BaseModel):
     """None for the default seeds of each strategy."""
     floors: bool = True
     match: Mode = "nominal"
+    held_out: Annotated[Whole, Field(ge=1)] | None = None
+    """None for `HELD_OUT` if a strategy needs them, else for none."""
     strict: bool = False
     limit: Annotated[Whole, Field(ge=1)] | None = None
     until: Literal["decided"] | None = None

@@ -12,11 +12,12 @@ from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import FLOORS, VANILLA
 from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.suite import Suite, Task
+from tokenbench.cost.matching import is_calibrated
 from tokenbench.errors import UsageError
 from tokenbench.registry.names import NamedStrategy, name_strategy, parse_strategy
 from tokenbench.registry.plugins import Registry, is_name
 from tokenbench.registry.suites import absolute_data, absolute_folders, name_files, resolve_suite, suite_alone
-from tokenbench.runner.request import Request, Spending
+from tokenbench.runner.request import HELD_OUT, Request, Spending
 from tokenbench.store.spec import NO_SEED, SEEDS, Arm, Spec
 
 __all__ = ["Resolved", "resolve", "resolve_spec"]
@@ -72,6 +73,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         _check_own_suite(own_suite, registry)
     if not request.models and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no default model", f"give one with {spell('models')}")
+    calibrated = [one.name for one in strategies if _is_calibrated(request, one)]
     spec = Spec(
         suite=named if isinstance(named, str) else named.name,
         tasks=tuple(task.name for task in tasks),
@@ -86,6 +88,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         dtype=request.dtype,
         attention=request.attention,
         match=request.match,
+        held_out=request.held_out or (HELD_OUT if calibrated else 0),
         data=data,
         definitions=definitions,
         margin=request.margin,
@@ -94,7 +97,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         spending=(request.spending or SPENDING) if request.until else "",
         strict=request.strict,
     )
-    arms = _arms([*strategies, *floors], list(dict.fromkeys(request.budgets)), spec.seeds, registry)
+    arms = _arms([*strategies, *floors], list(dict.fromkeys(request.budgets)), spec, registry)
     return Resolved(spec, tasks, arms, _find_unregistered(arms, own_suite, registry))
 
 
@@ -119,7 +122,7 @@ def resolve_spec(
     here = given.strategies if given else {}
     remembered = (unregistered or {}).get("strategies", {})
     named = [here.get(name) or _read_strategy(name, registry, remembered) for name in (*spec.strategies, *spec.floors)]
-    arms = _arms(named, [Budget.parse(text) for text in spec.budgets], spec.seeds, registry)
+    arms = _arms(named, [Budget.parse(text) for text in spec.budgets], spec, registry)
     own = given.unregistered if given else {}
     if given and _asks(given.spec) == _asks(spec):
         tasks = given.tasks
@@ -134,12 +137,32 @@ def _check_together(request: Request, registry: Registry, spell: Callable[[str],
     if not request.until and (request.looks or request.spending):
         given = "looks" if request.looks else "spending"
         raise UsageError(f"{spell(given)} requires {spell('until')} decided")
+    if request.held_out and request.match == "nominal":
+        raise UsageError(
+            f"{spell('held_out')} requires {spell('match')} tokens or flops",
+            "with nominal budgets, every strategy runs as it is",
+        )
     if not request.strategies:
         names = ", ".join(registry.names("strategies"))
         raise UsageError("no strategy is given", f"choose from these with {spell('strategies')}: {names}")
     for name in ("budgets", "models", "seeds"):
         if getattr(request, name) == ():
             raise UsageError(f"{spell(name)} is empty")
+
+
+def _is_calibrated(request: Request, named: NamedStrategy) -> bool:
+    """Return whether a strategy has to be calibrated. Raises UsageError if the user has set its dial, too."""
+    if not is_calibrated(request.match, named.strategy):
+        return False
+    assert named.strategy.dial is not None
+    name = named.strategy.dial.parameter
+    field = type(named.strategy).model_fields.get(name)
+    if field is not None and getattr(named.strategy, name) != field.get_default():
+        raise UsageError(
+            f"strategies: '{named.name}' sets '{name}', whose value is found by calibration when budgets are matched",
+            f"leave '{name}' out, or run it with nominal budgets",
+        )
+    return True
 
 
 def _deduplicate(strategies: Iterable[str | Strategy | NamedStrategy], registry: Registry) -> list[NamedStrategy]:
@@ -174,13 +197,14 @@ def _model_name(model: str | Backbone, registry: Registry) -> str:
 
 
 def _arms(
-    strategies: Sequence[NamedStrategy], budgets: Sequence[Budget], seeds: Sequence[int], registry: Registry
+    strategies: Sequence[NamedStrategy], budgets: Sequence[Budget], spec: Spec, registry: Registry
 ) -> tuple[Arm, ...]:
+    has_budget = {one.name: one.strategy.budgeted or is_calibrated(spec.match, one.strategy) for one in strategies}
     arms = [Arm(parse_strategy(VANILLA, registry), Budget.everything(), NO_SEED)]
-    arms += [Arm(named, Budget.none(), NO_SEED) for named in strategies if not named.strategy.budgeted]
+    arms += [Arm(named, Budget.none(), NO_SEED) for named in strategies if not has_budget[named.name]]
     for named, budget in product(strategies, budgets):
-        if named.strategy.budgeted:
-            own = (seeds or SEEDS[named.strategy.seed_scope]) if named.strategy.stochastic else (NO_SEED,)
+        if has_budget[named.name]:
+            own = (spec.seeds or SEEDS[named.strategy.seed_scope]) if named.strategy.stochastic else (NO_SEED,)
             arms += [Arm(named, budget, seed) for seed in own]
     return tuple(arms)
 

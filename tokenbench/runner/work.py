@@ -8,10 +8,11 @@ from functools import cached_property
 
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.sizes import ModelSize
-from tokenbench.contract.suite import Sample, Task, first
-from tokenbench.cost.matching import match
+from tokenbench.contract.strategy import Dial
+from tokenbench.contract.suite import Sample, Task, first, hold_out
+from tokenbench.cost.matching import is_calibrated, match
 from tokenbench.engine import EncoderRequests, RowPlan
-from tokenbench.errors import InfeasibleError, UsageError
+from tokenbench.errors import InfeasibleError, StrategyError, UsageError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import Registry
@@ -20,6 +21,7 @@ from tokenbench.runner.identity import Cell, cell, fingerprint_of
 from tokenbench.runner.order import ORDER_SEED, shuffle_images
 from tokenbench.runner.resolve import Resolved
 from tokenbench.runner.showing import load_batch
+from tokenbench.store.calibrated import Calibration
 from tokenbench.store.directory import Store
 from tokenbench.store.spec import Arm, Spec
 
@@ -54,6 +56,49 @@ class Work:
     """Whether a sample that the model cannot be asked fails its whole task."""
     reach: Mapping[str, int] = field(default_factory=dict)
     """How many of the first samples a cell is asked, by its id; a cell that is missing here is asked all."""
+    match: str = "nominal"
+    """How budgets are matched."""
+    held_out: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    """The samples of each task that are held out for calibration."""
+    calibrated: Mapping[tuple[int, str], Calibration] = field(default_factory=dict)
+    """What calibration found, by (number of the arm, task)."""
+
+    @cached_property
+    def dials(self) -> dict[int, Dial]:
+        """The dials of the arms that are calibrated, by number."""
+        strategies = ((i, arm.named.strategy) for i, arm in enumerate(self.arms))
+        return {i: one.dial for i, one in strategies if one.dial and is_calibrated(self.match, one)}
+
+    def lacking(self, task: str) -> list[int]:
+        """Return the arms that have to be calibrated on a task."""
+        return [i for i in self.dials if i not in self.infeasible and (i, task) not in self.calibrated]
+
+    def calibrate_with(self, known: Mapping[str, Calibration]) -> Work:
+        """Return the same work, with the dials of cells at what calibration found, by the ids that they have without it."""
+        found = {at: known[cell.id] for at, cell in self.cells.items() if cell.id in known}
+        values = {at: (one.parameter, one.value) for at, one in found.items() if one.value is not None}
+        cells = {at: cell.with_dial(*values[at]) if at in values else cell for at, cell in self.cells.items()}
+        return replace(self, cells=cells, calibrated={**self.calibrated, **found})
+
+    def turn(self, arm: int, value: float) -> RowPlan:
+        """Return the plan of an arm with its dial at a value.
+
+        Raises:
+            StrategyError: Its stages change with the dial.
+        """
+        plan = self.plans[arm]
+        turned = RowPlan.make(plan.strategy.turn_dial(value), plan.budget, plan.depth, plan.seed, plan.fit, plan.name)
+        if [replace(stage, keep=None) for stage in turned.typical] != [
+            replace(stage, keep=None) for stage in plan.typical
+        ]:
+            raise StrategyError(f"strategy {plan.name}: its stages, or what they read, change with its dial")
+        return turned
+
+    @cached_property
+    def own_plans(self) -> dict[tuple[int, str], RowPlan]:
+        """The plans of calibrated arms, by (number of the arm, task)."""
+        values = {at: one.value for at, one in self.calibrated.items() if one.value is not None}
+        return {(arm, task): self.turn(arm, value) for (arm, task), value in values.items()}
 
     def limit_to(self, reach: Mapping[str, int]) -> Work:
         """Return the same work with a number of samples for each cell, by its id."""
@@ -102,13 +147,16 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
     ]
 
 
-def works_of(resolved: Resolved, registry: Registry, device: str = "") -> dict[str, Work]:
+def works_of(
+    resolved: Resolved, registry: Registry, device: str = "", calibrations: Mapping[str, Calibration] | None = None
+) -> dict[str, Work]:
     """Make the work of every model, by its name. No weights are loaded.
 
     Args:
         resolved: The run.
         registry: The plug-ins that register models.
         device: The device to run on, if not that of the spec.
+        calibrations: What calibration has found before, by the ids that the cells have without it.
 
     Raises:
         UsageError: A budget is larger than the number of visual tokens of the first samples; or `locate`, `Model` or `RowPlan.make`
@@ -117,10 +165,11 @@ def works_of(resolved: Resolved, registry: Registry, device: str = "") -> dict[s
     """
     spec = resolved.spec
     samples = {task.name: samples_of(task, spec) for task in resolved.tasks}
+    held_out = {task.name: hold_out(task, spec.held_out) for task in resolved.tasks}
     works = {}
     for name in spec.models:
         model = Model(name, locate(name, registry), device or spec.device, spec.dtype, spec.attention)
-        works[name] = _work(resolved, model, samples)
+        works[name] = _work(resolved, model, samples, held_out).calibrate_with(calibrations or {})
         _check_budgets(works[name])
     return works
 
@@ -132,7 +181,7 @@ def fingerprints(work: Work) -> dict[str, str]:
 
 def samples_of(task: Task, spec: Spec) -> Sequence[Sample]:
     """Return the samples of a task in the order in which a run takes them up: the task's own order, or whole images at random."""
-    samples = first(task, spec.limit)
+    samples = first(task, spec.limit, spec.held_out)
     return shuffle_images(samples, ORDER_SEED) if spec.until else samples
 
 
@@ -141,7 +190,12 @@ def _parts(questions: Sequence[Question], size: int) -> Iterator[Sequence[Questi
         yield questions[start : start + size]
 
 
-def _work(resolved: Resolved, model: Model, samples: Mapping[str, Sequence[Sample]]) -> Work:
+def _work(
+    resolved: Resolved,
+    model: Model,
+    samples: Mapping[str, Sequence[Sample]],
+    held_out: Mapping[str, Sequence[Sample]],
+) -> Work:
     spec, tasks, chosen, size = resolved.spec, resolved.tasks, resolved.arms, model.size
     plans = [
         RowPlan.make(
@@ -157,9 +211,17 @@ def _work(resolved: Resolved, model: Model, samples: Mapping[str, Sequence[Sampl
     infeasible = dict(_misfits(plans, model.backbone))
     feasible = (plan for i, plan in enumerate(plans) if i not in infeasible)
     requests = EncoderRequests.of(stage for plan in feasible for stage in plan.typical)
-    cells = {(i, task.name): cell(spec, model, arm, task) for i, arm in enumerate(chosen) for task in tasks}
+    calibrated = {i for i, arm in enumerate(chosen) if is_calibrated(spec.match, arm.named.strategy)}
+    cells = {
+        (i, task.name): cell(spec, model, arm, task, held_out[task.name] if i in calibrated else ())
+        for i, arm in enumerate(chosen)
+        for task in tasks
+    }
     by_name = {task.name: task for task in tasks}
-    return Work(model, chosen, plans, requests, size, by_name, samples, spec.batch_size, cells, infeasible, spec.strict)
+    return Work(
+        model, chosen, plans, requests, size, by_name, samples, spec.batch_size, cells, infeasible, spec.strict,
+        match=spec.match, held_out=held_out,
+    )  # fmt: skip
 
 
 def _misfits(plans: Sequence[RowPlan], backbone: Backbone) -> Iterator[tuple[int, InfeasibleError]]:

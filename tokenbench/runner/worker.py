@@ -24,12 +24,13 @@ from tokenbench.runner.records import check_pruned, cost_record, score_record
 from tokenbench.runner.resolve import resolve_spec
 from tokenbench.runner.showing import is_passing, load_ahead
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
+from tokenbench.store.calibrated import read_calibrations
 from tokenbench.store.directory import Store
 from tokenbench.store.left_out import LeftOut
 from tokenbench.store.run_json import read_manifest
 from tokenbench.store.spec import Spec
 
-__all__ = ["WorkUnit", "Worker"]
+__all__ = ["WorkUnit", "Worker", "run_arms_or_split"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Worker:
         manifest = read_manifest(store.folder)
         registry, spec = Registry(plugin_files), Spec.from_json(manifest["spec"])
         resolved = resolve_spec(spec, registry, unregistered=manifest.get("unregistered"))
-        works = works_of(resolved, registry, device)
+        works = works_of(resolved, registry, device, read_calibrations(manifest))
         reach = {cell["id"]: cell["samples"] for cell in manifest["cells"]}
         ours = {cell.id for work in works.values() for cell in work.cells.values()}
         theirs = {name: task["asked"] for name, task in manifest["tasks"].items()}
@@ -116,6 +117,9 @@ class _Batches:
         for i, error in work.infeasible.items():
             if i not in self._failed:
                 self._fail(i, error)
+        for at, found in work.calibrated.items():
+            if found.kind and work.cells[at].id not in self._lost:
+                self._lose_cell(work.cells[at], found.kind, f"strategy {found.strategy}: {found.reason}", "")
 
     def run(self, batches: Sequence[QuestionBatch]) -> None:
         left = [batch for batch in batches if self._unanswered_arms(batch.questions, batch.arms)]
@@ -140,7 +144,7 @@ class _Batches:
         wanted = self._unanswered_arms(questions, asked)
         self._bar.advance((len(asked) - len(wanted)) * len(questions), "done before")
         others = {i for i in range(len(arms)) if i not in asked} | self._failed
-        for part, outcome in _run_arms_or_split(self._work, pruner, questions, loaded, wanted, others):
+        for part, outcome in run_arms_or_split(self._work, pruner, questions, loaded, wanted, others):
             i = outcome.plan
             if outcome.error is not None:
                 self._fail(i, outcome.error)
@@ -219,10 +223,25 @@ class _Batches:
         self._store.log(cell.id, f"{kind}: {reason}\n{trace}")
 
 
-def _run_arms_or_split(
-    work: Work, pruner: Pruner, questions: Sequence[Question], loaded: Loaded, wanted: Sequence[int], failed: set[int]
+def run_arms_or_split(
+    work: Work,
+    pruner: Pruner,
+    questions: Sequence[Question],
+    loaded: Loaded,
+    wanted: Sequence[int],
+    failed: set[int],
+    most_tokens: int | None = None,
 ) -> Iterator[tuple[Sequence[Question], Outcome]]:
     """Run the wanted arms on a batch, or on its halves if memory is short.
+
+    Args:
+        work: The work.
+        pruner: The pruner that is attached to its model.
+        questions: The questions of the batch.
+        loaded: Their samples.
+        wanted: The numbers of the arms.
+        failed: The numbers of the arms that are left out.
+        most_tokens: The largest number of new tokens; by default, that of each task.
 
     Yields:
         The questions of the batch or half, and the outcome of an arm.
@@ -231,7 +250,14 @@ def _run_arms_or_split(
     try:
         batch = work.model.encode(loaded, work.requests)
         keys = [f"{task.name}/{sample.key}" for task, sample in questions]
-        asked = BatchQuestions(batch, keys, [task.max_new_tokens for task, _ in questions])
+        limits = [most_tokens or task.max_new_tokens for task, _ in questions]
+        own = {
+            (i, b): work.own_plans[i, task.name]
+            for b, (task, _) in enumerate(questions)
+            for i in left
+            if (i, task.name) in work.own_plans
+        }
+        asked = BatchQuestions(batch, keys, limits, own)
         for outcome in run_plans(work.model, pruner, work.plans, left, failed, asked, work.size):
             yield questions, _check_outcome(work, outcome)
             left.remove(outcome.plan)
@@ -244,7 +270,7 @@ def _run_arms_or_split(
             ) from None
     for half in (questions[: len(questions) // 2], questions[len(questions) // 2 :]):
         parts = work.model.load_samples([sample for _, sample in half])
-        yield from _run_arms_or_split(work, pruner, half, parts, left, failed)
+        yield from run_arms_or_split(work, pruner, half, parts, left, failed, most_tokens)
 
 
 def _check_outcome(work: Work, outcome: Outcome) -> Outcome:

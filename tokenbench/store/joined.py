@@ -44,7 +44,7 @@ class JoinedRuns(DerivedRun):
         notes = list(dict.fromkeys([*self._notes, *a.get("notes", []), *b.get("notes", [])]))
         spec = {**a["spec"], "limit": min(filter(None, (a["spec"]["limit"], b["spec"]["limit"])), default=None)}
         # The two runs may have been timed on different machines, and times are not marked with their run.
-        return {**a, "spec": spec, "notes": notes, "failures": self.failures(), "bench": []}
+        return {**a, "spec": spec, "notes": notes, "failures": self.failures(), "bench": [], "calibration": []}
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures of both runs, under the names that their strategies have here."""

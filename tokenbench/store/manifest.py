@@ -41,6 +41,7 @@ class _Spec(_Part):
     suite: Name
     limit: Annotated[int, Field(ge=1)] | None
     match: Literal["nominal", "tokens", "flops"]
+    held_out: Count = 0
     floors: list[Name]
     tasks: list[Name]
     models: list[Name]
@@ -66,6 +67,29 @@ class _Task(_Part):
     """The number of samples that are asked."""
     of: Count | None = None
     """The number of samples that the task has."""
+
+
+class _Calibration(_Identity):
+    """What `--match` found for a cell whose strategy decides its own counts."""
+
+    parameter: Name
+    """The parameter that was calibrated."""
+    value: float | None
+    """Its value; None if there is none that can be used."""
+    base: CellId
+    """The id that the cell would have without it."""
+    unit: Name
+    """What `target` and `reached` count."""
+    target: float
+    """The mean work that the budget stands for."""
+    reached: float
+    """The mean work on the samples that were held out."""
+    held_out: Count
+    """How many samples these were."""
+    kind: Literal["", "infeasible", "failed"]
+    """Why there is no value; empty if there is one."""
+    reason: str
+    """The same in words."""
 
 
 class _Plan(_Part):
@@ -115,6 +139,8 @@ class Manifest(Versioned):
     """The objects that no plug-in registers, by the names under which the run uses them."""
     seed_scopes: dict[Name, Literal["sample", "run"]] = {}
     """For each strategy, what one draw of its seed may move."""
+    calibration: list[_Calibration] = []
+    """What `--match` found for strategies that decide their own counts."""
     plan: _Plan | None = None
     """The planned looks; None for a run that does not stop early."""
     looks: list[_Look] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import unfinished
 from tokenbench.store.bench_file import read_bench
+from tokenbench.store.calibrated import describe_calibrations
 from tokenbench.store.describe import describe_run, run_html
 from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, count_kept, drop_failures, frame, select_samples
@@ -165,11 +166,11 @@ class Run:
         from tokenbench.registry.plugins import registry
         from tokenbench.registry.suites import resolve_suite
 
-        tasks, limit = self._tasks, self.manifest["spec"]["limit"]
+        tasks, limits = self._tasks, [self.manifest["spec"].get(name) for name in ("limit", "held_out")]
         if tasks is None:
-            spec = self.seen_spec()
-            _, tasks = resolve_suite(spec.suite, spec.tasks, self._registry or registry(), spec.data, spec.definitions)
-        return {(task.name, sample.key): sample for task in tasks for sample in first(task, limit)}
+            seen = self.seen_spec()
+            _, tasks = resolve_suite(seen.suite, seen.tasks, self._registry or registry(), seen.data, seen.definitions)
+        return {(task.name, sample.key): sample for task in tasks for sample in first(task, *limits)}
 
     def about(self) -> dict[str, Any]:
         """Return all that is known of the run except its scores: the manifest, notes, failures, and measured time and memory."""
@@ -177,7 +178,8 @@ class Run:
 
         looks = looks_notes(*self._seen, self.manifest, self._store.count)
         notes = [*self.manifest.get("notes", []), *self.left_out(), *looks]
-        return {**self.manifest, "notes": notes, "failures": self.failures(), "bench": self.bench()}
+        said = {"notes": notes, "failures": self.failures(), "bench": self.bench()}
+        return {**self.manifest, **said, "calibration": describe_calibrations(self)}
 
     def bench(self) -> list[dict[str, Any]]:
         """Return what `tokenbench bench -o RUN` measured, a dict per model (see `docs/efficiency.md`); empty if it did not run.
@@ -192,8 +194,7 @@ class Run:
         """Return the metrics that the benchmarks themselves report, for every finished cell that has any.
 
         Returns:
-            A frame with the columns model, strategy, budget, seed, task, metric, value (on the benchmark's own scale) and
-            samples (their number).
+            A frame with the columns model, strategy, budget, seed, task, metric, value (on its own scale) and samples.
         """
         import pandas as pd
 

@@ -53,6 +53,8 @@ class Spec:
     """The decoder's implementation of attention."""
     match: str = "nominal"
     """How budgets are matched: nominal, tokens or flops."""
+    held_out: int = 0
+    """How many samples of each task are held out to calibrate strategies that decide their own counts."""
     data: tuple[str, ...] = ()
     """`TASK=FOLDER` texts with absolute folders."""
     definitions: tuple[str, ...] = ()

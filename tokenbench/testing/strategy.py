@@ -72,6 +72,40 @@ def plans_for_every_decoder(strategy: Strategy) -> None:
             assert stages == again, f"another schedule the second time, for {depth} layers at {text}"
 
 
+@checks(
+    _PLAN_CHECKS,
+    "declare a dial only with `budgeted = False` and keep=None, as a float field for which both ends are valid values",
+)
+def has_a_dial_that_turns(strategy: Strategy) -> None:
+    """If it has a dial, this is a parameter of it, both ends are valid, and the stages do not depend on it."""
+    dial = strategy.dial
+    if dial is None:
+        return
+    assert not strategy.budgeted, "it takes a budget, so that it needs no dial"
+    assert dial.low < dial.high, f"its dial goes from {dial.low} to {dial.high}"
+    plans = [
+        RowPlan.make(one, Budget.none(), 32) for one in (strategy, *map(strategy.turn_dial, (dial.low, dial.high)))
+    ]
+    for plan in plans[1:]:
+        type(strategy).model_validate(dict(plan.strategy))
+        assert plan.typical == plans[0].typical, f"its stages change with '{dial.parameter}'"
+    assert any(stage.keep is None for stage in plans[0].typical), "its schedule says how many tokens stay"
+
+
+@checks(STRATEGY_CHECKS, "say with `rising` whether a higher value of the dial keeps more tokens")
+def turns_the_right_way(case: Case) -> None:
+    """If it has a dial, the end at which it should keep most does not keep less than the other one."""
+    dial = case.strategy.dial
+    if dial is None:
+        return
+    least, most = sorted((dial.low, dial.high), reverse=not dial.rising)
+    few, many = (
+        sum(row.mean_tokens for row in replace(case, strategy=case.strategy.turn_dial(value)).run(tokens=1)[1])
+        for value in (least, most)
+    )
+    assert few <= many, f"{dial.parameter} at {least} keeps {few} tokens, and at {most} only {many}"
+
+
 @checks(STRATEGY_CHECKS, "return exactly view.k tokens; `at_most` declares fewer, keep=None that the method decides")
 def keeps_its_schedule(case: Case) -> None:
     """Every stage runs, keeps exactly what the schedule says, and something is removed."""

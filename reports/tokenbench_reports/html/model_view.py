@@ -10,6 +10,7 @@ from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import Ranking, rank_strategies
 from tokenbench.tables import Table
 from tokenbench_reports.beside import on_this_hardware, published
+from tokenbench_reports.equality import calibrated_tables
 from tokenbench_reports.findings import vanilla_of
 from tokenbench_reports.headline import Headline, make_headline
 from tokenbench_reports.html.cells import AXES, Cell, budgets_of, cells_of_model, keep_highest
@@ -67,6 +68,8 @@ class ModelView:
     """What papers print for the same methods on another model, budget by budget."""
     claims: list[Table]
     """What papers print for this model."""
+    calibrated: list[Table]
+    """How equal the work of calibrated strategies is to that of their budgets."""
     benches: list[Table]
     """Time and memory."""
 
@@ -140,6 +143,7 @@ def model_view(
         _maps(answers.mapped, rankings, {cell.strategy for cell in cells}),
         elsewhere,
         [] if elsewhere else published(comparison, model, about),
+        calibrated_tables(comparison, model, about),
         on_this_hardware(comparison, model, about),
     )
 
