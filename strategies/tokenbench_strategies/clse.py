@@ -164,7 +164,7 @@ class CLSE(Strategy):
         volume = self.fft == "3d" and grid.t > 1
         depths = patches(torch.stack([before, after]).double(), grid)
         s_ref, s_now = high_frequency(depths, self.cutoff, volume)
-        evolution = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
+        evolution: Tensor = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
         if grid.tokens == evolution.numel():
             return evolution.flatten()
         everywhere = evolution.mean().expand(grid.tokens)
@@ -182,8 +182,9 @@ def gate(evolution: Tensor, temp: float) -> Tensor:
 
 def patches(states: Tensor, grid: Grid) -> Tensor:
     """[..., t, h, w, C] states of the patches of an item [..., tokens, C], without the tokens that have no place."""
-    frames = states[..., : states.shape[-2] - grid.num_suffix_tokens, :].unflatten(-2, (grid.t, -1))
-    rows = frames[..., grid.num_prefix_tokens :, :].unflatten(-2, (grid.h, grid.w + grid.row_end_tokens))
+    lead, frames = states.shape[:-2], states[..., : states.shape[-2] - grid.num_suffix_tokens, :]
+    frames = frames.reshape(*lead, grid.t, -1, states.shape[-1])[..., grid.num_prefix_tokens :, :]
+    rows = frames.reshape(*lead, grid.t, grid.h, grid.w + grid.row_end_tokens, -1)
     return rows[..., : grid.w, :]
 
 

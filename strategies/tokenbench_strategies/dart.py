@@ -44,7 +44,7 @@ class DART(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the hidden states that enter the layer, and for the keys of the layer before."""
-        return Stage(layer, keep, hidden=(layer,), text=(layer,), keys=(layer - 1,))
+        return Stage(layer, keep, hidden=(layer,), text=(layer,), keys=(layer - 1,), positions=self.released)
 
     def select(self, view: View) -> Selection:
         """Keep the pivots and, for each of them, the tokens that are least similar to it."""

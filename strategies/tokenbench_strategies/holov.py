@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import gt
 from typing import ClassVar, Literal
 
 import torch
@@ -68,14 +69,11 @@ def share_by_weight(k: int, weights: Tensor, sizes: Sequence[int]) -> Tensor:
     quotas = (weights / (weights.sum(-1, keepdim=True) + 1e-6) * k).floor().long()
     rank = weights.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     quotas = quotas + (rank < k - quotas.sum(-1, keepdim=True))
-    too_many = (quotas > torch.tensor(sizes, device=quotas.device)).any(-1)
-    if bool(too_many.any()):  # stretches that are filled: rare, and no matter of one pass
+    limits = torch.tensor(sizes, device=quotas.device)
+    if bool((quotas > limits).any()):  # some stretches would be overfilled
         counts = [
-            share_out(k, own, sizes) if filled else quota
-            for own, quota, filled in zip(
-                *(part.reshape(-1, *part.shape[too_many.ndim :]).tolist() for part in (weights, quotas, too_many)),
-                strict=True,
-            )
+            share_out(k, own, sizes) if any(map(gt, quota, sizes)) else quota
+            for own, quota in zip(*(part.reshape(-1, len(sizes)).tolist() for part in (weights, quotas)), strict=True)
         ]
         quotas = torch.tensor(counts, device=quotas.device).view(quotas.shape)
     return quotas

@@ -18,11 +18,13 @@ def crops(view: View, mass: Tensor | None = None) -> list[tuple[Tensor, int]]:
     The view's k is shared out in proportion to the number of candidates, or to the sum of their `mass` [n].
     """
     counts = [frame.tokens for grid in view.grids for frame in grid.frames]
-    if view.n < view.n0:
+    if len(counts) == 1:
+        counts = [view.n]
+    elif view.n < view.n0:
         ends = torch.tensor(counts, device=view.alive.device).cumsum(0)
         bounds = torch.searchsorted(view.alive, ends).tolist()
         counts = [end - start for start, end in zip([0, *bounds], bounds, strict=False)]
-    found = torch.arange(view.n, device=view.alive.device).split(counts)
+    found = torch.split(torch.arange(view.n, device=view.alive.device), counts)
     if len(found) == 1:
         return [(found[0], min(view.k, counts[0]))]
     weights = counts if mass is None else torch.stack([mass[crop].sum() for crop in found]).tolist()

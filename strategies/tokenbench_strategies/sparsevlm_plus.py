@@ -47,7 +47,8 @@ class SparseVLMPlus(SparseVLM):
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the question's attention at the layer before, and at first for the embeddings."""
         embeddings = (0,) if index == 0 else ()
-        return Stage(layer, keep, hidden=embeddings, text=(0,), attention=(Attn(layer - 1, "question"),))
+        asks = (Attn(layer - 1, "question"),)
+        return Stage(layer, keep, hidden=embeddings, text=(0,), attention=asks, positions=True)
 
     def select(self, view: View) -> Selection:
         """Keep the tokens of highest score, without recycling."""

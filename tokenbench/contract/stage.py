@@ -131,6 +131,8 @@ class Stage:
     it does not."""
     pixels: bool = False
     """Whether it encodes a smaller picture of each frame."""
+    positions: bool = False
+    """Whether it reads position ids."""
     lattice: bool = False
     """Whether it reads where tokens lie on the image. It is refused on a model that does not say."""
     at_most: bool = False
@@ -145,7 +147,7 @@ class Stage:
     def reads_text(self) -> bool:
         """Whether it reads something of every token after the visual ones, so that their number matters."""
         asked = any(request.queries.startswith("question") for request in self.attention)
-        return asked or bool(self.text or self.keys)
+        return asked or self.positions or bool(self.text or self.keys)
 
     @property
     def blind(self) -> bool:

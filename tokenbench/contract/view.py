@@ -119,9 +119,9 @@ class View:
     frames: Sequence[EncodedFrame]
     """The encoded frames, in order; only for stages that ask for signals, a rerun or pixels."""
     positions: Tensor
-    """[axes, n] position ids of the candidates; M-RoPE has three axes."""
+    """[axes, n] position ids of the candidates, if the stage asks for positions; M-RoPE has three axes."""
     text_positions: Tensor
-    """[axes, m] position ids of the m tokens after the visual ones, if the stage reads anything of them."""
+    """[axes, m] position ids of the m tokens after the visual ones, if the stage asks for positions."""
     rotary: Callable[[Tensor], tuple[Tensor, Tensor]]
     """The decoder's rotary embedding, from position ids [axes, n] to their cosines and sines, [n, D] each, or
     [axes, n, D] where attention itself joins the axes; float32."""

@@ -47,7 +47,7 @@ class Windows:
             return attended.products(slice(0, 1)).softmax(-1)[:, :, 0].mean(1).flatten()
         # The mean attention that each position gets, 1 being the average. All products at once may be too large.
         each = max(1, LARGEST // (attended.query.shape[1] * self.size**2))
-        parts = zip(attended.query.split(each), attended.key.split(each), strict=True)
+        parts = zip(torch.split(attended.query, each), torch.split(attended.key, each), strict=True)
         received = [
             Attended(query, key, attended.scaling).products(slice(None)).softmax(-1).mean((1, 2)) * self.size
             for query, key in parts
@@ -102,7 +102,7 @@ def split_windows(heard: Sequence[Attended], bounds: Tensor | None) -> list[Atte
         return list(heard)
     (whole,) = heard
     sizes = bounds.diff().tolist()
-    parts = zip(whole.query.split(sizes, 2), whole.key.split(sizes, 2), strict=True)
+    parts = zip(torch.split(whole.query, sizes, 2), torch.split(whole.key, sizes, 2), strict=True)
     return [Attended(query, key, whole.scaling) for query, key in parts]
 
 

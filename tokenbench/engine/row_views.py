@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from tokenbench.contract.stage import Signal
-from tokenbench.contract.view import EncodedFrame, EncoderRerun, View
+from tokenbench.contract.view import EncoderRerun, View
+from tokenbench.engine.frame import Frame
 from tokenbench.errors import StrategyError
 
 __all__ = ["AnyFrame", "RowViews"]
 
 TENSORS = ("alive", "hidden", "text", "keys", "text_keys", "attention", "signals", "positions", "text_positions")
 """Fields of a view that hold tensors."""
+
+_OWN = "a frame of several rows has no signals and pictures of its own"
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class RowViews:
 
     stacked: View
     """One view for all, whose tensors are [G, ...]. Its frames are `AnyFrame`s, and its memo is empty."""
-    frames: Sequence[Sequence[EncodedFrame]]
+    frames: Sequence[Sequence[Frame]]
     """[G] those of every row, if the stage asked for any."""
     generators: Sequence[torch.Generator]
     """[G] every row's random numbers."""
@@ -81,11 +84,11 @@ class AnyFrame:
         frame: One of them.
     """
 
-    def __init__(self, frame: EncodedFrame) -> None:
+    def __init__(self, frame: Frame) -> None:
         self._frame = frame
 
     @classmethod
-    def of(cls, frames: Sequence[Sequence[EncodedFrame]]) -> Sequence[AnyFrame]:
+    def of(cls, frames: Sequence[Sequence[Frame]]) -> Sequence[AnyFrame]:
         """What the frames of rows with like lattices have in common."""
         return [cls(frame) for frame in frames[0]] if frames else []
 
@@ -100,18 +103,15 @@ class AnyFrame:
 
     def signal(self, request: Signal) -> Tensor:
         """Refuse."""
-        return self._refuse()
+        raise StrategyError(_OWN)
 
     def encode_resized(self, h: int, w: int) -> Tensor:
         """Refuse."""
-        return self._refuse()
+        raise StrategyError(_OWN)
 
     def rerun(self, share: float) -> EncoderRerun:
         """Refuse."""
-        return self._refuse()
-
-    def _refuse(self) -> Any:
-        raise StrategyError("a frame of several rows has no pictures and signals of its own")
+        raise StrategyError(_OWN)
 
 
 def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

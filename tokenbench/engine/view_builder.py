@@ -78,7 +78,11 @@ class ViewBuilder:
         if n < n0:
             signals = {asked: _take_along(values, alive) for asked, values in signals.items()}
         queries = {"question": text, "question[:-1]": text - 1}
-        placed = group.own(group.segment.positions)
+        positions = text_positions = alive[:, None, :0]
+        if stage.positions:
+            placed = group.own(group.segment.positions)
+            positions = self._positions(group, placed.gather(1, group.at))
+            text_positions = self._positions(group, placed[:, placed.shape[1] - text :])
         view = View(
             n0=n0,
             alive=alive,
@@ -96,8 +100,8 @@ class ViewBuilder:
             },
             signals=signals,
             frames=AnyFrame.of(frames),
-            positions=self._positions(group, placed.gather(1, group.at)),
-            text_positions=self._positions(group, placed[:, placed.shape[1] - text :]),
+            positions=positions,
+            text_positions=text_positions,
             rotary=self._rotate,
             norm=getattr(self._decoder, "norm", None) or _keep,
             generator=self._generators[first],
@@ -110,8 +114,10 @@ class ViewBuilder:
             lengths = group.own(self._prompt.valid).sum(1, keepdim=True)
             return (columns - (self._prompt.width - lengths)).unsqueeze(1)
         ids = self.positions.reshape(-1, *self.positions.shape[-2:]).transpose(0, 1)  # [B or 1, axes, S]
-        numbers = self._prompt.numbers([b % len(ids) for b in group.rows], len(ids))
-        ids = ids if numbers is None else ids.index_select(0, numbers.to(ids.device))
+        if len(ids) == 1:
+            ids = ids.expand(len(group.rows), -1, -1)
+        elif (numbers := self._prompt.numbers([b % len(ids) for b in group.rows], len(ids))) is not None:
+            ids = ids.index_select(0, numbers.to(ids.device))
         return ids.gather(2, columns.unsqueeze(1).expand(-1, ids.shape[1], -1).to(ids.device))
 
     def _rotate(self, positions: Tensor) -> tuple[Tensor, Tensor]:
