@@ -8,6 +8,7 @@ Every task is loaded as a run loads it. It is then one of these:
 * `package`: a package that is not installed is needed.
 * `broken`: the task does not load, in lmms-eval either.
 * `mean`: lmms-eval itself notes a number for each answer and averages them, which needs no examination.
+* `captions`: it has CIDEr, by which captions are scored once this has been tried on its own rows.
 * `examined`: its scorer is tried on its own rows before a model is loaded. It is then scored right, or refused.
 """
 
@@ -24,6 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import TokenBenchError, brief
+from tokenbench_suites.lmms.captions import is_consensus
+from tokenbench_suites.lmms.catalogue import CATALOGUE
+from tokenbench_suites.lmms.catalogue_entry import UNKNOWN
 from tokenbench_suites.lmms.contained import contain, offline
 from tokenbench_suites.lmms.index import find_lmms_eval, list_definitions
 from tokenbench_suites.lmms.refusals import is_submission, refuse
@@ -51,7 +55,7 @@ def classify(name: str, yaml: Path) -> tuple[str, str]:
     try:
         with contain(), offline():
             config = load_yaml_config(str(yaml))
-            refuse(name, config)
+            refuse(name, config, judged=CATALOGUE.get(name, UNKNOWN).rules)
     except TokenBenchError as error:
         return "refused", str(error)
     except ImportError as error:
@@ -60,6 +64,8 @@ def classify(name: str, yaml: Path) -> tuple[str, str]:
         return "broken", brief(error)
     metrics = [m for m in config.get("metric_list") or () if not is_submission(str(m.get("metric")))]
     mean = not callable(config.get("process_results")) and all(m.get("aggregation", "mean") == "mean" for m in metrics)
+    if any(is_consensus(str(metric.get("metric"))) for metric in metrics):
+        return "captions", ""
     lower = metrics and all(m.get("higher_is_better") is False for m in metrics)
     return ("mean" if mean and metrics and not lower else "examined"), ""
 

@@ -66,6 +66,7 @@ def calibrated_tables(comparison: Comparison, model: str, run: Mapping[str, obje
             ],
             rows,
             group=lambda one: str(one["budget"]),
+            caption="The work that every budget stands for, and the work that was done",
             note=_explain(rows),
         )
     ]
@@ -80,8 +81,8 @@ def _explain(rows: Sequence[Record]) -> str:
     samples = dict.fromkeys(count_of(one["held_out"], "sample") for one in rows)
     unit = rows[0]["unit"]
     return (
-        f"A strategy that decides its own counts was calibrated on {join_names(samples)} of each task, which no result counts, until its "
-        f"mean work ({unit}) was that of the budget. The last two columns are measured on the samples that count: the mean, and in brackets the "
+        f"A strategy that decides its own counts was calibrated on {join_names(samples)} of each task, which are left out of all results, until its "
+        f"mean work ({unit}) was that of the budget. The last two columns are measured on the samples of the results: the mean, and in brackets the "
         "5th and 95th percentile over samples. The value differs from task to task; with one value for all tasks, the method would spend more on "
         "some tasks than on others."
     )

@@ -28,7 +28,7 @@ STRATEGIES = {
     "priortr": "priortr:PriorTR",
     "priortr-2f": "priortr:PriorTR2F",
     "prumerge": "prumerge:PruMerge",
-    "prumerge-adaptive": "prumerge_adaptive:PruMergeAdaptive",
+    "prumerge-own": "prumerge_own:PruMergeOwn",
     "random": "random:Random",
     "scope": "scope:SCOPE",
     "sparsevlm": "sparsevlm:SparseVLM",

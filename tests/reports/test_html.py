@@ -198,6 +198,18 @@ def test_what_cannot_be_shown_is_said(change):
         assert "Where on the image" not in text
 
 
+@pytest.mark.parametrize("graded", [["read"], ["count", "read"]])
+def test_answers_that_are_graded_are_not_called_right_or_wrong(graded):
+    about = {"tasks": {task: {"graded": task in graded} for task in ("count", "read")}}
+    text = render_page(*made_up(LOSES, about=about))
+    shown = data(text, "compare-data0")
+    left = {"count", "read"} - set(graded)
+    assert {sample["task"] for sample in shown["samples"]} == set(shown["questions"]["tasks"]) == left
+    assert f"Answers to {', '.join(graded)} are graded, not right or wrong, and are not shown here." in text
+    assert ("<h3>Every question</h3>" in text) == bool(left)
+    assert ">read<" in text  # its scores are in the table of the tasks
+
+
 def _unknown():
     raise UsageError("unknown suite 'gone'")
 

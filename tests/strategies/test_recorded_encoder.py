@@ -67,7 +67,7 @@ def prumerge_signals(case: Case) -> dict[str, Tensor]:
 
 
 @by_case(*cases("prumerge"))
-@pytest.mark.parametrize("name", ["prumerge", "prumerge-adaptive"])
+@pytest.mark.parametrize("name", ["prumerge", "prumerge-own"])
 def test_prumerge(name: str, case: Case) -> None:
     """Held to the released count, and by its own count, which must be the same."""
     selection = select(made(name), case, case["features"], prumerge_signals(case))

@@ -80,7 +80,8 @@ def _list_architectures(registry: Registry) -> None:
 def show(name: str, plugin_files: tuple[str, ...]) -> None:
     """Describe a strategy, a merger or a task.
 
-    For strategies and mergers, this lists their parameters; a composed name such as fastv@pdrop+merge is described part by part.
+    For strategies and mergers, this lists their parameters; a composed name such as fastv@pdrop+merge is described part by part. Tasks that no
+    suite has by default are named after their suite, such as lmms:nocaps_val.
     """
     from tokenbench.registry.plugins import Registry
 
@@ -91,17 +92,27 @@ def show(name: str, plugin_files: tuple[str, ...]) -> None:
                 f"show describes strategies, mergers and tasks, and '{name}' is one of the {kind}",
                 f"see tokenbench list {kind}",
             )
+    if found := _find_task(name, registry):
+        _show_task(*found)
+        return
     scored, _, merger = name.partition("+")
     for part in (*scored.split("@"), *([f"+{merger}"] if merger else ())):
         _show(part, registry)
 
 
+def _find_task(name: str, registry: Registry) -> tuple[str, Task] | None:
+    """Return a task with the name of its suite: one that a suite has by default, or one that is named after its suite and a colon."""
+    from tokenbench.registry.suites import resolve_suite
+
+    if name.removeprefix("+") in {*registry.names("strategies"), *registry.names("mergers")}:
+        return None
+    suite = name.partition(":")[0]
+    if ":" in name and suite in registry.names("suites"):
+        return suite, resolve_suite(name, (), registry)[1][0]
+    return next((found for found in _all_tasks(registry) if found[1].name == name), None)
+
+
 def _show(name: str, registry: Registry) -> None:
-    if name.removeprefix("+") not in {*registry.names("strategies"), *registry.names("mergers")}:
-        for suite, task in _all_tasks(registry):
-            if task.name == name:
-                _show_task(suite, task)
-                return
     merger = name.startswith("+") or (name in registry.names("mergers") and name not in registry.names("strategies"))
     name = name.removeprefix("+")
     part = registry.get("mergers" if merger else "strategies", name)

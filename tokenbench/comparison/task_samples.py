@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tokenbench.errors import SamplesError
+from tokenbench.statistics import stratum_weights
 from tokenbench.statistics.clusters import Floats, Ints
 
 __all__ = ["Fill", "TaskSamples", "distinct", "task_samples"]
@@ -55,8 +56,7 @@ class TaskSamples(NamedTuple):
     @property
     def weights(self) -> Floats:
         """``[N]`` a weight that gives every stratum of the task the same say; ones without strata."""
-        _, local, sizes = np.unique(self.strata, return_inverse=True, return_counts=True)
-        return np.asarray(len(local) / (len(sizes) * sizes[local]), dtype=np.float64)
+        return stratum_weights(self.strata)
 
 
 class Distinct(NamedTuple):

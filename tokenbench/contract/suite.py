@@ -74,8 +74,8 @@ class Sample:
     """What the task's metric counts, if that is several samples (such as the rotations of one question), which must
     then follow each other. Empty if the sample counts on its own."""
     stratum: str = ""
-    """The part of the task that its metric averages on its own, before it combines the parts. Empty if there are no
-    parts."""
+    """The part of the task that its metric averages on its own, before it combines the parts. A part may have parts:
+    `direction > easy` is within `direction`, which counts as much as any other. Empty if there are no parts."""
     origin: str = ""
     """Where a person finds the sample, such as a file and a row. It is only printed, in messages about samples that
     cannot be shown."""
@@ -102,6 +102,11 @@ class Task(ABC):
     (`all`), or the average of these two (`mean+all`)."""
     notes: Mapping[str, str] = MappingProxyType({})
     """What a user should know, by heading (source, size, licence)."""
+    graded: bool = False
+    """Whether a score says how good an answer is and not whether it is right, as for captions. Reports then do not count its answers as
+    right or wrong. Read after `samples` was called."""
+    remarks: Sequence[str] = ()
+    """Sentences that reports print, for readers of the scores. Read after `samples` was called."""
 
     @property
     def identity(self) -> str:

@@ -13,6 +13,7 @@ import torch
 import tokenbench
 from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.executor import Executor
+from tokenbench.contract.suite import Task
 from tokenbench.contract.suite import first as first_samples
 from tokenbench.errors import TokenBenchError, UsageError, brief, of_machine
 from tokenbench.registry.plugins import Registry
@@ -235,6 +236,7 @@ def _manifest(
         "tasks": {
             name: {
                 "unit_rule": task.unit_rule,
+                **({"graded": True} if task.graded else {}),
                 "identity": task.identity,
                 "samples": len(first.samples[name]),
                 "of": len(first_samples(task, None, spec.held_out)),
@@ -269,5 +271,11 @@ def _manifest(
         },
         "plugins": [{"name": p.name, "origin": p.origin, "error": p.error} for p in registry.plugins],
         "plugin_files": list(map(str, registry.files)),
-        "notes": list(dict.fromkeys(note for work in works.values() for note in work.model.notes)),
+        "notes": list(
+            dict.fromkeys(note for work in works.values() for note in (*work.model.notes, *_remarks(work.tasks)))
+        ),
     }
+
+
+def _remarks(tasks: Mapping[str, Task]) -> list[str]:
+    return [f"{name}: {remark}" for name, task in tasks.items() for remark in task.remarks]

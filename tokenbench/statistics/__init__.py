@@ -7,9 +7,11 @@ from tokenbench.statistics.family import Family, Look, family
 from tokenbench.statistics.limits import Critical, detectable, limits, score_limits, smallest_margin, statistic
 from tokenbench.statistics.seeds import SeedSpread, averaging_matrix, seed_spread
 from tokenbench.statistics.signflip import Flips, SignFlip, flips, sign_flip
+from tokenbench.statistics.strata import WITHIN, stratum_weights
 from tokenbench.statistics.tilt import Sizes, tilted_limits, tilted_statistic
 
 __all__ = [
+    "WITHIN",
     "Contrasts",
     "Critical",
     "Family",
@@ -36,6 +38,7 @@ __all__ = [
     "sign_flip",
     "smallest_margin",
     "statistic",
+    "stratum_weights",
     "tilted_limits",
     "tilted_statistic",
 ]

@@ -63,6 +63,8 @@ class _Spec(_Part):
 
 class _Task(_Part):
     unit_rule: Literal["mean", "all", "mean+all"]
+    graded: bool = False
+    """Whether scores say how good an answer is and not whether it is right."""
     samples: Count
     """The number of samples that are asked."""
     of: Count | None = None

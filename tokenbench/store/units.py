@@ -46,13 +46,14 @@ def by_unit(samples: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
 
 def mean_scores(units: pd.DataFrame) -> pd.DataFrame:
     """Return the mean score of every strategy and budget on every task. The strata of a task have equal weight."""
+    from tokenbench.statistics import stratum_weights
+
     cell = [*CELL, "task"]
-    means = (
-        units.groupby([*cell, units["stratum"].astype(object).fillna("")], sort=False, observed=True)["score"]
-        .mean()
-        .groupby(cell, sort=False, observed=True)
-        .mean()
+    strata = (
+        units["stratum"].astype(object).fillna("").groupby([units[name] for name in cell], sort=False, observed=True)
     )
+    weights = strata.transform(lambda names: stratum_weights(names.to_numpy())).astype(float)
+    means = (units["score"] * weights).groupby([units[name] for name in cell], sort=False, observed=True).mean()
     count = units.groupby(cell, sort=False, observed=True)["sample"].nunique()
-    scores = count.rename("samples").to_frame().join(means).reset_index()
+    scores = count.rename("samples").to_frame().join(means.rename("score")).reset_index()
     return scores.astype({name: str for name in cell})

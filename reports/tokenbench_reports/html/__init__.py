@@ -17,7 +17,7 @@ from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench_reports.document import make_frame, together
 from tokenbench_reports.html.cells import budgets_of, cells_of_model
-from tokenbench_reports.html.gallery import choose_samples, gallery, questions_of
+from tokenbench_reports.html.gallery import choose_samples, gallery, questions_of, without_graded
 from tokenbench_reports.html.kept import choose_few, first_seed, select
 from tokenbench_reports.html.marks import look_of
 from tokenbench_reports.html.model_view import Answers, ModelView, model_view
@@ -84,8 +84,10 @@ def _answers(comparison: Comparison, run: Run) -> dict[str, Answers]:
     """What the page needs of every model's answers, chosen by their scores alone: there may be a million of them."""
     measured = {model: _compared(comparison, model, run.measured) for model in comparison.models}
     mapped = {model: choose_few(rows) for model, rows in measured.items()}
-    shown = {model: choose_samples(first_seed(rows)) for model, rows in measured.items()}
-    listed = {model: choose_questions(rows) for model, rows in measured.items()}
+    graded = [name for name, about in run.about().get("tasks", {}).items() if about.get("graded")]
+    judged = {model: rows[~rows["task"].isin(graded)] for model, rows in measured.items()}
+    shown = {model: choose_samples(first_seed(rows)) for model, rows in judged.items()}
+    listed = {model: choose_questions(rows) for model, rows in judged.items()}
     kept = run.samples(KEPT, {pair for some in (mapped, shown) for pairs in some.values() for pair in pairs})
     answered = run.samples(ANSWERED, {pair for pairs in listed.values() for pair in pairs})
     questions = questions_of(run)
@@ -93,10 +95,10 @@ def _answers(comparison: Comparison, run: Run) -> dict[str, Answers]:
     for at, model in enumerate(comparison.models):
         own = first_seed(_compared(comparison, model, kept))
         said = select(first_seed(_compared(comparison, model, answered)), listed[model])
-        count = len(measured[model][["task", "sample"]].drop_duplicates())
+        count = len(judged[model][["task", "sample"]].drop_duplicates())
         found[model] = Answers(
             select(own, mapped[model]),
-            gallery(shown[model], own, questions, f"{at}-"),
+            without_graded(gallery(shown[model], own, questions, f"{at}-"), graded),
             list_questions(listed[model], said, questions, count),
         )
     return found

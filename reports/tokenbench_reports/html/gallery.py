@@ -1,7 +1,7 @@
 """Real samples with the tokens that every strategy kept, and what it answered."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -85,6 +85,14 @@ def gallery(
         pictures += own
     missing = "" if entries else "No sample can be shown: those of the installed suite are not those of the run."
     return Gallery(entries, pictures, missing)
+
+
+def without_graded(shown: Gallery, graded: Sequence[str]) -> Gallery:
+    """Say which tasks are left out, since none of their answers is right or wrong."""
+    if not graded:
+        return shown
+    said = f"Answers to {', '.join(graded)} are graded, not right or wrong, and are not shown here."
+    return replace(shown, missing=f"{shown.missing} {said}".strip() if shown.samples else said)
 
 
 def choose_samples(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:

@@ -162,7 +162,8 @@
       start();
       const text = source.texts[[...names()].sort().concat(budget()).join("\n")] || (a.value === b.value ? "Choose two different methods." : `At ${budget()}, these two did not both run.`);
       const found = make("div", { class: "found" }, ...list());
-      live.replaceChildren(make("p", { class: "verdict", "aria-live": "polite" }, text), ...pictures(), make("h3", {}, "Every question"), make("div", { class: "browse" }, counts(), make("div", {}, filters(), found)));
+      const browse = [make("h3", {}, "Every question"), make("div", { class: "browse" }, counts(), make("div", {}, filters(), found))];
+      live.replaceChildren(make("p", { class: "verdict", "aria-live": "polite" }, text), ...pictures(), ...(questions.asked.length ? browse : []));
     }
     [a, b].forEach((select) => select.addEventListener("input", () => { state.sample = state.filter = null; draw(); }));
     listeners.push(draw);

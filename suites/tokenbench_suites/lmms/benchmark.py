@@ -15,7 +15,8 @@ from PIL import Image
 from tokenbench.contract.suite import Sample, Task, Video
 from tokenbench.errors import SampleError
 from tokenbench_suites.images import normalise_image, open_image
-from tokenbench_suites.lmms.catalogue import CATALOGUE, CatalogueEntry
+from tokenbench_suites.lmms.catalogue import CATALOGUE
+from tokenbench_suites.lmms.catalogue_entry import UNKNOWN, CatalogueEntry
 from tokenbench_suites.lmms.index import find_lmms_eval, find_tasks
 from tokenbench_suites.lmms.library import Definition, Library, library
 from tokenbench_suites.lmms.misfit import report_misfit
@@ -25,7 +26,15 @@ from tokenbench_suites.lmms.video import hash_file, locate_file, read_clip
 __all__ = ["MAX_NEW_TOKENS", "Benchmark", "open_media"]
 
 MAX_NEW_TOKENS = 64  # where a task leaves it open; all such tasks want a word or a phrase
-UNKNOWN = CatalogueEntry("A task of lmms-eval", "", "", "see the data set's card")
+
+
+TFLOPS = 8.72
+"""Of one answer: the prefill of the unpruned LLaVA-1.5-7B, as `tokenbench cost` counts it."""
+UNITS = {
+    "mean": "several answers; their mean counts",
+    "all": "several answers, all of which must be right",
+    "mean+all": "several answers; their mean counts half, and whether all of them are right",
+}
 
 
 class Benchmark(Task):
@@ -47,6 +56,8 @@ class Benchmark(Task):
             "size": self.entry.size,
             "licence": self.entry.licence,
             "metric": self.entry.metric if source else "",
+            "unit": UNITS[self.unit_rule] if self.entry.unit else "one answer" if source else "",
+            "cost": _cost(self.entry.samples),
             "local data": f"--data {name}=FOLDER",
         }
         self.notes = {heading: text for heading, text in facts.items() if text}
@@ -64,7 +75,8 @@ class Benchmark(Task):
     def definition(self) -> Definition:
         """Where the task is defined."""
         find_lmms_eval()
-        return Definition(self.name, find_tasks(self.name, self._definitions)[self.name], self._folder)
+        yaml = find_tasks(self.name, self._definitions)[self.name]
+        return Definition(self.name, yaml, self._folder, self.entry)
 
     @property
     def _library(self) -> Library:
@@ -80,6 +92,7 @@ class Benchmark(Task):
             self.max_new_tokens = MAX_NEW_TOKENS
         else:
             self.max_new_tokens = self._library.max_new_tokens
+        self.graded, self.remarks = self._samples.scorer.graded, self._samples.scorer.remarks
         return self._samples
 
     @cached_property
@@ -110,12 +123,11 @@ class _Samples(Sequence[Sample]):
         self._definition, self._entry = definition, entry
         rows = library(definition).rows.plain
         with report_misfit(definition.name):
-            self.units = [(_unit(entry, row) if entry.unit else "") or str(i) for i, row in enumerate(rows)]
+            self.units = [entry.unit_of(row) or str(i) for i, row in enumerate(rows)]
         mixed = {unit: hashlib.sha256(unit.encode()).digest() for unit in self.units}
         self._order = sorted(range(len(rows)), key=lambda i: (mixed[self.units[i]], i))
         grouped = [list(rows) for _, rows in groupby(self._order, key=lambda i: self.units[i])]
-        names = entry.headline, entry.part, entry.stratum.strip("{}")
-        self.scorer = examine(library(definition), grouped, entry.unit_rule, *names)
+        self.scorer = examine(library(definition), grouped)
         self._made: dict[int, Sample] = {}
         self.places: dict[str, int] = {}
 
@@ -152,14 +164,10 @@ def _sample(definition: Definition, entry: CatalogueEntry, i: int, stratum: str)
         question=question,
         target=loaded.target(i),
         load=partial(_load, definition, i),
-        unit=_unit(entry, row),
-        stratum=entry.stratum.format_map(row) or stratum,
+        unit=entry.unit_of(row),
+        stratum=entry.stratum_of(row) or stratum,
         origin=", ".join([str(definition.folder or entry.source or definition.name), f"row {i}", *names]),
     )
-
-
-def _unit(entry: CatalogueEntry, row: Mapping[str, Any]) -> str:
-    return entry.unit_of(row) if entry.unit else ""
 
 
 def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
@@ -180,6 +188,15 @@ def open_media(item: Any, folder: Path | None) -> Image.Image | Video:
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".bmp", ".tiff", ".webp"):
         return read_clip(path)
     return open_image(path, f"the image {path}")
+
+
+def _cost(answers: int) -> str:
+    if not answers:
+        return ""
+    return (
+        f"{answers:,} answers a cell; {answers * TFLOPS / 1000:,.0f} PFLOPs for the unpruned LLaVA-1.5-7B "
+        "(tokenbench cost counts other models and strategies)"
+    )
 
 
 def _place(samples: _Samples, key: str) -> int:

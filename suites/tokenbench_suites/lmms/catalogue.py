@@ -30,6 +30,7 @@ CATALOGUE = {
         "lmms-lab-encoder/GQA --include 'testdev_balanced_*'",
         "about 70 MB, 12,578 questions on 398 images",
         "CC BY 4.0 (GQA); the images are Visual Genome's",
+        samples=12_578,
     ),
     "mmbench_en_dev_static": CatalogueEntry(
         "Multiple choice over twenty abilities, in every rotation of the options (MMBench, English, dev)",
@@ -39,6 +40,7 @@ CATALOGUE = {
         CIRCULAR,
         unit="{question}",
         unit_rule="all",
+        samples=4_329,
     ),
     "mmbench_cn_dev": CatalogueEntry(
         "MMBench in Chinese, dev",
@@ -48,6 +50,7 @@ CATALOGUE = {
         CIRCULAR,
         unit="{question}",
         unit_rule="all",
+        samples=4_329,
     ),
     "mme": CatalogueEntry(
         "Yes or no, two questions an image, 14 categories of perception and cognition (MME)",
@@ -58,6 +61,7 @@ CATALOGUE = {
         unit="{category}/{question_id}",
         unit_rule="mean+all",
         stratum="{category}",
+        samples=2_374,
     ),
     "pope": CatalogueEntry(
         "Is the object there? Random, popular and adversarial objects (POPE)",
@@ -65,12 +69,14 @@ CATALOGUE = {
         "about 255 MB, 9,000 questions on 500 images",
         "MIT (POPE); the images are COCO's, under their own terms",
         "F1 over all questions (also accuracy, precision, recall); the score a sample is its accuracy",
+        samples=9_000,
     ),
     "scienceqa_img": CatalogueEntry(
         "School science, multiple choice, questions with an image (ScienceQA, test)",
         "lmms-lab-encoder/ScienceQA --include 'ScienceQA-IMG/test-*'",
         "about 0.1 GB, 2,017 questions",
         "CC BY-NC-SA 4.0",
+        samples=2_017,
     ),
     "textvqa_val": CatalogueEntry(
         "Questions about text in photographs, ten answers each (TextVQA, validation)",
@@ -78,6 +84,7 @@ CATALOGUE = {
         "about 920 MB, 5,000 questions",
         "CC BY 4.0",
         "mean of the soft VQA accuracy",
+        samples=5_000,
     ),
     "vizwiz_vqa_val": CatalogueEntry(
         "Questions by blind people about their photographs, ten answers each (VizWiz-VQA, val)",
@@ -85,6 +92,7 @@ CATALOGUE = {
         "about 2.1 GB, 4,319 questions",
         "CC BY 4.0",
         "mean of the soft VQA accuracy",
+        samples=4_319,
     ),
     "ocrbench": CatalogueEntry(
         "Reading text of many kinds (OCRBench)",
@@ -92,6 +100,7 @@ CATALOGUE = {
         "about 0.1 GB, 1,000 questions",
         "of the 29 data sets it draws on; research use",
         "number of right answers, divided by 1,000 whatever their number",
+        samples=1_000,
     ),
     "activitynetqa": CatalogueEntry(
         "Open questions about activities in videos (ActivityNet-QA, test)",
@@ -99,6 +108,7 @@ CATALOGUE = {
         "more than 100 GB, 8,000 questions on 800 videos",
         "research only",
         VIDEO_METRIC,
+        samples=8_000,
     ),
     "msvd_qa": CatalogueEntry(
         "What, who, how, when and where in short clips (MSVD-QA, test)",
@@ -106,6 +116,7 @@ CATALOGUE = {
         "13,157 questions on 520 videos",
         "research only",
         VIDEO_METRIC,
+        samples=13_157,
     ),
     "msrvtt_qa": CatalogueEntry(
         "What, who, how, when and where in web videos (MSRVTT-QA, test)",
@@ -113,6 +124,7 @@ CATALOGUE = {
         "72,821 questions on 2,990 videos",
         "research only",
         VIDEO_METRIC,
+        samples=72_821,
     ),
     "tgif_qa": CatalogueEntry(
         "What an animated GIF shows (TGIF-QA, FrameQA, test)",
@@ -120,6 +132,7 @@ CATALOGUE = {
         "13,691 questions",
         "research only",
         VIDEO_METRIC,
+        samples=13_691,
     ),
 }
 
@@ -136,4 +149,13 @@ IMAGE_TASKS = (
     "textvqa_val",
     "vizwiz_vqa_val",
     "ocrbench",
+    "vqav2_val",
+    "seedbench",
+    "mmmu_val",
+    "mmstar",
+    "realworldqa",
+    "hallusion_bench_rules",
+    "mmvp",
+    "naturalbench_groups",
+    "coco2017_cap_val",
 )

@@ -14,7 +14,7 @@ from tokenbench_suites.lmms.catalogue import CATALOGUE
 
 __all__ = ["Splits", "load_folder", "load_source", "missing_data"]
 
-# The rest is lmms-eval's own, or a token, which is demanded in vain where nobody is logged in: none of the nine is gated.
+# The rest is lmms-eval's own, or a token, which is demanded in vain where nobody is logged in: public data needs none.
 PASSED_ON = ("data_files", "data_dir", "revision")
 Splits = dict[str, Any]  # split -> datasets.Dataset
 

@@ -17,7 +17,7 @@ LISTED = re.compile(
     r"^task[ \t]*:[ \t]*(?:#.*)?\n((?:[ \t]*-[ \t]*[\"']?[\w.+-]+[\"']?[ \t]*(?:#.*)?\n?)+)", re.MULTILINE
 )
 OWN = Path(__file__).parent / "tasks"
-"""Definitions of tasks that lmms-eval has with a judge only."""
+"""Definitions of tasks that lmms-eval scores by a judge alone, or over its whole data alone."""
 ITEM = re.compile(r"-[ \t]*[\"']?([\w.+-]+)")
 
 

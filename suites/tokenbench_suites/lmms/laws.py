@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
+
 from tokenbench.contract.suite import UnitRule
+from tokenbench.statistics import stratum_weights
 
 __all__ = ["Draw", "Form", "Item", "Law", "combine", "find_law"]
 
@@ -67,8 +70,10 @@ class Law:
         return self.factor * (len(self._strata(items)) if self.form == "sum of strata" else 1)
 
     def _mean(self, items: Sequence[Item]) -> float:
-        means = [sum(scores) / len(scores) for scores in self._strata(items).values()]
-        return sum(means) / len(means) if means else 0.0
+        strata = self._strata(items)
+        names = [name for name, scores in strata.items() for _ in scores]
+        scores = [score for own in strata.values() for score in own]
+        return float(np.mean(stratum_weights(names) * scores)) if scores else 0.0
 
     def _counted(self, items: Sequence[Item]) -> list[Item]:
         return [item for item in items if not (self.skips_empty and item.empty)]

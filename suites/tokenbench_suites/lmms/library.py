@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,9 +16,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from tokenbench.errors import MachineError, TokenBenchError, UsageError
-from tokenbench_suites.lmms.contained import contain, scratch, seed
+from tokenbench_suites.lmms.captions import without_java
+from tokenbench_suites.lmms.catalogue_entry import UNKNOWN, CatalogueEntry
+from tokenbench_suites.lmms.contained import contain, offline, scratch, seed
 from tokenbench_suites.lmms.data import Splits, choose_split, load_folder, load_source
 from tokenbench_suites.lmms.numbers import find_number
+from tokenbench_suites.lmms.referring import name_expressions
 from tokenbench_suites.lmms.refusals import is_submission, refuse
 from tokenbench_suites.lmms.rows import Rows
 from tokenbench_suites.lmms.video import presented
@@ -38,6 +42,8 @@ class Definition:
     """The file that defines it."""
     folder: Path | None = None
     """The user's folder with its data; None for lmms-eval's own source."""
+    entry: CatalogueEntry = UNKNOWN
+    """What is known of it."""
 
 
 @lru_cache
@@ -55,11 +61,11 @@ class Library:
     """
 
     def __init__(self, definition: Definition) -> None:
-        self.name, self._definition = definition.name, definition
+        self.name, self._definition, self.entry = definition.name, definition, definition.entry
         with contain():
             try:
                 config = _config(definition.yaml)
-                refuse(self.name, config)
+                refuse(self.name, config, judged=self.entry.rules)
                 self.rows = _rows(definition, config)
                 self.task = self._fresh()
             except TokenBenchError:
@@ -83,7 +89,7 @@ class Library:
         row, column = self.rows.plain[i], self.task.config.doc_to_text
         if isinstance(column, str) and column.isidentifier() and column not in row:
             raise KeyError(column)  # lmms-eval would ask the name of the missing column
-        with contain():
+        with contain(), presented(self._definition.folder):
             if not callable(self.task.config.doc_to_messages):
                 return str(self.task.doc_to_text(row))
             parts = content(self.task.doc_to_messages(self.rows.blank(i)))
@@ -119,7 +125,7 @@ class Library:
             state: In which of several fixed states generators of random numbers are, for scorers that draw.
         """
         if (i, answer, state) not in self._results:
-            with contain():
+            with contain(), offline() if self.entry.rules else nullcontext():
                 seed(state)
                 self._results[i, answer, state] = self._note(i, answer)
         return self._results[i, answer, state]
@@ -140,7 +146,8 @@ class Library:
 
     def number(self, metric: str, record: Any) -> float | None:
         """The number in what a task notes for one answer; None if there is none."""
-        return find_number(record, self.task.config.score_key, self._evaluator(metric))
+        own = self.task.config.score_key
+        return find_number(record, (*self.entry.numbers, *([own] if own else ())), self._evaluator(metric))
 
     def aggregate(self, metric: str, records: Sequence[Any], task: Any = None) -> Any:
         """What the task makes of the records of several answers.
@@ -154,12 +161,16 @@ class Library:
             seed(0)
             asked = task or (self._fresh() if self.keeps_sums else self.task)
             aggregate, values = asked.aggregation()[metric], copy.deepcopy(list(records))
-            evaluator = getattr(aggregate, "__globals__", {}).get("mmbench_evaluator")
-            if evaluator is not None:  # by rules: a judge would draw letters at random for what it cannot read
-                return evaluator.eval_result(values, eval_method="static")[0] * 100
-            if "args" in inspect.signature(aggregate).parameters:
-                return aggregate(values, args=SimpleNamespace(output_path=folder))
-            return aggregate(values)
+            with without_java(aggregate):
+                return self._aggregate(aggregate, values, folder)
+
+    def _aggregate(self, aggregate: Any, values: list[Any], folder: str) -> Any:
+        evaluator = getattr(aggregate, "__globals__", {}).get("mmbench_evaluator")
+        if evaluator is not None:  # by rules: a judge would draw letters at random for what it cannot read
+            return evaluator.eval_result(values, eval_method="static")[0] * 100
+        if "args" in inspect.signature(aggregate).parameters:
+            return aggregate(values, args=SimpleNamespace(output_path=folder))
+        return aggregate(values)
 
     def fresh(self) -> Any:
         """The task as a new object, which has kept nothing of earlier calls."""
@@ -222,10 +233,13 @@ def _rows(definition: Definition, config: Mapping[str, Any]) -> Rows:
     where = str(folder or path)
     split = choose_split(splits(part), str(wanted), name, where)
     process = config.get("process_docs")
-    if getattr(process, "__name__", "") == "gqa_process_docs":  # it would copy every image once a question
-        if "image" in split.column_names:
+    match getattr(process, "__name__", ""):
+        case "gqa_process_docs" if "image" in split.column_names:
             return Rows(split)
-        return Rows(split, choose_split(splits(GQA_IMAGES), "testdev", name, where))
+        case "gqa_process_docs":  # it would copy every image once a question
+            return Rows(split, choose_split(splits(GQA_IMAGES), "testdev", name, where))
+        case "refcoco_bbox_rec_preprocess_dataset":  # it would hold all images, decoded
+            return Rows(*name_expressions(split))
     return Rows(process(split) if process else split)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["as_number", "find_number", "flatten"]
@@ -20,19 +20,19 @@ def as_number(value: Any) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def find_number(record: Any, key: str | None, evaluator: Any = None) -> float | None:
+def find_number(record: Any, fields: Sequence[str] = (), evaluator: Any = None) -> float | None:
     """The number in what a task notes for one answer: itself, or the field that is named like a score.
 
     Args:
         record: What the task noted.
-        key: The name of the field, if the task says it.
+        fields: The names of fields that may hold it, if they are known.
         evaluator: The scorer of MMBench, if the task has it.
     """
     if not isinstance(record, Mapping):
         return as_number(record)
     if evaluator is not None and "prediction" in record:
         return _is_right(evaluator, record)
-    keys = [name for name in record if name == key] + [name for name in record if str(name).endswith("score")]
+    keys = [name for name in fields if name in record] + [name for name in record if str(name).endswith("score")]
     return as_number(record[keys[0]]) if keys else None
 
 

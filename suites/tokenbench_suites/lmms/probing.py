@@ -6,30 +6,27 @@ number follows from one number for each sample. Nothing in this module is about 
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from tokenbench.contract.suite import UnitRule
 from tokenbench.errors import TokenBenchError, UsageError, brief
 from tokenbench_suites.lmms.answers import UNREADABLE, possible_answers
+from tokenbench_suites.lmms.captions import TOP, is_consensus
 from tokenbench_suites.lmms.contained import contain, offline
 from tokenbench_suites.lmms.laws import Draw, Item, combine, find_law
 from tokenbench_suites.lmms.library import Library
 from tokenbench_suites.lmms.misfit import report_misfit
 from tokenbench_suites.lmms.numbers import as_number
-from tokenbench_suites.lmms.scoring import Metric, Scorer
+from tokenbench_suites.lmms.scoring import KNOWN, Metric, Scorer, Source, columns_of
+from tokenbench_suites.lmms.trials import choose_units, draw_sets
 
 __all__ = ["examine"]
 
-ROWS = 24
-"""How many rows are examined; the last unit is completed."""
 SPREAD = 100
 """On how many rows it is looked which metrics the task notes."""
-DRAWS = 20
-"""For how many sets of answers the official number is computed."""
 STATES = 4
 """In how many states of the random generators an answer is scored, to see whether the task draws."""
 PATIENCE = 90.0
@@ -37,38 +34,26 @@ PATIENCE = 90.0
 Values = dict[tuple[int, str], float]
 
 
-def examine(
-    library: Library,
-    units: Sequence[Sequence[int]],
-    rule: UnitRule = "mean",
-    headline: str = "",
-    part: str = "",
-    stratum: str = "",
-) -> Scorer:
+def examine(library: Library, units: Sequence[Sequence[int]]) -> Scorer:
     """Find how the answers to a task are scored.
+
+    The official number is that of the catalogue, or else the first metric that every row has and in which higher is better.
 
     Args:
         library: The task with its rows.
         units: The rows of each unit, in the order in which they are asked.
-        rule: How the scores of a unit's samples become one.
-        headline: The official number. By default it is the first metric that every row has and in which higher is better.
-        part: The metric that has the numbers of a unit's samples; by default, the same.
-        stratum: A column that is known to name strata; others are tried, too.
 
     Raises:
         UsageError: There is no number for each sample from which the official one follows.
     """
-    return _Examination(library, units, rule, headline, part, stratum).scorer()
+    return _Examination(library, units).scorer()
 
 
 class _Examination:
-    def __init__(
-        self, library: Library, units: Sequence[Sequence[int]], rule: UnitRule, headline: str, part: str, stratum: str
-    ) -> None:
-        self._library, self._rule, self._stratum = library, rule, stratum
-        self._headline, self._part = headline, part
-        rows = sum(map(len, units))
-        self._units = units[: max(1, -(-ROWS * len(units) // max(1, rows)))]
+    def __init__(self, library: Library, units: Sequence[Sequence[int]]) -> None:
+        self._library, self._entry = library, library.entry
+        self._rule, self._headline, self._part = self._entry.unit_rule, self._entry.headline, self._entry.part
+        self._units = choose_units(units, self._known)
         step = max(1, len(units) // SPREAD)
         self._spread = [unit[0] for unit in units[::step]]
         self._answers: dict[int, list[str]] = {}
@@ -79,10 +64,39 @@ class _Examination:
             for i in (i for unit in self._units for i in unit):
                 self._answers[i] = possible_answers(self._library, i)
                 self._try_all(i)
-            metrics = {name: self._metric(name) for name in self._names()}
-            scorer = Scorer(self._library, metrics)
+            scorer = Scorer(self._library, self._metrics())
             scorer.draws = self._does_draw(scorer)
             return scorer
+
+    def _known(self, i: int) -> str:
+        return self._entry.stratum_of(self._library.rows.plain[i])
+
+    def _metrics(self) -> dict[str, Metric]:
+        """The metrics that score samples; in place of a number of all answers at once, another one of the task."""
+        names = self._names()
+        try:
+            return {name: self._metric(name) for name in names}
+        except UsageError:
+            others = [name for name in self._common() if name not in names and self._library.metrics[name]]
+            if self._headline or len(names) > 1 or not self._tells(names[0]):
+                raise
+            for other in others:
+                with suppress(UsageError):
+                    return {other: replace(self._metric(other), instead_of=names[0])}
+            raise
+
+    def _tells(self, name: str) -> bool:
+        """Whether a metric of all answers at once tells right answers from any."""
+        right, mixed = draw_sets(self._units, self._answers)[:2]
+        try:
+            return (self._official(name, right) or 0.0) > (self._official(name, mixed) or 0.0)
+        except Exception:  # the task's own code may raise anything
+            return False
+
+    def _common(self) -> list[str]:
+        """The metrics that all rows have, in the task's order."""
+        noted = [self._noted(i, UNREADABLE[0]).keys() for i in (*self._spread, *self._answers)]
+        return [name for name in self._library.metrics if all(name in names for names in noted)]
 
     def _try_all(self, i: int) -> None:
         """Raise an error if the task cannot score some answer to a row."""
@@ -105,14 +119,14 @@ class _Examination:
         if self._headline:
             return [self._headline]
         higher = self._library.metrics
+        if common := self._common():
+            captions = [name for name in common if is_consensus(name)]  # what papers report, though it is noted last
+            return [next((name for name in (*captions, *common) if higher[name]), common[0])]
         noted = [self._noted(i, UNREADABLE[0]).keys() for i in (*self._spread, *self._answers)]
-        common = [name for name in higher if all(name in names for names in noted)]
-        if common:
-            return [next((name for name in common if higher[name]), common[0])]
         firsts = {next((name for name in higher if name in names), "") for names in noted}
         if "" in firsts:
             raise self._refusal(
-                f"it notes none of its metrics ({', '.join(higher) or 'there are none'}) for some answers"
+                f"its scorer returns none of its metrics ({', '.join(higher) or 'there are none'}) for some answers"
             )
         return [name for name in higher if name in firsts]
 
@@ -123,13 +137,16 @@ class _Examination:
             return Metric(name)
         units = [unit for unit in self._units if all(name in self._noted(i, UNREADABLE[0]) for i in unit)]
         rows = [i for unit in units for i in unit]
+        if is_consensus(name) and (metric := self._consensus(name, units)):
+            return metric
         reasons, draws = [], None
-        for noted in (True, False):
-            values = self._values(self._part or name, rows, noted)
+        sources: tuple[Source, ...] = ("noted", "alone")
+        for source in sources:
+            values = self._values(self._part or name, rows, source)
             if isinstance(values, str):
                 reasons.append(values)
                 continue
-            top = self._top(values, rows, noted)
+            top = self._top(values, rows, source)
             if reason := self._unusable(values, rows, top, better):
                 reasons.append(reason)
                 continue
@@ -137,17 +154,31 @@ class _Examination:
             shares = {key: value / top for key, value in values.items()}
             items = [Draw(self._items(answers, units, shares), official) for answers, official in draws]
             if law := find_law(items, self._columns(rows)):
-                return Metric(name, self._part or name, noted, top, better, law)
+                return Metric(name, self._part or name, source, top, better, law)
             reasons.append(f"'{name}' is not a mean of numbers for single samples, units or groups of them")
         raise self._refusal(reasons[-1])
 
-    def _values(self, name: str, rows: Sequence[int], noted: bool) -> Values | str:
+    def _consensus(self, name: str, units: Sequence[Sequence[int]]) -> Metric | None:
+        """CIDEr, if the official number is the mean over the captions of every set of rows; else None."""
+        scorer, metric = Scorer(self._library, {}), Metric(name, name, "consensus", TOP)
+        draws = []
+        for answers, official in self._draws(name, units):
+            consensus = scorer.consensus(name, answers)
+            values = {
+                key: metric.score(scorer.value(metric, self._noted(*key)[name], consensus) or 0.0)
+                for key in answers.items()
+            }
+            draws.append(Draw(self._items(answers, units, values), official))
+        law = find_law(draws)
+        return replace(metric, law=law) if law else None
+
+    def _values(self, name: str, rows: Sequence[int], source: Source) -> Values | str:
         """The number of every answer under a metric: the one that the task notes, or the aggregate of this answer alone.
 
         If some answer has none, the result says why.
         """
         values: Values = {}
-        scorer, metric = Scorer(self._library, {}), Metric(name, name, noted)
+        scorer, metric = Scorer(self._library, {}), Metric(name, name, source)
         began, number = time.monotonic(), sum(len(self._answers[i]) for i in rows)
         for i in rows:
             for answer in self._answers[i]:
@@ -163,11 +194,11 @@ class _Examination:
                 values[i, answer] = value
         return values
 
-    def _top(self, values: Values, rows: Sequence[int], noted: bool) -> float:
+    def _top(self, values: Values, rows: Sequence[int], source: Source) -> float:
         """The number of a right answer."""
         best = [max(values[i, answer] for answer in self._answers[i]) for i in rows]
         top = max(best)
-        if not noted and top > 0 and 2 * sum(value == top for value in best) >= len(best):
+        if source == "alone" and top > 0 and 2 * sum(value == top for value in best) >= len(best):
             return top
         return 1.0 if top <= 1 else 100.0
 
@@ -178,30 +209,14 @@ class _Examination:
             return "its scorer does not tell right answers from wrong ones without a judge, a server or all answers at once"
         lowest, highest = min(map(min, spans)), max(map(max, spans))
         if lowest < 0 or highest > top * (1 + 1e-9):
-            return f"its numbers for single answers reach from {lowest:.4g} to {highest:.4g}"
+            return f"its numbers for single answers range from {lowest:.4g} to {highest:.4g}"
         if not higher_is_better and top > 1:
             return "its numbers are better if they are lower, and have no upper bound"
         return ""
 
-    def _sets(self, units: Sequence[Sequence[int]]) -> list[dict[int, str]]:
-        """Sets of answers to all units or some of them."""
-        rng = random.Random(0)
-        sets = []
-        for number in range(DRAWS):
-            chosen = units if number < 2 else rng.sample(units, rng.randint((len(units) + 1) // 2, len(units)))
-            share = (1.0, 0.0)[number] if number < 2 else 0.5
-            sets.append(
-                {
-                    i: self._answers[i][0] if rng.random() < share else rng.choice(self._answers[i])
-                    for unit in chosen
-                    for i in unit
-                }
-            )
-        return sets
-
     def _draws(self, name: str, units: Sequence[Sequence[int]]) -> list[tuple[Mapping[int, str], float]]:
         """Sets of answers with their official numbers, where they have one."""
-        sets = self._sets(units)
+        sets = draw_sets(units, self._answers)
         with suppress(Exception):  # the task's own code may raise anything; below, it is said
             self._library.keeps_sums |= self._official(name, sets[0]) != self._official(name, sets[0])
         draws: list[tuple[Mapping[int, str], float]] = []
@@ -225,7 +240,7 @@ class _Examination:
         return [
             Item(
                 combine([shares[i, answers[i]] for i in unit], self._rule),
-                {name: str(value) for name, value in self._library.rows.plain[unit[0]].items()},
+                columns_of(self._library, unit[0]),
                 not any(answers[i].strip() for i in unit),
             )
             for unit in units
@@ -240,8 +255,8 @@ class _Examination:
             for name, value in plain[0].items()
             if isinstance(value, str | int)
         }
-        few = [name for name, count in counts.items() if 1 < count < len(rows)]
-        return sorted(few, key=lambda name: (name != self._stratum, counts[name]))
+        few = sorted((name for name, count in counts.items() if 1 < count < len(rows)), key=counts.__getitem__)
+        return [KNOWN, *few] if self._entry.stratum else few
 
     def _does_draw(self, scorer: Scorer) -> bool:
         """Whether the task draws at random: in another state of the generators, an answer has another score."""

@@ -14,12 +14,13 @@ __all__ = ["is_submission", "refuse"]
 JUDGES = re.compile(r"requests\.post|openai|get_chat_response|llm_judge|call_gpt|get_eval|ask_gpt|server\.evaluate")
 
 
-def refuse(task: str, config: Mapping[str, Any]) -> None:
+def refuse(task: str, config: Mapping[str, Any], judged: bool = False) -> None:
     """Raise UsageError for a task whose answers cannot be scored here.
 
     Args:
         task: The name of the task.
         config: Its YAML, with functions in the place of their names.
+        judged: Whether it may ask a judge, since that can do without an answer.
 
     Raises:
         UsageError: The task is a Python class, does not ask for generated text, calls a judge for every score, or has no right answers.
@@ -28,7 +29,7 @@ def refuse(task: str, config: Mapping[str, Any]) -> None:
     if "class" in config or kind != "generate_until":
         what = "is written as a Python class" if "class" in config else f"asks for {kind}"
         raise UsageError(f"task '{task}' {what}; TokenBench runs tasks that generate an answer")
-    if _asks_judge(config.get("process_results")):
+    if not judged and _asks_judge(config.get("process_results")):
         raise UsageError(
             f"task '{task}' calls a judge model for every score, which is not supported during a run",
             "redefine it with another metric (--tasks-dir), or rate the stored answers with tokenbench judge",

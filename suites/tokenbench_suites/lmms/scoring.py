@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tokenbench.contract.suite import UnitRule
 from tokenbench.errors import UsageError
+from tokenbench_suites.lmms.captions import Caption, Consensus
 from tokenbench_suites.lmms.laws import Item, Law, combine
 from tokenbench_suites.lmms.numbers import as_number, flatten
 
 if TYPE_CHECKING:
     from tokenbench_suites.lmms.library import Library
 
-__all__ = ["Metric", "Scorer"]
+__all__ = ["KNOWN", "Metric", "Scorer", "Source", "columns_of"]
 
+Source = Literal["noted", "alone", "consensus"]
+KNOWN = "(known)"
+"""In place of a column: the stratum that the catalogue says."""
 STATES = 8
 """In how many states of the random generators an answer is scored, if the scorer draws."""
 
@@ -28,14 +33,17 @@ class Metric:
     """Its name in lmms-eval."""
     part: str = ""
     """The metric that has the numbers of single samples, if it is another one, such as the accuracy for a metric that counts pairs."""
-    noted: bool = True
-    """Whether the task notes the number with each answer. If not, it is the task's aggregate of this one answer."""
+    source: Source = "noted"
+    """Where the number of an answer comes from: the task notes it with the answer (`noted`); it is the task's aggregate of this answer
+    alone (`alone`); or it is CIDEr, given the references of all rows (`consensus`)."""
     top: float = 1.0
     """The number of a right answer. That of a wrong one is 0."""
     higher_is_better: bool = True
     """Whether the score is the number divided by `top`, or what it lacks to 1."""
     law: Law | None = None
     """How the official number follows; None if lmms-eval itself averages the numbers."""
+    instead_of: str = ""
+    """The first metric of the task, if it is computed for all answers at once."""
 
     def score(self, value: float) -> float:
         """The score of an answer with this number."""
@@ -55,6 +63,31 @@ class Scorer:
     def __init__(self, library: Library, metrics: Mapping[str, Metric], draws: bool = False) -> None:
         self._library, self.metrics, self.draws = library, metrics, draws
         self._values: dict[tuple[str, str], float | None] = {}
+        self._whole: dict[str, Consensus] = {}
+
+    @property
+    def graded(self) -> bool:
+        """Whether scores say how good an answer is, and not whether it is right."""
+        return any(metric.source == "consensus" for metric in self.metrics.values())
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of the scores should know."""
+        of = list(self.metrics.values())
+        said = {
+            f"Scores are CIDEr divided by 10, given the references of all {len(self._library.rows):,} rows, and not of those alone that were "
+            "asked. The official numbers lack METEOR, which is a program in Java.": self.graded,
+            "An answer that cannot be read is wrong; lmms-eval draws a letter for it at random.": self.draws,
+            "An answer that no rule can read is wrong; the benchmark's authors ask a judge about it.": self._library.entry.rules,
+            "An empty answer is wrong; lmms-eval leaves it out.": any(one.law and one.law.skips_empty for one in of),
+            "Scores are what the error rate lacks to 1.": not all(one.higher_is_better for one in of),
+        }
+        replaced = [
+            f"Scores are '{one.name}', since '{one.instead_of}' is computed for all answers at once; official.csv holds both."
+            for one in of
+            if one.instead_of
+        ]
+        return [text for text, true in said.items() if true] + replaced
 
     def results(self, i: int, answer: str) -> dict[str, dict[str, Any]]:
         """What the task notes for an answer to row i. A letter that it draws for an answer that it cannot read is a wrong one."""
@@ -75,12 +108,13 @@ class Scorer:
         """The stratum of row i; empty if the official number has none."""
         columns = {metric.law.stratum for metric in self.metrics.values() if metric.law}
         (column,) = columns if len(columns) == 1 else ("",)
-        return str(self._library.rows.plain[i][column]) if column else ""
+        return columns_of(self._library, i)[column] if column else ""
 
     def official(self, answers: Mapping[int, str], units: Mapping[int, str], rule: UnitRule) -> dict[str, float]:
         """The aggregated metrics of lmms-eval for answers by row.
 
-        They come from a fresh task, since some tasks keep sums between calls.
+        They come from a fresh task, since some tasks keep sums between calls. A metric is left out if it needs Java, or cannot
+        be computed for these samples alone.
 
         Args:
             answers: The answers.
@@ -97,30 +131,49 @@ class Scorer:
         for name in filters:
             for metric in self._library.metrics:
                 records = [noted[name][metric] for noted in results.values() if metric in noted.get(name, {})]
-                if records:
-                    number = self._library.aggregate(metric, records, task)
-                    numbers |= flatten(f"{metric},{name}" if len(filters) > 1 else metric, number)
-                    if name == filters[0] and metric in self.metrics:
-                        self._check(self.metrics[metric], as_number(number), answers, units, rule)
+                number = self._aggregate(metric, records, task) if records else None
+                numbers |= flatten(f"{metric},{name}" if len(filters) > 1 else metric, number)
+                if name == filters[0] and metric in self.metrics:
+                    self._check(self.metrics[metric], as_number(number), answers, units, rule)
         return numbers
 
-    def value(self, metric: Metric, record: Any) -> float | None:
+    def _aggregate(self, metric: str, records: Sequence[Any], task: Any) -> Any:
+        """A metric; None if it cannot be computed here, or for these samples alone."""
+        with suppress(Exception):  # the task's own code may raise anything; some counts on its whole data
+            return self._library.aggregate(metric, records, task)
+        return None
+
+    def consensus(self, metric: str, rows: Iterable[int]) -> Consensus:
+        """CIDEr, given the references of these rows."""
+        notes = (first(self._library.results(i, ""))[metric] for i in rows)
+        return Consensus(caption.references for note in notes if (caption := Caption.of(note)))
+
+    def value(self, metric: Metric, record: Any, consensus: Consensus | None = None) -> float | None:
         """The number of one answer under a metric; None if there is none.
 
         Args:
             metric: The metric.
             record: What the task notes for the answer.
+            consensus: CIDEr; by default, given the references of all rows.
         """
         name = metric.part or metric.name
-        if metric.noted:
+        if metric.source == "noted":
             return self._library.number(name, record)
+        if metric.source == "consensus":
+            caption = Caption.of(record)
+            return (consensus or self._whole_consensus(name)).score(caption) if caption else None
         key = name, repr(record)
         if key not in self._values:
             self._values[key] = as_number(self._library.aggregate(name, [record]))
         return self._values[key]
 
-    def _value_of(self, metric: Metric, noted: Mapping[str, Any]) -> float | None:
-        return self.value(metric, noted[metric.part or metric.name])
+    def _whole_consensus(self, name: str) -> Consensus:
+        if name not in self._whole:
+            self._whole[name] = self.consensus(name, range(len(self._library.rows)))
+        return self._whole[name]
+
+    def _value_of(self, metric: Metric, noted: Mapping[str, Any], consensus: Consensus | None = None) -> float | None:
+        return self.value(metric, noted[metric.part or metric.name], consensus)
 
     def _metric_of(self, noted: Mapping[str, Any]) -> Metric | None:
         return next((metric for name, metric in self.metrics.items() if name in noted), None)
@@ -149,10 +202,11 @@ class Scorer:
         if metric.law is None or official is None:
             return
         grouped: dict[str, list[tuple[int, float]]] = {}
+        asked = self.consensus(metric.name, answers) if metric.source == "consensus" else None
         for i, answer in answers.items():
             noted = first(self.results(i, answer))
             if self._metric_of(noted) is metric:
-                share = (self._value_of(metric, noted) or 0.0) / metric.top
+                share = (self._value_of(metric, noted, asked) or 0.0) / metric.top
                 grouped.setdefault(units[i], []).append((i, share))
         items = [self._item(group, answers, rule) for group in grouped.values()]
         if not metric.law.allows(items, official):
@@ -163,10 +217,14 @@ class Scorer:
             )
 
     def _item(self, group: Sequence[tuple[int, float]], answers: Mapping[int, str], rule: UnitRule) -> Item:
-        columns = {name: str(value) for name, value in self._library.rows.plain[group[0][0]].items()}
-        return Item(
-            combine([share for _, share in group], rule), columns, not any(answers[i].strip() for i, _ in group)
-        )
+        shares, empty = [share for _, share in group], not any(answers[i].strip() for i, _ in group)
+        return Item(combine(shares, rule), columns_of(self._library, group[0][0]), empty)
+
+
+def columns_of(library: Library, i: int) -> dict[str, str]:
+    """What row i says that may name its stratum: its columns, and what the catalogue makes of them."""
+    row = library.rows.plain[i]
+    return {**{name: str(value) for name, value in row.items()}, KNOWN: library.entry.stratum_of(row)}
 
 
 def first(results: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -12,8 +12,8 @@ __all__ = ["document", "grounding", "image_public", "lmms", "video_long", "video
 
 
 def image_public(request: SuiteRequest) -> Suite:
-    """Nine public image benchmarks."""
-    return _suite("image-public", "Nine public image benchmarks, scored by lmms-eval", IMAGE_TASKS, request)
+    """Public image benchmarks."""
+    return _suite("image-public", "Public image benchmarks, scored by lmms-eval", IMAGE_TASKS, request)
 
 
 def video_public(request: SuiteRequest) -> Suite:

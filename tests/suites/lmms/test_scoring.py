@@ -24,7 +24,9 @@ from tokenbench_suites.lmms.benchmark import Benchmark
 from tokenbench_suites.lmms.index import OWN, find_lmms_eval
 from tokenbench_suites.lmms.suites import lmms
 
-SCORED = tuple(name for name in TWELVE if name != "coco2017_cap_val")
+SCORED = tuple(TWELVE)
+STOCK = tuple(name for name in TWELVE if name != "coco2017_cap_val")
+"""Captions are compared in test_captions.py: lmms-eval starts Java for them."""
 UNREADABLE = "neither of these, I should say"
 
 
@@ -59,7 +61,7 @@ def stock(
     root: Path, said: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, Any]]:
     of = {}
-    for name in SCORED:
+    for name in STOCK:
         _, file, split = TWELVE[name]
         (data,) = (root / name).rglob("*.parquet")
         of[name] = Stock(find_lmms_eval() / "tasks" / file if file else OWN / f"{name}.yaml", data, split)
@@ -71,7 +73,7 @@ def by_key(task: Benchmark, rows: list[str]) -> dict[str, str]:
     return {sample.key: rows[samples.places[sample.key]] for sample in samples}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", SCORED)
+@pytest.mark.parametrize("name", STOCK)
 def test_official_numbers_are_those_of_simple_evaluate(
     name: str, tasks: dict[str, Benchmark], said: dict[str, list[str]], stock: dict[str, dict[str, Any]]
 ) -> None:
@@ -141,16 +143,6 @@ def test_a_letter_that_is_drawn_for_an_unreadable_answer_is_wrong(name: str, tas
 
 
 @pytest.mark.slow
-def test_captions_are_refused_before_a_model_is_loaded(
-    root: Path, right: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("tokenbench.models.model.Model.__init__", None)
-    name = "coco2017_cap_val"
-    assert call("run", "--suite", f"lmms:{name}", "--data", f"{name}={root / name}", "--strategies", "fastv") == 2
-    assert "cannot be scored for each sample" in capsys.readouterr().err
-
-
-@pytest.mark.slow
 def test_the_twelve_run_end_to_end(
     root: Path, right: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,8 +163,11 @@ def test_the_twelve_run_end_to_end(
         run = tokenbench.Run.open(out)
         assert set(run.samples()["task"]) == set(run.official()["task"]) == set(names)
         vanilla = run.samples().query("strategy == 'vanilla'").groupby("task", observed=True)
-        clusters = vanilla["cluster"].nunique().drop(["mmvp", "mmmu_val"], errors="ignore")
-        assert clusters.eq(4).all()
+        clusters = vanilla["cluster"].nunique()
+        assert clusters.get("coco2017_cap_val", 8) == 8
+        assert clusters.drop(["mmvp", "mmmu_val", "coco2017_cap_val"], errors="ignore").eq(4).all()
+        graded = [task for task, about in run.manifest["tasks"].items() if about.get("graded")]
+        assert graded == (["coco2017_cap_val"] if model == "toy-llava" else [])
 
 
 # --- tasks made for one way to go wrong -------------------------------------------------------------------------------
@@ -199,6 +194,8 @@ def answered(records):
     return sum(kept) / len(kept) if kept else 0
 def breaks(doc, results):
     return {"acc": float(results[0][0] == doc["answer"][0])}
+def several(doc, results):
+    return {"f": {"right": results[0] == doc["answer"]}, "acc": float(results[0] == doc["answer"])}
 def square(records):
     return (sum(r["right"] for r in records) / len(records)) ** 2
 def file(records):
@@ -220,13 +217,13 @@ metric_list:
 """
 
 
-def made(folder: Path, process: str, metric: str, aggregate: str, higher: bool = True) -> Benchmark:
+def made(folder: Path, process: str, metric: str, aggregate: str, higher: bool = True, more: str = "") -> Benchmark:
     from tests.suites.lmms.benchmarks import picture, write
 
     (folder / "tasks").mkdir()
     (folder / "tasks" / "utils.py").write_text(UTILS)
     names = {"name": "tb_made", "process": process, "metric": metric, "aggregate": aggregate}
-    (folder / "tasks" / "made.yaml").write_text(YAML.format(**names, higher=str(higher).lower()))
+    (folder / "tasks" / "made.yaml").write_text(YAML.format(**names, higher=str(higher).lower()) + more)
     rows = [{"question": f"q{i}", "answer": ("yes", "no", "red")[i % 3], "image": picture(i)} for i in range(12)]
     write(rows, folder / "data" / "test.parquet")
     return Benchmark("tb_made", folder / "data", (folder / "tasks",))
@@ -279,3 +276,26 @@ def test_scores_that_do_not_give_the_official_number_are_an_error(tmp_path: Path
     library.aggregate = lambda metric, records, task=None: stock(metric, records, task) / 2
     with pytest.raises(UsageError, match=r"give 0\.666667 for 'rate', but lmms-eval reports 0\.333333"):
         task.official({sample.key: "yes" for sample in samples})
+
+
+def test_another_metric_scores_samples_where_the_first_is_of_all_answers_at_once(tmp_path: Path) -> None:
+    task = made(
+        tmp_path, "several", "f", "square", more="  - {metric: acc, aggregation: mean, higher_is_better: true}\n"
+    )
+    samples = task.samples()
+    assert [task.score("yes", sample) for sample in samples] == [float(s.target == "yes") for s in samples]
+    assert task.official({sample.key: "yes" for sample in samples}) == {
+        "f": pytest.approx(1 / 9),
+        "acc": pytest.approx(1 / 3),
+    }
+    (remark,) = task.remarks
+    assert remark.startswith("Scores are 'acc', since 'f' is computed for all answers at once")
+
+
+def test_a_number_that_fails_on_a_part_of_the_data_is_left_out(tmp_path: Path) -> None:
+    """As if a task counted on all its rows: it could no longer be run with `--limit`."""
+    task = made(tmp_path, "wrong", "rate", "mean", higher=False)
+    samples = task.samples()
+    library = samples.scorer._library  # type: ignore[attr-defined]
+    library.aggregate = lambda *_: 1 / 0
+    assert task.official({sample.key: "yes" for sample in samples}) == {}
