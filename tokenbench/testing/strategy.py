@@ -152,7 +152,8 @@ def equals_stock_with_dropped_tokens_masked(case: Case) -> None:
 
 
 @checks(
-    STRATEGY_CHECKS, "read the view alone; draw random numbers from view.generator; if it is `stacked`, index from the end"
+    STRATEGY_CHECKS,
+    "read the view alone; draw random numbers from view.generator; if it is `stacked`, index from the end",
 )
 def batch_equals_one_by_one(case: Case) -> str:
     """Rows of one left-padded batch, two of them alike, keep and answer what each does alone."""

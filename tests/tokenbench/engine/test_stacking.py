@@ -22,7 +22,7 @@ from tokenbench_strategies.divprune import DivPrune
 from tokenbench_strategies.fastv import FastV
 
 # Those that draw for every sample, run the encoder again, or whose counts depend on what they see.
-BY_ROW = {"random", "downsample", "ficoco-v", "fastvid", "holitom", "prumerge-adaptive"}
+BY_ROW = {"random", "downsample", "ficoco-v", "fastvid", "holitom", "prumerge-own"}
 QUICK = {"fastv", "clse", "sparsevlm", "divprune", "visionzip"}
 
 
