@@ -23,6 +23,8 @@ from tokenbench_strategies.fastv import FastV
 
 # Those that draw for every sample, run the encoder again, or whose counts depend on what they see.
 BY_ROW = {"random", "downsample", "ficoco-v", "fastvid", "holitom", "prumerge-own"}
+# Operators beyond the stock model's, at most: a few more than there are today.
+BOUNDS = {"vanilla": 9, "fastv": 38, "clse": 146}
 QUICK = {"fastv", "clse", "sparsevlm", "divprune", "visionzip"}
 
 
@@ -56,6 +58,16 @@ def test_rows_add_neither_operators_nor_looks(name: str) -> None:
     (one, looks), (four, more) = added(1), added(4)
     assert four <= 1.2 * max(one, 0) + 12  # what stacks and unstacks
     assert more == looks
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_one_row_adds_few_operators(name: str) -> None:
+    model, _ = tiny("llava")
+    prefill(model, like_rows(1), name, None if name == "vanilla" else "1/2")  # masks of lattices are made once
+    own, stock = (
+        prefill(model, like_rows(1), strategy, None if name == "vanilla" else "1/2") for strategy in (name, None)
+    )
+    assert own.operators.total() - stock.operators.total() <= BOUNDS[name]
 
 
 class Steps(Strategy):
