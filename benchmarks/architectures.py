@@ -5,7 +5,8 @@
     python -m benchmarks.architectures --strategies     # the checks of four strategies as well
 
 Every architecture is checked in a process of its own with bounded memory and time. A new release of transformers is
-checked from the start; `git diff` then shows which architectures changed their class.
+checked from the start. At the end, a line for each architecture says how its class changed, or that it is new or gone; the exit
+status is 1 if one that passed no longer does.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--strategies", action="store_true")
     options = parser.parse_args()
     stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    before = {name: result["class"] for name, result in stored.get("architectures", {}).items()}
     if stored.get("transformers") != transformers.__version__:
         stored = {"transformers": transformers.__version__, "architectures": {}}
     known = stored["architectures"]
@@ -54,6 +56,19 @@ def main() -> None:
         print(name, known[name], flush=True)
         RESULTS.write_text(json.dumps({**stored, "architectures": dict(sorted(known.items()))}, indent=1) + "\n")
     PAGE.write_text(page(stored["transformers"], dict(sorted(known.items()))))
+    changed = changes(before, {name: result["class"] for name, result in known.items()})
+    print(*changed, sep="\n")
+    if any(line.endswith(("auto -> failed", "auto -> unchecked")) for line in changed):
+        sys.exit(1)
+
+
+def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """A line for every architecture whose class is not what it was."""
+    return [
+        f"{name}: {before.get(name, 'new')} -> {after.get(name, 'gone')}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
 
 
 def in_process(name: str, strategies: tuple[str, ...]) -> dict[str, Any]:
@@ -99,11 +114,14 @@ def check(name: str, strategies: tuple[str, ...] = ()) -> dict[str, Any]:
         return {"class": "refused", "why": str(error).partition(": ")[2]}
     if not isinstance(backbone, Auto):
         return {"class": "adapter", "why": type(backbone).__name__}
-    lattice = "known" if backbone.knows_lattices else "unknown"
+    described = {
+        "lattice": "known" if backbone.knows_lattices else "unknown",
+        "encoder": "described" if backbone.describes_towers else "unknown",
+    }
     try:
         case = case_of(backbone)
     except TokenBenchError as error:
-        return {"class": "unchecked", "lattice": lattice, "why": brief(error.__cause__ or error)}
+        return {"class": "unchecked", **described, "why": brief(error.__cause__ or error)}
     ran = []
     try:
         for one in backbone_checks():
@@ -119,8 +137,8 @@ def check(name: str, strategies: tuple[str, ...] = ()) -> dict[str, Any]:
                     raise
                 ran.append(f"{text} is infeasible")
     except Exception as error:  # whatever goes wrong is the finding
-        return {"class": "failed", "lattice": lattice, "why": " ".join(str(error).split())[:200]}
-    return {"class": "auto", "lattice": lattice, "strategies": ran}
+        return {"class": "failed", **described, "why": " ".join(str(error).split())[:200]}
+    return {"class": "auto", **described, "strategies": ran}
 
 
 def page(version: str, known: dict[str, dict[str, Any]]) -> str:
@@ -139,14 +157,16 @@ def page(version: str, known: dict[str, dict[str, Any]]) -> str:
         "|---|---|",
         *(f"| {CLASSES[kind]} | {count} |" for kind, count in counts.items()),
         "",
-        "Where the lattice is unknown, strategies that need to know where tokens lie (`clse`, `pooling`, `downsample`) "
-        "are reported as infeasible; `Auto` describes no vision encoder, so that strategies which read one "
-        "(`visionzip`, `hired`, `prumerge`, …) are infeasible as well.",
+        "Where the lattice is unknown, strategies that need the position of every visual token on the image (`clse`, "
+        "`pooling`, `downsample`) are reported as infeasible. Where the encoder is unknown, so are strategies that read "
+        "the vision encoder (`visionzip`, `hired`, `prumerge`, …), and `tokenbench cost`, `plan` and "
+        "`bench --random-weights` cannot tell what the model computes.",
         "",
-        "| `model_type` | what serves it | lattice | remark |",
-        "|---|---|---|---|",
+        "| `model_type` | what serves it | lattice | encoder | remark |",
+        "|---|---|---|---|---|",
         *(
-            f"| `{name}` | {CLASSES[result['class']]} | {result.get('lattice', '')} | {_cell(result.get('why', ''))} |"
+            f"| `{name}` | {CLASSES[result['class']]} | {result.get('lattice', '')} | {result.get('encoder', '')} "
+            f"| {_cell(result.get('why', ''))} |"
             for name, result in known.items()
         ),
         "",

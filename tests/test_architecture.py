@@ -70,7 +70,9 @@ def test_commands_open_runs_and_make_writers_in_one_place() -> None:
 
 
 def test_public_names_are_sorted_and_importable() -> None:
-    assert tokenbench.__all__ == sorted(tokenbench.__all__)
+    assert tokenbench.__all__ == sorted(
+        tokenbench.__all__, key=lambda name: (not name.isupper(), name)
+    )  # constants first
     assert all(getattr(tokenbench, name) is not None for name in tokenbench.__all__)
 
 

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from tokenbench.contract.hookspecs import Register, hookimpl
     from tokenbench.contract.lattice import Grid
     from tokenbench.contract.report import Report
+    from tokenbench.contract.sampling import FrameSampling
     from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
     from tokenbench.contract.stage import Attn, Keep, NoQuestionAttn, OwnLayerAttn, Signal, Stage
     from tokenbench.contract.strategy import Dial, Merger, Selection, Strategy
-    from tokenbench.contract.suite import Box, Sample, Suite, SuiteRequest, Task, Video
+    from tokenbench.contract.suite import HERE, Box, Sample, Suite, SuiteRequest, Task, Video
     from tokenbench.contract.view import EncodedFrame, View
     from tokenbench.errors import MachineError, TokenBenchError, UsageError
     from tokenbench.store.report_files import write_text
@@ -40,7 +41,9 @@ _HOME = {
     "EncoderSize": "contract.sizes",
     "Executor": "contract.executor",
     "FrameLayout": "contract.backbone",
+    "FrameSampling": "contract.sampling",
     "Grid": "contract.lattice",
+    "HERE": "contract.suite",
     "Keep": "contract.stage",
     "MachineError": "errors",
     "Merger": "contract.strategy",
@@ -69,6 +72,7 @@ _HOME = {
 }
 
 __all__ = [
+    "HERE",
     "Attn",
     "Backbone",
     "Box",
@@ -80,6 +84,7 @@ __all__ = [
     "EncoderSize",
     "Executor",
     "FrameLayout",
+    "FrameSampling",
     "Grid",
     "Keep",
     "MachineError",

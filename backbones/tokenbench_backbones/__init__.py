@@ -8,12 +8,8 @@ CHECKPOINTS = {
     "gemma-3-4b": "Gemma3For4B",
     "gemma-3-12b": "Gemma3For12B",
     "glm-4.1v-9b": "Glm41VFor9B",
-    "internvl3.5-8b": "InternVL35For8B",
     "llava-next-7b": "LlavaNext7B",
     "llava-onevision-7b": "LlavaOneVision7B",
-    "qwen2.5-vl-3b": "Qwen25VL3B",
-    "qwen3-vl-2b": "Qwen3VL2B",
-    "qwen3-vl-4b": "Qwen3VL4B",
     "qwen3-vl-30b-a3b": "Qwen3VL30B",
     "smolvlm-256m": "SmolVLM256M",
     "smolvlm-500m": "SmolVLM500M",
@@ -33,10 +29,14 @@ def tokenbench_register_backbones(register: Register) -> None:
     register("qwen3-vl", "tokenbench_backbones.qwen_vl:Qwen3VL")
     register("video-llava", "tokenbench_backbones.video_llava:VideoLlava")
     register("internvl2.5-8b", "tokenbench_backbones.models:InternVL8B")
+    register("internvl3.5-8b", "tokenbench_backbones.models:InternVL35For8B")
     register("llava-1.5-7b", "tokenbench_backbones.models:Llava7B")
     register("llava-1.5-13b", "tokenbench_backbones.models:Llava13B")
     register("qwen2-vl-7b", "tokenbench_backbones.models:Qwen2VL7B")
+    register("qwen2.5-vl-3b", "tokenbench_backbones.models:Qwen25VL3B")
     register("qwen2.5-vl-7b", "tokenbench_backbones.models:Qwen25VL7B")
+    register("qwen3-vl-2b", "tokenbench_backbones.models:Qwen3VL2B")
+    register("qwen3-vl-4b", "tokenbench_backbones.models:Qwen3VL4B")
     register("qwen3-vl-8b", "tokenbench_backbones.models:Qwen3VL8B")
     register("video-llava-7b", "tokenbench_backbones.models:VideoLlava7B")
     for name, checkpoint in CHECKPOINTS.items():

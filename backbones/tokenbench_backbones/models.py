@@ -11,7 +11,19 @@ from tokenbench_backbones.llava import Llava
 from tokenbench_backbones.qwen_vl import Qwen2VL, Qwen3VL, Qwen25VL
 from tokenbench_backbones.video_llava import VideoLlava
 
-__all__ = ["InternVL8B", "Llava7B", "Llava13B", "Qwen2VL7B", "Qwen3VL8B", "Qwen25VL7B", "VideoLlava7B"]
+__all__ = [
+    "InternVL8B",
+    "InternVL35For8B",
+    "Llava7B",
+    "Llava13B",
+    "Qwen2VL7B",
+    "Qwen3VL2B",
+    "Qwen3VL4B",
+    "Qwen3VL8B",
+    "Qwen25VL3B",
+    "Qwen25VL7B",
+    "VideoLlava7B",
+]
 
 
 class Llava7B(Llava):
@@ -61,3 +73,31 @@ class VideoLlava7B(VideoLlava):
 
     source: ClassVar[str] = "LanguageBind/Video-LLaVA-7B-hf"
     published: ClassVar[Mapping[str, Any]] = published.VIDEO_LLAVA_7B
+
+
+class Qwen25VL3B(Qwen25VL):
+    """Qwen2.5-VL 3B Instruct."""
+
+    source: ClassVar[str] = "Qwen/Qwen2.5-VL-3B-Instruct"
+    published: ClassVar[Mapping[str, Any]] = published.QWEN2_5_VL_3B
+
+
+class Qwen3VL2B(Qwen3VL):
+    """Qwen3-VL 2B Instruct."""
+
+    source: ClassVar[str] = "Qwen/Qwen3-VL-2B-Instruct"
+    published: ClassVar[Mapping[str, Any]] = published.QWEN3_VL_2B
+
+
+class Qwen3VL4B(Qwen3VL):
+    """Qwen3-VL 4B Instruct."""
+
+    source: ClassVar[str] = "Qwen/Qwen3-VL-4B-Instruct"
+    published: ClassVar[Mapping[str, Any]] = published.QWEN3_VL_4B
+
+
+class InternVL35For8B(InternVL):
+    """InternVL3.5 8B, the weights for the transformers classes."""
+
+    source: ClassVar[str] = "OpenGVLab/InternVL3_5-8B-HF"
+    published: ClassVar[Mapping[str, Any]] = published.INTERNVL3_5_8B

@@ -12,9 +12,20 @@ from typing import Any
 from tokenbench import UsageError
 from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
 
-__all__ = ["internvl", "llava", "qwen2_5_vl", "qwen2_vl", "qwen3_vl"]
+__all__ = [
+    "GATED",
+    "PLAIN",
+    "internvl",
+    "llava",
+    "qwen2_5_vl",
+    "qwen2_5_vl_encoder",
+    "qwen2_vl",
+    "qwen3_vl",
+    "qwen3_vl_encoder",
+]
 
-GATED, PLAIN = 3, 2  # matrices of an MLP
+GATED, PLAIN = 3, 2
+"""Matrices of an MLP."""
 DECODERS = ("llama", "mistral", "qwen2", "qwen2_5_vl_text", "qwen2_vl_text", "qwen3", "qwen3_vl_text")
 
 
@@ -61,23 +72,32 @@ def qwen2_vl(config: Any) -> ModelSize:
 
 
 def qwen2_5_vl(config: Any) -> ModelSize:
-    """A gated MLP in the encoder, and windows in most of its layers."""
+    """The decoder is a Qwen2."""
+    return ModelSize(_decoder(config.text_config), qwen2_5_vl_encoder(config))
+
+
+def qwen2_5_vl_encoder(config: Any) -> EncoderSize:
+    """A gated MLP, and windows in most layers."""
     vision = config.vision_config
-    encoder = replace(
+    return replace(
         _qwen_encoder(vision, vision.hidden_size, vision.intermediate_size, vision.out_hidden_size),
         mlp_matrices=GATED,
         windowed=vision.depth - len(vision.fullatt_block_indexes),
         window=vision.window_size // vision.patch_size // vision.spatial_merge_size * vision.spatial_merge_size,
     )
-    return ModelSize(_decoder(config.text_config), encoder)
 
 
 def qwen3_vl(config: Any) -> ModelSize:
-    """A merger for the last layer and one more for each depth of deepstack."""
+    """The decoder is a Qwen3."""
+    return ModelSize(_decoder(config.text_config), qwen3_vl_encoder(config))
+
+
+def qwen3_vl_encoder(config: Any) -> EncoderSize:
+    """A merger for the last layer and one more for each depth of deepstack; Qwen3.5 has no deepstack."""
     vision = config.vision_config
     encoder = _qwen_encoder(vision, vision.hidden_size, vision.intermediate_size, vision.out_hidden_size)
-    mergers = 1 + len(vision.deepstack_visual_indexes)
-    return ModelSize(_decoder(config.text_config), replace(encoder, projector=mergers * encoder.projector))
+    mergers = 1 + len(getattr(vision, "deepstack_visual_indexes", ()))
+    return replace(encoder, projector=mergers * encoder.projector)
 
 
 def _decoder(text: Any) -> DecoderSize:

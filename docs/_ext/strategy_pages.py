@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import sys
-import tomllib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from method_tables import (
+    BUDGETS,
+    DEPTH,
+    VISUAL,
+    count_table,
+    escape,
+    lines_table,
+    marked,
+    read_fidelity,
+    recorded_table,
+    stages_of,
+)
+
 from tokenbench.contract.budget import Budget, count
 from tokenbench.contract.stage import Attn, NoQuestionAttn, Stage
 from tokenbench.contract.strategy import Strategy
-from tokenbench.engine import RowPlan
 from tokenbench.registry.plugins import registry
 
-DEPTH, VISUAL = 32, 576  # LLaVA-1.5-7B and one image
-BUDGETS = (192, 128, 64)
 FOLDER = "strategies"
-FIDELITY = Path(__file__).parents[1] / "fidelity.toml"
-SETTING = re.compile(r"(?<![`\w])((?:[\w-]+:)?[a-z]+=[\w/]+(?::[a-z]+=[\w/]+)*)")
 QUERIES = {"last": "the last prompt token", "null": "the first token after the image"}
 
 
@@ -38,7 +44,11 @@ def write(folder: Path) -> None:
     plugins = registry()
     names = sorted(n for p in plugins.plugins if p.distribution == "tokenbench" for n in p.registered["strategies"])
     pages = {f"{name}.md": page(name, plugins.get("strategies", name), folder) for name in names}
-    pages["table.txt"] = overview({name: plugins.get("strategies", name) for name in names})
+    strategies = {name: plugins.get("strategies", name) for name in names}
+    pages["table.txt"] = overview(strategies)
+    pages["recorded.txt"] = recorded_table()
+    pages["counts.txt"] = count_table(strategies)
+    pages["lines.txt"] = lines_table(strategies)
     for path in folder.iterdir():
         if path.name not in pages:
             path.unlink()
@@ -51,7 +61,7 @@ def write(folder: Path) -> None:
 def overview(strategies: dict[str, type[Strategy]]) -> str:
     """One line a strategy: name, what it does, where it acts on a decoder of 32 layers."""
     rows = [
-        f"| [`{name}`](strategies/{name}.md) | {_escaped(_about(cls))} | {_place(cls)} |"
+        f"| [`{name}`](strategies/{name}.md) | {escape(_about(cls))} | {_place(cls)} |"
         for name, cls in strategies.items()
     ]
     return "\n".join(["| name | method | where it acts |", "|---|---|---|", *rows, ""])
@@ -63,8 +73,8 @@ def page(name: str, cls: type[Strategy], folder: Path) -> str:
     assert source is not None
     parts = [
         f"# {name}",
-        f"**{_escaped(_about(cls))}**",
-        _escaped(SETTING.sub(r"`\1`", inspect.getdoc(cls) or "")),
+        f"**{escape(_about(cls))}**",
+        escape(marked(inspect.getdoc(cls) or "")),
         "## Parameters",
         _parameters(name, cls),
         "## Schedule",
@@ -80,17 +90,17 @@ def page(name: str, cls: type[Strategy], folder: Path) -> str:
 
 def _fidelity(name: str) -> Iterator[str]:
     """What paper, released code and this strategy do, and how many recorded decisions are equal."""
-    known = tomllib.loads(FIDELITY.read_text(encoding="utf-8")).get(name)
+    known = read_fidelity().get(name)
     if known is None:
         return
     yield "## Against the paper and the released code"
     if known["rows"]:
         rows = ["| | paper | released code | TokenBench |", "|---|---|---|---|"]
-        yield "\n".join([*rows, *(f"| {' | '.join(map(_escaped, row))} |" for row in known["rows"])])
+        yield "\n".join([*rows, *(f"| {' | '.join(map(escape, row))} |" for row in known["rows"])])
     why = f" {known['why']}" if "why" in known else ""
     if known["cases"]:
         why = f"Decisions of the released code on fixed inputs: {known['equal']} of {known['cases']} recorded cases are equal.{why}"
-    yield _escaped(SETTING.sub(r"`\1`", why.strip()))
+    yield escape(marked(why.strip()))
 
 
 def _about(cls: type) -> str:
@@ -100,12 +110,6 @@ def _about(cls: type) -> str:
     return text.partition("\n")[0].rstrip(".") + "."
 
 
-def _escaped(text: str) -> str:
-    """Prose with formulas as Markdown shows it; code between backticks stays."""
-    pieces = re.split(r"(`[^`]*`)", text)
-    return "".join(p if p.startswith("`") else re.sub(r"([*_|<>\[\]$\\])", r"\\\1", p) for p in pieces)
-
-
 def _parameters(name: str, cls: type[Strategy]) -> str:
     if not cls.model_fields:
         return "None."
@@ -113,19 +117,15 @@ def _parameters(name: str, cls: type[Strategy]) -> str:
     for own, field in cls.model_fields.items():
         default = "/".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         shown = "by depth" if default in (None, "") else f"`{default}`"
-        rows.append(f"| `{field.alias or own}` | {shown} | {_escaped(field.description or '')} |")
+        rows.append(f"| `{field.alias or own}` | {shown} | {escape(field.description or '')} |")
     return (
         f"Parameters are written as `{name}:NAME=VALUE`, and lists with slashes, such as `layers=1/11/21`.\n\n"
         + "\n".join(rows)
     )
 
 
-def _stages(cls: type[Strategy], budget: Budget) -> Sequence[Stage]:
-    return RowPlan.make(cls(), budget, DEPTH).stages(VISUAL)
-
-
 def _typical(cls: type[Strategy]) -> Sequence[Stage]:
-    return _stages(cls, Budget.parse(BUDGETS[0]) if cls.budgeted else Budget.none())
+    return stages_of(cls, Budget.parse(BUDGETS[0]) if cls.budgeted else Budget.none())
 
 
 def _place(cls: type[Strategy]) -> str:
@@ -148,7 +148,7 @@ def _schedule(cls: type[Strategy]) -> str:
         return "This method takes no budget, and runs once."
     rows = ["| budget | visual tokens by layer | mean |", "|---|---|---|"]
     for tokens in BUDGETS:
-        spans, mean = _spans(_stages(cls, Budget.parse(tokens)))
+        spans, mean = _spans(stages_of(cls, Budget.parse(tokens)))
         rows.append(f"| {tokens} | {spans} | {mean:.1f} |")
     return (
         f"On a decoder of {DEPTH} layers and {VISUAL} visual tokens (LLaVA-1.5-7B, one image), as counted for `tokenbench cost`:"

@@ -22,5 +22,6 @@ def tokenbench_register_reports(register: Register) -> None:
 
 @hookimpl
 def tokenbench_register_commands(register: Register) -> None:
-    """Register the command that lists published numbers."""
+    """Register the commands that list and verify published numbers."""
     register("claims", "tokenbench_reports.claims.command:claims")
+    register("verify", "tokenbench_reports.claims.verifying:verify")

@@ -5,14 +5,17 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tokenbench.comparison import Comparison
-from tokenbench.comparison.ranking import UNEQUAL_COST, Ranking, rank_strategies
+from tokenbench.comparison.ranking import Ranking, rank_strategies
 from tokenbench.comparison.tables import MARK, cells_table, main_title, pairs_table, tasks_table
-from tokenbench.comparison.wording import count_of, join_names, number
+from tokenbench.comparison.turns import describe_turns, turns_table
+from tokenbench.comparison.where_table import where_table
+from tokenbench.comparison.wording import count_of, join_names
 from tokenbench.errors import printable
 from tokenbench.tables import Column, Entry, Table, TableRow
 from tokenbench_reports.beside import on_this_hardware, published
-from tokenbench_reports.equality import calibrated_tables, equality_notes
+from tokenbench_reports.equality import calibrated_tables
 from tokenbench_reports.headline import Headline, make_headline
+from tokenbench_reports.notes import make_notes
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Opening:
 def make_frame(comparison: Comparison, run: Mapping[str, object]) -> Frame:
     """Say what stands around the results, without any of them."""
     title = "Visual-token pruning compared on " + join_names(comparison.models)
-    shown: Frame = _make_printable(Frame(title, _label(run), _warnings(comparison, run), _notes(comparison, run)))
+    shown: Frame = _make_printable(Frame(title, _label(run), _warnings(comparison, run), make_notes(comparison, run)))
     return shown
 
 
@@ -114,7 +117,23 @@ def _label(run: Mapping[str, object]) -> str:
 def _warnings(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     notes = run.get("notes")
     extra = [str(note) for note in notes] if isinstance(notes, list | tuple) else []
-    return [*extra, *_failures(run), *comparison.warnings]
+    return [*extra, *_failures(run), *_other_precision(run), *describe_turns(comparison), *comparison.warnings]
+
+
+def _other_precision(run: Mapping[str, object]) -> list[str]:
+    """A sentence on strategies that rounding alone changes, if their released code decides in another precision."""
+    spec, released = run.get("spec"), run.get("released_dtypes")
+    if not (isinstance(spec, Mapping) and isinstance(released, Mapping) and "dtype" in spec):
+        return []
+    others: dict[str, list[str]] = {}
+    for strategy, dtype in released.items():
+        if dtype != spec["dtype"]:
+            others.setdefault(str(dtype), []).append(str(strategy))
+    return [
+        f"The released code of {join_names(names)} decides in {dtype}, and this run is in {spec['dtype']}. Rounding alone changes which "
+        f"tokens {'it keeps' if len(names) == 1 else 'they keep'}: tokenbench show {names[0]} says by how much."
+        for dtype, names in others.items()
+    ]
 
 
 def _failures(run: Mapping[str, object]) -> list[str]:
@@ -134,6 +153,8 @@ def _section(comparison: Comparison, model: str, run: Mapping[str, object]) -> S
     tables = [cells_table(comparison, model)]
     tables += _between_strategies(comparison, model)
     tables.append(tasks_table(comparison, model))
+    tables += [by_turn] if (by_turn := turns_table(comparison, model)) else []
+    tables += [where] if (where := where_table(comparison, model)).rows else []
     tables += calibrated_tables(comparison, model, run)
     tables += on_this_hardware(comparison, model, run) + published(comparison, model, run)
     return Section(model, make_headline(comparison, model), _verdict(comparison, model, rankings), tables)
@@ -191,81 +212,3 @@ def _between(ranking: Ranking) -> str:
         )
     worse = f"{join_names(behind)} {'is' if len(behind) == 1 else 'are'} worse than {top[0]}"
     return f"{at}, the top group is {join_names(top)}: no best can be named; {worse}.{cost}"
-
-
-def _notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
-    margin, alpha = f"{comparison.margin:g}", f"{100 * comparison.alpha:g} %"
-    questions, images = count_of(comparison.samples, "question"), count_of(comparison.clusters, "image")
-    notes = [
-        f"{questions} on {images}. The image is the unit of analysis; one that occurs in several tasks counts once.",
-        "Accuracy kept is 100 × score / vanilla's score, averaged over the tasks. Both scores are measured on the same images, and the "
-        "interval takes that into account. It is the interval of family F1, so that the verdict beside it can be read off it: a "
-        "strategy is worse exactly where its interval ends below 100. The budget is the one that was requested; visual tokens are those "
-        "that ran, as the mean over the decoder layers. FLOPs (encoder and prefill) and KV cache are counted shares of vanilla's; FLOPs are not latency.",
-        *equality_notes(run),
-        "Skill is how far a strategy gets from a trivial baseline (0 %) to vanilla (100 %) at the same budget; the baselines are random "
-        "tokens, and the image shrunk to as many tokens. Below 0 the baseline is better. Skill and evidence have no interval.",
-        f"Against vanilla: family F1 per model, max-T over all strategies and budgets, error {alpha}. The margin is {margin} "
-        f"{'point' if comparison.margin == 1 else 'points'} of accuracy kept, to be fixed before a run; non-inferiority within it means "
-        f'that the whole interval lies above {100 - comparison.margin:g}. "Not decided" means that neither a loss nor its absence was shown.',
-        f"Between strategies: family F2 per model, max-T over all pairs {'at equal budget' if comparison.left_out == 0 else 'with a trivial baseline'}, error {alpha}. Every verdict is read off the "
-        "simultaneous interval beside it; p is adjusted for the family in a single step. Bold and rank follow these verdicts.",
-        "Intervals allow for images that lose all their answers even where no such image was seen. With few images, or few that differ, "
-        "they are therefore wider than the observed spread.",
-        f"{MARK} marks pairs whose realised tokens differ by more than {100 * UNEQUAL_COST:g} %; such a comparison is not at "
-        "equal cost.",
-        "MDE is the minimal detectable effect: the smallest true difference that this comparison detects with a power of 80 %. Strategies "
-        "that are not distinguishable have not been shown to be equal.",
-        "Tests on single tasks are exploratory (family F3, false discovery rate); they and their intervals are in pairs.csv.",
-        "These intervals cover image sampling (and seeds, where a strategy ran with several). They do not cover other "
-        "tasks, other models, prompts, the choice of budget or data contamination.",
-        f"Random signs: {comparison.resamples:,} per family, ten times as many where a statistic comes close to its critical value, "
-        f"seed {comparison.seed}.",
-    ]
-    notes[1:1] = _looks(comparison)
-    if hard := _margin_power(comparison) + _samples_needed(comparison):
-        notes.insert(3, hard.strip())
-    return notes + [text for text in (_facts(run, "versions"), _facts(run, "hardware")) if text]
-
-
-def _margin_power(comparison: Comparison) -> str:
-    """How far the data are from being able to show a loss within the margin at all."""
-    shown = comparison.pairs["smallest_margin"].dropna()
-    if shown.empty or 100 * shown.min() <= comparison.margin:
-        return ""
-    return (
-        f"With these images, even a strategy without any loss cannot be shown to be non-inferior within "
-        f"{comparison.margin:g}: the smallest margin that they support is {number(100 * shown.min(), 2)} points."
-    )
-
-
-def _samples_needed(comparison: Comparison) -> str:
-    """How many samples would decide what is open; of the pairs that are, the fewest and the most."""
-    needed = comparison.pairs["samples_needed"].dropna()
-    if needed.empty:
-        return ""
-    span = dict.fromkeys(f"{number:,.0f}" for number in (needed.min(), needed.max()))
-    return (
-        f" To decide what is not decided here would take about {' to '.join(span)} samples, with tasks as large in proportion as "
-        f"here: with that many, a strategy without any loss is shown to be non-inferior within {comparison.margin:g} with a power of 80 %."
-    )
-
-
-def _looks(comparison: Comparison) -> list[str]:
-    """What it costs that a run may be extended; how often it was looked at stands among the run's own notes."""
-    looks = comparison.looks
-    if looks is None or looks.declared:
-        return []
-    spent = 100 * comparison.alpha * len(looks) / (len(looks) + 1)
-    return [
-        f"The run holds only the first samples of each task and may be extended at any time, so that error is left for later looks: up to "
-        f"look {len(looks)}, {spent:.3g} % of the {100 * comparison.alpha:g} % is spent (look j may bring it to {100 * comparison.alpha:g} % × j / (j + 1)). Intervals "
-        "hold over all looks, those to come included, and are wider than those of a run of the whole suite."
-    ]
-
-
-def _facts(run: Mapping[str, object], key: str) -> str:
-    facts = run.get(key)
-    if isinstance(facts, Mapping):
-        return f"{key.capitalize()}: " + ", ".join(f"{name} {value}" for name, value in facts.items()) + "."
-    return f"{key.capitalize()}: {facts}." if facts else ""

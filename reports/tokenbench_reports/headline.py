@@ -27,6 +27,7 @@ IN_WORDS = {
     "uniform": "a uniform grid of tokens",
     "pooling": "pooled tokens",
     "downsample": "a smaller image",
+    "fewer-frames": "fewer frames",
     "blind": "no image at all",
 }
 """What the trivial baselines do, for readers who do not know their names."""

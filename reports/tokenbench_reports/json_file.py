@@ -55,6 +55,8 @@ def contents(comparison: Comparison, about: Mapping[str, object]) -> dict[str, A
         "tasks": list(comparison.tasks),
         "summary": _rows(comparison.summary),
         "pairs": _rows(comparison.pairs),
+        "turns": None if comparison.turns is None else _rows(comparison.turns),
+        "where": _rows(comparison.where),
         "together": _together(comparison),
         "claims": _rows(compare_claims(comparison, about)),
         "run": {name: about.get(name) for name in FACTS},

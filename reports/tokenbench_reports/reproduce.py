@@ -4,7 +4,20 @@ import shlex
 from collections.abc import Mapping
 
 LISTS = ("tasks", "strategies", "budgets", "models", "seeds")
-VALUES = ("limit", "batch_size", "device", "dtype", "attention", "match", "margin", "until", "spending")
+VALUES = (
+    "turns",
+    "limit",
+    "frames",
+    "fps",
+    "batch_size",
+    "device",
+    "dtype",
+    "attention",
+    "match",
+    "margin",
+    "until",
+    "spending",
+)
 
 
 def command(about: Mapping[str, object]) -> str:

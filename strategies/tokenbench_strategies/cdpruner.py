@@ -6,54 +6,74 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
+from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, UsageError, View
+from tokenbench_strategies.clip_pair import rate_alignment
 from tokenbench_strategies.indices import take
 from tokenbench_strategies.shares import crops
+from tokenbench_strategies.words import embed_question
 
 __all__ = ["CDPruner", "pick_by_determinant", "scale_relevance"]
 
+_FEATURES = Signal("features")
 _SMALL = 1e-6
 
 
 class CDPruner(Strategy):
-    """CDPruner (Zhang et al., NeurIPS 2025), as OpenVINO GenAI runs it on Qwen-VL, before the decoder.
+    """CDPruner (Zhang et al., NeurIPS 2025), before the decoder.
 
-    Relevance: the mean cosine of a projected token with the embeddings of the tokens after the image, scaled to 0..1.
-    The kernel is L = r_i cos(x_i, x_j) r_j; tokens are taken one by one so that the determinant of their kernel grows
-    most. Tokens stay in the order of the prompt, and positions are renumbered.
+    The kernel is L = r_i cos(x_i, x_j) r_j of projected tokens x and their relevance r; tokens are taken one by one so
+    that the determinant of their kernel grows most. Tokens stay in the order of the prompt, and positions are
+    renumbered.
 
-    The authors' LLaVA code takes for relevance the negative cosine between the patch and the question in the joint
-    space of CLIP's image and text encoders. The text encoder is not part of the model, so that this is not offered;
-    given such a relevance, the choice is the released one. OpenVINO's default also splits the tokens in two halves that
-    each keep half, which is left out; the tokens of the chat template after the question count as its own here. Where
-    the budget exceeds the rank of the tokens, the released code picks some twice; here the rest goes by position.
-    Every image, tile or frame is pruned by itself; they share the budget in proportion to their tokens.
+    Relevance, as OpenVINO GenAI computes it on Qwen-VL: the mean cosine of a projected token with the embeddings of the
+    question's tokens, scaled to 0..1. The authors' LLaVA code takes the negative cosine between the patch and the
+    question in the joint space of CLIP's two encoders. The text encoder is not part of LLaVA: clip=NAME loads it from
+    the CLIP model that the tower comes from (for LLaVA-1.5, openai/clip-vit-large-patch14-336), on encoders whose
+    features are the tower's.
+
+    If the user's words are not known apart from the prompt, all text after the image counts. OpenVINO's default also
+    splits the tokens in two halves that each keep half, which is left out. Where the budget exceeds the rank of the
+    tokens, the released code picks some twice; here the rest goes by position. Every image, tile or frame is pruned by
+    itself, with one scale of relevance for all; they share the budget in proportion to their tokens.
     Precision: a model in float16 or bfloat16 keeps 99 % of the same tokens.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
+    clip: str = Field("", description="CLIP model (a folder or a name) whose text encoder rates the relevance")
+
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """One stage before the decoder, which keeps the budget."""
         return [(0, budget.keep)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        """Ask for the projected tokens and for the embeddings of the question."""
-        return Stage(layer, keep, hidden=(0,), text=(0,))
+        """Ask for the projected tokens and for the question, and perhaps for what CLIP's space follows from."""
+        return Stage(layer, keep, hidden=(0,), text=(0,), question=True, signals=(_FEATURES,) if self.clip else ())
 
     def select(self, view: View) -> Selection:
         """Keep the subset of the largest determinant, image by image."""
         states = view.hidden[0].float()
-        words = normalize(view.text[0].float(), dim=-1)
-        relevance = scale_relevance((normalize(states, dim=-1) @ words.transpose(-1, -2)).mean(-1))
+        relevance = scale_relevance(self._rate(view, states))
         kept = [
             crop[pick_by_determinant(states[..., crop, :], relevance[..., crop], k)] for crop, k in crops(view) if k
         ]
         return Selection(torch.cat(kept, -1).sort(dim=-1).values)
+
+    def _rate(self, view: View, states: Tensor) -> Tensor:
+        """[n] relevance of every token."""
+        if not self.clip:
+            return (normalize(states, dim=-1) @ normalize(embed_question(view), dim=-1).transpose(-1, -2)).mean(-1)
+        if not view.question:
+            raise UsageError(
+                "cdpruner:clip=... reads the user's words, which are not known apart from the prompt",
+                "pass them as questions=[...], with the processor, to pruned()",
+            )
+        return -rate_alignment(self.clip, view.signals[_FEATURES], view.question)
 
 
 def scale_relevance(relevance: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from tokenbench import Keep, Selection
 from tokenbench.contract.strategy import top
 from tokenbench_strategies.indices import average_by_home, complement
 
-__all__ = ["Recycled", "cluster_states", "count_clusters", "find_peaks", "keep_and_recycle", "split"]
+__all__ = ["Recycled", "cluster_states", "count_clusters", "find_peaks", "keep_and_recycle", "rank_peaks", "split"]
 
 RECYCLED = 0.3
 
@@ -69,6 +69,11 @@ def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
     Returns:
         Indices of the peaks [count], ascending.
     """
+    return rank_peaks(states, count, neighbours)[0].sort().values
+
+
+def rank_peaks(states: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
+    """Density peaks as `find_peaks` finds them, but the highest first, and the nearest peak of every state [m]."""
     distance = _distances(states)
     nearest = distance.topk(min(neighbours, len(states)), largest=False).values
     density = (-nearest.square().mean(1)).exp()
@@ -76,7 +81,9 @@ def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
     rank = density.argsort(descending=True, stable=True).argsort()
     denser = rank.unsqueeze(0) < rank.unsqueeze(1)
     apart = torch.where(denser, distance, distance.amax()).amin(1) if len(states) else density
-    return (density * apart).argsort(descending=True, stable=True)[:count].sort().values
+    peaks = (density * apart).argsort(descending=True, stable=True)[:count]
+    home = distance.index_select(1, peaks).argmin(1) if count else peaks.new_zeros(len(states))
+    return peaks, home.scatter(0, peaks, torch.arange(len(peaks), device=home.device))
 
 
 def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ class DivPrune(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = "float16"
     batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:

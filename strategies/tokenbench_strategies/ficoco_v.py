@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, View
+from tokenbench_strategies.ficoco_released import merge_as_released
 from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import share_out
 
@@ -32,11 +33,17 @@ class FiCoCoV(Strategy):
 
     r follows from the budget, equal in all layers; several images or frames share the budget in proportion to their
     tokens. The paper merges 42 in each of 12 layers of CLIP ViT-L (72 tokens), but LLaVA reads the last but one layer,
-    which only 11 merges reach (114). The original merges between attention and MLP, here a layer is finished first; the
-    released code keeps scores of earlier images in a module variable, which is left out. A frame's [CLS] that is a
-    visual token itself (Video-LLaVA) is never merged. Encoders without [CLS] (Qwen-VL): c is the mean product with all
-    patches' queries. The engine runs the upper layers a second time, since other strategies share the first run; what
-    the method saves is what it would save alone.
+    which only 11 merges reach (114). The original merges between attention and MLP, here a layer is finished first. A
+    frame's [CLS] that is a visual token itself (Video-LLaVA) is never merged. Encoders without [CLS] (Qwen-VL): c is
+    the mean product with all patches' queries. The engine runs the upper layers a second time, since other strategies
+    share the first run; what the method saves is what it would save alone.
+
+    The released code is another method from the second merging layer on; released=yes follows it, on encoders with a
+    [CLS]. Tokens go on by score, with [CLS] last, and the first of them is read as [CLS]; places from before are taken
+    for places afterwards, so that tokens are added to others than those chosen; sizes are forgotten after every layer;
+    scores of earlier layers choose the windows. The first token is cut off at the end, whatever it is, and the [CLS],
+    where it is left, stands in the place of the first patch that is not. That scores of earlier images take part, too,
+    is left out, since answers would depend on the order of the questions.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
@@ -44,6 +51,7 @@ class FiCoCoV(Strategy):
 
     start: float = Field(0.5, ge=0, lt=1, description="share of the encoder's layers before the first merge")
     beta: float = Field(0.35, ge=0, le=1, description="weight of the [CLS] term")
+    released: bool = Field(False, description="merge as the released code does, not as the paper says")
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """One stage before the decoder, which keeps the budget."""
@@ -61,7 +69,7 @@ class FiCoCoV(Strategy):
         keep, values = [], []
         for frame, (grid, at), count in zip(view.frames, lattices, counts, strict=True):
             if count:
-                alive, features = self._compress(frame, grid, count)
+                alive, features = (self._follow_code if self.released else self._compress)(frame, grid, count)
                 keep.append(at.start + alive)
                 values.append(view.project(features))
         return Selection(torch.cat(keep), torch.cat(values).float())
@@ -81,6 +89,13 @@ class FiCoCoV(Strategy):
                 states, sizes = compress(rerun.states, sizes, products[1:], order[:gone], kept)
                 rerun.keep(kept, states)
         return rerun.alive, rerun.features()
+
+    def _follow_code(self, frame: EncodedFrame, grid: Grid, count: int) -> tuple[Tensor, Tensor]:
+        """Ordinals [count] of the frame's tokens in the released order, and their features."""
+        left, features = merge_as_released(frame.rerun(self.start, cls=True), count, self.beta)
+        unused = torch.ones(1 + frame.tokens, dtype=torch.bool, device=left.device).index_fill(0, left, False)
+        stand_in = unused[1:].byte().argmax() + 1
+        return torch.where(left == 0, stand_in, left) - 1, features
 
     def _score(self, products: Tensor, alive: Tensor, grid: Grid) -> Tensor:
         """[m] redundancy score of every token; low means redundant. It is infinite for a frame's [CLS].

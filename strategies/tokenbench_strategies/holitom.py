@@ -9,20 +9,21 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
-from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench import Attn, Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench.contract.strategy import top
 from tokenbench_strategies.density import find_peaks
 from tokenbench_strategies.frames import clips, fit_share, thin
 
-__all__ = ["HoliTom", "choose_windows", "prune_clip"]
+__all__ = ["HoliTom", "average_in_turn", "choose_windows", "prune_clip"]
 
 _ATTENTION = Signal("received", -1)
 _NEIGHBOURS, _OWN = 7, 0.6
 
 
 class HoliTom(Strategy):
-    """HoliTom (NeurIPS 2025), its stage before the decoder.
+    """HoliTom (NeurIPS 2025), before the decoder and, with inner=.5 as released, once more inside of it.
 
     A place is static in a window of frames if each of its tokens is like the one before (cosine of projected tokens
     above tau). The clip is cut into the windows that leave out most tokens. Static tokens become their mean over the
@@ -32,9 +33,11 @@ class HoliTom(Strategy):
 
     The released r' follows from the share and from what the windows leave out, and the count only roughly from it; here
     r' is the largest that holds the budget, so that a few tokens fewer may stay, and nothing changes where the budget
-    is the released count. With less than one token a frame, tokens at equal steps stay. Several clips share the budget
-    in proportion to their tokens. The optional merging inside the decoder is left out, and so is the released parameter
-    D, which stops the code for any value but 0.
+    is the released count. The released parameter D, which stops the code for any value but 0, is left out. With
+    inner, that share of the tokens is dropped before layer 18 of 28, by the attention of the last prompt token at the
+    layer before; each dropped token, one after another, is averaged into the kept one of most similar hidden state, so
+    that later ones weigh more. Positions are renumbered there, too; the released code keeps them. With less than one
+    token a frame, tokens at equal steps stay. Several clips share the budget in proportion to their tokens.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
@@ -42,16 +45,25 @@ class HoliTom(Strategy):
 
     tau: float = Field(0.8, description="similarity above which a token is like the one before")
 
+    inner: float = Field(0.0, ge=0, lt=1, description="share that is dropped again inside the decoder")
+
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
-        """One stage before the decoder, which keeps at most the budget."""
-        return [(0, budget.keep)]
+        """A stage before the decoder, which keeps at most the budget, and perhaps one inside, which keeps less."""
+        inner = [(max(1, round(18 * depth / 28)), budget.scaled(str(1 - self.inner)))] if self.inner else []
+        return [(0, budget.keep), *inner]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        """Ask for the projected tokens and for the attention that they receive in the encoder."""
+        """Ask for projected tokens and the attention they receive in the encoder; later, for the last token's attention."""
+        if index > 0:
+            return Stage(layer, keep, hidden=(layer,), attention=(Attn(layer - 1),), at_most=True)
         return Stage(layer, keep, hidden=(layer,), lattice=True, signals=(_ATTENTION,), at_most=True)
 
     def select(self, view: View) -> Selection:
-        """Keep what the windows leave of every clip."""
+        """Keep what the windows leave of every clip; later, what the last token attends to."""
+        if view.index > 0:
+            (request,) = view.stage.attention
+            best = top(view.attention[request][:, 0].mean(0), max(1, int(view.n * (1 - self.inner))))
+            return Selection(best, average_in_turn(view.hidden[view.stage.layer].float(), best))
         states, attention = view.hidden[view.stage.layer].float(), view.signals[_ATTENTION]
         keep, values = [], []
         for at, k in clips(view):
@@ -59,6 +71,16 @@ class HoliTom(Strategy):
             keep.append(at.flatten()[kept])
             values.append(merged)
         return Selection(torch.cat(keep), torch.cat(values))
+
+
+def average_in_turn(states: Tensor, keep: Tensor) -> Tensor:
+    """States [k, C] of those kept; each dropped one, in order, is averaged into the kept one of most similar direction."""
+    dropped = torch.ones(len(states), dtype=torch.bool, device=states.device).index_fill(0, keep, False)
+    direction, values = normalize(states, dim=-1), states[keep]
+    homes = (direction[dropped] @ direction[keep].T).argmax(1)
+    for home, state in zip(homes.tolist(), states[dropped], strict=True):
+        values[home] = (values[home] + state) / 2
+    return values
 
 
 def choose_windows(alike: Tensor) -> tuple[list[tuple[int, int]], int]:

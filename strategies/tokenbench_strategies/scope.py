@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
-from tokenbench_strategies.indices import take
+from tokenbench_strategies.coverage import pick_cover
 from tokenbench_strategies.shares import crops
 
 __all__ = ["SCOPE", "pick_by_coverage"]
@@ -32,6 +32,7 @@ class SCOPE(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = "float16"
     batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     alpha: float = Field(1.0, ge=0, description="exponent of the attention")
@@ -57,12 +58,4 @@ def pick_by_coverage(features: Tensor, weight: Tensor, k: int) -> Tensor:
     Each gain is weighted [..., n].
     """
     unit = normalize(features, dim=-1)
-    similarity = unit @ unit.transpose(-1, -2)
-    cover, taken, chosen = torch.zeros_like(weight), torch.zeros_like(weight, dtype=torch.bool), list[Tensor]()
-    for _ in range(k):
-        gain = weight * (similarity - cover.unsqueeze(-1)).clamp(min=0).sum(-2)
-        best = gain.masked_fill(taken, -torch.inf).argmax(-1, keepdim=True)
-        taken = taken.scatter(-1, best, True)
-        cover = torch.maximum(cover, take(similarity, best).squeeze(-2))
-        chosen.append(best)
-    return torch.cat(chosen, -1)
+    return pick_cover(unit @ unit.transpose(-1, -2), k, weight)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -28,13 +29,17 @@ class VisionZip(Strategy):
     The dominant tokens come first, in the order of the prompt, then the contextual ones. Positions are renumbered.
 
     The paper's counts are 54 + 10, 108 + 20 and 162 + 30; others are split in the same ratio. The released code also
-    keeps the [CLS] token itself and counts it as one of the dominant; stock LLaVA has no place for it, and another
-    dominant token stands in. Every image, tile or frame is reduced by itself, as released; they share the budget in
-    proportion to their tokens. Encoders without [CLS] (Qwen-VL): the mean attention a token receives.
+    keeps the [CLS] token itself, first of all, and counts it as one of the dominant: released=yes, on encoders with a [CLS]
+    of their own. It stands in the place of the first token that is dropped, so that pictures of kept tokens show it
+    there. By default, another dominant token is kept instead. Every image, tile or frame is reduced by itself, as
+    released; they share the budget in proportion to their tokens. Encoders without [CLS] (Qwen-VL): the mean attention
+    a token receives.
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     merges: ClassVar[bool] = True
+
+    released: bool = Field(False, description="keep the [CLS] token as one of the dominant, as the released code does")
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """One stage before the decoder, which keeps the budget."""
@@ -49,16 +54,24 @@ class VisionZip(Strategy):
         attention, keys, features = (view.signals[signal] for signal in view.stage.signals)
         states = view.hidden[view.stage.layer].float()
         keep, values = [], []
-        for crop, k in crops(view):
+        for i, (crop, k) in enumerate(crops(view)):
             count = max(1, round(k * 10 / 64)) if k > 1 else 0
+            with_cls = self.released and 0 < k < len(crop)
             ranked = crop[attention[crop].argsort(descending=True, stable=True)]
-            dominant, rest = (part.sort().values for part in ranked.tensor_split([k - count]))
-            keep.append(dominant)
-            values.append(states.index_select(0, dominant))
+            dominant, rest = ranked.tensor_split([k - count - with_cls])
+            dominant, left = dominant.sort().values, rest.sort().values
+            own, states_of = [dominant], [states.index_select(0, dominant)]
             if count:
-                targets, merged = merge_contextual(features, keys, rest, count)
-                keep.append(targets)
-                values.append(view.project(merged).float())
+                targets, merged = merge_contextual(features, keys, left, count)
+                own.append(targets)
+                states_of.append(view.project(merged).float())
+                places = torch.arange(count, device=left.device) * (len(left) // count)
+                left = left[complement(places, len(left))]
+            if with_cls:
+                own.insert(0, left[:1])
+                states_of.insert(0, view.project(view.frames[i].cls_features()[None]).float())
+            keep += own
+            values += states_of
         return Selection(torch.cat(keep), torch.cat(values))
 
 

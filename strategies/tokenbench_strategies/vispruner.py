@@ -37,6 +37,7 @@ class VisPruner(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = "float16"
     batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     important: float = Field(0.5, ge=0, le=1, description="share of the budget that goes by attention")

@@ -22,4 +22,5 @@ def tokenbench_register_suites(register: Register) -> None:
         "jsonl",
         "parquet",
     ):  # a suite that is named like the ending of a file reads such files
-        register(ending, "tokenbench_suites.tables.task:suite")
+        register(ending, "tokenbench_suites.tables.suites:files")
+    register("hf", "tokenbench_suites.tables.suites:hub")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
-    AutoConfig,
     AutoModelForImageTextToText,
     CLIPVisionConfig,
     LlavaConfig,
@@ -24,16 +24,27 @@ from tokenbench import Backbone, Grid, UsageError, pruned
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.cost.macs import decode_macs, encoder_macs, flops, prefill_macs
 from tokenbench.engine import RowTrace
+from tokenbench.models.source import configuration
 from tokenbench.registry.plugins import registry
 from tokenbench.testing import Prompt
 
 PUBLISHED = {
+    "gemma-3-12b": (12_187_325_040, (Grid(1, 16, 16),)),
+    "gemma-3-4b": (4_300_079_472, (Grid(1, 16, 16),)),
     "internvl2.5-8b": (8.08e9, (Grid(1, 16, 16),)),
+    "internvl3.5-8b": (8_528_318_464, (Grid(1, 16, 16),)),
     "llava-1.5-7b": (7.06e9, (Grid(1, 24, 24),)),
     "llava-1.5-13b": (13.35e9, (Grid(1, 24, 24),)),
     "qwen2-vl-7b": (8.29e9, (Grid(1, 37, 37),)),
+    "qwen2.5-vl-3b": (3_754_622_976, (Grid(1, 37, 37),)),
     "qwen2.5-vl-7b": (8.29e9, (Grid(1, 37, 37),)),
+    "qwen3-vl-2b": (2_127_532_032, (Grid(1, 32, 32),)),
+    "qwen3-vl-30b-a3b": (31_070_754_032, (Grid(1, 32, 32),)),
+    "qwen3-vl-4b": (4_437_815_808, (Grid(1, 32, 32),)),
     "qwen3-vl-8b": (8.77e9, (Grid(1, 32, 32),)),
+    "smolvlm-2.2b": (2_246_272_880, (Grid(1, 9, 9),)),
+    "smolvlm-256m": (256_484_928, (Grid(1, 8, 8),)),
+    "smolvlm-500m": (507_482_304, (Grid(1, 8, 8),)),
     "video-llava-7b": (7.37e9, (Grid(8, 16, 16, 1),)),
 }
 
@@ -107,19 +118,20 @@ def test_head_of_its_own_width_is_counted() -> None:
     assert (decoder.width, decoder.query_width, decoder.kv_width) == (32, 64, 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_sizes_are_the_published_model(name: str) -> None:
     """The stock model built from them has as many parameters as the published weights, and torch counts its decoder alike."""
     parameters, lattices = PUBLISHED[name]
-    backbone = registry().get("backbones", name)()
-    config = AutoConfig.for_model(backbone.model_types[0], **backbone.published)
+    backbone, config = configuration(name, registry())
     size = backbone.size(config).decoder
     with torch.device("meta"):  # shapes without numbers
         model = AutoModelForImageTextToText.from_config(config)
         states, mask = torch.empty(1, 626, size.width), torch.empty(1, 1, 626, 626)
-        total = counted(lambda: backbone.decoder(model)(inputs_embeds=states, attention_mask=mask, use_cache=False))
+        run = partial(backbone.decoder(model), inputs_embeds=states, attention_mask=mask, use_cache=False)
+        total = None if "moe" in config.model_type else counted(run)  # torch does not count grouped products
     assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(parameters, rel=1e-3)
-    assert total == flops(prefill_macs(replace(size, vocabulary=0), [576] * size.layers, 50))
+    assert total in (None, flops(prefill_macs(replace(size, vocabulary=0), [576] * size.layers, 50)))
     assert backbone.default_grids(config) == lattices
 
 

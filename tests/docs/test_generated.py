@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.docs.blocks import ROOT
-from tests.strategies import test_recorded_decoder, test_recorded_encoder, test_recorded_further
-from tests.strategies.recorded import FACTS
 from tokenbench.cost.table import costs
 from tokenbench.registry.plugins import registry
 
@@ -22,7 +19,7 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> Any:
     import strategy_pages
 
     yield strategy_pages
-    del sys.modules["strategy_pages"]
+    del sys.modules["strategy_pages"], sys.modules["method_tables"]
 
 
 def test_every_strategy_has_a_page_and_no_other_is_left(pages: Any, tmp_path: Path) -> None:
@@ -45,27 +42,22 @@ def test_the_means_of_a_page_are_those_of_the_cost_table(pages: Any, tmp_path: P
         assert line.endswith(f"| {row.mean_tokens:.1f} |")
 
 
-def test_a_page_counts_the_recorded_cases_that_tests_compare(pages: Any, tmp_path: Path) -> None:
-    """Of every method: the cases in the data, and those that a test of the method is run on."""
-    known = tomllib.loads(pages.FIDELITY.read_text(encoding="utf-8"))
-    recorded = {method: set(found) for method, found in FACTS.items()}
-    recorded |= {method: set(test_recorded_further.named(method)) for method in known if method not in recorded}
-    compared: dict[str, set[str]] = {}
-    for module in (test_recorded_decoder, test_recorded_encoder, test_recorded_further):
-        for test in vars(module).values():
-            for mark in getattr(test, "pytestmark", []):
-                for case in mark.args[1] if mark.args[0] == "case" else ():
-                    compared.setdefault(case.method, set()).add(case.name)
-    for method in ("clse", "attention"):  # schedules, which tests/strategies/test_methods.py compares
-        compared[method] |= {"schedule-llava", "schedule-qwen2-vl"}
-    assert {name: (one["cases"], one["equal"]) for name, one in known.items()} == {
-        name: (len(recorded[name]), len(compared.get(name, ()))) for name in known
-    }
+def test_a_page_counts_the_recorded_cases(pages: Any, tmp_path: Path) -> None:
+    """tests/docs/test_recorded.py holds the counts to the tests."""
     page = pages.page("visionzip", registry().get("strategies", "visionzip"), tmp_path)
-    assert "18 of 36 recorded cases are equal" in page
+    assert "36 of 36 recorded cases are equal. 18 of them with `released=yes`" in page
     assert "| order |  | \\[CLS\\], dominant by position, contextual | dominant by position, contextual |" in page
 
 
+def test_tables_about_all_methods_are_written(pages: Any, tmp_path: Path) -> None:
+    pages.write(tmp_path)
+    recorded = (tmp_path / "recorded.txt").read_text()
+    assert "| [`clse`](strategies/clse.md) | 44 of 44, and 12 of 12 whole prefills |" in recorded
+    assert "| [`clse-m`](strategies/clse-m.md) | none recorded | No code was released" in recorded
+    assert (tmp_path / "lines.txt").read_text().startswith("The median is ")
+    assert "| [`v2drop`](strategies/v2drop.md) | 288/86/1 (193." in (tmp_path / "counts.txt").read_text()
+
+
 def test_formulas_survive_markdown(pages: Any) -> None:
-    assert pages._escaped("the first t*h*w of `a*b`, |S_l|") == r"the first t\*h\*w of `a*b`, \|S\_l\|"
-    assert pages.SETTING.sub(r"`\1`", "as clse:layers=3:kv=keep. K = 2") == "as `clse:layers=3:kv=keep`. K = 2"
+    assert pages.escape("the first t*h*w of `a*b`, |S_l|") == r"the first t\*h\*w of `a*b`, \|S\_l\|"
+    assert pages.marked("as clse:layers=3:kv=keep. K = 2") == "as `clse:layers=3:kv=keep`. K = 2"

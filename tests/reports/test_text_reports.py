@@ -15,8 +15,8 @@ from tokenbench.comparison.wording import interval, join_names, marks_of, number
 from tokenbench.store.report_files import write_text
 from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.details import DetailsReport
-from tokenbench_reports.document import _notes
 from tokenbench_reports.markdown import MarkdownReport
+from tokenbench_reports.notes import make_notes
 
 ABOUT = {"spec": {"limit": None}, "versions": {"tokenbench": "0.1.0"}}
 
@@ -124,7 +124,7 @@ def test_markdown_tables_are_well_formed(comparison, tmp_path):
     [path] = MarkdownReport().write(comparison, RUN, tmp_path, io.StringIO())
     assert path.name == "summary.md"
     blocks = [block.splitlines() for block in path.read_text().split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 4  # cells, pairs, tasks, and what papers print of clse
+    assert len(blocks) == 5  # cells, pairs, tasks, where it hurts, and what papers print of clse
     assert "questions about" in path.read_text()
     for block in blocks:
         assert len({line.count(" |") for line in block}) == 1
@@ -147,6 +147,35 @@ def test_what_was_measured_of_time_and_memory_stands_beside_accuracy(tmp_path):
     assert "this hardware" not in printed(*made_up({"good": 0.0}))
 
 
+def test_another_precision_than_the_released_one_is_a_warning(comparison):
+    released = {"released_dtypes": {"divprune": "float16", "vispruner": "float16"}}
+    other, same = (
+        printed(comparison, Told(spec={"limit": None, "dtype": name}, **released)) for name in ("float32", "float16")
+    )
+    said = "The released code of divprune and vispruner decides in float16, and this run is in float32."
+    assert said in " ".join(other.split())
+    assert "decides in" not in same
+
+
+def test_what_equal_work_rests_on_is_said_where_budgets_are_matched():
+    one = {"model": "toy", "strategy": "good", "budget": "1/4", "seed": 0, "task": "read", "parameter": "theta", "value": 0.25,
+           "unit": "visual tokens per layer", "target": 144.0, "reached": 143.5, "held_out": 64, "samples": 40,
+           "tokens": [140.0, 30.0, 300.0], "flops": [2.5e8, 1e8, 5e8]}  # fmt: skip
+    comparison, matched = made_up(
+        {"good": 0.0}, about={"calibration": [one], "spec": {"limit": None, "match": "tokens"}}
+    )
+    text = printed(comparison, matched)
+    [line] = [line for line in text.splitlines() if "theta = 0.25" in line]
+    assert " ".join(line.split()) == "good 1/4 read theta = 0.25 144.0 143.5 140.0 [30, 300] 25 % [10, 50]"
+    flat = " ".join(text.split())
+    assert "calibrated on 64 samples of each task, which are left out of all results" in flat
+    assert (
+        "good decides its own number of tokens for every sample and is calibrated: its work is that of the budget on average"
+        in flat
+    )
+    assert "Calibrated" not in printed(*made_up({"good": 0.0}))
+
+
 def test_several_models_have_a_mean_that_speaks_of_these_models_only(tmp_path):
     comparison, run = made_up({"good": 0.0, "bad": 0.5}, models=("small", "large"))
     MarkdownReport().write(comparison, run, tmp_path, io.StringIO())
@@ -164,7 +193,7 @@ def test_several_models_have_a_mean_that_speaks_of_these_models_only(tmp_path):
 
 def test_csv_files_hold_the_tables_unrounded(comparison, tmp_path):
     paths = CsvReport().write(comparison, RUN, tmp_path, io.StringIO())
-    for path, table in zip(paths, (comparison.summary, comparison.pairs), strict=True):
+    for path, table in zip(paths, (comparison.summary, comparison.pairs, comparison.where), strict=True):
         table = table.astype({"verdict": str}) if "verdict" in table else table
         pd.testing.assert_frame_equal(pd.read_csv(path, dtype={"budget": str}), table, check_dtype=False)
 
@@ -203,11 +232,11 @@ def test_what_is_printed_never_contradicts_the_verdict() -> None:
 def test_what_is_open_says_how_many_samples_would_decide_it(comparison, needed, said):
     asked = "To decide what is not decided here would take"
     nothing = comparison.pairs.assign(samples_needed=float("nan"))
-    assert not any(asked in note for note in _notes(replace(comparison, pairs=nothing), ABOUT))
+    assert not any(asked in note for note in make_notes(replace(comparison, pairs=nothing), ABOUT))
     numbers = [*needed, *[float("nan")] * (len(nothing) - len(needed))]
     [note] = [
         note
-        for note in _notes(replace(comparison, pairs=nothing.assign(samples_needed=numbers)), ABOUT)
+        for note in make_notes(replace(comparison, pairs=nothing.assign(samples_needed=numbers)), ABOUT)
         if asked in note
     ]
     assert said in note

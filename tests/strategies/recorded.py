@@ -17,7 +17,7 @@ from tokenbench import Budget, Grid, Selection, Stage, Strategy, View
 from tokenbench.engine import RowPlan
 from tokenbench.registry.plugins import registry
 
-__all__ = ["FACTS", "Case", "cases", "made", "seen", "stages"]
+__all__ = ["FACTS", "Case", "all_cases", "cases", "made", "seen", "stages"]
 
 DATA = Path(__file__).parents[1] / "data" / "recorded"
 FACTS: dict[str, dict[str, dict[str, Any]]] = json.loads((DATA / "cases.json").read_text())
@@ -62,6 +62,16 @@ class Case:
 
 def cases(method: str, containing: str = "") -> list[Case]:
     return [Case(method, name) for name in FACTS[method] if containing in name]
+
+
+def all_cases() -> dict[str, list[str]]:
+    """The names of all recorded cases by method. In files without facts, a case has decisions of its own under its name."""
+    found = {method: list(facts) for method, facts in FACTS.items()}
+    for path in sorted(DATA.glob("*.npz")):
+        if path.stem not in found:
+            names = dict.fromkeys(key.rsplit("/", 1)[0] for key in arrays(path.stem))
+            found[path.stem] = [name for name in names if "-" in name] or list(names)
+    return found
 
 
 def made(name: str, **parameters: Any) -> Strategy:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.strategies.recorded import FACTS, Case, assert_keeps, cases, made, seen, stages
+from tests.strategies.recorded import Case, assert_keeps, cases, made, seen, stages
 from tokenbench import Budget, Strategy, View
 from tokenbench.engine import RowPlan
 
@@ -99,11 +99,23 @@ def test_clse_by_evolution(case: Case) -> None:
     torch.testing.assert_close(gate(strategy.score(view), 0.1).float(), case["score"], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["clse", "attention"])
-@pytest.mark.parametrize(("share", "visual", "keeps"), FACTS["clse"]["schedule-qwen2-vl"]["keeps"])
-def test_clse_schedules_of_qwen2_vl(name: str, share: str, visual: int, keeps: list[int]) -> None:
-    plan = RowPlan.make(made(name), Budget.parse(share), 28)
-    assert [(stage.layer, stage.keep) for stage in plan.stages(visual)] == list(zip((1, 10, 19), keeps, strict=True))
+@by_case(*(case for name in ("clse", "attention") for case in cases(name, "schedule-qwen2-vl")))
+def test_clse_schedules_of_qwen2_vl(case: Case) -> None:
+    for share, visual, keeps in case.facts["keeps"]:
+        found = RowPlan.make(made(case.method), Budget.parse(share), 28).stages(visual)
+        assert [(stage.layer, stage.keep) for stage in found] == list(zip((1, 10, 19), keeps, strict=True))
+
+
+@by_case(*(case for name in ("clse", "attention") for case in cases(name, "schedule-llava")))
+def test_clse_schedules_of_llava(case: Case) -> None:
+    """At budgets that are not published, the released counts are fractions, with which it stops; ours are within one."""
+    for budget, keeps in case.facts["published"].items():
+        found = RowPlan.make(made(case.method), Budget.parse(budget), 32).stages(576)
+        assert [(stage.layer, stage.keep) for stage in found] == list(zip(case.facts["layers"], keeps, strict=True))
+    for budget, other in case.facts["other"].items():
+        assert not other["runs"]
+        found = RowPlan.make(made(case.method), Budget.parse(budget), 32).stages(576)
+        assert [stage.keep for stage in found] == pytest.approx(other["keeps"], abs=1)
 
 
 PORTS = {"llava": {}, "qwen2-vl": {"last": False}, "internvl": {"anchor": 1, "layer": 2}}

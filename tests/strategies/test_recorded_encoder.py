@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from tests.strategies.recorded import Case, assert_keeps, cases, made, seen, stages
-from tests.strategies.views import FakeFrame
+from tests.strategies.views import FakeFrame, make_view
 from tokenbench import Grid, Selection, Signal, Strategy
 from tokenbench.engine.attention_tap import Attended
+from tokenbench_strategies.ficoco_released import fresh_memory, score_released
 
 
 def by_case(*found: Case) -> Any:
@@ -28,7 +29,7 @@ def select(strategy: Strategy, case: Case, features: Tensor, signals: dict[str, 
         exact = f"{request.kind}{request.layer}"
         return features if request.kind == "features" else signals.get(exact, signals.get(request.kind))  # type: ignore[return-value]
 
-    frame = FakeFrame(n, torch.eye(features.shape[1]))
+    frame = FakeFrame(n, torch.eye(features.shape[1]), cls=shown.pop("cls", None))
     return strategy.select(
         seen(stage, n, grids=shown.pop("grids", (case.grid,)), frames=(frame,), hidden={0: features},
              signals={request: signal(request) for request in stage.signals}, **shown)
@@ -49,6 +50,21 @@ def test_visionzip(case: Case) -> None:
     dominant = case.facts["dominant"]
     close(selection.values[:dominant], features[selection.keep[:dominant]], atol=0)
     close(selection.values[dominant:], case["contextual"])
+
+
+@by_case(*cases("visionzip", "released"))
+def test_visionzip_with_cls(case: Case) -> None:
+    """The [CLS] token, which the recorded indices count as 0, stands in the place of a token that was dropped."""
+    attention, keys, features = case["cls_attention"].mean(0)[1:], case["keys"][1:], case["features"]
+    signals = {"cls": attention, "keys": keys}
+    selection = select(made("visionzip", released=True), case, features[1:], signals, cls=features[0])
+    kept = selection.keep.tolist()
+    assert [0, *(token + 1 for token in kept[1:])] == case["order"].tolist()
+    assert kept[0] + 1 not in case.kept()
+    assert selection.values is not None
+    contextual = len(case["contextual"])
+    close(selection.values[:-contextual], features[case["order"].long()[:-contextual]], atol=0)
+    close(selection.values[-contextual:], case["contextual"])
 
 
 @by_case(*cases("divprune"))
@@ -126,3 +142,40 @@ def test_ficoco_v(case: Case) -> None:
     assert_keeps(selection, case)
     assert selection.values is not None
     close(selection.values, case["values"])
+
+
+def products_of(case: Case, layer: int) -> Tensor:
+    """[577, 577] exact products of all original tokens, the [CLS] first."""
+    queries, keys = case["queries"][layer].double(), case["keys"][layer].double()
+    return (queries @ keys.T * 2.0 ** case.facts["scale_exponent"]).float()
+
+
+@by_case(*cases("ficoco-v", "released"))
+def test_ficoco_v_as_released(case: Case) -> None:
+    """All eleven layers: tokens in the released order and their values. The [CLS] has the place of a dropped patch."""
+    layers = tuple(products_of(case, layer) for layer in range(case.facts["layers"]))
+    states = case["states"] / 2 ** len(layers)  # a fake layer doubles them
+    frame = FakeFrame(576, torch.eye(8), states=states, layers=layers)
+    strategy = made("ficoco-v", released=True)
+    view = make_view(strategy.stage(0, 114, 0), 576, case.facts["reach_decoder"], grids=(case.grid,), frames=(frame,))
+    selection = strategy.select(view)
+    recorded = case["order"].tolist()
+    kept = [token + 1 for token in selection.keep.tolist()]
+    assert [token for token, right in zip(kept, recorded, strict=True) if right] == [t for t in recorded if t]
+    assert 0 not in recorded or kept[recorded.index(0)] not in recorded
+    assert selection.values is not None
+    close(selection.values, case["values"])
+
+
+@by_case(*cases("ficoco-v", "second-image"))
+def test_the_released_ficoco_v_remembers_the_image_before(case: Case) -> None:
+    """Given the memory that an image leaves behind, the next one is as recorded; the strategy begins every image anew."""
+    before = Case("ficoco-v", case.facts["after"] + "-released")
+    memory, order = fresh_memory(576), torch.arange(577)
+    for layer in range(before.facts["layers"]):
+        products = products_of(before, layer)[order][:, order]
+        order = order[score_released(products, memory, 0.35).argsort(stable=True)][42:]
+        assert order.tolist() == before[f"order_{layer + 1}"].tolist()
+    ranked = score_released(products_of(case, 0), memory, 0.35).argsort(stable=True)
+    assert ranked[:42].tolist() == case["gone_1"].tolist()
+    assert ranked[42:].tolist() == case["order_1"].tolist()

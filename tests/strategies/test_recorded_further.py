@@ -40,12 +40,13 @@ class Recorded:
         return f"{self.method}-{self.name}"
 
 
-def named(method: str) -> list[str]:
-    return [name for name in dict.fromkeys(key.rsplit("/", 1)[0] for key in arrays(method)) if "-" in name]
+def named(method: str, bare: bool = False) -> list[str]:
+    return [name for name in dict.fromkeys(key.rsplit("/", 1)[0] for key in arrays(method)) if bare or "-" in name]
 
 
-def of(method: str, *ends: str, without: str = "\n") -> Any:
-    names = [n for n in named(method) if n.endswith(ends or "") and without not in n]
+def of(method: str, *ends: str, without: str = "\n", bare: bool = False) -> Any:
+    """The cases of a method; with `bare`, a seed by itself is one."""
+    names = [n for n in named(method, bare) if n.endswith(ends or "") and without not in n]
     return pytest.mark.parametrize("case", [Recorded(method, name) for name in names], ids=str)
 
 
@@ -220,3 +221,111 @@ def test_holitom(case: Recorded) -> None:
     assert selection.keep.tolist() == case["source"].tolist()
     assert selection.values is not None
     torch.testing.assert_close(selection.values, case["values"], atol=1e-4, rtol=0)
+
+
+@of("mmtok")
+def test_mmtok(case: Recorded) -> None:
+    from tokenbench_strategies.mmtok import pick_for_text_and_image
+
+    words, states, features, k = case["text"], case["projected"], case["features"], int(case["k"])
+    assert made("mmtok").heat == float(case["tv"])
+    seen = {"hidden": {0: states}, "text": {0: words}, "signals": {Signal("features"): features}}
+    assert kept(run(made("mmtok"), k, len(states), **seen)) == case["kept"].tolist()
+    asked = {"question": "words", "embed": lambda texts: words}
+    assert kept(run(made("mmtok"), k, len(states), **seen | {"text": {0: -words}} | asked)) == case["kept"].tolist()
+    assert len(set(pick_for_text_and_image(words, states, features, k).tolist())) == k
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [("What is the color of the dog on the left?", "color of dog on left"), ("Who is he?", "Who is he?")],
+)
+def test_the_key_words_of_mmtok(question: str, words: str) -> None:
+    """Both as the released filter leaves them."""
+    from tokenbench_strategies.words import key_words
+
+    assert " ".join(key_words(question)) == words
+
+
+@of("holitom", "inner")
+def test_holitom_inside_the_decoder(case: Recorded) -> None:
+    states, row, drop = case["hidden"], case["last_row"], float(case["drop"])
+    strategy = made("holitom", inner=drop)
+    (_, outer), (layer, inner) = strategy.schedule(28, _budget(len(states)).of(960))
+    assert (outer, layer, inner) == (120, 18, 60)
+    stage = strategy.stage(layer, inner, 1)
+    view = make_view(stage, len(states), 60, index=1, hidden={layer: states}, attention={Attn(17): row[None, None]})
+    selection = strategy.select(view)
+    assert kept(selection) == case["kept"].tolist()
+    assert selection.values is not None
+    torch.testing.assert_close(selection.values, case["values"], atol=1e-4, rtol=0)
+
+
+@of("prunevid", bare=True)
+def test_prunevid(case: Recorded) -> None:
+    """The merged tokens in their order, by segment and set, and what the question keeps of them."""
+    from tokenbench_strategies.prunevid import cut_segments
+
+    clip, strategy = case["projected"], made("prunevid")
+    frames, places = clip.shape[:2]
+    n, grids = frames * places, (Grid(frames, 8, 8),)
+    (_, everything), (layer, _) = strategy.schedule(32, _budget(100).of(n))
+    assert (everything, layer) == (1.0, 11)
+    assert cut_segments(clip.mean(1)) == case["segments"].tolist()
+    view = make_view(strategy.stage(0, 1.0, 0), n, n, hidden={0: clip.flatten(0, 1)}, grids=grids)
+    selection = strategy.select(view)
+    assert selection.values is not None
+    torch.testing.assert_close(selection.values, case["values"], atol=1e-4, rtol=0)
+    counts = view.memo["sets"][selection.keep].bincount().tolist()
+    for length, static, dynamic in zip(case["segments"], case["static"], case["dynamic"], strict=True):
+        own, counts = counts[: 1 + int(length)], counts[1 + int(length) :]
+        assert (own[0], sum(own[1:])) == (int(static), int(dynamic))
+    k, m = len(case["kept"]), len(selection.keep)
+    later = make_view(strategy.stage(layer, k, 1), m, k, n0=n, index=1, alive=selection.keep, memo=view.memo,
+                      attention={Attn(layer - 1, "question"): case["attention"]})  # fmt: skip
+    assert kept(strategy.select(later)) == case["kept"].tolist()
+
+
+@of("framefusion", without="prune")
+def test_framefusion_merges(case: Recorded) -> None:
+    """The first step, before which nothing has been spent."""
+    states, cost = case["hidden"], float(case["cost"])
+    strategy = made("framefusion", low=float(case["low"]))
+    n, places = len(states), int(case["patches"])
+    order = torch.arange(n).view(-1, places)
+    assert case["place"].view(-1, places).tolist() == (order % places).tolist()
+    (_, keep), *_ = strategy.schedule(28, _budget(str(cost)).of(n))
+    view = make_view(strategy.stage(0, keep, 0), n, n, hidden={0: states}, grids=(Grid(n // places, 6, places // 6),))
+    selection = strategy.select(view)
+    assert selection.keep.tolist() == case["kept"].tolist()
+    values = states[selection.keep] if selection.values is None else selection.values
+    torch.testing.assert_close(values, case["values"], atol=1e-4, rtol=0)
+    done = {(False, False): "merge", (True, False): "prune", (True, True): "rest"}
+    assert view.memo["next"] == done[bool(case["merging_done"]), bool(case["pruning_done"])]
+
+
+@of("framefusion", "prune")
+def test_framefusion_prunes(case: Recorded) -> None:
+    row, alive, strategy = case["row"], case["alive"].long(), made("framefusion")
+    left, spent = 1.0, []
+    for sparsity in case["sparsity"].tolist():
+        left *= 1 - sparsity
+        spent.append(left)
+    stages = strategy.schedule(28, _budget(str(float(case["cost"]))).of(360))
+    stage = strategy.stage(*stages[len(spent)], len(spent))
+    view = make_view(stage, len(row), len(row), n0=360, index=len(spent), alive=alive, attention={Attn(len(spent) - 1): row[None, None]},
+                     memo={"spent": tuple(spent), "next": "prune"})  # fmt: skip
+    assert alive[strategy.select(view).keep].tolist() == case["kept"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("surplus", "gone", "then"), [(0.5, [1, 3], "rest"), (0.76, [1, 2, 3], "merge"), (0.0, [], "rest")]
+)
+def test_framefusion_merges_no_more_than_must_go(surplus: float, gone: list[int], then: str) -> None:
+    """One place in four frames, turned by 10, 30 and 5 degrees from frame to frame: the most similar go first."""
+    from tokenbench_strategies.framefusion import find_repeated
+
+    angles = torch.tensor([0.0, 10, 40, 45]).deg2rad()
+    states = torch.stack([angles.cos(), angles.sin()], 1)
+    found, following = find_repeated(states, torch.zeros(4, dtype=torch.long), 0.6, surplus)
+    assert (found.nonzero().flatten().tolist(), following) == (gone, then)

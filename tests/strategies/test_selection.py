@@ -12,6 +12,7 @@ from torch.nn.functional import cosine_similarity
 
 from tests.strategies.views import make_view, rand
 from tokenbench import Attn, Budget, NoQuestionAttn, OwnLayerAttn, View
+from tokenbench.registry.plugins import registry
 from tokenbench_strategies.dart import DART, pick_least_duplicated
 from tokenbench_strategies.divprune import pick_diverse
 from tokenbench_strategies.pdrop import PDrop
@@ -20,6 +21,13 @@ from tokenbench_strategies.tome import merge_until
 from tokenbench_strategies.uniform import Uniform
 
 SIZES = st.tuples(st.integers(1, 20), st.integers(1, 20)).map(lambda pair: (max(pair), min(pair)))
+
+
+def test_the_released_precision_is_named_where_it_is_declared() -> None:
+    declared = {name: registry().get("strategies", name) for name in registry().names("strategies")}
+    declared = {name: one for name, one in declared.items() if one.released_dtype}
+    assert set(declared) == {"divprune", "scope", "vispruner"}
+    assert all(one.released_dtype in one.__doc__ for one in declared.values())
 
 
 def states(n: int, seed: int) -> torch.Tensor:

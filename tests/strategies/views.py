@@ -29,6 +29,8 @@ def make_view(stage: Stage, n: int, k: int, **seen: Any) -> View:
         "text_positions": torch.arange(n, n + 8)[None],
         "rotary": rotate,
         "norm": lambda states: states,
+        "question": "",
+        "embed": lambda texts: rand(len(" ".join(texts)), len(texts), 4),
         "generator": torch.Generator(),
     }
     return View(stage=stage, k=k, **{**nothing, **usual, **seen})
@@ -60,7 +62,9 @@ def layer_means(strategy: Strategy, budget: str, depth: int = 32, visual: int = 
 class FakeFrame:
     """A frame of `tokens` tokens whose projector is a matrix, and whose smaller pictures hold their own size.
 
-    layers: of a rerun: what each adds to the states, and the products [1 + m, m] it makes of the tokens' ordinals.
+    layers: of a rerun: the products that each makes of the tokens' ordinals: [1 + n, n], the [CLS] first, or with the
+        [CLS] as a token, [1 + n, 1 + n].
+    cls: the features of its [CLS].
     """
 
     tokens: int
@@ -68,6 +72,7 @@ class FakeFrame:
     num_prefix_tokens: int = 0
     states: Tensor | None = None
     layers: tuple[Tensor, ...] = ()
+    cls: Tensor | None = None
 
     def project(self, features: Tensor) -> Tensor:
         return features @ self.weight
@@ -75,9 +80,13 @@ class FakeFrame:
     def encode_resized(self, h: int, w: int) -> Tensor:
         return torch.tensor([[h, w, i] for i in range(self.num_prefix_tokens + h * w)], dtype=torch.float32)
 
-    def rerun(self, share: float) -> FakeRerun:
+    def cls_features(self) -> Tensor:
+        assert self.cls is not None
+        return self.cls
+
+    def rerun(self, share: float, cls: bool = False) -> FakeRerun:
         assert self.states is not None
-        return FakeRerun(self, torch.arange(self.tokens), self.states.unsqueeze(1))
+        return FakeRerun(self, torch.arange(cls + self.tokens), self.states.unsqueeze(1), cls)
 
 
 @dataclass
@@ -87,6 +96,7 @@ class FakeRerun:
     frame: FakeFrame
     alive: Tensor
     states: Tensor
+    cls: bool = False
     layer: int = 0
 
     @property
@@ -97,7 +107,8 @@ class FakeRerun:
         products = self.frame.layers[self.layer]
         self.states = 2 * self.states
         self.layer += 1
-        return products[torch.cat([torch.zeros(1, dtype=torch.long), 1 + self.alive])][:, self.alive]
+        rows = [self.alive[:1], self.alive] if self.cls else [torch.zeros(1, dtype=torch.long), 1 + self.alive]
+        return products[torch.cat(rows)][:, self.alive]
 
     def keep(self, keep: Tensor, states: Tensor) -> None:
         self.alive, self.states = self.alive[keep], states

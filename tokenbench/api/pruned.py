@@ -10,7 +10,7 @@ from typing import Any
 from tokenbench.api.wrapped import stock_in, uncompiled
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.strategy import Strategy
-from tokenbench.engine import Pruner, RowPlan
+from tokenbench.engine import Pruner, Question, RowPlan
 from tokenbench.engine.attach import attach
 from tokenbench.errors import UsageError
 from tokenbench.registry.backbones import backbone_for, is_served
@@ -29,6 +29,8 @@ def pruned(
     *,
     seed: int = 0,
     keys: Sequence[str] | None = None,
+    questions: Sequence[str] | None = None,
+    processor: Any = None,
 ) -> Iterator[Pruner]:
     """Prune the visual tokens of everything that `model` runs inside the context, generate() included.
 
@@ -50,13 +52,16 @@ def pruned(
         seed: The seed of a strategy that draws at random.
         keys: The names of the samples in a batch, one for each row, so that what is drawn for a sample does not depend
             on the batch.
+        questions: The user's words in a batch, one text for each row, for strategies that read them apart from the
+            prompt (`cdpruner`, `mmtok`). Without them, all text after the image counts as the question.
+        processor: The model's processor or tokenizer, which such strategies need with `questions`.
 
     Yields:
         The pruner, whose `rows` hold the decisions on the last prompt.
 
     Raises:
-        UsageError: If the strategy is unknown, the budget, the seed or the keys are malformed, the model cannot be
-            pruned or is being pruned already, or a forward cannot be pruned correctly.
+        UsageError: If the strategy is unknown, the budget, the seed, the keys or the questions are malformed, the model
+            cannot be pruned or is being pruned already, or a forward cannot be pruned correctly.
     """
     plugins = registry()
     stock = stock_in(model, partial(is_served, registry=plugins))
@@ -65,7 +70,7 @@ def pruned(
     allowed = budget if isinstance(budget, Budget) else Budget.parse(budget)
     depth = len(backbone.decoder(stock).layers)  # type: ignore[arg-type]
     plan = RowPlan.make(named.strategy, allowed, depth, check_seed(seed, "seed"), name=named.name)
-    plans = [plan] if keys is None else [plan.of(key) for key in _check_keys(keys)]
+    plans = _rows(plan, _check_texts(keys, "keys"), _check_texts(questions, "questions"), processor)
     with uncompiled(), attach(stock, backbone, plans) as pruner:
         yield pruner
 
@@ -79,8 +84,27 @@ def _find_strategy(strategy: object, plugins: Registry) -> NamedStrategy:
     return NamedStrategy(canonical_name(type(found).__name__, found), found)
 
 
-def _check_keys(keys: object) -> list[str]:
-    found = list(keys) if isinstance(keys, Iterable) and not isinstance(keys, str) else []
-    if not found or not all(isinstance(key, str) for key in found):
-        raise UsageError(f"keys: {keys!r:.60} is not a list of texts", "pass the name of one sample for each row")
+def _rows(plan: RowPlan, keys: list[str], questions: list[str], processor: Any) -> list[RowPlan]:
+    """The plan of every row, or one for all rows if nothing is said about them."""
+    if questions and processor is None:
+        raise UsageError("questions need the model's processor, which tokenises them", "pass processor=processor")
+    if keys and questions and len(keys) != len(questions):
+        raise UsageError(f"there are {len(keys)} keys, but {len(questions)} questions", "pass one of each for each row")
+    if not questions:
+        return [plan.of(key) for key in keys] or [plan]
+    tokenizer = getattr(processor, "tokenizer", processor)
+
+    def tokenize(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    named = keys or [plan.key] * len(questions)
+    return [plan.of(key, Question(text, tokenize)) for key, text in zip(named, questions, strict=True)]
+
+
+def _check_texts(given: object, what: str) -> list[str]:
+    if given is None:
+        return []
+    found = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else []
+    if not found or not all(isinstance(text, str) for text in found):
+        raise UsageError(f"{what}: {given!r:.60} is not a list of texts", "pass one text for each row")
     return found

@@ -38,11 +38,14 @@ def run(  # noqa: PLR0913 (an option each)
     match: Mode = "nominal",
     held_out: int | None = None,
     strict: bool = False,
+    turns: int = 1,
     limit: int | None = None,
     until: Literal["decided"] | None = None,
     looks: int | None = None,
     spending: Spending | None = None,
     margin: float = 1.0,
+    frames: int | None = None,
+    fps: float | None = None,
     batch_size: int = 32,
     device: str = "auto",
     dtype: Dtype = "float32",
@@ -83,11 +86,14 @@ def run(  # noqa: PLR0913 (an option each)
             strategies that decide their own counts; by default 64 if there is such a strategy.
         strict: Whether a sample that cannot be shown to a model (such as a damaged picture) fails its whole task
             instead of only itself.
+        turns: How many questions about an image are asked, at most, of the tokens that the first of them leaves.
         limit: The number of samples of each task; by default all of them.
         until: `"decided"` to take whole images at random and to stop every strategy whose verdict is final.
         looks: With `until`, the largest number of looks; by default 5.
         spending: With `until`, how the looks share the error: `"obrien-fleming"` (the default) or `"pocock"`.
         margin: The loss, in points of accuracy kept, that is of no importance.
+        frames: The number of frames that a model sees of each clip; by default 8. A clip that has fewer is shown as it is.
+        fps: The number of frames per second that it sees, in place of `frames`; at most 768 frames of a clip.
         batch_size: Questions in a batch.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, ...
         dtype: The type of the weights.
@@ -108,8 +114,9 @@ def run(  # noqa: PLR0913 (an option each)
     request = Request.of(
         {
             "strategies": strategies, "suite": suite, "tasks": tasks, "budgets": budgets, "models": models, "seeds": seeds,
-            "floors": floors, "match": match, "held_out": held_out, "strict": strict, "limit": limit, "until": until, "looks": looks,
-            "spending": spending, "margin": margin, "batch_size": batch_size, "device": device, "dtype": dtype,
+            "floors": floors, "match": match, "held_out": held_out, "strict": strict, "turns": turns, "limit": limit, "until": until,
+            "looks": looks, "spending": spending, "margin": margin, "frames": frames, "fps": fps, "batch_size": batch_size,
+            "device": device, "dtype": dtype,
             "attention": attention, "data": data, "tasks_dir": tasks_dir,
         }
     )  # fmt: skip

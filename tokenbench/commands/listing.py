@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ import click
 
 from tokenbench.commands.options import examples, plugin_option
 from tokenbench.commands.output import say
-from tokenbench.errors import UsageError
+from tokenbench.errors import InfeasibleError, UsageError
 
 if TYPE_CHECKING:
+    from tokenbench.contract.backbone import Backbone
     from tokenbench.contract.suite import Task
     from tokenbench.registry.plugins import Registry
 
@@ -68,36 +70,88 @@ def _list_architectures(registry: Registry) -> None:
 
     for name in sorted(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES):
         try:
-            served = type(backbone_of(name, registry)).__name__
+            served = _describe(backbone_of(name, registry))
         except UsageError as error:
             served = f"refused: {str(error).partition(': ')[2] or error}"
         say(f"{name}  {served}")
 
 
-@click.command(epilog=examples("tokenbench show clse", "tokenbench show fastv@pdrop+merge", "tokenbench show reading"))
+def _describe(backbone: Backbone) -> str:
+    """The name of a backbone, whether it was checked, and which strategies it cannot run."""
+    from tokenbench.contract.stage import Stage
+
+    parts = [type(backbone).__name__]
+    if not backbone.checked:
+        parts.append("not checked")
+    reads = {
+        "the vision encoder": Stage(0, None, pixels=True),
+        "positions on the image": Stage(0, None, lattice=True),
+    }
+    missing = []
+    for what, stage in reads.items():
+        try:
+            backbone.check_stage(stage)
+        except InfeasibleError:
+            missing.append(what)
+    if missing:
+        parts.append(f"cannot run strategies that read {' or '.join(missing)}")
+    return "; ".join(parts)
+
+
+@click.command(
+    epilog=examples(
+        "tokenbench show clse",
+        "tokenbench show reading",
+        "tokenbench show mine.csv",
+    )
+)
 @click.argument("name")
 @plugin_option
 def show(name: str, plugin_files: tuple[str, ...]) -> None:
-    """Describe a strategy, a merger or a task.
+    """Describe a strategy, a merger, a suite or a task.
 
     For strategies and mergers, this lists their parameters; a composed name such as fastv@pdrop+merge is described part by part. Tasks that no
-    suite has by default are named after their suite, such as lmms:nocaps_val.
+    suite has by default are named after their suite, such as lmms:nocaps_val. A table of questions is read as for a run, so that what is
+    wrong with it is found before a model is loaded.
     """
     from tokenbench.registry.plugins import Registry
 
     registry = Registry(plugin_files)
-    for kind in ("backbones", "suites", "reports"):
-        if name in registry.names(kind):
-            raise UsageError(
-                f"show describes strategies, mergers and tasks, and '{name}' is one of the {kind}",
-                f"see tokenbench list {kind}",
-            )
     if found := _find_task(name, registry):
         _show_task(*found)
         return
+    if _show_suite(name, registry):
+        return
+    for kind in ("backbones", "reports"):
+        if name in registry.names(kind):
+            raise UsageError(
+                f"show describes strategies, mergers, suites and tasks, and '{name}' is one of the {kind}",
+                f"see tokenbench list {kind}",
+            )
     scored, _, merger = name.partition("+")
     for part in (*scored.split("@"), *([f"+{merger}"] if merger else ())):
         _show(part, registry)
+
+
+def _show_suite(name: str, registry: Registry) -> bool:
+    """Describe a suite, or read a table of questions; return whether the name is one of these."""
+    from tokenbench.registry.suites import name_files, resolve_suite, suite_alone
+
+    if re.split("[@+:]", name)[0] in (*registry.names("strategies"), *registry.names("mergers")):
+        return False
+    if name in registry.names("suites"):
+        alone = suite_alone(name, registry)
+        about = alone.description if alone.tasks else inspect.getdoc(registry.get("suites", name))
+        say(name, "", *(about or alone.description).split("\n"), "")
+        say(*(f"  {task.name}  {task.description}" for task in alone.tasks))
+        return True
+    named, data = name_files(name, (), registry)
+    for task in resolve_suite(named, (), registry, data)[1] if data else ():
+        samples = task.samples()
+        _show_task(named.partition(":")[0], task)
+        say(f"  questions: {len(samples)}, about {len({sample.cluster for sample in samples})} images", "")
+        say(*(f"  {line}" for line in samples[0].question.split("\n")), f"  answer: {samples[0].target}")
+    return bool(data)
 
 
 def _find_task(name: str, registry: Registry) -> tuple[str, Task] | None:

@@ -92,6 +92,7 @@ def plan(
     """
     from tokenbench.comparison.planning import Assumptions
     from tokenbench.comparison.planning import plan as planned
+    from tokenbench.store.describe import describe_frames
 
     parts = [part for given_sizes in sizes for part in given_sizes]
     if pilot:
@@ -102,6 +103,8 @@ def plan(
     else:
         task_sizes = _sizes(parts)
         assumptions = [Assumptions.default(tuple(task_sizes) or ("one task",))]
+    if pilot and (frames := describe_frames(run.manifest)):
+        say(f"In the pilot, models see {frames} of each clip. The estimates hold for this setting.", "")
     for at, about in enumerate(assumptions):
         about = about.changed(task_sizes, **given)
         if at:

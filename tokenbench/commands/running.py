@@ -30,6 +30,7 @@ from tokenbench.commands.options import (
     whole_numbers,
 )
 from tokenbench.commands.output import say
+from tokenbench.contract.sampling import FRAMES, MOST_FPS, MOST_FRAMES
 
 if TYPE_CHECKING:
     from tokenbench.runner.resolve import Resolved
@@ -51,7 +52,8 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     "--suite",
     default="image",
     show_default=True,
-    help="Suite to run, or a table of your own questions: mine.csv. Some suites take tasks after a colon: lmms:pope,lmms:mme.",
+    help="Suite to run, or a table of your own questions (columns image, question, answer): mine.csv, or a folder with one table. "
+    "Some suites take tasks after a colon: lmms:pope,lmms:mme; hf:owner/name@revision:split reads a data set of the Hugging Face hub.",
 )
 @list_option("--tasks", help="Tasks of the suite to run.  [default: all]")
 @list_option("--data", help="Local data of public tasks: gqa=FOLDER (Parquet, Arrow, image folder, …).")
@@ -80,6 +82,13 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     show_default=True,
     help="Fail a task if one of its samples cannot be given to the model (a damaged image), instead of leaving the sample out.",
 )
+@click.option(
+    "--turns",
+    type=Whole(min=1),
+    default=1,
+    show_default=True,
+    help="Questions asked of the same tokens: those that the first of them leaves of the image. Compares accuracy kept by turn.",
+)
 @click.option("--limit", type=Whole(min=1), help="Run the first N samples of each task only. A later run can add more.")
 @click.option(
     "--until",
@@ -98,6 +107,14 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
     default=1,
     show_default=True,
     help="Largest acceptable loss (margin of non-inferiority), in points of accuracy kept.",
+)
+@click.option(
+    "--frames", type=Whole(1, MOST_FRAMES), help=f"Number of frames that models see of each clip.  [default: {FRAMES}]"
+)
+@click.option(
+    "--fps",
+    type=Finite(0, MOST_FPS, min_open=True),
+    help=f"Frames per second that models see, in place of --frames; at most {MOST_FRAMES} of each clip.",
 )
 @click.option("--batch-size", type=Whole(min=1), default=32, show_default=True, help="Questions per batch.")
 @device_option
@@ -172,5 +189,7 @@ def _show_cells(resolved: Resolved) -> None:
         for arm in arms:
             seed = f"seed {arm.seed}" if arm.named.strategy.stochastic else ""
             say(f"{model}  {arm.named.name}  {arm.budget}  {seed}".rstrip())
+    if frames := next((str(task.sampling) for task in resolved.tasks if task.sampling), ""):
+        say(f"models see {frames} of each clip")
     cells, answers = (len(spec.models) * len(arms) * number for number in (len(resolved.tasks), samples))
     say(f"{cells} cells of {len(resolved.tasks)} tasks, {answers} answers; nothing was run")

@@ -229,6 +229,8 @@ def status(
 
     A cell is stale if code or libraries have changed in a way that can change its answers. It would run again.
     """
+    from tokenbench.store.describe import describe_frames
+
     run = open_run(folder, named)
     state = status_of(run, plugin_files, flat(named["models"]), thorough)
     if form == "json":
@@ -236,6 +238,8 @@ def status(
         return
     say(f"{folder}: {', '.join(f'{number} {name}' for name, number in state.counts.items())}")
     say(f"{state.answers} of {state.samples} answers")
+    if frames := describe_frames(run.manifest):
+        say(f"models see {frames} of each clip")
     if state.holder is not None:
         by = f"process {state.holder.get('pid', '?')} on {state.holder.get('host', '?')}"
         left = f", about {_duration(state.seconds_left)} left" if state.seconds_left is not None else ""

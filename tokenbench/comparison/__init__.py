@@ -13,7 +13,8 @@ their own, on retention over all models and tasks. Data that grow are looked at 
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -36,6 +37,7 @@ from tokenbench.comparison.panel import TOGETHER, Scopes, Treatment
 from tokenbench.comparison.skill import add_skill
 from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
+from tokenbench.comparison.turns import add_turns
 from tokenbench.comparison.warnings import reader_warnings
 from tokenbench.errors import printable
 from tokenbench.statistics import Scale
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison.plots import PlotKind
 
-__all__ = ["ALPHA", "MEAN", "Comparison", "Looks", "compare"]
+__all__ = ["ALPHA", "MEAN", "Comparison", "Looks", "add_turns", "compare"]
 
 ALPHA = 0.05
 
@@ -105,6 +107,26 @@ class Comparison:
     """The mean over all models and tasks, of the cells that every model has, as a comparison of one model named ``all
     models together``; task ``mean`` alone. It speaks of new images for these models, not of other models. None for a
     single model."""
+    turns: pd.DataFrame | None = None
+    """How much later questions lose that are asked of the tokens that the first one left (see ``compare_turns``); None for a run
+    without turns."""
+
+    units: pd.DataFrame | None = None
+    """The samples behind it, as ``compare`` took them."""
+    scopes: Scopes = field(default_factory=dict)
+    """Which samples one draw of a strategy may affect."""
+
+    @cached_property
+    def where(self) -> pd.DataFrame:
+        """Where strategies lose, with the columns of ``where.csv``; every sample counts once, and limits are pointwise.
+
+        ``change`` is the score minus vanilla's. A sample is ``easy`` if the floor ``downsample`` answers it right at the same budget.
+        """
+        from tokenbench.comparison.where import locate_losses
+
+        return locate_losses(
+            self.units if self.units is not None else pd.DataFrame(columns=["model"]), self.scopes, self.alpha
+        )
 
     def of(self, model: str) -> "Comparison":
         """The comparison that holds a model: this one, or that of all models together."""
@@ -193,7 +215,8 @@ def compare(
     settings = Settings(margin, resamples, seed, SPENDING[looks.spending] if looks else spend_all)
     models = sorted(map(str, samples["model"].unique()))
     compared = _collect([_model(samples, model, settings, scopes, looks) for model in models], settings, looks)
-    compared = replace(compared, warnings=(*describe_families(compared.left_out, strategies), *compared.warnings))
+    warnings = (*describe_families(compared.left_out, strategies), *compared.warnings)
+    compared = replace(compared, warnings=warnings, units=samples, scopes=scopes or {})
     whole = measure_looks(samples, TOGETHER, scopes, looks, None, ALPHA) if len(models) > 1 else []
     if not whole:
         return compared

@@ -88,7 +88,8 @@ class Backbone:
     encodes_together: ClassVar[bool] = True
     """Whether `encode_images` takes the images of several samples at once, and returns one tensor for each of them."""
     published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """The sizes that the `config.json` of `source` states, so that costs can be computed without a download."""
+    """The sizes that the `config.json` of `source` states, so that costs can be computed without a download. A fallback's
+    also say its `model_type`."""
 
     @classmethod
     def serve(cls, model_type: str) -> Backbone | None:
@@ -106,6 +107,11 @@ class Backbone:
             InfeasibleError: If it reads lattices or the vision encoder of a model that has none, or that the adapter
                 does not describe.
         """
+
+    @property
+    def checked(self) -> bool:
+        """Whether a small random model of the architecture passes the checks of backbones."""
+        return True
 
     @property
     def shares_prefixes(self) -> bool:

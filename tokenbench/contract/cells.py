@@ -6,7 +6,7 @@ VANILLA = "vanilla"
 """The strategy that prunes nothing. Every run includes it, and everything is compared with it."""
 FLOORS = ("random", "downsample")
 """The trivial baselines that every run includes unless they are turned off."""
-TRIVIAL = (*FLOORS, "uniform", "pooling", "blind")
+TRIVIAL = (*FLOORS, "fewer-frames", "uniform", "pooling", "blind")
 """All trivial baselines: reports call every other strategy that prunes a method."""
 CELL = ("model", "strategy", "budget")
 """The columns that name what a reader calls a cell: all its seeds and tasks together."""

@@ -135,6 +135,8 @@ class Stage:
     """Whether it reads position ids."""
     lattice: bool = False
     """Whether it reads where tokens lie on the image. It is refused on a model that does not say."""
+    question: bool = False
+    """Whether it reads the user's own words, apart from the rest of the prompt."""
     at_most: bool = False
     """Whether the method may keep fewer tokens than `keep`."""
 
@@ -152,4 +154,4 @@ class Stage:
     @property
     def blind(self) -> bool:
         """Whether it reads nothing that depends on the text after the visual tokens."""
-        return not (self.text or self.keys or self.attention)
+        return not (self.text or self.keys or self.attention or self.question)

@@ -102,6 +102,10 @@ class Strategy(BaseModel):
     """For a strategy that takes no budget because it decides its own counts (`keep` None): the parameter that moves
     them, so that it can be compared at equal work. The layers of its stages must not depend on it."""
 
+    released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = None
+    """The type of numbers in which the released code decides, where rounding alone changes what is kept; None where it
+    changes little, or is not known. Reports warn if a run has another one."""
+
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: Any) -> Any:

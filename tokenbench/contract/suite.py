@@ -12,12 +12,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from tokenbench.contract.sampling import DEFAULT_SAMPLING, FrameSampling
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first", "hold_out"]
+__all__ = ["HERE", "Box", "Sample", "Suite", "SuiteRequest", "Task", "UnitRule", "Video", "first", "hold_out"]
 
 UnitRule = Literal["mean", "all", "mean+all"]
+HERE = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""Stands in a question where an image or clip stands between its words."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,17 @@ class Box:
 
 @dataclass(frozen=True)
 class Video:
-    """A clip. Models see every frame in it, so that the suite decides which frames are sampled."""
+    """A clip. Models see every frame in it, so that the suite decides which frames are sampled.
+
+    If the user may choose, the suite follows `SuiteRequest.sampling`.
+    """
 
     frames: Sequence[Image]
     """The frames, in order."""
     fps: float = 1.0
     """Frames per second, which some models' prompts state."""
+    start: float = 0.0
+    """When the first frame is seen, in seconds, which some models' prompts state."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,8 @@ class Sample:
     """The image that the question is about. Samples with the same cluster show the same images, in whatever task they
     are: the images are rendered and encoded once, and the statistics treat the cluster as the unit of sampling."""
     question: str
-    """The text of the prompt."""
+    """The text of the prompt. Images and clips stand before it. If it holds `HERE`, they stand there instead, the first one at the first
+    place; there must then be a place for each of them."""
     target: str
     """The right answer."""
     load: Callable[[], Sequence[Image | Video]]
@@ -79,12 +89,23 @@ class Sample:
     origin: str = ""
     """Where a person finds the sample, such as a file and a row. It is only printed, in messages about samples that
     cannot be shown."""
+    turn: int = 1
+    """Its place among the questions that are asked of the same tokens. A run with turns sets it; suites leave it as it is."""
+    opening: Sample | None = None
+    """The first of these questions, on which the tokens are chosen. None for that question itself, and in runs without
+    turns; suites leave it as it is."""
 
     @cached_property
     def digest(self) -> str:
-        """A hash of everything that the sample says. Images enter it through the name of their cluster alone."""
+        """A hash of everything that the sample says. Images enter it through the name of their cluster alone.
+
+        That of a later question also depends on the first one, which chooses the tokens.
+        """
         boxes = [vars(box) for box in self.evidence]
+        said: tuple[object, ...]
         said = (self.key, self.cluster, self.question, self.target, self.unit, self.stratum, boxes)
+        if self.opening is not None:
+            said += (self.turn, self.opening.digest)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -115,6 +136,22 @@ class Task(ABC):
         It is part of every cell's identity: stored answers are used again only while it stays the same.
         """
         return ""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The user's own files that the samples are read from, with the table or list of questions first.
+
+        `tokenbench new suite --from` copies them. A task that makes its samples itself, or downloads them, has none.
+        """
+        return ()
+
+    @property
+    def sampling(self) -> FrameSampling | None:
+        """Which frames of its clips are shown, if that follows from `SuiteRequest.sampling`.
+
+        None if it shows no clips, or clips whose frames are fixed. It is part of every cell's identity.
+        """
+        return None
 
     @abstractmethod
     def samples(self) -> Sequence[Sample]:
@@ -172,6 +209,8 @@ class SuiteRequest:
     tasks that begin so."""
     definitions: tuple[Path, ...] = ()
     """Folders with the user's own task definitions."""
+    sampling: FrameSampling = DEFAULT_SAMPLING
+    """Which frames of clips the user wants to be shown."""
 
     def folder(self, task: str) -> Path | None:
         """Return the folder or file with a task's local data, or None if the user named none."""

@@ -34,16 +34,16 @@ class EncoderRerun(Protocol):
 
         Returns:
             [1 + m, m] products of the layer's queries and keys before the softmax, float32, as the mean over heads and
-            over the patches of a token. The first row is the query of the frame's [CLS] (the mean of all tokens'
-            queries if it has none), then comes every token's. Products of tokens that share no attention window are
-            -inf.
+            over the patches of a token. The first row is the query of the frame's [CLS] (if it has none, the mean of
+            all tokens' queries; if the [CLS] counts as a token, the first token's), then comes every token's. Products
+            of tokens that share no attention window are -inf.
         """
 
     def keep(self, keep: Tensor, states: Tensor) -> None:
         """Continue with fewer tokens.
 
         Args:
-            keep: [k] indices into the tokens that are left, ascending.
+            keep: [k] indices into the tokens that are left, in the order in which they go on.
             states: [k, patches, C] their hidden states, which may be new.
         """
 
@@ -75,11 +75,23 @@ class EncodedFrame(Protocol):
             [num_prefix_tokens + h * w, C] projected tokens.
         """
 
-    def rerun(self, share: float) -> EncoderRerun:
+    def cls_features(self) -> Tensor:
+        """Return the features [C'] of the frame's own [CLS], as the projector would read them, float32.
+
+        Raises:
+            InfeasibleError: If the encoder has no [CLS] besides its visual tokens.
+        """
+
+    def rerun(self, share: float, cls: bool = False) -> EncoderRerun:
         """Return the frame as it was after a share of the encoder's layers, for running the rest again.
 
         Args:
             share: The share of the layers, between 0 and 1.
+            cls: Whether the frame's own [CLS] counts as one of the tokens: as the first, with ordinal 0, so that the
+                ordinals of visual tokens begin at 1.
+
+        Raises:
+            InfeasibleError: If `cls` is asked of an encoder that has no [CLS] besides its visual tokens.
         """
 
 
@@ -127,12 +139,17 @@ class View:
     [axes, n, D] where attention itself joins the axes; float32."""
     norm: Callable[[Tensor], Tensor]
     """The decoder's final norm, [.., C] -> [.., C]."""
+    question: str
+    """The user's own words, without the marks of images and the template of the prompt; empty if nobody passed them."""
+    embed: Callable[[Sequence[str]], Tensor]
+    """Tokenises texts, each by itself and without special tokens, and returns the decoder's input embeddings [m, C] of
+    all their tokens in a row. It works only if `question` is not empty."""
     generator: torch.Generator
     """The sample's own random numbers, seeded by the run's seed and the sample's key. Strategies must draw from nothing
     else."""
     memo: dict[str, Any] = field(default_factory=dict)
     """An empty dictionary at the first stage, carried from stage to stage of the sample, for whatever the method wants
-    to remember."""
+    to remember. Samples that chose alike so far may share its values, which are to be replaced, not changed."""
 
     @property
     def n(self) -> int:

@@ -5,8 +5,9 @@ from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.encoder_recorder import EncoderRecorder, EncoderRequests, split_frames
 from tokenbench.engine.frame import Frame
 from tokenbench.engine.layout import Layout
-from tokenbench.engine.plan import Fit, RowPlan
+from tokenbench.engine.plan import Fit, Question, RowPlan
 from tokenbench.engine.pruner import Pruner
+from tokenbench.engine.replay import Replay, replay
 from tokenbench.engine.state import call_before, replace_method
 from tokenbench.engine.timer import SelectionTimer
 from tokenbench.engine.trace import RowTrace
@@ -19,11 +20,14 @@ __all__ = [
     "LayerCheckpoint",
     "Layout",
     "Pruner",
+    "Question",
+    "Replay",
     "RowPlan",
     "RowTrace",
     "SelectionTimer",
     "cache_name",
     "call_before",
     "replace_method",
+    "replay",
     "split_frames",
 ]

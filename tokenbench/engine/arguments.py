@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tokenbench.engine.cache import cache_name
+from tokenbench.engine.replay import Unseen, hide
 from tokenbench.engine.segment import Segment, causal_mask, take
 
 __all__ = ["SegmentArguments", "gather_mask", "read_padding"]
@@ -25,10 +26,11 @@ class SegmentArguments:
         segment: The tokens.
         width: Columns of the whole prompt.
         attention: The name of the decoder's attention implementation.
+        unseen: What is hidden from the questions; None if nothing is.
     """
 
-    def __init__(self, segment: Segment, width: int, attention: str) -> None:
-        self._segment, self._width, self._attention = segment, width, attention
+    def __init__(self, segment: Segment, width: int, attention: str, unseen: Unseen | None = None) -> None:
+        self._segment, self._width, self._attention, self._unseen = segment, width, attention, unseen
         self._made: dict[tuple[str, int, bool], tuple[Any, Any]] = {}
 
     def cut(self, stock: dict[str, Any], dtype: torch.dtype, attends: bool) -> dict[str, Any]:
@@ -61,11 +63,13 @@ class SegmentArguments:
         segment = self._segment
         if not attends:
             return segment.valid if segment.padded else None
+        valid, padded = segment.valid, segment.padded or self._unseen is not None
         if stock is not None and stock.ndim == 4:
             places = segment.places
-            return gather_mask(stock, places, places, segment.valid)
-        valid = segment.valid
-        return causal_mask(valid, valid.shape[1], padded=segment.padded, attention=self._attention, dtype=dtype)
+            mask: Tensor | None = gather_mask(stock, places, places, valid)
+        else:
+            mask = causal_mask(valid, valid.shape[1], padded=padded, attention=self._attention, dtype=dtype)
+        return mask if mask is None or self._unseen is None else hide(mask, self._unseen.pairs(segment))
 
     def _cut_rope(self, stock: Any) -> Any:
         if isinstance(stock, Tensor):

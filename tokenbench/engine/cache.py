@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import (
     Cache,
+    DummyLayer,
     DynamicCache,
     DynamicLayer,
     DynamicSlidingWindowLayer,
@@ -121,6 +122,7 @@ class PrunedLayer(DynamicLayer):
             )
         if self.valid is not None and self.columns is not None and own:
             self.valid, self.columns, self.text = self.valid[:, :stored], self.columns[:, :stored], self.text - own
+            self.prompt -= own
         self.keys, self.values = self.keys[:, :, :stored], self.values[:, :, :stored]
 
     def seen(self, queries: int) -> Tensor:
@@ -182,7 +184,7 @@ def check_kind(cache: Cache | None) -> None:
     if cache is None:
         return
     plain = all(
-        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer, PrunedLayer) or _is_recurrent(layer)
+        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer, PrunedLayer) or _has_no_keys(layer)
         for layer in cache.layers
     )
     if not isinstance(cache, DynamicCache) or not plain:
@@ -203,7 +205,7 @@ def install(cache: Cache | None, depth: int) -> list[PrunedLayer | None] | None:
         depth: The number of decoder layers.
 
     Returns:
-        The layers. That of a recurrent decoder layer stays as it is, and is None here.
+        The layers. That of a decoder layer that stores no keys stays as it is, and is None here.
 
     Raises:
         UsageError: If the cache is of another kind (static, quantized).
@@ -212,14 +214,16 @@ def install(cache: Cache | None, depth: int) -> list[PrunedLayer | None] | None:
         return None
     check_kind(cache)
     stock = [*cache.layers, *[None] * (depth - len(cache.layers))]
-    own = [None if _is_recurrent(layer) else PrunedLayer() for layer in stock[:depth]]
+    own = [None if _has_no_keys(layer) else PrunedLayer() for layer in stock[:depth]]
     layers: list[Any] = [pruned or layer for pruned, layer in zip(own, stock, strict=False)]
     cache.layers[:] = layers
     return own
 
 
-def _is_recurrent(layer: Any) -> bool:
-    return isinstance(layer, LinearAttentionCacheLayerMixin) and not isinstance(layer, DynamicLayer)
+def _has_no_keys(layer: Any) -> bool:
+    """Whether a layer of a cache is that of a recurrent decoder layer, or of one that reads the keys of another."""
+    recurrent = isinstance(layer, LinearAttentionCacheLayerMixin) and not isinstance(layer, DynamicLayer)
+    return recurrent or isinstance(layer, DummyLayer)
 
 
 class SlidingLayers:

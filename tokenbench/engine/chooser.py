@@ -101,6 +101,7 @@ class Chooser:
             segment.lengths[b] - prompt.text_count(b),
             self._views.grids[b],
             prompt.questions[b] if stage.reads_text else 0,
+            plan.question.text if stage.question and plan.question else "",
             tuple(frame.tokens for frame in self._views.frames(b)) if stage.reads_encoder else (),
         )
 

@@ -18,7 +18,8 @@ from tokenbench.errors import UsageError
 
 __all__ = ["run_in_two", "width"]
 
-ALONG = ("input_ids", "inputs_embeds", "position_ids", "cache_position", "visual_pos_masks")
+BY_TOKEN = ("inputs_embeds", "per_layer_inputs")  # [B, S, ...]
+ALONG = (*BY_TOKEN, "input_ids", "position_ids", "cache_position", "visual_pos_masks")  # what has columns
 SHOWN = ("visual_pos_masks", "deepstack_visual_embeds")  # what only a prompt has
 
 
@@ -58,8 +59,8 @@ def run_in_two(
     name = cache_name(kwargs)
     given = kwargs.get(name)
     whole = {**kwargs, name: make_cache() if given is None else given, "use_cache": True}
-    first = {key: _columns(value, slice(None, end)) if key in ALONG else value for key, value in whole.items()}
-    rest = {key: _columns(value, slice(end, None)) if key in ALONG else value for key, value in whole.items()}
+    first = {key: _columns(key, value, slice(None, end)) if key in ALONG else value for key, value in whole.items()}
+    rest = {key: _columns(key, value, slice(end, None)) if key in ALONG else value for key, value in whole.items()}
     mask = kwargs.get("attention_mask")
     first |= {"attention_mask": _cut_mask(mask, slice(None, end), slice(None, end))}
     # The mask also says which columns of the cache are padding.
@@ -69,11 +70,11 @@ def run_in_two(
     return _join(begun, output, keep_cache=given is not None)
 
 
-def _columns(value: Any, at: slice) -> Any:
+def _columns(name: str, value: Any, at: slice) -> Any:
     """Along the sequence: the second dimension of embeddings, the last one of everything else."""
     if not isinstance(value, torch.Tensor):
         return value
-    return value[:, at] if value.is_floating_point() and value.ndim == 3 else value[..., at]
+    return value[:, at] if name in BY_TOKEN else value[..., at]
 
 
 def _cut_mask(mask: Any, queries: slice, keys: slice) -> Any:

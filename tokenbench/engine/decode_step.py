@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tokenbench.engine.arguments import gather_mask
 from tokenbench.engine.cache import PrunedLayer, cache_name
+from tokenbench.engine.layers import key_holders
 from tokenbench.engine.segment import causal_mask
 from tokenbench.engine.state import Forward
 
@@ -26,6 +27,7 @@ class DecodeStep:
 
     def __init__(self, decoder: Any, kinds: Sequence[str], attention: str) -> None:
         self._decoder, self._kinds, self._attention = decoder, kinds, attention
+        self._holders = key_holders(decoder)
 
     def change(self, i: int, hidden: Tensor, kwargs: dict[str, Any], forward: Forward) -> dict[str, Any]:
         """The keyword arguments of decoder layer i.
@@ -37,14 +39,16 @@ class DecodeStep:
             forward: What the layers of this step share.
         """
         cache = kwargs.get(cache_name(kwargs))
-        stored = cache.layers[i] if cache is not None and i < len(cache.layers) else None
+        at = self._holders[i]
+        stored = cache.layers[at] if cache is not None and at < len(cache.layers) else None
         if not isinstance(stored, PrunedLayer):
             return kwargs
-        stored.awaited = True
+        stored.awaited = at == i
         if stored.full or stored.valid is None:
             return kwargs
-        mask = self._mask(stored, hidden, kwargs.get("attention_mask"), forward)
-        changed: dict[str, Any] = {"attention_mask": mask}
+        if at == i:
+            forward.layer_masks[i] = self._mask(stored, hidden, kwargs.get("attention_mask"), forward)
+        changed: dict[str, Any] = {"attention_mask": forward.layer_masks[at]}
         if "position_ids" in kwargs:
             changed["position_ids"] = None
         assert stored.shift is not None

@@ -13,7 +13,7 @@ from tokenbench.contract.backbone import FrameLayout
 from tokenbench.contract.stage import Signal
 from tokenbench.engine.attention_tap import Attended, AttentionTap
 from tokenbench.engine.encoder_run import EncoderRun, split_windows
-from tokenbench.errors import UsageError
+from tokenbench.errors import InfeasibleError, UsageError
 
 __all__ = ["Frame", "Rerun", "read_signals"]
 
@@ -65,9 +65,24 @@ class Frame:
         self.rerun_positions = [self.layout.positions - fewer] * len(self.run.encoder.layers)
         return tokens
 
-    def rerun(self, share: float) -> Rerun:
-        """The frame after that share of the encoder's layers, for running the rest again."""
-        return Rerun(self, self.run.encoder.after(share))
+    def cls_features(self) -> Tensor:
+        """[C'], float32: the frame's own [CLS], as the projector would read it."""
+        assert self.run.output is not None
+        return self.run.output[self.start + self._cls_position()].flatten().float()
+
+    def rerun(self, share: float, cls: bool = False) -> Rerun:
+        """The frame after that share of the encoder's layers, for running the rest again; its [CLS] may be a token."""
+        tokens = self.layout.tokens
+        if cls:
+            tokens = torch.cat([self._cls_position().view(1, 1).to(tokens.device), tokens])
+        return Rerun(self, self.run.encoder.after(share), tokens)
+
+    def _cls_position(self) -> Tensor:
+        """[1] position of the [CLS], which is no visual token."""
+        taken = self.layout.tokens
+        if not self.run.encoder.cls or taken.shape[1] != 1 or bool((taken == 0).any()):
+            raise InfeasibleError("it reads the [CLS] of the vision encoder, which has none besides its visual tokens")
+        return taken.new_zeros(1)
 
 
 class Rerun:
@@ -76,19 +91,21 @@ class Rerun:
     Args:
         frame: The frame.
         layer: The encoder layer that runs next.
+        tokens: [n, patches] positions of the patches of every token.
     """
 
-    def __init__(self, frame: Frame, layer: int) -> None:
+    def __init__(self, frame: Frame, layer: int, tokens: Tensor) -> None:
         self.frame, self.layer = frame, layer
         self._encoder_run = frame.run
         frame.rerun_positions = [frame.layout.positions] * len(self._encoder_run.encoder.layers)
         inputs = self._encoder_run.states[layer][frame.start : frame.start + frame.layout.positions]
-        self.alive = torch.arange(frame.tokens, device=inputs.device)
+        self._tokens = tokens.to(inputs.device)
+        self.alive = torch.arange(len(tokens), device=inputs.device)
         """[m] ordinals of the tokens that are left, within the frame."""
-        self.states = inputs[frame.layout.tokens.to(inputs.device)]
+        self.states = inputs[self._tokens]
         """[m, patches, C] their hidden states."""
         others = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
-        others[frame.layout.tokens.flatten().to(inputs.device)] = False
+        others[self._tokens.flatten()] = False
         self._other_positions = others.nonzero().flatten()  # an encoder's [CLS] that is no visual token
         self._others = inputs[self._other_positions]
 
@@ -103,7 +120,7 @@ class Rerun:
         They are the mean over heads and over a token's patches, float32: first of the frame's [CLS] (without one, the
         mean of all tokens), then of every token; -inf between tokens that share no window.
         """
-        at = self.frame.layout.tokens.to(self.alive.device)[self.alive]
+        at = self._tokens[self.alive]
         positions, order = torch.cat([self._other_positions, at.flatten()]).sort()
         states = torch.cat([self._others, self.states.flatten(0, 1)])[order]
         computed = self.frame.rerun_positions
@@ -116,7 +133,7 @@ class Rerun:
         return self._pool_patches(products[order.argsort()][:, order.argsort()], count)
 
     def keep(self, keep: Tensor, states: Tensor) -> None:
-        """Go on with the tokens keep [k], ascending, as states [k, patches, C]."""
+        """Go on with the tokens keep [k], in this order, as states [k, patches, C]."""
         self.alive, self.states = self.alive[keep], states.to(self.states.dtype)
 
     def features(self) -> Tensor:
@@ -154,7 +171,7 @@ class Rerun:
         tokens = to_tokens[others:].unflatten(0, (m, patches)).mean(1)
         if others:
             first = to_tokens[:1]
-        elif self._encoder_run.encoder.cls:  # the [CLS] is itself a visual token
+        elif self._encoder_run.encoder.cls:  # the [CLS] is itself a token
             first = tokens[:1]
         else:
             finite = tokens.isfinite()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,20 @@ from torch import Tensor
 from tokenbench.contract.lattice import Grid
 from tokenbench.engine.frame import Frame
 
-__all__ = ["Layout", "PromptColumns"]
+__all__ = ["Layout", "PromptColumns", "number_frames"]
+
+
+def number_frames(grids: Sequence[tuple[Grid, ...]], clips: Sequence[bool]) -> list[tuple[Grid, ...]]:
+    """Return the lattices of every row, with those of a clip's frames as parts of one item.
+
+    Args:
+        grids: The lattices. Those of InternVL's frames look like those of images.
+        clips: Whether a row shows a clip first; empty if that is unknown.
+    """
+    return [
+        tuple(replace(grid, item=0) for grid in row) if clip and len(set(row)) == 1 and row[0].item is None else row
+        for row, clip in zip(grids, clips or [False] * len(grids), strict=True)
+    ]
 
 
 @dataclass(frozen=True)

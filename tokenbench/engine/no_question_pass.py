@@ -66,8 +66,7 @@ class NoQuestionPass:
             added: [B, S, C] what the model adds after this layer.
         """
         if i == 0:
-            self._hidden = hidden.clone()
-            self._hidden[torch.arange(len(hidden)), self._after.to(hidden.device)] = hidden[:, -1]
+            self._hidden = self._without_question(hidden)
         assert self._hidden is not None
         valid = self._valid
         stock = arguments.get("attention_mask")
@@ -78,7 +77,9 @@ class NoQuestionPass:
             mask = gather_mask(stock, self._columns, self._columns, valid)
         else:
             mask = causal_mask(valid, valid.shape[1], padded=True, attention=tap.attention, dtype=hidden.dtype)
-        changed = {"attention_mask": mask, cache_name(arguments): None}
+        # Gemma 4 gives every layer an embedding of every token.
+        own = {name: self._without_question(value) for name, value in arguments.items() if name == "per_layer_input"}
+        changed = {**own, "attention_mask": mask, cache_name(arguments): None}
         if "position_ids" in arguments:
             changed["position_ids"] = None
         if attention is not None:
@@ -88,6 +89,12 @@ class NoQuestionPass:
             tap.listen(attention, None)
         if added is not None:
             self._hidden = self._hidden + added.to(hidden.device)
+
+    def _without_question(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, S, C], of which the last one stands in the first column after the visual tokens, too."""
+        moved = tokens.clone()
+        moved[torch.arange(len(tokens)), self._after.to(tokens.device)] = tokens[:, -1]
+        return moved
 
     def _listener(self, i: int) -> Listener:
         asking: dict[Attn, list[int]] = {}

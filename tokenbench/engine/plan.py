@@ -17,11 +17,21 @@ from tokenbench.contract.stage import Stage
 from tokenbench.contract.strategy import Strategy
 from tokenbench.errors import InfeasibleError, StrategyError, TokenBenchError, UsageError, brief
 
-__all__ = ["Fit", "RowPlan"]
+__all__ = ["Fit", "Question", "RowPlan"]
 
 # (stages, visual tokens, text tokens) -> the same stages with other counts: see matching.py.
 Fit = Callable[[Sequence[Stage], int, int], Sequence[Stage]]
 _TYPICAL = 576
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a user asked, apart from the prompt that it became a part of."""
+
+    text: str
+    """The user's own words."""
+    tokenize: Callable[[str], Sequence[int]]
+    """Maps a text to its ids, without special tokens."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class RowPlan:
     """Changes the schedule's counts, so that strategies can be compared at equal work."""
     name: str = ""
     """What errors call the strategy."""
+    question: Question | None = None
+    """What the user asked; None if nobody said."""
     _known: dict[tuple[int, int], tuple[Stage, ...]] = field(default_factory=dict, compare=False, repr=False)
     """The stages by numbers of visual and text tokens, once they have been computed."""
     apart: set[Any] = field(default_factory=set, compare=False, repr=False)
@@ -64,9 +76,9 @@ class RowPlan:
         """What prunes at which budget."""
         return f"{self.name or type(self.strategy).__name__} at budget {self.budget}"
 
-    def of(self, key: str) -> RowPlan:
+    def of(self, key: str, question: Question | None = None) -> RowPlan:
         """The same plan for another sample."""
-        return replace(self, key=key)
+        return replace(self, key=key, question=question)
 
     @property
     def trim(self) -> bool:

@@ -17,11 +17,13 @@ from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.chooser import Chooser
+from tokenbench.engine.layers import last_stage
 from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.no_question_pass import NoQuestionPass
 from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill_cache import PrefillCache
 from tokenbench.engine.prefill_recorder import PrefillRecorder, PrefillRequests
+from tokenbench.engine.replay import Unseen
 from tokenbench.engine.schedule import Schedule
 from tokenbench.engine.segment import Segment, take
 from tokenbench.engine.selection import copy_for_merge
@@ -49,6 +51,8 @@ class Sharing:
     """The layers before the first stage of any row."""
     checkpoint_for: Sequence[RowPlan] = ()
     """Plans that will go on from this prefill."""
+    remember: bool = False
+    """Whether the traces remember merged states, so that later questions can be asked of them."""
 
 
 class Prefill:
@@ -89,12 +93,15 @@ class Prefill:
             for b, n in enumerate(prompt.visual_counts)
         ]
         self._attends = [getattr(layer, "self_attn", None) for layer in decoder.layers]
-        self._schedule = Schedule(plans, prompt, [attention is not None for attention in self._attends])
+        attends = [attention is not None for attention in self._attends]
+        self._schedule = Schedule(plans, prompt, attends, last_stage(decoder))
         self._saved = PrefillRequests.for_checkpoint(self._schedule.alternatives(sharing.checkpoint_for))
         self._recorder = PrefillRecorder(PrefillRequests.of(self._schedule.rows) | self._saved, prompt, timer)
         self._views = ViewBuilder(plans, layout, prompt, self._recorder, decoder)
         self._chooser = Chooser(plans, prompt, self._views, self.traces)
         self._no_question = self._plan_no_question_pass()
+        self._unseen = Unseen.of(plans, prompt, tap.attention)
+        self._remember = sharing.remember
         self._cache: PrefillCache
         self._arguments: SegmentArguments  # of the layers that run on this segment
         self._listener: Listener | None = None
@@ -169,7 +176,8 @@ class Prefill:
         if self._shared is None or attention is None:
             return forward(hidden, **arguments)
         cache = self._cache.layer(i)
-        return self._shared.run(forward, attention, hidden, arguments, self._tap, self._listener, cache)
+        unseen = None if self._unseen is None else self._unseen.keys(self.segment)
+        return self._shared.run(forward, attention, hidden, arguments, self._tap, self._listener, cache, unseen)
 
     def after_layer(self, i: int, hidden: Tensor) -> Tensor:
         """Output [B, n, C] of decoder layer i, with what the model adds to the tokens that are left."""
@@ -199,10 +207,12 @@ class Prefill:
             kept = group.places.gather(1, choice.selection.keep)
             flat.index_fill_(0, group.places.flatten(), False).index_fill_(0, kept.flatten(), True)
             ordinals = choice.alive.gather(1, choice.selection.keep)
-            for b, own in zip(group.rows, ordinals, strict=True):
+            for i, (b, own) in enumerate(zip(group.rows, ordinals, strict=True)):
                 lengths[b] -= group.at.shape[1] - kept.shape[1]
                 self.traces[b].stages.append((choice.stage.layer, own))
                 self.traces[b].ways.append(choice.way)
+                if self._remember:
+                    self.traces[b].values.append(None if values is None else values[i].cpu())
                 self.traces[b].merged |= values is not None
             if not choice.ascending:  # the strategy's order is that of the sequence
                 rank = torch.arange(keep.shape[1], device=keep.device).repeat(len(keep), 1) if rank is None else rank
@@ -245,11 +255,11 @@ class Prefill:
             forward(hidden, **changed)
 
     def _make_arguments(self) -> SegmentArguments:
-        return SegmentArguments(self.segment, self._prompt.width, self._tap.attention)
+        return SegmentArguments(self.segment, self._prompt.width, self._tap.attention, self._unseen)
 
     def _change_arguments(self, i: int, stock: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
         """The keyword arguments of decoder layer i: the stock ones, cut down to this segment."""
-        if self.segment.full:
+        if self.segment.full and self._unseen is None:
             return stock
         return self._arguments.cut(stock, dtype, self._attends[i] is not None)
 

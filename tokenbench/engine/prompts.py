@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tokenbench.contract.backbone import Backbone
+from tokenbench.contract.lattice import Grid
 from tokenbench.engine import EncoderRecorder, Frame, Layout, Pruner, cache_name
 from tokenbench.engine.arguments import read_padding
 from tokenbench.engine.cache import check_kind
+from tokenbench.engine.layout import number_frames
 from tokenbench.errors import UsageError
 
 __all__ = ["Prompts"]
@@ -151,8 +152,11 @@ class Prompts:
                 generation.frames = self._recorder.take_frames(ids, visual, model.config.image_token_id)
             return generation.frames
 
+        def grids(*known: Any) -> list[tuple[Grid, ...]]:
+            return number_frames(backbone.grids(model, ids, *known), pruner.clips or ())
+
         again = generation is not None and generation.begun
-        pruner.layout = Layout(visual, partial(backbone.grids, model, ids), frames, valid, again)
+        pruner.layout = Layout(visual, grids, frames, valid, again)
         if generation is not None:
             generation.begun = True
 

@@ -25,7 +25,7 @@ from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.cut import run_in_two, width
 from tokenbench.engine.decode_step import DecodeStep
 from tokenbench.engine.frame import Frame
-from tokenbench.engine.layers import kinds_of_layers
+from tokenbench.engine.layers import kinds_of_layers, name_arguments
 from tokenbench.engine.layout import Layout
 from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.prefill import Prefill, Sharing
@@ -61,6 +61,9 @@ class Pruner:
         generations."""
         self.frames: Sequence[Sequence[Frame]] | None = None
         """What the encoder saw of every row of the next prompt, if the encoder ran apart from it."""
+        self.clips: Sequence[bool] | None = None
+        """Whether every row of the next prompt shows a clip first, if that is known. Some prompts do not tell the frames of a clip from
+        images."""
         self.checkpoint_for: Sequence[RowPlan] = ()
         """Plans that will go on from the next prompt."""
         self.checkpoint: LayerCheckpoint | None = None
@@ -158,19 +161,22 @@ class Pruner:
         self._thread = ThreadState()
 
     @contextmanager
-    def sharing(self, first_alike: Sequence[int] = (), checkpoint: LayerCheckpoint | None = None) -> Iterator[None]:
+    def sharing(
+        self, first_alike: Sequence[int] = (), checkpoint: LayerCheckpoint | None = None, remember: bool = False
+    ) -> Iterator[None]:
         """Prompts inside do not compute again what others have computed.
 
         Args:
             first_alike: Of every row, the first row with the same plan that shows the same images after the same
                 words; what they have in common is computed once.
             checkpoint: Where the layers before the first stage of any row are taken from.
+            remember: Whether the traces remember merged states, so that later questions can be asked of them.
         """
         with ExitStack() as undo:
             for i, layer in enumerate(self.decoder.layers):
                 self._forwards[i] = layer.forward
                 undo.callback(replace_method(layer, "forward", partial(self._run_layer, i, layer)))
-            self._sharing = Sharing(first_alike, checkpoint)
+            self._sharing = Sharing(first_alike, checkpoint, remember=remember)
             try:
                 yield
             finally:
@@ -190,6 +196,8 @@ class Pruner:
         with self._running:
             if layout is None:
                 return stock(*args, **kwargs)
+            if "logits_to_keep" in kwargs:  # Gemma 4 would run its layers without keys on the last tokens alone
+                kwargs["logits_to_keep"] = 0
             run, end = partial(self._run_prompt, stock, layout), layout.visual.shape[1]
             if end == width(kwargs):
                 return run(*args, **kwargs)
@@ -246,14 +254,14 @@ class Pruner:
         if not args:  # a layer whose input has a name
             args = (kwargs["hidden_states"],)
             kwargs = {name: value for name, value in kwargs.items() if name != "hidden_states"}
-        hidden, *rest = args
+        hidden, kwargs = args[0], name_arguments(layer, args[1:], kwargs)
         prefill = self._thread.forward.prefill
         if prefill is None:
-            return args, self._decode.change(i, hidden, kwargs, self._thread.forward)
+            return (hidden,), self._decode.change(i, hidden, kwargs, self._thread.forward)
         # The layer's forward, not the module: the pruner's own hooks are not meant.
         forward = self._forwards.get(i, layer.forward)
         hidden, kwargs = prefill.before_layer(i, layer, forward, hidden, kwargs)
-        return (hidden, *rest), kwargs
+        return (hidden,), kwargs
 
     def _after_layer(self, i: int, layer: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         prefill = self._thread.forward.prefill

@@ -105,11 +105,15 @@ class AnyFrame:
         """Refuse."""
         raise StrategyError(_OWN)
 
+    def cls_features(self) -> Tensor:
+        """Refuse."""
+        raise StrategyError(_OWN)
+
     def encode_resized(self, h: int, w: int) -> Tensor:
         """Refuse."""
         raise StrategyError(_OWN)
 
-    def rerun(self, share: float) -> EncoderRerun:
+    def rerun(self, share: float, cls: bool = False) -> EncoderRerun:
         """Refuse."""
         raise StrategyError(_OWN)
 

@@ -26,8 +26,8 @@ class Schedule:
         InfeasibleError: If a plan has no stages for its row, whose number the error holds.
     """
 
-    def __init__(self, plans: Sequence[RowPlan], prompt: PromptColumns, attends: Sequence[bool]) -> None:
-        self._prompt, self._attends = prompt, attends
+    def __init__(self, plans: Sequence[RowPlan], prompt: PromptColumns, attends: Sequence[bool], last: int) -> None:
+        self._prompt, self._attends, self._last = prompt, attends, last
         self.rows = [self._plan_row(b, plan) for b, plan in enumerate(plans)]
 
     @property
@@ -71,10 +71,16 @@ class Schedule:
         if not visual:
             return ()
         try:
-            return move_to_attention(plan.stages(visual, self._prompt.text_count(b)), self._attends)
+            stages = move_to_attention(plan.stages(visual, self._prompt.text_count(b)), self._attends)
+            if stages and stages[-1].layer > self._last:
+                raise InfeasibleError(
+                    f"prunes before decoder layer {stages[-1].layer}, but later layers of this model read the keys of "
+                    f"layer {self._last} again, so that no token can be dropped after that layer"
+                )
         except InfeasibleError as error:
             error.row = b
             raise
+        return stages
 
 
 def move_to_attention(stages: Sequence[Stage], attends: Sequence[bool]) -> tuple[Stage, ...]:

@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 
 from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
 from tokenbench.engine.cache import PrunedLayer, cache_name
+from tokenbench.engine.replay import hide
 from tokenbench.engine.segment import by_head, by_token, causal_mask, take
 
 __all__ = ["SharedPrefix"]
@@ -103,6 +104,7 @@ class SharedPrefix:
         tap: AttentionTap,
         listener: Listener | None,
         cache: PrunedLayer | None,
+        unseen: Tensor | None = None,
     ) -> Tensor:
         """Run one decoder layer and return its output [B, n, C].
 
@@ -114,6 +116,7 @@ class SharedPrefix:
             tap: What listens to the attention.
             listener: Who wants to know of the attention.
             cache: Where the layer's keys and values go.
+            unseen: [B, n] tokens that are hidden from the questions; None if none are.
         """
         firsts, columns, at = (index.to(hidden.device) for index in (self._firsts, self._columns, self._at))
         rope = [part.expand(len(at), -1, -1) for part in arguments["position_embeddings"]]
@@ -142,10 +145,11 @@ class SharedPrefix:
         heard: list[Attended] = []
         all_keys = _Keys(*(partial(heads_by_row, part) for part in prefix_keys.held))
         tap.listen(attention, heard.append if listener else None)
+        seen = mask(self._valid, self._question, True)
         questions = forward(
             hidden[:, -self._question :],
             **_change_arguments(arguments, [part[:, -self._question :] for part in rope], all_keys),
-            attention_mask=mask(self._valid, self._question, True),
+            attention_mask=seen if unseen is None or seen is None else hide(seen, unseen[:, None, None]),
         )
         tap.listen(attention, None)
         assert all_keys.held is not None

@@ -37,6 +37,9 @@ class RowTrace:
     """Whether positions were renumbered without gaps."""
     stages: list[tuple[int, Tensor]] = field(default_factory=list)
     """(layer, [k] kept ordinals of the visual tokens, in the order of the sequence) of every stage, in order."""
+    values: list[Tensor | None] = field(default_factory=list)
+    """[k, C] merged states of the tokens that every stage kept, on the CPU, or None where nothing was merged; empty unless they
+    are to be remembered."""
     ways: list[Way] = field(default_factory=list)
     """How the strategy's code ran at every stage."""
     repeated_attentions: list[int] = field(default_factory=list)

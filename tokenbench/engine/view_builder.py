@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,11 +16,11 @@ from tokenbench.contract.view import View
 from tokenbench.engine.frame import Frame, read_signals
 from tokenbench.engine.group import Group
 from tokenbench.engine.layout import Layout, PromptColumns
-from tokenbench.engine.plan import RowPlan
+from tokenbench.engine.plan import Question, RowPlan
 from tokenbench.engine.prefill_recorder import PrefillRecorder
 from tokenbench.engine.row_views import AnyFrame, RowViews
 from tokenbench.engine.segment import take
-from tokenbench.errors import InfeasibleError
+from tokenbench.errors import InfeasibleError, UsageError
 
 __all__ = ["ViewBuilder"]
 
@@ -40,6 +41,7 @@ class ViewBuilder:
     ) -> None:
         self._layout, self._prompt, self._recorder, self._decoder = layout, prompt, recorder, decoder
         self._generators = [plan.generator() for plan in plans]
+        self._questions = [plan.question for plan in plans]
         self._frames: Sequence[Sequence[Frame]] | None = None
         self.grids: Sequence[tuple[Grid, ...]] = ()
         """The lattices of every row, once its positions are known."""
@@ -59,7 +61,7 @@ class ViewBuilder:
 
         Args:
             group: The rows and their candidates. They have the same lattices, and where the stage reads the text,
-                equally many tokens of it.
+                equally many tokens of it; where it reads the user's words, the same ones.
             stage: The stage.
             index: Its number in the schedule.
 
@@ -68,15 +70,18 @@ class ViewBuilder:
         """
         recorder, rows, first = self._recorder, group.rows, group.rows[0]
         n0, n, text = self._prompt.visual_counts[first], group.at.shape[1], group.text if stage.reads_text else 0
+        asked = self._questions[first] if stage.question else None
         if stage.lattice and not all(grid.has_places for grid in self.grids[first]):
-            error = InfeasibleError("it reads where tokens lie on the image, which this prompt does not show")
+            error = InfeasibleError(
+                "it needs the position of every visual token on the image, which this prompt does not show"
+            )
             error.row = first
             raise error
         alive = group.own(self._prompt.ordinals).gather(1, group.columns)
         frames = [self.frames(b) for b in rows] if stage.reads_encoder else []
         signals = read_signals(frames, stage.signals) if stage.signals else {}
         if n < n0:
-            signals = {asked: _take_along(values, alive) for asked, values in signals.items()}
+            signals = {request: _take_along(values, alive) for request, values in signals.items()}
         queries = {"question": text, "question[:-1]": text - 1}
         positions = text_positions = alive[:, None, :0]
         if stage.positions:
@@ -104,6 +109,8 @@ class ViewBuilder:
             text_positions=text_positions,
             rotary=self._rotate,
             norm=getattr(self._decoder, "norm", None) or _keep,
+            question=asked.text if asked else "",
+            embed=partial(self._embed, asked),
             generator=self._generators[first],
         )
         return RowViews(view, frames, [self._generators[b] for b in rows], [self.memos[b] for b in rows])
@@ -119,6 +126,17 @@ class ViewBuilder:
         elif (numbers := self._prompt.numbers([b % len(ids) for b in group.rows], len(ids))) is not None:
             ids = ids.index_select(0, numbers.to(ids.device))
         return ids.gather(2, columns.unsqueeze(1).expand(-1, ids.shape[1], -1).to(ids.device))
+
+    def _embed(self, asked: Question | None, texts: Sequence[str]) -> Tensor:
+        """Input embeddings [m, C] of the tokens of texts."""
+        if asked is None:
+            raise UsageError(
+                "the strategy reads the user's words, which are not known apart from the prompt",
+                "pass them as questions=[...], with the processor, to pruned()",
+            )
+        ids = [token for text in texts for token in asked.tokenize(text)]
+        table: Tensor = self._decoder.get_input_embeddings().weight
+        return table[torch.tensor(ids, dtype=torch.long, device=table.device)]
 
     def _rotate(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of position ids [axes, m]."""

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
+from functools import partial
 from itertools import islice
+from operator import methodcaller
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tokenbench.contract.sizes import ModelSize
-from tokenbench.contract.suite import Sample, Video
-from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, RowPlan, RowTrace, split_frames
+from tokenbench.contract.suite import Sample
+from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, Question, RowPlan, RowTrace, split_frames
 from tokenbench.engine.attach import attach
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench.models import processing
-from tokenbench.models.batch import Batch, Encoded, Loaded
+from tokenbench.models.batch import Batch, Encoded, Loaded, in_order
 from tokenbench.models.decoding import describe_options
 from tokenbench.models.device import check_device, resolve_device
-from tokenbench.models.processing import alike, concatenate, kind_of, of_kind, process
+from tokenbench.models.processing import KINDS, alike, concatenate, kind_of, process
+from tokenbench.models.prompting import name_writer, own_words, tokenize, write_prompt
 from tokenbench.models.source import Source
 from tokenbench.models.weights import generation_options, stock_model, stock_processor, stock_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from PIL.Image import Image
+    from tokenbench.models.batch import Load
 
 __all__ = ["Model"]
 
@@ -110,7 +112,7 @@ class Model:
         """The sizes for the cost model; None if the backbone does not know them."""
         try:
             return self.backbone.size(self._skeleton.config)
-        except NotImplementedError:
+        except (NotImplementedError, UsageError):
             return None
 
     @property
@@ -142,20 +144,33 @@ class Model:
         """Load and encode samples."""
         return self.encode(self.load_samples(samples), requests)
 
-    def load_samples(self, samples: Sequence[Sample]) -> Loaded:
-        """Load the images of samples, and run the processor on prompts and images. May run in a thread of its own."""
-        shown: dict[str, Sequence[Image | Video]] = {}
-        for sample in samples:
-            if sample.cluster not in shown:
-                shown[sample.cluster] = sample.load()
-        rows = [shown[sample.cluster] for sample in samples]
-        self._check_kinds(rows)
-        prompts = [self._prompt(sample.question, row) for sample, row in zip(samples, rows, strict=True)]
-        with self._processing:
-            inputs, media = process(self._processor, prompts, rows, [sample.cluster for sample in samples])
-        return Loaded(samples=samples, shown=shown, media=media, inputs=inputs)
+    def load_samples(self, samples: Sequence[Sample], load: Load = methodcaller("load")) -> Loaded:
+        """Load what samples show, cluster by cluster, and run the processor on it and the prompts.
 
-    @torch.inference_mode()
+        It may run in a thread of its own. Images and clips are held only until the processor has processed those of their cluster.
+
+        Args:
+            samples: The samples.
+            load: Loads what a sample and the others of its cluster show; by default, `Sample.load`.
+        """
+        kinds, rows = dict[str, list[str]](), dict[int, dict[str, Any]]()
+        media: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
+        for cluster in dict.fromkeys(sample.cluster for sample in samples):
+            places = [at for at, sample in enumerate(samples) if sample.cluster == cluster]
+            shown = load(samples[places[0]])
+            kinds[cluster] = [kind_of(item) for item in shown]
+            self._check_kinds(kinds[cluster])
+            prompts = [
+                write_prompt(self._processor, self.backbone, samples[at].question, kinds[cluster]) for at in places
+            ]
+            with self._processing:
+                outputs, made = process(self._processor, prompts, shown)
+            rows |= zip(places, outputs, strict=True)
+            for kind in made:
+                media[kind][cluster] = made[kind]
+        outputs = [rows[at] for at in range(len(samples))]
+        return Loaded(samples, kinds, media, outputs, self._processor.tokenizer.pad_token_id)
+
     def encode(self, loaded: Loaded, requests: EncoderRequests = NOTHING) -> Batch:
         """Run the vision encoder. Samples of one cluster share its work.
 
@@ -163,23 +178,36 @@ class Model:
             loaded: The samples.
             requests: What strategies ask of the encoder.
         """
+        return self.make_batch(loaded, self.encode_images(loaded, requests))
+
+    @torch.inference_mode()
+    def encode_images(self, loaded: Loaded, requests: EncoderRequests = NOTHING) -> dict[str, list[Encoded]]:
+        """Run the vision encoder, with the arguments of `encode`, and return what it makes of every cluster."""
         self.load()
         by_kind = {kind: self._encode_kind(kind, media, loaded, requests) for kind, media in loaded.media.items()}
-        encoded = {cluster: _in_order(group, by_kind, cluster) for cluster, group in loaded.shown.items()}
+        return {cluster: in_order(kinds, by_kind, cluster) for cluster, kinds in loaded.kinds.items()}
+
+    def make_batch(self, loaded: Loaded, encoded: Mapping[str, Sequence[Encoded]]) -> Batch:
+        """Make samples ready to run.
+
+        Args:
+            loaded: The samples.
+            encoded: What the encoder made of their clusters.
+        """
         samples = loaded.samples
         return Batch(
             samples=samples,
             inputs={name: value.to(self._model.device) for name, value in loaded.inputs.items()},
             features=[(e.kind, e.features) for sample in samples for e in encoded[sample.cluster]],
-            clips=[isinstance(loaded.shown[sample.cluster][0], Video) for sample in samples],
+            clips=[loaded.kinds[sample.cluster][0] == "video" for sample in samples],
             frames=[[frame for e in encoded[sample.cluster] for frame in e.frames] for sample in samples],
-            same=self._same(loaded),
+            same=self.first_alike(loaded),
         )
 
-    def _same(self, loaded: Loaded) -> list[int]:
+    def first_alike(self, loaded: Loaded) -> list[int]:
         """Return, for every row, the first row of its cluster with the same ids up to the last visual token."""
         ids, valid = loaded.inputs["input_ids"], loaded.inputs["attention_mask"].bool()
-        visual = self.backbone.visual(self._model, ids)
+        visual = self.backbone.visual(self._skeleton, ids)
         beginnings = [
             (sample.cluster, *row[mask & (at.flip(0).cumsum(0).flip(0) > 0)].tolist())
             for sample, row, mask, at in zip(loaded.samples, ids, valid, visual, strict=True)
@@ -211,7 +239,7 @@ class Model:
         each = len(plans) // len(batch.samples)
         pruner.plans = list(plans)
         pruner.prefills.clear()
-        pruner.frames = batch.frames * each
+        pruner.frames, pruner.clips = batch.frames * each, batch.clips * each
         ids = self._model.generate(
             **{name: value.repeat(each, *[1] * (value.ndim - 1)) for name, value in batch.inputs.items()},
             mm_encoder_outputs=self.backbone.as_mm_encoder_outputs(self._model, batch.features * each),
@@ -226,15 +254,18 @@ class Model:
             ]
         return answers, pruner.rows
 
-    def _check_kinds(self, rows: Sequence[Sequence[Image | Video]]) -> None:
-        for kind in {kind_of(item) for row in rows for item in row}:
+    def question(self, sample: Sample) -> Question:
+        """Return what a sample asks, for strategies that read it apart from the prompt."""
+        return Question(own_words(sample.question), partial(tokenize, self._processor, self._processing))
+
+    def _check_kinds(self, kinds: Sequence[str]) -> None:
+        for kind in set(kinds):
             if getattr(self._processor, f"{kind}_processor", None) is None:
-                raise UsageError(
-                    f"model '{self.name}' does not accept {kind}s", "use a model that does, or another suite"
-                )
+                mend = "use a model that does, or another suite"
+                raise UsageError(f"model '{self.name}' does not accept {kind}s", mend)
 
     def _encode_kind(
-        self, kind: str, media: dict[str, dict[str, Any]], loaded: Loaded, requests: EncoderRequests
+        self, kind: str, media: Mapping[str, dict[str, Any]], loaded: Loaded, requests: EncoderRequests
     ) -> dict[str, list[Encoded]]:
         """Encode the images or the clips of every cluster: together if the backbone and their shapes allow it."""
         groups: dict[Any, list[str]] = {}
@@ -244,7 +275,7 @@ class Model:
         for clusters in groups.values():
             found = iter(self._encode_group(kind, concatenate([media[cluster] for cluster in clusters]), requests))
             for cluster in clusters[:-1]:
-                encoded[cluster] = list(islice(found, len(of_kind(loaded.shown[cluster], kind))))
+                encoded[cluster] = list(islice(found, list(loaded.kinds[cluster]).count(kind)))
             encoded[clusters[-1]] = list(found)
         return encoded
 
@@ -262,26 +293,4 @@ class Model:
     @property
     def prompt(self) -> str:
         """The name and hash of the chat template, or the adapter, that writes the prompts."""
-        template = getattr(self._processor, "chat_template", None)
-        if template is None:
-            return f"adapter {type(self.backbone).__name__}"
-        return f"chat template {sha256(str(template).encode()).hexdigest()[:12]}"
-
-    def _prompt(self, question: str, shown: Sequence[Image | Video]) -> str:
-        kinds = [kind_of(item) for item in shown]
-        if getattr(self._processor, "chat_template", None) is None:
-            return self.backbone.prompt(self._processor, question, kinds)
-        content = [*({"type": kind} for kind in kinds), {"type": "text", "text": question}]
-        chat = [{"role": "user", "content": content}]
-        return str(self._processor.apply_chat_template(chat, add_generation_prompt=True))
-
-
-def _in_order(
-    group: Sequence[Image | Video], by_kind: dict[str, dict[str, list[Encoded]]], cluster: str
-) -> list[Encoded]:
-    """Return what a cluster shows, encoded, in its order; the parts of one image, if there are several, follow each other."""
-    kinds = [kind_of(item) for item in group]
-    if len(set(kinds)) == 1:
-        return by_kind[kinds[0]][cluster]
-    items = {kind: iter(by_kind[kind][cluster]) for kind in set(kinds)}
-    return [next(items[kind]) for kind in kinds] + [part for left in items.values() for part in left]
+        return name_writer(self._processor, self.backbone)

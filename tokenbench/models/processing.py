@@ -1,4 +1,4 @@
-"""How a model's processor is used: it processes every image once, however many questions show it."""
+"""How a model's processor is used: it processes every image and clip of a batch once, however many questions show it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ __all__ = [
     "kind_of",
     "limits",
     "of_kind",
+    "pad_rows",
     "process",
 ]
 
@@ -54,51 +55,71 @@ def of_kind(items: Sequence[Shown], kind: str) -> list[Any]:
     return [item for item in items if kind_of(item) == kind]
 
 
-def processor_arguments(kind: str, items: Sequence[Any]) -> dict[str, Any]:
-    """Return the arguments that pass images or clips to a processor. All frames of a clip are used."""
+def processor_arguments(kind: str, items: Sequence[Any], pixels: Sequence[Any]) -> dict[str, Any]:
+    """Return the arguments that pass images or clips to a processor. All frames of a clip are used.
+
+    Args:
+        kind: `image` or `video`.
+        items: The images or clips.
+        pixels: What `pixels_of` makes of each of them.
+    """
     if kind == "image":
-        return {"images": list(items)}
+        return {"images": list(pixels)}
     return {
-        "videos": [[np.asarray(frame) for frame in video.frames] for video in items],
+        "videos": list(pixels),
         "video_metadata": [
-            {"fps": v.fps, "total_num_frames": len(v.frames), "frames_indices": list(range(len(v.frames)))}
-            for v in items
+            {"fps": clip.fps, "total_num_frames": len(frames), "frames_indices": _places(clip, len(frames))}
+            for clip, frames in zip(items, pixels, strict=True)
         ],
         "do_sample_frames": False,
     }
 
 
+def pixels_of(item: Shown, least: int) -> Any:
+    """Return an image, or the frames of a clip as arrays [H, W, 3]; the last is repeated up to the least number."""
+    if not isinstance(item, Video):
+        return item
+    frames = [np.asarray(frame) for frame in item.frames]
+    return frames + frames[-1:] * (least - len(frames))
+
+
+def _places(clip: Video, count: int) -> list[float]:
+    """Return when each of so many frames is seen, in frames since the beginning of the clip."""
+    last = len(clip.frames) - 1
+    return [clip.start * clip.fps + min(k, last) for k in range(count)]
+
+
 def process(
-    processor: Any, prompts: Sequence[str], rows: Sequence[Sequence[Shown]], clusters: Sequence[str]
-) -> tuple[dict[str, Tensor], dict[str, dict[str, dict[str, Any]]]]:
-    """Run a processor on prompts one by one, each with all that it shows, so that no prompt's images are padded for another's.
+    processor: Any, prompts: Sequence[str], shown: Sequence[Shown]
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Run a processor on prompts that all show the same, one by one, so that none is padded for another.
 
     Args:
         processor: The model's processor.
         prompts: The texts.
-        rows: The images and clips of each prompt.
-        clusters: The cluster of each prompt. What a cluster shows is processed once.
+        shown: The images and clips of each of them, which are processed once.
 
     Returns:
-        The inputs of all prompts in one batch, without what the vision encoder reads; and what it reads, by kind and cluster.
+        The output for each prompt, without pixels; and what the vision encoder reads, by kind.
     """
-    media: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
-    inputs = []
+    items = {kind: of_kind(shown, kind) for kind in dict.fromkeys(map(kind_of, shown))}
+    least = (
+        getattr(getattr(processor, "video_processor", None), "temporal_patch_size", None) or 1
+    )  # Qwen3-VL takes no less
+    pixels = {kind: [pixels_of(item, least) for item in own] for kind, own in items.items()}
+    outputs: list[dict[str, Any]] = []
     with _remembering(processor) as inside:
-        for prompt, row, cluster in zip(prompts, rows, clusters, strict=True):
+        for prompt in prompts:
             for stand_in in inside.values():
-                stand_in.begin(cluster)
+                stand_in.begin()
             arguments: dict[str, Any] = {}
-            for kind in KINDS:
-                if items := of_kind(row, kind):
-                    arguments |= processor_arguments(kind, items)
-            made = dict(processor(text=[prompt], **arguments, return_tensors="pt"))
-            inputs.append(made)
-            words = made["input_ids"].shape
-            shown = {name: value for name, value in made.items() if getattr(value, "shape", None) != words}
-            for kind in {kind_of(item) for item in row}:
-                media[kind][cluster] = {**shown, **inside[kind].made(cluster)}
-    return _pad_rows(inputs, processor.tokenizer.pad_token_id), media
+            for kind in sorted(items):
+                arguments |= processor_arguments(kind, items[kind], pixels[kind])
+            outputs.append(dict(processor(text=[prompt], **arguments, return_tensors="pt")))
+        words = outputs[-1]["input_ids"].shape
+        rest = {name: value for name, value in outputs[-1].items() if getattr(value, "shape", None) != words}
+        media = {kind: {**rest, **inside[kind].made()} for kind in items}
+        return [{name: value for name, value in made.items() if not _is_pixels(name)} for made in outputs], media
 
 
 def alike(media: dict[str, Any]) -> tuple[Any, ...]:
@@ -122,7 +143,7 @@ def _tensors(media: dict[str, Any]) -> dict[str, Tensor]:
     return found
 
 
-def _pad_rows(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, Tensor]:
+def pad_rows(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, Tensor]:
     """Put a processor's outputs for single prompts together, without what the vision encoder reads.
 
     What has a column for every token is padded on the left. Of the rest, what is alike in all rows is concatenated, such
@@ -135,8 +156,6 @@ def _pad_rows(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, Tensor]:
     width = max(row["input_ids"].shape[1] for row in rows)
     batch: dict[str, Tensor] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
-        if name.startswith("pixel"):
-            continue
         own = [(row["input_ids"].shape, _tensors(row)[name]) for row in rows if name in _tensors(row)]
         if all(value.shape == shape for shape, value in own):
             fill = pad if name == "input_ids" else 0
@@ -148,8 +167,12 @@ def _pad_rows(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, Tensor]:
     return batch
 
 
+def _is_pixels(name: str) -> bool:
+    return name.startswith("pixel")
+
+
 class Remembering:
-    """A stand-in for an image or video processor, which processes what a cluster shows once, however many prompts show it.
+    """A stand-in for an image or video processor, which processes what several prompts show once.
 
     Args:
         processor: The processor.
@@ -157,27 +180,26 @@ class Remembering:
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
-        self._made: dict[tuple[str, int], Any] = {}
-        self._cluster, self._calls = "", 0
+        self._made: list[Any] = []
+        self._calls = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._processor, name)
 
-    def begin(self, cluster: str) -> None:
-        """Announce a prompt that shows the images of a cluster."""
-        self._cluster, self._calls = cluster, 0
+    def begin(self) -> None:
+        """Announce a prompt."""
+        self._calls = 0
 
-    def made(self, cluster: str) -> dict[str, Any]:
-        """Return what was made of the images of a cluster."""
-        return {name: value for (own, _), made in self._made.items() if own == cluster for name, value in made.items()}
+    def made(self) -> dict[str, Any]:
+        """Return what was made of all that the prompts show."""
+        return {name: value for made in self._made for name, value in made.items()}
 
     def __call__(self, *images: Any, **options: Any) -> Any:
-        """Return the processor's output for these images."""
-        key = self._cluster, self._calls
+        """Return the processor's output for these images, which is the same for every prompt."""
+        if self._calls == len(self._made):
+            self._made.append(self._processor(*images, **options))
         self._calls += 1
-        if key not in self._made:
-            self._made[key] = self._processor(*images, **options)
-        return copy(self._made[key])  # processors take names out of it
+        return copy(self._made[self._calls - 1])  # processors take names out of it
 
 
 @contextmanager

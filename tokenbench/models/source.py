@@ -66,8 +66,10 @@ def configuration(name: str, registry: Registry) -> tuple[Backbone, Any]:
     from transformers import AutoConfig
 
     backbone, source, revision = _parse_name(name, registry)
-    if backbone is not None and backbone.published and not revision:
-        return backbone, AutoConfig.for_model(backbone.model_types[0], **backbone.published)
+    published = _published(name, registry)
+    if published and not revision:
+        config = AutoConfig.for_model(**published)
+        return backbone or backbone_of(config.model_type, registry), config
     folder = Path(source)
     file = folder / "config.json" if _is_folder(source) else _fetch(source, revision, "config.json", alone=True)
     backbone = backbone or backbone_of(_model_type(file), registry)
@@ -102,6 +104,16 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _published(name: str, registry: Registry) -> dict[str, Any]:
+    """The sizes of a registered model, its `model_type` included; empty if there are none."""
+    given = name.partition("@")[0]
+    if given not in registry.names("backbones"):
+        return {}
+    backbone = registry.get("backbones", given)
+    types = {"model_type": backbone.model_types[0]} if backbone.model_types else {}
+    return {**types, **backbone.published} if backbone.published else {}
+
+
 def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, str]:
     """Split the name of a model.
 
@@ -120,6 +132,12 @@ def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, st
     if _is_folder(source):
         if revision:
             raise UsageError(f"'{name}': a folder has no revisions", "remove the part from @ on")
+    elif _is_folder(source, "adapter_config.json"):
+        raise UsageError(
+            f"the folder '{given}' holds an adapter (LoRA, for example) without the model that it changes",
+            "load the model with peft, and save it with model.merge_and_unload().save_pretrained(FOLDER), and its "
+            "processor with processor.save_pretrained(FOLDER)",
+        )
     elif not HUB_ID.fullmatch(source) or Path(source).exists():
         models = [n for n in registry.names("backbones") if registry.get("backbones", n).source is not None]
         raise unknown(
@@ -129,9 +147,9 @@ def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, st
     return None if backbone is not None and backbone.fallback else backbone, source, revision
 
 
-def _is_folder(source: str) -> bool:
+def _is_folder(source: str, holds: str = "config.json") -> bool:
     try:
-        return (Path(source) / "config.json").is_file()
+        return (Path(source) / holds).is_file()
     except OSError:  # a name that no file can have
         return False
 

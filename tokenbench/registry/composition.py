@@ -51,6 +51,11 @@ class Composed(Strategy):
         return self.scorer.seed_scope
 
     @property
+    def released_dtype(self) -> Literal["float32", "bfloat16", "float16"] | None:  # type: ignore[override]
+        """That of the scorer."""
+        return self.scorer.released_dtype
+
+    @property
     def merges(self) -> bool:  # type: ignore[override]
         """Whether the scorer merges tokens, or there is a merger."""
         return self.scorer.merges or self.merger is not None

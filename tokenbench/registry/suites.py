@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from tokenbench.contract.sampling import DEFAULT_SAMPLING, FrameSampling
 from tokenbench.contract.suite import Suite, SuiteRequest, Task
 from tokenbench.errors import MachineError, TokenBenchError, UsageError, brief, unknown
 from tokenbench.registry.plugins import Registry
@@ -20,6 +21,7 @@ def resolve_suite(
     registry: Registry,
     data: Sequence[str] = (),
     definitions: Sequence[str] = (),
+    sampling: FrameSampling = DEFAULT_SAMPLING,
 ) -> tuple[Suite, tuple[Task, ...]]:
     """Return a suite and the tasks that were chosen.
 
@@ -29,6 +31,7 @@ def resolve_suite(
         registry: The plug-ins that register suites.
         data: `TASK=FOLDER` texts.
         definitions: Folders of task definitions.
+        sampling: Which frames of clips are shown.
 
     Raises:
         UsageError: A suite or task is unknown, or a suite cannot be made.
@@ -40,7 +43,7 @@ def resolve_suite(
         suite = _check(suite.name, suite)
     else:
         parts = _split_names(suite).items()
-        suite = _join(suite, [_make(name, named, registry, data, definitions) for name, named in parts])
+        suite = _join(suite, [_make(name, named, registry, data, definitions, sampling) for name, named in parts])
     by_name = {task.name: task for task in suite.tasks}
     for key in data_folders(data):
         if not any(key in (name, name.partition("_")[0]) for name in by_name):
@@ -162,13 +165,18 @@ def _split_names(text: str) -> dict[str, tuple[str, ...]]:
 
 
 def _make(
-    name: str, named: tuple[str, ...], registry: Registry, data: Sequence[str], definitions: Sequence[str]
+    name: str,
+    named: tuple[str, ...],
+    registry: Registry,
+    data: Sequence[str],
+    definitions: Sequence[str],
+    sampling: FrameSampling,
 ) -> Suite:
     make = registry.get("suites", name)
     if (named or data or definitions) and not inspect.signature(make).parameters:
         option = f"':{named[0]}'" if named else "--data" if data else "--tasks-dir"
         raise UsageError(f"suite '{name}' takes no {option}", "choose among its tasks with --tasks" if named else "")
-    suite = _call(name, make, SuiteRequest(named, data_folders(data), tuple(map(Path, definitions))))
+    suite = _call(name, make, SuiteRequest(named, data_folders(data), tuple(map(Path, definitions)), sampling))
     if not suite.tasks:
         raise UsageError(f"suite '{name}' has no tasks of its own", f"name them: --suite {name}:TASK")
     return suite

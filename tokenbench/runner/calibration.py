@@ -14,9 +14,9 @@ from tokenbench.contract.suite import Sample, Task
 from tokenbench.cost.matching import work_of
 from tokenbench.engine import EncoderRequests, Pruner, RowPlan, RowTrace
 from tokenbench.errors import InfeasibleError, StrategyError, UsageError
+from tokenbench.runner.asking import ask_batch
 from tokenbench.runner.showing import load_batch
 from tokenbench.runner.work import Work
-from tokenbench.runner.worker import run_arms_or_split
 from tokenbench.store.calibrated import Calibration
 
 __all__ = ["calibrate"]
@@ -90,7 +90,7 @@ class _HeldOut:
             wanted = [at for at, arm in enumerate(arms, start=1) if arm not in failures]
             if loaded is None or not wanted:
                 continue
-            for _, outcome in run_arms_or_split(turned, self._pruner, questions, loaded, wanted, set(), most_tokens=1):
+            for _, outcome in ask_batch(turned, self._pruner, questions, loaded, wanted, set(), most_tokens=1):
                 arm = arms[outcome.plan - 1]
                 traces[arm] += outcome.rows
                 if outcome.error is not None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tokenbench.contract.lattice import Grid
 from tokenbench.contract.suite import Box
 
-__all__ = ["evidence_tokens", "lattice_of_first", "recall"]
+__all__ = ["evidence_height", "evidence_tokens", "lattice_of_first", "recall"]
 
 
 def evidence_tokens(boxes: Sequence[Box], grid: Grid) -> set[int]:
@@ -22,6 +22,14 @@ def evidence_tokens(boxes: Sequence[Box], grid: Grid) -> set[int]:
         for y in _cells_in(box.y0, box.y1, grid.h)
         for x in _cells_in(box.x0, box.x1, grid.w)
     }
+
+
+def evidence_height(boxes: Sequence[Box]) -> float:
+    """Return how far down the picture the evidence is: 0 is the upper edge, 1 the lower one; NaN if there is no evidence.
+
+    Of several boxes it is the mean of their centres.
+    """
+    return sum((box.y0 + box.y1) / 2 for box in boxes) / len(boxes) if boxes else math.nan
 
 
 def lattice_of_first(grids: Sequence[Grid], video: bool, tiled: bool) -> Grid | None:

@@ -214,6 +214,17 @@ def _fail(store: Store, work: Work, cell: Cell, reason: str) -> None:
     store.fail(cell.id, {**cell.names, "samples": samples, "kind": "failed", "reason": reason})
 
 
+def _readers(works: Mapping[str, Work]) -> dict[str, bool]:
+    """Return for every strategy whether any of its stages looks at the question."""
+    pairs = [pair for work in works.values() for pair in zip(work.arms, work.plans, strict=True)]
+    return {
+        arm.named.name: any(
+            not stage.blind for one, plan in pairs if one.named.name == arm.named.name for stage in plan.typical
+        )
+        for arm, _ in pairs
+    }
+
+
 def _manifest(
     resolved: Resolved, works: Mapping[str, Work], registry: Registry, prints: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -241,12 +252,19 @@ def _manifest(
                 "samples": len(first.samples[name]),
                 "of": len(first_samples(task, None, spec.held_out)),
                 "asked": prints[name],
+                **({"frames": str(task.sampling)} if task.sampling else {}),
             }
             for name, task in first.tasks.items()
         },
         "seed_scopes": {
             arm.named.name: arm.named.strategy.seed_scope for arm in first.arms if arm.named.strategy.stochastic
         },
+        "released_dtypes": {
+            name: one.strategy.released_dtype
+            for name, one in resolved.strategies.items()
+            if one.strategy.released_dtype
+        },
+        **({"reads_question": _readers(works)} if spec.turns > 1 else {}),
         **({"unregistered": resolved.unregistered} if resolved.unregistered else {}),
         **({"calibration": write_calibrations(calibrated)} if calibrated else {}),
         **({"plan": plan} if (plan := plan_looks(spec, first.samples)) else {}),

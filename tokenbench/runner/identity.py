@@ -83,7 +83,13 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task, held_out: Sequence[Samp
         "strategy": {"name": arm.named.name, "source": _merge(map(source_of, arm.named.strategy.parts))},
         "budget": {"asked": str(arm.budget), "match": spec.match, **calibrated},
         "seed": {"number": arm.seed},
-        "task": {"name": task.name, "source": source_of(task), "version": task.identity},
+        "task": {
+            "name": task.name,
+            "source": source_of(task),
+            "version": task.identity,
+            **_turns(spec),
+            **_shown(task),
+        },
         "generation": {"decoding": "greedy", "new tokens": task.max_new_tokens},
         "numerics": {
             "dtype": spec.dtype,
@@ -95,6 +101,11 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task, held_out: Sequence[Samp
         "libraries": versions(),
     }
     return Cell(model.name, arm.named.name, str(arm.budget), arm.seed, task.name, parts)
+
+
+def _turns(spec: Spec) -> dict[str, int]:
+    """Return how many questions share their tokens; nothing if each has its own, so that such cells stay the same."""
+    return {"turns": spec.turns} if spec.turns > 1 else {}
 
 
 @lru_cache
@@ -183,6 +194,11 @@ def _describe_part(part: str, then: Mapping[str, Any], now: Mapping[str, Any], f
 
 def _describe_modules(part: str, name: str, modules: Sequence[str]) -> list[str]:
     return [f"{part}: {name} changed ({', '.join(modules)})"] if modules else []
+
+
+def _shown(task: Task) -> dict[str, str]:
+    """Return which frames of its clips a task shows; nothing if it shows no clips, or always the same frames."""
+    return {} if task.sampling is None else {"frames": str(task.sampling)}
 
 
 def _merge(sources: Iterable[Mapping[str, str]]) -> dict[str, str]:

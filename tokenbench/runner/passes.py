@@ -14,7 +14,7 @@ import torch
 
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.cost.matching import tokens_per_layer
-from tokenbench.engine import LayerCheckpoint, Pruner, RowPlan, RowTrace
+from tokenbench.engine import LayerCheckpoint, Pruner, Question, RowPlan, RowTrace, replay
 from tokenbench.errors import InfeasibleError, StrategyError
 from tokenbench.models.batch import Batch
 from tokenbench.models.model import Model
@@ -44,6 +44,34 @@ class BatchQuestions:
     """The largest number of new tokens of each row."""
     own_plans: Mapping[tuple[int, int], RowPlan] = field(default_factory=dict)
     """The plans that run in place of others, by (number of the other plan, row): calibrated for the row's task."""
+    traces: Mapping[int, Sequence[RowTrace]] = field(default_factory=dict)
+    """What each plan chose for the first question of each row's dialogue, by the number of the plan; empty if the rows are
+    first questions."""
+
+    def starts(self, plan: int, plans: Sequence[RowPlan]) -> int:
+        """Return the first layer that a plan computes by itself; vanilla's pass serves the layers before it.
+
+        A later question that is asked of a trimmed KV cache is computed from the first layer on.
+        """
+        stages = plans[plan].typical
+        return 0 if not stages or (self.traces and plans[plan].trim) else stages[0].layer
+
+    def plans_of(self, number: int, plan: RowPlan, questions: Sequence[Question | None]) -> list[RowPlan]:
+        """Return what a plan means for each row, whose user asked a question."""
+        if number not in self.traces:
+            rows = enumerate(zip(self.keys, questions, strict=True))
+            return [self.own_plans.get((number, b), plan).of(key, question) for b, (key, question) in rows]
+        traces = zip(self.traces[number], self.keys, strict=True)
+        return [replay(self.own_plans.get((number, b), plan), *pair) for b, pair in enumerate(traces)]
+
+    def alike(self, number: int) -> list[int]:
+        """Return, for each row, the first row that keeps the same of the same images under a plan."""
+        first: dict[tuple[int, int], int] = {}
+        chosen = self.traces.get(number, [None] * len(self.keys))
+        return [
+            first.setdefault((same, id(trace)), b)
+            for b, (same, trace) in enumerate(zip(self.batch.same, chosen, strict=True))
+        ]
 
 
 @dataclass(frozen=True)
@@ -58,8 +86,8 @@ class Outcome:
     """The trace of each row."""
     clips: Sequence[bool] = ()
     """Whether a row begins with a clip."""
-    seconds: float = 0.0
-    """A row's share of the time that its pass took."""
+    seconds: Sequence[float] = ()
+    """Each row's share of the time that its pass took."""
     error: StrategyError | InfeasibleError | None = None
     """The error with which the plan failed; None if it did not fail."""
 
@@ -72,6 +100,7 @@ def run_plans(
     failed: Collection[int],
     asked: BatchQuestions,
     size: ModelSize | None = None,
+    remember: bool = False,
 ) -> Iterator[Outcome]:
     """Run plans over a whole batch.
 
@@ -86,6 +115,7 @@ def run_plans(
             from which the others could continue.
         asked: The questions.
         size: The sizes of the model, if they are known. Otherwise, plans run one by one.
+        remember: Whether later questions will be asked of what the traces hold.
 
     Yields:
         The outcome of every wanted plan.
@@ -95,11 +125,12 @@ def run_plans(
     """
     row = _Row.of(model, asked.batch)
     later = [(i, plan) for i, plan in enumerate(plans) if i != 0]
-    together = group_plans(later, row.visual, row.text, _most_plans(model, row, size, len(asked.keys)))
+    starts = {i: asked.starts(i, plans) for i, _ in later}
+    together = group_plans(later, row.visual, row.text, _most_plans(model, row, size, len(asked.keys)), starts)
     standing = [[i for i in group if i not in failed] for group in together]
     due = [group for group in standing if set(wanted).intersection(group)]
-    sharing = [i for group in due for i in group if _first_layer(plans[i]) > 0 and 0 not in failed]
-    run = _Run(model, pruner, plans, asked)
+    sharing = [i for group in due for i in group if starts[i] > 0 and 0 not in failed]
+    run = _Run(model, pruner, plans, asked, remember)
     if 0 in wanted or sharing:
         pruner.checkpoint_for = [plans[i] for i in sharing]
         vanilla = run([0], None)
@@ -107,12 +138,14 @@ def run_plans(
         yield from (outcome for outcome in vanilla if 0 in wanted)
     checkpoint, pruner.checkpoint = pruner.checkpoint, None
     for group in due:
-        for outcome in _run_group(run, group, checkpoint if _first_layer(plans[group[0]]) > 0 else None):
+        for outcome in _run_group(run, group, checkpoint if starts[group[0]] > 0 else None):
             if outcome.plan in wanted:
                 yield outcome
 
 
-def group_plans(plans: Sequence[tuple[int, RowPlan]], visual: int, text: int, most: int) -> list[list[int]]:
+def group_plans(
+    plans: Sequence[tuple[int, RowPlan]], visual: int, text: int, most: int, starts: Mapping[int, int]
+) -> list[list[int]]:
     """Group plans that run side by side: those with the same first layer and so similar lengths that padding is cheap.
 
     Args:
@@ -120,16 +153,17 @@ def group_plans(plans: Sequence[tuple[int, RowPlan]], visual: int, text: int, mo
         visual: The number of visual tokens of the longest row.
         text: The number of text tokens of the longest row.
         most: The largest number of plans in a group.
+        starts: The first layer that each plan computes by itself, by number.
 
     Returns:
         The numbers of the plans in each group.
     """
     lengths = {i: _lengths(plan, visual, text) for i, plan in plans}
-    order = sorted((i for i, _ in plans), key=lambda i: (_first_layer(dict(plans)[i]), -sum(lengths[i]), i))
+    order = sorted((i for i, _ in plans), key=lambda i: (starts[i], -sum(lengths[i]), i))
     together: list[list[int]] = []
     for i in order:
         group = [*together[-1], i] if together else [i]
-        alike = _first_layer(dict(plans)[group[0]]) == _first_layer(dict(plans)[i])
+        alike = starts[group[0]] == starts[i]
         own = sum(sum(lengths[j]) for j in group)
         padded = len(group) * sum(map(max, zip(*(lengths[j] for j in group), strict=True)))
         if together and alike and len(group) <= most and padded <= (1 + PADDING) * own:
@@ -166,16 +200,18 @@ class _Run:
     """All plans, by number."""
     asked: BatchQuestions
     """The questions."""
+    remember: bool
+    """Whether later questions will be asked of what the traces hold."""
 
     def __call__(self, group: Sequence[int], checkpoint: LayerCheckpoint | None) -> list[Outcome]:
         batch, limits, count = self.asked.batch, self.asked.limits, len(self.asked.keys)
-        own = self.asked.own_plans
-        plans = [own.get((i, b), self.plans[i]).of(key) for i in group for b, key in enumerate(self.asked.keys)]
+        questions = [self.model.question(sample) for sample in batch.samples]
+        plans = [plan for i in group for plan in self.asked.plans_of(i, self.plans[i], questions)]
         start = time.perf_counter()
-        first_alike = [at * count + first for at in range(len(group)) for first in batch.same]
-        with self.pruner.sharing(first_alike, checkpoint):
+        first_alike = [at * count + first for at, i in enumerate(group) for first in self.asked.alike(i)]
+        with self.pruner.sharing(first_alike, checkpoint, self.remember):
             answers, rows = self.model.generate(batch, self.pruner, plans, limits)
-        seconds = (time.perf_counter() - start) / len(plans)
+        seconds = [(time.perf_counter() - start) / len(plans)] * count
         parts = [slice(a * count, (a + 1) * count) for a in range(len(group))]
         return [Outcome(i, answers[at], rows[at], batch.clips, seconds) for i, at in zip(group, parts, strict=True)]
 
@@ -207,11 +243,6 @@ def _run_group(run: _Run, group: list[int], checkpoint: LayerCheckpoint | None) 
 
 def _is_memory(error: BaseException) -> bool:
     return not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error)
-
-
-def _first_layer(plan: RowPlan) -> int:
-    """Return the layer of the plan's first stage."""
-    return plan.typical[0].layer if plan.typical else 0
 
 
 def _lengths(plan: RowPlan, visual: int, text: int) -> list[float]:

@@ -12,7 +12,7 @@ from tokenbench.contract.suite import Sample, Task
 from tokenbench.cost.realised import realised_bytes, realised_flops
 from tokenbench.engine import RowPlan, RowTrace
 from tokenbench.errors import StrategyError
-from tokenbench.runner.evidence import evidence_tokens, recall
+from tokenbench.runner.evidence import evidence_height, evidence_tokens, recall
 
 __all__ = ["check_pruned", "cost_record", "score_record"]
 
@@ -47,6 +47,7 @@ def score_record(task: Task, sample: Sample, answer: str, row: RowTrace, grid: G
         "cluster": sample.cluster,
         "unit": sample.unit or sample.key,
         "stratum": sample.stratum,
+        "turn": sample.turn,
         "answer": _replace_surrogates(answer),
         "target": _replace_surrogates(sample.target),
         "asked": sample.digest,
@@ -54,6 +55,7 @@ def score_record(task: Task, sample: Sample, answer: str, row: RowTrace, grid: G
         "kept": kept,
         "lattice": [grid.t, grid.h, grid.w, grid.num_prefix_tokens] if grid else None,
         "evidence_recall": recall(kept, evidence),
+        "evidence_height": evidence_height(sample.evidence),
     }
 
 

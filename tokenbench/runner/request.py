@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
+from tokenbench.contract.sampling import MOST_FPS, MOST_FRAMES
 from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.suite import Suite
 from tokenbench.cost.matching import Mode
@@ -172,11 +173,15 @@ class Request(BaseModel):
     held_out: Annotated[Whole, Field(ge=1)] | None = None
     """None for `HELD_OUT` if a strategy needs them, else for none."""
     strict: bool = False
+    turns: Annotated[Whole, Field(ge=1)] = 1
     limit: Annotated[Whole, Field(ge=1)] | None = None
     until: Literal["decided"] | None = None
     looks: Annotated[Whole, Field(ge=2, le=100)] | None = None
     spending: Spending | None = None
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    frames: Annotated[Whole, Field(ge=1, le=MOST_FRAMES)] | None = None
+    """None for the default, or if `fps` is given."""
+    fps: Annotated[float, Field(gt=0, le=MOST_FPS, allow_inf_nan=False)] | None = None
     batch_size: Annotated[Whole, Field(ge=1)] = 32
     device: str = "auto"
     dtype: Dtype = "float32"

@@ -10,6 +10,7 @@ from typing import Any
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import FLOORS, VANILLA
+from tokenbench.contract.sampling import FrameSampling
 from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.suite import Suite, Task
 from tokenbench.cost.matching import is_calibrated
@@ -67,10 +68,12 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
     if isinstance(named, str):
         named, given = name_files(named, given, registry)
     data, definitions = absolute_data(given), absolute_folders(request.tasks_dir)
-    suite, tasks = resolve_suite(named, request.tasks, registry, data, definitions)
+    sampling = FrameSampling.of(request.frames, request.fps)
+    suite, tasks = resolve_suite(named, request.tasks, registry, data, definitions, sampling)
     own_suite = suite if isinstance(request.suite, Suite) else None
     if own_suite is not None:
         _check_own_suite(own_suite, registry)
+    _check_sampling(request, suite, tasks, spell)
     if not request.models and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no default model", f"give one with {spell('models')}")
     calibrated = [one.name for one in strategies if _is_calibrated(request, one)]
@@ -83,6 +86,8 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         budgets=tuple(dict.fromkeys(map(str, request.budgets))),
         seeds=tuple(dict.fromkeys(request.seeds or ())),
         limit=request.limit,
+        frames=sampling.frames,
+        fps=sampling.fps,
         batch_size=request.batch_size,
         device=request.device,
         dtype=request.dtype,
@@ -96,6 +101,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         looks=(request.looks or LOOKS) if request.until else 1,
         spending=(request.spending or SPENDING) if request.until else "",
         strict=request.strict,
+        turns=request.turns,
     )
     arms = _arms([*strategies, *floors], list(dict.fromkeys(request.budgets)), spec, registry)
     return Resolved(spec, tasks, arms, _find_unregistered(arms, own_suite, registry))
@@ -128,7 +134,7 @@ def resolve_spec(
         tasks = given.tasks
     else:
         _check_suites(spec, registry, own.get("suites", {}), (unregistered or {}).get("suites", {}))
-        _, tasks = resolve_suite(spec.suite, spec.tasks, registry, spec.data, spec.definitions)
+        _, tasks = resolve_suite(spec.suite, spec.tasks, registry, spec.data, spec.definitions, spec.sampling)
     return Resolved(spec, tasks, arms, {**own, **_find_unregistered(arms, None, registry)})
 
 
@@ -137,6 +143,8 @@ def _check_together(request: Request, registry: Registry, spell: Callable[[str],
     if not request.until and (request.looks or request.spending):
         given = "looks" if request.looks else "spending"
         raise UsageError(f"{spell(given)} requires {spell('until')} decided")
+    if request.frames is not None and request.fps is not None:
+        raise UsageError(f"{spell('frames')} and {spell('fps')} contradict each other", "give one of them")
     if request.held_out and request.match == "nominal":
         raise UsageError(
             f"{spell('held_out')} requires {spell('match')} tokens or flops",
@@ -148,6 +156,16 @@ def _check_together(request: Request, registry: Registry, spell: Callable[[str],
     for name in ("budgets", "models", "seeds"):
         if getattr(request, name) == ():
             raise UsageError(f"{spell(name)} is empty")
+
+
+def _check_sampling(request: Request, suite: Suite, tasks: Iterable[Task], spell: Callable[[str], str]) -> None:
+    """Raise UsageError if the user chooses frames although no task shows clips whose frames can be chosen."""
+    given = [name for name in ("frames", "fps") if getattr(request, name) is not None]
+    if given and all(task.sampling is None for task in tasks):
+        raise UsageError(
+            f"{spell(given[0])} does not apply to suite '{suite.name}': none of its tasks shows clips whose frames can be chosen",
+            "leave it out",
+        )
 
 
 def _is_calibrated(request: Request, named: NamedStrategy) -> bool:
@@ -257,4 +275,4 @@ def _check_own_suite(suite: Suite, registry: Registry) -> None:
 
 def _asks(spec: Spec) -> tuple[Any, ...]:
     """Return the settings that determine the tasks."""
-    return spec.suite, spec.tasks, spec.data, spec.definitions
+    return spec.suite, spec.tasks, spec.data, spec.definitions, spec.sampling

@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from itertools import groupby
+from operator import methodcaller
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenbench.contract.suite import Sample, Task
 from tokenbench.errors import SampleError, TokenBenchError, UsageError, brief
 from tokenbench.models.batch import Loaded
 from tokenbench.models.model import Model
 from tokenbench.runner.batches import Question, QuestionBatch
+from tokenbench.runner.media import Media
+
+if TYPE_CHECKING:
+    from tokenbench.models.batch import Load
 
 __all__ = ["LoadedBatch", "is_passing", "load_ahead", "load_batch"]
 
@@ -38,7 +44,7 @@ class LoadedBatch(NamedTuple):
 
 
 def load_ahead(
-    model: Model, batches: Sequence[QuestionBatch], is_unfit: Callable[[Question], bool]
+    model: Model, batches: Sequence[QuestionBatch], is_unfit: Callable[[Question], bool], media: Media
 ) -> Iterator[tuple[QuestionBatch, LoadedBatch]]:
     """Yield every batch with its images. The next batch is loaded while one runs.
 
@@ -46,13 +52,19 @@ def load_ahead(
         model: The model.
         batches: The batches.
         is_unfit: Returns whether a question has been found to be unfit before. Such questions are skipped.
+        media: Holds images and clips that several batches ask about.
     """
+    media.expect(batches)
     with ThreadPoolExecutor(1) as ahead:
 
         def load(at: int) -> Future[LoadedBatch] | None:
             if at == len(batches):
                 return None
-            return ahead.submit(load_batch, model, [one for one in batches[at].questions if not is_unfit(one)])
+            return ahead.submit(load_next, at, [one for one in batches[at].questions if not is_unfit(one)])
+
+        def load_next(at: int, questions: Sequence[Question]) -> LoadedBatch:
+            media.begin(at)
+            return load_batch(model, questions, media.load)
 
         coming = load(0)
         for at, batch in enumerate(batches):
@@ -61,26 +73,52 @@ def load_ahead(
             yield batch, loaded
 
 
-def load_batch(model: Model, questions: Sequence[Question]) -> LoadedBatch:
-    """Load the samples of questions. Whether a question is unfit depends only on the question and the model."""
+def load_batch(model: Model, questions: Sequence[Question], load: Load = methodcaller("load")) -> LoadedBatch:
+    """Load the samples of questions. Whether a question is unfit depends only on the question and the model.
+
+    Args:
+        model: The model.
+        questions: The questions; those on the same images are consecutive.
+        load: Loads what a sample and the others of its cluster show.
+    """
     unfit = [(one, trouble) for one in questions if (trouble := _check_wording(model, one)) is not None]
-    good = _without(questions, unfit)
+    good, parts = list[Question](), list[Loaded]()
+    for _, cluster in groupby(_without(questions, unfit), key=lambda question: question[1].cluster):
+        fit, loaded, troubles = _load_cluster(model, list(cluster), load)
+        good += fit
+        parts += [loaded] if loaded is not None else []
+        unfit += troubles
+    if not parts:
+        return LoadedBatch([], None, unfit)
+    loaded = Loaded.join(parts)
+    batch = _leave_out(LoadedBatch(good, loaded, unfit), _too_long(model, good, loaded))
+    if batch.loaded is None:
+        return batch
+    return _leave_out(batch, _without_opening(model, batch.questions, batch.loaded, batch.unfit))
+
+
+def _leave_out(batch: LoadedBatch, troubles: Sequence[tuple[Question, SampleError]]) -> LoadedBatch:
+    """Return a batch without questions that were found to be unfit."""
+    if not troubles or batch.loaded is None:
+        return batch
+    gone = {id(sample) for (_, sample), _ in troubles}
+    places = [at for at, (_, sample) in enumerate(batch.questions) if id(sample) not in gone]
+    left = batch.loaded.select(places) if places else None
+    return LoadedBatch([batch.questions[at] for at in places], left, [*batch.unfit, *troubles])
+
+
+def _load_cluster(model: Model, questions: Sequence[Question], load: Load) -> LoadedBatch:
+    """Load the samples of questions about the same images."""
     try:
-        loaded = _load(model, good)
+        return LoadedBatch(questions, _load(model, questions, load), [])
     except MemoryError:
         raise
     except Exception as error:  # of a suite or of a processor, on any image there is
-        culprits = [(one, trouble) for one in good if (trouble := _diagnose(model, one)) is not None]
-        if not culprits:
+        unfit = [(one, trouble) for one in questions if (trouble := _diagnose(model, one)) is not None]
+        if not unfit:
             raise error from None
-        unfit += culprits
         good = _without(questions, unfit)
-        loaded = _load(model, good)
-    if loaded is not None and (long := _too_long(model, good, loaded)):
-        unfit += long
-        good = _without(questions, unfit)
-        loaded = _load(model, good)
-    return LoadedBatch(good, loaded, unfit)
+        return LoadedBatch(good, _load(model, good, load), unfit)
 
 
 def is_passing(error: BaseException) -> bool:
@@ -95,8 +133,8 @@ def is_passing(error: BaseException) -> bool:
     return False
 
 
-def _load(model: Model, questions: Sequence[Question]) -> Loaded | None:
-    return model.load_samples([sample for _, sample in questions]) if questions else None
+def _load(model: Model, questions: Sequence[Question], load: Load) -> Loaded | None:
+    return model.load_samples([sample for _, sample in questions], load) if questions else None
 
 
 def _without(questions: Sequence[Question], unfit: Collection[tuple[Question, SampleError]]) -> list[Question]:
@@ -124,6 +162,35 @@ def _too_long(model: Model, questions: Sequence[Question], loaded: Loaded) -> li
         for one, length in zip(questions, lengths, strict=True)
         if length > model.context
     ]
+
+
+def _without_opening(
+    model: Model,
+    questions: Sequence[Question],
+    loaded: Loaded,
+    unfit: Sequence[tuple[Question, SampleError]],
+) -> list[tuple[Question, SampleError]]:
+    """Return the later questions of dialogues whose first question is not there, or stands after other words."""
+    if not any(sample.opening for _, sample in questions):
+        return []
+    same, reasons = model.first_alike(loaded), {(task.name, one.key): error for (task, one), error in unfit}
+    rows = {(task.name, sample.key): b for b, (task, sample) in enumerate(questions)}
+    found = []
+    for b, (task, sample) in enumerate(questions):
+        if sample.opening is None:
+            continue
+        name = task.name, sample.opening.key
+        if name not in rows:
+            why = f"the first question of its dialogue, {sample.opening.key}, is left out"
+            error = _sample_error(task, sample, why)
+            error.__cause__ = reasons.get(name)
+            found.append(((task, sample), error))
+        elif same[rows[name]] != same[b]:
+            why = (
+                f"its images follow other words than those of the first question of its dialogue, {sample.opening.key}"
+            )
+            found.append(((task, sample), _sample_error(task, sample, why)))
+    return found
 
 
 def _diagnose(model: Model, question: Question) -> SampleError | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 
-from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.strategy import Dial
 from tokenbench.contract.suite import Sample, Task, first, hold_out
@@ -17,7 +17,9 @@ from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.plugins import Registry
 from tokenbench.runner.batches import Question, QuestionBatch
+from tokenbench.runner.dialogues import batch_dialogues, check_turns, complete, form_dialogues
 from tokenbench.runner.identity import Cell, cell, fingerprint_of
+from tokenbench.runner.media import Media
 from tokenbench.runner.order import ORDER_SEED, shuffle_images
 from tokenbench.runner.resolve import Resolved
 from tokenbench.runner.showing import load_batch
@@ -54,6 +56,8 @@ class Work:
     """The arms that the model cannot run, by number, each with the reason."""
     strict: bool = False
     """Whether a sample that the model cannot be asked fails its whole task."""
+    media: Media = field(default_factory=Media)
+    """The images and clips of the samples that have been loaded and are still needed."""
     reach: Mapping[str, int] = field(default_factory=dict)
     """How many of the first samples a cell is asked, by its id; a cell that is missing here is asked all."""
     match: str = "nominal"
@@ -139,12 +143,18 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
             alike.setdefault(tuple(arms), []).append((task, sample))
     # A batch keeps its place, and so its numbers, whichever of its samples turned out to be unfit.
     unfit = {(one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name}
-    return [
+    by_key = {name: {sample.key: sample for sample in samples} for name, samples in work.samples.items()}
+    batches = [
         QuestionBatch(part, own)
         for own, questions in alike.items()
-        for part in _parts(questions, work.batch_size)
+        for part in batch_dialogues(complete(questions, by_key), work.batch_size)
         if not all((task.name, sample.key, sample.digest) in unfit for task, sample in part)
     ]
+    place = {(task.name, sample.key): i for i, (task, sample) in enumerate(work.questions)}
+    first = [place[task.name, sample.key] for task, sample in (batch.questions[0] for batch in batches)]
+    return [
+        batches[at] for at in sorted(range(len(batches)), key=first.__getitem__)
+    ]  # all questions on a clip in a row
 
 
 def works_of(
@@ -159,16 +169,18 @@ def works_of(
         calibrations: What calibration has found before, by the ids that the cells have without it.
 
     Raises:
-        UsageError: A budget is larger than the number of visual tokens of the first samples; or `locate`, `Model` or `RowPlan.make`
+        UsageError: A budget is larger than the number of visual tokens of the first samples; no later question can be asked; or `locate`, `Model` or `RowPlan.make`
             raises it.
         MachineError: `locate` or `Model` raises it.
     """
     spec = resolved.spec
     samples = {task.name: samples_of(task, spec) for task in resolved.tasks}
     held_out = {task.name: hold_out(task, spec.held_out) for task in resolved.tasks}
+    check_turns(spec.turns, samples)
     works = {}
     for name in spec.models:
         model = Model(name, locate(name, registry), device or spec.device, spec.dtype, spec.attention)
+        _check_prefixes(model, spec.turns)
         works[name] = _work(resolved, model, samples, held_out).calibrate_with(calibrations or {})
         _check_budgets(works[name])
     return works
@@ -182,12 +194,8 @@ def fingerprints(work: Work) -> dict[str, str]:
 def samples_of(task: Task, spec: Spec) -> Sequence[Sample]:
     """Return the samples of a task in the order in which a run takes them up: the task's own order, or whole images at random."""
     samples = first(task, spec.limit, spec.held_out)
-    return shuffle_images(samples, ORDER_SEED) if spec.until else samples
-
-
-def _parts(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
-    for start in range(0, len(questions), size):
-        yield questions[start : start + size]
+    ordered = shuffle_images(samples, ORDER_SEED) if spec.until else samples
+    return form_dialogues(ordered, spec.turns) if spec.turns > 1 else ordered
 
 
 def _work(
@@ -208,7 +216,7 @@ def _work(
         )
         for arm in chosen
     ]
-    infeasible = dict(_misfits(plans, model.backbone))
+    infeasible = dict(_misfits(plans, model, spec.turns))
     feasible = (plan for i, plan in enumerate(plans) if i not in infeasible)
     requests = EncoderRequests.of(stage for plan in feasible for stage in plan.typical)
     calibrated = {i for i, arm in enumerate(chosen) if is_calibrated(spec.match, arm.named.strategy)}
@@ -224,13 +232,28 @@ def _work(
     )  # fmt: skip
 
 
-def _misfits(plans: Sequence[RowPlan], backbone: Backbone) -> Iterator[tuple[int, InfeasibleError]]:
-    """Yield the number of every arm that reads what the backbone does not describe, and the error that says what."""
+def _misfits(plans: Sequence[RowPlan], model: Model, turns: int) -> Iterator[tuple[int, InfeasibleError]]:
+    """Yield the number of every arm that the model cannot run, and the error that says why."""
     for i, plan in enumerate(plans):
         try:
-            plan.check_backbone(backbone)
+            plan.check_backbone(model.backbone)
+            if turns > 1 and plan.trim and "flash" in model.attention:
+                raise InfeasibleError(
+                    f"strategy {plan.name} trims its KV cache, and flash attention cannot hide from a later question what was trimmed",
+                    "use --attention sdpa",
+                )
         except InfeasibleError as error:
             yield i, error
+
+
+def _check_prefixes(model: Model, turns: int) -> None:
+    """Raise UsageError for turns on a model whose visual tokens depend on the question."""
+    if turns > 1 and not model.backbone.shares_prefixes:
+        raise UsageError(
+            f"--turns {turns}: {model.name} does not compute the tokens of an image alike whatever the question is, so that no later "
+            "question can be asked of them",
+            "choose another model, or leave out --turns",
+        )
 
 
 def _check_budgets(work: Work) -> None:
@@ -238,11 +261,13 @@ def _check_budgets(work: Work) -> None:
     largest = max((arm.budget.tokens or 0 for arm in work.arms), default=0)
     if not largest or not work.questions:
         return
-    _, loaded, _ = load_batch(work.model, work.questions[: work.batch_size])
-    if loaded is None:
-        return
-    tokens = max(work.model.visual_tokens(loaded))
-    if largest > tokens:
+    tokens = 0
+    for _, cluster in groupby(work.questions[: work.batch_size], key=lambda question: question[1].cluster):
+        _, loaded, _ = load_batch(work.model, list(cluster), work.media.load)
+        tokens = max(tokens, *work.model.visual_tokens(loaded)) if loaded else tokens
+        if tokens >= largest:
+            return
+    if tokens:
         raise UsageError(
             f"budget '{largest}' is more than the {tokens} visual tokens that {work.model.name} has per sample"
         )

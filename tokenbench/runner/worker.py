@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from tokenbench.contract.suite import Sample
 from tokenbench.engine import Pruner
 from tokenbench.errors import InfeasibleError, MachineError, SampleError, StrategyError, brief, printable
 from tokenbench.models.batch import Loaded
 from tokenbench.registry.plugins import Registry
+from tokenbench.runner.asking import ask_batch
 from tokenbench.runner.batches import Question, QuestionBatch
 from tokenbench.runner.evidence import lattice_of_first
 from tokenbench.runner.identity import Cell
-from tokenbench.runner.passes import BatchQuestions, Outcome, OutOfMemory, run_plans
+from tokenbench.runner.passes import Outcome
 from tokenbench.runner.progress import Progress
-from tokenbench.runner.records import check_pruned, cost_record, score_record
+from tokenbench.runner.records import cost_record, score_record
 from tokenbench.runner.resolve import resolve_spec
 from tokenbench.runner.showing import is_passing, load_ahead
 from tokenbench.runner.work import Work, fingerprints, left_of, works_of
@@ -30,7 +29,7 @@ from tokenbench.store.left_out import LeftOut
 from tokenbench.store.run_json import read_manifest
 from tokenbench.store.spec import Spec
 
-__all__ = ["WorkUnit", "Worker", "run_arms_or_split"]
+__all__ = ["WorkUnit", "Worker"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,9 @@ class _Batches:
         if not left:
             return
         with self._work.model.pruner() as pruner:
-            for batch, (questions, loaded, unfit) in load_ahead(self._work.model, left, self._is_unfit):
+            for batch, (questions, loaded, unfit) in load_ahead(
+                self._work.model, left, self._is_unfit, self._work.media
+            ):
                 for question, reason in unfit:
                     if self._work.strict or is_passing(reason):
                         self._lose(question, reason, batch.arms)
@@ -144,7 +145,7 @@ class _Batches:
         wanted = self._unanswered_arms(questions, asked)
         self._bar.advance((len(asked) - len(wanted)) * len(questions), "done before")
         others = {i for i in range(len(arms)) if i not in asked} | self._failed
-        for part, outcome in run_arms_or_split(self._work, pruner, questions, loaded, wanted, others):
+        for part, outcome in ask_batch(self._work, pruner, questions, loaded, wanted, others):
             i = outcome.plan
             if outcome.error is not None:
                 self._fail(i, outcome.error)
@@ -198,7 +199,7 @@ class _Batches:
         task, sample = question
         left_out = []
         for place, other in enumerate(self._work.samples[task.name], start=1):
-            if other is sample or (sample.unit and other.unit == sample.unit):
+            if other.key == sample.key or (sample.unit and other.unit == sample.unit):
                 reason = error.reason if other is sample else f"it is counted together with sample {sample.key}"
                 names = {"sample": other.key, "asked": other.digest, "place": place, "origin": printable(other.origin)}
                 left_out.append(
@@ -223,66 +224,6 @@ class _Batches:
         self._store.log(cell.id, f"{kind}: {reason}\n{trace}")
 
 
-def run_arms_or_split(
-    work: Work,
-    pruner: Pruner,
-    questions: Sequence[Question],
-    loaded: Loaded,
-    wanted: Sequence[int],
-    failed: set[int],
-    most_tokens: int | None = None,
-) -> Iterator[tuple[Sequence[Question], Outcome]]:
-    """Run the wanted arms on a batch, or on its halves if memory is short.
-
-    Args:
-        work: The work.
-        pruner: The pruner that is attached to its model.
-        questions: The questions of the batch.
-        loaded: Their samples.
-        wanted: The numbers of the arms.
-        failed: The numbers of the arms that are left out.
-        most_tokens: The largest number of new tokens; by default, that of each task.
-
-    Yields:
-        The questions of the batch or half, and the outcome of an arm.
-    """
-    left = list(wanted)
-    try:
-        batch = work.model.encode(loaded, work.requests)
-        keys = [f"{task.name}/{sample.key}" for task, sample in questions]
-        limits = [most_tokens or task.max_new_tokens for task, _ in questions]
-        own = {
-            (i, b): work.own_plans[i, task.name]
-            for b, (task, _) in enumerate(questions)
-            for i in left
-            if (i, task.name) in work.own_plans
-        }
-        asked = BatchQuestions(batch, keys, limits, own)
-        for outcome in run_plans(work.model, pruner, work.plans, left, failed, asked, work.size):
-            yield questions, _check_outcome(work, outcome)
-            left.remove(outcome.plan)
-        return
-    except (OutOfMemory, torch.OutOfMemoryError):
-        if len(questions) == 1:
-            raise MachineError(
-                f"'{work.model.name}' does not fit into memory even with one question per batch",
-                "use a smaller --dtype or another device",
-            ) from None
-    for half in (questions[: len(questions) // 2], questions[len(questions) // 2 :]):
-        parts = work.model.load_samples([sample for _, sample in half])
-        yield from run_arms_or_split(work, pruner, half, parts, left, failed, most_tokens)
-
-
-def _check_outcome(work: Work, outcome: Outcome) -> Outcome:
-    """Return the outcome, or an error in its place if the strategy kept everything."""
-    try:
-        for row in outcome.rows:
-            check_pruned(work.plans[outcome.plan], row)
-    except StrategyError as error:
-        return Outcome(outcome.plan, error=error)
-    return outcome
-
-
 def _make_record(work: Work, question: Question, outcome: Outcome, b: int) -> dict[str, Any]:
     task, sample = question
     row = outcome.rows[b]
@@ -290,5 +231,5 @@ def _make_record(work: Work, question: Question, outcome: Outcome, b: int) -> di
     return {
         **score_record(task, sample, outcome.answers[b], row, grid),
         **cost_record(row, work.size, work.model.number_bytes),
-        "seconds": outcome.seconds,
+        "seconds": outcome.seconds[b],
     }

@@ -1,8 +1,8 @@
 """Paired, clustered statistics: pure functions on arrays that know nothing of models, strategies or files."""
 
-from tokenbench.statistics.cells import design_effect, score_intervals
+from tokenbench.statistics.cells import change_interval, design_effect, score_intervals
 from tokenbench.statistics.clusters import TaskSums, cluster_sums, influence
-from tokenbench.statistics.contrasts import Contrasts, Pairing, Scale, contrasts
+from tokenbench.statistics.contrasts import Contrasts, Pairing, Scale, change, contrasts
 from tokenbench.statistics.family import Family, Look, family
 from tokenbench.statistics.limits import Critical, detectable, limits, score_limits, smallest_margin, statistic
 from tokenbench.statistics.seeds import SeedSpread, averaging_matrix, seed_spread
@@ -24,6 +24,8 @@ __all__ = [
     "Sizes",
     "TaskSums",
     "averaging_matrix",
+    "change",
+    "change_interval",
     "cluster_sums",
     "contrasts",
     "design_effect",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tokenbench.statistics.clusters import Floats, Ints, TaskSums, cluster_sums, correction, influence, merge
-from tokenbench.statistics.contrasts import image_sizes
+from tokenbench.statistics.contrasts import Scale, contrasts, image_sizes
 from tokenbench.statistics.quantiles import student_critical
 from tokenbench.statistics.seeds import averaging_matrix, seed_spread
 from tokenbench.statistics.tilt import tilted_limits
@@ -47,6 +47,35 @@ def score_intervals(
     low, high = tilted_limits(value, own, critical, sizes.unseen(critical))
     low, high = value - np.sqrt((value - low) ** 2 + excess), value + np.sqrt((high - value) ** 2 + excess)
     return value, np.maximum(low, 0.0), np.minimum(high, 1.0)
+
+
+def change_interval(
+    task: TaskSums, cell: Ints, images: int, counted: Floats, alpha: float = 0.05
+) -> tuple[float, float, float]:
+    """Mean difference in score of cell 1 minus cell 0 on any samples, with pointwise limits.
+
+    The limits are those of a score: tilted, with Student's critical value on as many images as there are of even size. No verdict is
+    read off them.
+
+    Args:
+        task: Sums by image, one column per cell and seed.
+        cell: ``[M]`` cell of each column, 0 or 1.
+        images: Number G of images that ``task.index`` refers to.
+        counted: ``[2]`` whether the seeds of a cell may move all samples together.
+        alpha: One minus the coverage.
+
+    Returns:
+        The difference with its limits in [-1, 1], which are NaN for a single image of even size.
+    """
+    found = contrasts([task], cell, [(1, 0)], Scale.SCORE, images, counted)
+    value, count = float(found.value[0]), task.sizes.sum() ** 2 / (task.sizes**2).sum()
+    if count - 1 < 1e-9:
+        return value, float("nan"), float("nan")
+    critical = np.array([float(student_critical(alpha / 2, count - 1))])
+    low, high = tilted_limits(found.value, found.influence, critical, found.sizes.unseen(critical))
+    spread = np.sqrt(found.excess(critical)) if found.seeded else np.zeros(1)
+    below, above = np.hypot(value - low, spread), np.hypot(high - value, spread)
+    return value, max(float(value - below[0]), -1.0), min(float(value + above[0]), 1.0)
 
 
 def design_effect(scores: Floats, codes: Ints) -> float:

@@ -110,6 +110,35 @@ def contrasts(
     )
 
 
+def change(before: Contrasts, after: Contrasts) -> Contrasts:
+    """Compute by how much the same differences are larger on other samples of the same images.
+
+    An image's influences on both are subtracted before anything is squared. What the seeds of a cell add to both is taken as if it never
+    cancelled out, which is a little too careful.
+
+    Args:
+        before: The differences on some samples.
+        after: The differences of the same pairs on the others.
+    """
+    a, b = before.seeds, after.seeds
+    return Contrasts(
+        value=after.value - before.value,
+        influence=after.influence - before.influence,
+        shift=(after.shift + before.shift) / 2,
+        sizes=Sizes(
+            whole=np.concatenate([before.sizes.whole, after.sizes.whole]),
+            paid=np.concatenate([before.sizes.paid, after.sizes.paid]),
+            answer=max(before.sizes.answer, after.sizes.answer),
+            least=max(before.sizes.least, after.sizes.least),
+        ),
+        moved=before.moved + after.moved,
+        seeds=SeedSpread((np.sqrt(a.between) + np.sqrt(b.between)) ** 2, 0.0 * a.interaction, a.df, a.counted),
+        pairs=before.pairs,
+        lowest=after.lowest - before.highest,
+        highest=after.highest - before.lowest,
+    )
+
+
 def _units(vanilla: Floats, scale: Scale) -> Floats:
     """``[T]`` what one unit of a task's score counts on the scale."""
     if scale is Scale.SCORE:

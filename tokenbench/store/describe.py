@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import TokenBenchError, printable
 
 if TYPE_CHECKING:
     from tokenbench.store.run import Run
 
-__all__ = ["describe_run", "run_html"]
+__all__ = ["describe_frames", "describe_run", "frames_notes", "run_html"]
 
 
 def describe_run(run: Run) -> str:
@@ -25,7 +26,18 @@ def describe_run(run: Run) -> str:
         f"{run.folder}: suite {spec['suite']} on {', '.join(spec['models'])}, {', '.join(spec['strategies'])} at "
         f"{', '.join(spec['budgets'])}{limit}; {finished} of {len(cells)} cells finished"
     )
+    what += f", {frames} of each clip" if (frames := describe_frames(run.manifest)) else ""
     return printable(what + (f", {failed} failed" if failed else ""))
+
+
+def describe_frames(manifest: Mapping[str, Any]) -> str:
+    """Return which frames of clips the models of a run see, in words; empty if no task shows clips whose frames can be chosen."""
+    return next((text for task in manifest["tasks"].values() if (text := task.get("frames"))), "")
+
+
+def frames_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the note that a reader of a run's numbers sees about its clips; none if there are none."""
+    return [f"Models see {frames} of each clip."] if (frames := describe_frames(manifest)) else []
 
 
 def run_html(run: Run) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import CELL, IDENTITY, VANILLA
@@ -14,11 +15,21 @@ if TYPE_CHECKING:
     from tokenbench.store.left_out import LeftOut
     from tokenbench.store.record_file import Shrink
 
-__all__ = ["COMPARED", "NAMES", "count_kept", "drop_failures", "frame", "select", "select_samples"]
+__all__ = [
+    "COMPARED",
+    "NAMES",
+    "condense",
+    "drop_failures",
+    "frame",
+    "hash_answer",
+    "mark_agreement",
+    "select",
+    "select_samples",
+]
 
 COMPARED = (
-    "sample", "cluster", "unit", "stratum", "score", "kept", "visual_tokens", "realised_tokens", "text_tokens", "flops",
-    "cache_bytes", "evidence_recall",
+    "sample", "cluster", "unit", "stratum", "turn", "answer", "score", "kept", "visual_tokens", "realised_tokens", "text_tokens", "flops",
+    "cache_bytes", "evidence_recall", "evidence_height",
 )  # fmt: skip
 """The columns that a comparison reads."""
 NAMES = ("sample", "cluster", "unit", "stratum")
@@ -63,12 +74,37 @@ def select_samples(cells: Sequence[Mapping[str, Any]], of: Collection[tuple[str,
     return lambda at, part: part.filter(pc.is_in(part["sample"], wanted[cells[at]["task"]]))
 
 
-def count_kept(at: int, table: pa.Table) -> pa.Table:
-    """Replace the indices of the kept tokens by their number."""
+def condense(at: int, table: pa.Table) -> pa.Table:
+    """Replace the indices of the kept tokens by their number, and answers by hashes, which only tell whether two are the same."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     place = table.column_names.index("kept")
-    return table.set_column(place, "kept", pc.list_value_length(table["kept"]))
+    table = table.set_column(place, "kept", pc.list_value_length(table["kept"]))
+    answers = pc.utf8_trim_whitespace(table["answer"]).combine_chunks().dictionary_encode()
+    hashes = pa.array([hash_answer(text) for text in answers.dictionary.to_pylist()], pa.int64())
+    return table.set_column(table.column_names.index("answer"), "answer", hashes.take(answers.indices))
+
+
+def hash_answer(text: str) -> int:
+    """Return a hash of an answer that is the same in every process."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def mark_agreement(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples with a column `same`, 1 where the answer is vanilla's and else 0, in place of the answers."""
+    import numpy as np
+    import pandas as pd
+
+    if "answer" not in samples:
+        return samples
+    numbers = samples.groupby(["model", "task", "sample"], sort=False, observed=True).ngroup().to_numpy()
+    vanilla = np.flatnonzero(samples["strategy"] == VANILLA)
+    theirs = np.full(numbers.max(initial=-1) + 1, -1)
+    theirs[numbers[vanilla]] = vanilla
+    place, answers = theirs[numbers], samples["answer"].to_numpy()
+    same = np.where(place < 0, np.nan, answers[place] == answers)
+    return samples.drop(columns="answer").assign(same=pd.Series(same, samples.index, dtype=np.float64))
 
 
 def drop_failures(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.errors import UsageError
 from tokenbench.store.derived import DerivedRun
+from tokenbench.store.describe import describe_frames, frames_notes
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class JoinedRuns(DerivedRun):
         a, b = self._a.about(), self._b.about()
         self._common_samples  # noqa: B018  # the notes below are made with it
         notes = list(dict.fromkeys([*self._notes, *a.get("notes", []), *b.get("notes", [])]))
+        shown = [describe_frames(run.manifest) for run in (self._a, self._b)]
+        if shown[0] != shown[1]:
+            said = "A and B show different frames of the same clips: {} in A, {} in B."
+            notes = [note for note in notes if note not in frames_notes(a) + frames_notes(b)]
+            notes.insert(1, said.format(*(text or "no choice of frames" for text in shown)))
         spec = {**a["spec"], "limit": min(filter(None, (a["spec"]["limit"], b["spec"]["limit"])), default=None)}
         # The two runs may have been timed on different machines, and times are not marked with their run.
         return {**a, "spec": spec, "notes": notes, "failures": self.failures(), "bench": [], "calibration": []}
@@ -64,7 +70,7 @@ class JoinedRuns(DerivedRun):
 
         if strategies and AGAIN in set(self.measured["strategy"]):  # what the noise floor is measured with
             strategies = [*strategies, AGAIN]
-        comparison = super().compare(margin, look, strategies)
+        comparison = replace(super().compare(margin, look, strategies), turns=None)  # they are those of one run
         return replace(comparison, pairs=mark_noise_floor(comparison.pairs)) if self._flips else comparison
 
     def all_samples(self) -> pd.DataFrame:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tokenbench.contract.sampling import FRAMES
+
 __all__ = ["CellFailure", "CellSummary", "Manifest", "Name", "Versioned"]
 
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
@@ -58,6 +60,8 @@ class _Spec(_Part):
     until: Literal["", "decided"] = ""
     looks: Annotated[int, Field(ge=1)] = 1
     spending: Literal["", "obrien-fleming", "pocock"] = ""
+    frames: Annotated[int, Field(ge=1)] | None = FRAMES
+    fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     strict: bool = False
 
 
@@ -69,6 +73,8 @@ class _Task(_Part):
     """The number of samples that are asked."""
     of: Count | None = None
     """The number of samples that the task has."""
+    frames: Name = ""
+    """Which frames of its clips are shown, in words; empty if it shows no clips, or always the same frames."""
 
 
 class _Calibration(_Identity):
@@ -141,6 +147,8 @@ class Manifest(Versioned):
     """The objects that no plug-in registers, by the names under which the run uses them."""
     seed_scopes: dict[Name, Literal["sample", "run"]] = {}
     """For each strategy, what one draw of its seed may move."""
+    released_dtypes: dict[Name, Literal["float32", "bfloat16", "float16"]] = {}
+    """For each strategy that rounding changes, the type of numbers in which its released code decides."""
     calibration: list[_Calibration] = []
     """What `--match` found for strategies that decide their own counts."""
     plan: _Plan | None = None

@@ -21,7 +21,7 @@ __all__ = ["RECORD", "DamagedError", "count_records", "pack", "read_many", "read
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
 MOST_PACKED = 2**32
 """The largest size of the file itself, in bytes."""
-LATER = ("unit", "stratum", "asked", "lattice", "text_tokens", "seconds")
+LATER = ("unit", "stratum", "turn", "asked", "lattice", "text_tokens", "evidence_height", "seconds")
 """The columns that files of older versions lack."""
 WIDE = "kept"
 """The column that holds nearly all of a file's data."""
@@ -41,6 +41,7 @@ RECORD = pa.schema(
         ("cluster", pa.string()),
         ("unit", pa.string()),
         ("stratum", pa.string()),
+        ("turn", pa.int32()),
         ("answer", pa.string()),
         ("target", pa.string()),
         ("asked", pa.string()),
@@ -54,6 +55,7 @@ RECORD = pa.schema(
         ("flops", pa.float64()),
         ("cache_bytes", pa.float64()),
         ("evidence_recall", pa.float64()),
+        ("evidence_height", pa.float64()),
         ("seconds", pa.float64()),
     ]
 )

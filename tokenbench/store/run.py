@@ -10,9 +10,9 @@ from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import unfinished
 from tokenbench.store.bench_file import read_bench
 from tokenbench.store.calibrated import describe_calibrations
-from tokenbench.store.describe import describe_run, run_html
+from tokenbench.store.describe import describe_run, frames_notes, run_html
 from tokenbench.store.directory import Store
-from tokenbench.store.frames import COMPARED, NAMES, count_kept, drop_failures, frame, select_samples
+from tokenbench.store.frames import COMPARED, NAMES, condense, drop_failures, frame, mark_agreement, select_samples
 from tokenbench.store.left_out import describe_left_out
 from tokenbench.store.record_file import RECORD, keep_whole
 from tokenbench.store.run_json import read_manifest
@@ -108,20 +108,20 @@ class Run:
         """Return one row for every sample of every finished cell of the run.
 
         Args:
-            columns: Columns to read besides those that name the cell; by default, all. A few columns take a fraction of the
-                memory and time of all.
+            columns: Columns to read besides those that name the cell; by default, all, which takes far more memory and time.
             of: The samples to return, as (task, sample) pairs; by default, all.
 
         Returns:
             A frame with the columns model, strategy, budget, seed, task, and
 
-            * sample, cluster, unit, stratum, answer, target, and score (0 to 1)
+            * sample, cluster, unit, stratum, turn (see `--turns`), answer, target, and score (0 to 1)
             * kept: indices of the visual tokens that remain after the last layer
             * visual_tokens (their number before pruning) and text_tokens
             * lattice: frames, height, width and leading tokens per frame of the first image; None if unknown
             * tokens_per_layer, and realised_tokens, which is their mean over the decoder layers
             * flops of encoding and prefill, and cache_bytes, the size of the KV cache after prefill
             * evidence_recall: the share of the visual tokens with the answer's evidence that is kept; NaN if unknown
+            * evidence_height: how far down the image the evidence is, from 0 to 1; NaN if unknown
             * seconds: the sample's share of the time that its batch took to generate
         """
         import pandas as pd
@@ -146,8 +146,8 @@ class Run:
         """Return `samples` in the form that `measured` has."""
         if not (cells := self._finished_cells()):
             return self.samples()
-        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, NAMES, count_kept)
-        return frame(cells, tables, COMPARED)
+        tables = self._store.columns([cell["id"] for cell in cells], COMPARED, NAMES, condense)
+        return mark_agreement(frame(cells, tables, COMPARED))
 
     def _finished_cells(self) -> list[dict[str, Any]]:
         finished = self._store.finished_cells()
@@ -168,8 +168,8 @@ class Run:
 
         tasks, limits = self._tasks, [self.manifest["spec"].get(name) for name in ("limit", "held_out")]
         if tasks is None:
-            seen = self.seen_spec()
-            _, tasks = resolve_suite(seen.suite, seen.tasks, self._registry or registry(), seen.data, seen.definitions)
+            spec, known = self.seen_spec(), self._registry or registry()
+            _, tasks = resolve_suite(spec.suite, spec.tasks, known, spec.data, spec.definitions, spec.sampling)
         return {(task.name, sample.key): sample for task in tasks for sample in first(task, *limits)}
 
     def about(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Run:
         from tokenbench.store.looking import looks_notes
 
         looks = looks_notes(*self._seen, self.manifest, self._store.count)
-        notes = [*self.manifest.get("notes", []), *self.left_out(), *looks]
+        notes = [*frames_notes(self.manifest), *self.manifest.get("notes", []), *self.left_out(), *looks]
         said = {"notes": notes, "failures": self.failures(), "bench": self.bench()}
         return {**self.manifest, **said, "calibration": describe_calibrations(self)}
 
@@ -241,13 +241,14 @@ class Run:
         Raises:
             UsageError: Nothing is left to compare, or there is no such strategy.
         """
-        from tokenbench.comparison import compare
+        from tokenbench.comparison import add_turns, compare
 
         samples, looks = self._seen if look is None else self._seen_at(look)
         units = self._by_unit(samples)
         self._record_look(samples)
         margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
-        return compare(units, margin=margin, looks=looks, scopes=self._seed_scopes, strategies=strategies)
+        compared = compare(units, margin=margin, looks=looks, scopes=self._seed_scopes, strategies=strategies)
+        return add_turns(compared, samples, self.manifest.get("reads_question", {}), self._seed_scopes)
 
     def units(self) -> pd.DataFrame:
         """Return `whole` with one row for every unit that the tasks' metrics count, and `kept` as a count. This is no look.
@@ -294,7 +295,6 @@ class Run:
         return rows_until(samples, look), looks.until(look)
 
     def _record_look(self, samples: pd.DataFrame) -> None:
-        """Record that verdicts on these samples are shown now."""
         from tokenbench.store.looking import record_look
 
         record_look(self.folder, self.manifest, samples)

@@ -8,6 +8,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from tokenbench.contract.sampling import FRAMES, FrameSampling
+
 if TYPE_CHECKING:
     from tokenbench.contract.budget import Budget
     from tokenbench.registry.names import NamedStrategy
@@ -67,18 +69,32 @@ class Spec:
     """The number of planned looks, which is more than one only with `until`."""
     spending: Literal["", "obrien-fleming", "pocock"] = ""
     """How the looks share the error; empty without `until`."""
+    frames: int | None = FRAMES
+    """The number of frames that are shown of a clip; None if `fps` determines it."""
+    fps: float | None = None
+    """The number of frames per second of a clip that are shown; None if `frames` determines them."""
     strict: bool = False
     """Whether a sample that a model cannot be asked fails its whole task."""
+    turns: int = 1
+    """How many questions about an image are asked, at most, of the tokens that the first of them chooses."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as run.json stores them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        settings = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        if self.turns == 1:  # so that the names of run directories stay what they were
+            del settings["turns"]
+        return settings
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Spec:
         """Return the spec that `to_json` made these settings of."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         return cls(**values)
+
+    @property
+    def sampling(self) -> FrameSampling:
+        """Which frames of clips are shown."""
+        return FrameSampling(self.frames, self.fps)
 
     @property
     def folder_name(self) -> str:

@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
 __all__ = ["by_unit", "mean_scores"]
 
-AVERAGED = ("kept", "visual_tokens", "realised_tokens", "text_tokens", "flops", "cache_bytes", "evidence_recall")
+AVERAGED = (
+    "kept",
+    "visual_tokens",
+    "realised_tokens",
+    "text_tokens",
+    "flops",
+    "cache_bytes",
+    "evidence_recall",
+    "evidence_height",
+    "same",
+)
 
 
 def by_unit(samples: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
@@ -37,7 +47,7 @@ def by_unit(samples: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
         mean, every = groups["score"].mean(), groups["score"].min()
         units = groups.first()
         units["score"] = {"mean": mean, "all": every, "mean+all": (mean + every) / 2}[rules[str(task)]]
-        for name in AVERAGED:
+        for name in (name for name in AVERAGED if name in samples):
             units[name] = groups[name].mean()
         units = units.reset_index()
         parts.append(units.assign(sample=units["unit"])[samples.columns])

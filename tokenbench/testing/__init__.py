@@ -16,8 +16,9 @@ A plug-in's own tests call it::
 wrong and how to fix it.
 """
 
+from tokenbench.engine import Replay
 from tokenbench.testing.backbone import backbone_checks, case_of, check_backbone
-from tokenbench.testing.case import BUDGET, Case, KeepAll, Replay, architectures
+from tokenbench.testing.case import BUDGET, Case, KeepAll, architectures
 from tokenbench.testing.check import Check, CheckResult, ContractError
 from tokenbench.testing.merger import check_merger, merger_checks
 from tokenbench.testing.oracles import CLOSE, Prompt, batched, generate, logits, masked

@@ -17,7 +17,7 @@ from tokenbench.contract.stage import Attn, Keep, Signal, Stage
 from tokenbench.contract.strategy import Selection, Strategy
 from tokenbench.contract.view import View
 from tokenbench.engine import RowTrace
-from tokenbench.errors import InfeasibleError
+from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import registry
 from tokenbench.testing.case import Case, KeepAll
@@ -168,7 +168,10 @@ def its_cost_is_known(case: Case) -> str | None:
     """The sizes of decoder and encoder follow from the configuration alone. An adapter may do without them."""
     if type(case.adapter).size is Backbone.size:
         return "it has no size(), so that reports on its models show no FLOPs"
-    size = case.adapter.size(case.model.config)
+    try:
+        size = case.adapter.size(case.model.config)
+    except UsageError as error:
+        return str(error)
     assert isinstance(size, ModelSize), f"size() returns a {type(size).__name__}"
     assert size.decoder.layers == case.depth, f"size() says {size.decoder.layers} layers, the decoder has {case.depth}"
     return None
@@ -183,7 +186,11 @@ def dummy_inputs_can_be_run(case: Case) -> str | None:
     config = case.model.config
     if type(case.adapter).dummy_inputs is Backbone.dummy_inputs:
         return "it has no dummy_inputs(), so that tokenbench bench cannot measure its models"
-    assert sum(grid.tokens for grid in case.adapter.default_grids(config)) > 0, "default_grids() gives no token"
+    try:
+        common = case.adapter.default_grids(config)
+    except UsageError as error:
+        return str(error)
+    assert sum(grid.tokens for grid in common) > 0, "default_grids() gives no token"
     tokens = int(case.adapter.visual(case.model, case.prompts[0]["input_ids"]).sum())
     grids = case.adapter.default_grids(config, tokens)
     prompt = case.adapter.dummy_inputs(config, grids, TEXT)

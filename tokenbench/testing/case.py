@@ -14,7 +14,7 @@ from torch import Tensor
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.stage import Attn, NoQuestionAttn, Signal, Stage
-from tokenbench.contract.strategy import Selection, Strategy
+from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.view import View
 from tokenbench.engine import RowPlan, RowTrace
 from tokenbench.engine.attach import attach
@@ -22,7 +22,7 @@ from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.plugins import Registry, registry
 from tokenbench.testing.oracles import Prompt, batched, generate
 
-__all__ = ["BUDGET", "Case", "KeepAll", "Replay", "architectures"]
+__all__ = ["BUDGET", "Case", "KeepAll", "architectures"]
 
 BUDGET = "1/3"
 
@@ -56,21 +56,6 @@ class KeepAll(Strategy):
     def score(self, view: View) -> Tensor:
         """Score tokens by the sum of all attention that was requested."""
         return torch.stack([weights.mean((0, 1)) for weights in view.attention.values()]).sum(0)
-
-
-class Replay(Strategy):
-    """A strategy that keeps the tokens that were kept in a trace of one sample."""
-
-    row: Any
-    """The trace."""
-
-    def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-        """Return the stages of the trace."""
-        return [Stage(layer, len(kept)) for layer, kept in self.row.stages]
-
-    def select(self, view: View) -> Selection:
-        """Select the tokens that were kept at this stage of the trace."""
-        return Selection(torch.searchsorted(view.alive, self.row.stages[view.index][1]))
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,12 @@ def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
         if all(part.shape == p["input_ids"].shape for part, p in zip(parts, prompts, strict=False)):
             fill = pad if name == "input_ids" else 0
             parts = [torch.nn.functional.pad(p, (longest - p.shape[1], 0), value=fill) for p in parts]
-        batch[name] = torch.cat(_alike(parts))
+        if name == "image_token_pooling":  # numbers of patches in all pictures of the batch (Molmo 2)
+            before = torch.tensor([0, *(p["pixel_values"][..., 0].numel() for p in prompts)]).cumsum(0)
+            parts = [part + offset for part, offset in zip(parts, before, strict=False)]
+        # Patches of all images side by side in one strip (MiniCPM-V 4.6).
+        strip = name == "pixel_values" and "target_sizes" in prompts[0]
+        batch[name] = torch.cat(parts, -1) if strip else torch.cat(_alike(parts))
     return batch
 
 
@@ -107,6 +112,7 @@ def masked(
     row: RowTrace,
     backbone: Backbone | None = None,
     gradients: bool = False,
+    later: bool = False,
 ) -> Tensor:
     """Run the stock model on one row, with the dropped tokens masked from each stage's layer on.
 
@@ -120,6 +126,7 @@ def masked(
         row: The trace of the row.
         backbone: The adapter; by default, the registered one that serves the model.
         gradients: Whether the logits can be differentiated.
+        later: Whether the row is a later question, asked of the tokens that the trace's own question left.
 
     Returns:
         The logits [steps, V].
@@ -127,7 +134,8 @@ def masked(
     backbone = backbone or backbone_for(model, registry())
     end = prompt["input_ids"].shape[1]
     longer, visual, rank = _continued(model, output, prompt, b, row, backbone)
-    masks = _masks(row, visual, end, longer["input_ids"].shape[1])
+    trimmed = int(visual[-1]) + 1 if later else end
+    masks = _masks(row, visual, trimmed, longer["input_ids"].shape[1])
     with _hide(backbone.decoder(model).layers, masks, rank), torch.set_grad_enabled(gradients):
         stock: Tensor = model(**longer, use_cache=False).logits[0]
     return stock[end - 1 :]
@@ -197,7 +205,10 @@ def _extend(name: str, value: Tensor, prompt: Prompt, more: int) -> Tensor:
 
 
 def _masks(row: RowTrace, visual: Tensor, end: int, length: int) -> list[Tensor]:
-    """Return [length, length] for every layer, which is true where pruning hides a key from a query."""
+    """Return [length, length] for every layer, which is true where pruning hides a key from a query.
+
+    A trimmed KV cache hides tokens from the queries from column `end` on.
+    """
     masks = []
     for layer in range(row.depth):
         hidden = torch.zeros(length, length, dtype=torch.bool)

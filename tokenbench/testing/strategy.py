@@ -12,10 +12,10 @@ from torch import Tensor
 from tokenbench.contract.budget import Budget, count
 from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.view import View
-from tokenbench.engine import RowPlan, RowTrace
+from tokenbench.engine import Replay, RowPlan, RowTrace
 from tokenbench.engine.schedule import move_to_attention
 from tokenbench.registry.plugins import registry
-from tokenbench.testing.case import BUDGET, Case, Replay, architectures
+from tokenbench.testing.case import BUDGET, Case, architectures
 from tokenbench.testing.check import Check, checks
 from tokenbench.testing.oracles import Prompt, assert_close, batched, generate, kv_cache, logits, masked, shortened
 
@@ -207,7 +207,8 @@ def cache_holds_what_the_trace_says(case: Case) -> None:
     """Every layer's KV cache has the traced length, and answers the original one."""
     output, (row,) = case.run(case.prompts[:1], tokens=2)
     layers = enumerate(kv_cache(output).layers)
-    stored = {i: layer.keys.shape[2] - 1 for i, layer in layers if hasattr(layer, "keys")}  # recurrent layers have none
+    # Recurrent layers store no keys, nor do those that read the keys of another one.
+    stored = {i: layer.keys.shape[2] - 1 for i, layer in layers if getattr(layer, "keys", None) is not None}
     traced = {i: row.cache_lengths[i] for i in stored}
     assert stored == traced, f"cache lengths {stored}, traced {traced}"
     assert kv_cache(output).get_seq_length() == case.prompts[0]["input_ids"].shape[1] + 1

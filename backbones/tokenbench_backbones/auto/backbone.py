@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
@@ -12,9 +13,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from tokenbench import Backbone, Grid, Stage, UsageError
 from tokenbench.contract.backbone import Encoder
+from tokenbench.contract.sizes import ModelSize
 from tokenbench.errors import InfeasibleError
-from tokenbench_backbones.auto.facts import FACTS, REFUSED, Facts
+from tokenbench_backbones import dummy_inputs
+from tokenbench_backbones.auto.costs import decoder_size, skeleton, tower_size
+from tokenbench_backbones.auto.facts import CONVERTED, FACTS, REFUSED, Facts
 from tokenbench_backbones.auto.lattices import Row, none
+from tokenbench_backbones.auto.towers import describe_tower
+from tokenbench_backbones.llava import repeat_grid
 
 __all__ = ["Auto", "model_types"]
 
@@ -44,6 +50,7 @@ class Auto(Backbone):
     def __init__(self, model_type: str = "llava_next") -> None:
         self.model_type = model_type
         self.facts = FACTS.get(model_type, Facts(checked=False))
+        self._sizes: dict[str, ModelSize] = {}  # by configuration
         self._stock: dict[str, Any] = {}  # the last output of every kind, after which later ones are formed
 
     @classmethod
@@ -53,6 +60,11 @@ class Auto(Backbone):
         Raises:
             UsageError: If it is known not to work. The error says why.
         """
+        if model_type in CONVERTED:
+            raise UsageError(
+                f"models of type '{model_type}' need code from their own repository, which TokenBench does not run",
+                f"use a model that was converted for transformers, such as {CONVERTED[model_type]}",
+            )
         if model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
             return None
         if model_type in REFUSED:
@@ -63,9 +75,14 @@ class Auto(Backbone):
         return cls(model_type)
 
     @property
+    def checked(self) -> bool:
+        """Whether the architecture is one of those that passed (`docs/architectures.md`)."""
+        return self.facts.checked
+
+    @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
         """Caveats that every report on this model prints."""
-        if self.facts.checked:
+        if self.checked:
             return self.facts.notes
         unchecked = (
             f"Whether models of type '{self.model_type}' are pruned correctly has not been checked: "
@@ -83,17 +100,24 @@ class Auto(Backbone):
         """Whether a rule says how this architecture's visual tokens lie on the image."""
         return self.facts.lattice is not none
 
+    @property
+    def describes_towers(self) -> bool:
+        """Whether strategies can read this architecture's vision encoder."""
+        return self.facts.tower is not None or self.facts.like is not None
+
     def check_stage(self, stage: Stage) -> None:
         """Check that strategies find what a stage reads.
 
         Raises:
             InfeasibleError: If it reads the vision encoder, or lattices where the rule is not known.
         """
-        of = f"of a model of type '{self.model_type}'"
-        if stage.reads_encoder:
-            raise InfeasibleError(f"reads the vision encoder, and TokenBench does not describe that {of}")
+        models = f"models of type '{self.model_type}'"
+        if stage.reads_encoder and not self.describes_towers:
+            raise InfeasibleError(f"reads the vision encoder, which TokenBench does not describe for {models}")
         if stage.lattice and not self.knows_lattices:
-            raise InfeasibleError(f"reads where tokens lie on the image, which is not known {of}")
+            raise InfeasibleError(
+                f"needs the position of every visual token on the image, which is not known for {models}"
+            )
 
     def decoder(self, model: Any) -> nn.Module:
         """Return the module that holds the decoder's `layers`."""
@@ -132,7 +156,7 @@ class Auto(Backbone):
         """
         outputs = self.call_stock(model, inputs)
         self._stock["video" if "pixel_values_videos" in inputs else "image"] = outputs
-        parts = _parts(outputs.pooler_output)
+        parts = _parts(_projected(outputs))
         depths = [torch.cat(_parts(level)) for level in _levels(outputs)]
         return [
             torch.cat(states, -1)
@@ -140,19 +164,74 @@ class Auto(Backbone):
         ]
 
     def describe_towers(self, model: Any) -> Sequence[Encoder]:
-        """No tower is described."""
-        return []
+        """Describe the encoder, if it is of the SigLIP kind, or that of an architecture with an adapter of its own."""
+        if self.facts.like is not None:
+            return self.facts.like().describe_towers(model)
+        return [] if self.facts.tower is None else [describe_tower(model, self.facts.tower)]
 
     def as_mm_encoder_outputs(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
         """Put the features of images and of videos back into the form of the last stock output of each."""
         kinds = dict.fromkeys(kind for kind, _ in features)
         return {kind: _like(self._stock[kind], [item for k, item in features if k == kind]) for kind in kinds}
 
+    def size(self, config: Any) -> ModelSize:
+        """Sizes read from the modules of a model without weights.
+
+        Raises:
+            UsageError: If the encoder is not described, or the cost of the decoder's layers is unknown.
+        """
+        facts = self._with_encoder()
+        key = config.to_json_string()
+        if key not in self._sizes:
+            model = skeleton(config)
+            decoder = decoder_size(self.decoder(model), model.get_output_embeddings().out_features)
+            if facts.tower is not None:
+                encoder = tower_size(config, model, facts.tower)
+            else:
+                assert facts.encoder_size is not None
+                encoder = facts.encoder_size(config)
+            self._sizes[key] = ModelSize(decoder, encoder)
+        return self._sizes[key]
+
     def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
-        """Refuse: the size of a common input and the costs of these architectures are not known."""
+        """One tile, or as many tiles as `tokens` visual tokens fill; or what the adapter with this encoder takes.
+
+        Raises:
+            UsageError: If the encoder is not described, or `tokens` visual tokens fill no whole tiles.
+        """
+        facts = self._with_encoder()
+        if facts.like is not None:
+            return facts.like().default_grids(config, tokens)
+        assert facts.tower is not None
+        side = config.vision_config.image_size // config.vision_config.patch_size // facts.tower.side(config)
+        return repeat_grid(Grid(1, side, side), tokens or side**2, "image")
+
+    def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
+        """One row of random words with random images.
+
+        Raises:
+            UsageError: If the encoder is not described, or `text` leaves no room for the marks around images.
+        """
+        facts = self._with_encoder()
+        if facts.like is not None:
+            row = facts.like().dummy_inputs(config, grids, text)
+            row.pop("mm_token_type_ids")
+        else:
+            assert facts.tower is not None
+            row = dummy_inputs.prompt(config, [config.image_token_id] * sum(grid.tokens for grid in grids), text)
+            side = config.vision_config.image_size
+            pixels = dummy_inputs.noise(len(grids), 3, side, side)
+            row["pixel_values"] = pixels[None] if facts.tower.tiled else pixels
+        visual = row["input_ids"] == config.image_token_id
+        return {**row, **{name: make(visual) for name, make in facts.types.items()}}
+
+    def _with_encoder(self) -> Facts:
+        """What is declared, if the encoder is described."""
+        if self.describes_towers:
+            return self.facts
         raise UsageError(
             f"the cost of models of type '{self.model_type}' is not known",
-            "tokenbench run measures their realised tokens; architectures with an adapter of their own have costs",
+            "tokenbench run measures their realised tokens; architectures whose vision encoder is described have costs",
         )
 
     def tiny(self, attention: str = "sdpa") -> tuple[Any, list[dict[str, Tensor]]]:
@@ -160,6 +239,11 @@ class Auto(Backbone):
         from tokenbench_backbones.auto.shrunk import shrunk
 
         return shrunk(self.model_type, self.facts.attention if attention == "sdpa" else attention)
+
+
+def _projected(outputs: Any) -> Any:
+    """What the decoder takes of an output; some architectures (Llama 4) project its states later."""
+    return outputs.last_hidden_state if outputs.pooler_output is None else outputs.pooler_output
 
 
 def _parts(states: Any) -> list[Tensor]:
@@ -180,13 +264,15 @@ def _levels(outputs: Any) -> list[Any]:
 def _like(stock: Any, features: list[Tensor]) -> Any:
     """An output in the form of `stock` with these features."""
     output: Any = BaseModelOutputWithPooling()
-    for name, value in stock.items():
+    for name in (field.name for field in fields(stock)):
         if name not in STATES:
-            output[name] = value
+            setattr(output, name, getattr(stock, name))
     levels = _levels(stock)
-    width = _parts(stock.pooler_output)[0].shape[-1]
+    projected = _projected(stock)
+    width = _parts(projected)[0].shape[-1]
     depths = [list(depth) for depth in zip(*(item.split(width, -1) for item in features), strict=True)]
-    output.pooler_output = torch.cat(depths[0]).unsqueeze(0) if isinstance(stock.pooler_output, Tensor) else depths[0]
+    name = "last_hidden_state" if stock.pooler_output is None else "pooler_output"
+    output[name] = torch.cat(depths[0]).unsqueeze(0) if isinstance(projected, Tensor) else depths[0]
     if levels:
         deep = stock["deepstack_features"]
         found = [torch.cat(depth) if isinstance(levels[0], Tensor) else depth for depth in depths[1:]]

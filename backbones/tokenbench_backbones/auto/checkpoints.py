@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from tokenbench import Backbone
+from tokenbench_backbones import published
 
 __all__ = [
     "Gemma3For4B",
     "Gemma3For12B",
     "Glm41VFor9B",
-    "InternVL35For8B",
     "LlavaNext7B",
     "LlavaOneVision7B",
-    "Qwen3VL2B",
-    "Qwen3VL4B",
     "Qwen3VL30B",
-    "Qwen25VL3B",
     "SmolVLM2B",
     "SmolVLM256M",
     "SmolVLM500M",
@@ -45,30 +43,35 @@ class SmolVLM256M(_Checkpoint):
     """SmolVLM 256M Instruct."""
 
     source: ClassVar[str] = "HuggingFaceTB/SmolVLM-256M-Instruct"
+    published: ClassVar[Mapping[str, Any]] = published.SMOLVLM_256M
 
 
 class SmolVLM500M(_Checkpoint):
     """SmolVLM 500M Instruct."""
 
     source: ClassVar[str] = "HuggingFaceTB/SmolVLM-500M-Instruct"
+    published: ClassVar[Mapping[str, Any]] = published.SMOLVLM_500M
 
 
 class SmolVLM2B(_Checkpoint):
     """SmolVLM 2.2B Instruct."""
 
     source: ClassVar[str] = "HuggingFaceTB/SmolVLM-Instruct"
+    published: ClassVar[Mapping[str, Any]] = published.SMOLVLM_2B
 
 
 class Gemma3For4B(_Checkpoint):
     """Gemma 3 4B, instruction-tuned."""
 
     source: ClassVar[str] = "google/gemma-3-4b-it"
+    published: ClassVar[Mapping[str, Any]] = published.GEMMA_3_4B
 
 
 class Gemma3For12B(_Checkpoint):
     """Gemma 3 12B, instruction-tuned."""
 
     source: ClassVar[str] = "google/gemma-3-12b-it"
+    published: ClassVar[Mapping[str, Any]] = published.GEMMA_3_12B
 
 
 class Glm41VFor9B(_Checkpoint):
@@ -77,31 +80,8 @@ class Glm41VFor9B(_Checkpoint):
     source: ClassVar[str] = "zai-org/GLM-4.1V-9B-Thinking"
 
 
-class Qwen25VL3B(_Checkpoint):
-    """Qwen2.5-VL 3B Instruct."""
-
-    source: ClassVar[str] = "Qwen/Qwen2.5-VL-3B-Instruct"
-
-
-class Qwen3VL2B(_Checkpoint):
-    """Qwen3-VL 2B Instruct."""
-
-    source: ClassVar[str] = "Qwen/Qwen3-VL-2B-Instruct"
-
-
-class Qwen3VL4B(_Checkpoint):
-    """Qwen3-VL 4B Instruct."""
-
-    source: ClassVar[str] = "Qwen/Qwen3-VL-4B-Instruct"
-
-
 class Qwen3VL30B(_Checkpoint):
     """Qwen3-VL 30B-A3B Instruct, a mixture of experts."""
 
     source: ClassVar[str] = "Qwen/Qwen3-VL-30B-A3B-Instruct"
-
-
-class InternVL35For8B(_Checkpoint):
-    """InternVL3.5 8B, the weights for the transformers classes."""
-
-    source: ClassVar[str] = "OpenGVLab/InternVL3_5-8B-HF"
+    published: ClassVar[Mapping[str, Any]] = published.QWEN3_VL_30B

@@ -12,7 +12,8 @@ from torch import Tensor
 from tokenbench import MachineError
 from tokenbench.errors import brief
 from tokenbench_backbones.auto.small_inputs import INPUTS, Images, plain
-from tokenbench_backbones.auto.small_sizes import OTHERS, OVERRIDES, SIZES, TEXT, TOKENS, VISION
+from tokenbench_backbones.auto.small_overrides import OTHERS, OVERRIDES
+from tokenbench_backbones.auto.small_sizes import AUDIO, SIZES, TEXT, TOKENS, VISION
 from tokenbench_backbones.tiny import END, IMAGE, PAD, START
 
 __all__ = ["shrunk"]
@@ -64,14 +65,22 @@ def small_config(model_type: str) -> Any:
     cls: Any = CONFIG_MAPPING[model_type]
     default, more = cls(), OVERRIDES.get(model_type, OTHERS)
     given: dict[str, Any] = {}
+    parts = {"text_config": more.text, "vision_config": more.vision, **more.parts}
     for name in getattr(default, "sub_configs", None) or {}:
-        part = getattr(default, name, None)
+        part = getattr(default, name, None) or _absent(default, name, parts)
         if part is not None:
-            table = TEXT if name == "text_config" else VISION
-            given[name] = _small_part(part, table, more.text if name == "text_config" else more.vision)
+            table = {"text_config": TEXT, "audio_config": AUDIO}.get(name, VISION)
+            given[name] = _small_part(part, table, parts.get(name, {}))
     known = {**default.to_dict(), **dict.fromkeys(cls.attribute_map)}
-    given |= {name: value for name, value in {**TOKENS, **SIZES}.items() if name in known}
-    return cls(**given, **more.top)
+    # A decoder without a configuration of its own is described at the top.
+    own = TEXT if "text_config" not in given else {}
+    given |= {name: value for name, value in {**own, **TOKENS, **SIZES}.items() if name in known}
+    return cls(**{**given, **more.top})
+
+
+def _absent(config: Any, name: str, parts: Mapping[str, Mapping[str, Any]]) -> Any:
+    """The default configuration of a part that a default model lacks, if this architecture is to have it."""
+    return config.sub_configs_defaults[name].config_class() if parts.get(name) else None
 
 
 def _small_part(part: Any, table: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

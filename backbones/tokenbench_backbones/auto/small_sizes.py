@@ -1,14 +1,12 @@
-"""Small sizes for every name under which configurations state one, and what single architectures need besides."""
+"""Small sizes for every name under which configurations state one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from tokenbench_backbones import tiny
 
-__all__ = ["OTHERS", "OVERRIDES", "SIZES", "TEXT", "TOKENS", "VISION", "Sizes"]
+__all__ = ["AUDIO", "LAYERS", "SIZES", "TEXT", "TOKENS", "VISION"]
 
 LAYERS = tiny.TEXT["num_hidden_layers"]
 
@@ -86,6 +84,19 @@ VISION: dict[str, Any] = {
 }
 """Of encoders."""
 
+AUDIO: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "d_model": 16,
+    "encoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 16,
+    "downsample_hidden_size": 8,
+    "output_dim": tiny.TEXT["hidden_size"],
+}
+"""Of encoders of sound, which no prompt here has."""
+
 TOKENS: dict[str, Any] = {
     **tiny.TOKENS,
     "image_token_index": tiny.IMAGE,
@@ -101,97 +112,3 @@ SIZES: dict[str, Any] = {
     "initializer_range": 0.3,
 }
 """Of whole models: sizes."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What one architecture needs besides."""
-
-    text: Mapping[str, Any] = field(default_factory=dict)
-    """Of its decoder."""
-    vision: Mapping[str, Any] = field(default_factory=dict)
-    """Of its encoder."""
-    top: Mapping[str, Any] = field(default_factory=dict)
-    """Of the whole model."""
-
-
-OTHERS = Sizes()
-"""What every other architecture needs besides: nothing."""
-
-_MROPE = {"rope_parameters": {**tiny.MROPE, "partial_rotary_factor": 1.0}}
-_MIXED = [
-    "sliding_attention",
-    "sliding_attention",
-    "full_attention",
-    "sliding_attention",
-    "sliding_attention",
-    "full_attention",
-]
-_HYBRID = ["linear_attention", "full_attention", "full_attention"] * 2
-_GRIDS = (
-    "cosmos3_edge",
-    "cosmos3_omni",
-    "glm46v",
-    "glm4v",
-    "glm4v_moe",
-    "glm_ocr",
-    "glmga",
-    "hunyuan_vl",
-    "hy_v4_vl",
-    "hyperclovax_vision_v2",
-    "kimi_k25",
-    "minimax_m3_vl",
-    "paddleocr_vl",
-    "qwen2_5_vl",
-    "qwen3_vl",
-    "qwen3_vl_moe",
-    "qwen4_exp",
-)
-
-OVERRIDES: dict[str, Sizes] = {
-    **{name: Sizes(text=_MROPE) for name in _GRIDS},
-    "aria": Sizes(top={"projector_patch_to_query_dict": {16: 4}}),
-    "aya_vision": Sizes(text={"layer_types": _MIXED}),
-    "cohere2_vision": Sizes(text={"layer_types": _MIXED}),
-    "ernie4_5_vl_moe": Sizes(
-        text={
-            **_MROPE,
-            "moe_intermediate_size": [16, 16],
-            "moe_num_experts": 4,
-            "moe_k": 2,
-            "moe_layer_start_index": 1,
-        }
-    ),
-    "dots3_note": Sizes(text={**_MROPE, "num_key_value_heads": 4}),
-    "glm5_next": Sizes(text={**_MROPE, "num_key_value_heads": 4}),
-    "step3p7": Sizes(vision={"image_size": 64}),
-    "exaone4_5": Sizes(text={**_MROPE, "layer_types": _MIXED}),
-    "gemma4": Sizes(text={"layer_types": _MIXED, "hidden_activation": "gelu_pytorch_tanh"}),
-    "gemma4_unified": Sizes(text={"layer_types": _MIXED}),
-    "got_ocr2": Sizes(vision={"image_size": 64}),
-    "pp_chart2table": Sizes(vision={"image_size": 64}),
-    "janus": Sizes(vision={"projection_dim": 32}),
-    "lfm2_vl": Sizes(
-        text={"layer_types": ["conv", "full_attention", "full_attention"] * 2},
-        vision={"num_patches": 16},
-    ),
-    "lighton_ocr": Sizes(vision={"image_size": 32}),
-    "llama4": Sizes(
-        vision={
-            "vision_output_dim": 64,
-            "projector_input_dim": 64,
-            "projector_output_dim": 64,
-            "pixel_shuffle_ratio": 0.5,
-            "intermediate_size": 64,
-        }
-    ),
-    "mistral_large4": Sizes(vision={"image_size": 32}),
-    "mistral3": Sizes(vision={"image_size": 32}),
-    "ovis2": Sizes(top={"hidden_size": 32}),
-    "paligemma": Sizes(vision={"projection_dim": 32}, top={"projection_dim": 32}),
-    "qwen2_vl": Sizes(text=_MROPE, vision={"hidden_size": 32}),
-    "qwen3_5": Sizes(text={**_MROPE, "layer_types": _HYBRID}),
-    "qwen3_5_moe": Sizes(text={**_MROPE, "layer_types": _HYBRID}),
-    "vipllava": Sizes(top={"vision_feature_layers": [-1, -2]}),
-}
-"""What single architectures need, by `config.model_type`."""

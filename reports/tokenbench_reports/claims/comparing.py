@@ -25,13 +25,27 @@ if TYPE_CHECKING:
 
     from tokenbench.comparison import Comparison
 
-__all__ = ["NARROW", "NEW_IMAGES", "SAME_IMAGES", "Reproduction", "compare_claims", "method_of", "shares", "short_name"]
+__all__ = [
+    "NARROW",
+    "NEW_IMAGES",
+    "OTHER_QUESTIONS",
+    "SAME_IMAGES",
+    "Reproduction",
+    "compare_claims",
+    "method_of",
+    "shares",
+    "short_name",
+]
 
 NARROW = 0.02
 """Half width, as a fraction of vanilla's score, up to which limits can say "reproduced"."""
 COLUMNS = [
     "source", "model", "strategy", "budget", "task", "claimed", "measured", "low", "high", "yardstick", "verdict", "why",
 ]  # fmt: skip
+OTHER_QUESTIONS = {
+    "vqav2": "papers report VQAv2 on test-dev, whose answers are not public; vqav2_val has other questions"
+}
+"""Tasks of the ledger whose questions no task here has, with the reason."""
 SAME_IMAGES, NEW_IMAGES = "same images", "new images"
 
 
@@ -191,8 +205,14 @@ def _not_comparable(row: Printed, task: str, spec: Mapping[str, Any], measured: 
         return f"only {spec['limit']} samples a task were run"
     if spec.get("match", "nominal") != "nominal":
         return f"budgets are matched by {spec['match']} here"
+    if spec.get("turns", 1) > 1:
+        return "later questions are asked of the tokens that another question left here"
     if not row.put_right:
         return "the printed row is shifted"
+    if other := [
+        OTHER_QUESTIONS[name] for name in (row.cells if task == MEAN_RETENTION else [task]) if name in OTHER_QUESTIONS
+    ]:
+        return other[0]
     if task != MEAN_RETENTION:
         return ""
     if row.shifted:

@@ -10,6 +10,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from tokenbench.contract.cells import VANILLA
@@ -43,6 +44,12 @@ class Claim:
     """What is wrong or unclear about it."""
     corrected: float | None = None
     """The number that belongs in its place if the printed one is another column's; None if it is right."""
+
+    @property
+    def id(self) -> str:
+        """Eight hex digits of what names the number, by which `tokenbench verify` finds it."""
+        place = "|".join((self.source, self.method, self.backbone, self.budget, self.task))
+        return sha256(place.encode()).hexdigest()[:8]
 
     @property
     def right(self) -> float:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import Ranking, rank_strategies
+from tokenbench.comparison.turns import turns_table
 from tokenbench.tables import Table
 from tokenbench_reports.beside import on_this_hardware, published
 from tokenbench_reports.equality import calibrated_tables
@@ -26,6 +27,7 @@ from tokenbench_reports.html.questions import Questions
 from tokenbench_reports.html.results import Results, results
 from tokenbench_reports.html.tasks import TasksView, tasks_view
 from tokenbench_reports.html.triangle import Triangle, triangle
+from tokenbench_reports.html.where import WhereView, where_views
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ class ModelView:
     """Accuracy over the budgets; None if there is one budget only."""
     tasks: list[TasksView]
     """Accuracy by task, budget by budget; empty if there is one task only."""
+    turns: Table | None
+    """Accuracy by turn; None for a run without turns."""
+    where: list[WhereView]
+    """Where strategies lose, budget by budget."""
     compare: CompareView | None
     """Two strategies side by side; None if there is nothing to compare."""
     gallery: Gallery
@@ -137,6 +143,8 @@ def model_view(
         [triangle(rankings[budget], pairs, marks, found[budget].pairs) for budget in here if rankings[budget].compared],
         multiples(cells, marks),
         [tasks_view(summary, cells, budget, marks) for budget in here] if several else [],
+        turns_table(comparison, model),
+        where_views(comparison, model, here, cells, marks),
         compare_view(cells, here, marks, pairs, answers.mapped, answers.gallery, answers.questions),
         answers.gallery,
         answers.questions,

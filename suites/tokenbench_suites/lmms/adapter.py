@@ -16,6 +16,7 @@ from PIL import Image
 
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import VANILLA
+from tokenbench.contract.sampling import FrameSampling
 from tokenbench.contract.suite import Sample, Video
 from tokenbench.engine import EncoderRequests, RowPlan
 from tokenbench.errors import UsageError, unknown
@@ -26,11 +27,11 @@ from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, open_media
 from tokenbench_suites.lmms.exit import tell_the_shell
-from tokenbench_suites.lmms.library import content, cut
+from tokenbench_suites.lmms.library import content, cut, interleaved
 
 __all__ = ["TokenBench"]
 
-ARGUMENTS = ("backbone", "strategy", "budget", "seed", "dtype", "attention")
+ARGUMENTS = ("backbone", "strategy", "budget", "seed", "dtype", "attention", "frames", "fps")
 
 
 class TokenBench(lmms):  # type: ignore[misc]
@@ -43,7 +44,7 @@ class TokenBench(lmms):  # type: ignore[misc]
         seed: The seed of a strategy that draws at random.
         batch_size: lmms-eval's own option.
         device: lmms-eval's own option.
-        others: `dtype` and `attention`, as `tokenbench run` takes them.
+        others: `dtype`, `attention`, `frames` and `fps`, as `tokenbench run` takes them.
     """
 
     is_simple = False
@@ -66,6 +67,7 @@ class TokenBench(lmms):  # type: ignore[misc]
                 "the model 'tokenbench' needs a backbone",
                 "write, for example, --model_args backbone=llava-1.5-7b,strategy=clse",
             )
+        self._sampling = FrameSampling.of(others.get("frames"), others.get("fps"))
         plugins = registry()
         method = parse_strategy(strategy, plugins).strategy
         whole = Budget.everything() if strategy == VANILLA else Budget.none()
@@ -115,12 +117,12 @@ class TokenBench(lmms):  # type: ignore[misc]
         _, messages, _, doc_id, task, split = request.args
         parts = content(messages(self.task_dict[task][split][doc_id]))
         shown: list[Image.Image | Video] = [
-            open_media(p["url"], None) for p in parts if p["type"] in ("image", "video")
+            open_media(p["url"], None, self._sampling) for p in parts if p["type"] in ("image", "video")
         ]
         if not shown:
             raise UsageError(
                 f"task '{task}': row {doc_id} has neither an image nor a video, so there is nothing to prune"
             )
-        question = "\n".join(part["text"] for part in parts if part["type"] == "text")
+        question = interleaved(parts)
         key = f"{task}/{doc_id}"
         return Sample(key, key, question, "", lambda: shown)

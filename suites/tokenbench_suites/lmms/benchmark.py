@@ -12,8 +12,10 @@ from typing import Any, overload
 
 from PIL import Image
 
+from tokenbench.contract.sampling import DEFAULT_SAMPLING, FrameSampling
 from tokenbench.contract.suite import Sample, Task, Video
 from tokenbench.errors import SampleError
+from tokenbench_suites.clip_files import read_clip
 from tokenbench_suites.images import normalise_image, open_image
 from tokenbench_suites.lmms.catalogue import CATALOGUE
 from tokenbench_suites.lmms.catalogue_entry import UNKNOWN, CatalogueEntry
@@ -21,7 +23,7 @@ from tokenbench_suites.lmms.index import find_lmms_eval, find_tasks
 from tokenbench_suites.lmms.library import Definition, Library, library
 from tokenbench_suites.lmms.misfit import report_misfit
 from tokenbench_suites.lmms.probing import examine
-from tokenbench_suites.lmms.video import hash_file, locate_file, read_clip
+from tokenbench_suites.lmms.video import hash_file, locate_file
 
 __all__ = ["MAX_NEW_TOKENS", "Benchmark", "open_media"]
 
@@ -44,10 +46,17 @@ class Benchmark(Task):
         name: The name of the task.
         folder: The user's folder with its data; by default lmms-eval's own source.
         definitions: Folders with task YAMLs, which are searched before lmms-eval.
+        sampling: Which frames of clips are shown.
     """
 
-    def __init__(self, name: str, folder: Path | None = None, definitions: tuple[Path, ...] = ()) -> None:
-        self.name, self._folder, self._definitions = name, folder, definitions
+    def __init__(
+        self,
+        name: str,
+        folder: Path | None = None,
+        definitions: tuple[Path, ...] = (),
+        sampling: FrameSampling = DEFAULT_SAMPLING,
+    ) -> None:
+        self.name, self._folder, self._definitions, self._sampling = name, folder, definitions, sampling
         self.entry = CATALOGUE.get(name, UNKNOWN)
         self.description, self.unit_rule = self.entry.description, self.entry.unit_rule
         source = self.entry.source
@@ -70,6 +79,13 @@ class Benchmark(Task):
         for path in sorted(p for p in self.definition.yaml.parent.iterdir() if p.is_file()):
             digest.update(path.name.encode() + path.read_bytes())
         return f"lmms-eval {_version()}, {digest.hexdigest()[:16]}"
+
+    @cached_property
+    def sampling(self) -> FrameSampling | None:
+        """Which frames of its clips are shown; None if the first of its rows shows images only."""
+        rows = self._samples
+        shown = self._library.shown(rows.first) if len(rows) else []
+        return None if all(isinstance(item, Image.Image) or _is_image(item) for item in shown) else self._sampling
 
     @cached_property
     def definition(self) -> Definition:
@@ -97,7 +113,7 @@ class Benchmark(Task):
 
     @cached_property
     def _samples(self) -> _Samples:
-        return _Samples(self.definition, self.entry)
+        return _Samples(self.definition, self.entry, self._sampling)
 
     def score(self, answer: str, sample: Sample) -> float:
         """The score of the first metric of the task."""
@@ -119,8 +135,8 @@ class _Samples(Sequence[Sample]):
     How their answers are scored is found out first.
     """
 
-    def __init__(self, definition: Definition, entry: CatalogueEntry) -> None:
-        self._definition, self._entry = definition, entry
+    def __init__(self, definition: Definition, entry: CatalogueEntry, sampling: FrameSampling) -> None:
+        self._definition, self._entry, self._sampling = definition, entry, sampling
         rows = library(definition).rows.plain
         with report_misfit(definition.name):
             self.units = [entry.unit_of(row) or str(i) for i, row in enumerate(rows)]
@@ -130,6 +146,11 @@ class _Samples(Sequence[Sample]):
         self.scorer = examine(library(definition), grouped)
         self._made: dict[int, Sample] = {}
         self.places: dict[str, int] = {}
+
+    @property
+    def first(self) -> int:
+        """The row of the first sample."""
+        return self._order[0]
 
     def __len__(self) -> int:
         return len(self._order)
@@ -146,12 +167,13 @@ class _Samples(Sequence[Sample]):
     def _sample(self, i: int) -> Sample:
         if i not in self._made:
             with report_misfit(self._definition.name, i):
-                made = self._made[i] = _sample(self._definition, self._entry, i, self.scorer.stratum(i))
+                made = _sample(self._definition, self._entry, i, self.scorer.stratum(i), self._sampling)
+                self._made[i] = made
             self.places[made.key] = i
         return self._made[i]
 
 
-def _sample(definition: Definition, entry: CatalogueEntry, i: int, stratum: str) -> Sample:
+def _sample(definition: Definition, entry: CatalogueEntry, i: int, stratum: str, sampling: FrameSampling) -> Sample:
     loaded = library(definition)
     row = loaded.rows.plain[i]
     question = loaded.question(i)
@@ -163,16 +185,16 @@ def _sample(definition: Definition, entry: CatalogueEntry, i: int, stratum: str)
         cluster=f"media-{shown}",
         question=question,
         target=loaded.target(i),
-        load=partial(_load, definition, i),
+        load=partial(_load, definition, i, sampling),
         unit=entry.unit_of(row),
         stratum=entry.stratum_of(row) or stratum,
         origin=", ".join([str(definition.folder or entry.source or definition.name), f"row {i}", *names]),
     )
 
 
-def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
+def _load(definition: Definition, i: int, sampling: FrameSampling) -> list[Image.Image | Video]:
     with report_misfit(definition.name, i):
-        shown = [open_media(item, definition.folder) for item in library(definition).shown(i)]
+        shown = [open_media(item, definition.folder, sampling) for item in library(definition).shown(i)]
     if not shown:
         raise SampleError(
             f"task '{definition.name}': row {i} has neither an image nor a video, so there is nothing to prune"
@@ -180,14 +202,16 @@ def _load(definition: Definition, i: int) -> list[Image.Image | Video]:
     return shown
 
 
-def open_media(item: Any, folder: Path | None) -> Image.Image | Video:
+def open_media(item: Any, folder: Path | None, sampling: FrameSampling) -> Image.Image | Video:
     """An image, or what is in the file that a task names instead."""
     if isinstance(item, Image.Image):
         return normalise_image(item)
     path = locate_file(item, folder)
-    if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".bmp", ".tiff", ".webp"):
-        return read_clip(path)
-    return open_image(path, f"the image {path}")
+    return open_image(path, f"the image {path}") if _is_image(path) else read_clip(path, sampling)
+
+
+def _is_image(item: Any) -> bool:
+    return str(item).lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".tiff", ".webp"))
 
 
 def _cost(answers: int) -> str:

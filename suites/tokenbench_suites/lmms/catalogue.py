@@ -6,7 +6,8 @@ Any other task of lmms-eval runs without an entry: every sample is then its own 
 from __future__ import annotations
 
 from tokenbench_suites.lmms.catalogue_entry import CatalogueEntry
-from tokenbench_suites.lmms.reported import DOCUMENT_TASKS, GROUNDING_TASKS, LONG_VIDEO_TASKS, REPORTED
+from tokenbench_suites.lmms.clip_catalogue import CLIP_TASKS, LONG_VIDEO_TASKS, MVBENCH_TASKS
+from tokenbench_suites.lmms.reported import DOCUMENT_TASKS, GROUNDING_TASKS, REPORTED
 
 __all__ = [
     "CATALOGUE",
@@ -136,9 +137,9 @@ CATALOGUE = {
     ),
 }
 
-CATALOGUE |= REPORTED
+CATALOGUE |= REPORTED | CLIP_TASKS
 
-VIDEO_TASKS = ("activitynetqa", "msvd_qa", "msrvtt_qa", "tgif_qa")
+VIDEO_TASKS = ("activitynetqa", "msvd_qa", "msrvtt_qa", "tgif_qa", "nextqa_mc_test", *MVBENCH_TASKS)
 IMAGE_TASKS = (
     "gqa",
     "mmbench_en_dev_static",

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import random
 import socket
+import sys
 import tempfile
 import threading
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import SupportsIndex
 
-__all__ = ["contain", "offline", "scratch", "seed"]
+__all__ = ["contain", "importing", "offline", "scratch", "seed"]
 
 
 _ONE_AT_A_TIME = threading.RLock()  # what is changed meanwhile belongs to the process; the next batch loads in a thread
@@ -67,6 +70,35 @@ def _restoring() -> Iterator[None]:
         np.random.set_state(numpy_state)
         distributed.default_pg_timeout = timeout
         ImageFile.LOAD_TRUNCATED_IMAGES = truncated
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Let code import `decord`, with which it would decode clips if TokenBench did not, where that is not installed.
+
+    Raises:
+        ImportError: The code decodes a clip with it nevertheless.
+    """
+    if importlib.util.find_spec("decord") is not None:
+        yield
+        return
+    sys.modules["decord"] = stand_in = types.ModuleType("decord")
+    stand_in.__getattr__ = _NotThere  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del sys.modules["decord"]
+
+
+class _NotThere:
+    """What is imported from `decord` where it is not installed."""
+
+    def __init__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+    def __call__(self, *given: object, **named: object) -> object:
+        raise ImportError("the package decord, with which this task decodes its clips, is not installed")
 
 
 @contextlib.contextmanager

@@ -12,15 +12,14 @@ from tokenbench.errors import MachineError, UsageError
 from tokenbench.models.unawaited import wait_for
 from tokenbench_suites.lmms.catalogue import CATALOGUE
 
-__all__ = ["Splits", "load_folder", "load_source", "missing_data"]
+__all__ = ["Splits", "load_folder", "load_source", "missing_data", "read_folder"]
 
 # The rest is lmms-eval's own, or a token, which is demanded in vain where nobody is logged in: public data needs none.
 PASSED_ON = ("data_files", "data_dir", "revision")
 Splits = dict[str, Any]  # split -> datasets.Dataset
 
 
-@lru_cache
-def load_folder(task: str, folder: Path, config: str | None) -> Splits:
+def read_folder(task: str, folder: Path, config: str | None) -> Splits:
     """Read the splits in a folder.
 
     The folder may be as `hf download` or `save_to_disk` leave it; it may hold parquet, arrow, JSON or CSV files or be
@@ -57,6 +56,10 @@ def load_folder(task: str, folder: Path, config: str | None) -> Splits:
         raise MachineError(
             f"the data of task '{task}' in {folder} cannot be read: {_line(error)}", _hint(task)
         ) from error
+
+
+load_folder = lru_cache(read_folder)
+"""The same for the many tasks that read one folder."""
 
 
 def _refuse_special_files(task: str, folder: Path) -> None:

@@ -15,10 +15,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tokenbench.contract.suite import HERE
 from tokenbench.errors import MachineError, TokenBenchError, UsageError
 from tokenbench_suites.lmms.captions import without_java
 from tokenbench_suites.lmms.catalogue_entry import UNKNOWN, CatalogueEntry
-from tokenbench_suites.lmms.contained import contain, offline, scratch, seed
+from tokenbench_suites.lmms.contained import contain, importing, offline, scratch, seed
 from tokenbench_suites.lmms.data import Splits, choose_split, load_folder, load_source
 from tokenbench_suites.lmms.numbers import find_number
 from tokenbench_suites.lmms.referring import name_expressions
@@ -93,7 +94,7 @@ class Library:
             if not callable(self.task.config.doc_to_messages):
                 return str(self.task.doc_to_text(row))
             parts = content(self.task.doc_to_messages(self.rows.blank(i)))
-        return "\n".join(part["text"] for part in parts if part["type"] == "text")
+        return interleaved(parts)
 
     def shown(self, i: int) -> list[Any]:
         """The images (PIL) and paths or descriptions of clips that row i's prompt shows, in order."""
@@ -218,7 +219,8 @@ def _config(yaml: Path) -> dict[str, Any]:
     """The YAML with its includes and functions, all of them imported anew."""
     from lmms_eval.utils import load_yaml_config
 
-    return dict(load_yaml_config(str(yaml)))
+    with importing():
+        return dict(load_yaml_config(str(yaml)))
 
 
 def _rows(definition: Definition, config: Mapping[str, Any]) -> Rows:
@@ -250,6 +252,20 @@ def content(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         content = message["content"]
         parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
     return parts
+
+
+def interleaved(parts: Sequence[Mapping[str, Any]]) -> str:
+    """The text of a prompt, with places for images and clips if some of them follow words. Texts in a row stand on lines of their own."""
+    kinds = [part["type"] == "text" for part in parts if part["type"] in ("text", "image", "video")]
+    if kinds == sorted(kinds):  # nothing is shown after a text
+        return "\n".join(part["text"] for part in parts if part["type"] == "text")
+    texts = [""]
+    for part in parts:
+        if part["type"] == "text":
+            texts[-1] = f"{texts[-1]}\n{part['text']}" if texts[-1] else part["text"]
+        elif part["type"] in ("image", "video"):
+            texts.append("")
+    return HERE.join(texts)
 
 
 def cut(answer: str, until: Sequence[str] | str | None) -> str:

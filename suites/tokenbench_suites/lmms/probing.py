@@ -21,7 +21,7 @@ from tokenbench_suites.lmms.library import Library
 from tokenbench_suites.lmms.misfit import report_misfit
 from tokenbench_suites.lmms.numbers import as_number
 from tokenbench_suites.lmms.scoring import KNOWN, Metric, Scorer, Source, columns_of
-from tokenbench_suites.lmms.trials import choose_units, draw_sets
+from tokenbench_suites.lmms.trials import choose_units, draw_sets, find_companions
 
 __all__ = ["examine"]
 
@@ -53,7 +53,8 @@ class _Examination:
     def __init__(self, library: Library, units: Sequence[Sequence[int]]) -> None:
         self._library, self._entry = library, library.entry
         self._rule, self._headline, self._part = self._entry.unit_rule, self._entry.headline, self._entry.part
-        self._units = choose_units(units, self._known)
+        chosen = choose_units(units, self._known)
+        self._units = [*chosen, *find_companions(units, chosen, library.rows.values, library.rows.simple)]
         step = max(1, len(units) // SPREAD)
         self._spread = [unit[0] for unit in units[::step]]
         self._answers: dict[int, list[str]] = {}

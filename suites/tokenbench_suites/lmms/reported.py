@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tokenbench_suites.lmms.catalogue_entry import CatalogueEntry
 
-__all__ = ["DOCUMENT_TASKS", "GROUNDING_TASKS", "LONG_VIDEO_TASKS", "REPORTED"]
+__all__ = ["DOCUMENT_TASKS", "GROUNDING_TASKS", "REPORTED"]
 
 CARD = "see the data set's card"
 COCO = "the images are COCO's, under their own terms"
@@ -181,30 +181,6 @@ DOCUMENTS = {
     ),
 }
 VIDEOS = {
-    "videomme": _plain(
-        "Multiple choice on short and long videos (Video-MME)",
-        f"{CLIPS} lmms-eval/Video-MME",
-        "2,700 questions on 900 videos",
-        CARD,
-        f"{LETTER}, times 100",
-        2_700,
-    ),
-    "mlvu_dev": _plain(
-        "Multiple choice on long videos (MLVU, dev)",
-        f"{CLIPS} sy1998/MLVU_dev",
-        "2,174 questions",
-        CARD,
-        "mean over seven kinds of questions, times 100",
-        2_174,
-    ),
-    "egoschema_subset": _plain(
-        "Multiple choice on three minutes of a person's view (EgoSchema, subset with answers)",
-        f"{CLIPS} lmms-eval/egoschema",
-        "500 questions on as many videos",
-        CARD,
-        LETTER,
-        500,
-    ),
     "vsibench": CatalogueEntry(
         "Places, sizes, counts and ways in videos of rooms (VSI-Bench)",
         f"{CLIPS} nyu-visionx/VSI-Bench",
@@ -253,4 +229,3 @@ REFERRED = {
 REPORTED = IMAGES | DOCUMENTS | VIDEOS | REFERRED
 DOCUMENT_TASKS = ("docvqa_val", "infovqa_val", "chartqa", "ai2d")
 GROUNDING_TASKS = ("refcoco_bbox_rec_val", "refcoco+_bbox_rec_val", "refcocog_bbox_rec_val")
-LONG_VIDEO_TASKS = ("videomme", "mlvu_dev", "egoschema_subset")

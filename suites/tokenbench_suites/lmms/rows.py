@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,16 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.plain)
+
+    @cached_property
+    def simple(self) -> list[str]:
+        """The columns of texts and whole numbers."""
+        kinds = {name: getattr(feature, "dtype", "") for name, feature in self.plain.features.items()}
+        return [name for name, kind in kinds.items() if kind in ("string", "large_string") or "int" in kind]
+
+    def values(self, name: str, rows: Sequence[int]) -> list[Any]:
+        """A column in some rows."""
+        return list(self.plain.select_columns(name).select(rows)[name])
 
     def shown(self, i: int) -> dict[str, Any]:
         """Return row i with its media decoded.

@@ -76,7 +76,7 @@ class Scorer:
         of = list(self.metrics.values())
         said = {
             f"Scores are CIDEr divided by 10, given the references of all {len(self._library.rows):,} rows, and not of those alone that were "
-            "asked. The official numbers lack METEOR, which is a program in Java.": self.graded,
+            "asked; accuracy kept is the share of vanilla's CIDEr. The official numbers lack METEOR, which is a program in Java.": self.graded,
             "An answer that cannot be read is wrong; lmms-eval draws a letter for it at random.": self.draws,
             "An answer that no rule can read is wrong; the benchmark's authors ask a judge about it.": self._library.entry.rules,
             "An empty answer is wrong; lmms-eval leaves it out.": any(one.law and one.law.skips_empty for one in of),

@@ -17,10 +17,14 @@ def image_public(request: SuiteRequest) -> Suite:
 
 
 def video_public(request: SuiteRequest) -> Suite:
-    """Four public video benchmarks with open answers, scored without a judge."""
+    """Public benchmarks on short clips: four with open answers, scored without a judge, NExT-QA and MVBench."""
     own = (*request.definitions, OWN)
-    tasks = tuple(Benchmark(name, request.folder(name), own) for name in _choose(VIDEO_TASKS, request))
-    return Suite("video-public", "Four public video benchmarks, scored without a judge", tasks, model="toy-video-llava")
+    tasks = tuple(
+        Benchmark(name, request.folder(name), own, request.sampling) for name in _choose(VIDEO_TASKS, request)
+    )
+    return Suite(
+        "video-public", "Public benchmarks on short clips, scored without a judge", tasks, model="toy-video-llava"
+    )
 
 
 def document(request: SuiteRequest) -> Suite:
@@ -41,14 +45,15 @@ def video_long(request: SuiteRequest) -> Suite:
 def lmms(request: SuiteRequest) -> Suite:
     """Any tasks of lmms-eval, or of the user's folders, by name."""
     names = dict.fromkeys(task for name in request.names for task in find_tasks(name, request.definitions))
-    tasks = tuple(Benchmark(name, request.folder(name), request.definitions) for name in names)
+    tasks = tuple(Benchmark(name, request.folder(name), request.definitions, request.sampling) for name in names)
     return Suite("lmms", "Tasks of lmms-eval by name", tasks, model="toy-llava")
 
 
 def _suite(
     name: str, description: str, names: tuple[str, ...], request: SuiteRequest, model: str = "toy-llava"
 ) -> Suite:
-    tasks = tuple(Benchmark(task, request.folder(task), request.definitions) for task in _choose(names, request))
+    chosen = _choose(names, request)
+    tasks = tuple(Benchmark(task, request.folder(task), request.definitions, request.sampling) for task in chosen)
     return Suite(name, description, tasks, model=model)
 
 

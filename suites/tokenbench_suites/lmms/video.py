@@ -1,4 +1,4 @@
-"""Clips from files: a fixed number of frames at equal steps."""
+"""The files of clips: where they are, and how they are told apart."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from typing import Any
 
 from PIL import Image
 
-from tokenbench.contract.suite import Video
-from tokenbench.errors import MachineError, SampleError, brief
-from tokenbench_suites.images import MOST_PIXELS, check_regular
+from tokenbench.errors import MachineError
+from tokenbench_suites.images import check_regular
 
-__all__ = ["hash_file", "locate_file", "presented", "read_clip"]
+__all__ = ["hash_file", "locate_file", "presented"]
 
-FRAMES = 8  # as Video-LLaVA was trained
 HASHED = 1 << 16
 """How many bytes are hashed at the beginning, in the middle and at the end of a clip."""
 ENDINGS = ("", ".mp4", ".avi", ".webm", ".mkv", ".gif")
@@ -102,55 +100,6 @@ def _files_below(folder: Path) -> dict[str, list[Path]]:
         if path.suffix.lower() in ENDINGS[1:]:
             files.setdefault(path.name, []).append(path)
     return files
-
-
-def read_clip(path: Path) -> Video:
-    """Read the clip in a file.
-
-    Raises:
-        SampleError: If the file is not a clip or damaged.
-        MachineError: If the file does not exist.
-    """
-    check_regular(path)
-    try:
-        count, rate = _measure(path)
-        places = [int((k + 0.5) * count / FRAMES) for k in range(FRAMES)]
-        shown = {at: frame for at, frame in enumerate(_decode(path)) if at in places}
-        images = {at: Image.fromarray(frame.to_ndarray(format="rgb24")) for at, frame in shown.items()}
-    except SampleError:
-        raise
-    except Exception as error:  # the decoder raises anything for a file it cannot read
-        raise SampleError(f"the video {path} cannot be loaded: {brief(error)}", "replace it") from error
-    return Video([images[at] for at in places], fps=FRAMES * rate / count)
-
-
-def _measure(path: Path) -> tuple[int, float]:
-    """How many frames a clip has, and how many of them a second.
-
-    The frames are decoded one by one, since a long clip would fill the memory.
-    """
-    import av
-
-    count = sum(1 for _ in _decode(path))
-    if not count:
-        raise SampleError(f"the video {path} has no frames", "replace it")
-    with av.open(str(path)) as container:
-        rate = float(container.streams.video[0].average_rate or 1)
-    return count, rate
-
-
-def _decode(path: Path) -> Iterator[Any]:
-    import av
-
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise SampleError(f"the video {path} has no video stream", "replace it")
-        size = container.streams.video[0].codec_context
-        if size is None or not size.width * size.height:  # a drawing, whose decoder crashes
-            raise SampleError(f"the video {path} has no size", "replace it")
-        if size.width * size.height > MOST_PIXELS:
-            raise SampleError(f"the video {path} is too large: {size.width} x {size.height} pixels a frame")
-        yield from container.decode(video=0)
 
 
 def hash_file(source: Any, folder: Path | None) -> str:

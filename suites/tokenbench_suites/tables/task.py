@@ -8,47 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
-from PIL import Image
-
-from tokenbench.contract import scorers
-from tokenbench.contract.suite import Sample, Suite, SuiteRequest, Task, Video
+from tokenbench.contract.sampling import DEFAULT_SAMPLING, FrameSampling
+from tokenbench.contract.suite import Sample, Task
 from tokenbench.errors import UsageError, unknown
-from tokenbench_suites.images import check_regular, open_image
-from tokenbench_suites.tables.columns import NAMES, find_columns, read_list, read_options
-from tokenbench_suites.tables.reading import Row, read_table
+from tokenbench_suites.tables.columns import NAMES, find_columns, read_list, read_options, read_text
+from tokenbench_suites.tables.pictures import Medium, Stored, find_file, hash_medium, is_clip, load
+from tokenbench_suites.tables.reading import Row, Source, TableFile
+from tokenbench_suites.tables.scoring import LENGTHS, SCORERS, SETTINGS, Answer
 
-__all__ = ["SCORERS", "TableTask", "suite"]
+__all__ = ["TableTask"]
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 ASKED = "\nAnswer with the option's letter from the given choices directly."
-
-
-class Answer(NamedTuple):
-    """What a row says about its answer."""
-
-    targets: list[str]
-    """The right answers."""
-    options: list[str]
-    """The options; empty if there are none."""
-
-
-Scoring = Callable[[str, Answer, Mapping[str, float]], float]
-SCORERS: dict[str, Scoring] = {
-    "exact": lambda said, row, _: scorers.exact(said, row.targets),
-    "contains": lambda said, row, _: scorers.contains(said, row.targets),
-    "choice": lambda said, row, _: scorers.choice(said, row.targets[0], row.options),
-    "numeric": lambda said, row, numbers: max(scorers.numeric(said, target, **numbers) for target in row.targets),
-    "anls": lambda said, row, numbers: scorers.anls(said, row.targets, **numbers),
-    "vqa": lambda said, row, _: scorers.vqa_accuracy(said, row.targets),
-    "iou": lambda said, row, numbers: max(scorers.box_overlap(said, target, **numbers) for target in row.targets),
-}
-"""The scorers by the names that users write."""
-SETTINGS = {"numeric": "tolerance", "anls": "threshold", "iou": "threshold"}
-"""The number that a scorer takes."""
-LENGTHS = {"choice": 8, "iou": 48}
-"""How many tokens an answer may have; 32 for the other scorers."""
+T = TypeVar("T")
 
 
 class TableTask(Task):
@@ -56,60 +29,84 @@ class TableTask(Task):
 
     Args:
         name: The name of the task.
-        path: The file. Names of pictures in it are relative to its folder.
-        settings: Columns and the scorer, by what they are.
+        table: The file, or where else the rows come from. Names of pictures are relative to its folder.
+        settings: Columns, the scorer and its number, and `tokens`, as they are written behind the name of a file: `{"scorer": "anls"}`.
+        sampling: Which frames of clips are shown.
 
     Raises:
         UsageError: A setting is unknown.
     """
 
-    def __init__(self, name: str, path: Path, settings: Mapping[str, str]) -> None:
-        self.name, self._path, self._settings = name, path, dict(settings)
+    def __init__(
+        self,
+        name: str,
+        table: Path | Source,
+        settings: Mapping[str, str] | None = None,
+        sampling: FrameSampling = DEFAULT_SAMPLING,
+    ) -> None:
+        self.name, self._settings, self._sampling = name, dict(settings or {}), sampling
+        self._table: Source = TableFile(table) if isinstance(table, Path) else table
+        self._found: dict[str, Path | tuple[str, str]] = {}
+        shown = Path(self._table.name).name
         known = (*NAMES, "scorer", "tokens", *SETTINGS.values())
-        for setting in settings:
+        for setting in self._settings:
             if setting not in known:
-                raise unknown(f"setting of {path.name}", setting, known)
-        if settings.get("scorer", "exact") not in SCORERS:
-            raise unknown("scorer", settings["scorer"], SCORERS)
-        self.description = f"The questions in {path.name}"
-        self.notes = {"source": str(path), "columns": ", ".join(NAMES), "scorers": ", ".join(SCORERS)}
+                raise unknown(f"setting of {shown}", setting, dict.fromkeys(known))
+        if self._settings.get("scorer", "exact") not in SCORERS:
+            raise unknown("scorer", self._settings["scorer"], SCORERS)
+        self.description = f"The questions in {shown}"
+        self.notes = {"source": self._table.name, "columns": ", ".join(NAMES), "scorers": ", ".join(SCORERS)}
 
     @property
     def identity(self) -> str:
-        """A hash of the table, and the settings. Pictures enter the samples' clusters."""
-        digest = hashlib.sha256(check_regular(self._path).read_bytes()).hexdigest()[:16]
-        return f"{digest} {sorted(self._settings.items())}"
+        """How answers are scored, the settings, and the version of a data set.
+
+        What the rows say is part of the identity of each sample. Stored answers therefore stay valid while rows are added.
+        """
+        return f"{self._table.identity} {self._scorer} {sorted(self._settings.items())}".strip()
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The table, and the pictures and clips that it names; none if it is not a file."""
+        if not isinstance(self._table, TableFile):
+            return ()
+        named = (item for row in self._rows for item in self._media(row))
+        return list(dict.fromkeys([self._table.path, *(item for item in named if isinstance(item, Path))]))
+
+    @cached_property
+    def sampling(self) -> FrameSampling | None:
+        """Which frames of its clips are shown; None if it shows images only."""
+        clips = (is_clip(item) for row in self._rows for item in self._media(row))
+        return self._sampling if any(clips) else None
 
     def samples(self) -> Sequence[Sample]:
         """Return the rows in an order that has nothing to do with that of the table.
 
         Raises:
             UsageError: The table, or a row of it, is not as it should be.
-            MachineError: A picture is missing.
+            MachineError: The table is missing.
         """
         return self._samples
 
     def score(self, answer: str, sample: Sample) -> float:
-        """The score by the scorer of the table."""
+        """Return the score by the scorer of the table."""
         return SCORERS[self._scorer](answer, self._answers[sample.key], self._numbers)
 
     @cached_property
     def _rows(self) -> list[Row]:
-        return read_table(self._path)
+        return self._table.rows()
 
     @cached_property
     def _columns(self) -> dict[str, str]:
         names = dict.fromkeys(name for row in self._rows for name in row.values)
         given = {what: column for what, column in self._settings.items() if what in NAMES}
-        return find_columns(self._path.name, list(names), given)
+        return find_columns(Path(self._table.name).name, list(names), given)
 
     @cached_property
     def _scorer(self) -> str:
         if "scorer" in self._settings:
             return self._settings["scorer"]
-        return (
-            "choice" if any(read_options(row.values, self._columns.get("options")) for row in self._rows) else "exact"
-        )
+        return "choice" if any(self._options(row) for row in self._rows) else "exact"
 
     @cached_property
     def _numbers(self) -> dict[str, float]:
@@ -122,11 +119,14 @@ class TableTask(Task):
 
     def _number(self, name: str) -> float:
         try:
-            return float(self._settings[name])
+            number = float(self._settings[name])
         except ValueError:
+            number = -1.0
+        if not 0 <= number < float("inf"):
             raise UsageError(
-                f"{name}={self._settings[name]} is not a number", f"write, for example, {name}=0.1"
-            ) from None
+                f"{name}={self._settings[name]} is not a number of 0 or more", f"write, for example, {name}=0.1"
+            )
+        return number
 
     @cached_property
     def _samples(self) -> list[Sample]:
@@ -145,7 +145,7 @@ class TableTask(Task):
         self, row: Row, seen: Counter[str], hashes: dict[Path, str], clusters: dict[str, tuple[str, str]]
     ) -> Sample:
         media = self._media(row)
-        shown = "-".join(_hash(item, hashes) for item in media)
+        shown = "-".join(hash_medium(item, hashes) for item in media)
         answer, question = self._answer(row), self._text(row, "question")
         cluster = f"media-{shown}"
         if "cluster" in self._columns:
@@ -166,103 +166,76 @@ class TableTask(Task):
             key=key,
             cluster=cluster,
             question=question + (listed + ASKED if listed else ""),
-            target=" | ".join(answer.targets),
-            load=partial(_load, media, f"the picture of {self._path}, {row.place}"),
-            origin=f"{self._path}, {row.place}",
+            target=answer.usual,
+            load=partial(load, media, f"the picture of {self._table.name}, {row.place}", self._sampling),
+            origin=f"{self._table.name}, {row.place}",
         )
 
     def _answer(self, row: Row) -> Answer:
         """The right answers and options of a row, checked by scoring the right answer."""
-        value, column = row.values.get(self._columns["answer"]), self._columns["answer"]
-        targets = [str(value)] if self._scorer == "iou" and value is not None else read_list(value)
+        value, column = self._value(row, "answer"), self._columns["answer"]
+        boxes = self._scorer == "iou" and value is not None
+        targets = [str(value)] if boxes else self._read(row, "answer", read_list, value)
         if not targets:
             raise self._error(row, "answer", "is empty", "write the right answer there, or remove the row")
-        answer = Answer(targets, read_options(row.values, self._columns.get("options")))
+        answer = Answer(targets, self._options(row))
         if self._scorer == "choice" and len(answer.options) < 2:
             raise self._error(row, "options", "has no two options", "write them with bars between them: red | green")
         try:
-            score = SCORERS[self._scorer](targets[0], answer, self._numbers)
+            score = SCORERS[self._scorer](answer.usual, answer, self._numbers)
         except ValueError as error:
             raise self._error(row, "answer", f"cannot be right: {error}", "mend it, or choose another scorer") from None
         if not score:
             raise self._error(
                 row,
                 "answer",
-                f"'{targets[0]}' is wrong by the scorer '{self._scorer}'",
+                f"'{answer.usual}' is wrong by the scorer '{self._scorer}'",
                 f"use the column {column} with another scorer",
             )
         return answer
 
-    def _media(self, row: Row) -> list[Path | bytes]:
-        """The files of a row's pictures or clips, or their bytes."""
-        value = row.values.get(self._columns["image"])
-        items = value if isinstance(value, list) else [value]
-        if isinstance(value, str):
-            items = read_list(value)
-        media: list[Path | bytes] = []
-        for item in items:
+    def _options(self, row: Row) -> list[str]:
+        return self._read(row, "options", partial(read_options, row.values), self._columns.get("options"))
+
+    def _media(self, row: Row) -> list[Medium]:
+        """The files of a row's pictures or clips, their bytes, or where they are stored."""
+        value = self._value(row, "image")
+        media: list[Medium] = []
+        for item in value if isinstance(value, list) else [value]:
             inner = item.get("bytes") or item.get("path") if isinstance(item, Mapping) else item
-            if isinstance(inner, bytes):
+            if isinstance(inner, bytes | Stored):
                 media.append(inner)
-            elif inner:
-                media.append(self._file(row, str(inner)))
+            else:
+                media += [self._file(row, name) for name in self._read(row, "image", read_list, inner)]
         if not media:
             raise self._error(row, "image", "is empty", "write the name of a file there, or remove the row")
         return media
 
     def _file(self, row: Row, name: str) -> Path:
-        folder = self._path.parent
-        for place in (folder / name, folder / "images" / name, folder / "videos" / name):
-            if place.is_file():
-                return place
-        raise self._error(row, "image", f"names the file '{name}', which is not in {folder}", "put it there")
+        if name not in self._found:
+            self._found[name] = find_file(self._table.folder, name)
+        found = self._found[name]
+        if isinstance(found, Path):
+            return found
+        raise self._error(row, "image", *found)
 
     def _text(self, row: Row, what: str) -> str:
-        text = str(row.values.get(self._columns[what]) or "").strip()
+        text = self._read(row, what, read_text, self._value(row, what))
         if not text:
             raise self._error(row, what, "is empty", "fill it in, or remove the row")
         return text
 
+    def _value(self, row: Row, what: str) -> object:
+        return row.values.get(self._columns[what])
+
+    def _read(self, row: Row, what: str, read: Callable[[Any], T], value: object) -> T:
+        """Return what a function reads from a value, or raise the error that names the place of what it cannot read."""
+        try:
+            return read(value)
+        except ValueError as error:
+            mend = 'write texts there: red, or red | green, or ["red", "green"]'
+            raise self._error(row, what, str(error), mend) from None
+
     def _error(self, row: Row, what: str, problem: str, mend: str) -> UsageError:
-        return UsageError(f"{self._path}, {row.place}: column '{self._columns.get(what, what)}' {problem}", mend)
-
-
-def _hash(item: Path | bytes, known: dict[Path, str]) -> str:
-    if isinstance(item, bytes):
-        return hashlib.sha256(item).hexdigest()[:20]
-    if item not in known:
-        known[item] = hashlib.sha256(check_regular(item).read_bytes()).hexdigest()[:20]
-    return known[item]
-
-
-def _load(media: Sequence[Path | bytes], name: str) -> list[Image.Image | Video]:
-    return [_open(item, name) for item in media]
-
-
-def _open(item: Path | bytes, name: str) -> Image.Image | Video:
-    if isinstance(item, Path) and item.suffix.lower() not in PICTURES:
-        from tokenbench_suites.lmms.video import read_clip
-
-        return read_clip(item)
-    return open_image(item, name)
-
-
-def suite(request: SuiteRequest) -> Suite:
-    """The tables that a user names: `csv:NAME` with `--data NAME=FILE`, which is what `mine.csv` stands for.
-
-    What follows the name are settings, such as `csv:mine:scorer=anls`.
-    """
-    tasks = []
-    for text in request.names:
-        name, *settings = text.split(":")
-        pairs: dict[str, Any] = {}
-        for setting in settings:
-            what, equals, value = setting.partition("=")
-            if not equals:
-                raise UsageError(f"'{setting}' is not a setting of a table", "write, for example, :scorer=contains")
-            pairs[what] = value
-        path = request.folder(name)
-        if path is None:
-            raise UsageError(f"the table '{name}' has no file", f"name it: --data {name}=FILE")
-        tasks.append(TableTask(name, path, pairs))
-    return Suite("table", "Questions from a table of your own", tuple(tasks), model="toy-llava")
+        column = self._columns.get(what, what)
+        return UsageError(f"{self._table.name}, {row.place}: column '{column}' {problem}", mend)

@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import tokenbench
 from tokenbench import Grid
+from tokenbench_backbones.auto import Auto
+from tokenbench_backbones.auto.facts import FACTS
 from tokenbench_backbones.auto.lattices import Row, from_positions, newlines, none, separated_rows, squares
 
 IMAGE = 90
@@ -23,8 +26,6 @@ def row(ids: list[int], **more: Any) -> Row:
 
 @pytest.fixture(scope="module")
 def llava_next() -> Any:
-    from tokenbench_backbones.auto import Auto
-
     return Auto("llava_next").tiny()[0]
 
 
@@ -114,3 +115,24 @@ def test_patches_and_frames_of_a_lattice_add_up() -> None:
     grid = Grid(2, 2, 3, num_prefix_tokens=1, row_end_tokens=1, num_suffix_tokens=2)
     assert grid.tokens == 2 * (1 + 2 * 4) + 2 == sum(frame.tokens for frame in grid.frames)
     assert grid.patches() == [[[1, 2, 3], [5, 6, 7]], [[10, 11, 12], [14, 15, 16]]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(name for name, facts in FACTS.items() if facts.lattice is not none))
+def test_lattices_are_those_of_the_pictures(name: str) -> None:
+    """Grids come from the image processor where there are some; squares hold as many tokens as stock code makes."""
+    auto = Auto(name)
+    model, prompts = auto.tiny()
+    for prompt in prompts:
+        with torch.no_grad(), tokenbench.pruned(model, "vanilla") as pruning:
+            model(**prompt)
+            counts = [len(part) for part in auto.encode_images(model, prompt)]
+        (row,) = pruning.rows
+        if "image_grid_thw" in prompt:
+            merge = getattr(model.config.vision_config, "spatial_merge_size", 2)
+            sizes = [(t, h // merge, w // merge) for t, h, w in prompt["image_grid_thw"].tolist()]
+            assert [(grid.t, grid.h, grid.w) for grid in row.grids] == sizes
+            continue
+        assert sum(grid.tokens for grid in row.grids) == sum(counts)
+        if "image_sizes" not in prompt:  # newlines, or rows apart: other tests compare them with stock code
+            assert all(grid.h == grid.w for grid in row.grids)

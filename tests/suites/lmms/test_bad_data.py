@@ -16,12 +16,10 @@ import datasets
 from tests.fuzz.made import made_run
 from tests.suites.lmms.benchmarks import picture, write
 from tests.systems import pipe
-from tokenbench.contract.suite import Video
-from tokenbench.errors import MachineError, SampleError, TokenBenchError, UsageError
+from tokenbench.errors import MachineError, TokenBenchError, UsageError
 from tokenbench.store.run import Run
 from tokenbench_suites.lmms.benchmark import Benchmark
 from tokenbench_suites.lmms.suites import OWN
-from tokenbench_suites.lmms.video import read_clip
 
 ROW = {"id": "1", "question_id": "1", "question": "Is it?", "answer": "yes", "image_source": "a", "category": "random"}
 
@@ -86,35 +84,6 @@ def test_a_video_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     with pytest.raises(MachineError, match="clip"):
         first_of("msvd_qa", tmp_path)
-
-
-def film(path: Path, frames: int) -> Path:
-    import av
-    import numpy as np
-
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("mpeg4", rate=4)
-        stream.width, stream.height = 64, 48  # type: ignore[attr-defined]
-        for k in range(frames):
-            frame = np.full((48, 64, 3), 20 * k, dtype=np.uint8)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))  # type: ignore[attr-defined]
-        file.mux(stream.encode(None))  # type: ignore[attr-defined]
-    return path
-
-
-def test_a_clip_is_eight_frames_at_equal_steps(tmp_path: Path) -> None:
-    video = read_clip(film(tmp_path / "a.mp4", 12))
-    assert isinstance(video, Video)
-    grey = [frame.getpixel((0, 0))[0] // 20 for frame in video.frames]  # type: ignore[index]
-    assert [abs(a - b) <= 1 for a, b in zip(grey, [0, 2, 3, 5, 6, 8, 9, 11], strict=True)] == [True] * 8
-    assert len(read_clip(film(tmp_path / "b.mp4", 1)).frames) == 8
-
-
-def test_a_cut_clip_is_a_sample_error(tmp_path: Path) -> None:
-    path = film(tmp_path / "a.mp4", 12)
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(SampleError, match=r"cannot be loaded|no frames|no video stream"):
-        read_clip(path)
 
 
 def test_task_definitions_of_a_run_from_others_are_not_executed(tmp_path: Path) -> None:

@@ -190,3 +190,15 @@ def test_nothing_of_the_process_is_changed(tasks: dict[str, Benchmark]) -> None:
     task = Benchmark("mmbench_cn_dev", tasks["mmbench_cn_dev"]._folder)
     task.official({task.samples()[0].key: "A"})
     assert state() == before
+
+
+def test_pictures_between_words_keep_their_place() -> None:
+    from tokenbench import HERE
+    from tokenbench_suites.lmms.library import interleaved
+
+    image, words = {"type": "image", "url": None}, {"type": "text", "text": "first"}
+    other = {"type": "text", "text": "second"}
+    assert interleaved([image, image, words, other]) == "first\nsecond"
+    assert interleaved([words, other]) == "first\nsecond"
+    assert interleaved([words, image, other]) == f"first{HERE}second"
+    assert interleaved([image, words, other, image]) == f"{HERE}first\nsecond{HERE}"

@@ -94,7 +94,21 @@ def finished(root: Path, decoded: Counter[bytes], tmp_path_factory: pytest.TempP
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.Image, "decode_example", counted)
         patch.setattr(runner, "execute", executed)
-        assert call("run", "--suite", "image-public", "--data", data_option(root), *SMALL, "-o", str(folder)) == 0
+        assert (
+            call(
+                "run",
+                "--suite",
+                "image-public",
+                "--tasks",
+                ",".join(NINE),
+                "--data",
+                data_option(root),
+                *SMALL,
+                "-o",
+                str(folder),
+            )
+            == 0
+        )
     return folder
 
 
@@ -129,7 +143,17 @@ def test_a_finished_run_decodes_nothing_again(
     root: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Model, "generate", None)
-    arguments = ["--suite", "image-public", "--data", data_option(root), *SMALL, "-o", str(finished)]
+    arguments = [
+        "--suite",
+        "image-public",
+        "--tasks",
+        ",".join(NINE),
+        "--data",
+        data_option(root),
+        *SMALL,
+        "-o",
+        str(finished),
+    ]
     assert call("run", *arguments) == 0
     assert "official.csv" in capsys.readouterr().err
 

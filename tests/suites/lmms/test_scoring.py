@@ -196,6 +196,13 @@ def breaks(doc, results):
     return {"acc": float(results[0][0] == doc["answer"][0])}
 def several(doc, results):
     return {"f": {"right": results[0] == doc["answer"]}, "acc": float(results[0] == doc["answer"])}
+def paired(doc, results):
+    return {"acc": {"right": float(results[0] == doc["answer"]), "pair": doc["pair"]}}
+def whole_pairs(records):
+    pairs = {}
+    for r in records:
+        pairs.setdefault(r["pair"], []).append(r["right"])
+    return sum(map(min, pairs.values())) / len(pairs)
 def square(records):
     return (sum(r["right"] for r in records) / len(records)) ** 2
 def file(records):
@@ -299,3 +306,12 @@ def test_a_number_that_fails_on_a_part_of_the_data_is_left_out(tmp_path: Path) -
     library = samples.scorer._library  # type: ignore[attr-defined]
     library.aggregate = lambda *_: 1 / 0
     assert task.official({sample.key: "yes" for sample in samples}) == {}
+
+
+def test_a_number_of_pairs_is_found_out_though_hardly_any_pair_is_among_the_first_rows(tmp_path: Path) -> None:
+    """Of 600 rows in a mixed order; on rows of different pairs alone, it is the mean."""
+    task = made(tmp_path, "paired", "acc", "whole_pairs")
+    rows = [{"question": f"q{i}", "answer": ("yes", "no")[i % 2], "pair": f"p{i // 2}"} for i in range(600)]
+    datasets.Dataset.from_list(rows).to_parquet(str(tmp_path / "data" / "test.parquet"))
+    with pytest.raises(UsageError, match="'acc' is not a mean of numbers for single samples"):
+        task.samples()

@@ -15,6 +15,7 @@ import tokenbench
 from tests.tokenbench.commands.test_running import call
 from tokenbench import TokenBenchError
 from tokenbench.contract.suite import Suite
+from tokenbench.errors import SampleError
 from tokenbench.registry.plugins import Registry
 from tokenbench.registry.suites import name_files, resolve_suite
 
@@ -142,6 +143,14 @@ BAD = [
     ({}, {"answer": ""}, "", "line 4: column 'answer' is empty"),
     ({}, {"question": " "}, "", "line 4: column 'question' is empty"),
     ({}, {"image": "pics/gone.png"}, "", "line 4: column 'image' names the file 'pics/gone.png', which is not in"),
+    ({}, {"image": "pics"}, "", "line 4: column 'image' names the folder 'pics', not a file"),
+    ({}, {"image": "https://x.org/a.png"}, "", "names the address 'https://x.org/a.png', not a file"),
+    ({}, {"answer": "NaN"}, "", "line 4: column 'answer' is empty"),
+    ({}, {"answer": "['red' 'blue']"}, "", "line 4: column 'answer' looks like a list, but is none"),
+    ({"options": "red|green|blue|yellow"}, {"options": "red|green|red"}, "", "has the option 'red' twice"),
+    ({"A": "red", "B": "green", "C": "blue", "D": "x"}, {"B": ""}, "", "has no text in B, but has one after it"),
+    ({}, {}, ":scorer=numeric:tolerance=-1", "tolerance=-1 is not a number of 0 or more"),
+    ({}, {}, ":scorer=numeric:tolerance=nan", "tolerance=nan is not a number of 0 or more"),
     ({}, {"image": ""}, "", "line 4: column 'image' is empty"),
     (
         {"options": "red|green|blue|yellow"},
@@ -157,7 +166,7 @@ BAD = [
     ({"photo": "x", "images": "y"}, {}, ":image=fotos", "unknown column of mine.csv 'fotos'"),
     ({}, {}, ":scorer=exakt", "unknown scorer 'exakt': did you mean exact"),
     ({}, {}, ":tolerance=0.1", "the scorer 'exact' takes no tolerance"),
-    ({}, {}, ":scorer=numeric:tolerance=x", "tolerance=x is not a number"),
+    ({}, {}, ":scorer=numeric:tolerance=x", "tolerance=x is not a number of 0 or more"),
     ({}, {}, ":contains", "'contains' is not a setting of a table"),
 ]
 
@@ -188,7 +197,40 @@ def test_a_wrong_table_is_one_line_that_names_row_column_and_mend(
         ("mine.csv", b"image,image,answer\na,b,c\n", "has two columns named 'image'"),
         ("mine.csv", b"image,question,answer\na.png,what,red,green\n", "line 2: 4 values, but 3 columns"),
         ("mine.csv", b"img,photo,question,answer\na,b,c,d\n", "several columns that could be the image: img, photo"),
-        ("mine.csv", b"image,question,answer\n\xff,b,c\n", "is not UTF-8 text"),
+        ("mine.csv", b"image,question,answer\n\xff,b,c\n", "mine.csv, line 2 is not UTF-8 text"),
+        ("mine.csv", "image,question,answer\na,b,c\n".encode("utf-16"), "mine.csv, line 1 is not UTF-8 text"),
+        ("mine.csv", b'image,question,answer\na.png,"b\nc",d\ne.png,"f,g\n', "mine.csv, line 4 cannot be read"),
+        ("mine.csv", b'image,question,answer\na.png,"a "b" c",d\n', "mine.csv, line 2 cannot be read"),
+        (
+            "mine.csv",
+            b"image,question,answer,,\na.png,what, and,red,\n",
+            "line 2: 'red' stands in a column without a name",
+        ),
+        (
+            "mine.csv",
+            b'image,question,answer\npics/red.png,"a\nb",c\npics/red.png,b,\n',
+            "line 4: column 'answer' is empty",
+        ),
+        (
+            "mine.jsonl",
+            b'{"image": "pics/red.png", "question": ["q"], "answer": "a"}\n',
+            "line 1: column 'question' holds a list",
+        ),
+        (
+            "mine.jsonl",
+            b'{"image": "pics/red.png", "question": "q", "answer": NaN}\n',
+            "line 1: column 'answer' is empty",
+        ),
+        (
+            "mine.jsonl",
+            b'{"image": "pics/red.png", "question": "q", "answer": "\\ud800"}\n',
+            "line 1: column 'answer' holds half",
+        ),
+        (
+            "mine.jsonl",
+            b'{"image": "pics/red.png", "question": "q", "answer": {"a": 1}}\n',
+            "line 1: column 'answer' holds a mapping",
+        ),
         ("mine.jsonl", b'{"image": "a"}\n{', "line 2 is not JSON"),
         ("mine.jsonl", b"[1]\n", "line 1 is not a JSON object"),
         ("mine.parquet", b"junk", "cannot be read as a table"),
@@ -201,6 +243,56 @@ def test_a_damaged_table_is_one_line(name: str, content: bytes, message: str, fo
         only(name).samples()
     assert message in str(error.value)
     assert error.value.hint
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffimage,question,answer\n{0},a b,red\n",
+        "image;question;answer\n{0};a b;red\n",
+        "image\tquestion\tanswer\n{0}\ta b\tred\n",
+        "image,question,answer,,\n{0},a b,red,,\n\n",
+        "image, question, answer\r\n{0}, a b, red\r\n",
+        "image,question,answer\n{1},a b,red\n",
+        "image,question,answer\n{2},a b,red\n",
+        "image,question,answer\n{0},a b,\"['red']\"\n",
+    ],
+    ids=["BOM", "semicolons", "tabs", "empty columns", "spaces", "absolute", "Windows", "Python's list"],
+)
+def test_what_other_programs_write_is_read_alike(content: str, folder: Path) -> None:
+    text = content.format("pics/red.png", folder / "pics" / "red.png", "pics\\red.png")
+    (folder / "mine.csv").write_bytes(text.encode())
+    write([{"image": "pics/red.png", "question": "a b", "answer": "red"}], folder / "plain.csv")
+    assert [s.digest for s in only("mine.csv").samples()] == [s.digest for s in only("plain.csv").samples()]
+
+
+def test_a_name_in_other_case_is_found_for_the_user(folder: Path) -> None:
+    write([{**rows()[0], "image": "pics/Red.PNG"}], folder / "mine.csv")
+    if (folder / "pics" / "Red.PNG").exists():
+        pytest.skip("the file system ignores case")
+    with pytest.raises(TokenBenchError) as error:
+        only("mine.csv").samples()
+    assert error.value.hint == "it is called red.png there"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n", b"no picture"])
+def test_a_damaged_picture_is_an_error_of_its_row(content: bytes, folder: Path) -> None:
+    (folder / "pics" / "red.png").write_bytes(content)
+    write(rows()[:1], folder / "mine.csv")
+    with pytest.raises(SampleError, match=r"the picture of mine\.csv, line 2"):
+        only("mine.csv").samples()[0].load()
+
+
+def test_a_picture_needs_no_ending(folder: Path) -> None:
+    (folder / "pics" / "red.png").rename(folder / "pics" / "0001")
+    write([{**rows()[0], "image": "pics/0001"}], folder / "mine.csv")
+    assert only("mine.csv").samples()[0].load()[0].size == (32, 32)  # type: ignore[union-attr]
+
+
+def test_the_target_is_what_most_people_say(folder: Path) -> None:
+    write([{**rows()[0], "answer": "stop|go|go|go"}], folder / "mine.csv")
+    (sample,) = only("mine.csv:scorer=vqa").samples()
+    assert sample.target == "go"
 
 
 def test_a_missing_table_and_a_folder_without_one(folder: Path) -> None:
@@ -219,6 +311,19 @@ def test_a_registered_suite_is_no_file(folder: Path) -> None:
     assert suite_of("image").name == "image"
 
 
+def test_show_reads_a_table_as_a_run_would(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(rows(options="red|green|blue|yellow"), folder / "mine.csv")
+    assert call("show", "mine.csv") == 0
+    shown = capsys.readouterr().out
+    assert "questions: 8, about 4 images" in shown
+    assert "  A. red\n  B. green" in shown
+    (folder / "mine.csv").write_text("image,question,answer\npics/red.png,what,\n")
+    assert call("show", "mine.csv") == 2
+    assert "mine.csv, line 2: column 'answer' is empty" in capsys.readouterr().err
+    (folder / "clse").mkdir()
+    assert call("show", "clse") == 0, "a folder hides no strategy"
+
+
 def test_from_a_table_to_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(rows(), folder / "mine.csv")
     arguments = ["--suite", "mine.csv", "--strategies", "fastv", "--budgets", "1/3", "--no-floors", "-q", "-o", "run"]
@@ -233,4 +338,7 @@ def test_from_a_table_to_a_report(folder: Path, capsys: pytest.CaptureFixture[st
     with (folder / "mine.csv").open("a") as file:
         file.write("pics/red.png,what else ?,red\n")
     assert call("run", *arguments) == 0
-    assert len(tokenbench.Run.open("run").samples().query("strategy == 'vanilla'")) == 9
+    grown = tokenbench.Run.open("run").samples()
+    assert len(grown.query("strategy == 'vanilla'")) == 9
+    there = ["strategy", "sample", "seconds"]
+    assert set(map(tuple, frame[there].to_numpy())) < set(map(tuple, grown[there].to_numpy())), "stored answers stay"

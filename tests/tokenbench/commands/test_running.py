@@ -99,7 +99,24 @@ def test_the_reports_are_written(finished: Path) -> None:
     assert set(
         ["model", "budget", "task", "a", "b", "difference", "low", "high", "p", "p_unadjusted", "verdict"]
     ) <= set(pairs.columns)
-    assert (finished / "report" / "summary.md").read_text()
+    assert "### Where it hurts" in (finished / "report" / "summary.md").read_text()
+
+
+def test_where_answers_change_follows_from_the_answers_and_the_scenes(finished: Path) -> None:
+    where = pd.read_csv(finished / "report" / "where.csv")
+    run = tokenbench.Run.open(finished)
+    frame, questions, key = run.samples(), run.questions(), ["task", "sample"]
+    vanilla = frame[frame["strategy"] == "vanilla"].set_index(key)[["answer", "score"]].add_prefix("all_")
+    for strategy in ("fastv", "clse"):
+        rows = frame[frame["strategy"] == strategy].join(vanilla, on=key)
+        same = (rows["answer"].str.strip() == rows["all_answer"].str.strip()).mean()
+        boxes = [questions[pair].evidence for pair in zip(rows["task"], rows["sample"], strict=True)]
+        down = pd.Series([sum(box.y0 + box.y1 for box in own) / 2 / len(own) for own in boxes], rows.index)
+        lower = (rows["score"] - rows["all_score"])[down > 2 / 3]
+        own = where[where["strategy"] == strategy].set_index(["part", "measure"])["value"]
+        assert own["all", "same answer"] == pytest.approx(same)
+        assert (("lower", "change") in own) == (len(lower) > 0)
+        assert own.get(("lower", "change"), 0) == pytest.approx(lower.mean() if len(lower) else 0)
 
 
 def test_the_terminal_gets_forty_lines_of_a_real_run_and_all_of_it_on_request(
@@ -205,8 +222,16 @@ def test_show_describes_the_parts_of_a_composition(capsys: pytest.CaptureFixture
     assert call("show", "fastv@pdrop+tome") == 0
     out = capsys.readouterr().out
     assert all(heading in out for heading in ("fastv\n\n", "pdrop\n\n", "tome\n\n", "written STRATEGY+tome:"))
-    assert call("show", "image") == 2
-    assert "'image' is one of the suites" in capsys.readouterr().err
+    assert call("show", "toy-llava") == 2
+    assert "'toy-llava' is one of the backbones" in capsys.readouterr().err
+
+
+def test_show_describes_suites_and_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("show", "image") == call("show", "reading") == call("show", "csv") == 0
+    out = capsys.readouterr().out
+    assert "  reading  " in out
+    assert "  suite: image" in out
+    assert "Columns: image, question, answer;" in out
 
 
 def test_a_finished_run_computes_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

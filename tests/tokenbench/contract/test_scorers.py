@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from itertools import combinations
+from random import Random
 
 import pytest
+import torch
 
 from tokenbench.contract.scorers import anls, box_overlap, choice, contains, exact, find_box, numeric, vqa_accuracy
 
@@ -71,6 +73,24 @@ def test_a_number_needs_a_number() -> None:
 )
 def test_anls_is_one_minus_the_normalised_distance(answer: str, targets: list[str], score: float) -> None:
     assert anls(answer, targets) == pytest.approx(score)
+
+
+def test_anls_is_that_of_lmms_eval() -> None:
+    """Where the answers have no outer or double spaces, which lmms-eval counts in the length only."""
+    stock = pytest.importorskip("lmms_eval.api.metrics", reason='needs lmms-eval: pip install "tokenbench[lmms]"').anls
+    random = Random(0)
+    for _ in range(300):
+        answer, *targets = ("".join(random.choices("abC ", k=random.randint(1, 9))).strip() or "a" for _ in range(4))
+        answer, targets = " ".join(answer.split()), [" ".join(target.split()) for target in targets]
+        assert anls(answer, targets) == pytest.approx(stock(targets, [answer])["anls"])
+
+
+def test_the_overlap_is_that_of_torchvision() -> None:
+    box_iou = pytest.importorskip("torchvision").ops.box_iou
+    corners = torch.rand(200, 2, 2, 2, generator=torch.Generator().manual_seed(0)).sort(dim=2).values.flatten(2)
+    for one, other in corners:
+        stock = float(box_iou(one[None], other[None]))
+        assert box_overlap(str(one.tolist()), str(other.tolist()), 0.0) == pytest.approx(stock, abs=1e-6)
 
 
 @pytest.mark.parametrize("said", range(11))

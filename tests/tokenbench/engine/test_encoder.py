@@ -10,7 +10,10 @@ import torch
 
 import tokenbench
 from tests.tiny import BACKBONES, tiny
-from tokenbench import Attn, Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench import Attn, Budget, Keep, Selection, Signal, Stage, Strategy, View, testing
+from tokenbench.errors import InfeasibleError
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
 from tokenbench.testing import batched, generate
 
 CLOSE: dict[str, Any] = {"atol": 2e-5, "rtol": 1e-4}
@@ -58,6 +61,38 @@ def test_running_the_encoder_again_without_merging_changes_nothing(name: str) ->
                 assert products.shape == (1 + frame.tokens, frame.tokens)
             found.append(rerun.features())
         torch.testing.assert_close(torch.cat(found), view.signals[Signal("features")], **CLOSE)
+
+
+def test_the_cls_of_the_encoder_is_that_of_the_stock_tower() -> None:
+    """It can be read by itself, and be a token among others, in any order."""
+    model, prompts, seen = views("llava")
+    with torch.no_grad():
+        output = model.base_model.vision_tower(batched(prompts)["pixel_values"], output_hidden_states=True)
+    states = output.hidden_states[model.config.vision_feature_layer]
+    frames = [frame for view in seen for frame in view.frames]
+    for frame, expected in zip(frames, states, strict=True):
+        torch.testing.assert_close(frame.cls_features(), expected[0], **CLOSE)
+        rerun = frame.rerun(0.5, cls=True)
+        while rerun.remaining:
+            products = rerun.step()
+            assert products.shape == (2 + frame.tokens, 1 + frame.tokens)
+            assert torch.equal(products[0], products[1])
+            rerun.keep(torch.arange(len(rerun.alive)).flip(0), rerun.states.flip(0))
+        torch.testing.assert_close(rerun.features(), expected[rerun.alive], **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["qwen2-vl", "video-llava"])
+def test_an_encoder_without_a_cls_of_its_own_says_so(name: str) -> None:
+    frame = views(name)[2][0].frames[-1]
+    with pytest.raises(InfeasibleError, match="has none besides its visual tokens"):
+        frame.cls_features()
+    with pytest.raises(InfeasibleError, match="has none besides its visual tokens"):
+        frame.rerun(0.5, cls=True)
+
+
+@pytest.mark.parametrize("name", ["ficoco-v:released=yes", "visionzip:released=yes"])
+def test_methods_that_keep_the_cls_run_on_the_stock_tower(name: str) -> None:
+    testing.check_strategy(parse_strategy(name, registry()).strategy, tiny("llava"))
 
 
 @pytest.mark.parametrize("name", BACKBONES)

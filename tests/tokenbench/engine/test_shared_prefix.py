@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import BACKBONES, tiny
+from tests.tiny import BACKBONES, STRATEGIES, tiny
 from tokenbench import Budget
 from tokenbench.engine import LayerCheckpoint, RowPlan
 from tokenbench.engine.attach import attach
@@ -127,6 +127,21 @@ def test_questions_share_the_tokens_that_a_method_left(name: str, attention: str
         assert trace.encoder_positions == expected.encoder_positions
         assert (trace.merged, trace.cache_lengths) == (expected.merged, expected.cache_lengths)
     assert sum(widths[:2]) < widths[-3]  # fewer tokens went through the layer
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_questions_about_one_image_are_decided_as_each_by_itself(name: str) -> None:
+    """What a strategy remembers of one of them does not reach the others."""
+    model, prompts = tiny("llava")
+    rows, strategy = questions(prompts[0], 1, 4, 2), parse_strategy(name, registry()).strategy
+    budget = Budget.parse("1/2") if strategy.budgeted else Budget.none()
+    plan, found = RowPlan.make(strategy, budget, 6), []
+    with attach(model, backbone_for(model, registry()), [plan.of(str(row)) for row in range(3)]) as pruner:
+        for shared in ([0, 0, 0], ()):
+            with pruner.sharing(shared):
+                generate(model, batched(rows), tokens=1)
+            found.append([[kept.tolist() for _, kept in trace.stages] for trace in pruner.rows])
+    assert found[0] == found[1]
 
 
 def test_a_method_that_draws_or_looks_at_the_question_decides_for_every_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tokenbench.contract.lattice import Grid
 from tokenbench.contract.suite import Box
-from tokenbench.runner.evidence import evidence_tokens, lattice_of_first, recall
+from tokenbench.runner.evidence import evidence_height, evidence_tokens, lattice_of_first, recall
 
 
 def test_a_box_touches_every_cell_it_overlaps_and_no_neighbour_it_only_meets() -> None:
@@ -41,3 +41,9 @@ def test_the_first_lattice_is_the_whole_image_unless_it_is_a_tile() -> None:
 def test_recall() -> None:
     assert recall([1, 2, 3], {2, 9}) == 0.5
     assert math.isnan(recall([1], set()))
+
+
+def test_the_height_of_evidence_is_that_of_the_mean_of_its_boxes() -> None:
+    assert evidence_height([Box(0, 0.2, 1, 0.4)]) == pytest.approx(0.3)
+    assert evidence_height([Box(0, 0.2, 1, 0.4), Box(0.5, 0.8, 0.6, 1.0)]) == pytest.approx(0.6)
+    assert math.isnan(evidence_height([]))

@@ -56,7 +56,8 @@ def lengths(plan: RowPlan) -> list[int]:
 
 def test_groups_hold_every_plan_once_and_little_padding() -> None:
     named = dict(plans())
-    found = group_plans(plans(), 576, 50, 100)
+    starts = {i: plan.typical[0].layer for i, plan in plans()}
+    found = group_plans(plans(), 576, 50, 100, starts)
     assert sorted(i for group in found for i in group) == sorted(named)
     for group in found:
         assert len({named[i].typical[0].layer for i in group}) == 1
@@ -65,7 +66,7 @@ def test_groups_hold_every_plan_once_and_little_padding() -> None:
             group
         )
     assert any(len(group) > 1 for group in found)
-    assert max(map(len, group_plans(plans(), 576, 50, 2))) == 2
+    assert max(map(len, group_plans(plans(), 576, 50, 2, starts))) == 2
 
 
 def test_a_row_takes_at_least_its_cache() -> None:

@@ -5,11 +5,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tokenbench.store import record_file
-from tokenbench.store.frames import count_kept, select_samples
+from tokenbench.store.frames import condense, select_samples
 from tokenbench.store.record_file import RECORD, DamagedError, pack, read_many, read_records
 
 ROWS = (11, 1, 4)
-COLUMNS = ("sample", "score", "kept", "visual_tokens")
+COLUMNS = ("sample", "answer", "score", "kept", "visual_tokens")
 
 
 def record(at, kept):
@@ -37,9 +37,20 @@ def test_parts_make_up_the_whole_file(paths, tmp_path):
 
 
 def test_kept_tokens_are_counted_part_by_part(paths, tmp_path):
-    tables = list(read_many(paths, tmp_path, RECORD, COLUMNS, ("sample",), count_kept))
+    tables = list(read_many(paths, tmp_path, RECORD, COLUMNS, ("sample",), condense))
     assert [table["kept"].to_pylist() for table in tables] == [[at % 4 for at in range(rows)] for rows in ROWS]
     assert [table["sample"].to_pylist() for table in tables] == [[f"s{at}" for at in range(rows)] for rows in ROWS]
+
+
+def test_answers_become_numbers_that_tell_whether_they_are_the_same(tmp_path):
+    path = tmp_path / "answers.parquet"
+    texts = ["red", " red\n", "Red", "", "blue", "red"]
+    path.write_bytes(pack([{**record(at, [1]), "answer": text} for at, text in enumerate(texts)], RECORD)[1])
+    (table,) = read_many([path], tmp_path, RECORD, COLUMNS, (), condense)
+    found = table["answer"].to_pylist()
+    assert [[one == other for other in found] for one in found] == [
+        [a.strip() == b.strip() for b in texts] for a in texts
+    ]
 
 
 def test_samples_are_selected_by_the_task_of_their_cell(paths, tmp_path):
@@ -55,7 +66,7 @@ def test_a_wrong_token_in_any_part_names_the_file(paths, tmp_path, at, kept):
     records = [record(number, kept if number == at else [1]) for number in range(11)]
     paths[1].write_bytes(pack(records, RECORD)[1])
     with pytest.raises(DamagedError, match=r"1\.parquet cannot be read: .*a kept token is not among"):
-        list(read_many(paths, tmp_path, RECORD, COLUMNS, (), count_kept))
+        list(read_many(paths, tmp_path, RECORD, COLUMNS, (), condense))
 
 
 def test_a_sample_that_occurs_twice_is_found_across_parts(paths, tmp_path):
