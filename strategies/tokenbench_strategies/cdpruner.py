@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, UsageError, View
 from tokenbench_strategies.clip_pair import rate_alignment
+from tokenbench_strategies.indices import take
 from tokenbench_strategies.shares import crops
 from tokenbench_strategies.words import embed_question
 
@@ -42,6 +43,7 @@ class CDPruner(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     clip: str = Field("", description="CLIP model (a folder or a name) whose text encoder rates the relevance")
 
@@ -57,13 +59,15 @@ class CDPruner(Strategy):
         """Keep the subset of the largest determinant, image by image."""
         states = view.hidden[0].float()
         relevance = scale_relevance(self._rate(view, states))
-        kept = [crop[pick_by_determinant(states[crop], relevance[crop], k)] for crop, k in crops(view)]
-        return Selection(torch.cat(kept).sort().values)
+        kept = [
+            crop[pick_by_determinant(states[..., crop, :], relevance[..., crop], k)] for crop, k in crops(view) if k
+        ]
+        return Selection(torch.cat(kept, -1).sort(dim=-1).values)
 
     def _rate(self, view: View, states: Tensor) -> Tensor:
         """[n] relevance of every token."""
         if not self.clip:
-            return (normalize(states, dim=-1) @ normalize(embed_question(view), dim=-1).T).mean(1)
+            return (normalize(states, dim=-1) @ normalize(embed_question(view), dim=-1).transpose(-1, -2)).mean(-1)
         if not view.question:
             raise UsageError(
                 "cdpruner:clip=... reads the user's words, which are not known apart from the prompt",
@@ -73,23 +77,24 @@ class CDPruner(Strategy):
 
 
 def scale_relevance(relevance: Tensor) -> Tensor:
-    """[n] the relevance of all tokens, from just above 0 to just above 1."""
-    low, high = relevance.min(), relevance.max()
+    """[..., n] the relevance of all tokens, from just above 0 to just above 1."""
+    low, high = relevance.amin(-1, keepdim=True), relevance.amax(-1, keepdim=True)
     return (relevance - low + _SMALL) / (high - low).clamp(min=_SMALL)
 
 
 def pick_by_determinant(states: Tensor, relevance: Tensor, k: int) -> Tensor:
-    """Indices [k] of a greedy subset of states [n, C] whose kernel has the largest determinant, in order of choice."""
+    """Indices [..., k] of a greedy subset of states [..., n, C] whose kernel has the largest determinant, as chosen."""
     unit = normalize(states, dim=-1)
-    kernel = relevance.unsqueeze(1) * (unit @ unit.T) * relevance
-    left, rows = kernel.diagonal().clone(), kernel.new_zeros(k, len(states))
-    chosen = torch.zeros(k, dtype=torch.long, device=states.device)
+    kernel = relevance.unsqueeze(-1) * (unit @ unit.transpose(-1, -2)) * relevance.unsqueeze(-2)
+    left, chosen = kernel.diagonal(dim1=-2, dim2=-1).clone(), list[Tensor]()
+    rows = kernel.new_zeros(*kernel.shape[:-2], k, kernel.shape[-1])
     for i in range(k):
-        best = left.argmax()
-        pivot = left[best].clamp(min=0)
-        row = (kernel[best] - rows[:i, best] @ rows[:i]) / pivot.clamp(min=1e-12).sqrt()
-        rows[i] = torch.where(pivot > 1e-12, row, 0)  # the rank is used up: nothing left to gain
-        chosen[i] = best
-        left = left - rows[i].square()
-        left[chosen[: i + 1]] = -torch.inf
-    return chosen
+        best = left.argmax(-1, keepdim=True)
+        pivot, known = left.gather(-1, best).clamp(min=0), rows[..., :i, :]
+        explained = known.gather(-1, best.unsqueeze(-2).expand(*known.shape[:-1], 1)).transpose(-1, -2) @ known
+        row = (take(kernel, best) - explained).squeeze(-2) / pivot.clamp(min=1e-12).sqrt()
+        row = torch.where(pivot > 1e-12, row, 0)  # the rank is used up: nothing left to gain
+        rows[..., i, :] = row
+        left = (left - row.square()).scatter(-1, best, -torch.inf)
+        chosen.append(best)
+    return torch.cat(chosen, -1)

@@ -141,8 +141,7 @@ class CLSE(Strategy):
         evolution = self.evolution(view)
         scores = evolution
         if self.score_by == "product":
-            gates = [gate(evolution[at], self.temp) for _, at in view.items()]
-            scores = torch.cat(gates) * attention
+            scores = _join([gate(evolution[at], self.temp) for _, at in view.items()]) * attention
         if self.lattice == "shifted":
             for grid, at in view.items():
                 scores[at][_without_prefixes(grid).tokens :] = torch.inf
@@ -150,10 +149,11 @@ class CLSE(Strategy):
 
     def evolution(self, view: View) -> Tensor:
         """[n] evolution I of every candidate, computed for each image or clip on its own."""
-        before, after = view.hidden[self.ref].double(), view.hidden[view.stage.layer].double()
-        return torch.cat([self._item(before[at], after[at], grid) for grid, at in view.items()])
+        before, after = view.hidden[self.ref], view.hidden[view.stage.layer]
+        return _join([self._item(before[at], after[at], grid) for grid, at in view.items()])
 
     def _item(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
+        """[tokens] evolution of one image or clip, from its states [tokens, C] at both depths."""
         if self.lattice == "shifted":
             slipped = _without_prefixes(grid)
             shifted = self._item_of(before[: slipped.tokens], after[: slipped.tokens], slipped)
@@ -162,11 +162,13 @@ class CLSE(Strategy):
 
     def _item_of(self, before: Tensor, after: Tensor, grid: Grid) -> Tensor:
         volume = self.fft == "3d" and grid.t > 1
-        s_ref, s_now = (high_frequency(patches(x, grid), self.cutoff, volume) for x in (before, after))
-        evolution = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
-        everywhere = evolution.mean().repeat(grid.tokens)
-        everywhere[torch.tensor(grid.patches(), device=everywhere.device)] = evolution
-        return everywhere
+        depths = patches(torch.stack([before, after]).double(), grid)
+        s_ref, s_now = high_frequency(depths, self.cutoff, volume)
+        evolution: Tensor = ((s_now - s_ref).abs() / (s_ref.mean() + s_ref + 1e-6)).clamp(max=1)
+        if grid.tokens == evolution.numel():
+            return evolution.flatten()
+        everywhere = evolution.mean().expand(grid.tokens)
+        return everywhere.index_copy(0, _patch_indices(grid, evolution.device), evolution.flatten())
 
 
 def gate(evolution: Tensor, temp: float) -> Tensor:
@@ -179,10 +181,21 @@ def gate(evolution: Tensor, temp: float) -> Tensor:
 
 
 def patches(states: Tensor, grid: Grid) -> Tensor:
-    """[t, h, w, C] states of the patches of an item [tokens, C], without the tokens that have no place."""
-    frames = states[: len(states) - grid.num_suffix_tokens].reshape(grid.t, -1, states.shape[-1])
-    rows = frames[:, grid.num_prefix_tokens :].reshape(grid.t, grid.h, grid.w + grid.row_end_tokens, -1)
-    return rows[:, :, : grid.w]
+    """[..., t, h, w, C] states of the patches of an item [..., tokens, C], without the tokens that have no place."""
+    lead, frames = states.shape[:-2], states[..., : states.shape[-2] - grid.num_suffix_tokens, :]
+    frames = frames.reshape(*lead, grid.t, -1, states.shape[-1])[..., grid.num_prefix_tokens :, :]
+    rows = frames.reshape(*lead, grid.t, grid.h, grid.w + grid.row_end_tokens, -1)
+    return rows[..., : grid.w, :]
+
+
+@lru_cache(maxsize=64)
+def _patch_indices(grid: Grid, device: torch.device) -> Tensor:
+    """[t * h * w] indices of the tokens that have a place; made once, since a copy from the host waits for a GPU."""
+    return torch.tensor(grid.patches(), device=device).flatten()
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _without_prefixes(grid: Grid) -> Grid:
@@ -194,31 +207,31 @@ def high_frequency(frames: Tensor, cutoff: float, volume: bool = False) -> Tenso
     """Mean over channels of the magnitude that a high-pass filter lets through.
 
     Args:
-        frames: [t, h, w, C] states of the patches of an image or clip.
+        frames: [..., t, h, w, C] states of the patches of an image or clip.
         cutoff: Width of the high-pass, as a share of half the lattice.
         volume: Whether to transform all frames at once, as one volume, instead of each frame on its own.
 
     Returns:
-        [t, h, w] strength of every patch.
+        [..., t, h, w] strength of every patch.
     """
-    axes = (0, 1, 2) if volume else (1, 2)
-    shape = [frames.shape[axis] for axis in axes]
+    axes = (-4, -3, -2) if volume else (-3, -2)
+    shape = tuple(frames.shape[axis] for axis in axes)
     spectrum = torch.fft.rfftn(frames, dim=axes)  # of real numbers: half of it says all
-    mask = high_pass(tuple(shape), cutoff).to(frames).unsqueeze(-1)
+    mask = high_pass(shape, cutoff, frames.device).to(frames.dtype).unsqueeze(-1)
     passed = torch.fft.irfftn(spectrum * mask[..., : shape[-1] // 2 + 1, :], s=shape, dim=axes)
     strength: Tensor = passed.abs().mean(-1)
     return strength
 
 
 @lru_cache(maxsize=64)
-def high_pass(shape: tuple[int, ...], cutoff: float) -> Tensor:
+def high_pass(shape: tuple[int, ...], cutoff: float, device: torch.device | None = None) -> Tensor:
     """[*shape] 1 - exp(-r^2 / 2 s^2), where r is the distance from the zero frequency, which comes first.
 
     It is zero everywhere if the lattice is so narrow that s is 0.
     """
     sigma = cutoff * (min(shape) // 2)
     if sigma == 0:
-        return torch.zeros(shape, dtype=torch.float64)
-    axes = [torch.fft.fftfreq(size, 1 / size, dtype=torch.float64) for size in shape]
+        return torch.zeros(shape, dtype=torch.float64, device=device)
+    axes = [torch.fft.fftfreq(size, 1 / size, dtype=torch.float64, device=device) for size in shape]
     squares = sum(axis**2 for axis in torch.meshgrid(*axes, indexing="ij"))
     return 1 - torch.exp(-torch.as_tensor(squares) / (2 * sigma**2))

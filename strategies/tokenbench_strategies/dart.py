@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
 from tokenbench.contract.budget import count
 from tokenbench_strategies.fastv import fastv_layer
+from tokenbench_strategies.indices import find_marked
 
 __all__ = ["DART", "pick_least_duplicated"]
 
@@ -43,7 +44,7 @@ class DART(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the hidden states that enter the layer, and for the keys of the layer before."""
-        return Stage(layer, keep, hidden=(layer,), text=(layer,), keys=(layer - 1,))
+        return Stage(layer, keep, hidden=(layer,), text=(layer,), keys=(layer - 1,), positions=self.released)
 
     def select(self, view: View) -> Selection:
         """Keep the pivots and, for each of them, the tokens that are least similar to it."""
@@ -53,7 +54,7 @@ class DART(Strategy):
             _pick_largest(view.text_keys[layer - 1], self.pivots),
         )
         states, words = (normalize(view.norm(s).float(), dim=-1) for s in (view.hidden[layer], view.text[layer]))
-        pivots = torch.cat([states[visual], words[text]])
+        pivots = torch.cat([states.index_select(0, visual), words.index_select(0, text)])
         if self.released and len(view.positions) == 1:  # M-RoPE's positions do not tell tokens apart
             places = torch.cat([view.positions[:, visual], view.text_positions[:, text]], 1)[0].tolist()
             pivots = pivots[[places.index(place) for place in set(places)]]
@@ -69,13 +70,12 @@ def pick_least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
         first: Indices of the visual pivots, which stay.
         k: How many tokens to keep, pivots included.
     """
-    free = torch.ones(len(similarity), dtype=torch.bool, device=similarity.device)
-    free[first] = False
+    taken = torch.zeros(len(similarity), dtype=torch.bool, device=similarity.device).scatter(0, first, True)
     share, rest = divmod(k - len(first), similarity.shape[1])
     for p in range(similarity.shape[1]):
-        ranked = similarity[:, p].masked_fill(~free, torch.inf).argsort(stable=True)
-        free[ranked[: share + (p < rest)]] = False
-    return (~free).nonzero().flatten()
+        ranked = similarity[:, p].masked_fill(taken, torch.inf).argsort(stable=True)
+        taken = taken.scatter(0, ranked[: share + (p < rest)], True)
+    return find_marked(taken, k)
 
 
 def _pick_largest(keys: Tensor, count: int) -> Tensor:

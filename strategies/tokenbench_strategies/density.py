@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tokenbench import Keep, Selection
 from tokenbench.contract.strategy import top
+from tokenbench_strategies.indices import average_by_home, complement
 
 __all__ = ["Recycled", "cluster_states", "count_clusters", "find_peaks", "keep_and_recycle", "rank_peaks", "split"]
 
@@ -27,6 +28,11 @@ class Recycled(int):
         total = super().__new__(cls, kept + clusters)
         total.kept = kept
         return total
+
+    def __eq__(self, other: object) -> bool:
+        return int(self) == other and self.kept == getattr(other, "kept", self.kept)
+
+    __hash__ = int.__hash__
 
     def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]
         return self.kept, self - self.kept
@@ -74,11 +80,10 @@ def rank_peaks(states: Tensor, count: int, neighbours: int) -> tuple[Tensor, Ten
     # Of equally dense tokens the earlier counts as denser.
     rank = density.argsort(descending=True, stable=True).argsort()
     denser = rank.unsqueeze(0) < rank.unsqueeze(1)
-    apart = distance.masked_fill(~denser, distance.max()).min(1).values if len(states) else density
+    apart = torch.where(denser, distance, distance.amax()).amin(1) if len(states) else density
     peaks = (density * apart).argsort(descending=True, stable=True)[:count]
-    home = distance[:, peaks].argmin(1) if count else peaks.new_zeros(len(states))
-    home[peaks] = torch.arange(len(peaks), device=home.device)
-    return peaks, home
+    home = distance.index_select(1, peaks).argmin(1) if count else peaks.new_zeros(len(states))
+    return peaks, home.scatter(0, peaks, torch.arange(len(peaks), device=home.device))
 
 
 def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -92,9 +97,8 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
         Indices of the centres [count], and the cluster of every state [m].
     """
     centres = find_peaks(states, count, count)
-    home = _distances(states)[:, centres].argmin(1)
-    home[centres] = torch.arange(len(centres), device=home.device)
-    return centres, home
+    home = _distances(states).index_select(1, centres).argmin(1)
+    return centres, home.scatter(0, centres, torch.arange(count, device=home.device))
 
 
 def _distances(states: Tensor) -> Tensor:
@@ -121,13 +125,14 @@ def keep_and_recycle(states: Tensor, score: Tensor, total: int, keep: Keep = Non
     best = top(score, kept)
     if not count:
         return Selection(best)
-    left = torch.ones(len(states), dtype=torch.bool, device=states.device)
-    left[best] = False
-    dropped = left.nonzero().flatten()
-    pool_ranked = score[dropped].argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
-    pool = dropped[pool_ranked.sort().values]
-    centres, home = cluster_states(states[pool], count)
-    sums = torch.zeros(count, states.shape[1], device=states.device).index_add(0, home, states[pool].float())
-    means = sums / home.bincount(minlength=count).unsqueeze(1)
-    order = torch.cat([best, pool[centres]]).sort()
-    return Selection(order.values, torch.cat([states[best].float(), means])[order.indices])
+    dropped = complement(best, len(states))
+    rest = score.index_select(0, dropped)
+    pool_ranked = rest.argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
+    pool = dropped.index_select(0, pool_ranked.sort().values)
+    recycled = states.index_select(0, pool).float()
+    centres, home = cluster_states(recycled, count)
+    means, _ = average_by_home(recycled, home, count)
+    order = torch.cat([best, pool.index_select(0, centres)]).sort()
+    return Selection(
+        order.values, torch.cat([states.index_select(0, best).float(), means]).index_select(0, order.indices)
+    )

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
+from tokenbench_strategies.indices import take
 
 __all__ = ["DivPrune", "pick_diverse"]
 
@@ -27,6 +28,7 @@ class DivPrune(Strategy):
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = "float16"
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """One stage before the decoder, which keeps the budget, rounded to the nearest number of tokens."""
@@ -42,15 +44,16 @@ class DivPrune(Strategy):
 
 
 def pick_diverse(states: Tensor, k: int) -> Tensor:
-    """[k] ascending indices of a greedy max-min subset of states [n, C] under cosine distance."""
+    """[..., k] ascending indices of a greedy max-min subset of states [..., n, C] under cosine distance."""
     directions = normalize(states.float(), dim=-1)
-    distance = 1 - directions @ directions.T
-    apart = distance.clone().fill_diagonal_(torch.inf)
-    chosen = torch.empty(k, dtype=torch.long, device=states.device)
-    chosen[0] = apart.min(1).values.argmax() if len(states) > 1 else 0
-    nearest = distance[chosen[0]].clone()
-    for i in range(1, k):
-        nearest[chosen[i - 1]] = -torch.inf
-        chosen[i] = nearest.argmax()
-        nearest = torch.minimum(nearest, distance[chosen[i]])
-    return chosen.sort().values
+    distance = 1 - directions @ directions.transpose(-1, -2)
+    itself = torch.eye(states.shape[-2], dtype=torch.bool, device=states.device)
+    pick = distance.masked_fill(itself, torch.inf).amin(-1).argmax(-1, keepdim=True)
+    # What is chosen is nearest to itself: -inf there keeps it from being chosen twice.
+    distance = distance.masked_fill(itself, -torch.inf)
+    nearest, chosen = take(distance, pick).squeeze(-2), [pick]
+    for _ in range(1, k):
+        pick = nearest.argmax(-1, keepdim=True)
+        nearest = torch.minimum(nearest, take(distance, pick).squeeze(-2))
+        chosen.append(pick)
+    return torch.cat(chosen, -1).sort(dim=-1).values

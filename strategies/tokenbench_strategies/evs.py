@@ -47,5 +47,5 @@ class EVS(Strategy):
             clip = states[at]
             changed = 1 - cosine_similarity(clip[1:], clip[:-1], dim=-1)
             own = torch.cat([changed.new_full((1, at.shape[1]), _FIRST), changed]).flatten()
-            score[at.flatten()[own.argsort(descending=True, stable=True)[:k]]] = 1
+            score = score.scatter(0, at.flatten()[own.argsort(descending=True, stable=True)[:k]], 1)
         return score

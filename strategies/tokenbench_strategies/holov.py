@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import gt
 from typing import ClassVar, Literal
 
 import torch
@@ -32,6 +33,7 @@ class HoloV(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     crops: int = Field(16, ge=0, description="stretches of tokens; 0 takes the number of the released Qwen code")
 
@@ -46,26 +48,32 @@ class HoloV(Strategy):
     def select(self, view: View) -> Selection:
         """Keep every stretch's quota."""
         attention = view.signals[_ATTENTION]
-        count = self.crops or max(1, int(1024 / 576 * view.n / view.k))
-        stretches = torch.arange(view.n, device=attention.device).tensor_split(min(count, view.n))
+        count = min(self.crops or max(1, int(1024 / 576 * view.n / view.k)), view.n)
+        parts = attention.tensor_split(count, -1)
+        sizes = [part.shape[-1] for part in parts]
         # A single token weighs its attention alone, in the released code, which scales the others.
-        weights = torch.stack([attention[own].mean() * (1090 if len(own) > 1 else 1) for own in stretches])
-        quotas = share_by_weight(view.k, weights, [len(own) for own in stretches])
-        kept = [_highest(own, attention[own], quota) for own, quota in zip(stretches, quotas, strict=True)]
-        return Selection(torch.cat(kept))
+        weights = torch.stack([part.mean(-1) * (1090 if part.shape[-1] > 1 else 1) for part in parts], -1)
+        quotas = share_by_weight(view.k, weights, sizes)
+        place = torch.arange(view.n, device=attention.device)
+        stretch = torch.repeat_interleave(torch.tensor(sizes)).to(attention.device)
+        rank = torch.cat([part.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) for part in parts], -1)
+        quota = quotas[..., stretch]
+        # By stretch, inside one by attention, or by place where all of it stays; what goes comes last.
+        within = torch.where(quota == torch.tensor(sizes, device=place.device)[stretch], place, rank)
+        order = torch.where(rank < quota, stretch * view.n + within, view.n**2)
+        return Selection(order.argsort(dim=-1, stable=True)[..., : view.k])
 
 
-def share_by_weight(k: int, weights: Tensor, sizes: Sequence[int]) -> list[int]:
-    """Share out k by weights [p], rounded down, the rest one each to the heaviest; none above its size."""
-    quotas = (weights / (weights.sum() + 1e-6) * k).floor().long()
-    heaviest = weights.argsort(descending=True, stable=True)
-    quotas[heaviest[: k - int(quotas.sum())]] += 1
-    counts: list[int] = quotas.tolist()
-    if any(count > size for count, size in zip(counts, sizes, strict=True)):
-        counts = share_out(k, weights.tolist(), sizes)
-    return counts
-
-
-def _highest(tokens: Tensor, attention: Tensor, k: int) -> Tensor:
-    """The k of highest attention, by attention; all of them in their order."""
-    return tokens if k == len(tokens) else tokens[attention.argsort(descending=True, stable=True)[:k]]
+def share_by_weight(k: int, weights: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Share out k by weights [..., p], rounded down, the rest one each to the heaviest; none above its size."""
+    quotas = (weights / (weights.sum(-1, keepdim=True) + 1e-6) * k).floor().long()
+    rank = weights.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    quotas = quotas + (rank < k - quotas.sum(-1, keepdim=True))
+    limits = torch.tensor(sizes, device=quotas.device)
+    if bool((quotas > limits).any()):  # some stretches would be overfilled
+        counts = [
+            share_out(k, own, sizes) if any(map(gt, quota, sizes)) else quota
+            for own, quota in zip(*(part.reshape(-1, len(sizes)).tolist() for part in (weights, quotas)), strict=True)
+        ]
+        quotas = torch.tensor(counts, device=quotas.device).view(quotas.shape)
+    return quotas

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Merger
+from tokenbench_strategies.indices import complement, sum_by_home
 
 __all__ = ["Matching"]
 
@@ -20,11 +20,10 @@ class Matching(Merger):
 
     def merge(self, states: Tensor, sizes: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         """Merge each dropped token into the kept token of most similar direction, weighted by size."""
-        states = states.float()
-        dropped = torch.ones(len(states), dtype=torch.bool, device=states.device)
-        dropped[keep] = False
-        direction = normalize(states, dim=-1)
-        home = (direction[dropped] @ direction[keep].T).argmax(1)
-        weights = sizes[keep].index_add(0, home, sizes[dropped])
-        totals = (states[keep] * sizes[keep, None]).index_add(0, home, states[dropped] * sizes[dropped, None])
-        return totals / weights[:, None], weights
+        states, count = states.float(), keep.shape[0]
+        dropped = complement(keep, states.shape[0])
+        kept, gone = states.index_select(0, keep), states.index_select(0, dropped)
+        home = (normalize(gone, dim=-1) @ normalize(kept, dim=-1).T).argmax(1)
+        own, others = (sizes.index_select(0, index).unsqueeze(1) for index in (keep, dropped))
+        weights = own + sum_by_home(others, home, count)
+        return (kept * own + sum_by_home(gone * others, home, count)) / weights, weights.squeeze(1)

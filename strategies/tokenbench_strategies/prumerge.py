@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil, floor
 from typing import ClassVar, Literal
 
 import torch
@@ -69,48 +70,61 @@ class PruMerge(Strategy):
         """The chosen tokens of one crop, and one for the extra token if there is one; and their features [k, C']."""
         weights = attention / attention.sum().clamp(min=1)  # only what tokens receive adds up to more
         directions = normalize(keys, dim=-1)
-        similarity = (directions[chosen] @ directions.T).scatter(1, chosen.unsqueeze(1), -torch.inf)
-        near = similarity.topk(min(self.neighbours, len(keys) - 1)).indices
-        merged = features[chosen] + torch.zeros_like(similarity).scatter(1, near, weights[near]) @ features
+        similarity = directions.index_select(0, chosen) @ directions.T
+        near = similarity.scatter(1, chosen.unsqueeze(1), -torch.inf).topk(min(self.neighbours, len(keys) - 1)).indices
+        added = torch.zeros_like(similarity).scatter(1, near, weights.expand_as(similarity).gather(1, near))
+        merged = features.index_select(0, chosen) + added @ features
         if not extra:
             return chosen, merged
-        best = weights.index_fill(0, chosen, -torch.inf).argmax().unsqueeze(0)
-        rest = weights.index_fill(0, chosen, 0).unsqueeze(0) @ features
+        best = weights.scatter(0, chosen, -torch.inf).argmax(0, keepdim=True)
+        rest = weights.scatter(0, chosen, 0).unsqueeze(0) @ features
         return torch.cat([chosen, best]), torch.cat([merged, rest])
 
 
 def find_outliers(attention: Tensor, fence: float = 1.5) -> Tensor:
     """[n] which values lie above the third quartile by more than `fence` interquartile ranges."""
-    low, high = attention.quantile(0.25), attention.quantile(0.75)
+    ordered = attention.sort().values
+    low, high = (_read_quantile(ordered, share) for share in (0.25, 0.75))
     return attention > high + fence * (high - low)
+
+
+def _read_quantile(ordered: Tensor, share: float) -> Tensor:
+    """A quantile of ascending numbers [n], linear between two of them; `Tensor.quantile` would go sample by sample."""
+    place = share * (len(ordered) - 1)
+    return ordered[floor(place)].lerp(ordered[ceil(place)], place % 1)
 
 
 def find_spaced(is_outlier: Tensor) -> Tensor:
     """[n] which tokens are evenly spaced, 3 for each outlier [n], outliers among them."""
-    n, step = len(is_outlier), max(1, int(len(is_outlier) / max(1, int(is_outlier.sum()))) // 3)
-    spaced = torch.zeros_like(is_outlier)
-    spaced[: n - 1 : step] = True  # the last token is never among them, as released
-    return spaced
+    n = len(is_outlier)
+    place = torch.arange(n, device=is_outlier.device)
+    step = (n // is_outlier.sum().clamp(min=1) // 3).clamp(min=1)
+    return (place % step == 0) & (place < n - 1)  # the last token is never among them, as released
 
 
 def _choose(attention: Tensor, k: int) -> Tensor:
     """[k] outliers by attention, then the evenly spaced others, ascending."""
-    is_outlier = find_outliers(attention)
-    ranked = attention.argsort(descending=True, stable=True)
-    found = ranked[is_outlier[ranked]]
-    if len(found) >= k:
-        return found[:k]
-    spaced = find_spaced(is_outlier)
-    sample, rest = (
-        _evenly((~is_outlier & spaced).nonzero().flatten(), k - len(found)),
-        (~is_outlier & ~spaced).nonzero().flatten(),
-    )
-    sample = torch.cat([sample, _evenly(rest, k - len(found) - len(sample))])
-    return torch.cat([found, sample.sort().values])
+    n, is_outlier = len(attention), find_outliers(attention)
+    is_spaced = find_spaced(is_outlier) & ~is_outlier
+    missing = (k - is_outlier.sum()).clamp(min=0)
+    filling = (missing - is_spaced.sum()).clamp(min=0)
+    chosen = _find_even(is_spaced, missing) | _find_even(~is_outlier & ~is_spaced, filling)
+    rank = attention.argsort(descending=True, stable=True).argsort()
+    # Outliers come first, then what was chosen by place, then all others.
+    by_place = (n + torch.arange(n, device=rank.device)).masked_fill(~chosen, 2 * n)
+    return torch.where(is_outlier, rank, by_place).argsort(stable=True)[:k]
 
 
-def _evenly(tokens: Tensor, count: int) -> Tensor:
-    """At most `count` of the tokens, at equal steps."""
-    if count >= len(tokens):
-        return tokens
-    return tokens[(2 * torch.arange(count, device=tokens.device) + 1) * len(tokens) // (2 * max(1, count))]
+def _find_even(marked: Tensor, count: Tensor) -> Tensor:
+    """[n] which of the marked tokens lie at equal steps, as many as `count`, or all if they are fewer.
+
+    Of m tokens those with the numbers (2 i + 1) m / (2 count), rounded down, are taken, for i from 0.
+    """
+    total, number = marked.sum(), marked.cumsum(0)  # from 1 on
+    few = torch.minimum(count, total)
+
+    def below(number: Tensor) -> Tensor:
+        """How many of those that are taken have a lower number, counted from 0."""
+        return -((total - 2 * few * number) // (2 * total).clamp(min=1))
+
+    return marked & (below(number) > below(number - 1))

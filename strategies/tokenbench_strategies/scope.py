@@ -33,6 +33,7 @@ class SCOPE(Strategy):
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = "float16"
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     alpha: float = Field(1.0, ge=0, description="exponent of the attention")
 
@@ -47,11 +48,14 @@ class SCOPE(Strategy):
     def select(self, view: View) -> Selection:
         """Keep a greedy cover of every image, tile or frame."""
         attention, features = view.signals[_ATTENTION] ** self.alpha, view.signals[_FEATURES]
-        kept = [crop[pick_by_coverage(features[crop], attention[crop], k)] for crop, k in crops(view)]
-        return Selection(torch.cat(kept).sort().values)
+        kept = [crop[pick_by_coverage(features[..., crop, :], attention[..., crop], k)] for crop, k in crops(view) if k]
+        return Selection(torch.cat(kept, -1).sort(dim=-1).values)
 
 
 def pick_by_coverage(features: Tensor, weight: Tensor, k: int) -> Tensor:
-    """Indices [k] of features [n, C], in order of choice, that cover all of them; each gain is weighted [n]."""
+    """Indices [..., k] of features [..., n, C], in order of choice, that cover all of them.
+
+    Each gain is weighted [..., n].
+    """
     unit = normalize(features, dim=-1)
-    return pick_cover(unit @ unit.T, k, weight)
+    return pick_cover(unit @ unit.transpose(-1, -2), k, weight)

@@ -17,12 +17,17 @@ def crops(view: View, mass: Tensor | None = None) -> list[tuple[Tensor, int]]:
 
     The view's k is shared out in proportion to the number of candidates, or to the sum of their `mass` [n].
     """
-    sizes = [frame.tokens for grid in view.grids for frame in grid.frames]
-    ends = torch.tensor(sizes, device=view.alive.device).cumsum(0)
-    bounds = torch.searchsorted(view.alive, ends).tolist()
-    found = torch.arange(view.n, device=view.alive.device).tensor_split(bounds[:-1])
-    counts = [len(crop) for crop in found]
-    weights = counts if mass is None else [float(mass[crop].sum()) for crop in found]
+    counts = [frame.tokens for grid in view.grids for frame in grid.frames]
+    if len(counts) == 1:
+        counts = [view.n]
+    elif view.n < view.n0:
+        ends = torch.tensor(counts, device=view.alive.device).cumsum(0)
+        bounds = torch.searchsorted(view.alive, ends).tolist()
+        counts = [end - start for start, end in zip([0, *bounds], bounds, strict=False)]
+    found = torch.split(torch.arange(view.n, device=view.alive.device), counts)
+    if len(found) == 1:
+        return [(found[0], min(view.k, counts[0]))]
+    weights = counts if mass is None else torch.stack([mass[crop].sum() for crop in found]).tolist()
     return list(zip(found, share_out(view.k, weights, counts), strict=True))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
@@ -65,10 +64,11 @@ class SparseVLM(Strategy):
     def score(self, view: View) -> Tensor:
         """[n] attention of the raters, mean over raters and heads."""
         (request,) = view.stage.attention
-        return view.attention[request][:, self.raters(view)].mean((0, 1))
+        weights = self.raters(view).float()
+        return weights @ view.attention[request].mean(0) / weights.sum()
 
     def raters(self, view: View) -> Tensor:
-        """Indices of the words that score, found in the first stage."""
+        """[m] which words score, found in the first stage."""
         if "raters" not in view.memo:
             view.memo["raters"] = find_raters(view.hidden[0], view.text[0])
         raters: Tensor = view.memo["raters"]
@@ -76,10 +76,10 @@ class SparseVLM(Strategy):
 
 
 def find_raters(visual: Tensor, words: Tensor) -> Tensor:
-    """Indices of the words [m, C] that attract more than the mean share of the visual tokens [n, C]."""
+    """[m] which words [m, C] attract more than the mean share of the visual tokens [n, C]; all, if none does."""
     share = (visual.float() @ words.float().T).softmax(1).mean(0)
-    chosen = (share > share.mean()).nonzero().flatten()
-    return chosen if len(chosen) else torch.arange(len(words), device=words.device)
+    attracts = share > share.mean()
+    return attracts | ~attracts.any()
 
 
 def count_published(budget: Budget, table: Mapping[int, Sequence[int]]) -> Sequence[int]:

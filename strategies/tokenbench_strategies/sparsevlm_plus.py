@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -46,7 +47,8 @@ class SparseVLMPlus(SparseVLM):
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the question's attention at the layer before, and at first for the embeddings."""
         embeddings = (0,) if index == 0 else ()
-        return Stage(layer, keep, hidden=embeddings, text=(0,), attention=(Attn(layer - 1, "question"),))
+        asks = (Attn(layer - 1, "question"),)
+        return Stage(layer, keep, hidden=embeddings, text=(0,), attention=asks, positions=True)
 
     def select(self, view: View) -> Selection:
         """Keep the tokens of highest score, without recycling."""
@@ -56,10 +58,10 @@ class SparseVLMPlus(SparseVLM):
         """[n] attention of the raters over the bias, mean over raters and the heads that count."""
         (request,) = view.stage.attention
         raters = self.raters(view)
-        bias = _bias(view, view.text_positions[:, raters])
-        attention = view.attention[request][:, raters] / bias
+        over = view.attention[request] / _bias(view, view.text_positions)
+        attention = torch.where(raters.unsqueeze(1), over, 0)
         best = attention.sum((1, 2)).argsort(descending=True, stable=True)[: self.heads]
-        return attention[best].mean((0, 1))
+        return attention.index_select(0, best).sum((0, 1)) / (len(best) * raters.sum())
 
 
 def _bias(view: View, queries: Tensor) -> Tensor:

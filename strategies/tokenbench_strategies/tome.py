@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Stage, Strategy, View
+from tokenbench_strategies.indices import sum_by_home
 
 __all__ = ["ToMe", "merge_until"]
 
@@ -51,16 +52,18 @@ def merge_until(states: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     states = states.float()
     slots = torch.arange(len(states), device=states.device)
-    sizes = torch.ones(len(states), device=states.device)
+    sizes = torch.ones(len(states), 1, device=states.device)
     while len(states) > k:
         directions = normalize(states, dim=-1)
-        similarity, home = (directions[::2] @ directions[1::2].T).max(1)
+        similarity = directions[::2] @ directions[1::2].T
         count = min(len(states) - k, len(states) // 2)
-        gone, alone = (2 * similarity.argsort(descending=True, stable=True)).tensor_split([count])
-        into = 2 * home[gone // 2] + 1
-        total = (states * sizes[:, None]).index_add(0, into, states[gone] * sizes[gone, None])
-        sizes = sizes.index_add(0, into, sizes[gone])
-        left = torch.cat([alone, torch.arange(1, len(states), 2, device=states.device)])
-        states, sizes, slots = (total / sizes[:, None])[left], sizes[left], slots[left]
+        gone, alone = similarity.amax(1).argsort(descending=True, stable=True).tensor_split([count])
+        home, weighted = similarity.argmax(1)[gone], states * sizes
+        even, odd, size, joined = weighted[::2], weighted[1::2], sizes[::2], sizes[1::2]
+        odd = odd + sum_by_home(even.index_select(0, gone), home, len(odd))
+        joined = joined + sum_by_home(size.index_select(0, gone), home, len(odd))
+        sizes = torch.cat([size.index_select(0, alone), joined])
+        states = torch.cat([even.index_select(0, alone), odd]) / sizes
+        slots = torch.cat([slots[::2][alone], slots[1::2]])
     order = slots.argsort()
-    return slots[order], states[order]
+    return slots[order], states.index_select(0, order)

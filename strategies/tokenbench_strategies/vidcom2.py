@@ -48,7 +48,7 @@ class VidCom2(Strategy):
             chosen = pick_by_frame(by_clip, rating, share)
             # Chosen ones first, each kind from the most unusual on; ratings lie between 0 and 10.
             order = torch.where(chosen, rating - 100, rating).flatten().argsort(stable=True)
-            score[at.flatten()[order[:k]]] = 1
+            score = score.scatter(0, at.flatten()[order[:k]], 1)
         return score
 
 
@@ -56,7 +56,7 @@ def rate_tokens(clip: Tensor) -> tuple[Tensor, Tensor]:
     """How usual the tokens of a clip [T, P, C] are in the clip, v [T, P], and in clip and frame together, v + f."""
     variance = clip.flatten(0, 1).var(0, unbiased=False)
     steady = variance.argsort(stable=True)[: max(1, clip.shape[-1] // 2)]
-    unit = normalize(clip[..., steady], dim=-1)
+    unit = normalize(clip.index_select(-1, steady), dim=-1)
     by_clip = _similarity(unit, unit.mean((0, 1)))
     return by_clip, by_clip + _similarity(unit, unit.mean(1, keepdim=True))
 

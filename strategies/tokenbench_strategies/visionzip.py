@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench_strategies.indices import average_by_home, complement
 from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import crops
 
@@ -51,25 +52,27 @@ class VisionZip(Strategy):
     def select(self, view: View) -> Selection:
         """Keep the dominant and the contextual tokens of every image, tile or frame."""
         attention, keys, features = (view.signals[signal] for signal in view.stage.signals)
-        values = view.hidden[view.stage.layer].float().clone()
-        kept = []
+        states = view.hidden[view.stage.layer].float()
+        keep, values = [], []
         for i, (crop, k) in enumerate(crops(view)):
             count = max(1, round(k * 10 / 64)) if k > 1 else 0
             with_cls = self.released and 0 < k < len(crop)
             ranked = crop[attention[crop].argsort(descending=True, stable=True)]
             dominant, rest = ranked.tensor_split([k - count - with_cls])
-            own, left = [dominant.sort().values], rest.sort().values
+            dominant, left = dominant.sort().values, rest.sort().values
+            own, states_of = [dominant], [states.index_select(0, dominant)]
             if count:
                 targets, merged = merge_contextual(features, keys, left, count)
-                values[targets] = view.project(merged).float()
                 own.append(targets)
-                left = left[~torch.isin(left, targets)]
+                states_of.append(view.project(merged).float())
+                places = torch.arange(count, device=left.device) * (len(left) // count)
+                left = left[complement(places, len(left))]
             if with_cls:
-                values[left[0]] = view.project(view.frames[i].cls_features()[None])[0].float()
                 own.insert(0, left[:1])
-            kept += own
-        keep = torch.cat(kept)
-        return Selection(keep, values[keep])
+                states_of.insert(0, view.project(view.frames[i].cls_features()[None]).float())
+            keep += own
+            values += states_of
+        return Selection(torch.cat(keep), torch.cat(values))
 
 
 def merge_contextual(features: Tensor, keys: Tensor, rest: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -84,12 +87,9 @@ def merge_contextual(features: Tensor, keys: Tensor, rest: Tensor, count: int) -
     Returns:
         The targets' indices [count], and their features [count, C] plus the mean of those that joined them.
     """
-    is_target = torch.zeros(len(rest), dtype=torch.bool, device=rest.device)
-    step = len(rest) // count
-    is_target[: step * count : step] = True
-    targets, others = rest[is_target], rest[~is_target]
+    places = torch.arange(count, device=rest.device) * (len(rest) // count)
+    targets, others = rest[places], rest[complement(places, len(rest))]
     directions = normalize(keys, dim=-1)
-    home = (directions[others] @ directions[targets].T).argmax(1)
-    sums = torch.zeros_like(features[targets]).index_add(0, home, features[others])
-    joined = home.bincount(minlength=count).clamp(min=1)
-    return targets, features[targets] + sums / joined.unsqueeze(1)
+    home = (directions.index_select(0, others) @ directions.index_select(0, targets).T).argmax(1)
+    means, _ = average_by_home(features.index_select(0, others), home, count)
+    return targets, features.index_select(0, targets) + means

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench_strategies.indices import take
 from tokenbench_strategies.shares import crops
 
 __all__ = ["VisPruner", "pick_diverse"]
@@ -37,6 +38,7 @@ class VisPruner(Strategy):
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     released_dtype: ClassVar[Literal["float32", "bfloat16", "float16"] | None] = "float16"
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     important: float = Field(0.5, ge=0, le=1, description="share of the budget that goes by attention")
 
@@ -53,23 +55,24 @@ class VisPruner(Strategy):
         attention, features = view.signals[_ATTENTION], view.signals[_FEATURES]
         kept = []
         for crop, k in crops(view):
-            ranked = crop[attention[crop].argsort(descending=True, stable=True)]
-            important, rest = ranked.tensor_split([int(k * self.important)])
-            kept += [important, pick_diverse(features, rest, k - len(important))]
-        return Selection(torch.cat(kept).sort().values)
+            ranked = crop[attention[..., crop].argsort(dim=-1, descending=True, stable=True)]
+            important, rest = ranked.tensor_split([int(k * self.important)], -1)
+            kept += [important, pick_diverse(features, rest, k - important.shape[-1])]
+        return Selection(torch.cat(kept, -1).sort(dim=-1).values)
 
 
 def pick_diverse(features: Tensor, ranked: Tensor, k: int) -> Tensor:
-    """Indices [k] of tokens that are unlike each other, found in rounds that drop the most similar ones.
+    """Indices [..., k] of tokens that are unlike each other, found in rounds that drop the most similar ones.
 
     Args:
-        features: [n, C] features of all tokens.
-        ranked: Indices of the tokens to choose from, most important first.
+        features: [..., n, C] features of all tokens.
+        ranked: Indices [..., m] of the tokens to choose from, most important first.
         k: How many to keep.
     """
     directions = normalize(features.double(), dim=-1)
-    while 0 < k < len(ranked):
-        compared, between = ranked[::2], ranked[1::2]
-        alike = (directions[compared] @ directions[between].T).max(1).values.argsort(descending=True, stable=True)
-        ranked = torch.cat([compared[alike[min(_ROUND, len(ranked) - k) :]], between])
-    return ranked[:k]
+    while 0 < k < ranked.shape[-1]:
+        compared, between = ranked[..., ::2], ranked[..., 1::2]
+        alike = (take(directions, compared) @ take(directions, between).transpose(-1, -2)).amax(-1)
+        order = alike.argsort(dim=-1, descending=True, stable=True)
+        ranked = torch.cat([compared.gather(-1, order[..., min(_ROUND, ranked.shape[-1] - k) :]), between], -1)
+    return ranked[..., :k]

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tokenbench import Budget, Grid, Keep, OwnLayerAttn, Selection, Signal, Stage, Strategy, View
+from tokenbench_strategies.indices import find_marked
 from tokenbench_strategies.merge import Matching
 from tokenbench_strategies.shares import share_out
 
@@ -89,14 +90,15 @@ def pick_locally_and_globally(local: Tensor, overall: Tensor, grid: Grid, k: int
     half = k // 2
     windows = _windows(grid, _SIDES[form], local.device)
     each = half // len(windows) if form == "llava" else -(-half // len(windows))
-    fits = torch.zeros(len(local), dtype=torch.bool, device=local.device)
-    for own in windows:
-        fits[own[local[own].argsort(descending=True, stable=True)[:each]]] = True
+    best = torch.cat([own[local[own].argsort(descending=True, stable=True)[:each]] for own in windows])
+    nothing = torch.zeros(len(local), dtype=torch.bool, device=local.device)
+    fits, first = nothing.scatter(0, best, True), min(half, len(best))
     ranked = local.argsort(descending=True, stable=True)
-    taken = torch.zeros_like(fits).index_fill(0, ranked[fits[ranked]][:half], True)
+    taken = nothing.scatter(0, ranked[find_marked(fits[ranked], first)], True)
     rest = overall.masked_fill(taken, 0).argsort(descending=True, stable=True)
-    taken[rest[~taken[rest]][: k - half]] = True
-    return taken.nonzero().flatten()
+    more = min(k - half, len(local) - first)
+    taken = taken.scatter(0, rest[find_marked(~taken[rest], more)], True)
+    return find_marked(taken, first + more)
 
 
 def _windows(grid: Grid, side: int, device: torch.device) -> list[Tensor]:

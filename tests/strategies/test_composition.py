@@ -101,6 +101,8 @@ def test_a_merger_keeps_the_set_and_makes_matched_means() -> None:
     found: list[Selection] = []
 
     class Spied(Composed):
+        batching = "loop"
+
         def select(self, view: View) -> Selection:
             found.append(super().select(view))
             return found[-1]
@@ -124,6 +126,8 @@ def test_sizes_are_carried_from_stage_to_stage() -> None:
     seen: list[dict[str, Any]] = []
 
     class Spied(Composed):
+        batching = "loop"
+
         def select(self, view: View) -> Selection:
             before = view.memo.get("sizes", torch.ones(view.n))
             selection = super().select(view)

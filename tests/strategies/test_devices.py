@@ -23,6 +23,8 @@ def test_no_tensor_is_made_on_the_default_device(name: str, backbone: str) -> No
     checked: list[int] = []
 
     class Elsewhere(cls):  # type: ignore[misc, valid-type]
+        batching = "loop"
+
         def select(self, view: View) -> Selection:
             def again() -> Any:
                 generator = torch.Generator()

@@ -77,7 +77,7 @@ def prumerge_signals(case: Case) -> dict[str, Tensor]:
     heads, keys = case.facts["heads"], case["keys"]
     by_head = [part.unflatten(1, (heads, -1)).transpose(0, 1)[None] for part in (case["query"][None], keys)]
     joined = Attended(by_head[0], by_head[1], 1.0).join_heads()
-    attention = joined.products(0, slice(None)).softmax(-1)[0, 0, 1:]
+    attention = joined.products(slice(None)).softmax(-1)[0, 0, 0, 1:]
     close(attention, case["attention"], atol=1e-6)
     return {"cls": attention, "keys": keys[1:]}
 

@@ -188,9 +188,11 @@ def test_sparsevlm_plus(case: Recorded) -> None:
     index = ["2", "6", "15"].index(after)
     assert strategy.schedule(32, _budget(int(budget)).of(576))[index] == (int(after) + 1, int(case["k"]))
     stage = strategy.stage(int(after) + 1, int(case["k"]), index)
+    raters = torch.zeros(len(case["question_positions"]), dtype=torch.bool)
+    raters[case["raters"]] = True
     view = make_view(stage, len(places), int(case["k"]), n0=576, index=index, rotary=rotary,
                      attention={Attn(int(after), "question"): case["attention"]}, positions=places[None],
-                     text_positions=case["question_positions"][None], memo={"raters": case["raters"]})  # fmt: skip
+                     text_positions=case["question_positions"][None], memo={"raters": raters})  # fmt: skip
     assert kept(strategy.select(view)) == case["kept"].tolist()
 
 

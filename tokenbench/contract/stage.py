@@ -131,6 +131,8 @@ class Stage:
     it does not."""
     pixels: bool = False
     """Whether it encodes a smaller picture of each frame."""
+    positions: bool = False
+    """Whether it reads position ids."""
     lattice: bool = False
     """Whether it reads where tokens lie on the image. It is refused on a model that does not say."""
     question: bool = False
@@ -142,6 +144,12 @@ class Stage:
     def reads_encoder(self) -> bool:
         """Whether it reads anything of the vision encoder."""
         return bool(self.signals) or self.pixels or self.rerun is not None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it reads something of every token after the visual ones, so that their number matters."""
+        asked = any(request.queries.startswith("question") for request in self.attention)
+        return asked or self.positions or bool(self.text or self.keys)
 
     @property
     def blind(self) -> bool:

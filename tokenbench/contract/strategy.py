@@ -62,8 +62,11 @@ class Selection:
 
     def ascending(self) -> Selection:
         """Return the same selection in the order of the prompt."""
-        order = self.keep.argsort()
-        return replace(self, keep=self.keep[order], values=None if self.values is None else self.values[order])
+        keep, order = self.keep.sort(dim=-1)
+        values = self.values
+        if values is not None:
+            values = values.gather(-2, order.unsqueeze(-1).expand(*order.shape, values.shape[-1]))
+        return replace(self, keep=keep, values=values)
 
 
 class Strategy(BaseModel):
@@ -90,6 +93,11 @@ class Strategy(BaseModel):
     """Whether `select` returns new hidden states."""
     budgeted: ClassVar[bool] = True
     """Whether the strategy takes a budget. One that does not runs once."""
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "vmap"
+    """How `score` and `select` run for several samples that look alike. `vmap`: once, under `torch.vmap`, or in a loop if
+    that fails. `stacked`: once, since they also take tensors with samples as one more dimension in front, and answer
+    alike. `loop`: sample by sample, for code with side effects. A subclass that overrides `score` or `select` does not
+    inherit it."""
     dial: ClassVar[Dial | None] = None
     """For a strategy that takes no budget because it decides its own counts (`keep` None): the parameter that moves
     them, so that it can be compared at equal work. The layers of its stages must not depend on it."""
@@ -176,7 +184,7 @@ class Strategy(BaseModel):
             StrategyError: If `score` does not return a tensor of shape [n].
         """
         score = self.score(view)
-        if score.shape != (view.n,):
+        if score.shape != view.alive.shape:
             raise StrategyError(f"score() must return a tensor of shape [{view.n}], not {list(score.shape)}")
         return Selection(top(score, view.k), score=score)
 
@@ -209,5 +217,5 @@ class Merger(BaseModel):
 
 
 def top(score: Tensor, k: int) -> Tensor:
-    """Return the indices [k] of the k highest scores [n], ascending. Ties go to the earlier position."""
-    return score.argsort(descending=True, stable=True)[:k].sort().values
+    """Return the indices [..., k] of the k highest scores [..., n], ascending. Ties go to the earlier position."""
+    return score.argsort(dim=-1, descending=True, stable=True)[..., :k].sort(dim=-1).values

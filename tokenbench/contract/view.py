@@ -131,9 +131,9 @@ class View:
     frames: Sequence[EncodedFrame]
     """The encoded frames, in order; only for stages that ask for signals, a rerun or pixels."""
     positions: Tensor
-    """[axes, n] position ids of the candidates; M-RoPE has three axes."""
+    """[axes, n] position ids of the candidates, if the stage asks for positions; M-RoPE has three axes."""
     text_positions: Tensor
-    """[axes, m] position ids of the m tokens after the visual ones."""
+    """[axes, m] position ids of the m tokens after the visual ones, if the stage asks for positions."""
     rotary: Callable[[Tensor], tuple[Tensor, Tensor]]
     """The decoder's rotary embedding, from position ids [axes, n] to their cosines and sines, [n, D] each, or
     [axes, n, D] where attention itself joins the axes; float32."""
@@ -154,7 +154,7 @@ class View:
     @property
     def n(self) -> int:
         """The number of candidates."""
-        return len(self.alive)
+        return self.alive.shape[-1]
 
     def items(self) -> Iterator[tuple[Grid, slice]]:
         """Iterate over the images and videos.

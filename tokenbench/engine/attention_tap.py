@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -43,29 +43,67 @@ class Attended:
     mask: Tensor | None = None
     """[B or 1, 1 or H, n, n] the mask of the call, boolean or with numbers that are added; None for the causal rule."""
 
-    def weights(self, b: int, queries: Tensor, valid: Tensor) -> Tensor:
-        """[heads, q, n] attention weights of row b's queries [q], float32; valid [n] excludes padding."""
-        return self.products(b, queries).masked_fill(~(self._seen(b, queries) & valid), -torch.inf).softmax(-1)
+    def rows(self, rows: Tensor | None) -> Attended:
+        """What it worked on in these rows [G]; None stands for all."""
+        if rows is None:
+            return self
+        mask = self.mask
+        if mask is not None and len(mask) > 1:
+            mask = mask.index_select(0, rows.to(mask.device))
+        own = rows.to(self.key.device)
+        return replace(self, query=self.query.index_select(0, own), key=self.key.index_select(0, own), mask=mask)
 
-    def _seen(self, b: int, queries: Tensor) -> Tensor:
-        """[q, n] or [1 or H, q, n] which keys row b's queries [q] see."""
+    def weights(self, queries: slice | Tensor, valid: Tensor | None) -> Tensor:
+        """Attention weights of some queries.
+
+        Args:
+            queries: Those of every row, or one of each row [B, 1].
+            valid: [B, n] False at padding; None if there is none.
+
+        Returns:
+            [B, H, q, n], float32.
+        """
+        products = self.products(queries)
+        seen = self._seen(queries)
+        if valid is not None:
+            padding = valid[:, None, None].to(products.device)
+            seen = padding if seen is None else seen & padding
+        return (products if seen is None else products.masked_fill(~seen, -torch.inf)).softmax(-1)
+
+    def _seen(self, queries: slice | Tensor) -> Tensor | None:
+        """[B or 1, 1 or H, q, n] which keys the queries see; None if they see all."""
+        n = self.key.shape[2]
         if self.mask is None or self.mask.ndim != 4:
-            return torch.arange(self.key.shape[2], device=self.key.device) <= queries.unsqueeze(1)
-        own = self.mask[b % len(self.mask)][:, queries]
-        return own if own.dtype == torch.bool else own > torch.finfo(own.dtype).min / 2
+            if isinstance(queries, slice) and queries.indices(n)[:2] == (n - 1, n):
+                return None
+            columns = torch.arange(n, device=self.key.device)
+            own = columns[queries] if isinstance(queries, slice) else queries[:, None].to(columns.device)
+            return columns <= own.unsqueeze(-1)
+        if isinstance(queries, slice):
+            seen = self.mask[:, :, queries]
+        else:
+            mask = self.mask.expand(len(queries), -1, -1, -1)
+            seen = mask.gather(2, queries[:, None, :, None].to(mask.device).expand(-1, mask.shape[1], -1, n))
+        return seen if seen.dtype == torch.bool else seen > torch.finfo(seen.dtype).min / 2
 
     def join_heads(self) -> Attended:
         """The same heads side by side, as one head of the full width, whose products are divided by its square root."""
         query, key = (part.transpose(1, 2).flatten(2).unsqueeze(1) for part in (self.query, self.key))
         return Attended(query, key, query.shape[-1] ** -0.5)
 
-    def products(self, b: int, queries: Tensor | slice) -> Tensor:
-        """[heads, q, n] scaled products of row b's queries with all keys, float32."""
-        key = self.key[b].float()
-        chosen = self.query[b][:, queries].float()
+    def products(self, queries: slice | Tensor) -> Tensor:
+        """[B, H, q, n] scaled products of some queries with all keys, float32; the queries as for `weights`."""
+        if isinstance(queries, slice):
+            chosen = self.query[:, :, queries]
+        else:
+            heads, width = self.query.shape[1], self.query.shape[3]
+            at = queries[:, None, :, None].to(self.query.device)
+            chosen = self.query.gather(2, at.expand(-1, heads, -1, width))
+        batch, heads, q, width = chosen.shape
         # Grouped heads share their key.
-        grouped = chosen.reshape(len(key), -1, *chosen.shape[1:])
-        return (grouped @ key.unsqueeze(1).transpose(-1, -2) * self.scaling).flatten(0, 1)
+        grouped = chosen.float().reshape(batch, self.key.shape[1], -1, width)
+        products = grouped @ self.key.float().transpose(-1, -2) * self.scaling
+        return products.view(batch, heads, q, -1)
 
 
 Listener = Callable[[Attended], None]

@@ -20,7 +20,7 @@ from transformers.cache_utils import (
     LinearAttentionCacheLayerMixin,
 )
 
-from tokenbench.engine.segment import Segment, by_head, by_token, take
+from tokenbench.engine.segment import Segment, by_head, by_token, take_flat
 from tokenbench.errors import UsageError
 
 __all__ = ["PrunedLayer", "SlidingLayers", "cache_name", "check_kind", "install"]
@@ -85,21 +85,21 @@ class PrunedLayer(DynamicLayer):
         self.padded, self.full, self.text = segment.padded, segment.full, text
         self.compact = segment.compact
 
-    def trim(self, index: Tensor, valid: Tensor, padded: bool) -> None:
+    def trim(self, places: Tensor, columns: Tensor, valid: Tensor, padded: bool) -> None:
         """Keep some of the stored tokens and forget the others.
 
         Args:
-            index: [B, m] the tokens to keep.
+            places: [B, m] the tokens to keep, among those of all rows.
+            columns: [B, m] the columns of the prompt that they are.
             valid: [B, m] False where a row is padded.
             padded: Whether any row is padded.
         """
         assert self.keys is not None and self.values is not None
-        self.dropped += self.keys.shape[2] - index.shape[1]
-        self.keys = by_head(take(by_token(self.keys), index), self.keys.shape[1])
-        self.values = by_head(take(by_token(self.values), index), self.values.shape[1])
-        assert self.columns is not None
-        self.columns = self.columns.gather(1, index)
-        self.valid, self.padded, self.full, self.trimmed = valid, padded, False, True
+        self.dropped += self.keys.shape[2] - places.shape[1]
+        self.keys = by_head(take_flat(by_token(self.keys), places), self.keys.shape[1])
+        self.values = by_head(take_flat(by_token(self.values), places), self.values.shape[1])
+        self.columns, self.valid = columns, valid
+        self.padded, self.full, self.trimmed = padded, False, True
 
     def crop(self, length: int) -> None:
         """Forget the last tokens.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -25,8 +26,8 @@ class LayerCheckpoint:
     """{depth: [B, S, C]} hidden states."""
     keys: dict[int, Tensor] = field(default_factory=dict)
     """{layer: [B, S, D]}."""
-    attention: dict[tuple[int, Attn], Tensor] = field(default_factory=dict)
-    """{(row, request): [heads, queries, S]}."""
+    attention: dict[Attn, tuple[Sequence[int], Tensor]] = field(default_factory=dict)
+    """{request: the rows that asked for it, and their weights [A, heads, queries, S]}."""
     cache: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """Keys and values [B, H, S, D] of the first layers."""
 

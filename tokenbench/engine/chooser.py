@@ -1,41 +1,46 @@
-"""Asks the strategies of a batch what the stages before a layer keep."""
+"""Asks the strategies of a batch what the stages before a layer keep, rows that look alike together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from tokenbench.contract.stage import Stage
-from tokenbench.contract.strategy import Selection
-from tokenbench.contract.view import View
+from tokenbench.contract.strategy import Selection, Strategy
+from tokenbench.engine.doubts import Doubts
+from tokenbench.engine.group import Group, find_candidates
 from tokenbench.engine.layout import PromptColumns
 from tokenbench.engine.plan import RowPlan
 from tokenbench.engine.segment import Segment
-from tokenbench.engine.selection import find_wrong_numbers, select
-from tokenbench.engine.trace import RowTrace
+from tokenbench.engine.selection import Answer, select
+from tokenbench.engine.trace import RowTrace, Way
 from tokenbench.engine.view_builder import ViewBuilder
 from tokenbench.errors import StrategyError
 
 __all__ = ["Choice", "Chooser"]
 
+Due = tuple[int, Stage, int]
+"""A row, a stage, and its number in the row's schedule."""
+
 
 @dataclass(frozen=True)
 class Choice:
-    """What a stage chose in one row."""
+    """What a stage chose in some rows, equally much in each."""
 
-    view: View
-    """What the strategy saw."""
+    group: Group
+    """The rows and their candidates."""
+    stage: Stage
+    """The stage."""
+    alive: Tensor
+    """[G, n] ordinals of the candidates."""
     selection: Selection
-    """What it keeps of the candidates."""
-    at: Tensor
-    """[n] where the row's candidates stand in the segment."""
-
-    @property
-    def kept(self) -> Tensor:
-        """[k] where the tokens that it keeps stand in the segment."""
-        return self.at[self.selection.keep]
+    """What it keeps of the candidates, with the rows in front."""
+    ascending: bool
+    """Whether it keeps them in the order of the prompt."""
+    way: Way
+    """How the strategy's code ran."""
 
 
 class Chooser:
@@ -54,73 +59,113 @@ class Chooser:
         self._plans, self._prompt, self._views, self._traces = plans, prompt, views, traces
         self.first_alike = list(range(len(plans)))
         """For each row, the first row whose tokens are the same up to the question, pruned ones included."""
+        self.doubts = Doubts()
+        """What may be wrong with the selections so far."""
 
-    def choose(self, due: Sequence[tuple[int, Stage, int]], segment: Segment, width: int) -> dict[int, Choice]:
-        """The choices of the stages before a decoder layer, by row.
+    def choose(self, due: Sequence[Due], segment: Segment, width: int) -> list[Choice]:
+        """The choices of the stages before a decoder layer.
 
         Args:
-            due: (row, stage, number of the stage in its row).
+            due: The stages.
             segment: The tokens that reach the layer.
             width: Channels of the decoder's hidden states.
 
         Raises:
             StrategyError: If a strategy fails or breaks its contract; the error holds the row.
         """
-        candidates = self._candidates(segment)
-        choices: dict[int, Choice] = {}
+        groups: dict[Hashable, list[Due]] = {}
+        copies: dict[int, list[int]] = {}
         for b, stage, index in due:
-            first, at = self.first_alike[b], candidates[b]
+            first = self.first_alike[b]
             if first != b and stage.blind and not self._plans[b].strategy.stochastic:
-                choices[b] = self._copy(choices[first], first, b, at)
+                copies.setdefault(first, []).append(b)
             else:
                 self.first_alike[b] = b
-                choices[b] = self._ask(b, stage, index, segment, at, width)
-        self._refuse_wrong_numbers(choices)
-        return choices
+                groups.setdefault(self._likeness(b, stage, index, segment), []).append((b, stage, index))
+        try:
+            chosen = [choice for alike in groups.values() for choice in self._ask(alike, segment, width)]
+        except StrategyError:
+            self.doubts.settle()  # an earlier stage may be the reason
+            raise
+        return [*chosen, *(copied for choice in chosen for copied in self._copy(choice, copies))]
 
-    def _copy(self, choice: Choice, first: int, b: int, at: Tensor) -> Choice:
-        """What row `first` chose, for row b."""
-        self._views.memos[b] = dict(self._views.memos[first])
-        self._traces[b].encoder_positions = self._traces[first].encoder_positions
-        return Choice(choice.view, choice.selection, at)
+    def _likeness(self, b: int, stage: Stage, index: int, segment: Segment) -> Hashable:
+        """What rows must have in common for a strategy to see them at once."""
+        plan, prompt = self._plans[b], self._prompt
+        return (
+            id(plan.strategy),
+            plan.name,
+            stage,
+            index,
+            prompt.visual_counts[b],
+            segment.lengths[b] - prompt.text_count(b),
+            self._views.grids[b],
+            prompt.questions[b] if stage.reads_text else 0,
+            plan.question.text if stage.question and plan.question else "",
+            tuple(frame.tokens for frame in self._views.frames(b)) if stage.reads_encoder else (),
+        )
 
-    def _ask(self, b: int, stage: Stage, index: int, segment: Segment, at: Tensor, width: int) -> Choice:
-        """What the strategy of row b chooses."""
-        plan, trace = self._plans[b], self._traces[b]
-        view = self._views.build(b, stage, index, segment, at)
-        frames = self._views.frames(b) if view.frames else ()
+    def _ask(self, alike: Sequence[Due], segment: Segment, width: int) -> Iterator[Choice]:
+        """What the strategy of these rows chooses."""
+        (first, stage, index), rows = alike[0], [b for b, _, _ in alike]
+        plan = self._plans[first]
+        group = find_candidates(self._prompt, segment, rows)
+        views = self._views.build(group, stage, index)
+        frames = [frame for own in views.frames for frame in own]
         for frame in frames:
             frame.rerun_positions = []
         try:
-            selection = select(plan.strategy, plan.name, view, width)
+            answers = select(plan.strategy, plan.name, views, width, plan.apart)
         except StrategyError as error:
-            error.row = b
+            error.row = rows[error.row or 0]
             raise
-        if stage.layer > 0 or not trace.compact:
-            selection = selection.ascending()
-        trace.count_requests(stage, view.n, self._prompt.prefix_length(b))
+        for b in rows:
+            self._trace(b, stage, group.at.shape[1])
+        for answer in answers:
+            yield self._choice(group, stage, views.stacked.alive, answer, plan)
+
+    def _choice(self, group: Group, stage: Stage, alive: Tensor, answer: Answer, plan: RowPlan) -> Choice:
+        ranked = type(plan.strategy).select is Strategy.select
+        where = f"strategy {plan.name}, stage before layer {stage.layer}"
+        if len(answer.members) < len(group.rows):
+            rows = [group.rows[i] for i in answer.members]
+            group, alive = find_candidates(self._prompt, group.segment, rows), self._take(alive, answer.members)
+        n = alive.shape[1]
+        keep = self.doubts.add(where, group.rows, n, answer.selection, ranked)
+        selection = replace(answer.selection, keep=keep, score=None)
+        if not ranked and (stage.layer > 0 or not self._traces[group.rows[0]].compact):
+            ranked, selection = True, selection.ascending()
+        return Choice(group, stage, alive, selection, ranked, answer.way)
+
+    def _copy(self, choice: Choice, copies: dict[int, list[int]]) -> Iterator[Choice]:
+        """What rows chose that are like those of a choice."""
+        pairs = [(i, b) for i, first in enumerate(choice.group.rows) for b in copies.get(first, ())]
+        if not pairs:
+            return
+        for i, b in pairs:
+            first = choice.group.rows[i]
+            self._views.memos[b] = dict(self._views.memos[first])
+            self._traces[b].encoder_positions = self._traces[first].encoder_positions
+        group = find_candidates(self._prompt, choice.group.segment, [b for _, b in pairs])
+        members, values = [i for i, _ in pairs], choice.selection.values
+        selection = Selection(
+            self._take(choice.selection.keep, members), None if values is None else self._take(values, members)
+        )
+        yield replace(choice, group=group, alive=self._take(choice.alive, members), selection=selection)
+
+    def _take(self, values: Tensor, members: Sequence[int]) -> Tensor:
+        """The entries at members of values [G, ...]."""
+        numbers = self._prompt.numbers(members, len(values))
+        return values if numbers is None else values.index_select(0, numbers.to(values.device))
+
+    def _trace(self, b: int, stage: Stage, n: int) -> None:
+        """Write down what the stage costs in row b beyond the prefill."""
+        trace = self._traces[b]
+        trace.count_requests(stage, n, self._prompt.prefix_length(b))
+        frames = self._views.frames(b) if stage.reads_encoder else ()
         if any(frame.rerun_positions for frame in frames):
             # A frame that was not run again was not needed at all.
             trace.encoder_positions = [
                 (frame.layout.positions, frame.rerun_positions or [0] * len(frame.run.encoder.layers))
                 for frame in frames
             ]
-        return Choice(view, selection, at)
-
-    def _candidates(self, segment: Segment) -> list[Tensor]:
-        """Positions [n] of each row's visual tokens in the segment."""
-        visual = segment.valid & self._prompt.visual.gather(1, segment.columns)
-        order = visual.byte().argsort(dim=1, descending=True, stable=True)
-        counts = [length - self._prompt.text_count(b) for b, length in enumerate(segment.lengths)]
-        return [own[:count] for own, count in zip(order, counts, strict=True)]
-
-    def _refuse_wrong_numbers(self, choices: dict[int, Choice]) -> None:
-        wrong = find_wrong_numbers([(choice.view, choice.selection) for choice in choices.values()])
-        if wrong is None:
-            return
-        at, problem = wrong
-        b = list(choices)[at]
-        layer = choices[b].view.stage.layer
-        error = StrategyError(f"strategy {self._plans[b].name}, stage before layer {layer}: {problem}")
-        error.row = b
-        raise error

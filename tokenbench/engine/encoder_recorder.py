@@ -7,15 +7,18 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from tokenbench.contract.backbone import Encoder, FrameLayout, runs
+from tokenbench.contract.backbone import Encoder, FrameLayout
 from tokenbench.contract.stage import Signal, Stage
 from tokenbench.engine.attention_tap import Attended, AttentionTap
-from tokenbench.engine.frame import EncoderRun, Frame, split_windows
+from tokenbench.engine.encoder_run import EncoderRun, sort_windows
+from tokenbench.engine.frame import Frame
 from tokenbench.engine.state import call_before
 from tokenbench.errors import UsageError
 
@@ -100,19 +103,18 @@ class EncoderRecorder:
         Raises:
             UsageError: If the encoder did not run for this prompt.
         """
-        ids, visual = ids.cpu(), visual.cpu()
-        kinds = sorted(set(ids[visual].tolist()), key=lambda token: token != image)
+        columns = torch.where(visual, ids, -1).tolist()  # one look at all rows
+        shown = [[(token, len(list(same))) for token, same in groupby(row) if token >= 0] for row in columns]
+        kinds = sorted({token for row in shown for token, _ in row}, key=lambda token: token != image)
         last, self._thread.runs = self._thread.runs[-len(kinds) :], []
         if len(last) < len(kinds):
             raise UsageError(
                 "the strategy reads the vision encoder, which did not run inside the context for this prompt",
                 "pass pixel values instead of precomputed image features",
             )
-        each = int(visual.sum()) // sum(frame.tokens for frames in last for frame in frames)  # beams repeat rows
-        stretches = [
-            [(int(row[at]), n) for at, n in runs(row, mask)]
-            for row, mask in zip(ids[::each], visual[::each], strict=True)
-        ]
+        count = sum(n for row in shown for _, n in row)
+        each = count // sum(frame.tokens for frames in last for frame in frames)  # beams repeat rows
+        stretches = shown[::each]
         items = {
             kind: iter(split_frames(frames, [n for row in stretches for token, n in row if token == kind]))
             for kind, frames in zip(kinds, last, strict=True)
@@ -166,7 +168,7 @@ class EncoderRecorder:
             return
         for layer in layers:
             tap.listen(encoder.attentions[layer], None)
-            run.windows[layer] = split_windows(state.heard[layer], run.arguments[layer][1].get("cu_seqlens"))
+            run.windows[layer] = sort_windows(state.heard[layer], run.arguments[layer][1].get("cu_seqlens"))
         for layout in state.layouts:
             frames.append(Frame(run, start, layout))
             start += layout.positions

@@ -2,59 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tokenbench.contract.backbone import Encoder, FrameLayout
+from tokenbench.contract.backbone import FrameLayout
 from tokenbench.contract.stage import Signal
 from tokenbench.engine.attention_tap import Attended, AttentionTap
+from tokenbench.engine.encoder_run import EncoderRun, split_windows
 from tokenbench.errors import InfeasibleError, UsageError
 
-__all__ = ["EncoderRun", "Frame", "Rerun", "Window", "split_windows"]
-
-
-@dataclass(frozen=True)
-class Window:
-    """Attention among consecutive positions of the encoder's sequence."""
-
-    start: int
-    """The first of these positions."""
-    attended: Attended
-    """Their queries and keys."""
-
-    @property
-    def size(self) -> int:
-        """How many positions attend to each other."""
-        return int(self.attended.query.shape[2])
-
-    def received(self) -> Tensor:
-        """[size] mean attention that each position gets, 1 being the average."""
-        products = self.attended.products(0, slice(None))
-        return products.softmax(-1).mean((0, 1)) * self.size
-
-    def from_first(self) -> Tensor:
-        """[size] attention of the first position, the [CLS], mean over heads."""
-        return self.attended.products(0, slice(0, 1)).softmax(-1)[:, 0].mean(0)
-
-
-@dataclass
-class EncoderRun:
-    """What was recorded of one run of the encoder over all its inputs, as one sequence of P positions."""
-
-    encoder: Encoder
-    """The encoder that ran."""
-    windows: dict[int, list[Window]]
-    """{layer: its windows in the order of the positions}."""
-    states: dict[int, Tensor]
-    """{layer: [P, C] its input}."""
-    arguments: dict[int, tuple[tuple[Any, ...], dict[str, Any]]]
-    """{layer: what else it was called with}."""
-    output: Tensor | None = None
-    """[P, C] states that the projector reads."""
+__all__ = ["Frame", "Rerun", "read_signals"]
 
 
 class Frame:
@@ -86,19 +47,7 @@ class Frame:
 
     def signal(self, request: Signal) -> Tensor:
         """[n] or [n, D], float32: what a stage asked for."""
-        if request.kind == "features":
-            assert self.run.output is not None
-            return self.run.output[self._at].flatten(1).float()
-        layer = request.layer_of(len(self.run.encoder.layers))
-        windows = [w for w in self.run.windows[layer] if self.start <= w.start < self.start + self.layout.positions]
-        if request.heads == "joined":
-            windows = [Window(w.start, w.attended.join_heads()) for w in windows]
-        first = request.kind == "cls" and self.run.encoder.cls
-        if request.kind == "keys":
-            signal = torch.cat([w.attended.key[0].float().mean(0) for w in windows])
-        else:
-            signal = torch.cat([w.from_first() if first else w.received() for w in windows])
-        return signal[self._at - self.start].mean(1)
+        return self.run.read(request, self._at)
 
     def project(self, features: Tensor) -> Tensor:
         """[m, C'] features through the projector: [m, C], in its dtype."""
@@ -210,8 +159,8 @@ class Rerun:
         products = torch.full((len(positions), len(positions)), -torch.inf, device=states.device)
         start = 0
         for window in split_windows(heard, arguments.get("cu_seqlens")):
-            end = start + window.size
-            products[start:end, start:end] = window.attended.products(0, slice(None)).mean(0)
+            end = start + window.query.shape[2]
+            products[start:end, start:end] = window.products(slice(None))[0].mean(0)
             start = end
         return output, products
 
@@ -230,26 +179,29 @@ class Rerun:
         return torch.cat([first, tokens])
 
 
-def split_windows(heard: list[Attended], bounds: Tensor | None) -> list[Window]:
-    """The windows of one layer's attention.
+def read_signals(frames: Sequence[Sequence[Frame]], requests: Sequence[Signal]) -> dict[Signal, Tensor]:
+    """What stages asked for of several rows of frames, which have n tokens each.
 
     Args:
-        heard: What the layer's attention worked on, call by call.
-        bounds: Cumulative lengths of the windows, if all of them came packed in one call.
+        frames: [G] the frames of every row.
+        requests: What is read of them.
+
+    Returns:
+        {request: [G, n] or [G, n, D]}, float32.
     """
-    if bounds is not None and len(heard) == 1:
-        (whole,) = heard
-        sizes = bounds.diff().tolist()
-        parts = zip(whole.query.split(sizes, 2), whole.key.split(sizes, 2), strict=True)
-        heard = [Attended(query, key, whole.scaling) for query, key in parts]
-    split: list[Window] = []
-    start = 0
-    for attended in heard:
-        for b in range(len(attended.query)):
-            one = Attended(attended.query[b : b + 1], attended.key[b : b + 1], attended.scaling)
-            split.append(Window(start, one))
-            start += one.query.shape[2]
-    return split
+    first = frames[0][0].run
+    if any(frame.run is not first for own in frames for frame in own):  # images and videos
+        return {
+            request: torch.stack([torch.cat([frame.signal(request) for frame in own]) for own in frames])
+            for request in requests
+        }
+    assert first.output is not None
+    shown = [frame for own in frames for frame in own]
+    tokens = torch.cat([frame.layout.tokens for frame in shown])
+    starts = torch.tensor([frame.start for frame in shown])
+    starts = starts.repeat_interleave(torch.tensor([frame.tokens for frame in shown]))
+    positions = (tokens + starts.unsqueeze(1)).to(first.output.device).unflatten(0, (len(frames), -1))
+    return {request: first.read(request, positions) for request in requests}
 
 
 def _cut_argument(name: str, value: Any, positions: Tensor, total: int) -> Any:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from tokenbench.contract.lattice import Grid
-from tokenbench.contract.stage import Queries
 from tokenbench.engine.frame import Frame
 
 __all__ = ["Layout", "PromptColumns", "number_frames"]
@@ -60,14 +59,20 @@ class PromptColumns:
         self.width: int = valid.shape[1]
         self.ordinals = visual.cumsum(1) - 1
         """[B, S] at every visual token, how many visual tokens its row has before it."""
-        self.visual_counts: list[int]
+        last, first = self.ordinals.argmax(1), visual.byte().argmax(1)
+        self.end = last + 1
+        """[B] `after`, on the device."""
+        numbers = torch.stack([self.ordinals[:, -1] + 1, valid.sum(1), self.end, first]).tolist()
+        self.visual_counts: list[int] = numbers[0]
         """The number of visual tokens in each row."""
-        self.lengths: list[int]
+        self.lengths: list[int] = numbers[1]
         """The number of tokens in each row."""
-        self.visual_counts, self.lengths = torch.stack([visual.sum(1), valid.sum(1)]).tolist()
-        last = visual.int() * torch.arange(self.width, device=valid.device)
-        self.after: list[int] = (last.argmax(1) + 1).tolist()
+        self.after: list[int] = numbers[2]
         """The first column after the visual tokens of each row, where the question starts."""
+        columns = zip(self.visual_counts, self.after, numbers[3], strict=True)
+        self.is_stretch = all(count in (0, after - begin) for count, after, begin in columns)
+        """Whether no text stands between the visual tokens of any row."""
+        self._numbers: dict[tuple[int, ...], Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -85,17 +90,11 @@ class PromptColumns:
         """Tokens of row b up to its last visual one."""
         return self.lengths[b] - (self.width - self.after[b])
 
-    def question(self, b: int) -> Tensor:
-        """[m] columns of row b's question."""
-        return torch.arange(self.after[b], self.width, device=self.valid.device)
-
-    def queries(self, b: int, queries: Queries) -> Tensor:
-        """[q] columns of row b that a request means."""
-        after, end = self.after[b], self.width
-        spans = {
-            "last": (end - 1, end),
-            "null": (after, after + 1),
-            "question": (after, end),
-            "question[:-1]": (after, end - 1),
-        }
-        return torch.arange(*spans[queries], device=self.valid.device)
+    def numbers(self, rows: Sequence[int], of: int) -> Tensor | None:
+        """[G] numbers of rows, on the device; None if they are the first `of` rows, in order."""
+        if len(rows) == of and all(i == b for i, b in enumerate(rows)):
+            return None
+        key = tuple(rows)
+        if key not in self._numbers:  # copied there once: a copy from the host waits for the device
+            self._numbers[key] = torch.tensor(key, device=self.valid.device)
+        return self._numbers[key]

@@ -35,10 +35,10 @@ class NoQuestionPass:
     def __init__(
         self, requests: Sequence[tuple[int, Attn]], prompt: PromptColumns, whole: Segment, recorder: PrefillRecorder
     ) -> None:
-        self._requests, self._whole, self._recorder = requests, whole, recorder
+        self._requests, self._prompt, self._whole, self._recorder = requests, prompt, whole, recorder
         self.layers = max(request.extra_layers for _, request in requests)
         """How many decoder layers it runs."""
-        self._after = torch.tensor(prompt.after, device=prompt.valid.device)
+        self._after = prompt.end
         columns = torch.arange(prompt.width, device=prompt.valid.device)
         self._columns = columns.expand(len(prompt), -1)
         self._valid = prompt.valid & (columns <= self._after.unsqueeze(1))
@@ -97,10 +97,18 @@ class NoQuestionPass:
         return moved
 
     def _listener(self, i: int) -> Listener:
+        asking: dict[Attn, list[int]] = {}
+        for b, request in self._requests:
+            if request.layer == i:
+                asking.setdefault(request, []).append(b)
+
         def listen(attended: Attended) -> None:
-            for b, request in self._requests:
-                if request.layer == i:
-                    weights = attended.weights(b, self._after[b : b + 1], self._valid[b])
-                    self._recorder.record_attention(b, request, weights, self._whole)
+            for request, rows in asking.items():
+                numbers = self._prompt.numbers(rows, len(self._prompt))
+                after, valid = self._after, self._valid
+                if numbers is not None:
+                    after, valid = after.index_select(0, numbers), valid.index_select(0, numbers)
+                weights = attended.rows(numbers).weights(after.unsqueeze(1), valid)
+                self._recorder.record_attention(request, rows, weights, self._whole)
 
         return listen

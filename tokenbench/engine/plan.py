@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import torch
 
@@ -55,6 +56,8 @@ class RowPlan:
     """What the user asked; None if nobody said."""
     _known: dict[tuple[int, int], tuple[Stage, ...]] = field(default_factory=dict, compare=False, repr=False)
     """The stages by numbers of visual and text tokens, once they have been computed."""
+    apart: set[Any] = field(default_factory=set, compare=False, repr=False)
+    """Stages at which the strategy cannot choose for several rows at once, once it has been tried."""
 
     @classmethod
     def make(

@@ -187,6 +187,7 @@ class Prefill:
 
     def finish(self) -> LayerCheckpoint | None:
         """Close the KV cache, and return what the plans of `checkpoint_for` go on from, if there are any."""
+        self._chooser.doubts.settle()
         self._cache.finish(self.segment, [plan.trim for plan in self._plans])
         if not self._saved.depths:
             return None
@@ -194,22 +195,32 @@ class Prefill:
 
     def _run_stages(self, due: Sequence[tuple[int, Stage, int]], hidden: Tensor) -> Tensor:
         """Hidden states [B, n, C] -> [B, m, C] of the tokens that the stages keep, and a new segment."""
-        keep, lengths, merged, rank = self.segment.valid.clone(), list(self.segment.lengths), None, None
-        for b, choice in self._chooser.choose(due, self.segment, hidden.shape[-1]).items():
-            view, selection, kept, trace = choice.view, choice.selection, choice.kept, self.traces[b]
-            keep[b, choice.at] = False
-            keep[b, kept] = True
-            lengths[b] -= view.n - len(kept)
-            trace.stages.append((view.stage.layer, view.alive[selection.keep]))
-            if self._remember:
-                trace.values.append(None if selection.values is None else selection.values.cpu())
-            if trace.compact and view.stage.layer == 0:  # the strategy's order is that of the sequence
+        keep, lengths, merged, rank = (
+            self.segment.valid.clone(memory_format=torch.contiguous_format),
+            list(self.segment.lengths),
+            None,
+            None,
+        )
+        flat = keep.view(-1)
+        for choice in self._chooser.choose(due, self.segment, hidden.shape[-1]):
+            group, values = choice.group, choice.selection.values
+            kept = group.places.gather(1, choice.selection.keep)
+            flat.index_fill_(0, group.places.flatten(), False).index_fill_(0, kept.flatten(), True)
+            ordinals = choice.alive.gather(1, choice.selection.keep)
+            for i, (b, own) in enumerate(zip(group.rows, ordinals, strict=True)):
+                lengths[b] -= group.at.shape[1] - kept.shape[1]
+                self.traces[b].stages.append((choice.stage.layer, own))
+                self.traces[b].ways.append(choice.way)
+                if self._remember:
+                    self.traces[b].values.append(None if values is None else values[i].cpu())
+                self.traces[b].merged |= values is not None
+            if not choice.ascending:  # the strategy's order is that of the sequence
                 rank = torch.arange(keep.shape[1], device=keep.device).repeat(len(keep), 1) if rank is None else rank
-                rank[b, kept] = kept.sort().values
-            if selection.values is not None:
-                merged = copy_for_merge(hidden, self._plans[b].name) if merged is None else merged
-                trace.merged = True
-                merged[b, kept] = selection.values.to(hidden.dtype)
+                rank.view(-1).index_copy_(0, kept.flatten(), (kept % keep.shape[1]).sort(dim=1).values.flatten())
+            if values is not None:
+                merged = copy_for_merge(hidden, self._plans[group.rows[0]].name) if merged is None else merged
+                at = kept.flatten().to(hidden.device)
+                merged.flatten(0, 1).index_copy_(0, at, values.flatten(0, 1).to(hidden.dtype))
         hidden = hidden if merged is None else merged
         if lengths == self.segment.lengths:
             return hidden

@@ -10,7 +10,7 @@ from transformers.cache_utils import Cache
 
 from tokenbench.engine.cache import PrunedLayer, SlidingLayers, install
 from tokenbench.engine.layout import PromptColumns
-from tokenbench.engine.segment import Segment, pack
+from tokenbench.engine.segment import Segment, flatten, pack
 
 __all__ = ["PrefillCache"]
 
@@ -67,15 +67,19 @@ class PrefillCache:
             return
         # Padding repeats columns that were dropped.
         alive = torch.zeros_like(self._prompt.valid).scatter(1, last.columns, last.valid)
-        untrimmed = ~torch.tensor(trim, device=alive.device).unsqueeze(1)
-        packed: dict[int, tuple[Tensor, Tensor, bool]] = {}
+        untrimmed = None if all(trim) else ~torch.tensor(trim, device=alive.device).unsqueeze(1)
+        packed: dict[int, tuple[Tensor, Tensor, Tensor, bool]] = {}
         for layer, segment in zip(self._layers, self._segments, strict=True):
             if segment is last:
                 break
             if id(segment) not in packed:
+                keep = alive if segment.full else alive.gather(1, segment.columns)
+                if untrimmed is not None:
+                    keep = segment.valid & (keep | untrimmed)
                 ends = zip(trim, last.lengths, segment.lengths, strict=True)
                 lengths = [end if cut else own for cut, end, own in ends]
-                keep = segment.valid & (alive.gather(1, segment.columns) | untrimmed)
-                packed[id(segment)] = *pack(keep, max(lengths)), min(lengths) < max(lengths)
+                index, valid = pack(keep, max(lengths))
+                places = flatten(index, segment.valid.shape[1])
+                packed[id(segment)] = places, segment.columns.gather(1, index), valid, min(lengths) < max(lengths)
             if layer is not None:
                 layer.trim(*packed[id(segment)])

@@ -10,8 +10,9 @@ from torch import Tensor
 from tokenbench.contract.stage import Attn, Stage
 from tokenbench.engine.attention_tap import Attended, Listener
 from tokenbench.engine.checkpoint import LayerCheckpoint
+from tokenbench.engine.group import Recorded
 from tokenbench.engine.layout import PromptColumns
-from tokenbench.engine.segment import Segment
+from tokenbench.engine.segment import Segment, by_token
 from tokenbench.engine.timer import Timer
 
 __all__ = ["PrefillRecorder", "PrefillRequests"]
@@ -76,18 +77,19 @@ class PrefillRecorder:
 
     def __init__(self, requests: PrefillRequests, prompt: PromptColumns, timer: Timer) -> None:
         self._requests, self._prompt, self._timer = requests, prompt, timer
-        self._hidden: dict[int, tuple[Tensor, Segment]] = {}
-        self._keys: dict[int, tuple[Tensor, Segment]] = {}
-        self._attention: dict[tuple[int, Attn], tuple[Tensor, Segment]] = {}
+        self._all = range(len(prompt))
+        self._hidden: dict[int, Recorded] = {}
+        self._keys: dict[int, Recorded] = {}
+        self._attention: dict[Attn, Recorded] = {}
 
     def record_hidden(self, depth: int, hidden: Tensor, segment: Segment) -> None:
         """Keep the hidden states [B, n, C] of this depth if a stage will read them."""
         if depth in self._requests.depths:
-            self._hidden[depth] = (hidden, segment)
+            self._hidden[depth] = Recorded(hidden, self._all, segment)
 
-    def record_attention(self, b: int, request: Attn, weights: Tensor, segment: Segment) -> None:
-        """Keep the attention weights [heads, queries, n] that row b asked for."""
-        self._attention[b, request] = (weights, segment)
+    def record_attention(self, request: Attn, rows: Sequence[int], weights: Tensor, segment: Segment) -> None:
+        """Keep the attention weights [G, heads, queries, n] that rows asked for."""
+        self._attention[request] = Recorded(weights, rows, segment)
 
     def listener(self, layer: int, segment: Segment) -> Listener | None:
         """What listens to the attention of decoder layer `layer` on the tokens of `segment`; None if nobody asked."""
@@ -100,43 +102,67 @@ class PrefillRecorder:
         def listen(attended: Attended) -> None:
             record(attended)
             if record_keys:
-                self._keys[layer] = (attended.key.transpose(1, 2).flatten(2), segment)
+                self._keys[layer] = Recorded(by_token(attended.key), self._all, segment)
 
         return listen
 
     def attention_listener(self, requests: Sequence[tuple[int, Attn]], segment: Segment) -> Listener:
         """What keeps the attention weights of these (row, request) on the tokens of `segment`."""
+        asking: dict[Attn, list[int]] = {}
+        for b, request in requests:
+            asking.setdefault(request, []).append(b)
 
         def listen(attended: Attended) -> None:
-            for b, request in requests:
-                queries = segment.find(b, self._prompt.queries(b, request.queries))
+            for request, rows in asking.items():
+                numbers = self._prompt.numbers(rows, len(self._prompt))
+                queries = self._queries(request, rows, numbers, segment.valid.shape[1])
                 with self._timer():
-                    weights = attended.weights(b, queries, segment.valid[b])
-                self.record_attention(b, request, weights, segment)
+                    valid = segment.valid if segment.padded else None
+                    if valid is not None and numbers is not None:
+                        valid = valid.index_select(0, numbers)
+                    weights = attended.rows(numbers).weights(queries, valid)
+                self.record_attention(request, rows, weights, segment)
 
         return listen
 
-    def hidden(self, b: int, depth: int, columns: Tensor) -> Tensor:
-        """[m, C] hidden states of row b at the prompt's columns [m]."""
-        return _take_columns(*self._hidden[depth], b, columns)
+    def _queries(self, request: Attn, rows: Sequence[int], numbers: Tensor | None, width: int) -> slice | Tensor:
+        """Where the queries of rows stand among `width` tokens, which end with the question.
 
-    def keys(self, b: int, layer: int, columns: Tensor) -> Tensor:
-        """[m, D] keys of row b at the prompt's columns [m]."""
-        return _take_columns(*self._keys[layer], b, columns)
+        Questions of unlike lengths have the queries of the longest; those that a shorter one has too many come first.
+        """
+        questions = [self._prompt.questions[b] for b in rows]
+        longest = max(questions)
+        if request.queries == "null" and min(questions) < longest:
+            ends = self._prompt.end if numbers is None else self._prompt.end.index_select(0, numbers)
+            return (ends + (width - self._prompt.width)).unsqueeze(1)
+        begin, end = {
+            "last": (1, 0),
+            "null": (longest, longest - 1),
+            "question": (longest, 0),
+            "question[:-1]": (longest, 1),
+        }[request.queries]
+        return slice(width - begin, width - end)
 
-    def attention(self, b: int, request: Attn, columns: Tensor) -> Tensor:
-        """[heads, queries, m] attention weights of row b to the prompt's columns [m]."""
-        weights, segment = self._attention[b, request]
-        return weights[..., segment.find(b, columns).to(weights.device)]
+    def hidden(self, depth: int) -> Recorded:
+        """Hidden states [B, n, C] of this depth."""
+        return self._hidden[depth]
+
+    def keys(self, layer: int) -> Recorded:
+        """Keys [B, n, D] of this layer."""
+        return self._keys[layer]
+
+    def attention(self, request: Attn) -> Recorded:
+        """Attention weights [A, heads, queries, n] of the rows that asked for it."""
+        return self._attention[request]
 
     def load(self, checkpoint: LayerCheckpoint, whole: Segment) -> None:
         """Take over what another prefill recorded on the whole prompt."""
-        self._hidden = {depth: (states, whole) for depth, states in checkpoint.hidden.items()}
-        self._keys = {layer: (keys, whole) for layer, keys in checkpoint.keys.items()}
-        for b, request in self._requests.attention:
-            row = b % checkpoint.rows
-            if (row, request) in checkpoint.attention:
-                self._attention[b, request] = (checkpoint.attention[row, request], whole)
+        rows, repeats = range(checkpoint.rows), checkpoint.rows
+        self._hidden = {depth: Recorded(states, rows, whole, repeats) for depth, states in checkpoint.hidden.items()}
+        self._keys = {layer: Recorded(keys, rows, whole, repeats) for layer, keys in checkpoint.keys.items()}
+        self._attention = {
+            request: Recorded(weights, own, whole, repeats) for request, (own, weights) in checkpoint.attention.items()
+        }
 
     def save(self, requests: PrefillRequests, cache: list[tuple[Tensor, Tensor]]) -> LayerCheckpoint:
         """The checkpoint that other prefills go on from.
@@ -145,15 +171,12 @@ class PrefillRecorder:
             requests: What they will read.
             cache: Keys and values of the layers that they will not run.
         """
+        asked = dict.fromkeys(request for _, request in requests.attention)
+        attention = {request: self._attention[request] for request in asked}
         return LayerCheckpoint(
             rows=len(self._prompt),
-            hidden={depth: self._hidden[depth][0] for depth in requests.depths},
-            keys={layer: self._keys[layer][0] for layer in requests.keys},
-            attention={asked: self._attention[asked][0] for asked in requests.attention},
+            hidden={depth: self._hidden[depth].values for depth in requests.depths},
+            keys={layer: self._keys[layer].values for layer in requests.keys},
+            attention={request: (own.rows, own.values) for request, own in attention.items()},
             cache=cache,
         )
-
-
-def _take_columns(states: Tensor, segment: Segment, b: int, columns: Tensor) -> Tensor:
-    # A checkpoint has fewer rows than go on from it.
-    return states[b % len(states)][segment.find(b, columns).to(states.device)]

@@ -1,8 +1,9 @@
-"""Asks a strategy for its selection and holds it to the contract."""
+"""Asks a strategy for its selections, for all rows at once where that can be, and holds it to the contract."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,52 +11,60 @@ from torch import Tensor
 
 from tokenbench.contract.strategy import Selection, Strategy
 from tokenbench.contract.view import View
+from tokenbench.engine.row_views import RowViews
+from tokenbench.engine.trace import Way
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError
 
-__all__ = ["copy_for_merge", "find_wrong_numbers", "select"]
+__all__ = ["Answer", "copy_for_merge", "find_batching", "select"]
 
 
-def select(strategy: Strategy, name: str, view: View, width: int) -> Selection:
-    """The strategy's selection of the candidates; `width` is that of the decoder's hidden states, `name` is for errors.
+@dataclass(frozen=True)
+class Answer:
+    """What a strategy keeps in some rows, equally much in each."""
 
-    The numbers in it are not looked at yet: see `find_wrong_numbers`.
+    members: Sequence[int]
+    """Which of the rows that were asked about."""
+    selection: Selection
+    """Their selections, whose tensors have the rows in front."""
+    way: Way
+    """How the strategy's code ran."""
+
+
+def select(strategy: Strategy, name: str, rows: RowViews, width: int, apart: set[Any]) -> list[Answer]:
+    """The strategy's selections in rows that look alike to it.
+
+    Its code runs once for all of them: as it is, if it is written for stacked rows, or under `torch.vmap`. Where
+    neither is possible, it runs row by row. The numbers in the answers are not looked at yet: see `Doubts`.
+
+    Args:
+        strategy: The strategy.
+        name: What errors call it.
+        rows: What it sees.
+        width: Channels of the decoder's hidden states.
+        apart: What is known of stages whose rows cannot run together; it grows.
 
     Raises:
-        StrategyError: If the strategy breaks its contract, or if its own code raised something.
+        StrategyError: If the strategy breaks its contract, or if its own code raised something. `row` says in which of
+            the rows.
     """
-    where = f"strategy {name}, stage before layer {view.stage.layer}"
-    try:
-        with torch.no_grad():
-            selection = strategy.select(view)
-    except StrategyError as error:
-        raise StrategyError(f"{where}: {error}") from None
-    except (TokenBenchError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise StrategyError(f"{where}: {type(error).__name__}: {reason}") from error
-    if problem := _find_wrong_form(selection, view, width):
-        raise StrategyError(f"{where}: {problem}")
-    return selection
+    if len(rows) > 1 and (together := _select_together(strategy, rows, width, apart)):
+        return [together]
+    found = []
+    for i in range(len(rows)):
+        try:
+            found.append(_select_alone(strategy, name, rows.row(i), width))
+        except StrategyError as error:
+            error.row = i
+            raise
+    return _stack(found, "alone" if len(rows) == 1 else "loop")
 
 
-def find_wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> tuple[int, str] | None:
-    """The first selection that holds numbers it must not hold, and what is wrong with them.
-
-    All are looked at together: on a GPU, looking waits for it.
-    """
-    if not bool(_has_wrong_numbers(selections)):
-        return None
-    for at, (view, selection) in enumerate(selections):
-        keep, score, values = selection.keep, selection.score, selection.values
-        if score is not None and bool(score.isnan().any()):
-            return at, f"{int(score.isnan().sum())} of {view.n} scores are NaN"
-        ordered = keep.sort().values
-        if len(keep) and (int(ordered[0]) < 0 or int(ordered[-1]) >= view.n or not bool((ordered.diff() > 0).all())):
-            return at, f"keep must hold distinct indices below {view.n}"
-        if values is not None and bool(values.isnan().any()):
-            return at, "values are NaN"
-    return None
+def find_batching(strategy: Strategy) -> str:
+    """How the strategy's code runs for several rows, as the class that wrote that code declares it."""
+    for kind in type(strategy).__mro__:
+        if {"batching", "score", "select"} & vars(kind).keys():
+            return str(vars(kind).get("batching", Strategy.batching))
+    return Strategy.batching
 
 
 def copy_for_merge(hidden: Tensor, name: str) -> Tensor:
@@ -78,16 +87,91 @@ def copy_for_merge(hidden: Tensor, name: str) -> Tensor:
     return written
 
 
-def _has_wrong_numbers(selections: Sequence[tuple[View, Selection]]) -> Tensor:
-    """Whether `find_wrong_numbers` has anything to say."""
-    keeps = [selection.keep.sort().values for _, selection in selections]
-    wrong = torch.stack([(keep.diff() <= 0).any() for keep in keeps]).any()
-    ends = [
-        (keep[0] < 0) | (keep[-1] >= view.n) for keep, (view, _) in zip(keeps, selections, strict=True) if len(keep)
-    ]
-    for _, selection in selections:
-        ends += [part.isnan().any() for part in (selection.score, selection.values) if part is not None]
-    return wrong | torch.stack(ends).any() if ends else wrong
+def _select_alone(strategy: Strategy, name: str, view: View, width: int) -> Selection:
+    where = f"strategy {name}, stage before layer {view.stage.layer}"
+    try:
+        with torch.no_grad():
+            selection = strategy.select(view)
+    except StrategyError as error:
+        raise StrategyError(f"{where}: {error}") from None
+    except (TokenBenchError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StrategyError(f"{where}: {type(error).__name__}: {reason}") from error
+    if problem := _find_wrong_form(selection, view, width):
+        raise StrategyError(f"{where}: {problem}")
+    return selection
+
+
+def _select_together(strategy: Strategy, rows: RowViews, width: int, apart: set[Any]) -> Answer | None:
+    """The selections of all rows at once; None if the strategy must be asked about each."""
+    stage = rows.stacked.stage
+    key = (rows.stacked.index, len(rows.stacked.grids), len(rows.frames[0]) if rows.frames else 0)
+    batching = find_batching(strategy)
+    if key in apart or batching == "loop" or strategy.stochastic or stage.pixels or stage.rerun is not None:
+        return None
+    memo = rows.join_memos()
+    if memo is None:
+        return None
+    run = _select_stacked if batching == "stacked" else _vmap
+    try:
+        with torch.no_grad():
+            selection, memo = run(strategy, rows, memo)
+        row = replace(
+            selection, keep=selection.keep[0], values=None if selection.values is None else selection.values[0]
+        )
+        fits = len(selection.keep) == len(rows) and not _find_wrong_form(row, rows.stacked, width)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # the rows one by one either do it, or say what is wrong and where
+        fits = False
+    if not fits:
+        apart.add(key)
+        return None
+    rows.split_memo(memo)
+    return Answer(range(len(rows)), selection, "stacked" if batching == "stacked" else "vmap")
+
+
+def _select_stacked(strategy: Strategy, rows: RowViews, memo: dict[str, Any]) -> tuple[Selection, dict[str, Any]]:
+    view = replace(rows.stacked, memo=memo)
+    return strategy.select(view), view.memo
+
+
+def _vmap(strategy: Strategy, rows: RowViews, memo: dict[str, Any]) -> tuple[Selection, dict[str, Any]]:
+    """The selections and the memo of all rows, from code that is written for one."""
+    plain: dict[str, Any] = {}
+
+    def choose(tensors: dict[str, Any], remembered: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        view = replace(rows.stacked, **tensors, memo={**memo, **remembered})
+        selection = strategy.select(view)
+        plain.update({key: value for key, value in view.memo.items() if not isinstance(value, Tensor)})
+        parts = {key: value for key, value in vars(selection).items() if value is not None}
+        return parts, {key: value for key, value in view.memo.items() if isinstance(value, Tensor)}
+
+    parts, remembered = torch.vmap(choose)(
+        rows.tensors(), {key: value for key, value in memo.items() if isinstance(value, Tensor)}
+    )
+    return Selection(**parts), {**plain, **remembered}
+
+
+def _stack(found: Sequence[Selection], way: Way) -> list[Answer]:
+    """The selections of rows one by one, those of equal form together."""
+    alike: dict[tuple[int, bool, bool], list[int]] = {}
+    for i, selection in enumerate(found):
+        form = len(selection.keep), selection.values is None, selection.score is None
+        alike.setdefault(form, []).append(i)
+    answers = []
+    for members in alike.values():
+        parts = ((found[i].keep, found[i].values, found[i].score) for i in members)
+        answers.append(Answer(members, Selection(*map(_stack_tensors, zip(*parts, strict=True))), way))
+    return answers
+
+
+def _stack_tensors(parts: Sequence[Any]) -> Any:
+    if parts[0] is None:
+        return None
+    return torch.stack(list(parts)) if len(parts) > 1 else parts[0].unsqueeze(0)
 
 
 def _find_wrong_form(selection: Selection, view: View, width: int) -> str:

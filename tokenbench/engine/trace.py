@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
 from tokenbench.contract.lattice import Grid
 from tokenbench.contract.stage import Stage
 
-__all__ = ["RowTrace"]
+__all__ = ["RowTrace", "Way"]
+
+Way = Literal["alone", "stacked", "vmap", "loop"]
+"""How a strategy's code ran: for one row alone, or for several rows, by code that takes stacked rows, under `torch.vmap`,
+or row by row."""
 
 
 @dataclass
@@ -35,6 +40,8 @@ class RowTrace:
     values: list[Tensor | None] = field(default_factory=list)
     """[k, C] merged states of the tokens that every stage kept, on the CPU, or None where nothing was merged; empty unless they
     are to be remembered."""
+    ways: list[Way] = field(default_factory=list)
+    """How the strategy's code ran at every stage."""
     repeated_attentions: list[int] = field(default_factory=list)
     """Tokens in every attention layer that ran once more for a stage."""
     no_question_layers: int = 0

@@ -1,4 +1,4 @@
-"""Builds the view of one stage: what its request named, cut to one row and its candidates."""
+"""Builds the views of one stage: what its request named, cut to some rows and their candidates."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from tokenbench.contract.budget import count
 from tokenbench.contract.lattice import Grid
 from tokenbench.contract.stage import Stage
 from tokenbench.contract.view import View
-from tokenbench.engine.frame import Frame
+from tokenbench.engine.frame import Frame, read_signals
+from tokenbench.engine.group import Group
 from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.plan import Question, RowPlan
 from tokenbench.engine.prefill_recorder import PrefillRecorder
-from tokenbench.engine.segment import Segment
+from tokenbench.engine.row_views import AnyFrame, RowViews
+from tokenbench.engine.segment import take
 from tokenbench.errors import InfeasibleError, UsageError
 
 __all__ = ["ViewBuilder"]
@@ -54,60 +56,76 @@ class ViewBuilder:
             self._frames = self._layout.frames()
         return self._frames[b]
 
-    def build(self, b: int, stage: Stage, index: int, segment: Segment, at: Tensor) -> View:
-        """What a stage of row b sees.
+    def build(self, group: Group, stage: Stage, index: int) -> RowViews:
+        """What a stage of some rows sees.
 
         Args:
-            b: The row.
+            group: The rows and their candidates. They have the same lattices, and where the stage reads the text,
+                equally many tokens of it; where it reads the user's words, the same ones.
             stage: The stage.
             index: Its number in the schedule.
-            segment: The tokens that reach it.
-            at: [n] where the visual tokens that are left stand in it.
 
         Raises:
             InfeasibleError: If it reads lattices, and the prompt shows none.
         """
-        recorder, question, candidates = self._recorder, self._prompt.question(b), segment.columns[b][at]
-        asked = self._questions[b] if stage.question else None
-        placed = segment.positions[b]
-        n0, alive = self._prompt.visual_counts[b], self._prompt.ordinals[b][candidates]
-        frames = self.frames(b) if stage.reads_encoder else ()
-        if stage.lattice and not all(grid.has_places for grid in self.grids[b]):
+        recorder, rows, first = self._recorder, group.rows, group.rows[0]
+        n0, n, text = self._prompt.visual_counts[first], group.at.shape[1], group.text if stage.reads_text else 0
+        asked = self._questions[first] if stage.question else None
+        if stage.lattice and not all(grid.has_places for grid in self.grids[first]):
             error = InfeasibleError(
                 "it needs the position of every visual token on the image, which this prompt does not show"
             )
-            error.row = b
+            error.row = first
             raise error
-        return View(
+        alive = group.own(self._prompt.ordinals).gather(1, group.columns)
+        frames = [self.frames(b) for b in rows] if stage.reads_encoder else []
+        signals = read_signals(frames, stage.signals) if stage.signals else {}
+        if n < n0:
+            signals = {request: _take_along(values, alive) for request, values in signals.items()}
+        queries = {"question": text, "question[:-1]": text - 1}
+        positions = text_positions = alive[:, None, :0]
+        if stage.positions:
+            placed = group.own(group.segment.positions)
+            positions = self._positions(group, placed.gather(1, group.at))
+            text_positions = self._positions(group, placed[:, placed.shape[1] - text :])
+        view = View(
             n0=n0,
             alive=alive,
-            grids=self.grids[b],
+            grids=self.grids[first],
             stage=stage,
             index=index,
-            k=len(candidates) if stage.keep is None else count(stage.keep, n0, len(candidates)),
-            hidden={depth: recorder.hidden(b, depth, candidates) for depth in stage.hidden},
-            text={depth: recorder.hidden(b, depth, question) for depth in stage.text},
-            keys={layer: recorder.keys(b, layer, candidates) for layer in stage.keys},
-            text_keys={layer: recorder.keys(b, layer, question) for layer in stage.keys},
-            attention={request: recorder.attention(b, request, candidates) for request in stage.attention},
-            signals={asked: torch.cat([f.signal(asked) for f in frames])[alive] for asked in stage.signals},
-            frames=frames,
-            positions=self._positions(b, placed[at]),
-            text_positions=self._positions(b, placed[placed.shape[0] - len(question) :]),
+            k=n if stage.keep is None else count(stage.keep, n0, n),
+            hidden={depth: group.candidates_of(recorder.hidden(depth)) for depth in stage.hidden},
+            text={depth: group.text_of(recorder.hidden(depth)) for depth in stage.text},
+            keys={layer: group.candidates_of(recorder.keys(layer)) for layer in stage.keys},
+            text_keys={layer: group.text_of(recorder.keys(layer)) for layer in stage.keys},
+            attention={
+                request: group.weights_of(recorder.attention(request), queries.get(request.queries, 1))
+                for request in stage.attention
+            },
+            signals=signals,
+            frames=AnyFrame.of(frames),
+            positions=positions,
+            text_positions=text_positions,
             rotary=self._rotate,
             norm=getattr(self._decoder, "norm", None) or _keep,
             question=asked.text if asked else "",
             embed=partial(self._embed, asked),
-            generator=self._generators[b],
-            memo=self.memos[b],
+            generator=self._generators[first],
         )
+        return RowViews(view, frames, [self._generators[b] for b in rows], [self.memos[b] for b in rows])
 
-    def _positions(self, b: int, columns: Tensor) -> Tensor:
-        """[axes, m] position ids of row b at these columns [m]."""
+    def _positions(self, group: Group, columns: Tensor) -> Tensor:
+        """[G, axes, m] position ids of rows at these columns [G, m]."""
         if self.positions is None:
-            return (columns - (self._prompt.width - self._prompt.lengths[b]))[None]
-        rows = self.positions[..., b % self.positions.shape[-2], :]
-        return rows[..., columns].reshape(-1, len(columns))
+            lengths = group.own(self._prompt.valid).sum(1, keepdim=True)
+            return (columns - (self._prompt.width - lengths)).unsqueeze(1)
+        ids = self.positions.reshape(-1, *self.positions.shape[-2:]).transpose(0, 1)  # [B or 1, axes, S]
+        if len(ids) == 1:
+            ids = ids.expand(len(group.rows), -1, -1)
+        elif (numbers := self._prompt.numbers([b % len(ids) for b in group.rows], len(ids))) is not None:
+            ids = ids.index_select(0, numbers.to(ids.device))
+        return ids.gather(2, columns.unsqueeze(1).expand(-1, ids.shape[1], -1).to(ids.device))
 
     def _embed(self, asked: Question | None, texts: Sequence[str]) -> Tensor:
         """Input embeddings [m, C] of the tokens of texts."""
@@ -128,6 +146,11 @@ class ViewBuilder:
         cos, sin = self._decoder.rotary_emb.forward(like, ids)
         axis = 1 if cos.ndim == 4 else 0
         return cos.squeeze(axis).float(), sin.squeeze(axis).float()
+
+
+def _take_along(values: Tensor, index: Tensor) -> Tensor:
+    """The entries at index [G, n] of values [G, n'] or [G, n', D]."""
+    return values.gather(1, index) if values.ndim == 2 else take(values, index)
 
 
 def _keep(states: Tensor) -> Tensor:

@@ -151,15 +151,20 @@ def equals_stock_with_dropped_tokens_masked(case: Case) -> None:
                 assert_close(logits(output)[:, b], stock)
 
 
-@checks(STRATEGY_CHECKS, "read the view alone; draw random numbers from view.generator")
-def batch_equals_one_by_one(case: Case) -> None:
-    """Unlike rows in one left-padded batch keep and answer what each does alone."""
-    together, rows = case.run()
-    for b, prompt in enumerate(case.prompts):
+@checks(
+    STRATEGY_CHECKS,
+    "read the view alone; draw random numbers from view.generator; if it is `stacked`, index from the end",
+)
+def batch_equals_one_by_one(case: Case) -> str:
+    """Rows of one left-padded batch, two of them alike, keep and answer what each does alone."""
+    prompts = [*case.prompts, _change_picture(case.prompts[0])]
+    together, rows = case.run(prompts)
+    for b, prompt in enumerate(prompts):
         alone, (row,) = case.run([prompt], keys=[str(b)])
         same = [kept.tolist() for _, kept in row.stages] == [kept.tolist() for _, kept in rows[b].stages]
         assert same, f"row {b} keeps other tokens in a batch than alone: does the strategy look at other rows?"
         assert_close(logits(together)[:, b], logits(alone)[:, 0])
+    return f"like rows: {', '.join(dict.fromkeys(rows[-1].ways)) or 'no stage'}"
 
 
 @checks(STRATEGY_CHECKS, "declare `stochastic = True` if, and only if, it draws from view.generator")
@@ -237,6 +242,11 @@ def _hooks(model: Any) -> int:
     """Return the number of hooks on a model, without those that transformers itself adds on first use and leaves there."""
     hooks = [hook for m in model.modules() for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
     return sum(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in hooks)
+
+
+def _change_picture(prompt: Prompt) -> Prompt:
+    """Return a prompt of the same form that shows something else."""
+    return {name: value.flip(-1) if value.is_floating_point() else value for name, value in prompt.items()}
 
 
 def _removes_tokens(strategy: Strategy, row: RowTrace) -> bool:

@@ -103,8 +103,9 @@ def test_padding_is_read_off_any_mask() -> None:
 def test_attention_weights_follow_the_mask_of_the_call() -> None:
     query = key = torch.zeros(1, 1, 4, 2)
     attended = Attended(query, key, 1.0, window(2))
-    weights = attended.weights(0, torch.tensor([3]), torch.ones(4, dtype=torch.bool))
-    assert weights[0, 0].tolist() == [0, 0, 0.5, 0.5]
+    for queries in (slice(3, 4), torch.tensor([[3]])):
+        weights = attended.weights(queries, torch.ones(1, 4, dtype=torch.bool))
+        assert weights[0, 0, 0].tolist() == [0, 0, 0.5, 0.5]
 
 
 def test_stages_move_to_where_attention_is() -> None:

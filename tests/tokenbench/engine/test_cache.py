@@ -52,7 +52,9 @@ def test_every_trim_adds_to_what_was_dropped() -> None:
     layer.update(states, states)
     assert layer.get_seq_length() == 10
     for index in ([0, 2, 3, 5], [1, 2, 3]):
-        layer.trim(torch.tensor([index]), torch.ones(1, len(index), dtype=torch.bool), padded=False)
+        kept = torch.tensor([index])
+        assert layer.columns is not None
+        layer.trim(kept, layer.columns.gather(1, kept), torch.ones_like(kept).bool(), padded=False)
         assert layer.get_seq_length() == 10
     assert layer.keys is not None
     assert layer.keys.flatten().tolist() == [2, 3, 5]

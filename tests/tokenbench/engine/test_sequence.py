@@ -79,7 +79,7 @@ def test_a_view_shows_positions_and_what_the_rotary_embedding_makes_of_them(back
 
     class Watched(Compact):
         def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
-            return [Stage(0, 0.5), Stage(2, 0.25)]
+            return [Stage(0, 0.5, positions=True), Stage(2, 0.25, positions=True)]
 
         def score(self, view: View) -> Tensor:
             seen.append(view)

@@ -68,8 +68,9 @@ def test_shared_prefixes_change_nothing(name: str, attention: str) -> None:
     valid = batched(rows)["attention_mask"].bool()
     for depth_, states in own.hidden.items():
         torch.testing.assert_close(checkpoint.hidden[depth_][valid], states[valid], **CLOSE)
-    for request, attended in own.attention.items():
-        torch.testing.assert_close(checkpoint.attention[request], attended, **CLOSE)
+    for request, (asking, attended) in own.attention.items():
+        assert list(checkpoint.attention[request][0]) == list(asking)
+        torch.testing.assert_close(checkpoint.attention[request][1], attended, **CLOSE)
     for layer, keys in own.keys.items():
         torch.testing.assert_close(checkpoint.keys[layer][valid], keys[valid], **CLOSE)
     for ours_, theirs in zip(checkpoint.cache, own.cache, strict=True):
@@ -149,9 +150,9 @@ def test_a_method_that_draws_or_looks_at_the_question_decides_for_every_row(monk
     rows = questions(prompts[0], 1, 4)
     asked: list[str] = []
 
-    def counted(strategy: Any, name: str, *rest: Any) -> Any:
-        asked.append(name)
-        return select(strategy, name, *rest)
+    def counted(strategy: Any, name: str, views: Any, *rest: Any) -> Any:
+        asked.extend([name] * len(views))
+        return select(strategy, name, views, *rest)
 
     monkeypatch.setattr("tokenbench.engine.chooser.select", counted)
     for name in ("divprune", "random", "fastv", "dart"):

@@ -1,0 +1,165 @@
+"""What selection launches: `python -m benchmarks.launches`.
+
+Operators that one prefill dispatches beyond the stock model's, and looks of the host at what the device computed, for batches of
+several sizes. On a GPU every operator is a kernel that must be launched, and a look waits for everything before it. Both are
+counts, not times: they are the same on every machine. The model has LLaVA-1.5-7B's layers and tokens, and few channels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoModelForImageTextToText
+
+import tokenbench
+from tokenbench.contract.cells import VANILLA
+from tokenbench.engine import replace_method
+from tokenbench.errors import InfeasibleError
+from tokenbench.models.source import configuration
+from tokenbench.registry.plugins import Registry, registry
+
+__all__ = ["Launches", "build", "inputs_for", "prefill"]
+
+MODEL, WIDTH, HEADS, TEXT = "llava-1.5-7b", 64, 4, 50
+# Operators that only describe a tensor anew, and launch nothing.
+VIEWS = (
+    "view", "_unsafe_view", "t", "transpose", "expand", "slice", "unsqueeze", "detach", "permute", "select", "split",
+    "split_with_sizes", "alias", "unbind", "squeeze", "_reshape_alias", "diagonal", "lift_fresh", "unfold", "narrow",
+    "as_strided", "_conj", "view_as_real", "view_as_complex", "unsafe_split",
+)  # fmt: skip
+# Operators whose result has a size that the host must know, or that are a look themselves.
+LOOKS = (
+    "_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "bincount", "_unique2", "unique_dim",
+    "unique_consecutive",
+)  # fmt: skip
+
+
+class Launches(TorchDispatchMode):
+    """Counts operators and looks for as long as the context lasts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators: Counter[str] = Counter()
+        """By name."""
+        self.looks: Counter[str] = Counter()
+        """By the operator or method that looked."""
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Launches:
+        super().__enter__()
+        with ExitStack() as undo:
+            for owner, name, looks in ((Tensor, "tolist", _always), (torch, "tensor", _is_placed)):
+                undo.callback(replace_method(owner, name, self._counted(getattr(owner, name), name, looks)))
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._undo.close()
+        super().__exit__(*error)
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        if name not in VIEWS:
+            self.operators[name] += 1
+        if name in LOOKS or (name in ("index", "index_put", "index_put_") and _has_masks(args[1])):
+            self.looks[name] += 1
+        return function(*args, **(kwargs or {}))
+
+    def _counted(self, stock: Callable[..., Any], name: str, looks: Callable[..., bool]) -> Callable[..., Any]:
+        @functools.wraps(stock)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            if looks(*args, **kwargs):
+                self.looks[name] += 1
+            return stock(*args, **kwargs)
+
+        return counted
+
+
+def _always(*args: Any, **kwargs: Any) -> bool:
+    return True
+
+
+def _is_placed(*args: Any, **kwargs: Any) -> bool:
+    """A tensor made from Python's numbers on a device is copied there, and the copy waits."""
+    return kwargs.get("device") is not None
+
+
+def _has_masks(indices: Sequence[Tensor | None]) -> bool:
+    return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in indices)
+
+
+def build(known: Registry) -> tuple[Any, Any, dict[str, Tensor]]:
+    """Adapter, model, and the prompt of one row."""
+    backbone, config = configuration(MODEL, known)
+    for part in (config.text_config, config.vision_config):
+        part.hidden_size, part.intermediate_size, part.num_attention_heads = WIDTH, 2 * WIDTH, HEADS
+    config.text_config.num_key_value_heads = HEADS
+    torch.manual_seed(0)
+    model = AutoModelForImageTextToText.from_config(config, attn_implementation="sdpa").eval()
+    return backbone, model, backbone.dummy_inputs(config, backbone.default_grids(config), TEXT)
+
+
+def inputs_for(row: dict[str, Tensor], rows: int, image: int) -> dict[str, Tensor]:
+    """A batch of unlike rows of one length: other pixels and other words in each."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = {name: value.repeat(rows, *[1] * (value.ndim - 1)) for name, value in row.items()}
+    inputs["pixel_values"] = torch.randn(inputs["pixel_values"].shape, generator=generator)
+    ids = inputs["input_ids"]
+    inputs["input_ids"] = torch.where(ids == image, ids, torch.randint(100, 30000, ids.shape, generator=generator))
+    return inputs
+
+
+def prefill(model: Any, inputs: dict[str, Tensor], strategy: Any, budget: str | None) -> Launches:
+    """What one prefill launches; of the stock model if the strategy is None."""
+    context: AbstractContextManager[Any] = nullcontext()
+    if strategy is not None:
+        context = tokenbench.pruned(model, strategy, *([] if budget is None else [budget]))
+    # Inference mode would hide what composite operators are made of.
+    with context, torch.no_grad(), Launches() as launches:
+        model(**inputs, logits_to_keep=1)
+    return launches
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--strategies", default="")
+    parser.add_argument("--budget", default="192")
+    parser.add_argument("--rows", default="1,8,32")
+    parser.add_argument("--by-operator", action="store_true", help="list the operators beyond the stock model's")
+    args = parser.parse_args(arguments)
+    known, sizes = registry(), [int(rows) for rows in args.rows.split(",")]
+    _, model, row = build(known)
+    batches = {rows: inputs_for(row, rows, model.config.image_token_id) for rows in sizes}
+    stock = {rows: prefill(model, inputs, None, None) for rows, inputs in batches.items()}
+    print(
+        f"The stock model launches {', '.join(f'{stock[rows].operators.total():,} ({rows} rows)' for rows in sizes)}.\n"
+    )
+    print("| strategy | " + " | ".join(f"{rows} rows: operators beyond stock, ratio, looks" for rows in sizes) + " |")
+    print("| --- |" + " ---: |" * len(sizes))
+    for name in args.strategies.split(",") if args.strategies else known.names("strategies"):
+        budget = args.budget if name != VANILLA and known.get("strategies", name).budgeted else None
+        cells, lists = [], []
+        for rows in sizes:
+            try:
+                found = prefill(model, batches[rows], name, budget)
+            except InfeasibleError:
+                break
+            total, base = found.operators.total(), stock[rows].operators.total()
+            cells.append(f"{total - base:,}, {total / base:.2f}, {found.looks.total() - stock[rows].looks.total()}")
+            lists.append(f"{rows} rows: {dict(found.operators - stock[rows].operators)}, looks {dict(found.looks)}")
+        if cells:
+            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+        if args.by_operator:
+            print("\n".join(lists), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Indices of tokens, computed without asking how many there are: on a GPU the answer would have to be waited for.
+
+All of this works for one sample, under `torch.vmap`, and with more dimensions in front.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["average_by_home", "complement", "find_marked", "sum_by_home", "take"]
+
+
+def complement(chosen: Tensor, n: int) -> Tensor:
+    """Indices [..., n - k] below n that are not among the distinct ones chosen [..., k], ascending."""
+    marks = chosen.new_zeros(*chosen.shape[:-1], n).scatter(-1, chosen, 1)
+    return marks.argsort(dim=-1, stable=True)[..., : n - chosen.shape[-1]]
+
+
+def find_marked(marks: Tensor, count: int) -> Tensor:
+    """Indices [..., count] where marks [..., n] are True, ascending; so many of them are."""
+    return marks.byte().argsort(dim=-1, descending=True, stable=True)[..., :count]
+
+
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """The entries at index [..., m] of values [..., n, C]."""
+    if index.ndim == 1:
+        return values.index_select(0, index)
+    return values.gather(-2, index.unsqueeze(-1).expand(*index.shape, values.shape[-1]))
+
+
+def sum_by_home(values: Tensor, home: Tensor, count: int) -> Tensor:
+    """Sums [..., count, C] of those of values [..., m, C] that have each home; home is [..., m].
+
+    Unlike `index_add` on a GPU, this adds in the same order every time.
+    """
+    return _joins(home, count).to(values.dtype) @ values
+
+
+def average_by_home(values: Tensor, home: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Means [..., count, C] of the values with each home, 0 where there are none, and their numbers [..., count, 1]."""
+    joins = _joins(home, count).to(values.dtype)
+    numbers = joins.sum(-1, keepdim=True)
+    return joins @ values / numbers.clamp(min=1), numbers
+
+
+def _joins(home: Tensor, count: int) -> Tensor:
+    """[..., count, m] True where a value [m] has a home [count]."""
+    return home.unsqueeze(-2) == torch.arange(count, device=home.device).unsqueeze(-1)

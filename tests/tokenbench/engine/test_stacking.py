@@ -1,0 +1,209 @@
+"""Rows that look alike to a strategy are chosen for at once, and nobody can tell from the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+import tokenbench
+from benchmarks.launches import prefill
+from tests.tiny import STRATEGIES, tiny
+from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
+from tokenbench.contract.strategy import top
+from tokenbench.engine import RowTrace
+from tokenbench.errors import StrategyError
+from tokenbench.registry.plugins import registry
+from tokenbench.testing import batched, generate
+from tokenbench_strategies.divprune import DivPrune
+from tokenbench_strategies.fastv import FastV
+
+# Those that draw for every sample, run the encoder again, or whose counts depend on what they see.
+BY_ROW = {"random", "downsample", "ficoco-v", "fastvid", "holitom", "prumerge-own"}
+# Operators beyond the stock model's, at most: a few more than there are today.
+BOUNDS = {"vanilla": 12, "fastv": 41, "clse": 149}
+QUICK = {"fastv", "clse", "sparsevlm", "divprune", "visionzip"}
+
+
+def like_rows(count: int) -> dict[str, Tensor]:
+    """Rows of one form that show different pictures."""
+    _, prompts = tiny("llava")
+    rows = [{**prompts[0], "pixel_values": prompts[0]["pixel_values"].roll(b, -1)} for b in range(count)]
+    return batched(rows)
+
+
+def run(strategy: Any, rows: int = 3) -> list[RowTrace]:
+    model, _ = tiny("llava")
+    with tokenbench.pruned(model, strategy, "1/2", keys=[str(b) for b in range(rows)]) as pruning:
+        generate(model, like_rows(rows), tokens=1)
+    return pruning.rows
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in STRATEGIES])
+def test_rows_add_neither_operators_nor_looks(name: str) -> None:
+    model, _ = tiny("llava")
+    budget = "1/2" if registry().get("strategies", name).budgeted else None
+
+    def added(rows: int) -> tuple[int, int]:
+        inputs = like_rows(rows)
+        stock, own = (prefill(model, inputs, strategy, budget) for strategy in (None, name))
+        return own.operators.total() - stock.operators.total(), own.looks.total() - stock.looks.total()
+
+    if name in BY_ROW:
+        assert added(4) > added(1)
+        return
+    (one, looks), (four, more) = added(1), added(4)
+    assert four <= 1.2 * max(one, 0) + 12  # what stacks and unstacks
+    assert more == looks
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_one_row_adds_few_operators(name: str) -> None:
+    model, _ = tiny("llava")
+    prefill(model, like_rows(1), name, None if name == "vanilla" else "1/2")  # masks of lattices are made once
+    own, stock = (
+        prefill(model, like_rows(1), strategy, None if name == "vanilla" else "1/2") for strategy in (name, None)
+    )
+    assert own.operators.total() - stock.operators.total() <= BOUNDS[name]
+
+
+class Steps(Strategy):
+    """Every other token, by a score that is written for one sample."""
+
+    def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+        return [(2, budget.keep)]
+
+    def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+        return Stage(layer, keep, attention=(Attn(1),), hidden=(0,))
+
+    def score(self, view: View) -> Tensor:
+        view.memo["seen"] = view.hidden[0].sum()
+        return view.attention[Attn(1)].mean((0, 1))
+
+
+def test_the_trace_says_how_rows_ran() -> None:
+    assert [row.ways for row in run("fastv")] == [["vmap"]] * 3
+    assert [row.ways for row in run("divprune")] == [["stacked"]] * 3
+    assert [row.ways for row in run("random")] == [["loop"]] * 3
+    assert [row.ways for row in run("divprune", rows=1)] == [["alone"]]
+    assert [row.ways for row in run("clse")] == [["vmap"] * 3] * 3
+
+
+@pytest.mark.parametrize("strategy", [Steps(), DivPrune(), FastV()])
+def test_rows_together_choose_what_each_chooses_alone(strategy: Strategy) -> None:
+    class Alone(type(strategy)):  # type: ignore[misc]
+        batching = "loop"
+
+        def select(self, view: View) -> Selection:
+            selection: Selection = super().select(view)
+            return selection
+
+    together, alone = run(strategy, 4), run(Alone(), 4)
+    assert [row.ways for row in alone] == [["loop"]] * 4
+    assert [row.kept for row in together] == [row.kept for row in alone]
+    assert len({tuple(row.kept) for row in together}) > 1
+
+
+def test_a_subclass_does_not_inherit_that_its_code_takes_stacked_rows() -> None:
+    class Own(DivPrune):
+        def select(self, view: View) -> Selection:
+            norms = view.hidden[0].norm(dim=1)  # of rows of tokens, if it were given those
+            return Selection(top(norms, view.k))
+
+    class Same(DivPrune):
+        batching: ClassVar[Any] = "loop"
+
+    assert [row.ways for row in run(Own())] == [["vmap"]] * 3
+    assert [row.ways for row in run(Same())] == [["loop"]] * 3
+
+
+def test_code_that_looks_at_numbers_runs_row_by_row_and_is_not_tried_again() -> None:
+    calls: list[int] = []
+
+    class Looks(Steps):
+        def score(self, view: View) -> Tensor:
+            calls.append(view.n)
+            score = super().score(view)
+            return score if float(score.sum()) > 0 else -score
+
+    model, _ = tiny("llava")
+    with tokenbench.pruned(model, Looks(), "1/2") as pruning:
+        for _ in range(2):
+            generate(model, like_rows(3), tokens=1)
+    assert [row.ways for rows in pruning.prefills for row in rows] == [["loop"]] * 6
+    assert len(calls) == 1 + 3 + 3
+
+
+def test_what_a_strategy_remembers_is_every_rows_own() -> None:
+    class Remembers(Steps):
+        def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+            return [(2, 0.9), (3, budget.keep)]
+
+        def score(self, view: View) -> Tensor:
+            if view.index == 0:
+                return super().score(view)
+            # The row's own sum turns the order of its tokens around, or does not.
+            return view.alive * view.memo["seen"].sign()
+
+    rows = run(Remembers(), 6)
+    assert [row.ways for row in rows] == [["vmap", "vmap"]] * 6
+    alone = [run(Remembers(), 6)[b].kept for b in range(6)]
+    assert [row.kept for row in rows] == alone
+    assert len({row.kept[0] for row in rows}) > 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda keep, n: keep.new_full(keep.shape, n + 5), "distinct indices below"),
+        (lambda keep, n: keep - n, "distinct indices below"),
+        (lambda keep, n: keep * 0, "distinct indices below"),
+    ],
+)
+def test_wrong_numbers_in_one_row_are_refused_and_the_row_is_named(wrong: Any, message: str) -> None:
+    class Wrong(Steps):
+        def select(self, view: View) -> Selection:
+            keep, mean = super().select(view).keep, view.hidden[0].mean()
+            return Selection(torch.where(mean == high, wrong(keep, view.n), keep))
+
+    seen: list[float] = []
+
+    class See(Steps):
+        batching = "loop"
+
+        def score(self, view: View) -> Tensor:
+            seen.append(float(view.hidden[0].mean()))
+            return super().score(view)
+
+    run(See())
+    high = seen[2]
+    with pytest.raises(StrategyError, match=message) as caught:
+        run(Wrong())
+    assert caught.value.row == 2
+
+
+def test_an_error_in_the_strategys_own_code_names_the_row() -> None:
+    class Fails(Steps):
+        def score(self, view: View) -> Tensor:
+            score = super().score(view)
+            if float(view.hidden[0].mean()) == high:
+                raise ValueError("no such row")
+            return score
+
+    seen: list[float] = []
+
+    class See(Steps):
+        batching = "loop"
+
+        def score(self, view: View) -> Tensor:
+            seen.append(float(view.hidden[0].mean()))
+            return super().score(view)
+
+    run(See())
+    high = seen[1]
+    with pytest.raises(StrategyError, match="ValueError: no such row") as caught:
+        run(Fails())
+    assert caught.value.row == 1

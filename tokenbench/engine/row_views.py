@@ -1,0 +1,122 @@
+"""What a stage of several rows sees: one view, whose tensors have the rows in front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokenbench.contract.stage import Signal
+from tokenbench.contract.view import EncoderRerun, View
+from tokenbench.engine.frame import Frame
+from tokenbench.errors import StrategyError
+
+__all__ = ["AnyFrame", "RowViews"]
+
+TENSORS = ("alive", "hidden", "text", "keys", "text_keys", "attention", "signals", "positions", "text_positions")
+"""Fields of a view that hold tensors."""
+
+_OWN = "a frame of several rows has no signals and pictures of its own"
+
+
+@dataclass(frozen=True)
+class RowViews:
+    """The views of G rows."""
+
+    stacked: View
+    """One view for all, whose tensors are [G, ...]. Its frames are `AnyFrame`s, and its memo is empty."""
+    frames: Sequence[Sequence[Frame]]
+    """[G] those of every row, if the stage asked for any."""
+    generators: Sequence[torch.Generator]
+    """[G] every row's random numbers."""
+    memos: Sequence[dict[str, Any]]
+    """[G] what every row's strategy carries from stage to stage."""
+
+    def __len__(self) -> int:
+        return len(self.memos)
+
+    def row(self, i: int) -> View:
+        """The view of one row."""
+        own = self.replace(lambda tensor: tensor[i])
+        frames = self.frames[i] if self.frames else ()
+        return replace(own, frames=frames, generator=self.generators[i], memo=self.memos[i])
+
+    def replace(self, change: Callable[[Tensor], Tensor]) -> View:
+        """The stacked view with other tensors."""
+        return replace(self.stacked, **{name: _change(value, change) for name, value in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Any]:
+        """{field: a tensor, or tensors by request} of the stacked view."""
+        return {name: getattr(self.stacked, name) for name in TENSORS}
+
+    def join_memos(self) -> dict[str, Any] | None:
+        """One memo, whose tensors are [G, ...]; None if the rows remember unlike things."""
+        first, *others = self.memos
+        if any(memo.keys() != first.keys() for memo in others):
+            return None
+        joined: dict[str, Any] = {}
+        for key, value in first.items():
+            own = [memo[key] for memo in self.memos]
+            if isinstance(value, Tensor):
+                if any(not isinstance(one, Tensor) or one.shape != value.shape for one in own):
+                    return None
+                joined[key] = torch.stack(own)
+            elif isinstance(value, str | int | float | None) and all(one == value for one in own):
+                joined[key] = value
+            else:
+                return None
+        return joined
+
+    def split_memo(self, memo: dict[str, Any]) -> None:
+        """Give every row its part of a memo, whose tensors are [G, ...]."""
+        for i, own in enumerate(self.memos):
+            own.clear()
+            own.update({key: value[i] if isinstance(value, Tensor) else value for key, value in memo.items()})
+
+
+class AnyFrame:
+    """What frames of several rows have in common. Whatever else a strategy asks of a frame, it must ask of its own.
+
+    Args:
+        frame: One of them.
+    """
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    @classmethod
+    def of(cls, frames: Sequence[Sequence[Frame]]) -> Sequence[AnyFrame]:
+        """What the frames of rows with like lattices have in common."""
+        return [cls(frame) for frame in frames[0]] if frames else []
+
+    @property
+    def tokens(self) -> int:
+        """Visual tokens."""
+        return self._frame.tokens
+
+    def project(self, features: Tensor) -> Tensor:
+        """[m, C'] features through the projector: [m, C]."""
+        return self._frame.project(features)
+
+    def signal(self, request: Signal) -> Tensor:
+        """Refuse."""
+        raise StrategyError(_OWN)
+
+    def cls_features(self) -> Tensor:
+        """Refuse."""
+        raise StrategyError(_OWN)
+
+    def encode_resized(self, h: int, w: int) -> Tensor:
+        """Refuse."""
+        raise StrategyError(_OWN)
+
+    def rerun(self, share: float, cls: bool = False) -> EncoderRerun:
+        """Refuse."""
+        raise StrategyError(_OWN)
+
+
+def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    return {key: change(part) for key, part in value.items()} if isinstance(value, dict) else change(value)
