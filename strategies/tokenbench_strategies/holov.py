@@ -55,11 +55,12 @@ class HoloV(Strategy):
         weights = torch.stack([part.mean(-1) * (1090 if part.shape[-1] > 1 else 1) for part in parts], -1)
         quotas = share_by_weight(view.k, weights, sizes)
         place = torch.arange(view.n, device=attention.device)
-        stretch = torch.repeat_interleave(torch.tensor(sizes)).to(attention.device)
+        size = torch.tensor(sizes, device=attention.device)
+        stretch = torch.repeat_interleave(size, output_size=view.n)
         rank = torch.cat([part.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) for part in parts], -1)
         quota = quotas[..., stretch]
         # By stretch, inside one by attention, or by place where all of it stays; what goes comes last.
-        within = torch.where(quota == torch.tensor(sizes, device=place.device)[stretch], place, rank)
+        within = torch.where(quota == size[stretch], place, rank)
         order = torch.where(rank < quota, stretch * view.n + within, view.n**2)
         return Selection(order.argsort(dim=-1, stable=True)[..., : view.k])
 

@@ -19,6 +19,7 @@ from tests.fuzz.made import made_run
 from tests.systems import only_posix
 from tests.tokenbench.commands.test_running import call
 from tokenbench import cli
+from tokenbench.contract.sampling import DEFAULT_SAMPLING
 from tokenbench.store.run import Run
 from tokenbench_suites.lmms.benchmark import open_media
 
@@ -41,7 +42,7 @@ def _open_image(monkeypatch: pytest.MonkeyPatch) -> None:
     lmms-eval lets Pillow open truncated images as soon as it is imported, which tests before these may have done.
     """
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
-    command = click.command(OPEN)(click.argument("path")(lambda path: open_media(path, None)))
+    command = click.command(OPEN)(click.argument("path")(lambda path: open_media(path, None, DEFAULT_SAMPLING)))
     monkeypatch.setitem(cli.cli.commands, OPEN, command)
 
 

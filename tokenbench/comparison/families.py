@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_PAIRS", "Families", "Pair", "describe_families", "make_families", "select_strategies"]
 
-MOST_PAIRS = 2000
+MOST_PAIRS = 3000
 """The most pairs of strategies at equal budget that are all compared. All built-in strategies at three budgets make fewer. Nobody
 reads a longer table, and the time for a family increases with the third power of its size."""
 

@@ -16,10 +16,16 @@ __all__ = ["Doubts"]
 
 @dataclass(frozen=True)
 class _Doubt:
+    """A problem that a selection may have."""
+
     where: str
+    """Names the strategy and its stage."""
     problem: str
+    """The problem in words, with a place for its count."""
     rows: Sequence[int]
-    count: Tensor  # [G] how often there is the problem in each row
+    """The rows [G]."""
+    count: Tensor
+    """[G] how often each row has the problem."""
 
 
 class Doubts:

@@ -70,6 +70,7 @@ class EncoderRun:
     output: Tensor | None = None
     """[P, C] states that the projector reads."""
     _signals: dict[Signal, Tensor] = field(default_factory=dict)
+    """Signals that were read, by request."""
 
     def signal(self, request: Signal) -> Tensor:
         """[P] or [P, D], float32: a signal other than the features of every position, read once."""

@@ -34,19 +34,16 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows of a batch whose candidates are equally many.
-
-    Args:
-        prompt: The batch.
-        segment: The tokens that reach the stage.
-        rows: The rows [G].
-        at: [G, n] where their candidates stand in the segment.
-    """
+    """Rows of a batch whose candidates are equally many."""
 
     prompt: PromptColumns
+    """The batch."""
     segment: Segment
+    """The tokens that reach the stage."""
     rows: Sequence[int]
+    """The rows [G]."""
     at: Tensor
+    """[G, n] where their candidates stand in the segment."""
     numbers: Tensor | None = field(init=False)
     """[G] the rows, on the device; None for all rows in order."""
     places: Tensor = field(init=False)

@@ -27,6 +27,8 @@ from tokenbench_suites.lmms.video import hash_file, locate_file
 
 __all__ = ["MAX_NEW_TOKENS", "Benchmark", "open_media"]
 
+_FIRST_ROWS = 24
+"""How many rows are tried, to find out whether a task shows clips."""
 MAX_NEW_TOKENS = 64  # where a task leaves it open; all such tasks want a word or a phrase
 
 
@@ -82,10 +84,14 @@ class Benchmark(Task):
 
     @cached_property
     def sampling(self) -> FrameSampling | None:
-        """Which frames of its clips are shown; None if the first of its rows shows images only."""
-        rows = self._samples
-        shown = self._library.shown(rows.first) if len(rows) else []
-        return None if all(isinstance(item, Image.Image) or _is_image(item) for item in shown) else self._sampling
+        """Which frames of its clips are shown; None if the first of its rows that can be read shows images only."""
+        for i in self._samples.order[:_FIRST_ROWS]:
+            try:
+                shown = self._library.shown(i)
+            except SampleError:
+                continue  # a damaged image: the run names it, and goes on without it
+            return None if all(isinstance(item, Image.Image) or _is_image(item) for item in shown) else self._sampling
+        return None
 
     @cached_property
     def definition(self) -> Definition:
@@ -141,19 +147,14 @@ class _Samples(Sequence[Sample]):
         with report_misfit(definition.name):
             self.units = [entry.unit_of(row) or str(i) for i, row in enumerate(rows)]
         mixed = {unit: hashlib.sha256(unit.encode()).digest() for unit in self.units}
-        self._order = sorted(range(len(rows)), key=lambda i: (mixed[self.units[i]], i))
-        grouped = [list(rows) for _, rows in groupby(self._order, key=lambda i: self.units[i])]
+        self.order = sorted(range(len(rows)), key=lambda i: (mixed[self.units[i]], i))
+        grouped = [list(rows) for _, rows in groupby(self.order, key=lambda i: self.units[i])]
         self.scorer = examine(library(definition), grouped)
         self._made: dict[int, Sample] = {}
         self.places: dict[str, int] = {}
 
-    @property
-    def first(self) -> int:
-        """The row of the first sample."""
-        return self._order[0]
-
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self.order)
 
     @overload
     def __getitem__(self, at: int) -> Sample: ...
@@ -161,8 +162,8 @@ class _Samples(Sequence[Sample]):
     def __getitem__(self, at: slice) -> Sequence[Sample]: ...
     def __getitem__(self, at: int | slice) -> Sample | Sequence[Sample]:
         if isinstance(at, slice):
-            return [self._sample(i) for i in self._order[at]]
-        return self._sample(self._order[at])
+            return [self._sample(i) for i in self.order[at]]
+        return self._sample(self.order[at])
 
     def _sample(self, i: int) -> Sample:
         if i not in self._made:

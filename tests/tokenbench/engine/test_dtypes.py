@@ -30,4 +30,5 @@ def test_half_precision(name: str, dtype: torch.dtype) -> None:
         with tokenbench.pruned(model, strategy, "1/3", keys=["a", "b", "c"]) as pruning:
             output = generate(model, inputs, tokens=2)
         assert logits(output).isfinite().all(), strategy
-        assert all(row.mean_tokens < row.visual for row in pruning.rows), strategy
+        if registry().get("strategies", strategy).budgeted:  # others may find nothing to remove
+            assert all(row.mean_tokens < row.visual for row in pruning.rows), strategy
