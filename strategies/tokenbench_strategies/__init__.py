@@ -31,7 +31,7 @@ STRATEGIES = {
     "priortr": "priortr:PriorTR",
     "priortr-2f": "priortr:PriorTR2F",
     "prumerge": "prumerge:PruMerge",
-    "prumerge-own": "prumerge_own:PruMergeOwn",
+    "prumerge-adaptive": "prumerge_adaptive:PruMergeAdaptive",
     "prunevid": "prunevid:PruneVid",
     "random": "random:Random",
     "scope": "scope:SCOPE",

@@ -83,7 +83,7 @@ def prumerge_signals(case: Case) -> dict[str, Tensor]:
 
 
 @by_case(*cases("prumerge"))
-@pytest.mark.parametrize("name", ["prumerge", "prumerge-own"])
+@pytest.mark.parametrize("name", ["prumerge", "prumerge-adaptive"])
 def test_prumerge(name: str, case: Case) -> None:
     """Held to the released count, and by its own count, which must be the same."""
     selection = select(made(name), case, case["features"], prumerge_signals(case))

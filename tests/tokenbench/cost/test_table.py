@@ -106,11 +106,11 @@ def test_every_strategy_has_a_cost_on_every_model() -> None:
         vanilla, *others = priced(model, STRATEGIES, ["1/3"]).rows
         assert len(others) == len(STRATEGIES)
         less = {row.strategy for row in others if row.flops < vanilla.flops and row.kv_bytes < vanilla.kv_bytes}
-        assert set(STRATEGIES) - less == {"prumerge-own"}  # what it keeps cannot be foreseen
+        assert set(STRATEGIES) - less == {"prumerge-adaptive"}  # what it keeps cannot be foreseen
 
 
 def test_what_is_calibrated_has_no_cost_before_it_runs() -> None:
-    table = priced("llava-1.5-7b", ["prumerge-own", "fastv"], ["1/3"], matched="tokens")
+    table = priced("llava-1.5-7b", ["prumerge-adaptive", "fastv"], ["1/3"], matched="tokens")
     assert [row.strategy for row in table.rows] == ["vanilla", "fastv"]
     assert "a run calibrates it on samples" in table.infeasible[0]
 

@@ -22,7 +22,7 @@ from tokenbench_strategies.divprune import DivPrune
 from tokenbench_strategies.fastv import FastV
 
 # Those that draw for every sample, run the encoder again, or whose counts depend on what they see.
-BY_ROW = {"random", "downsample", "ficoco-v", "fastvid", "holitom", "prumerge-own", "framefusion", "prunevid"}
+BY_ROW = {"random", "downsample", "ficoco-v", "fastvid", "holitom", "prumerge-adaptive", "framefusion", "prunevid"}
 # Operators beyond the stock model's, at most: a few more than there are today.
 BOUNDS = {"vanilla": 12, "fastv": 41, "clse": 149}
 QUICK = {"fastv", "clse", "sparsevlm", "divprune", "visionzip"}

@@ -13,10 +13,10 @@ from tokenbench import Budget, Dial, Keep, Selection, View
 from tokenbench_strategies.prumerge import PruMerge, find_outliers, find_spaced
 from tokenbench_strategies.shares import crops
 
-__all__ = ["PruMergeOwn"]
+__all__ = ["PruMergeAdaptive"]
 
 
-class PruMergeOwn(PruMerge):
+class PruMergeAdaptive(PruMerge):
     """LLaVA-PruMerge+ (Shang et al., ICCV 2025, arXiv 2403.15388), before the projector, with its own count.
 
     `prumerge` is held to a budget; here the count follows from the image, as in the released code: the outliers of the
