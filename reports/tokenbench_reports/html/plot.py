@@ -1,7 +1,7 @@
 """Accuracy against cost: where every mark, label and line of the picture lies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenbench.comparison.panel import budget_size
 from tokenbench.comparison.wording import join_names, number
@@ -36,10 +36,16 @@ class Frame:
     """The height of a label."""
     longest: int
     """The most signs of a label."""
+    lead: float
+    """The space between the plot and the labels."""
+    valued: bool
+    """Whether labels have the accuracy kept behind the name."""
 
 
-WIDE = Frame("wide", 780, 306, 44, 628, 8, 270, 14, 17)
-NARROW = Frame("narrow", 358, 222, 30, 258, 8, 188, 12.5, 13)
+WIDE = Frame("wide", 780, 306, 44, 628, 8, 270, 14, 17, 20, valued=True)
+NARROW = Frame("narrow", 358, 222, 30, 258, 8, 188, 12.5, 13, 26, valued=False)
+SIGN = 8.2
+"""The width of a bold sign of a label, at most on average."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +131,15 @@ def cost_view(cells: Sequence[Cell], axis: Axis, marks: Mapping[str, Mark], budg
     known = [cell for cell in cells if cell.kept[0] == cell.kept[0] and axis.key in cell.costs]
     if not known:
         return CostView(axis, [], axis.hint)
-    plots = [_plot(cells, known, axis, marks, budgets, frame) for frame in (WIDE, NARROW)]
+    plots = [_plot(cells, known, axis, marks, budgets, _fit(frame, known)) for frame in (WIDE, NARROW)]
     return CostView(axis, plots, _sentence(known, axis))
+
+
+def _fit(frame: Frame, cells: Sequence[Cell]) -> Frame:
+    """The frame, with a plot that leaves enough room for the longest label."""
+    values = max(len(number(cell.kept[0])) for cell in cells) + 1 if frame.valued else 0
+    signs = max(len(_cut(cell.strategy, frame.longest)) for cell in cells) + values
+    return replace(frame, right=min(frame.right, frame.width - frame.lead - SIGN * signs))
 
 
 def _sentence(cells: Sequence[Cell], axis: Axis) -> str:
@@ -173,7 +186,7 @@ def _plot(
         _staircase(steps, x, y, x.high, low) if steps else "",
         _staircase(best, x, y, x.high, None) if best else "",
         _budget_names(cells, axis, x, y, budgets),
-        [(x(tick), number(tick, 0) + axis.unit) for tick in x.ticks(7 if frame is WIDE else 5)],
+        [(x(tick), number(tick, 0) + axis.unit) for tick in x.ticks(7 if frame.valued else 5)],
         [(y(tick), number(tick, 0)) for tick in (20.0 * at for at in range(int(low // 20), 5))],
         y(100.0),
     )
@@ -227,7 +240,7 @@ def _labels(
     labels = [
         Label(
             _cut(cell.strategy, frame.longest),
-            number(cell.kept[0]) if frame is WIDE else "",
+            number(cell.kept[0]) if frame.valued else "",
             place,
             (x(cell.costs[axis.key][0]), y(cell.kept[0])),
             marks[cell.strategy].look,
