@@ -311,3 +311,17 @@ def test_nothing_moves_for_readers_who_want_less_motion(driver, address):
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
     )
     assert driver.execute_script("return getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_every_name_beside_the_plot_is_whole(driver, tmp_path, width):
+    loses = {"prumerge-adaptive": 0.0, "x" * 40: 0.2, "random": 0.7}
+    path = tmp_path / "report.html"
+    path.write_text(render_page(*made_up(loses)))
+    opened(driver, path.as_uri(), width=width)
+    over = driver.execute_script(
+        "return [...document.querySelectorAll('svg text.nm')].filter(n => n.getClientRects().length).map(n => "
+        "[n.textContent, n.getBoundingClientRect().right - n.ownerSVGElement.getBoundingClientRect().right])"
+    )
+    assert len(over) == 3
+    assert not [(text, by) for text, by in over if by > 0]
