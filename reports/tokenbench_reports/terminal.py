@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tokenbench.comparison import Comparison
+from tokenbench.comparison.turns import describe_change
 from tokenbench.contract.report import Report
 from tokenbench.errors import printable
 from tokenbench.store.run import Run
@@ -62,7 +63,11 @@ def _lines(
         above += [Text()] if above and several else []
         above += wrap(*_headline(found, own, several, labelled=not content.label))
     above += wrap(*(Text(f"! {text}", "yellow") for text in _warnings(content)))
-    pairs = [wrap(Text(found.pairs)) for found in headlines]
+    turns = [describe_change(comparison, found.model, found.budget) for found in headlines]
+    pairs = [
+        wrap(*(Text(said) for said in (found.pairs, printable(by_turn)) if said))
+        for found, by_turn in zip(headlines, turns, strict=True)
+    ]
     tail = wrap(*map(Text, rest))
     blanks = 2 + sum(2 if below else 1 for below in pairs)
     room = LINES * len(headlines) - len(above) - len(tail) - sum(map(len, pairs)) - blanks
