@@ -132,20 +132,34 @@ def test_a_table_with_clips_is_asked_of_a_model_for_clips(folder: Path, capsys: 
 def test_clips_that_are_too_long_for_the_model_are_refused_with_the_number_that_fits(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A frame of toy-video-llava has 36 tokens: with n words, 512 tokens hold (512 - n) / 36 frames."""
+    """A frame of toy-video-llava has 6 x 6 tokens and [CLS]: with n words, 512 tokens hold (512 - n) / 37 frames."""
     write_clips(folder)
     options = ["--suite", "films.csv", "--strategies", "fastv", "--budgets", "1/9", "--no-floors"]
     assert call("run", *options, "--frames", "20", "-o", "run") == 2
     said = capsys.readouterr().err
     assert not (folder / "run").exists()
     length = int(said.partition("samples have ")[2].partition(" ")[0])
-    most = (512 - (length - 20 * 36)) // 36
+    most = (512 - (length - 20 * 37)) // 37
     assert f"use --frames {most}, with which they fit" in said
     assert "resume" not in said
     assert call("run", *options, "--frames", str(most), "-o", "fits") == 0
     run = Run.open(folder / "fits")
     assert len(run.samples()) == 2 * 4
-    assert set(run.samples()["visual_tokens"]) == {36 * most}
+    assert set(run.samples()["visual_tokens"]) == {37 * most}
+
+
+def test_no_resume_is_suggested_where_prompts_are_too_long(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the first clips of a task fit into the context, and those of a run that was extended do not."""
+    write_clips(folder)
+    monkeypatch.setattr("tokenbench.runner.execute.check_clips", lambda works: None)
+    options = ["--suite", "films.csv", "--strategies", "fastv", "--budgets", "1/9", "--no-floors", "--limit", "1"]
+    assert call("run", *options, "--frames", "20", "-o", "run") != 0
+    said = capsys.readouterr().err
+    assert "the model's context 512; --frames can show fewer frames" in said
+    assert "start another run" in said
+    assert "retry-failed" not in said
 
 
 def test_pictures_in_a_parquet_file_and_a_folder_with_a_table(folder: Path) -> None:
