@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from tokenbench.contract.cells import VANILLA
+
 LISTS = ("tasks", "budgets", "models", "seeds")
 VALUES = (
     "turns",
@@ -21,7 +23,7 @@ VALUES = (
 CLIPS = ("frames", "fps")
 """Values that `run` refuses unless a task shows clips whose frames can be chosen."""
 FOLDER = "FOLDER"
-"""What stands for a folder: a report is passed on, and does not say where its author keeps the data."""
+"""What stands for a folder: whoever repeats a run from its report keeps the data elsewhere."""
 
 
 def command(about: Mapping[str, object]) -> str:
@@ -33,7 +35,7 @@ def command(about: Mapping[str, object]) -> str:
     if not isinstance(spec, Mapping) or "suite" not in spec:
         return ""
     suite, data = _name_tables(str(spec["suite"]), _data(spec))
-    words = ["tokenbench", "run", "--suite", suite, "--strategies", ",".join(spec.get("strategies") or ("vanilla",))]
+    words = ["tokenbench", "run", "--suite", suite, "--strategies", ",".join(spec.get("strategies") or (VANILLA,))]
     for name in LISTS:
         if values := spec.get(name):
             words += [f"--{name}", ",".join(map(str, values))]

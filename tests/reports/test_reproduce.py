@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.films import write_film
+from tests.reports.made_up import made_up
 from tests.tokenbench.commands.test_running import call
+from tokenbench_reports.html import render_page
 from tokenbench_reports.reproduce import command, conditions
 
 COLORS = ("red", "green", "blue", "yellow")
@@ -116,3 +118,10 @@ def test_what_else_the_user_has_to_name_is_named() -> None:
         "Replace FOLDER with the path to your task definitions.",
         "No plug-in registers Loud: pass the same objects to tokenbench.run, or register them first.",
     ]
+
+
+def test_the_page_of_two_runs_says_which_one_the_command_repeats() -> None:
+    comparison, run = made_up({"a": 0.1})
+    assert "This command repeats the run." in render_page(comparison, run)
+    run.folders = (Path("first"), Path("second"))
+    assert "This command repeats run A." in render_page(comparison, run)
