@@ -22,7 +22,7 @@ from tokenbench_reports.html.kept import choose_few, first_seed, select
 from tokenbench_reports.html.marks import look_of
 from tokenbench_reports.html.model_view import Answers, ModelView, model_view
 from tokenbench_reports.html.questions import choose_questions, list_questions
-from tokenbench_reports.reproduce import command, facts
+from tokenbench_reports.reproduce import command, conditions, facts
 
 HERE = Path(__file__).parent
 KEPT = ("sample", "answer", "target", "score", "kept", "visual_tokens", "lattice", "tokens_per_layer")
@@ -78,6 +78,8 @@ def render_page(comparison: Comparison, run: Run) -> str:
         margin=f"{comparison.margin:g} {'point' if comparison.margin == 1 else 'points'}",
         vanilla=VANILLA,
         command=command(about),
+        conditions=conditions(about),
+        repeated="run A" if len(run.folders) > 1 else "the run",
         facts=facts(about),
         style=style,
         script=script,
