@@ -33,7 +33,6 @@ __all__ = [
     "brief",
     "of_machine",
     "printable",
-    "unfinished",
     "unknown",
 ]
 
@@ -124,11 +123,6 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Usage
     else:
         suggestion = f"known: {', '.join(names)}" if names else f"no {kind} is registered"
     return UsageError(f"unknown {kind} '{name}': {suggestion}", hint)
-
-
-def unfinished(folder: object) -> UsageError:
-    """Return the error for a run directory that does not yet hold anything to compare or to rate."""
-    return UsageError(f"{folder} has no finished cell yet", f"run it first: tokenbench resume {folder}")
 
 
 def printable(text: str) -> str:

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from tokenbench.comparison import Comparison
+from tokenbench.comparison import MEAN, Comparison
 from tokenbench.comparison.turns import describe_change
+from tokenbench.comparison.wording import percent
+from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.report import Report
 from tokenbench.errors import printable
 from tokenbench.store.run import Run
@@ -63,11 +65,9 @@ def _lines(
         above += [Text()] if above and several else []
         above += wrap(*_headline(found, own, several, labelled=not content.label))
     above += wrap(*(Text(f"! {text}", "yellow") for text in _warnings(content)))
-    turns = [describe_change(comparison, found.model, found.budget) for found in headlines]
-    pairs = [
-        wrap(*(Text(said) for said in (found.pairs, printable(by_turn)) if said))
-        for found, by_turn in zip(headlines, turns, strict=True)
-    ]
+    texts = [found.pairs or _scores(comparison.of(found.model), found.model) for found in headlines]
+    turns = [printable(describe_change(comparison, found.model, found.budget)) for found in headlines]
+    pairs = [wrap(*(Text(said) for said in both if said)) for both in zip(texts, turns, strict=True)]
     tail = wrap(*map(Text, rest))
     blanks = 2 + sum(2 if below else 1 for below in pairs)
     room = LINES * len(headlines) - len(above) - len(tail) - sum(map(len, pairs)) - blanks
@@ -79,6 +79,17 @@ def _lines(
         yield from [Text(), *table] if table else []
         yield from [Text(), *below] if below else []
     yield from [Text(), *tail]
+
+
+def _scores(comparison: Comparison, model: str) -> str:
+    """The scores, where no accuracy kept is defined; empty where it is, or where vanilla ran alone."""
+    mean = comparison.summary[(comparison.summary["model"] == model) & (comparison.summary["task"] == MEAN)]
+    others = mean[mean["strategy"] != VANILLA]
+    if others.empty or others["retention"].notna().any():
+        return ""
+    cells = zip(mean["strategy"], mean["budget"], mean["score"], strict=True)
+    names = [f"{name}{'' if name == VANILLA else f' at {budget}'} {percent(score)}" for name, budget, score in cells]
+    return printable(f"Scores, %: {', '.join(names)}.")
 
 
 def _wrap(block: Text, console: Console, width: int) -> list[Text]:

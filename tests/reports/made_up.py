@@ -69,12 +69,14 @@ def bench(model="toy", strategies=("good",), budget="1/4"):
     }
 
 
-def answers(loses, tasks=("count", "read"), images=40, models=("toy",), answer="yes", budgets=BUDGETS, seed=0):
-    """Rows of a run; ``loses`` maps a strategy to the share of right answers that it spoils."""
+def answers(
+    loses, tasks=("count", "read"), images=40, models=("toy",), answer="yes", budgets=BUDGETS, seed=0, able=0.8
+):
+    """Rows of a run of a model that is ``able`` to answer so many questions; ``loses`` maps a strategy to the share of right answers that it spoils."""
     rng, rows = np.random.default_rng(seed), []
     for model in models:
         for task in tasks:
-            right = rng.uniform(size=images) < 0.8
+            right = rng.uniform(size=images) < able
             for strategy, spoils in {"vanilla": 0.0, **loses}.items():
                 for budget in ("all",) if strategy == "vanilla" else budgets:
                     share = 1.0 if strategy == "vanilla" else eval(budget)

@@ -42,6 +42,25 @@ def test_one_file_that_names_no_other(tmp_path):
     assert "https://" not in text
 
 
+@pytest.mark.parametrize("options", [{}, {"tasks": ["one"], "budgets": ["1/3"]}, {"models": ["small", "large"]}])
+def test_every_link_leads_to_a_section_that_is_there(options):
+    text = render_page(*made_up({"one": 0.1, "two": 0.3}, **options))
+    links, there = re.findall(r'<a href="#([^"]+)"', text), re.findall(r'<section id="([^"]+)"', text)
+    assert len(links) > 4
+    assert set(links) <= {*there, "main", "again"}
+    assert ("budgets" in links) == ("budgets" in there)
+
+
+def test_where_no_accuracy_kept_is_defined_the_page_says_why_and_shows_scores():
+    comparison, run = made_up({"one": 0.1, "random": 0.5}, able=0.05)
+    text = render_page(comparison, run)
+    assert "is not shown to be above 5\xa0%" in re.search("<h1>(.*?)</h1>", text, re.S)[1]
+    assert "No accuracy kept is defined here" in text
+    assert not re.search("No visual tokens were counted|has no results|Which differences are real", text)
+    vanilla = comparison.summary.query("strategy == 'vanilla' and task == 'mean'")["score"].item()
+    assert f'<td class="num" data-v="100">score {100 * vanilla:.1f}</td>' in text
+
+
 def plain(html):
     return " ".join(unescape(re.sub(r"<[^>]+>", "", html)).split())
 

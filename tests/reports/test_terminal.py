@@ -208,3 +208,14 @@ def test_every_pair_of_names_in_the_table_can_be_told_apart():
     names = list(rows_of(printed(several(kept, beats_all(*kept)))))
     assert all(a != b for a, b in combinations(names, 2))
     assert sum(name.startswith("xxx") for name in names) == 2
+
+
+def test_where_no_accuracy_kept_is_defined_scores_stand_in_place_of_the_table():
+    comparison, run = made_up({"one": 0.1, "random": 0.5}, able=0.05)
+    out = io.StringIO()
+    TerminalReport().write(comparison, run, Path("run"), out)
+    text = " ".join(out.getvalue().split())
+    mean = comparison.summary.query("task == 'mean'").set_index(["strategy", "budget"])["score"]
+    assert f"Scores, %: vanilla {100 * mean['vanilla', 'all']:.1f}, " in text
+    for name, budget in mean.index.drop(("vanilla", "all")):
+        assert f"{name} at {budget} {100 * mean[name, budget]:.1f}" in text

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tokenbench.commands.opening import naming_options, with_details
+from tokenbench.commands.opening import with_details
 from tokenbench.commands.output import say
 from tokenbench.commands.reporting import write_reports
 from tokenbench.errors import AGAIN, MachineError, StrategyError, TokenBenchError, UsageError, of_machine
@@ -50,6 +50,7 @@ def carry_out(
     from tokenbench.runner.execute import execute
     from tokenbench.runner.progress import progress
     from tokenbench.store.directory import Store
+    from tokenbench.store.resuming import naming_options
     from tokenbench.store.run import Run
 
     try:
@@ -84,7 +85,7 @@ def carry_out(
     if failures:
         raise StrategyError(
             f"some cells failed: {'; '.join(failures)}",
-            _mend(failures, folder, naming_options(resolved.spec, registry)),
+            _mend(failures, folder, naming_options(resolved.spec, registry.files, registry)),
         )
 
 

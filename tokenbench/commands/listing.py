@@ -178,6 +178,11 @@ def _show(name: str, registry: Registry) -> None:
         say(f"  {field.alias or field_name} = {default}  {field.description or ''}".rstrip())
     if not part.model_fields:
         say("  none")
+    if dial := getattr(part, "dial", None):
+        say(
+            "",
+            f"It decides its own number of tokens. --match calibrates {dial.parameter}, so that its mean work is that of a budget.",
+        )
 
 
 def _all_tasks(registry: Registry) -> list[tuple[str, Task]]:

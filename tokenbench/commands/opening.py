@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from tokenbench.store.run import Run
     from tokenbench.store.spec import Spec
 
-__all__ = ["make_writers", "naming_options", "open_run", "restrict_downloads", "with_details"]
+__all__ = ["make_writers", "open_run", "restrict_downloads", "with_details"]
 
 
 def open_run(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registry: Registry | None = None) -> Run:
@@ -52,23 +51,6 @@ def make_writers(formats: Sequence[str], registry: Registry) -> list[Report]:
         UsageError: A name is unknown.
     """
     return [registry.get("reports", name)() for name in formats]
-
-
-def naming_options(spec: Spec, registry: Registry) -> str:
-    """Return the options with which a later command names again what only the run directory names.
-
-    Returns:
-        Text such as `` --plugin my.py --data pope=/data/pope``, with a leading space; empty if there is nothing to name.
-    """
-    from tokenbench.store.trust import unnamed_models
-
-    options = [
-        *(("--plugin", str(file)) for file in registry.files),
-        *(("--tasks-dir", folder) for folder in spec.definitions),
-        *(("--data", text) for text in spec.data),
-        *(("--models", name) for name in unnamed_models(spec.models, (), registry)),
-    ]
-    return "".join(f" {option} {shlex.quote(value)}" for option, value in options)
 
 
 def restrict_downloads(spec: Spec, named: Sequence[str], registry: Registry) -> AbstractContextManager[None]:

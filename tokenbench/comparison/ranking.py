@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tokenbench.comparison.pairs import MEAN
+from tokenbench.comparison.verdicts import Kind
 from tokenbench.contract.cells import VANILLA
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Ranking:
     dearer: frozenset[tuple[str, str]]
     """The pairs (a, b) in which a kept more visual tokens, over all layers."""
     complete: bool = True
-    """Whether every two of the strategies were compared."""
+    """Whether every two of the strategies were compared, and accuracy kept is defined."""
 
     @property
     def compared(self) -> bool:
@@ -87,5 +88,6 @@ def _rank(budget: str, cells: pd.DataFrame, pairs: pd.DataFrame) -> Ranking:
     dearer = {(a, b) for a, b, ratio in costs if ratio > 1 + UNEQUAL_COST}
     dearer |= {(b, a) for a, b, ratio in costs if ratio < 1 - UNEQUAL_COST}
     names = list(here["strategy"])
-    complete = len(pairs) == len(names) * (len(names) - 1) // 2
+    defined = sum(verdict.kind is not Kind.UNDEFINED for verdict in pairs["verdict"])
+    complete = defined == len(names) * (len(names) - 1) // 2
     return Ranking(budget, names, frozenset(beats), frozenset(dearer), complete)

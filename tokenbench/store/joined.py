@@ -9,6 +9,7 @@ from tokenbench.contract.cells import CELL, VANILLA
 from tokenbench.errors import UsageError
 from tokenbench.store.derived import DerivedRun
 from tokenbench.store.describe import describe_frames, frames_notes
+from tokenbench.store.resuming import unfinished
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class JoinedRuns(DerivedRun):
         """Return the answers of both runs to the common samples.
 
         Raises:
-            UsageError: The runs share no samples, or the suite changed between them.
+            UsageError: A run has no finished cell, the runs share no samples, or the suite changed between them.
         """
         return self._common_samples
 
@@ -110,7 +111,7 @@ class JoinedRuns(DerivedRun):
 
         from tokenbench.store.looking import assign_looks
 
-        a, b = (assign_looks(run.whole(), run.manifest)[0] for run in (self._a, self._b))
+        a, b = (assign_looks(_whole(run), run.manifest)[0] for run in (self._a, self._b))
         asked = [rows[[*SAMPLE, *ASKED]].drop_duplicates(SAMPLE) for rows in (a, b)]
         common = asked[0].merge(asked[1], on=SAMPLE, suffixes=("", "_b"))
         if common.empty:
@@ -138,6 +139,12 @@ class JoinedRuns(DerivedRun):
         self._notes += self._flips
         marked_b = _mark_strategies(b, "B", same)
         return pd.concat([_mark_strategies(a, "A", same), marked_b[~_is_in(marked_b, same)]], ignore_index=True)
+
+
+def _whole(run: Run) -> pd.DataFrame:
+    if not len(samples := run.whole()):
+        raise unfinished(run)
+    return samples
 
 
 def _equal_cells(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:

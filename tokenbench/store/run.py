@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import IDENTITY
-from tokenbench.errors import unfinished
 from tokenbench.store.bench_file import read_bench
 from tokenbench.store.calibrated import describe_calibrations, describe_work
 from tokenbench.store.describe import describe_run, frames_notes, run_html
@@ -15,6 +14,7 @@ from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, condense, drop_failures, frame, mark_agreement, select_samples
 from tokenbench.store.left_out import describe_left_out
 from tokenbench.store.record_file import RECORD, keep_whole
+from tokenbench.store.resuming import unfinished
 from tokenbench.store.run_json import read_manifest
 from tokenbench.store.spec import Spec
 from tokenbench.store.trust import check_definitions, replace_data
@@ -260,7 +260,7 @@ class Run:
 
     def _by_unit(self, samples: pd.DataFrame) -> pd.DataFrame:
         if not len(samples):
-            raise unfinished(self.folder)
+            raise unfinished(self)
         rules = {task: about["unit_rule"] for task, about in self.manifest.get("tasks", {}).items()}
         return by_unit(samples, rules)
 

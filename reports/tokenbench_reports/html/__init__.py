@@ -22,11 +22,23 @@ from tokenbench_reports.html.kept import choose_few, first_seed, select
 from tokenbench_reports.html.marks import look_of
 from tokenbench_reports.html.model_view import Answers, ModelView, model_view
 from tokenbench_reports.html.questions import choose_questions, list_questions
-from tokenbench_reports.reproduce import command, facts
+from tokenbench_reports.reproduce import command, conditions, facts
 
 HERE = Path(__file__).parent
 KEPT = ("sample", "answer", "target", "score", "kept", "visual_tokens", "lattice", "tokens_per_layer")
 ANSWERED = ("sample", "answer", "target", "score")
+SECTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "results": ("Results", ()),
+    "gaps": ("Differences", ("triangles",)),
+    "budgets": ("Budgets", ("multiples",)),
+    "tasks": ("Tasks", ("tasks",)),
+    "turns": ("Turns", ("turns",)),
+    "where": ("Where", ("where",)),
+    "compare": ("Compare two", ("compare",)),
+    "published": ("Published", ("elsewhere", "claims")),
+    "again": ("Run again", ()),
+}
+"""The titles of the page's sections, by name, and the parts of a model's view of which one has to be there."""
 Pair = tuple[str, str]
 
 
@@ -61,15 +73,28 @@ def render_page(comparison: Comparison, run: Run) -> str:
         together=together(comparison),
         budgets=budgets,
         label=next((view.headline.label for view in views if view.headline.label), content.label),
+        links=_links(views),
         opening=_opening(views, budgets),
         margin=f"{comparison.margin:g} {'point' if comparison.margin == 1 else 'points'}",
         vanilla=VANILLA,
         command=command(about),
+        conditions=conditions(about),
+        repeated="run A" if len(run.folders) > 1 else "the run",
         facts=facts(about),
         style=style,
         script=script,
         policy=_policy(style, script),
     )
+
+
+def _links(views: Sequence[ModelView]) -> list[tuple[str, str]]:
+    """(name, title) of the sections that the page has, each of the first model that has it."""
+    links = []
+    for name, (title, parts) in SECTIONS.items():
+        having = [at for at, view in enumerate(views) if not parts or any(getattr(view, part) for part in parts)]
+        if having:
+            links.append((f"{name}{having[0] or ''}", title))
+    return links
 
 
 def _text(name: str) -> str:

@@ -56,6 +56,8 @@ class Cell:
     """The accuracy kept with its simultaneous 95 % limits, in per cent; NaN where it is not known."""
     costs: Mapping[str, Limits]
     """By the key of an axis, for the costs that are known."""
+    score: float
+    """The score, from 0 to 1, which is shown where no accuracy kept is defined."""
     verdict: Verdict | None
     """The verdict against the unpruned model; None if there is none."""
     evidence: float
@@ -108,6 +110,7 @@ def cells_of_model(comparison: Comparison, model: str, benches: Sequence[Mapping
             str(row["budget"]),
             _per_cent(row["retention"], row["retention_low"], row["retention_high"]),
             _costs(row, vanilla, times),
+            float(row["score"]),
             verdicts.get((row["strategy"], row["budget"])),
             row["evidence_recall"],
             row.get("skill_random", float("nan")),

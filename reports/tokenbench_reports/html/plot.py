@@ -130,7 +130,9 @@ def cost_view(cells: Sequence[Cell], axis: Axis, marks: Mapping[str, Mark], budg
     """Draw the cells against one cost."""
     known = [cell for cell in cells if cell.kept[0] == cell.kept[0] and axis.key in cell.costs]
     if not known:
-        return CostView(axis, [], axis.hint)
+        costly = any(axis.key in cell.costs for cell in cells)
+        text = "No accuracy kept is defined here, so that there is nothing to draw." if costly else axis.hint
+        return CostView(axis, [], text)
     plots = [_plot(cells, known, axis, marks, budgets, _fit(frame, known)) for frame in (WIDE, NARROW)]
     return CostView(axis, plots, _sentence(known, axis))
 

@@ -69,6 +69,8 @@ class Results:
     """The rows of every budget: strategies, then floors, the best first."""
     vanilla: list[str]
     """The costs of the unpruned model."""
+    whole: str
+    """Its accuracy kept, or its score where no accuracy kept is defined."""
     ticks: list[tuple[float, str]]
     """(place in per cent, text) of the scale."""
     hundred: float
@@ -99,6 +101,7 @@ def results(
     return Results(
         rows,
         [number(vanilla["realised_tokens"]), *("100 %" for _ in keys[1:])],
+        "100.0" if vanilla["retention"] == vanilla["retention"] else _score(vanilla["score"]),
         [(scale(tick), number(tick, 0)) for tick in (20.0 * at for at in range(int(low // 20), 6))],
         scale(100.0),
         "time" in keys,
@@ -124,7 +127,7 @@ def _row(
         marks[cell.strategy].look,
         cell.floor,
         _rank(cell, rankings.get(cell.budget)),
-        Number(shown, cell.kept[0]),
+        Number(shown if value == value else _score(cell.score), cell.kept[0]),
         limits,
         _places(cell, scale),
         cell.verdict.answer if cell.verdict else NOTHING,
@@ -155,6 +158,10 @@ def _cost(cell: Cell, key: str) -> Number:
         return Number(NOTHING, float("-inf"))
     value = cell.costs[key][0]
     return Number(number(value) if key == "tokens" else f"{number(value, 0)} %", value)
+
+
+def _score(value: float) -> str:
+    return f"score {percent(value)}"
 
 
 def _share(value: float) -> Number:

@@ -34,7 +34,8 @@ def cell(strategy, budget="1/3", kept=80.0, tokens=50.0, verdict=None, **costs):
         budget,
         (kept, *limits),
         {name: (c, c, c) for name, c in known.items()},
-        verdict,
+        score=kept / 100,
+        verdict=verdict,
         evidence=NAN,
         above=NAN,
     )
@@ -74,7 +75,7 @@ def test_a_scale_places_its_ends_and_holds_what_lies_beyond():
 
 def test_the_range_holds_a_hundred_and_is_not_flattened_by_wide_intervals():
     assert kept_range([cell("a", kept=95)]) == (80, 103)
-    wild = Cell("a", "1/3", (50.0, 2.0, 240.0), {}, None, NAN, NAN)
+    wild = Cell("a", "1/3", (50.0, 2.0, 240.0), {}, NAN, None, NAN, NAN)
     assert kept_range([wild]) == (0, 125)
 
 

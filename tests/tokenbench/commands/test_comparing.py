@@ -11,6 +11,7 @@ from tests.fuzz.made import SPEC
 from tests.reports.made_up import bench
 from tokenbench.comparison import compare
 from tokenbench.comparison.gates import explain_failure, parse_gate
+from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.store.joined import JoinedRuns
 from tokenbench.store.run import Run
@@ -138,6 +139,17 @@ def test_a_vanilla_that_answers_otherwise_is_a_cell_of_its_own(joined):
     a, b = rows({"clse": 0.0}), rows({"clse": 0.0})
     b.loc[(b["strategy"] == "vanilla") & (b["sample"] == "count-0"), ["answer", "score"]] = ["z", 0.0]
     assert {"vanilla", "B:vanilla", "clse"} <= set(joined(a, b).compare().summary["strategy"])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_run_without_a_finished_cell_cannot_be_joined(joined, order):
+    nothing = pd.DataFrame(columns=list(IDENTITY))  # what `Run.samples` returns then
+    run = joined(*[rows({"clse": 0.1}), nothing][::order])
+    empty = "second" if order == 1 else "first"
+    for read in (run.compare, run.scores, run.about):
+        with pytest.raises(UsageError, match=f"{empty} has no finished cell yet") as error:
+            read()
+        assert "run it first: tokenbench resume " in error.value.hint
 
 
 def test_a_run_holds_what_was_measured_of_time_and_memory(tmp_path):

@@ -86,6 +86,31 @@ def test_the_command_that_a_message_names_resumes_the_run(broken: str, data: Pat
     assert len(table(tmp_path / "run")) == 2 * 3
 
 
+def test_every_command_names_the_one_that_goes_on_with_a_run_whose_cells_all_failed(
+    broken: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, lines = str(tmp_path / "run"), set()
+    for asked in (
+        ["report", run],
+        ["compare", run],
+        ["compare", run, run],
+        ["compare", run, run, "--peek"],
+        ["plan", "--pilot", run],
+        ["export", run, "--to", str(tmp_path / "exported")],
+    ):
+        assert call(*asked) == 2
+        lines.add(last_line(capsys))
+    (line,) = lines
+    assert line.startswith(
+        f"error: {run} has nothing to compare: 2 of its 2 cells failed (tokenbench status {run} says why;"
+    )
+    assert call("status", run) == 0
+    (data / "unscored").unlink()
+    command = line.partition("when the cause is fixed: tokenbench ")[2].removesuffix(")")
+    assert call(*shlex.split(command), "-q") == 0
+    assert len(table(tmp_path / "run")) == 2 * 3
+
+
 def test_a_folder_that_only_the_run_names_is_not_read(
     broken: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import IDENTITY
-from tokenbench.errors import UsageError, unfinished, unknown
+from tokenbench.errors import UsageError, unknown
 from tokenbench.store import files
 from tokenbench.store.derived import DerivedRun
+from tokenbench.store.resuming import unfinished
 from tokenbench.store.run import Run
 from tokenbench_tools.judge.question import Asked
 from tokenbench_tools.judge.server import Judge
@@ -83,7 +84,7 @@ def rate(
     """
     samples = run.whole()
     if not len(samples):
-        raise unfinished(run.folder)
+        raise unfinished(run)
     for task in tasks:
         if task not in set(samples["task"]):
             raise unknown("task of the run", task, set(samples["task"]))
