@@ -13,7 +13,7 @@ from tokenbench.comparison.wording import count_of, join_names
 from tokenbench.errors import printable
 from tokenbench.tables import Column, Entry, Table, TableRow
 from tokenbench_reports.beside import on_this_hardware, published
-from tokenbench_reports.equality import calibrated_tables
+from tokenbench_reports.equality import calibrated_tables, unequal_work
 from tokenbench_reports.headline import Headline, make_headline
 from tokenbench_reports.notes import make_notes
 
@@ -117,7 +117,8 @@ def _label(run: Mapping[str, object]) -> str:
 def _warnings(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     notes = run.get("notes")
     extra = [str(note) for note in notes] if isinstance(notes, list | tuple) else []
-    return [*extra, *_failures(run), *_other_precision(run), *describe_turns(comparison), *comparison.warnings]
+    first = [*unequal_work(comparison, run), *extra, *_failures(run)]
+    return [*first, *_other_precision(run), *describe_turns(comparison), *comparison.warnings]
 
 
 def _other_precision(run: Mapping[str, object]) -> list[str]:

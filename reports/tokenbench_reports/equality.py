@@ -8,7 +8,10 @@ from tokenbench.comparison.wording import count_of, join_names, number, percent
 from tokenbench.contract.cells import VANILLA
 from tokenbench.tables import Column, Entry, Table
 
-__all__ = ["calibrated_tables", "equality_notes"]
+__all__ = ["calibrated_tables", "equality_notes", "unequal_work"]
+
+FAR = 0.01
+"""Work that differs by more than this share from that of the budget is warned of."""
 
 Record = Mapping[str, Any]
 
@@ -29,6 +32,21 @@ def equality_notes(run: Mapping[str, object]) -> list[str]:
             "and their answers were not looked at."
         )
     return notes
+
+
+def unequal_work(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
+    """Return a sentence for every strategy and budget whose work on the counted samples is not that of the budget."""
+    found, shown = run.get("matched"), set(comparison.summary["strategy"])
+    off = [
+        (one, one["reached"] / one["asked"] - 1)
+        for one in (found if isinstance(found, list) else [])
+        if one["strategy"] in shown and one["asked"] and abs(one["reached"] / one["asked"] - 1) > FAR
+    ]
+    return [
+        f"On {one['model']}, {one['strategy']} at {one['budget']} takes {number(one['reached'])} visual tokens per layer where the budget stands for "
+        f"{number(one['asked'])} ({percent(abs(share))} % {'more' if share > 0 else 'less'}), so that it is not compared at equal work"
+        for one, share in off
+    ]
 
 
 def calibrated_tables(comparison: Comparison, model: str, run: Mapping[str, object]) -> list[Table]:

@@ -55,7 +55,7 @@ def _turns(run: Mapping[str, object]) -> list[str]:
     if turns == 1:
         return []
     return [
-        f"Turns: up to {turns} questions about an image, in the order of the task, are asked of the visual tokens that the first of them left. "
+        f"Turns: up to {turns} questions about an image, in the order of the data, are asked of the visual tokens that the first of them left. "
         "A later question sees neither earlier questions nor answers, so that nothing but the choice of tokens is carried over; the unpruned "
         "model answers it as if it were asked alone. All scores are over all turns."
     ]

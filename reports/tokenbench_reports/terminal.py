@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench.comparison.turns import describe_change
 from tokenbench.comparison.wording import percent
 from tokenbench.contract.cells import VANILLA
 from tokenbench.contract.report import Report
@@ -65,7 +66,8 @@ def _lines(
         above += wrap(*_headline(found, own, several, labelled=not content.label))
     above += wrap(*(Text(f"! {text}", "yellow") for text in _warnings(content)))
     texts = [found.pairs or _scores(comparison.of(found.model), found.model) for found in headlines]
-    pairs = [wrap(Text(text)) if text else [] for text in texts]
+    turns = [printable(describe_change(comparison, found.model, found.budget)) for found in headlines]
+    pairs = [wrap(*(Text(said) for said in both if said)) for both in zip(texts, turns, strict=True)]
     tail = wrap(*map(Text, rest))
     blanks = 2 + sum(2 if below else 1 for below in pairs)
     room = LINES * len(headlines) - len(above) - len(tail) - sum(map(len, pairs)) - blanks

@@ -85,8 +85,17 @@ def carry_out(
     if failures:
         raise StrategyError(
             f"some cells failed: {'; '.join(failures)}",
-            f"tracebacks are in {folder / 'logs'}; when the cause is fixed: tokenbench resume {folder} --retry-failed{naming_options(resolved.spec, registry.files, registry)}",
+            _mend(failures, folder, naming_options(resolved.spec, registry.files, registry)),
         )
+
+
+def _mend(failures: Sequence[str], folder: Path, options: str) -> str:
+    """Say what helps after failures. Prompts stay too long however often they are tried."""
+    from tokenbench.runner.showing import CONTEXT
+
+    if all(CONTEXT in failure for failure in failures):
+        return "start another run, with shorter prompts or a model with a longer context"
+    return f"tracebacks are in {folder / 'logs'}; when the cause is fixed: tokenbench resume {folder} --retry-failed{options}"
 
 
 def _keep_traceback(folder: Path, error: Exception) -> str:

@@ -23,7 +23,7 @@ from tokenbench.tables import Column, Entry, Table, Tone
 if TYPE_CHECKING:
     from tokenbench.comparison import Comparison
 
-__all__ = ["LATER", "add_turns", "compare_turns", "describe_turns", "turns_table"]
+__all__ = ["LATER", "add_turns", "compare_turns", "describe_change", "describe_turns", "turns_table"]
 
 LATER = "2+"
 """The name of all turns but the first, taken together."""
@@ -165,6 +165,25 @@ def describe_turns(comparison: Comparison) -> list[str]:
             f"On {model}, accuracy kept falls after the first turn: {join_names(lost)}. The table by turn has the intervals."
         )
     return sentences
+
+
+def describe_change(comparison: Comparison, model: str, budget: str) -> str:
+    """Say how much the strategy that keeps most at the first turn keeps later, at a budget; empty for a run without turns."""
+    turns = comparison.turns
+    rows = None if turns is None else turns[(turns["model"] == model) & (turns["strategy"] != VANILLA)]
+    if rows is None or rows.empty:
+        return ""
+    last = rows[(rows["turn"] == rows["turn"].iloc[-1]) & (rows["budget"] == budget)].dropna(subset=["retention_first"])
+    if last.empty:
+        return ""
+    row = last.sort_values("retention_first", ascending=False, kind="stable").to_dict("records")[0]
+    change = interval(
+        *(row[name] for name in ("difference", "difference_low", "difference_high")), signed=True, marks=[0.0]
+    )
+    return (
+        f"Turns at budget {budget}: {row['strategy']} keeps {percent(row['retention_first'])} % at turn 1 and {percent(row['retention'])} % at turn "
+        f"{row['turn']}, a change of {change} points."
+    )
 
 
 def turns_table(comparison: Comparison, model: str) -> Table | None:

@@ -89,6 +89,9 @@ class Sample:
     origin: str = ""
     """Where a person finds the sample, such as a file and a row. It is only printed, in messages about samples that
     cannot be shown."""
+    place: int = 0
+    """Its place in the data, for suites whose samples are in another order. In a run with turns, questions about one image are asked by
+    their places, and those with the same place in the order of `Task.samples`."""
     turn: int = 1
     """Its place among the questions that are asked of the same tokens. A run with turns sets it; suites leave it as it is."""
     opening: Sample | None = None

@@ -261,7 +261,8 @@ class Model:
     def _check_kinds(self, kinds: Sequence[str]) -> None:
         for kind in set(kinds):
             if getattr(self._processor, f"{kind}_processor", None) is None:
-                mend = "use a model that does, or another suite"
+                example = ", such as toy-video-llava" if kind == "video" else ""
+                mend = f"use a model that does{example}, or another suite"
                 raise UsageError(f"model '{self.name}' does not accept {kind}s", mend)
 
     def _encode_kind(

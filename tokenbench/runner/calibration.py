@@ -25,24 +25,47 @@ STEPS = 20
 """Halvings of a dial's range, after which it is known to a millionth of the range."""
 CLOSE = 1e-3
 """A mean within this share of the budget's is near enough."""
+FAR = 0.01
+"""A mean that is off by more than this share of the budget's is said to be."""
 UNITS = {"tokens": "visual tokens per layer", "flops": "FLOPs of the decoder's prefill"}
 Measured = tuple[float, float]
 """The mean work that a strategy does, and the mean work that its budget stands for."""
 
 
-def calibrate(work: Work, say: Callable[[str], object] = lambda text: None) -> list[Calibration]:
-    """Calibrate all cells of one model that need a value and have none yet.
+def calibrate(
+    works: Mapping[str, Work], asked: int, keep_loaded: bool, say: Callable[[str], object] = lambda text: None
+) -> dict[str, Work]:
+    """Calibrate all cells that need a value and have none yet.
 
     Args:
-        work: The model's share of the run.
+        works: The work of every model, by its name.
+        asked: How many samples of each task were asked to be held out.
+        keep_loaded: Whether the weights of models stay loaded.
         say: Takes sentences on what is calibrated, and on what was found.
 
     Returns:
-        What was found, one for each of these cells.
+        The works with what was found.
 
     Raises:
         UsageError: A task has too few samples to hold any out.
     """
+    if asked and not any(work.dials for work in works.values()):
+        say(
+            "the first samples of each task are held out and counted in no result, as --held-out asks, although no strategy is calibrated"
+        )
+    calibrated = {}
+    for name, work in works.items():
+        if any(map(work.lacking, work.tasks)):
+            found = _calibrate(work, asked, say)
+            if not keep_loaded:
+                work.model.release()
+            work = work.calibrate_with({one.base: one for one in found})
+        calibrated[name] = work
+    return calibrated
+
+
+def _calibrate(work: Work, asked: int, say: Callable[[str], object]) -> list[Calibration]:
+    """Return what is found for every cell of one model that has no value yet."""
     found: list[Calibration] = []
     for name, task in work.tasks.items():
         searches = {arm: _Search(work, arm, name) for arm in work.lacking(name)}
@@ -53,7 +76,11 @@ def calibrate(work: Work, say: Callable[[str], object] = lambda text: None) -> l
                 f"task '{name}' has too few samples to hold any out for the calibration of {work.arms[min(searches)].named.name}",
                 "leave that strategy out, or run it with nominal budgets",
             )
-        say(f"calibrating on {len(work.held_out[name])} held-out samples of {name} ({work.model.name})")
+        held, total = len(work.held_out[name]), len(task.samples())
+        few = (
+            f"{held} of the {asked} asked for: at most a quarter of a task's {total:,} samples" if held < asked else ""
+        )
+        say(f"calibrating on {held} held-out samples of {name} ({'; '.join(filter(None, [work.model.name, few]))})")
         with work.model.pruner() as pruner:
             rows = _HeldOut(work, pruner, task)
             while due := {arm: search.next for arm, search in searches.items() if search.next is not None}:
@@ -178,7 +205,11 @@ def _describe(one: Calibration) -> str:
     where = f"{one.strategy} at {one.budget} on {one.task}"
     if one.value is None:
         return f"{where}: {one.reason}"
-    return f"{where}: {one.parameter}={one.value:.4g} takes {_amount(one.reached)} {one.unit}; the budget is {_amount(one.target)}"
+    off = one.reached / one.target - 1
+    apart = (
+        f" (the nearest found is {100 * abs(off):.1f} % {'above' if off > 0 else 'below'} it)" if abs(off) > FAR else ""
+    )
+    return f"{where}: {one.parameter}={one.value:.4g} takes {_amount(one.reached)} {one.unit}; the budget is {_amount(one.target)}{apart}"
 
 
 def _amount(value: float) -> str:

@@ -16,8 +16,8 @@ __all__ = ["batch_dialogues", "check_turns", "complete", "form_dialogues", "halv
 def form_dialogues(samples: Sequence[Sample], turns: int) -> list[Sample]:
     """Return the samples of a task, each with its turn and the first question of its dialogue.
 
-    The questions about an image make dialogues of `turns` questions, in the order of the task; the last dialogue may be shorter. More
-    samples therefore never change the dialogues of those that are there.
+    The questions about an image make dialogues of `turns` questions, by their places in the data and then in the order of the task; the
+    last dialogue may be shorter. More samples therefore change the dialogues of those that are there only if their places are earlier.
 
     Args:
         samples: The samples, in the order in which a run takes them up.
@@ -25,12 +25,21 @@ def form_dialogues(samples: Sequence[Sample], turns: int) -> list[Sample]:
     """
     asked: dict[str, list[Sample]] = {}
     formed = []
-    for sample in samples:
+    for sample in _order_images(samples):
         before = asked.setdefault(sample.cluster, [])
         turn = len(before) % turns
         formed.append(replace(sample, turn=turn + 1, opening=before[-turn]) if turn else sample)
         before.append(sample)
     return formed
+
+
+def _order_images(samples: Sequence[Sample]) -> Iterator[Sample]:
+    """Yield the samples with those of each image by their places. Every image keeps its positions among the others."""
+    of_image: dict[str, list[Sample]] = {}
+    for sample in samples:
+        of_image.setdefault(sample.cluster, []).append(sample)
+    ordered = {cluster: iter(sorted(own, key=lambda one: one.place)) for cluster, own in of_image.items()}
+    return (next(ordered[sample.cluster]) for sample in samples)
 
 
 def check_turns(turns: int, samples: Mapping[str, Sequence[Sample]]) -> None:

@@ -18,6 +18,7 @@ from tokenbench.contract.suite import first as first_samples
 from tokenbench.errors import TokenBenchError, UsageError, brief, of_machine
 from tokenbench.registry.plugins import Registry
 from tokenbench.runner.calibration import calibrate
+from tokenbench.runner.fitting import check_clips
 from tokenbench.runner.growth import describe_growth, grow, with_seeds
 from tokenbench.runner.identity import Cell, pack_cells, versions
 from tokenbench.runner.job import Job
@@ -80,7 +81,8 @@ def execute(
     works = works_of(resolved, registry, device, known)
     plan_looks(spec, next(iter(works.values())).samples)
     executor.check(works)
-    works = {name: _calibrate(work, executor.in_process and len(works) == 1, say) for name, work in works.items()}
+    check_clips([] if before else works.values())
+    works = calibrate(works, spec.held_out, executor.in_process and len(works) == 1, say)
     prints = fingerprints(next(iter(works.values())))  # once: every look writes the manifest
     store.make_folders()
     with store.journals.list_once():
@@ -132,16 +134,6 @@ def _read_calibrations(store: Store, retry_failed: bool) -> dict[str, Calibratio
     """Return what an existing run has calibrated. Failures are found again if failed cells are to be run again."""
     found = read_calibrations(read_manifest(store.folder))
     return {base: one for base, one in found.items() if not (retry_failed and one.kind == "failed")}
-
-
-def _calibrate(work: Work, keep_loaded: bool, say: Callable[[str], object]) -> Work:
-    """Return the work with all its cells calibrated that need it."""
-    if not any(map(work.lacking, work.tasks)):
-        return work
-    found = calibrate(work, say)
-    if not keep_loaded:
-        work.model.release()
-    return work.calibrate_with({one.base: one for one in found})
 
 
 def _grow(before: Spec, asked: Resolved, store: Store, registry: Registry) -> Resolved:

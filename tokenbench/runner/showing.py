@@ -19,8 +19,10 @@ from tokenbench.runner.media import Media
 if TYPE_CHECKING:
     from tokenbench.models.batch import Load
 
-__all__ = ["LoadedBatch", "is_passing", "load_ahead", "load_batch"]
+__all__ = ["CONTEXT", "LoadedBatch", "is_passing", "load_ahead", "load_batch"]
 
+CONTEXT = "the model's context"
+"""What the reason names where a prompt is too long, which another attempt cannot mend."""
 # Errors of the machine, not of the sample: the sample may load when the same command is run again.
 PASSING = {
     getattr(errno, name)
@@ -157,8 +159,16 @@ def _too_long(model: Model, questions: Sequence[Question], loaded: Loaded) -> li
     if model.context is None:
         return []
     lengths = loaded.inputs["attention_mask"].sum(1).tolist()
+    mends = {
+        name: "; --frames can show fewer frames" if "video" in kinds else "" for name, kinds in loaded.kinds.items()
+    }
     return [
-        (one, _sample_error(*one, f"its prompt has {length:,} tokens, and the model's context {model.context:,}"))
+        (
+            one,
+            _sample_error(
+                *one, f"its prompt has {length:,} tokens, and {CONTEXT} {model.context:,}{mends[one[1].cluster]}"
+            ),
+        )
         for one, length in zip(questions, lengths, strict=True)
         if length > model.context
     ]

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tokenbench.contract.cells import IDENTITY
+from tokenbench.contract.budget import Budget, count
+from tokenbench.contract.cells import CELL, IDENTITY
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tokenbench.store.run import Run
 
-__all__ = ["Calibration", "describe_calibrations", "read_calibrations", "write_calibrations"]
+__all__ = ["Calibration", "describe_calibrations", "describe_work", "read_calibrations", "write_calibrations"]
 
 SPREAD = (0.05, 0.95)
 """Between these quantiles lie the costs of nine samples in ten."""
@@ -89,6 +90,25 @@ def describe_calibrations(run: Run) -> list[dict[str, Any]]:
         for one in calibrated
         if (own := cells.get(tuple(one[name] for name in IDENTITY))) is not None
     ]
+
+
+def describe_work(run: Run) -> list[dict[str, Any]]:
+    """Describe how equal the work is that `--match tokens` was to make equal, on the samples that count.
+
+    Returns:
+        For every model, strategy and budget, `reached` (the mean visual tokens per layer) and `asked` (those that the budget stands for).
+        Nothing for runs that are not matched by tokens: FLOPs of the decoder alone are not recorded.
+    """
+    if run.manifest["spec"].get("match") != "tokens" or run.measured.empty:
+        return []
+    described = []
+    for (model, strategy, budget), own in run.measured.groupby(list(CELL), observed=True, sort=False):
+        keep = Budget.read(str(budget)).keep
+        if keep:  # not a strategy that takes no budget
+            asked = own["visual_tokens"].map(lambda visual, keep=keep: count(keep, int(visual), int(visual)))
+            means = {"reached": float(own["realised_tokens"].mean()), "asked": float(asked.mean())}
+            described.append({"model": str(model), "strategy": str(strategy), "budget": str(budget), **means})
+    return described
 
 
 def _spread(values: pd.Series[float]) -> list[float]:

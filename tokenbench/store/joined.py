@@ -51,7 +51,15 @@ class JoinedRuns(DerivedRun):
             notes.insert(1, said.format(*(text or "no choice of frames" for text in shown)))
         spec = {**a["spec"], "limit": min(filter(None, (a["spec"]["limit"], b["spec"]["limit"])), default=None)}
         # The two runs may have been timed on different machines, and times are not marked with their run.
-        return {**a, "spec": spec, "notes": notes, "failures": self.failures(), "bench": [], "calibration": []}
+        return {
+            **a,
+            "spec": spec,
+            "notes": notes,
+            "failures": self.failures(),
+            "bench": [],
+            "calibration": [],
+            "matched": [],
+        }
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures of both runs, under the names that their strategies have here."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import IDENTITY
 from tokenbench.store.bench_file import read_bench
-from tokenbench.store.calibrated import describe_calibrations
+from tokenbench.store.calibrated import describe_calibrations, describe_work
 from tokenbench.store.describe import describe_run, frames_notes, run_html
 from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, condense, drop_failures, frame, mark_agreement, select_samples
@@ -179,7 +179,7 @@ class Run:
         looks = looks_notes(*self._seen, self.manifest, self._store.count)
         notes = [*frames_notes(self.manifest), *self.manifest.get("notes", []), *self.left_out(), *looks]
         said = {"notes": notes, "failures": self.failures(), "bench": self.bench()}
-        return {**self.manifest, **said, "calibration": describe_calibrations(self)}
+        return {**self.manifest, **said, "calibration": describe_calibrations(self), "matched": describe_work(self)}
 
     def bench(self) -> list[dict[str, Any]]:
         """Return what `tokenbench bench -o RUN` measured, a dict per model (see `docs/efficiency.md`); empty if it did not run.

@@ -190,6 +190,7 @@ def _sample(definition: Definition, entry: CatalogueEntry, i: int, stratum: str,
         unit=entry.unit_of(row),
         stratum=entry.stratum_of(row) or stratum,
         origin=", ".join([str(definition.folder or entry.source or definition.name), f"row {i}", *names]),
+        place=i,
     )
 
 

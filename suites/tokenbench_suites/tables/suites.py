@@ -26,7 +26,8 @@ def files(request: SuiteRequest) -> Suite:
         if path is None:
             raise UsageError(f"the table '{name}' has no file", f"name it: --data {name}=FILE")
         tasks.append(TableTask(name, path, _read_settings(rest), request.sampling))
-    return Suite("table", "Questions from a table of your own", tuple(tasks), model="toy-llava")
+    model = "toy-video-llava" if any(task.sampling for task in tasks) else "toy-llava"
+    return Suite("table", "Questions from a table of your own", tuple(tasks), model)
 
 
 def hub(request: SuiteRequest) -> Suite:

@@ -80,7 +80,10 @@ class TableTask(Task):
         return self._sampling if any(clips) else None
 
     def samples(self) -> Sequence[Sample]:
-        """Return the rows in an order that has nothing to do with that of the table.
+        """Return the rows picture by picture.
+
+        The order of the pictures has nothing to do with that of the table, which may be sorted. Questions about one picture stay in the order of
+        the table.
 
         Raises:
             UsageError: The table, or a row of it, is not as it should be.
@@ -139,7 +142,7 @@ class TableTask(Task):
         hashes: dict[Path, str] = {}
         clusters: dict[str, tuple[str, str]] = {}
         samples = [self._sample(row, seen, hashes, clusters) for row in self._rows]
-        return sorted(samples, key=lambda sample: hashlib.sha256(sample.key.encode()).digest())
+        return sorted(samples, key=lambda sample: hashlib.sha256(sample.cluster.encode()).digest())
 
     def _sample(
         self, row: Row, seen: Counter[str], hashes: dict[Path, str], clusters: dict[str, tuple[str, str]]

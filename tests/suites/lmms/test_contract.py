@@ -163,6 +163,13 @@ def test_a_limit_keeps_units_whole(tasks: dict[str, Benchmark]) -> None:
     assert len(first(tasks["pope"], 5)) == 5
 
 
+@pytest.mark.parametrize("name", NINE)
+def test_places_are_the_rows_of_the_data(name: str, tasks: dict[str, Benchmark]) -> None:
+    samples = list(tasks[name].samples())
+    assert [f"row {one.place}" in one.origin.split(", ") for one in samples] == [True] * len(samples)
+    assert len({one.place for one in samples}) == len(samples)
+
+
 def test_an_answer_is_scored_once(tasks: dict[str, Benchmark], monkeypatch: pytest.MonkeyPatch) -> None:
     task = tasks["textvqa_val"]
     calls = []

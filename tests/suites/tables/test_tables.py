@@ -12,12 +12,14 @@ import pytest
 from PIL import Image
 
 import tokenbench
+from tests.films import write_film
 from tests.tokenbench.commands.test_running import call
-from tokenbench import TokenBenchError
+from tokenbench import Run, TokenBenchError
 from tokenbench.contract.suite import Suite
 from tokenbench.errors import SampleError
 from tokenbench.registry.plugins import Registry
 from tokenbench.registry.suites import name_files, resolve_suite
+from tokenbench.runner.dialogues import form_dialogues
 
 COLORS = ["red", "green", "blue", "yellow"]
 
@@ -82,9 +84,82 @@ def test_the_order_is_not_that_of_the_table(folder: Path) -> None:
     values = rows()
     write(values, folder / "mine.csv")
     write(values[::-1], folder / "other.csv")
-    keys = [s.key for s in only("mine.csv").samples()]
-    assert keys == [s.key for s in only("other.csv").samples()]
-    assert [s.target for s in only("mine.csv").samples()] != [value["answer"] for value in values]
+    pictures = [s.target for s in only("mine.csv").samples()]
+    assert pictures == [s.target for s in only("other.csv").samples()]
+    assert pictures != [value["answer"] for value in values]
+
+
+def test_questions_about_a_picture_are_asked_in_the_order_of_the_table(folder: Path) -> None:
+    """The first turn holds the first rows alone, under every limit, and rows that are added later change no dialogue."""
+    values = [
+        {"image": f"pics/{c}.png", "question": f"{what} ?", "answer": c}
+        for what in ("first", "later", "last")
+        for c in COLORS
+    ]
+    write(values, folder / "mine.csv")
+    samples = only("mine.csv").samples()
+    for limit in range(1, len(values) + 1):
+        asked = {one.turn: set() for one in form_dialogues(samples[:limit], 3)}
+        for one in form_dialogues(samples[:limit], 3):
+            asked[one.turn].add(one.question)
+        assert (
+            asked == dict(zip((1, 2, 3), ({"first ?"}, {"later ?"}, {"last ?"}), strict=False))
+            if limit > 2
+            else len(asked) == limit
+        )
+    write([*values, {**values[0], "question": "one more ?"}], folder / "mine.csv")
+    before = {one.key: one.digest for one in form_dialogues(samples, 3)}
+    assert before.items() <= {one.key: one.digest for one in form_dialogues(only("mine.csv").samples(), 3)}.items()
+
+
+def write_clips(folder: Path) -> None:
+    """Four films of twenty frames or more, and a table that asks about them."""
+    names = [f"{i}.mp4" for i in range(4)]
+    for i, name in enumerate(names):
+        write_film(folder / name, 20 + i, codec="mpeg4")  # of unequal lengths, so that they are unlike
+    write([{"image": name, "question": "what color ?", "answer": "red"} for name in names], folder / "films.csv")
+
+
+def test_a_table_with_clips_is_asked_of_a_model_for_clips(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_clips(folder)
+    write(rows(), folder / "mine.csv")
+    assert [suite_of(name).model for name in ("mine.csv", "films.csv")] == ["toy-llava", "toy-video-llava"]
+    options = ["--models", "toy-llava", "--strategies", "fastv", "--no-floors", "-o", "run"]
+    assert call("run", "--suite", "films.csv", *options) == 2
+    assert "does not accept videos (use a model that does, such as toy-video-llava" in capsys.readouterr().err
+
+
+def test_clips_that_are_too_long_for_the_model_are_refused_with_the_number_that_fits(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A frame of toy-video-llava has 6 x 6 tokens and [CLS]: with n words, 512 tokens hold (512 - n) / 37 frames."""
+    write_clips(folder)
+    options = ["--suite", "films.csv", "--strategies", "fastv", "--budgets", "1/9", "--no-floors"]
+    assert call("run", *options, "--frames", "20", "-o", "run") == 2
+    said = capsys.readouterr().err
+    assert not (folder / "run").exists()
+    length = int(said.partition("samples have ")[2].partition(" ")[0])
+    most = (512 - (length - 20 * 37)) // 37
+    assert f"use --frames {most}, with which they fit" in said
+    assert "resume" not in said
+    assert call("run", *options, "--frames", str(most), "-o", "fits") == 0
+    run = Run.open(folder / "fits")
+    assert len(run.samples()) == 2 * 4
+    assert set(run.samples()["visual_tokens"]) == {37 * most}
+
+
+def test_no_resume_is_suggested_where_prompts_are_too_long(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the first clips of a task fit into the context, and those of a run that was extended do not."""
+    write_clips(folder)
+    monkeypatch.setattr("tokenbench.runner.execute.check_clips", lambda works: None)
+    options = ["--suite", "films.csv", "--strategies", "fastv", "--budgets", "1/9", "--no-floors", "--limit", "1"]
+    assert call("run", *options, "--frames", "20", "-o", "run") != 0
+    said = capsys.readouterr().err
+    assert "the model's context 512; --frames can show fewer frames" in said
+    assert "start another run" in said
+    assert "retry-failed" not in said
 
 
 def test_pictures_in_a_parquet_file_and_a_folder_with_a_table(folder: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import tokenbench
-from tokenbench import Budget, Dial, Run, Selection, Stage, Strategy, View
+from tokenbench import Budget, Dial, Run, Selection, Stage, Strategy, Suite, View
 from tokenbench.errors import InfeasibleError, StrategyError, UsageError
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
@@ -20,6 +20,11 @@ from tokenbench.registry.plugins import registry
 from tokenbench.registry.suites import suite_alone
 from tokenbench.runner import calibration
 from tokenbench.runner.calibration import STEPS, _Search
+from tokenbench.runner.request import Request
+from tokenbench.runner.resolve import resolve
+from tokenbench.runner.work import works_of
+from tokenbench.store.calibrated import Calibration
+from tokenbench_reports.document import make_document
 from tokenbench_reports.reproduce import command
 
 HELD_OUT, LIMIT, TOKENS = 8, 4, 144
@@ -116,6 +121,75 @@ def test_what_ran_is_what_the_value_says_sample_by_sample(folder: Path) -> None:
         loud[:, 0] = True
         assert rows["realised_tokens"].tolist() == loud.sum(1).tolist()
         assert rows["realised_tokens"].nunique() > 1
+
+
+def test_a_warning_names_work_that_is_not_that_of_the_budget(folder: Path) -> None:
+    """The means are those of the records, and 144 tokens make 48 and 16 of the two budgets."""
+    run = Run.open(folder)
+    means = run.samples().groupby(["strategy", "budget"])["realised_tokens"].mean()
+    said = [text for text in make_document(run.compare(), run.about()).warnings if "not compared at equal work" in text]
+    off = [
+        (name, of)
+        for name, of in means.index
+        if name != "vanilla" and abs(means[name, of] / {"1/3": 48, "1/9": 16}[of] - 1) > 0.01
+    ]
+    assert off
+    assert len(said) == len(off)
+    for (name, of), text in zip(off, sorted(said), strict=True):
+        assert (
+            f"{name} at {of} takes {means[name, of]:.1f} visual tokens per layer where the budget stands for {48 if of == '1/3' else 16}.0"
+            in text
+        )
+
+
+def test_a_capped_number_of_held_out_samples_and_a_distant_value_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    suite = suite_alone("image", registry())
+    (task,) = (one for one in suite.tasks if one.name == "attribute")
+    twenty = task.samples()[:20]
+    monkeypatch.setattr(task, "samples", lambda: twenty)
+    request = Request.of(
+        {
+            "suite": Suite("few", "", (task,), "toy-llava"),
+            "strategies": [Loud()],
+            "budgets": "1/3",
+            "match": "tokens",
+            "held_out": 8,
+            "floors": False,
+        }
+    )
+    works = works_of(resolve(request, registry()), registry(), "cpu")
+    calibration.calibrate(works, 8, True, said.append)
+    assert "5 of the 8 asked for: at most a quarter of a task's 20 samples" in said[0]
+    found = dict(
+        base="",
+        model="m",
+        strategy="s",
+        budget="1/3",
+        seed=0,
+        task="t",
+        parameter="p",
+        value=1.0,
+        unit="tokens",
+        target=48.0,
+        held_out=5,
+    )
+    assert calibration._describe(Calibration(**found, reached=57.6)).endswith(
+        "the budget is 48.0 (the nearest found is 20.0 % above it)"
+    )
+    assert calibration._describe(Calibration(**found, reached=48.4)).endswith("the budget is 48.0")
+
+
+def test_samples_that_are_held_out_for_nothing_are_mentioned() -> None:
+    said: list[str] = []
+    request = Request.of(
+        {"tasks": "attribute", "strategies": "fastv", "match": "tokens", "held_out": 8, "limit": 4, "floors": False}
+    )
+    calibration.calibrate(works_of(resolve(request, registry()), registry(), "cpu"), 8, True, said.append)
+    assert len(said) == 1
+    assert "although no strategy is calibrated" in said[0]
 
 
 def test_all_arms_are_asked_the_samples_after_those_that_are_held_out(folder: Path) -> None:

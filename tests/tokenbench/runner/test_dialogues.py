@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import tokenbench
 from tests.tokenbench.commands.test_running import call
 from tests.tokenbench.runner.test_passes import short_of_memory
 from tokenbench import Sample
+from tokenbench.comparison.turns import describe_change
 from tokenbench.contract.suite import Task
 from tokenbench.engine import RowTrace
 from tokenbench.models.source import locate
@@ -25,6 +27,7 @@ from tokenbench.runner.dialogues import batch_dialogues, complete, form_dialogue
 from tokenbench.runner.worker import Worker, WorkUnit
 from tokenbench.store.run import Run
 from tokenbench.testing import masked
+from tokenbench_reports.terminal import TerminalReport
 
 pytestmark = pytest.mark.usefixtures("without_reports")
 
@@ -52,6 +55,17 @@ def test_questions_about_an_image_form_dialogues_in_the_order_of_the_task() -> N
         ("a0", 1, ""), ("b1", 1, ""), ("a2", 2, "a0"), ("a3", 1, ""), ("b4", 2, "b1"), ("a5", 2, "a3"), ("a6", 1, ""),
     ]  # fmt: skip
     assert named(form_dialogues(samples(*"aaaa"), 3))[1:] == [("a1", 2, "a0"), ("a2", 3, "a0"), ("a3", 1, "")]
+
+
+def test_questions_whose_places_are_known_are_asked_by_their_places() -> None:
+    shuffled = [replace(one, place=place) for one, place in zip(samples(*"abaab"), (5, 9, 3, 4, 8), strict=True)]
+    assert named(form_dialogues(shuffled, 2)) == [
+        ("a2", 1, ""),
+        ("b4", 1, ""),
+        ("a3", 2, "a2"),
+        ("a0", 1, ""),
+        ("b1", 2, "b4"),
+    ]
 
 
 def test_more_samples_change_no_dialogue() -> None:
@@ -170,6 +184,22 @@ def test_little_memory_divides_dialogues(tmp_path: Path, dialogues: Run, monkeyp
 
 
 @pytest.mark.slow
+def test_the_short_report_says_what_changes_after_the_first_turn(dialogues: Run) -> None:
+    comparison = dialogues.compare()
+    if comparison.turns is None or comparison.turns["retention_first"].isna().all():
+        pytest.fail("the run has no accuracy kept by turn")
+    rows = comparison.turns.set_index("strategy").drop("vanilla")
+    best = rows["retention_first"].idxmax()
+    said = describe_change(comparison, "toy-llava", "1/9")
+    assert said.startswith(
+        f"Turns at budget 1/9: {best} keeps {100 * rows['retention_first'][best]:.1f} % at turn 1 and "
+    )
+    assert f"{100 * rows['retention'][best]:.1f} % at turn 2" in said
+    out = io.StringIO()
+    TerminalReport().write(comparison, dialogues, dialogues.folder, out)
+    assert said in " ".join(out.getvalue().split())
+
+
 def test_a_run_with_turns_grows(tmp_path: Path, dialogues: Run) -> None:
     """Also by second questions whose first ones were answered before."""
     for limit in (5, 6):
