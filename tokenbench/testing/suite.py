@@ -105,7 +105,9 @@ def prefixes_are_fair(make: Callable[..., Suite]) -> None:
             [unit for unit, _ in groupby(s.unit for s in samples) if unit], f"stretch of a unit in task '{task.name}'"
         )
         for what in ("target", "stratum"):
-            _assert_mixed([getattr(sample, what) for sample in samples], f"{what} of task '{task.name}'")
+            # Questions about one image stand together and may have one answer, so that each image counts once.
+            values = dict.fromkeys((sample.cluster, getattr(sample, what)) for sample in samples)
+            _assert_mixed([value for _, value in values], f"{what} of task '{task.name}'")
 
 
 @checks(_CHECKS, "score(target, sample) must be 1")
