@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from tokenbench.comparison.wording import join_names
 from tokenbench.contract.cells import VANILLA
 
 LISTS = ("tasks", "budgets", "models", "seeds")
@@ -63,15 +64,15 @@ def conditions(about: Mapping[str, object]) -> list[str]:
     files = [Path(place).name for task, place in data.items() if task not in left] + _plugin_files(about)
     if files:
         paths = "its path" if len(files) == 1 else "their paths"
-        said.append(f"Run it in the folder that holds {_join(files)}, or write {paths}.")
-    places = [f"the data of {_join(list(left))}"] if left else []
+        said.append(f"Run it in the folder that holds {join_names(files)}, or write {paths}.")
+    places = [f"the data of {join_names(list(left))}"] if left else []
     places += ["your task definitions"] if spec.get("definitions") else []
     if places:
-        said.append(f"Replace {FOLDER} with the path to {_join(places)}.")
+        said.append(f"Replace {FOLDER} with the path to {join_names(places)}.")
     unregistered = about.get("unregistered")
     if isinstance(unregistered, Mapping) and (names := [name for kind in unregistered.values() for name in kind]):
         said.append(
-            f"No plug-in registers {_join(names)}: pass the same objects to tokenbench.run, or register them first."
+            f"No plug-in registers {join_names(names)}: pass the same objects to tokenbench.run, or register them first."
         )
     return said
 
@@ -122,7 +123,3 @@ def _shows_clips(about: Mapping[str, object]) -> bool:
 def _plugin_files(about: Mapping[str, object]) -> list[str]:
     files = about.get("plugin_files")
     return [Path(str(file)).name for file in files] if isinstance(files, (list, tuple)) else []
-
-
-def _join(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

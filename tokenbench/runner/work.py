@@ -151,10 +151,12 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
         if not all((task.name, sample.key, sample.digest) in unfit for task, sample in part)
     ]
     place = {(task.name, sample.key): i for i, (task, sample) in enumerate(work.questions)}
-    first = [place[task.name, sample.key] for task, sample in (batch.questions[0] for batch in batches)]
-    return [
-        batches[at] for at in sorted(range(len(batches)), key=first.__getitem__)
-    ]  # all questions on a clip in a row
+
+    def begin(batch: QuestionBatch) -> int:
+        task, sample = batch.questions[0]
+        return place[task.name, sample.key]
+
+    return sorted(batches, key=begin)  # all questions on a clip in a row
 
 
 def works_of(

@@ -84,6 +84,21 @@ class Steps(Strategy):
         return view.attention[Attn(1)].mean((0, 1))
 
 
+def means_of_rows() -> list[float]:
+    """The mean state of each of three rows, by which a strategy can tell them apart."""
+    seen: list[float] = []
+
+    class See(Steps):
+        batching = "loop"
+
+        def score(self, view: View) -> Tensor:
+            seen.append(float(view.hidden[0].mean()))
+            return super().score(view)
+
+    run(See())
+    return seen
+
+
 def test_the_trace_says_how_rows_ran() -> None:
     assert [row.ways for row in run("fastv")] == [["vmap"]] * 3
     assert [row.ways for row in run("divprune")] == [["stacked"]] * 3
@@ -169,17 +184,7 @@ def test_wrong_numbers_in_one_row_are_refused_and_the_row_is_named(wrong: Any, m
             keep, mean = super().select(view).keep, view.hidden[0].mean()
             return Selection(torch.where(mean == high, wrong(keep, view.n), keep))
 
-    seen: list[float] = []
-
-    class See(Steps):
-        batching = "loop"
-
-        def score(self, view: View) -> Tensor:
-            seen.append(float(view.hidden[0].mean()))
-            return super().score(view)
-
-    run(See())
-    high = seen[2]
+    high = means_of_rows()[2]
     with pytest.raises(StrategyError, match=message) as caught:
         run(Wrong())
     assert caught.value.row == 2
@@ -193,17 +198,7 @@ def test_an_error_in_the_strategys_own_code_names_the_row() -> None:
                 raise ValueError("no such row")
             return score
 
-    seen: list[float] = []
-
-    class See(Steps):
-        batching = "loop"
-
-        def score(self, view: View) -> Tensor:
-            seen.append(float(view.hidden[0].mean()))
-            return super().score(view)
-
-    run(See())
-    high = seen[1]
+    high = means_of_rows()[1]
     with pytest.raises(StrategyError, match="ValueError: no such row") as caught:
         run(Fails())
     assert caught.value.row == 1

@@ -12,6 +12,7 @@ from PIL import Image
 
 import tokenbench
 from tokenbench import Sample, Suite, Task, Video
+from tokenbench.contract.sampling import DEFAULT_SAMPLING
 from tokenbench.runner.batches import QuestionBatch
 from tokenbench.runner.media import Media
 
@@ -43,15 +44,22 @@ class Clips(Task):
         return float(answer == sample.target)
 
 
+class SampledClips(Clips):
+    """The same with frames that a user chooses, so that a run first checks whether they fit."""
+
+    sampling = DEFAULT_SAMPLING
+
+
 def run(task: Task, folder: Path, *strategies: str, **options: Any) -> tokenbench.Run:
     suite = Suite("made", "", (task,), model="toy-video-llava")
     given = {"budgets": "30", "floors": False, "batch_size": 3, "device": "cpu", **options}
     return tokenbench.run(strategies, folder, suite=suite, **given)
 
 
-def test_every_clip_is_loaded_once_however_many_questions_batches_and_cells(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Clips, SampledClips])
+def test_every_clip_is_loaded_once_however_many_questions_batches_and_cells(kind: type[Clips], tmp_path: Path) -> None:
     """Batches of three cut through clips of seven questions, the budget is checked on the first, and one clip is damaged."""
-    task = Clips()
+    task = kind()
     found = run(task, tmp_path / "run", "fastv", "uniform", "random", seeds=(0, 1))
     assert len(found.samples()) == 5 * 4 * 7
     assert {clip: task.loaded[f"clip-{clip}"] for clip in (0, 1, 3, 4)} == dict.fromkeys((0, 1, 3, 4), 1)
