@@ -51,6 +51,19 @@ class Letters:
         return {"input_ids": [ord(letter) % 32 for letter in text]}
 
 
+def test_rows_that_are_alike_but_for_the_words_see_their_own() -> None:
+    """Rows run together only if their users ask the same."""
+
+    class Together(Ask):
+        batching = "vmap"
+
+    model, prompts = tiny("llava")
+    SAID.clear()
+    with tokenbench.pruned(model, Together(), 0.5, questions=["red", "blue", "red"], processor=Letters()):
+        generate(model, batched([prompts[0]] * 3), tokens=1)
+    assert sorted(SAID) == ["blue", "red"]
+
+
 def test_pruned_hands_over_the_words_of_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
     model, prompts = tiny("llava")
     seen: list[Tensor] = []

@@ -12,7 +12,7 @@ from torch import Tensor
 import tokenbench
 from benchmarks.launches import prefill
 from tests.tiny import STRATEGIES, tiny
-from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
+from tokenbench import Attn, Budget, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench.contract.strategy import top
 from tokenbench.engine import RowTrace
 from tokenbench.errors import StrategyError
@@ -202,3 +202,27 @@ def test_an_error_in_the_strategys_own_code_names_the_row() -> None:
     with pytest.raises(StrategyError, match="ValueError: no such row") as caught:
         run(Fails())
     assert caught.value.row == 1
+
+
+def test_signals_of_a_later_stage_are_those_of_the_tokens_that_are_left() -> None:
+    asked = Signal("cls")
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Twice(Strategy):
+        batching = "loop"
+
+        def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
+            return [(0, 0.75), (2, budget.keep)]
+
+        def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+            return Stage(layer, keep, signals=(asked,))
+
+        def score(self, view: View) -> Tensor:
+            seen.append((view.alive.clone(), view.signals[asked].clone()))
+            return (view.alive * 7 % 5).float()
+
+    run(Twice(), rows=1)
+    (every, whole), (left, own) = seen
+    assert len(left) < len(every)
+    assert whole.unique().numel() > 1
+    assert torch.equal(own, whole[left])
