@@ -37,8 +37,7 @@ CONDITION = (
     epilog=examples(
         "tokenbench compare my-run",
         'tokenbench compare my-run --fail-if "clse<fastv@1/9"',
-        "tokenbench compare table-1 table-1-again",
-        'tokenbench compare monday tuesday wednesday --fail-if "clse#A<clse#B@1/9"',
+        "tokenbench compare monday tuesday wednesday",
     )
 )
 @click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=Place())

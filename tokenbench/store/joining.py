@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import CELL, IDENTITY, VANILLA, name_in
 from tokenbench.errors import UsageError
+from tokenbench.store.answers import describe_flips, name_holders, unlike_content, unlike_scores
 from tokenbench.store.conditions import (
     cells_by_name,
     conditions_of,
@@ -33,8 +34,6 @@ __all__ = ["READ", "Join", "Source", "join", "letters", "nothing_shared"]
 
 READ = ("sample", "cluster", "unit", "stratum", "target", "asked", "answer", "score", "realised_tokens")
 """The columns by which samples and cells are joined."""
-CONTENT = ("cluster", "target", "unit", "stratum", "asked")
-"""The columns that are the same in all runs of a sample."""
 SAMPLE = ["model", "task", "sample"]
 Name = tuple[str, str, str, int, str]
 """Model, strategy, budget, seed and task of a cell."""
@@ -103,8 +102,8 @@ def join(sources: Sequence[Source]) -> Join:
     Raises:
         UsageError: Nothing is left to compare; the message says why.
     """
-    rows = _stack(sources)
-    bad = {**_unlike_content(rows, sources), **_unlike_scores(rows, sources)}
+    rows, marks = _stack(sources), [source.mark for source in sources]
+    bad = {**unlike_content(rows, marks), **unlike_scores(rows, marks)}
     rows = rows[~rows["task"].isin(bad)]
     classes = {cell: _alike(cell, own, sources) for cell, own in rows.groupby(list(CELL), sort=False, observed=True)}
     cells = _name_cells(classes, rows, sources)
@@ -114,7 +113,6 @@ def join(sources: Sequence[Source]) -> Join:
         raise nothing_shared(sources, left_out)
     taken = {one: name for one, name in cells.items() if (one[1][0], one[1][4]) in samples}
     several = [cell[1] for cell, found in classes.items() if any(len(runs) > 1 for runs in found)]
-    marks = [source.mark for source in sources]
     return Join(
         taken,
         samples,
@@ -122,7 +120,7 @@ def join(sources: Sequence[Source]) -> Join:
         any(name != cell[1] for (_, cell), name in taken.items()),
         left_out,
         describe_conditions([source.manifest for source in sources], marks),
-        _describe_flips(rows, samples, classes, sources),
+        describe_flips(rows, samples, classes, marks),
         [len(source.rows[SAMPLE].drop_duplicates()) for source in sources],
         {
             key: int(own["run"].nunique())
@@ -154,39 +152,6 @@ def _stack(sources: Sequence[Source]) -> pd.DataFrame:
     # The digest of a later question holds the first question of its dialogue, and older runs have none.
     known = rows["asked"].where(~rows["asked"].isin(["", None])) if len(turns) == 1 else None
     return rows.assign(asked=known)
-
-
-def _unlike_content(rows: pd.DataFrame, sources: Sequence[Source]) -> dict[str, str]:
-    """Return a sentence for every task that holds other content under the same name of a sample."""
-    key = ["task", "sample"]
-    each = rows.drop_duplicates([*key, "run"])
-    unlike = (each.groupby(key, observed=True)[list(CONTENT)].nunique() > 1).any(axis=1)
-    return {
-        str(task): f"Task '{task}' is left out: its sample {sample} has different content in "
-        f"{_holders(each[(each['task'] == task) & (each['sample'] == sample)], sources)}, since the suite or its data changed between them."
-        for task, sample in unlike[unlike].index[::-1]
-    }
-
-
-def _unlike_scores(rows: pd.DataFrame, sources: Sequence[Source]) -> dict[str, str]:
-    """Return a sentence for every task on which the same answer to the same question is scored differently."""
-    key = ["task", "sample", "answer"]
-    each = rows.drop_duplicates([*key, "run"])
-    unlike = each.groupby(key, observed=True)["score"].nunique() > 1
-    found = {}
-    for task, sample, answer in unlike[unlike].index[::-1]:
-        own = each[(each["task"] == task) & (each["sample"] == sample) & (each["answer"] == answer)]
-        scores = ", ".join(
-            f"{score:g} in {sources[run].mark}" for run, score in zip(own["run"], own["score"], strict=True)
-        )
-        found[str(task)] = (
-            f"Task '{task}' is left out: the runs score it differently (the same answer to sample {sample} scores {scores})."
-        )
-    return found
-
-
-def _holders(rows: pd.DataFrame, sources: Sequence[Source]) -> str:
-    return join_words(sources[run].mark for run in sorted(rows["run"].unique()))
 
 
 def _alike(cell: Any, rows: pd.DataFrame, sources: Sequence[Source]) -> list[list[int]]:
@@ -277,41 +242,7 @@ def _shared(
         if shared:
             samples[model, task] = shared
         else:
-            said.append(f"Task '{task}' of {model} is left out: {_holders(own, sources)} share no sample of it.")
-    return samples, said
-
-
-def _describe_flips(
-    rows: pd.DataFrame,
-    samples: Mapping[tuple[str, str], Sequence[str]],
-    classes: Mapping[Any, list[list[int]]],
-    sources: Sequence[Source],
-) -> list[str]:
-    """Return a sentence per model and other vanilla on how often its scores differ from the first one's."""
-    vanilla = rows[rows["strategy"] == VANILLA]
-    sentences = []
-    for (model, _, _), groups in ((cell, groups) for cell, groups in classes.items() if cell[1] == VANILLA):
-        own = vanilla[vanilla["model"] == model]
-        first, *others = (runs[0] for runs in groups)
-        for other in others or [run for run in groups[0][1:2]]:
-            a, b = (own[own["run"] == run] for run in (first, other))
-            both = a.merge(b, on=["task", "sample"], suffixes=("", "_b"))
-            both = (
-                both[
-                    [
-                        sample in set(samples.get((str(model), str(task)), ()))
-                        for task, sample in zip(both["task"], both["sample"], strict=True)
-                    ]
-                ]
-                if len(both)
-                else both
+            said.append(
+                f"Task '{task}' of {model} is left out: {name_holders(own, [source.mark for source in sources])} share no sample of it."
             )
-            higher, lower = int((both["score"] > both["score_b"]).sum()), int((both["score"] < both["score_b"]).sum())
-            names = [sources[run].mark for run in (first, other)]
-            if len(both):
-                sentences.append(
-                    f"A/A check, {model}: vanilla's scores differ between {names[0]} and {names[1]} on {higher + lower:,} of {len(both):,} samples "
-                    f"({100 * (higher + lower) / len(both):.1f} %; higher in {names[0]} : in {names[1]} = {higher}:{lower}). Pairs that differ on no more "
-                    "are at the noise floor."
-                )
-    return sentences
+    return samples, said
