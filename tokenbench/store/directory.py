@@ -230,13 +230,9 @@ class Store:
             ) from None
         score = sum(table["score"].to_pylist()) / len(asked)
         summary = {**about, "samples": len(asked), "score": score}
-        self.put(cell, summary, content)
-        self.log(cell, f"published: {len(asked)} samples, mean score {score:.4f}")
-
-    def put(self, cell: str, summary: Mapping[str, Any], content: bytes) -> None:
-        """Write the final file of a cell of another run, and its summary."""
         self._write(self._cells / f"{cell}.json", summary)
         files.write_atomically(self._parquet(cell), content, self.folder)
+        self.log(cell, f"published: {len(asked)} samples, mean score {score:.4f}")
 
     def summary(self, cell: str) -> dict[str, Any]:
         """Return what `finish` was told about a finished cell, with its number of samples and mean score."""

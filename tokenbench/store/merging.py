@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,8 @@ def _write_cells(store: Store, runs: Sequence[Run], sources: Sequence[Source], j
             own |= {"official": {}, "score": sum(table["score"].to_pylist()) / len(table), "samples": len(table)}
         new = joined_id(cell["id"], key[1], name)
         own["id"] = new
-        store.put(new, own, to_bytes(table))
+        for ending, content in (("json", json.dumps(own, indent=2).encode()), ("parquet", to_bytes(table))):
+            files.write_atomically(store.folder / "cells" / f"{new}.{ending}", content, store.folder)
         counts[new] = len(table)
     return counts
 

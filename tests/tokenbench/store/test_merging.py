@@ -95,6 +95,16 @@ def test_what_the_runs_were_not_made_with_alike_is_said(tmp_path: Path) -> None:
     assert any(note.startswith("A name that ends in #A, #B and so on says which run") for note in notes)
 
 
+def test_seeds_of_other_code_are_not_seeds_of_one_strategy(tmp_path: Path) -> None:
+    other = {"strategy": {"source": {"random": "1"}}}
+    a, b = answered(tmp_path / "a", {"random": 0.6}), answered(tmp_path / "b", {"random": 0.6}, seeds=(1,))
+    c = answered(tmp_path / "c", {"random": 0.6}, seeds=(1,), parts=other)
+    alike, apart = (Run.open(merged(tmp_path, a, other, name=f"with-{other.name}")) for other in (b, c))
+    assert set(alike.compare().summary["seeds"]) == {1, 2}
+    assert set(apart.compare().summary["strategy"]) == {"vanilla", "random#A", "random#B"}
+    assert "A and B differ in the code of random." in apart.manifest["notes"]
+
+
 def test_another_vanilla_is_held_apart_with_a_check(tmp_path: Path) -> None:
     def flip(record: dict[str, Any]) -> dict[str, Any]:
         first = (record["strategy"], record["task"], record["sample"]) == ("vanilla", "attribute", wrong)
