@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.contract.cells import CELL
 from tokenbench.errors import TokenBenchError
 from tokenbench.store import files
 from tokenbench.store.report_files import csv_text
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["check_tables"]
 
 KEYS = {
-    "summary": ("model", "strategy", "budget", "task"),
+    "summary": (*CELL, "task"),
     "pairs": ("model", "budget", "task", "a", "b", "family"),
 }
 """The tables that are recomputed, and what names a row."""
