@@ -68,7 +68,7 @@ def make_browser(models: Sequence[Browsed], known: Known, pieces: Pieces, most: 
     series.flush()
     folder = pieces.finish()
     inside = {name: _safe(text) for name, text in pieces.inside.items()}
-    head = {"folder": folder, "stamp": pieces.stamp, "models": heads, "pictures": series.starts, "vanilla": VANILLA}
+    head = {"folder": folder, "stamp": pieces.stamp, "models": heads, "pictures": series.starts, "full": VANILLA}
     return Browser(json.loads(json.dumps(head, allow_nan=False)), inside, folder)
 
 

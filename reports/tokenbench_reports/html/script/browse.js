@@ -8,7 +8,7 @@
     const about = () => head.models[wish.model];
     const strategies = () => [...new Set(about().cells.map(([name]) => name))];
     const nameOf = (number) => `${about().tasks[index[number][0]]}/${index[number][1]}`;
-    const cellsNow = () => [wish.a, wish.b, head.vanilla].map((name) => cellOf(wish.model, name, wish.budget));
+    const cellsNow = () => [wish.a, wish.b, head.full].map((name) => cellOf(wish.model, name, wish.budget));
     const list = makeList(listBox, { open: (number) => { openSample(number, true); }, describe });
 
     function describe(number, replace) {
@@ -36,7 +36,7 @@
       numbers = found;
       list.show(numbers, sample);
       shows.replaceChildren(...SHOWS.map(([name, text], at) => {
-        const button = make("button", { type: "button", "aria-pressed": String(wish.show === name), title: `key ${at + 1}` }, text(wish.a, wish.b, head.vanilla), " ", make("b", {}, counts[at].toLocaleString("en")));
+        const button = make("button", { type: "button", "aria-pressed": String(wish.show === name), title: `key ${at + 1}` }, text(wish.a, wish.b, head.full), " ", make("b", {}, counts[at].toLocaleString("en")));
         button.addEventListener("click", () => choose({ show: name }));
         return button;
       }));
@@ -147,7 +147,7 @@
     const moves = { j: 1, n: 1, ArrowDown: 1, k: -1, p: -1, ArrowUp: -1 };
     const jumps = { PageDown: () => list.page(), PageUp: () => -list.page(), Home: () => -list.count(), End: () => list.count() };
     const acts = {
-      "?": () => keys.showModal(), "/": () => { findBox.focus(); findBox.select(); }, x: swap, v: () => choose({ b: head.vanilla }),
+      "?": () => keys.showModal(), "/": () => { findBox.focus(); findBox.select(); }, x: swap, v: () => choose({ b: head.full }),
       c: () => choose({ b: next(strategies().filter((name) => name !== wish.a), wish.b, 1) }), C: () => choose({ b: next(strategies().filter((name) => name !== wish.a), wish.b, -1) }),
       b: () => about().budgets.length && choose({ budget: next(about().budgets, wish.budget, 1) }), t: () => choose({ task: next([-1, ...about().tasks.keys()], wish.task, 1) }),
       ",": () => shift(-1), ".": () => shift(1), u: () => sample >= 0 && close(),
