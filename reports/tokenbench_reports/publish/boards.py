@@ -11,6 +11,7 @@ from typing import Any
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import Ranking, rank_strategies
 from tokenbench.comparison.wording import range_of
+from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError
 from tokenbench.store.joined import JoinedRuns
 from tokenbench.store.run import Run
@@ -99,7 +100,7 @@ class Board:
     def tasks(self) -> list[tuple[str, int]]:
         """The tasks, each with its number of samples."""
         summary = self.comparison.summary
-        own = summary[(summary["model"] == self.model) & (summary["strategy"] == "vanilla")]
+        own = summary[(summary["model"] == self.model) & (summary["strategy"] == VANILLA)]
         return [
             (str(task), int(n)) for task, n in zip(own["task"], own["n"], strict=True) if task in self.comparison.tasks
         ]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tokenbench.comparison import MEAN
 from tokenbench.comparison.wording import count_of
 from tokenbench.store.export import export_run
 from tokenbench.store.new_folder import new_folder
@@ -91,7 +92,7 @@ def _table(boards: Sequence[Board]) -> pd.DataFrame:
         }
         for board in boards
         for row in board.comparison.summary.to_dict("records")
-        if row["model"] == board.model and row["task"] == "mean"
+        if row["model"] == board.model and row["task"] == MEAN
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
