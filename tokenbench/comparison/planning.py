@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isinf
+from math import isinf, isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -144,7 +144,9 @@ class Plan:
         yield f"{_show_points(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
         yield f"{_show_points(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
         hours = (
-            f"about {self.hours:,.1f} device hours" if self.hours is not None else "for hours give --seconds or --pilot"
+            f"about {self.hours:,.1f} device hours"
+            if self.hours is not None
+            else "the hours are unknown: give --seconds, or a --pilot that was timed"
         )
         yield f"{self.answers:>12,}  answers; {hours}"
 
@@ -223,7 +225,7 @@ def measure_assumptions(samples: pd.DataFrame, floors: Sequence[str] = ()) -> di
         found[panel.model] = Assumptions(
             dict(zip(names, control, strict=True)),
             dict(zip(names, peers or control, strict=True)),
-            float(own["seconds"].mean()) if "seconds" in own else None,
+            _mean_seconds(own),
             f"Measured on the pilot, {panel.model}, {len(chosen)} strategies and budgets"
             + (
                 ""
@@ -233,6 +235,12 @@ def measure_assumptions(samples: pd.DataFrame, floors: Sequence[str] = ()) -> di
             + ":",
         )
     return found
+
+
+def _mean_seconds(samples: pd.DataFrame) -> float | None:
+    """Return the mean time of an answer; None if the samples hold no times."""
+    seconds = float(samples["seconds"].mean()) if "seconds" in samples else float("nan")
+    return None if isnan(seconds) else seconds
 
 
 def designs(panel: Panel, a: int, b: int) -> list[TaskDesign]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.comparison.pairs import MEAN
@@ -15,6 +16,7 @@ from tokenbench.comparison.ranking import UNEQUAL_COST, Ranking, rank_strategies
 from tokenbench.comparison.verdicts import Kind, Verdict
 from tokenbench.comparison.wording import (
     NOTHING,
+    UNKNOWN,
     count_of,
     interval,
     marks_of,
@@ -248,11 +250,18 @@ def _limits(cell: Record, name: str) -> tuple[float, float] | None:
 
 
 def _tokens(one: _CellRecord) -> Entry:
-    return Entry.number(number(one.cell["realised_tokens"]), one.cell["realised_tokens"])
+    tokens = one.cell["realised_tokens"]
+    return _unknown() if tokens != tokens else Entry.number(number(tokens), tokens)
 
 
 def _cost(name: str, one: _CellRecord) -> Entry:
-    return share_of(one.cell[name] / one.vanilla[name])
+    share = one.cell[name] / one.vanilla[name]
+    return _unknown() if share != share else share_of(share)
+
+
+def _unknown() -> Entry:
+    """The entry of a cost that nobody counted, which says so: it is neither nothing nor that of another strategy."""
+    return Entry(UNKNOWN, float("nan"), tone="neutral")
 
 
 def _skill(name: str, one: _CellRecord) -> Entry:
@@ -286,8 +295,10 @@ def _other_tasks(pair: Record) -> Entry:
 
 def _cost_ratio(pair: Record) -> Entry:
     ratio = pair["cost_ratio"]
+    if ratio != ratio:
+        return _unknown()
     if abs(ratio - 1) > UNEQUAL_COST:
-        return Entry(f"{MARK} {ratio:.2f}×", ratio)
+        return Entry(f"{MARK} {ratio:.2f}×" if isfinite(ratio) else f"{MARK} ∞", ratio)
     return Entry("equal", ratio, tone="neutral")
 
 

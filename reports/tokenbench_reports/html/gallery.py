@@ -147,14 +147,16 @@ def _entry(task: str, question: Sample, rows: pd.DataFrame, name: str) -> tuple[
 
 
 def _cell(row: Any) -> dict[str, Any]:
+    kept = row["kept"]
+    known = kept is not None and not np.isscalar(kept)
     return {
         "strategy": str(row["strategy"]),
         "budget": str(row["budget"]),
         "answer": shorten(str(row["answer"])),
         "right": bool(row["score"] >= RIGHT),
         "score": round(float(row["score"]), 3),
-        "kept": spans(int(at) for at in row["kept"]) if row["strategy"] != VANILLA else "",
-        "count": len(row["kept"]),
+        "kept": spans(int(at) for at in kept) if known and row["strategy"] != VANILLA else "",
+        "count": len(kept) if known else None,
         "layers": _runs(row.get("tokens_per_layer")),
     }
 

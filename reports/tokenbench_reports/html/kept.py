@@ -51,7 +51,7 @@ def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
         over it by relative position. The frames of a clip are taken together, and samples without a lattice are left
         out.
     """
-    known = samples[samples["lattice"].notna()]
+    known = samples[samples["lattice"].notna() & samples["kept"].notna()]
     if known.empty:
         return {}
     shapes = known["lattice"].map(lambda lattice: (int(lattice[1]), int(lattice[2])))
@@ -100,7 +100,7 @@ def agreement(samples: pd.DataFrame) -> pd.DataFrame:
         intersection over expected union).
     """
     rows: list[dict[Hashable, object]] = []
-    for budget, here in samples.groupby("budget", sort=False):
+    for budget, here in samples[samples["kept"].notna()].groupby("budget", sort=False):
         asked = pd.MultiIndex.from_frame(here[["task", "sample"]])
         order = asked.unique()
         here = here.assign(place=order.get_indexer(asked))

@@ -113,7 +113,7 @@
         button.addEventListener("click", () => { state.sample = one; draw(); all(".picks button", live)[source.samples.indexOf(one)]?.focus(); });
         return button;
       });
-      const panes = names().map((name) => [name, cell(sample, name)]).filter(([, own]) => own).map(([name, own]) => make("figure", { class: "pane" }, make("p", { class: "who2" }, name), make("div", { class: "frames" }, ...sample.frames.map((_, at) => scene(sample, own, at))), make("figcaption", {}, answer(own.right, `“${own.answer}”`), ` · ${own.count} visual tokens after the last layer`, ...steps(own.layers))));
+      const panes = names().map((name) => [name, cell(sample, name)]).filter(([, own]) => own).map(([name, own]) => make("figure", { class: "pane" }, make("p", { class: "who2" }, name), make("div", { class: "frames" }, ...sample.frames.map((_, at) => scene(sample, own, at))), make("figcaption", {}, answer(own.right, `“${own.answer}”`), own.count === null ? " · how many visual tokens are left is unknown" : ` · ${own.count} visual tokens after the last layer`, ...steps(own.layers))));
       const asked = make("p", { class: "asked" }, sample.question, " ", make("small", {}, `${sample.task}, right answer: “${sample.target}”`));
       return [make("h3", {}, "What each one kept"), make("div", { class: "picks", role: "group", "aria-label": "Examples" }, ...picks), asked, make("div", { class: "panes" }, ...panes)];
     }

@@ -37,8 +37,8 @@ class Scene:
     """The answer."""
     right: bool
     """Whether it is right."""
-    count: int
-    """How many visual tokens are left after the last layer."""
+    count: int | None
+    """How many visual tokens are left after the last layer; None if that is unknown."""
     layers: list[tuple[float, float, float]]
     """(x, width, height) of the bar of visual tokens of every layer, in per cent."""
 
