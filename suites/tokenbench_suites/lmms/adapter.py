@@ -148,7 +148,7 @@ class TokenBench(lmms):  # type: ignore[misc]
         shown = rows.media_hash(doc_id)[0]
         if not shown and all(isinstance(item, str) for item in media):
             shown = "-".join(hash_file(item, None) for item in media)
-        return rows.key(doc_id, question, shown) if shown else f"{task}/{doc_id}"
+        return f"{task}/{rows.key(doc_id, question, shown) if shown else doc_id}"
 
 
 @cache
