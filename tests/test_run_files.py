@@ -35,7 +35,11 @@ OTHERS = {
     "tools/tokenbench_tools/bench/machine.py": {"read_text"},  # /proc
     "tools/tokenbench_tools/bench/memory.py": {"read_text", "write_text"},  # /proc
     "reports/tokenbench_reports/claims/printed.py": {"open"},  # the ledger in the package
+    "tokenbench/commands/loading.py": {"read_text"},  # the file named with --device-map
+    "tokenbench/models/adapters.py": {"is_file", "read_text"},  # model folders
     "tokenbench/models/decoding.py": {"exists"},  # model folders
+    "tokenbench/models/given.py": {"TemporaryDirectory"},  # its own
+    "tokenbench/models/loading.py": {"TemporaryDirectory"},  # its own
     "tokenbench/registry/installation.py": {"read_text"},  # a list in the package
     "tokenbench/commands/listing.py": {"is_dir"},  # a model folder
     "tools/tokenbench_tools/doctor/findings.py": {"exists"},  # where runs and the cache of models will be

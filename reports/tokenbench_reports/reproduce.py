@@ -16,6 +16,8 @@ VALUES = (
     "device",
     "dtype",
     "attention",
+    "quantization",
+    "device_map",
     "match",
     "margin",
     "until",
