@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isinf, isnan
+from math import isinf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -143,11 +143,8 @@ class Plan:
         yield f"{'± ' + format(self.width, ',.2f'):>12}  95 % interval of a difference {two}{self._table}"
         yield f"{_show_points(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
         yield f"{_show_points(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
-        hours = (
-            f"about {self.hours:,.1f} device hours"
-            if self.hours is not None
-            else "the hours are unknown: give --seconds, or a --pilot that was timed"
-        )
+        known = self.hours is not None
+        hours = f"about {self.hours:,.1f} device hours" if known else "the hours are unknown: give --seconds"
         yield f"{self.answers:>12,}  answers; {hours}"
 
     @property
@@ -225,7 +222,7 @@ def measure_assumptions(samples: pd.DataFrame, floors: Sequence[str] = ()) -> di
         found[panel.model] = Assumptions(
             dict(zip(names, control, strict=True)),
             dict(zip(names, peers or control, strict=True)),
-            _mean_seconds(own),
+            float(own["seconds"].mean()) if "seconds" in own and own["seconds"].notna().any() else None,
             f"Measured on the pilot, {panel.model}, {len(chosen)} strategies and budgets"
             + (
                 ""
@@ -235,12 +232,6 @@ def measure_assumptions(samples: pd.DataFrame, floors: Sequence[str] = ()) -> di
             + ":",
         )
     return found
-
-
-def _mean_seconds(samples: pd.DataFrame) -> float | None:
-    """Return the mean time of an answer; None if the samples hold no times."""
-    seconds = float(samples["seconds"].mean()) if "seconds" in samples else float("nan")
-    return None if isnan(seconds) else seconds
 
 
 def designs(panel: Panel, a: int, b: int) -> list[TaskDesign]:

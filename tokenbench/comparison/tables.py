@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.comparison.pairs import MEAN
@@ -221,10 +220,10 @@ def _name_of(column: str, row: Record) -> str:
     return str(row[column])
 
 
-def share_of(value: float) -> Entry:
+def share_of(value: float, nothing: str = NOTHING) -> Entry:
     """A share as per cent; without the sign on a page of a paper, whose caption says so."""
     text = percent(value, 0)
-    return Entry.number(f"{text} %", value, short=text)
+    return Entry.number(f"{text} %", value, nothing, short=text)
 
 
 def verdict_entry(verdict: Verdict, text: str = "", hint: str = "") -> Entry:
@@ -250,18 +249,11 @@ def _limits(cell: Record, name: str) -> tuple[float, float] | None:
 
 
 def _tokens(one: _CellRecord) -> Entry:
-    tokens = one.cell["realised_tokens"]
-    return _unknown() if tokens != tokens else Entry.number(number(tokens), tokens)
+    return Entry.number(number(one.cell["realised_tokens"]), one.cell["realised_tokens"], UNKNOWN)
 
 
 def _cost(name: str, one: _CellRecord) -> Entry:
-    share = one.cell[name] / one.vanilla[name]
-    return _unknown() if share != share else share_of(share)
-
-
-def _unknown() -> Entry:
-    """The entry of a cost that nobody counted, which says so: it is neither nothing nor that of another strategy."""
-    return Entry(UNKNOWN, float("nan"), tone="neutral")
+    return share_of(one.cell[name] / one.vanilla[name], UNKNOWN)
 
 
 def _skill(name: str, one: _CellRecord) -> Entry:
@@ -296,9 +288,9 @@ def _other_tasks(pair: Record) -> Entry:
 def _cost_ratio(pair: Record) -> Entry:
     ratio = pair["cost_ratio"]
     if ratio != ratio:
-        return _unknown()
+        return Entry(UNKNOWN, ratio, tone="neutral")
     if abs(ratio - 1) > UNEQUAL_COST:
-        return Entry(f"{MARK} {ratio:.2f}×" if isfinite(ratio) else f"{MARK} ∞", ratio)
+        return Entry(f"{MARK} {ratio:.2f}×" if ratio < float("inf") else f"{MARK} ∞", ratio)
     return Entry("equal", ratio, tone="neutral")
 
 
