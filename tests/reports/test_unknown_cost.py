@@ -84,7 +84,7 @@ def test_the_notes_say_that_versions_and_hardware_are_unknown(unpriced):
 
 def test_the_page_says_of_its_pictures_that_nobody_knows_what_was_kept(unpriced):
     page = render_page(*unpriced)
-    assert "how many visual tokens are left is unknown" in page
+    assert "how many tokens it kept is unknown" in page
     assert '"count": null' in page
 
 

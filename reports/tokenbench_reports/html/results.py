@@ -100,7 +100,10 @@ def results(
     }
     return Results(
         rows,
-        [_whole(vanilla, key) for key in keys],
+        [
+            number(tokens) if (tokens := vanilla["realised_tokens"]) == tokens else UNKNOWN,
+            *("100 %" if any(key in cell.costs for cell in cells) else UNKNOWN for key in keys[1:]),
+        ],
         "100.0" if vanilla["retention"] == vanilla["retention"] else _score(vanilla["score"]),
         [(scale(tick), number(tick, 0)) for tick in (20.0 * at for at in range(int(low // 20), 6))],
         scale(100.0),
@@ -158,14 +161,6 @@ def _cost(cell: Cell, key: str) -> Number:
         return Number(NOTHING if key == "time" else UNKNOWN, float("-inf"))
     value = cell.costs[key][0]
     return Number(number(value) if key == "tokens" else f"{number(value, 0)} %", value)
-
-
-def _whole(vanilla: Mapping[Any, Any], key: str) -> str:
-    """The cost of the unpruned model, where it was counted."""
-    column = {"tokens": "realised_tokens", "flops": "flops", "cache": "cache_bytes"}.get(key)
-    if column and vanilla[column] != vanilla[column]:
-        return UNKNOWN
-    return number(vanilla["realised_tokens"]) if key == "tokens" else "100 %"
 
 
 def _score(value: float) -> str:
