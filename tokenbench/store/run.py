@@ -116,7 +116,7 @@ class Run:
             A frame with the columns model, strategy, budget, seed, task, and
 
             * sample, cluster, unit, stratum, turn (see `--turns`), answer, target, and score (0 to 1)
-            * kept: indices of the visual tokens that remain after the last layer
+            * kept: indices of the visual tokens that remain after the last layer; None if unknown, as all counts below are NaN then
             * visual_tokens (their number before pruning) and text_tokens
             * lattice: frames, height, width and leading tokens per frame of the first image; None if unknown
             * tokens_per_layer, and realised_tokens, which is their mean over the decoder layers
