@@ -67,7 +67,7 @@ class Launches(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = function.overloadpacket.__name__
-        if name not in VIEWS:
+        if name not in VIEWS and not _draws_on_host(kwargs or {}):
             self.operators[name] += 1
         if name in LOOKS or (name in ("index", "index_put", "index_put_") and _has_masks(args[1])):
             self.looks[name] += 1
@@ -81,6 +81,12 @@ class Launches(TorchDispatchMode):
             return stock(*args, **kwargs)
 
         return counted
+
+
+def _draws_on_host(kwargs: dict[str, Any]) -> bool:
+    """Samples have random numbers of their own, which are drawn on the host whatever the device is."""
+    generator = kwargs.get("generator")
+    return generator is not None and generator.device.type == "cpu"
 
 
 def _always(*args: Any, **kwargs: Any) -> bool:

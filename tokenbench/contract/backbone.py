@@ -57,7 +57,7 @@ class Encoder:
     """The projector: [m, patches, C] output states of whole tokens -> [m, C of the decoder]."""
     encode_resized: Callable[[Any, int, int], Tensor]
     """(pixels, h, w) -> [tokens, C of the decoder]: the frame resized to a picture of h x w tokens, then encoded and
-    projected."""
+    projected. If the encoder batches its frames, pixels of several may be concatenated; their tokens follow each other."""
 
     def after(self, share: float) -> int:
         """Return the index of the layer that follows a share of all layers.

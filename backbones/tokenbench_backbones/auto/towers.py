@@ -61,8 +61,8 @@ def describe_tower(model: Any, described: Tower) -> Encoder:
     def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
         smaller = resize(pixels, h * side * patch, w * side * patch)
         # `forward` is called directly, so that hooks on the tower do not fire.
-        normed = tower.forward(smaller, **options).last_hidden_state[0]
-        return described.project(projector, normed[tokens(h * side, w * side).to(normed.device)])
+        normed = tower.forward(smaller, **options).last_hidden_state
+        return described.project(projector, normed[:, tokens(h * side, w * side).to(normed.device)].flatten(0, 1))
 
     return Encoder(
         tower=tower,
