@@ -44,9 +44,8 @@ class Rerun:
         self._alive = torch.arange(len(tokens), device=inputs.device).expand(len(frames), -1)
         self._states = inputs[:, self._tokens]  # [F, m, patches, C]
         # An encoder's [CLS] that is no visual token.
-        marks = torch.zeros(positions, dtype=torch.uint8).index_fill(0, tokens.flatten().cpu(), 1)
-        others = marks.argsort(stable=True)[: positions - tokens.numel()]
-        self._other_positions = others.to(inputs.device)
+        marks = self._tokens.new_zeros(positions).index_fill(0, self._tokens.flatten(), 1)
+        self._other_positions = marks.argsort(stable=True)[: positions - tokens.numel()]
         self._others = inputs[:, self._other_positions]
 
     @property

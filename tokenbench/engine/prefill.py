@@ -68,7 +68,7 @@ class Prefill:
 
     Raises:
         InfeasibleError: If a plan has no stages for its row.
-        UsageError: If a prompt that is to be pruned ends with a visual token.
+        UsageError: If a prompt ends with padding, or one that is to be pruned with a visual token.
     """
 
     def __init__(

@@ -231,10 +231,6 @@ class Pruner:
         batch = len(layout.visual)
         known = read_padding(kwargs.get("attention_mask")) if layout.valid is None else layout.valid
         valid = torch.ones_like(layout.visual) if known is None else known
-        if not bool(valid[:, -1].all()):
-            raise UsageError(
-                "pruning needs prompts padded on the left", "set processor.tokenizer.padding_side = 'left'"
-            )
         if batch % len(self.plans):
             raise UsageError(f"there are {len(self.plans)} plans for a batch of {batch} rows")
         each = batch // len(self.plans)
