@@ -205,7 +205,9 @@ def turns_table(comparison: Comparison, model: str) -> Table | None:
     if others.empty:
         return None
     defined = bool(others["retention"].notna().any())
-    shown = (others if defined else last).sort_values("retention" if defined else "score", ascending=False, kind="stable")
+    shown = (others if defined else last).sort_values(
+        "retention" if defined else "score", ascending=False, kind="stable"
+    )
     records = [
         row for budget in dict.fromkeys(last["budget"]) for row in shown[shown["budget"] == budget].to_dict("records")
     ]

@@ -11,12 +11,12 @@ from typing import Any
 
 from tokenbench.contract.backbone import Backbone
 from tokenbench.errors import MachineError, UsageError, brief, unknown
+from tokenbench.models.hub import HubError, from_hub
 from tokenbench.models.offline import offline
-from tokenbench.models.unawaited import wait_for
 from tokenbench.registry.backbones import backbone_of
 from tokenbench.registry.plugins import Registry
 
-__all__ = ["Source", "configuration", "fingerprint", "is_cached", "locate"]
+__all__ = ["Source", "check_name", "configuration", "fingerprint", "is_cached", "locate"]
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # nothing that is executed or unpickled
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -104,6 +104,11 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def check_name(name: str, registry: Registry) -> None:
+    """Raise UsageError for a model that is neither registered nor a folder, and whose name is no Hugging Face id. Nothing is downloaded."""
+    _parse_name(name, registry)
+
+
 def _published(name: str, registry: Registry) -> dict[str, Any]:
     """The sizes of a registered model, its `model_type` included; empty if there are none."""
     given = name.partition("@")[0]
@@ -137,6 +142,12 @@ def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, st
             f"the folder '{given}' holds an adapter (LoRA, for example) without the model that it changes",
             "load the model with peft, and save it with model.merge_and_unload().save_pretrained(FOLDER), and its "
             "processor with processor.save_pretrained(FOLDER)",
+        )
+    elif "/" in source and (Path(source).is_dir() or not HUB_ID.fullmatch(source)):
+        what = "holds no config.json" if Path(source).is_dir() else "does not exist"
+        raise UsageError(
+            f"the model folder {source[:200]} {what}",
+            "give a folder with config.json, safetensors weights and a processor",
         )
     elif not HUB_ID.fullmatch(source) or Path(source).exists():
         models = [n for n in registry.names("backbones") if registry.get("backbones", n).source is not None]
@@ -175,14 +186,13 @@ def _fetch(repo: str, revision: str, file: str = "", alone: bool = False) -> Pat
     at = revision or None
     try:
         if file:
-            return Path(wait_for(hf_hub_download, repo, file, revision=at))
-        return Path(wait_for(snapshot_download, repo, revision=at, allow_patterns=list(FILES)))
-    except Exception as error:  # the hub raises anything, from HTTP errors to its own
-        reason = " ".join(str(error).split())[:120]
+            return Path(from_hub(hf_hub_download, repo, file, revision=at))
+        return Path(from_hub(snapshot_download, repo, revision=at, allow_patterns=list(FILES)))
+    except HubError as error:
         command = (
             f"hf download {repo}" + (f" {file}" if alone else "") + (f" --revision {revision}" if revision else "")
         )
         raise MachineError(
-            f"model '{repo}' is neither a folder nor in the local cache, and could not be downloaded ({reason})",
+            f"model '{repo}' is neither a folder nor in the local cache, and could not be downloaded: {error}",
             f"on a machine with network access: {command}",
         ) from error

@@ -134,7 +134,8 @@ def test_where_accuracy_kept_is_not_defined_the_table_shows_scores() -> None:
     samples = run({("blind", 1): 0.5})
     samples.loc[(samples["strategy"] == "vanilla") | (samples["turn"] > 1), "score"] = 0.0
     table = turns_table(add_turns(compare(samples, resamples=199), samples, READS), "toy")
-    assert table is not None and table.title == "Score by turn"
+    assert table is not None
+    assert table.title == "Score by turn"
     both = samples[samples["cluster"].map(lambda name: int(name[1:]) % 3 > 0) & (samples["turn"] == 1)]
     means = 100 * both.groupby(["strategy", "task"])["score"].mean().groupby("strategy").mean()
     shown = {row.entries[0].text: [entry.text for entry in row.entries[3:]] for row in table.rows}
