@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.systems import only_linux
+from tests.systems import only_linux, only_posix
 
 ADDRESS = "127.0.0.1:6379"
 ENVIRONMENT = {
@@ -53,8 +52,8 @@ class Cluster:
         """Kill all processes of a node without any warning."""
         process = self._nodes[node]
         for one in _session(process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(one, signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
         process.wait()
 
     def stop(self) -> None:
@@ -105,19 +104,22 @@ _PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subproc
 
 
 def _unshare() -> list[str]:
+    only_linux("no other system has namespaces")
     return ["unshare", "--net", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
 
 
 def _enter(process: int) -> list[str]:
+    only_linux("no other system has namespaces")
     users = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
     return ["nsenter", f"--target={process}", "--net", *users]
 
 
-def _session(leader: int) -> list[int]:
+def _session(leader: int) -> list[psutil.Process]:
     """All processes of a session."""
+    only_posix("Windows has no sessions")
     found = []
     for process in psutil.process_iter():
         with suppress(ProcessLookupError, PermissionError):
             if os.getsid(process.pid) == leader:
-                found.append(process.pid)
+                found.append(process)
     return found

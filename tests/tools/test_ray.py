@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from tests.ray_cluster import ADDRESS, Cluster, cluster
+from tests.systems import only_posix
 from tests.tokenbench.commands.test_running import call, table
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.runner.worker import WorkUnit
@@ -180,6 +181,7 @@ def test_an_error_that_an_actor_returns_ends_the_run_and_all_actors(told: list[s
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
+    only_posix("Windows words its errors otherwise")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens, and nobody else can
         yield taken.getsockname()[1]
