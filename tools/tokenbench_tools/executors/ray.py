@@ -102,9 +102,10 @@ class _Actor:
         """Do a unit. Returns the error that a person can fix, if there was one."""
         from tokenbench.runner.progress import Silent
         from tokenbench.runner.worker import Worker
+        from tokenbench.store.run_json import is_run
 
         try:
-            if not (Path(self._of[0]) / "run.json").is_file():
+            if not is_run(Path(self._of[0])):
                 raise MachineError(
                     f"the worker on {self.place()} cannot see {self._of[0]}",
                     "choose a run directory with -o that all machines of the cluster share",
