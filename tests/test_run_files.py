@@ -49,6 +49,8 @@ OTHERS = {
     "tokenbench/models/source.py": {"exists", "is_dir", "is_file", "iterdir", "open", "read_text"},  # model folders
     "tokenbench/models/weights.py": {"glob", "read_text", "safe_open"},  # model folders
     "tokenbench/commands/output.py": {"FileIO", "open"},  # the standard streams; the null device
+    "tokenbench/commands/checking.py": {"is_file"},  # the plug-in file that is checked
+    "tools/tokenbench_tools/executors/ray_cluster.py": {"open"},  # the null device
     "tokenbench/registry/plugins.py": {"is_file"},  # files named with --plugin
     "tokenbench/runner/sources.py": {"is_file", "read_bytes", "stat"},  # source of modules
     "tools/tokenbench_tools/scaffold/__init__.py": {"copyfile", "exists", "mkdir", "read_text", "write_text"},  # a new package
