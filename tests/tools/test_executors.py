@@ -16,7 +16,7 @@ import pytest
 
 from tests.systems import only_linux
 from tests.tokenbench.commands.test_running import call, table
-from tokenbench.commands.executors import make_executor
+from tokenbench.commands.executors import ExecutorChoice
 from tokenbench.registry.plugins import registry
 from tokenbench.runner.job import units
 from tokenbench.runner.request import Request
@@ -75,7 +75,7 @@ def test_what_an_executor_cannot_do_is_said_before_anything_is_written(
         (Slurm(settings=["cluster=local", "gpus_per_node=1"]), "auto", "cuda"),
         (Slurm(settings=["cluster=local", "gres=gpu:1"]), "auto", "cuda"),
         (Slurm(settings=["cluster=local", "gpus_per_node=1"]), "cpu", "cpu"),
-        (make_executor("local", {}, (), registry()), "auto", "auto"),
+        (ExecutorChoice().make(registry()), "auto", "auto"),
     ],
 )
 def test_where_models_run_is_known_before_a_worker_starts(executor: Slurm, asked: str, device: str) -> None:
