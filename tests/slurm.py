@@ -134,7 +134,9 @@ class Cluster:
 
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons, the last one first."""
-        subprocess.run(["scancel", "-f", "-s", "KILL", "-u", "root"], env=self.environment, capture_output=True, timeout=30)
+        subprocess.run(
+            ["scancel", "-f", "-s", "KILL", "-u", "root"], env=self.environment, capture_output=True, timeout=30
+        )
         for process in reversed(self._daemons):
             process.terminate()
         for process in reversed(self._daemons):
@@ -183,7 +185,10 @@ def start_slurm(nodes: int = 1, cpus: int = 2, memory: int = 6000, accounting: b
         for name in names:
             (folder / f"spool-{name}").mkdir()
             cluster.spawn("slurmd", "-D", "-N", name)
-        until(lambda: cluster.ask("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T").split() == ["idle"] * nodes, "nodes are idle")
+        until(
+            lambda: cluster.ask("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T").split() == ["idle"] * nodes,
+            "nodes are idle",
+        )
         yield cluster
 
 
@@ -199,7 +204,9 @@ def _check_packages(programs: Sequence[str]) -> None:
     only_linux("Slurm runs there")
     missing = [name for name in programs if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
     if missing:
-        pytest.skip(f"needs Slurm: {', '.join(missing)} are not installed (apt-get install slurm-wlm munge slurmdbd mariadb-server)")
+        pytest.skip(
+            f"needs Slurm: {', '.join(missing)} are not installed (apt-get install slurm-wlm munge slurmdbd mariadb-server)"
+        )
     if os.geteuid() != 0:
         pytest.skip("needs root: the daemons of Slurm start jobs for users")
 
@@ -216,7 +223,13 @@ def _start_munge(cluster: Cluster) -> None:
 
 def _start_database(cluster: Cluster, configuration: str) -> None:
     data, listens = cluster.folder / "database", cluster.folder / "database.socket"
-    cluster.ask("mariadb-install-db", f"--datadir={data}", "--user=root", "--auth-root-authentication-method=normal", "--skip-test-db")
+    cluster.ask(
+        "mariadb-install-db",
+        f"--datadir={data}",
+        "--user=root",
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+    )
     cluster.spawn(
         *("mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={listens}", "--user=root", "--skip-networking"),
         *("--innodb-buffer-pool-size=64M", "--innodb-log-file-size=64M", f"--pid-file={data}/pid"),

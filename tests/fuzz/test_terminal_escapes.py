@@ -23,7 +23,10 @@ FAILURE = {
     "model": "toy-llava", "strategy": "bad", "budget": "1/2", "seed": 0, "task": "attribute", "kind": "failed", "reason": "why",
 }  # fmt: skip
 NOTE = {"host": "here", "pid": 1, "started": 1.0, "done": 0}
-WORKERS = {"time": 1.0, "workers": [{"name": "7_0", "state": "PENDING", "reason": "Priority", "place": "n", "log": "f"}]}
+WORKERS = {
+    "time": 1.0,
+    "workers": [{"name": "7_0", "state": "PENDING", "reason": "Priority", "place": "n", "log": "f"}],
+}
 COMMANDS = (
     ("status", "RUN", "-v"),
     ("status", "RUN", "--format", "json"),

@@ -279,7 +279,10 @@ def _describe_workers(state: Status) -> list[str]:
     lines = [f"workers {what}: {', '.join(names[:SHOWN])}{_more(names)}" for what, names in alike.items()]
     if lines and state.holder is None:
         ago = _duration(max(0.0, time.time() - state.heard))
-        lines.insert(0, f"the process that ran it is gone; this is what it wrote down {ago} ago of its workers, which may still work:")
+        lines.insert(
+            0,
+            f"the process that ran it is gone; this is what it wrote down {ago} ago of its workers, which may still work:",
+        )
     return lines
 
 
