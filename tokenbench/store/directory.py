@@ -7,8 +7,7 @@
     RUN/journal/<cell id>.<host>.<pid>.jsonl   records while the cell runs
     RUN/logs/<cell id>.log                what happened to the cell
     RUN/left-out/<host>.<pid>.jsonl       samples that a model cannot be asked, left out for all strategies
-    RUN/lock, RUN/running.json            who runs it now
-    RUN/workers.json                      the workers of that process on other machines
+    RUN/lock, RUN/running.json, RUN/workers.json   who runs it now, and with which workers
     RUN/report/
 
 A record goes to the journal as soon as it exists. A cell that has all the records it was asked for is written to one Parquet file,
