@@ -134,6 +134,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons, the last one first."""
+        only_linux("daemons of Slurm are killed")
         subprocess.run(
             ["scancel", "-f", "-s", "KILL", "-u", "root"], env=self.environment, capture_output=True, timeout=30
         )
