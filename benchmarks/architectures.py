@@ -2,7 +2,7 @@
 
     python -m benchmarks.architectures                  # what benchmarks/architectures.json lacks, then the page
     python -m benchmarks.architectures smolvlm gemma3   # these anew
-    python -m benchmarks.architectures --strategies     # the checks of four strategies as well
+    python -m benchmarks.architectures --strategies     # the checks of five strategies as well, where these are lacking
 
 Every architecture is checked in a process of its own with bounded memory and time. A new release of transformers is
 checked from the start. At the end, a line for each architecture says how its class changed, or that it is new or gone; the exit
@@ -23,8 +23,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "architectures.json", ROOT / "docs" / "architectures.md"
-MEMORY, SECONDS = 12 << 30, 900
-STRATEGIES = ("random", "fastv", "clse", "divprune")
+MEMORY, SECONDS = 12 << 30, 1800
+STRATEGIES = ("random", "fastv", "clse", "divprune", "visionzip")
 CLASSES = {
     "adapter": "an adapter of its own",
     "auto": "`Auto`, all checks passed",
@@ -51,8 +51,9 @@ def main() -> None:
     if stored.get("transformers") != transformers.__version__:
         stored = {"transformers": transformers.__version__, "architectures": {}}
     known = stored["architectures"]
-    for name in options.names or [name for name in model_types() if name not in known]:
-        known[name] = in_process(name, STRATEGIES if options.strategies else ())
+    strategies = STRATEGIES if options.strategies else ()
+    for name in options.names or [name for name in model_types() if lacks(known.get(name), strategies)]:
+        known[name] = in_process(name, strategies)
         print(name, known[name], flush=True)
         RESULTS.write_text(json.dumps({**stored, "architectures": dict(sorted(known.items()))}, indent=1) + "\n")
     PAGE.write_text(page(stored["transformers"], dict(sorted(known.items()))))
@@ -60,6 +61,14 @@ def main() -> None:
     print(*changed, sep="\n")
     if any(line.endswith(("auto -> failed", "auto -> unchecked")) for line in changed):
         sys.exit(1)
+
+
+def lacks(result: dict[str, Any] | None, strategies: tuple[str, ...]) -> bool:
+    """Whether an architecture was not checked yet, or not with these strategies."""
+    if result is None:
+        return True
+    ran = {text.partition(" ")[0] for text in result.get("strategies", ())}
+    return result["class"] in ("adapter", "auto") and not ran.issuperset(strategies)
 
 
 def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -112,11 +121,10 @@ def check(name: str, strategies: tuple[str, ...] = ()) -> dict[str, Any]:
         backbone = backbone_of(name, registry())
     except UsageError as error:
         return {"class": "refused", "why": str(error).partition(": ")[2]}
-    if not isinstance(backbone, Auto):
-        return {"class": "adapter", "why": type(backbone).__name__}
+    own = not isinstance(backbone, Auto)
     described = {
-        "lattice": "known" if backbone.knows_lattices else "unknown",
-        "encoder": "described" if backbone.describes_towers else "unknown",
+        "lattice": "known" if own or backbone.knows_lattices else "unknown",
+        "encoder": "described" if own or backbone.describes_towers else "unknown",
     }
     try:
         case = case_of(backbone)
@@ -127,10 +135,10 @@ def check(name: str, strategies: tuple[str, ...] = ()) -> dict[str, Any]:
         for one in backbone_checks():
             one(case)
         for text in strategies:
-            own = replace(case, strategy=parse_strategy(text, registry()).strategy)
+            pruned = replace(case, strategy=parse_strategy(text, registry()).strategy)
             try:
                 for one in strategy_checks():
-                    one(own)
+                    one(pruned)
                 ran.append(text)
             except AssertionError as error:
                 if not isinstance(error.__cause__, InfeasibleError):
@@ -138,7 +146,7 @@ def check(name: str, strategies: tuple[str, ...] = ()) -> dict[str, Any]:
                 ran.append(f"{text} is infeasible")
     except Exception as error:  # whatever goes wrong is the finding
         return {"class": "failed", **described, "why": " ".join(str(error).split())[:200]}
-    return {"class": "auto", **described, "strategies": ran}
+    return {"class": "adapter" if own else "auto", **described, "strategies": ran}
 
 
 def page(version: str, known: dict[str, dict[str, Any]]) -> str:
@@ -151,27 +159,34 @@ def page(version: str, known: dict[str, dict[str, Any]]) -> str:
         "written by `python -m benchmarks.architectures`, which makes a small random model of each from its default "
         "configuration and runs the checks of backbones on it (see [checks](checks.md)): stock logits bit for bit where "
         "nothing is dropped, stock logits with the dropped tokens hidden where something is, batches equal to single "
-        "rows, cached equal to uncached decoding. No trained weights were run.",
+        "rows, cached equal to uncached decoding. Then come the checks of these strategies: "
+        f"{', '.join(f'`{name}`' for name in STRATEGIES)}. No trained weights were run.",
         "",
         "| what serves it | architectures |",
         "|---|---|",
-        *(f"| {CLASSES[kind]} | {count} |" for kind, count in counts.items()),
+        *(f"| {CLASSES[kind]} | {count} |" for kind, count in counts.items() if count),
         "",
         "Where the lattice is unknown, strategies that need the position of every visual token on the image (`clse`, "
         "`pooling`, `downsample`) are reported as infeasible. Where the encoder is unknown, so are strategies that read "
         "the vision encoder (`visionzip`, `hired`, `prumerge`, …), and `tokenbench cost`, `plan` and "
         "`bench --random-weights` cannot tell what the model computes.",
         "",
-        "| `model_type` | what serves it | lattice | encoder | remark |",
-        "|---|---|---|---|---|",
+        "| `model_type` | what serves it | lattice | encoder | strategies that passed | remark |",
+        "|---|---|---|---|---|---|",
         *(
             f"| `{name}` | {CLASSES[result['class']]} | {result.get('lattice', '')} | {result.get('encoder', '')} "
-            f"| {_cell(result.get('why', ''))} |"
+            f"| {_passed(result.get('strategies'))} | {_cell(result.get('why', ''))} |"
             for name, result in known.items()
         ),
         "",
     ]
     return "\n".join(lines)
+
+
+def _passed(strategies: list[str] | None) -> str:
+    """The strategies that passed their checks, which all others cannot run."""
+    passed = [text for text in strategies or () if " " not in text]
+    return f"all {len(passed)}" if passed == list(STRATEGIES) else ", ".join(passed)
 
 
 def _cell(text: str) -> str:

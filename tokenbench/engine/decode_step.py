@@ -52,7 +52,7 @@ class DecodeStep:
         if "position_ids" in kwargs:
             changed["position_ids"] = None
         assert stored.shift is not None
-        if stored.compact:
+        if stored.compact and kwargs.get("position_embeddings") is not None:  # some layers have no positions
             changed["position_embeddings"] = self._rope(i, stored.shift, hidden, forward)
         return {**kwargs, **changed}
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tokenbench
-from benchmarks.architectures import RESULTS, changes, check
+from benchmarks.architectures import RESULTS, STRATEGIES, changes, check, lacks
 from tokenbench.errors import InfeasibleError, UsageError
 from tokenbench.registry.backbones import backbone_of
 from tokenbench.registry.plugins import registry
@@ -32,7 +32,13 @@ def test_the_kit_passes(name: str) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", model_types())
 def test_the_table_is_right(name: str) -> None:
-    assert check(name)["class"] == json.loads(RESULTS.read_text())["architectures"][name]["class"]
+    assert check(name, STRATEGIES) == json.loads(RESULTS.read_text())["architectures"][name]
+
+
+@pytest.mark.slow
+def test_a_layer_without_positions_gets_none_when_positions_are_renumbered() -> None:
+    """Every other layer of Muse has no rotary embedding, in the prompt and in what is decoded after it."""
+    assert check("muse_glimmer", ("divprune",))["class"] == "auto"
 
 
 def test_an_adapter_of_its_own_comes_first() -> None:
@@ -108,6 +114,13 @@ def test_results_are_of_every_architecture() -> None:
 def test_changes_of_class_are_told() -> None:
     before, after = {"a": "auto", "b": "auto", "c": "refused"}, {"a": "auto", "b": "failed", "d": "unchecked"}
     assert changes(before, after) == ["b: auto -> failed", "c: refused -> gone", "d: new -> unchecked"]
+
+
+def test_what_was_checked_without_strategies_lacks_them() -> None:
+    assert lacks(None, ())
+    assert lacks({"class": "auto", "strategies": []}, ("clse",))
+    assert not lacks({"class": "auto", "strategies": ["clse is infeasible"]}, ("clse",))
+    assert not lacks({"class": "refused"}, ("clse",))
 
 
 def test_llama4_is_refused_for_as_long_as_stock_code_cannot_run_it() -> None:
