@@ -21,7 +21,6 @@ from tokenbench_tools.executors import workers_option
 from tokenbench_tools.executors.slurm_queue import Queue, Task, describe_refusal
 from tokenbench_tools.executors.slurm_settings import Settings, read_settings
 from tokenbench_tools.executors.slurm_share import Share, ShareOfRun
-from tokenbench_tools.executors.slurm_watch import Watch
 
 if TYPE_CHECKING:
     from tokenbench.runner.job import Job
@@ -84,6 +83,7 @@ class Slurm(Executor):
     def run(self, job: Job, bar: Progress) -> None:
         """Do all of a job."""
         from tokenbench.runner.job import units
+        from tokenbench_tools.executors.slurm_watch import Watch
 
         todo = units(job.left, self._workers)
         parts = [part for i in range(self._workers) if (part := todo[i :: self._workers])]

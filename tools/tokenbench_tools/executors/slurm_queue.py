@@ -136,7 +136,8 @@ def describe_refusal(text: str) -> TokenBenchError:
     said = "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith("Try ")))
     if PASSING.search(said):
         return MachineError(f"Slurm cannot take the jobs now: {said}", f"when that is mended, {AGAIN}")
-    return UsageError(f"Slurm refuses the jobs: {said or 'sbatch failed without a reason'}", "change --slurm")
+    mend = "ask for fewer --workers" if "array" in said else "change --slurm"
+    return UsageError(f"Slurm refuses the jobs: {said or 'sbatch failed without a reason'}", mend)
 
 
 def _ask(command: Sequence[str], script: str = "") -> subprocess.CompletedProcess[str] | None:

@@ -50,7 +50,7 @@ WHOLE = ("timeout_min", "signal_delay_s", "array_parallelism")
 REST = ("setup", "teardown", "srun_args", "python", "additional_parameters")
 """The settings that take the rest of their text, commas included."""
 SEVERAL_TASKS = re.compile(r"-n.*|-N.*|--ntasks.*|--nodes.*")
-TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
+TRUTHS = {"true": True, "false": False}
 TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 
 

@@ -187,9 +187,10 @@ class Watch:
         times = f", {share.losses} times in a row without a new answer" if share.losses > LOSSES else ""
         log = share.handle.paths.stderr if share.handle is not None and self._log(share) else ""
         self._failed.append((share.job, Ending(ending.cause + times, ending.mend), str(log)))
-        self.bar.tell(f"{_name([share.job])} {ending.cause}{times}; the other tasks go on")
         self.jobs.cancel([share.job])
         self.shares.remove(share)
+        if self.shares:  # else it is the error that ends the run
+            self.bar.tell(f"{_name([share.job])} {ending.cause}{times}; the other tasks go on")
 
     def _failure(self) -> MachineError:
         alike: dict[str, list[str]] = {}
