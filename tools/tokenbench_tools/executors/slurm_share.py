@@ -19,8 +19,11 @@ class Share:
     """The units of one task."""
 
     number: int
+    """Its number among the shares of the run."""
     units: Sequence[WorkUnit]
+    """What it does."""
     answers: int
+    """The number of answers of its units."""
     job: str = ""
     """The id of its task; empty if it has none."""
     handle: Any = None

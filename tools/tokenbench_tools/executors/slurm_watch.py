@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -49,9 +48,8 @@ class Jobs(Protocol):
         """Cancel jobs."""
 
 
-@dataclass
 class Watch:
-    """The tasks of a run.
+    """Has the shares of a run done.
 
     Args:
         job: The work.
@@ -61,17 +59,15 @@ class Watch:
         memory: The memory that tasks ask for, in words.
     """
 
-    job: Job
-    bar: Progress
-    jobs: Jobs
-    shares: list[Share]
-    memory: str = ""
-    clock: Callable[[], float] = time.monotonic
-    _failed: list[tuple[str, Ending, str]] = field(default_factory=list)
-    _told: set[str] = field(default_factory=set)
-    _written: list[WorkerState] = field(default_factory=list)
-    _shown: int = 0
-    _counted: float = 0.0
+    def __init__(self, job: Job, bar: Progress, jobs: Jobs, shares: Sequence[Share], memory: str = "") -> None:
+        self.shares = list(shares)
+        self._job, self._bar, self._jobs, self._memory = job, bar, jobs, memory
+        self._root = job.store.folder.resolve()
+        self._failed: list[tuple[str, Ending, str]] = []
+        self._told: set[str] = set()
+        self._written: list[WorkerState] = []
+        self._all = [unit for share in shares for unit in share.units]
+        self._shown, self._next_count, self._began = 0, 0.0, time.monotonic()
 
     def run(self) -> None:
         """Have all shares done.
@@ -80,9 +76,7 @@ class Watch:
             TokenBenchError: What a task could not do, and a person can mend.
             MachineError: Tasks were lost for good, or all of them were cancelled.
         """
-        self._all = [unit for share in self.shares for unit in share.units]
-        self._total = sum(share.answers for share in self.shares)
-        self._began = self.clock()
+        total = sum(share.answers for share in self.shares)
         try:
             self._submit([share for share in self.shares if not share.job])
             while self.shares:
@@ -90,31 +84,28 @@ class Watch:
                 self._look()
                 if self.shares:
                     self._count()
-                    time.sleep(min(MOST_PAUSE, 1 + (self.clock() - self._began) / 20))
+                    time.sleep(min(MOST_PAUSE, 1 + (time.monotonic() - self._began) / 20))
         finally:
             self._end()
         if self._failed:
             raise self._failure()
-        self.bar.advance(self._total - self._shown, "all tasks have ended")
+        self._bar.advance(total - self._shown, "all tasks have ended")
 
     def _submit(self, shares: Sequence[Share]) -> None:
         if not shares:
             return
         for share in shares:
             share.job, share.handle, share.since = "", None, 0.0
-            share.settled = self.job.count_settled(share.units)
-        self.jobs.submit(shares)
+            share.settled = self._job.count_settled(share.units)
+        self._jobs.submit(shares)
         logs = {str(share.handle.paths.folder) for share in shares}
-        self.bar.tell(f"submitted {_name([share.job for share in shares])}; output in {', '.join(logs)}")
+        self._bar.tell(f"submitted {_name([share.job for share in shares])}; output in {', '.join(logs)}")
 
     def _collect(self) -> None:
         """Take the results of tasks that have one."""
         lost = []
         for share in list(self.shares):
-            if (
-                share.handle is None
-                or files.version(share.handle.paths.result_pickle, self.job.store.folder.resolve()) is None
-            ):
+            if share.handle is None or files.version(share.handle.paths.result_pickle, self._root) is None:
                 continue
             try:
                 error = share.handle.result()
@@ -130,12 +121,12 @@ class Watch:
 
     def _look(self) -> None:
         """Ask for the states of tasks, and deal with those that have ended without a result or will never start."""
-        tasks = self.jobs.tasks()
+        tasks = self._jobs.tasks()
         if tasks is None:
             self._tell("Slurm does not answer; jobs that run go on, and it is asked again")
             return
         self._told.discard("Slurm does not answer; jobs that run go on, and it is asked again")
-        now = self.clock()
+        now = time.monotonic()
         ended: list[Share] = []
         hopeless: list[Share] = []
         states = {share.number: _find(tasks, share.job) for share in self.shares}
@@ -158,26 +149,29 @@ class Watch:
         """Deal with tasks that have ended without a result."""
         left = []
         for share in ended:
-            if self.job.count_settled(share.units) >= share.answers:  # its result is late, or was another process's
+            if self._job.count_settled(share.units) >= share.answers:  # its result is late, or was another process's
                 self.shares.remove(share)
             else:
-                left.append((share, self.jobs.look_up(share.job)))
+                left.append((share, self._jobs.look_up(share.job)))
         cancelled = [task for _, task in left if task.state.startswith("CANCELLED")]
         if cancelled and len(cancelled) == len(self.shares):
             jobs = [task.id for task in cancelled]
             raise MachineError(f"{_name(jobs)} {_were(jobs)} cancelled, and nothing else is left", f"{AGAIN} to resume")
         self._lose(
-            [(share, explain(task, self._log(share), str(self.job.store.folder), self.memory)) for share, task in left]
+            [
+                (share, explain(task, self._log(share), str(self._job.store.folder), self._memory))
+                for share, task in left
+            ]
         )
 
     def _lose(self, lost: Sequence[tuple[Share, Ending]]) -> None:
         """Submit lost shares again, except those that would be lost again."""
         again = []
         for share, ending in lost:
-            progress = self.job.count_settled(share.units) > share.settled
+            progress = self._job.count_settled(share.units) > share.settled
             share.losses = (0 if progress else share.losses) + ending.counts
             if ending.again and share.losses <= LOSSES:
-                self.bar.tell(f"{_name([share.job])} {ending.cause}; it is submitted again")
+                self._bar.tell(f"{_name([share.job])} {ending.cause}; it is submitted again")
                 again.append(share)
             else:
                 self._give_up(share, ending)
@@ -187,10 +181,10 @@ class Watch:
         times = f", {share.losses} times in a row without a new answer" if share.losses > LOSSES else ""
         log = share.handle.paths.stderr if share.handle is not None and self._log(share) else ""
         self._failed.append((share.job, Ending(ending.cause + times, ending.mend), str(log)))
-        self.jobs.cancel([share.job])
+        self._jobs.cancel([share.job])
         self.shares.remove(share)
         if self.shares:  # else it is the error that ends the run
-            self.bar.tell(f"{_name([share.job])} {ending.cause}{times}; the other tasks go on")
+            self._bar.tell(f"{_name([share.job])} {ending.cause}{times}; the other tasks go on")
 
     def _failure(self) -> MachineError:
         alike: dict[str, list[str]] = {}
@@ -203,13 +197,13 @@ class Watch:
 
     def _count(self) -> None:
         """Show how many answers there are. That takes a while on large runs, and is then done seldom."""
-        before = self.clock()
-        if before < self._counted:
+        before = time.monotonic()
+        if before < self._next_count:
             return
-        settled = self.job.count_settled(self._all)
-        self.bar.advance(max(0, settled - self._shown), _sum_up(self._written))
+        settled = self._job.count_settled(self._all)
+        self._bar.advance(max(0, settled - self._shown), _sum_up(self._written))
         self._shown = max(settled, self._shown)
-        self._counted = self.clock() + 20 * (self.clock() - before)
+        self._next_count = time.monotonic() + 20 * (time.monotonic() - before)
 
     def _write(self, states: Mapping[int, Task | None]) -> None:
         """Write down what tasks do, and say what they wait for."""
@@ -227,7 +221,7 @@ class Watch:
         if workers == self._written:
             return
         self._written = workers
-        write_workers(self.job.store.folder, workers)
+        write_workers(self._job.store.folder, workers)
         waiting: dict[str, list[str]] = {}
         for one in workers:
             if one.reason:
@@ -239,25 +233,25 @@ class Watch:
         """Say something once."""
         if sentence not in self._told:
             self._told.add(sentence)
-            self.bar.tell(sentence)
+            self._bar.tell(sentence)
 
     def _log(self, share: Share) -> str | None:
         """Return the end of a task's output; None if it has not written any."""
         if share.handle is None:
             return None
-        path, root = Path(share.handle.paths.stderr), self.job.store.folder.resolve()
-        found = files.version(path, root)
+        path = Path(share.handle.paths.stderr)
+        found = files.version(path, self._root)
         if found is None:
             return None
-        return files.read_since(path, root, max(0, found[2] - LOG_TAIL))[1].decode(errors="replace")
+        return files.read_since(path, self._root, max(0, found[2] - LOG_TAIL))[1].decode(errors="replace")
 
     def _end(self) -> None:
         """Cancel what still waits or runs."""
         if self.shares:
             jobs = [share.job for share in self.shares if share.job]
-            self.jobs.cancel(jobs)
-            self.bar.tell(f"{_name(jobs)} {_were(jobs)} cancelled" if jobs else "no job was submitted")
-        forget_workers(self.job.store.folder)
+            self._jobs.cancel(jobs)
+            self._bar.tell(f"{_name(jobs)} {_were(jobs)} cancelled" if jobs else "no job was submitted")
+        forget_workers(self._job.store.folder)
 
 
 def _find(tasks: Mapping[str, Task], job: str) -> Task | None:
