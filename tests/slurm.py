@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tests.systems import only_linux
 
 __all__ = ["Cluster", "start_slurm", "until"]
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 OF_ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacctmgr")
 PATIENCE = 60.0  # seconds until a daemon answers
 CONFIGURATION = """
@@ -34,7 +34,7 @@ SlurmctldPort={controller}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket
+AuthInfo=socket={folder}/munge/socket,cred_expire=1
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -114,10 +114,44 @@ class Cluster:
         """Return the ids of the jobs that run."""
         return [job for job, state, _ in self.queue() if state == "RUNNING"]
 
+    def workers(self, job: str) -> list[int]:
+        """Return the processes of a task that do its work, without those that Slurm starts around them."""
+        raw = self.ask("scontrol", "show", "job", "-o", job).partition("JobId=")[2].split()[0]
+        mark, found = f"SLURM_JOB_ID={raw}".encode(), []
+        for pid in _processes_of(self.folder):
+            try:
+                command, own = (
+                    Path(f"/proc/{pid}/{name}").read_bytes().split(b"\0") for name in ("cmdline", "environ")
+                )
+            except OSError:
+                continue
+            if (
+                mark in own
+                and b"submitit.core._submit" in command
+                and b"srun" not in Path(os.fsdecode(command[0])).name.encode()
+            ):
+                found.append(pid)
+        return found
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the work of all tasks for a while, without Slurm's knowledge, so that a test has time however busy the machine is."""
+        only_linux("processes are stopped and continued")
+        pids = [pid for job in self.running() for pid in self.workers(job)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def spawn(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start a daemon in the foreground of its own process group."""
+        """Start a daemon in the foreground of its own process group. It dies with this process, even if this is killed."""
         log = (self.folder / f"{Path(command[0]).name}.out").open("ab")
-        process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+        whole = ["setpriv", "--pdeathsig", "KILL", *command]
+        process = subprocess.Popen(whole, env=self.environment, stdout=log, stderr=log, start_new_session=True)
         self._daemons.append(process)
         return process
 
@@ -154,7 +188,9 @@ class Cluster:
 
 
 @contextmanager
-def start_slurm(nodes: int = 1, cpus: int = 2, memory: int = 6000, accounting: bool = False) -> Iterator[Cluster]:
+def start_slurm(
+    nodes: int = 1, cpus: int = 2, memory: int = 6000, accounting: bool = False, hide: Path | None = None
+) -> Iterator[Cluster]:
     """Start a Slurm.
 
     Args:
@@ -162,6 +198,7 @@ def start_slurm(nodes: int = 1, cpus: int = 2, memory: int = 6000, accounting: b
         cpus: How many CPUs each node says it has.
         memory: MiB of each node.
         accounting: Whether it has a database, an account `lab` for root, and enforces limits.
+        hide: A folder that nodes do not see.
     """
     _check_packages(PROGRAMS + (OF_ACCOUNTING if accounting else ()))
     names = [f"n{i + 1}" for i in range(nodes)]
@@ -185,7 +222,10 @@ def start_slurm(nodes: int = 1, cpus: int = 2, memory: int = 6000, accounting: b
         cluster.start_controller()
         for name in names:
             (folder / f"spool-{name}").mkdir()
-            cluster.spawn("slurmd", "-D", "-N", name)
+            around = (
+                ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {hide} && exec "$@"', "sh"] if hide else []
+            )
+            cluster.spawn(*around, "slurmd", "-D", "-N", name)
         until(
             lambda: cluster.ask("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T").split() == ["idle"] * nodes,
             "nodes are idle",

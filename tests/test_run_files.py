@@ -35,7 +35,11 @@ OTHERS = {
     "tools/tokenbench_tools/bench/machine.py": {"read_text"},  # /proc
     "tools/tokenbench_tools/bench/memory.py": {"read_text", "write_text"},  # /proc
     "reports/tokenbench_reports/claims/printed.py": {"open"},  # the ledger in the package
+    "tokenbench/commands/loading.py": {"read_text"},  # the file named with --device-map
+    "tokenbench/models/adapters.py": {"is_file", "read_text"},  # model folders
     "tokenbench/models/decoding.py": {"exists"},  # model folders
+    "tokenbench/models/given.py": {"TemporaryDirectory"},  # its own
+    "tokenbench/models/loading.py": {"TemporaryDirectory"},  # its own
     "tokenbench/registry/installation.py": {"read_text"},  # a list in the package
     "tokenbench/commands/listing.py": {"is_dir"},  # a model folder
     "tools/tokenbench_tools/doctor/findings.py": {"exists"},  # where runs and the cache of models will be
@@ -48,7 +52,8 @@ OTHERS = {
     "tokenbench/registry/plugins.py": {"is_file"},  # files named with --plugin
     "tokenbench/runner/sources.py": {"is_file", "read_bytes", "stat"},  # source of modules
     "tools/tokenbench_tools/scaffold/__init__.py": {"copyfile", "exists", "mkdir", "read_text", "write_text"},  # a new package
-    "tokenbench/store/export.py": {"chmod", "exists", "is_dir", "iterdir", "mkdir", "mkdtemp", "replace", "rmtree", "to_parquet", "write_text"},  # a new folder named with --to
+    "tokenbench/store/export.py": {"iterdir", "to_parquet", "write_text"},  # a new folder named with --to
+    "tokenbench/store/new_folder.py": {"chmod", "exists", "is_dir", "iterdir", "mkdir", "mkdtemp", "replace", "rmtree"},  # a new folder named with -o or --to
     "tokenbench/registry/suites.py": {"is_dir", "is_file", "iterdir"},  # folders named with --data, tables named with --suite
     "tokenbench/testing/made_up.py": {"TemporaryDirectory"},  # its own
     "tokenbench/testing/report.py": {"TemporaryDirectory", "is_file", "mkdir", "read_text", "rglob", "stat"},  # its own

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tokenbench.contract.executor import Executor
     from tokenbench.contract.hookspecs import Register, hookimpl
     from tokenbench.contract.lattice import Grid
+    from tokenbench.contract.loaded import LoadedModel
     from tokenbench.contract.report import Report
     from tokenbench.contract.sampling import FrameSampling
     from tokenbench.contract.sizes import DecoderSize, EncoderSize, ModelSize
@@ -45,6 +46,7 @@ _HOME = {
     "Grid": "contract.lattice",
     "HERE": "contract.suite",
     "Keep": "contract.stage",
+    "LoadedModel": "contract.loaded",
     "MachineError": "errors",
     "Merger": "contract.strategy",
     "ModelSize": "contract.sizes",
@@ -87,6 +89,7 @@ __all__ = [
     "FrameSampling",
     "Grid",
     "Keep",
+    "LoadedModel",
     "MachineError",
     "Merger",
     "ModelSize",

@@ -11,6 +11,7 @@ from typing import Literal
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.executor import Executor
+from tokenbench.contract.loaded import LoadedModel
 from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.suite import Suite
 from tokenbench.cost.matching import Mode
@@ -18,7 +19,7 @@ from tokenbench.errors import UsageError
 from tokenbench.registry.plugins import Registry
 from tokenbench.runner.execute import execute
 from tokenbench.runner.progress import progress as progress_bar
-from tokenbench.runner.request import BUDGETS, Attention, Dtype, Request, Spending
+from tokenbench.runner.request import BUDGETS, Attention, Dtype, Quantization, Request, Spending
 from tokenbench.runner.resolve import resolve
 from tokenbench.store.run import Run
 
@@ -32,7 +33,7 @@ def run(  # noqa: PLR0913 (an option each)
     suite: str | Suite = "image",
     tasks: str | Iterable[str] = (),
     budgets: str | float | Budget | Iterable[str | float | Budget] = BUDGETS,
-    models: str | Path | Backbone | Iterable[str | Path | Backbone] | None = None,
+    models: str | Path | Backbone | LoadedModel | Iterable[str | Path | Backbone | LoadedModel] | None = None,
     seeds: int | Iterable[int] | None = None,
     floors: bool = True,
     match: Mode = "nominal",
@@ -50,6 +51,8 @@ def run(  # noqa: PLR0913 (an option each)
     device: str = "auto",
     dtype: Dtype = "float32",
     attention: Attention = "sdpa",
+    quantization: Quantization | None = None,
+    device_map: str | Mapping[str, int | str] | None = None,
     data: Mapping[str, str | Path] | Iterable[str] = (),
     tasks_dir: str | Path | Iterable[str | Path] = (),
     plugins: str | Path | Iterable[str | Path] = (),
@@ -75,8 +78,9 @@ def run(  # noqa: PLR0913 (an option each)
         suite: The name of a suite, or names with tasks (`"lmms:pope,lmms:mme"`), or an object.
         tasks: Names of tasks of the suite; by default all of them.
         budgets: How many visual tokens to retain: numbers of tokens (`192`), or shares (`"1/3"`, `"33%"`, `0.334`).
-        models: Names, folders with weights, Hugging Face ids (`"ID@REVISION"`), or registered backbones; by default the
-            suite's own model.
+        models: Names, folders with weights, Hugging Face ids (`"ID@REVISION"`), registered backbones, or models that are loaded
+            already (`tokenbench.LoadedModel`), which run in this process as they are: `device`, `attention`,
+            `quantization` and `device_map` say nothing of them. By default the suite's own model.
         seeds: Seeds of the strategies that draw at random; by default 0, 1, 2, or 0 to 4 if one draw may affect all
             samples.
         floors: Whether the trivial baselines `random` and `downsample` run, too.
@@ -98,6 +102,10 @@ def run(  # noqa: PLR0913 (an option each)
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, ...
         dtype: The type of the weights.
         attention: The decoder's implementation of attention.
+        quantization: How weights are quantized while they are loaded: `"bnb-8bit"`, `"bnb-4bit"` or `"torchao-int8"`; by
+            default they stay as they are stored.
+        device_map: How modules are spread over devices: `"auto"`, `"balanced"`, `"balanced_low_0"`, `"sequential"`, or a
+            mapping from modules to devices (`0`, `"cpu"`, `"disk"`).
         data: Folders with local data of public tasks, by the name of the task.
         tasks_dir: Folders with task definitions, for the suite `lmms`.
         plugins: Plug-ins that are single Python files.
@@ -117,7 +125,7 @@ def run(  # noqa: PLR0913 (an option each)
             "floors": floors, "match": match, "held_out": held_out, "strict": strict, "turns": turns, "limit": limit, "until": until,
             "looks": looks, "spending": spending, "margin": margin, "frames": frames, "fps": fps, "batch_size": batch_size,
             "device": device, "dtype": dtype,
-            "attention": attention, "data": data, "tasks_dir": tasks_dir,
+            "attention": attention, "quantization": quantization, "device_map": device_map, "data": data, "tasks_dir": tasks_dir,
         }
     )  # fmt: skip
     registry = Registry([plugins] if isinstance(plugins, (str, Path)) else plugins)

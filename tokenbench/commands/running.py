@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from tokenbench.commands.carrying_out import carry_out
 from tokenbench.commands.executors import DistributedCommand, ExecutorChoice
+from tokenbench.commands.loading import device_map_option, quantization_option
 from tokenbench.commands.options import (
     BUDGETS,
     MODELS,
@@ -120,6 +121,8 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
 @device_option
 @dtype_option("float32")
 @attention_option("decoder")
+@quantization_option
+@device_map_option
 @click.option(
     "--spec",
     "spec_file",

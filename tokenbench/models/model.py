@@ -17,20 +17,24 @@ from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import Sample
 from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, Question, RowPlan, RowTrace, split_frames
 from tokenbench.engine.attach import attach
-from tokenbench.errors import MachineError, UsageError, brief
+from tokenbench.errors import UsageError
 from tokenbench.models import processing
 from tokenbench.models.batch import Batch, Encoded, Loaded, in_order
-from tokenbench.models.decoding import describe_options
-from tokenbench.models.device import check_device, resolve_device
+from tokenbench.models.device import input_device
+from tokenbench.models.given import GivenWeights
+from tokenbench.models.loading import FolderWeights, Loading
 from tokenbench.models.processing import KINDS, alike, concatenate, kind_of, process
 from tokenbench.models.prompting import name_writer, own_words, tokenize, write_prompt
 from tokenbench.models.source import Source
-from tokenbench.models.weights import generation_options, stock_model, stock_processor, stock_skeleton
+from tokenbench.registry.backbones import backbone_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tokenbench.contract.backbone import Backbone
+    from tokenbench.contract.loaded import LoadedModel
     from tokenbench.models.batch import Load
+    from tokenbench.registry.plugins import Registry
 
 __all__ = ["Model"]
 
@@ -45,9 +49,7 @@ class Model:
     Args:
         name: The name of the model, as the user wrote it.
         source: The adapter and the folder.
-        device: A name of torch's, or `auto` for the GPUs (several share the layers) or, without any, the CPU.
-        dtype: The data type of the weights, by torch's name.
-        attention: An attention implementation, by transformers' name.
+        **loading: How the weights are loaded: the fields of `Loading`.
 
     Raises:
         UsageError: There is no device of this name.
@@ -63,26 +65,35 @@ class Model:
     generation_options: dict[str, Any]
     """The generation settings of the checkpoint. Decoding is greedy all the same."""
 
-    def __init__(
-        self, name: str, source: Source, device: str = "auto", dtype: str = "float32", attention: str = "sdpa"
-    ):
-        from transformers.utils import logging
+    def __init__(self, name: str, source: Source, device: str = "auto", dtype: str = "float32", **loading: str):
+        weights = FolderWeights(name, source, Loading(device, dtype, **loading))
+        self._set_up(name, source.backbone, source.identity, weights)
 
-        self.name = name
-        self.backbone = source.backbone
-        self.identity = source.identity
-        self.device = resolve_device(device)
-        self.attention = attention
-        self._shared = device == "auto" and torch.cuda.device_count() > 1
-        self._folder, self._dtype = source.folder, getattr(torch, dtype)
+    @classmethod
+    def of_object(cls, name: str, given: LoadedModel, registry: Registry) -> Model:
+        """Make a model of an object that somebody has loaded.
+
+        Args:
+            name: The name under which the run uses it.
+            given: The model with its processor.
+            registry: The plug-ins that register adapters.
+
+        Raises:
+            UsageError: No adapter serves the architecture.
+        """
+        weights, made = GivenWeights(name, given), object.__new__(cls)
+        made._set_up(name, backbone_for(given.model, registry), weights.identity, weights)
+        return made
+
+    def _set_up(self, name: str, backbone: Backbone, identity: str, weights: FolderWeights | GivenWeights) -> None:
+        self.name, self.backbone, self.identity = name, backbone, identity
+        self.device, self.attention = weights.device, weights.attention
+        self._weights = weights
         self._model: Any = None
         self._processing = Lock()  # tokenizers change while they work
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        self._processor = stock_processor(name, source.folder)
-        self._skeleton = stock_skeleton(name, source.folder)
+        self._processor, self._skeleton = weights.processor, weights.skeleton
         self.placeholders, self.context = processing.limits(self._processor, self._skeleton.config)
-        self.generation_options = generation_options(name, source.folder)
+        self.generation_options = weights.generation_options
         self.depth = len(self.backbone.decoder(self._skeleton).layers)  # type: ignore[arg-type]
 
     def load(self) -> None:
@@ -91,21 +102,8 @@ class Model:
         Raises:
             MachineError: They cannot be read, or this machine has no such device or too little memory on it.
         """
-        if self._model is not None:
-            return
-        check_device(self.device)
-        self._model = stock_model(
-            self.name,
-            self._folder,
-            dtype=self._dtype,
-            attn_implementation=self.attention,
-            device_map="auto" if self._shared else None,
-        )
-        if not self._shared:
-            try:
-                self._model.to(self.device)
-            except RuntimeError as error:
-                raise MachineError(f"model '{self.name}' does not fit on {self.device}: {brief(error)}") from error
+        if self._model is None:
+            self._model = self._weights.load()
 
     @property
     def size(self) -> ModelSize | None:
@@ -118,17 +116,18 @@ class Model:
     @property
     def notes(self) -> list[str]:
         """Sentences that a reader of its numbers must see."""
-        return [*self.backbone.notes, *filter(None, [describe_options(self.name, self.generation_options)])]
+        return [*self.backbone.notes, *self._weights.notes]
 
     @property
     def number_bytes(self) -> int:
         """The size of a number in the KV cache, in bytes."""
-        itemsize: int = self._dtype.itemsize
+        itemsize: int = self._weights.dtype.itemsize
         return itemsize
 
     def release(self) -> None:
         """Release the weights, so that another model fits into memory; `load` brings them back."""
         self._model = None
+        self._weights.release()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -137,8 +136,12 @@ class Model:
     def pruner(self) -> Iterator[Pruner]:
         """Attach a pruner to the decoder, and load the weights if necessary. `generate` sets the pruner's plans."""
         self.load()
-        with attach(self._model, self.backbone, []) as pruner:
-            yield pruner
+        try:
+            with attach(self._model, self.backbone, []) as pruner:
+                yield pruner
+        finally:
+            if isinstance(self._weights, GivenWeights):
+                self.release()
 
     def prepare(self, samples: Sequence[Sample], requests: EncoderRequests = NOTHING) -> Batch:
         """Load and encode samples."""
@@ -197,7 +200,7 @@ class Model:
         samples = loaded.samples
         return Batch(
             samples=samples,
-            inputs={name: value.to(self._model.device) for name, value in loaded.inputs.items()},
+            inputs={name: value.to(input_device(self._model)) for name, value in loaded.inputs.items()},
             features=[(e.kind, e.features) for sample in samples for e in encoded[sample.cluster]],
             clips=[loaded.kinds[sample.cluster][0] == "video" for sample in samples],
             frames=[[frame for e in encoded[sample.cluster] for frame in e.frames] for sample in samples],
@@ -283,7 +286,7 @@ class Model:
     def _encode_group(self, kind: str, inputs: dict[str, Any], requests: EncoderRequests) -> list[Encoded]:
         from transformers import BatchFeature
 
-        moved = BatchFeature(inputs).to(self._model.device, self._model.dtype)
+        moved = BatchFeature(inputs).to(input_device(self._model), self._model.dtype)
         towers = self.backbone.describe_towers(self._model) if requests.frames else ()
         with EncoderRecorder(towers, requests) as recorder:
             features = self.backbone.encode_images(self._model, moved)

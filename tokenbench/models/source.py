@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tokenbench.contract.backbone import Backbone
 from tokenbench.errors import MachineError, UsageError, brief, unknown
+from tokenbench.models import adapters
 from tokenbench.models.offline import offline
 from tokenbench.models.unawaited import wait_for
 from tokenbench.registry.backbones import backbone_of
@@ -33,13 +34,21 @@ class Source:
     """The folder of its configuration, safetensors weights and processor."""
     identity: str
     """Text that changes whenever one of these files does."""
+    adapter: Path | None = None
+    """The folder of an adapter of peft, such as LoRA, that is put on the weights; None if there is none."""
+
+    @property
+    def processor(self) -> Path:
+        """The folder of the processor."""
+        return self.adapter if self.adapter and adapters.has_processor(self.adapter) else self.folder
 
 
 def locate(name: str, registry: Registry) -> Source:
     """Find the adapter and the weights of a model, and download what is missing.
 
     Args:
-        name: `NAME`, `FOLDER`, `ORG/MODEL` or `ORG/MODEL@REVISION`.
+        name: `NAME`, `FOLDER`, `ORG/MODEL` or `ORG/MODEL@REVISION`. A folder or repository may hold an adapter of peft, such as
+            LoRA, beside the model's weights, or alone; its configuration then names the model.
         registry: The plug-ins that register models and adapters.
 
     Raises:
@@ -47,14 +56,13 @@ def locate(name: str, registry: Registry) -> Source:
         MachineError: The folder is broken, or the weights cannot be downloaded.
     """
     backbone, source, revision = _parse_name(name, registry)
-    if _is_folder(source):
-        folder = Path(source)
-        return Source(
-            backbone or backbone_of(_model_type(folder / "config.json"), registry), folder, fingerprint(folder)
-        )
-    backbone = backbone or backbone_of(_model_type(_fetch(source, revision, "config.json")), registry)
-    folder = _fetch(source, revision)
-    return Source(backbone, folder, f"{source}@{folder.name}")  # the hub's folder is named by its commit
+    config, alone = _config_of(source, revision)
+    if not alone:
+        return _locate_weights(backbone, source, revision, config, registry)
+    folder = config.parent if _is_folder(source, adapters.CONFIG) else _fetch(source, revision)
+    base = _base_of(folder)
+    weights = _locate_weights(None, base, "", _config_file(base), registry)
+    return replace(weights, identity=f"{weights.identity} + {fingerprint(folder)}", adapter=folder)
 
 
 def configuration(name: str, registry: Registry) -> tuple[Backbone, Any]:
@@ -70,8 +78,9 @@ def configuration(name: str, registry: Registry) -> tuple[Backbone, Any]:
     if published and not revision:
         config = AutoConfig.for_model(**published)
         return backbone or backbone_of(config.model_type, registry), config
-    folder = Path(source)
-    file = folder / "config.json" if _is_folder(source) else _fetch(source, revision, "config.json", alone=True)
+    file, adapter = _config_of(source, revision, alone=True)
+    if adapter:
+        file = _config_file(_base_of(file.parent))
     backbone = backbone or backbone_of(_model_type(file), registry)
     try:
         return backbone, AutoConfig.from_pretrained(file, trust_remote_code=False)
@@ -132,19 +141,63 @@ def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, st
     if _is_folder(source):
         if revision:
             raise UsageError(f"'{name}': a folder has no revisions", "remove the part from @ on")
-    elif _is_folder(source, "adapter_config.json"):
-        raise UsageError(
-            f"the folder '{given}' holds an adapter (LoRA, for example) without the model that it changes",
-            "load the model with peft, and save it with model.merge_and_unload().save_pretrained(FOLDER), and its "
-            "processor with processor.save_pretrained(FOLDER)",
-        )
-    elif not HUB_ID.fullmatch(source) or Path(source).exists():
+    elif not _is_folder(source, adapters.CONFIG) and (not HUB_ID.fullmatch(source) or Path(source).exists()):
         models = [n for n in registry.names("backbones") if registry.get("backbones", n).source is not None]
         raise unknown(
             "model", name, models, "you can also give a Hugging Face id, or a folder with config.json and safetensors"
         )
     # A name alone: the configuration says which backbone serves the model.
     return None if backbone is not None and backbone.fallback else backbone, source, revision
+
+
+def _config_of(source: str, revision: str, alone: bool = False) -> tuple[Path, bool]:
+    """Return the path of a model's config.json, or of an adapter's configuration if it stands alone, and whether it is the latter.
+
+    Args:
+        source: The folder or Hugging Face id.
+        revision: A commit, branch or tag; empty for the default.
+        alone: See `_fetch`.
+    """
+    if not _is_folder(source) and _is_folder(source, adapters.CONFIG):
+        return Path(source) / adapters.CONFIG, True
+    try:
+        return _config_file(source, revision, alone), False
+    except MachineError as error:
+        try:
+            return _fetch(source, revision, adapters.CONFIG), True
+        except MachineError:
+            raise error from None
+
+
+def _config_file(source: str, revision: str = "", alone: bool = False) -> Path:
+    """Return the path of the config.json of a folder or Hugging Face id. Takes the arguments of `_config_of`."""
+    return Path(source) / "config.json" if _is_folder(source) else _fetch(source, revision, "config.json", alone)
+
+
+def _locate_weights(backbone: Backbone | None, source: str, revision: str, config: Path, registry: Registry) -> Source:
+    """Find the weights that stand beside a config.json, and download them if they are missing."""
+    backbone = backbone or backbone_of(_model_type(config), registry)
+    if _is_folder(source):
+        folder, identity = Path(source), fingerprint(Path(source))
+    else:
+        folder = _fetch(source, revision)
+        identity = f"{source}@{folder.name}"  # the hub's folder is named by its commit
+    return Source(backbone, folder, identity, folder if (folder / adapters.CONFIG).is_file() else None)
+
+
+def _base_of(folder: Path) -> str:
+    """Return the name of the model that the adapter in a folder changes.
+
+    Raises:
+        MachineError: There is no such folder here, or it holds another adapter.
+    """
+    base = adapters.name_base(folder)
+    if (not HUB_ID.fullmatch(base) or Path(base).exists()) and not _is_folder(base):
+        raise MachineError(
+            f"the adapter in {folder} changes the model '{base[:100]}', which is no folder with config.json here",
+            f"write the folder or Hugging Face id of that model as base_model_name_or_path into {folder / adapters.CONFIG}",
+        )
+    return base
 
 
 def _is_folder(source: str, holds: str = "config.json") -> bool:

@@ -9,9 +9,13 @@ from typing import Any
 
 from tokenbench.errors import MachineError, brief
 from tokenbench.models.decoding import checkpoint_config, checkpoint_options, greedy_config
+from tokenbench.models.quantization import library_missing
 
 __all__ = ["generation_options", "stock_model", "stock_processor", "stock_skeleton"]
 
+NO_ADAPTER = "no adapter"
+"""A folder that no model has, in place of the one where transformers looks for an adapter: it would load one without a word if peft
+is installed, and leave it out without a word if not. `tokenbench.models.adapters` loads it."""
 DEPTHS = ("num_hidden_layers", "num_layers", "depth")
 
 
@@ -32,8 +36,15 @@ def stock_model(name: str, folder: Path, **options: Any) -> Any:
         _check_depth(folder)
         decoding = greedy_config(checkpoint_config(folder))
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            adapter_kwargs={"subfolder": NO_ADAPTER},
+            **options,
         )
+    except ImportError as error:
+        raise library_missing(f"model '{name}'", error) from error
     except Exception as error:  # transformers raises anything for a broken folder
         sizes = "ignore_mismatched_sizes" in str(error)
         raise _load_error(

@@ -96,6 +96,11 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task, held_out: Sequence[Samp
             "device": model.device,
             "batch size": spec.batch_size,
             "attention": model.attention,
+            **{
+                name.replace("_", " "): value
+                for name in ("quantization", "device_map")
+                if (value := getattr(spec, name))
+            },
         },
         "engine": {"tokenbench": tokenbench.__version__, "source": _merge(map(source_of, ENGINE))},
         "libraries": versions(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import numbers
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
+from tokenbench.contract.loaded import LoadedModel
 from tokenbench.contract.sampling import MOST_FPS, MOST_FRAMES
 from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.suite import Suite
@@ -24,6 +26,7 @@ __all__ = [
     "LARGEST_SEED",
     "Attention",
     "Dtype",
+    "Quantization",
     "Request",
     "Spending",
     "check_seed",
@@ -32,6 +35,7 @@ __all__ = [
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
+Quantization = Literal["bnb-8bit", "bnb-4bit", "torchao-int8"]
 Spending = Literal["obrien-fleming", "pocock"]
 
 BUDGETS = ("1/3", "2/9", "1/9")
@@ -107,15 +111,27 @@ def _names(name: str, value: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _models(value: object) -> tuple[str | Backbone, ...] | None:
+def _device_map(value: object) -> str:
+    """Return a device map as a text. A mapping from modules to devices is allowed as well."""
+    text = json.dumps(value, default=str) if isinstance(value, Mapping) else value or ""
+    if not isinstance(text, str):
+        raise UsageError(f"device_map: {_describe(value)} is neither a name nor devices by module")
+    if text:
+        from tokenbench.models.device import read_device_map
+
+        read_device_map(text)
+    return text
+
+
+def _models(value: object) -> tuple[str | Backbone | LoadedModel, ...] | None:
     if value is None:
         return None
     models = [str(one) if isinstance(one, Path) else one for one in _several(value)]
     for one in models:
-        if not isinstance(one, (str, Backbone)):
+        if not isinstance(one, (str, Backbone, LoadedModel)):
             raise UsageError(
-                f"models: {_describe(one)} is not a name, a folder or a Hugging Face id",
-                "to prune a loaded model, use tokenbench.pruned",
+                f"models: {type(one).__name__} {repr(one).split(chr(10), 1)[0]:.60} is not a name, a folder or a Hugging Face id",
+                "to run a model object, pass it with its processor: tokenbench.LoadedModel(model, processor)",
             )
     return tuple(models)
 
@@ -164,7 +180,7 @@ class Request(BaseModel):
     """The names of the tasks to ask; empty for all."""
     strategies: Annotated[tuple[str | Strategy | NamedStrategy, ...], PlainValidator(_strategies)] = ()
     budgets: Annotated[tuple[Budget, ...], PlainValidator(_budgets)] = _budgets(BUDGETS)
-    models: Annotated[tuple[str | Backbone, ...] | None, PlainValidator(_models)] = None
+    models: Annotated[tuple[str | Backbone | LoadedModel, ...] | None, PlainValidator(_models)] = None
     """None for the suite's own model."""
     seeds: Annotated[tuple[int, ...] | None, PlainValidator(_seeds)] = None
     """None for the default seeds of each strategy."""
@@ -186,6 +202,10 @@ class Request(BaseModel):
     device: str = "auto"
     dtype: Dtype = "float32"
     attention: Attention = "sdpa"
+    quantization: Quantization | None = None
+    """None for weights as they are stored."""
+    device_map: Annotated[str, PlainValidator(_device_map)] = ""
+    """A way of accelerate's or a JSON object of devices by module; empty for one device."""
     data: Annotated[tuple[str, ...], PlainValidator(_folders)] = ()
     """`TASK=FOLDER` texts."""
     tasks_dir: Annotated[tuple[str, ...], PlainValidator(_tasks_dir)] = ()

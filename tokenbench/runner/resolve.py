@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import FLOORS, VANILLA
+from tokenbench.contract.loaded import LoadedModel
 from tokenbench.contract.sampling import FrameSampling
 from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.suite import Suite, Task
@@ -18,6 +18,7 @@ from tokenbench.errors import UsageError
 from tokenbench.registry.names import NamedStrategy, name_strategy, parse_strategy
 from tokenbench.registry.plugins import Registry, is_name
 from tokenbench.registry.suites import absolute_data, absolute_folders, name_files, resolve_suite, suite_alone
+from tokenbench.runner.objects import check_objects, common_dtype, name_model, name_objects
 from tokenbench.runner.request import HELD_OUT, Request, Spending
 from tokenbench.store.spec import NO_SEED, SEEDS, Arm, Spec
 
@@ -39,8 +40,10 @@ class Resolved:
     arms: tuple[Arm, ...]
     """Vanilla first, then the strategies without a budget, then every other one at every budget, stochastic ones once per seed."""
     unregistered: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """The strategies and suites that no plug-in registers, so that only this process can make them: `strategies` or `suites` ->
-    name -> class; empty if there are none."""
+    """What no plug-in registers, so that only this process has it: `strategies`, `suites` or `models` -> name -> class; empty if there is
+    nothing."""
+    models: Mapping[str, LoadedModel] = field(default_factory=dict)
+    """The models that are objects, by the names under which the run uses them."""
 
     @property
     def strategies(self) -> dict[str, NamedStrategy]:
@@ -77,10 +80,12 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
     if not request.models and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no default model", f"give one with {spell('models')}")
     calibrated = [one.name for one in strategies if _is_calibrated(request, one)]
+    objects = name_objects(request.models or (), registry)
+    dtype = common_dtype(request.dtype, len(request.models or ()), objects)
     spec = Spec(
         suite=named if isinstance(named, str) else named.name,
         tasks=tuple(task.name for task in tasks),
-        models=tuple(dict.fromkeys(_model_name(model, registry) for model in request.models or (suite.model,))),
+        models=tuple(dict.fromkeys(name_model(model, registry) for model in request.models or (suite.model,))),
         strategies=tuple(names),
         floors=tuple(one.name for one in floors),
         budgets=tuple(dict.fromkeys(map(str, request.budgets))),
@@ -90,7 +95,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         fps=sampling.fps,
         batch_size=request.batch_size,
         device=request.device,
-        dtype=request.dtype,
+        dtype=dtype,
         attention=request.attention,
         match=request.match,
         held_out=request.held_out or (HELD_OUT if calibrated else 0),
@@ -102,9 +107,11 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         spending=(request.spending or SPENDING) if request.until else "",
         strict=request.strict,
         turns=request.turns,
+        quantization=request.quantization or "",
+        device_map=request.device_map,
     )
     arms = _arms([*strategies, *floors], list(dict.fromkeys(request.budgets)), spec, registry)
-    return Resolved(spec, tasks, arms, _find_unregistered(arms, own_suite, registry))
+    return Resolved(spec, tasks, arms, _find_unregistered(arms, own_suite, registry, objects), objects)
 
 
 def resolve_spec(
@@ -130,12 +137,15 @@ def resolve_spec(
     named = [here.get(name) or _read_strategy(name, registry, remembered) for name in (*spec.strategies, *spec.floors)]
     arms = _arms(named, [Budget.parse(text) for text in spec.budgets], spec, registry)
     own = given.unregistered if given else {}
+    check_objects(spec, given.models if given else {}, (unregistered or {}).get("models", {}))
     if given and _asks(given.spec) == _asks(spec):
         tasks = given.tasks
     else:
         _check_suites(spec, registry, own.get("suites", {}), (unregistered or {}).get("suites", {}))
         _, tasks = resolve_suite(spec.suite, spec.tasks, registry, spec.data, spec.definitions, spec.sampling)
-    return Resolved(spec, tasks, arms, {**own, **_find_unregistered(arms, None, registry)})
+    return Resolved(
+        spec, tasks, arms, {**own, **_find_unregistered(arms, None, registry)}, given.models if given else {}
+    )
 
 
 def _check_together(request: Request, registry: Registry, spell: Callable[[str], str]) -> None:
@@ -200,20 +210,6 @@ def _deduplicate(strategies: Iterable[str | Strategy | NamedStrategy], registry:
     return list(by_name.values())
 
 
-def _model_name(model: str | Backbone, registry: Registry) -> str:
-    """Return the name under which another process finds a model."""
-    if isinstance(model, str):
-        return model
-    name = registry.name_of("backbones", type(model))
-    if name is None:
-        cls = type(model)
-        raise UsageError(
-            f"models: no plug-in registers {cls.__module__}.{cls.__qualname__}",
-            "register it in a plug-in file, give that file in plugins, and use its name",
-        )
-    return name
-
-
 def _arms(
     strategies: Sequence[NamedStrategy], budgets: Sequence[Budget], spec: Spec, registry: Registry
 ) -> tuple[Arm, ...]:
@@ -227,8 +223,12 @@ def _arms(
     return tuple(arms)
 
 
-def _find_unregistered(arms: Iterable[Arm], suite: Suite | None, registry: Registry) -> dict[str, dict[str, str]]:
+def _find_unregistered(
+    arms: Iterable[Arm], suite: Suite | None, registry: Registry, models: Mapping[str, LoadedModel] | None = None
+) -> dict[str, dict[str, str]]:
     classes_by_kind: dict[str, dict[str, str]] = {}
+    if models:
+        classes_by_kind["models"] = {name: type(one.model).__qualname__ for name, one in models.items()}
     if strategies := {arm.named.name: arm.named.unregistered for arm in arms if arm.named.unregistered}:
         classes_by_kind["strategies"] = strategies
     if suite is not None and suite.name not in registry.names("suites"):

@@ -181,11 +181,26 @@ def works_of(
     check_turns(spec.turns, samples)
     works = {}
     for name in spec.models:
-        model = Model(name, locate(name, registry), device or spec.device, spec.dtype, spec.attention)
+        model = _model(name, resolved, registry, device)
         _check_prefixes(model, spec.turns)
         works[name] = _work(resolved, model, samples, held_out).calibrate_with(calibrations or {})
         _check_budgets(works[name])
     return works
+
+
+def _model(name: str, resolved: Resolved, registry: Registry, device: str) -> Model:
+    spec = resolved.spec
+    if name in resolved.models:
+        return Model.of_object(name, resolved.models[name], registry)
+    return Model(
+        name,
+        locate(name, registry),
+        device or spec.device,
+        spec.dtype,
+        attention=spec.attention,
+        quantization=spec.quantization,
+        device_map=spec.device_map,
+    )
 
 
 def fingerprints(work: Work) -> dict[str, str]:

@@ -63,6 +63,8 @@ class _Spec(_Part):
     frames: Annotated[int, Field(ge=1)] | None = FRAMES
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     strict: bool = False
+    quantization: Name = ""
+    device_map: Name = ""
 
 
 class _Task(_Part):
@@ -143,7 +145,7 @@ class Manifest(Versioned):
     hardware: dict[str, Any] = {}
     notes: list[str] = []
     """Sentences that a reader of the numbers must see."""
-    unregistered: dict[Literal["strategies", "suites"], dict[Name, Name]] = {}
+    unregistered: dict[Literal["strategies", "suites", "models"], dict[Name, Name]] = {}
     """The objects that no plug-in registers, by the names under which the run uses them."""
     seed_scopes: dict[Name, Literal["sample", "run"]] = {}
     """For each strategy, what one draw of its seed may move."""

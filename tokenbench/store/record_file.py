@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tokenbench.errors import AGAIN, MachineError, brief
 from tokenbench.store import files
 
-__all__ = ["RECORD", "DamagedError", "count_records", "pack", "read_many", "read_records"]
+__all__ = ["RECORD", "DamagedError", "count_records", "pack", "read_many", "read_records", "to_bytes"]
 
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
 MOST_PACKED = 2**32
@@ -67,9 +67,15 @@ class DamagedError(MachineError):
 
 def pack(records: Sequence[dict[str, Any]], schema: pa.Schema) -> tuple[pa.Table, bytes]:
     """Return records as a table, and as the content of a file."""
-    table, sink = pa.Table.from_pylist(records, schema=schema), pa.BufferOutputStream()
+    table = pa.Table.from_pylist(records, schema=schema)
+    return table, to_bytes(table)
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Return a table of records as the content of a file."""
+    sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    return table, sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:

@@ -21,6 +21,9 @@ SEEDS = {"sample": (0, 1, 2), "run": (0, 1, 2, 3, 4)}
 NO_SEED = 0
 """The seed of a strategy that does not draw at random, so that its cells stay the same when a run gets more seeds."""
 
+LATER = {"turns": 1, "quantization": "", "device_map": ""}
+"""Settings that are stored only if they are not these, so that the names of run directories stay what they were."""
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -77,12 +80,17 @@ class Spec:
     """Whether a sample that a model cannot be asked fails its whole task."""
     turns: int = 1
     """How many questions about an image are asked, at most, of the tokens that the first of them chooses."""
+    quantization: str = ""
+    """How the weights are quantized while they are loaded; empty for as they are stored."""
+    device_map: str = ""
+    """How the modules are spread over devices, as `read_device_map` takes it; empty for one device, or for all GPUs with `auto`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as run.json stores them."""
         settings = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        if self.turns == 1:  # so that the names of run directories stay what they were
-            del settings["turns"]
+        for name, usual in LATER.items():
+            if settings[name] == usual:
+                del settings[name]
         return settings
 
     @classmethod

@@ -15,7 +15,7 @@ from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.budget import Budget
-from tokenbench.contract.cells import VANILLA
+from tokenbench.contract.cells import VANILLA, plain_name
 from tokenbench.tables import Tone
 from tokenbench_reports.claims.consistency import SAME_SHARE, does_not_follow
 from tokenbench_reports.claims.printed import MEAN_RETENTION, Claim, Printed, group_rows, ledger
@@ -88,7 +88,7 @@ def compare_claims(
     """Put published retention beside the measured one, for the models, strategies and budgets of a comparison.
 
     Args:
-        comparison: What was measured. Of two runs together, ``A:clse`` and ``B:clse`` both stand for clse.
+        comparison: What was measured. Of several runs together, ``clse#A`` and ``clse#B`` both stand for clse.
         about: The run's manifest. Its ``limit``, and how budgets were matched, decide what is comparable.
         claims: The published numbers; by default the whole ledger.
 
@@ -229,8 +229,8 @@ def _ledger_name(task: str, rows: Sequence[Printed]) -> str:
 
 
 def method_of(strategy: str) -> str:
-    """``clse`` for ``clse``, and for ``A:clse`` and ``B:clse`` of two runs in one."""
-    return strategy.removeprefix("A:").removeprefix("B:")
+    """``clse`` for ``clse``, and for ``clse#A`` and ``clse#B`` of several runs in one."""
+    return plain_name(strategy)
 
 
 def short_name(model: str) -> str:

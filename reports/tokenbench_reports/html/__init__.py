@@ -79,7 +79,7 @@ def render_page(comparison: Comparison, run: Run) -> str:
         vanilla=VANILLA,
         command=command(about),
         conditions=conditions(about),
-        repeated="run A" if len(run.folders) > 1 else "the run",
+        repeated="the runs" if about.get("merged") else "the run",
         facts=facts(about),
         style=style,
         script=script,

@@ -20,7 +20,6 @@ from tokenbench.contract.sampling import FrameSampling
 from tokenbench.contract.suite import Sample, Video
 from tokenbench.engine import EncoderRequests, RowPlan
 from tokenbench.errors import UsageError, unknown
-from tokenbench.models.decoding import describe_options
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
 from tokenbench.registry.names import parse_strategy
@@ -31,7 +30,8 @@ from tokenbench_suites.lmms.library import content, cut, interleaved
 
 __all__ = ["TokenBench"]
 
-ARGUMENTS = ("backbone", "strategy", "budget", "seed", "dtype", "attention", "frames", "fps")
+LOADING = ("dtype", "attention", "quantization", "device_map")
+ARGUMENTS = ("backbone", "strategy", "budget", "seed", *LOADING, "frames", "fps")
 
 
 class TokenBench(lmms):  # type: ignore[misc]
@@ -44,7 +44,7 @@ class TokenBench(lmms):  # type: ignore[misc]
         seed: The seed of a strategy that draws at random.
         batch_size: lmms-eval's own option.
         device: lmms-eval's own option.
-        others: `dtype`, `attention`, `frames` and `fps`, as `tokenbench run` takes them.
+        others: `dtype`, `attention`, `quantization`, `device_map`, `frames` and `fps`, as `tokenbench run` takes them.
     """
 
     is_simple = False
@@ -72,10 +72,11 @@ class TokenBench(lmms):  # type: ignore[misc]
         method = parse_strategy(strategy, plugins).strategy
         whole = Budget.everything() if strategy == VANILLA else Budget.none()
         allowed = Budget.parse(str(budget)) if method.budgeted else whole
-        numerics = others.get("dtype", "float32"), others.get("attention", "sdpa")
-        self._model = Model(backbone, locate(backbone, plugins), device or "auto", *numerics)
-        if said := describe_options(backbone, self._model.generation_options):
-            logger.warning(said)
+        loading = {name: others[name] for name in LOADING if name in others}
+        self._model = Model(backbone, locate(backbone, plugins), device or "auto", **loading)
+        for note in self._model.notes:
+            if note not in self._model.backbone.notes:
+                logger.warning(note)
         self._plan = RowPlan.make(method, allowed, self._model.depth, int(seed))
         self._requests = EncoderRequests.of(self._plan.typical)
         self._batch_size = int(batch_size)

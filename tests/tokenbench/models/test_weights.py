@@ -97,10 +97,3 @@ def test_a_junk_configuration_is_named(text: str, tmp_path: Path) -> None:
 def test_a_device_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="unknown --device"):
         resolve_device(text)
-
-
-def test_a_folder_with_an_adapter_alone_is_named(tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"holds an adapter .* without the model that it changes") as error:
-        locate(str(tmp_path), registry())
-    assert "merge_and_unload" in error.value.hint

@@ -75,6 +75,8 @@ CHANGES: dict[tuple[str, str], Callable[[], identity.Cell]] = {
     ("numerics", "device"): lambda: cell(device="cuda"),
     ("numerics", "batch size"): lambda: cell(replace(SPEC, batch_size=8)),
     ("numerics", "attention"): lambda: cell(attention="eager"),
+    ("numerics", "quantization"): lambda: cell(replace(SPEC, quantization="bnb-8bit")),
+    ("numerics", "device map"): lambda: cell(replace(SPEC, device_map="auto")),
 }
 LIBRARIES = ("torch", "torchvision", "transformers", "tokenizers", "numpy", "pillow")
 
@@ -123,7 +125,7 @@ def test_nothing_else_is_part_of_it() -> None:
     """A part that this file does not change would be held by no test."""
     constant = {("generation", "decoding")}
     engine = {("engine", "source"), ("engine", "tokenbench")}
-    here = cell()
+    here = cell(replace(SPEC, quantization="bnb-4bit", device_map="auto"))  # which other cells lack
     known = {*CHANGES, *constant, *engine, *(("libraries", library) for library in LIBRARIES)}
     assert {(part, name) for part in here.parts for name in here.parts[part]} == known
 
