@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.answers import Answers
+from tests.journals import Answers
 from tests.slurm import Cluster, start_slurm, until
 from tests.systems import only_linux
 from tests.tokenbench.commands.test_running import call
