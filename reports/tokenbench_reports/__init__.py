@@ -12,6 +12,7 @@ def tokenbench_register_reports(register: Register) -> None:
     register("details", "tokenbench_reports.details:DetailsReport")
     register("figures", "tokenbench_reports.figures:FiguresReport")
     register("html", "tokenbench_reports.html:HtmlReport")
+    register("html-full", "tokenbench_reports.html:FullHtmlReport")
     register("json", "tokenbench_reports.json_file:JsonReport")
     register("latex", "tokenbench_reports.latex:LatexReport")
     register("markdown", "tokenbench_reports.markdown:MarkdownReport")

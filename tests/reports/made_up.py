@@ -40,7 +40,7 @@ class MadeUpRun:
 
     @property
     def measured(self):
-        return self._samples.assign(kept=self._samples["kept"].map(len))
+        return self._samples.assign(kept=self._samples["kept"].map(len, na_action="ignore"))
 
     def questions(self):
         return self._questions

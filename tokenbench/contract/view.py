@@ -58,6 +58,10 @@ class EncodedFrame(Protocol):
     def tokens(self) -> int:
         """How many visual tokens the frame has."""
 
+    @property
+    def tiles(self) -> Tensor | None:
+        """[n] the number of the tile that each token lies in, where the frame is one lattice of several tiles."""
+
     def signal(self, request: Signal) -> Tensor:
         """Return a signal that the stage asked for: [n] or [n, D], float32."""
 

@@ -39,6 +39,11 @@ class Frame:
         """Visual tokens."""
         return len(self.layout.tokens)
 
+    @property
+    def tiles(self) -> Tensor | None:
+        """[n] the number of the tile that each token lies in, where several make one lattice."""
+        return self.layout.tiles
+
     @cached_property
     def _at(self) -> Tensor:
         """[n, patches] positions of its tokens in the encoder's sequence."""
@@ -47,7 +52,9 @@ class Frame:
 
     def signal(self, request: Signal) -> Tensor:
         """[n] or [n, D], float32: what a stage asked for."""
-        return self.run.read(request, self._at)
+        self._check_readable()
+        blank = self.layout.blank
+        return self.run.read(request, self._at, None if blank is None else blank.to(self._at.device))
 
     def project(self, features: Tensor) -> Tensor:
         """[m, C'] features through the projector: [m, C], in its dtype."""
@@ -61,9 +68,22 @@ class Frame:
         """[num_prefix_tokens + h * w, C] projected tokens of the frame, encoded from a picture of h x w tokens."""
         with torch.no_grad():
             tokens = self.run.encoder.encode_resized(self.layout.pixels, h, w)
-        fewer = (self.tokens - len(tokens)) * self.layout.tokens.shape[1]
-        self.rerun_positions = [self.layout.positions - fewer] * len(self.run.encoder.layers)
+        patches, encoder = self.layout.tokens.shape[1], self.run.encoder
+        blank = 0 if self.layout.blank is None else int(self.layout.blank.sum())
+        positions = self.layout.positions - (self.tokens - blank - len(tokens)) * patches
+        if self.layout.inputs > 1:  # one picture instead of several
+            positions = int(encoder.cls) + len(tokens) * patches
+        self.rerun_positions = [positions] * len(encoder.layers)
         return tokens
+
+    def computed_positions(self) -> list[tuple[int, list[int]]]:
+        """Of each input, its positions and how many of them every layer computed when the encoder ran on fewer last.
+
+        A frame that was not run again was not needed at all. Several inputs are run again as one picture.
+        """
+        none = [0] * len(self.run.encoder.layers)
+        each = self.layout.positions // self.layout.inputs
+        return [(each, self.rerun_positions or none), *[(each, none)] * (self.layout.inputs - 1)]
 
     def cls_features(self) -> Tensor:
         """[C'], float32: the frame's own [CLS], as the projector would read it."""
@@ -72,16 +92,27 @@ class Frame:
 
     def rerun(self, share: float, cls: bool = False) -> Rerun:
         """The frame after that share of the encoder's layers, for running the rest again; its [CLS] may be a token."""
+        self._check_readable()
+        if self.layout.blank is not None or self.layout.tiles is not None:
+            raise InfeasibleError(
+                "it runs the vision encoder again, which cannot be done for tiles and newlines in one lattice"
+            )
         tokens = self.layout.tokens
         if cls:
             tokens = torch.cat([self._cls_position().view(1, 1).to(tokens.device), tokens])
         return Rerun(self, self.run.encoder.after(share), tokens)
 
+    def _check_readable(self) -> None:
+        if self.layout.unreadable:
+            raise InfeasibleError(f"it reads the vision encoder{self.layout.unreadable}")
+
     def _cls_position(self) -> Tensor:
         """[1] position of the [CLS], which is no visual token."""
         taken = self.layout.tokens
-        if not self.run.encoder.cls or taken.shape[1] != 1 or bool((taken == 0).any()):
-            raise InfeasibleError("it reads the [CLS] of the vision encoder, which has none besides its visual tokens")
+        if not self.run.encoder.cls or taken.shape[1] != 1 or bool((taken == 0).any()) or self.tiles is not None:
+            raise InfeasibleError(
+                "it reads the [CLS] of the vision encoder, which has none, or several, besides its visual tokens"
+            )
         return taken.new_zeros(1)
 
 
@@ -190,7 +221,7 @@ def read_signals(frames: Sequence[Sequence[Frame]], requests: Sequence[Signal]) 
         {request: [G, n] or [G, n, D]}, float32.
     """
     first = frames[0][0].run
-    if any(frame.run is not first for own in frames for frame in own):  # images and videos
+    if any(frame.run is not first or frame.layout.unreadable for own in frames for frame in own):  # images and videos
         return {
             request: torch.stack([torch.cat([frame.signal(request) for frame in own]) for own in frames])
             for request in requests
@@ -200,8 +231,16 @@ def read_signals(frames: Sequence[Sequence[Frame]], requests: Sequence[Signal]) 
     tokens = torch.cat([frame.layout.tokens for frame in shown])
     starts = torch.tensor([frame.start for frame in shown])
     starts = starts.repeat_interleave(torch.tensor([frame.tokens for frame in shown]))
-    positions = (tokens + starts.unsqueeze(1)).to(first.output.device).unflatten(0, (len(frames), -1))
-    return {request: first.read(request, positions) for request in requests}
+    device, shape = first.output.device, (len(frames), -1)
+    positions = (tokens + starts.unsqueeze(1)).to(device).unflatten(0, shape)
+    blank = None
+    if any(frame.layout.blank is not None for frame in shown):
+        blank = torch.cat([_blank(frame.layout) for frame in shown]).to(device).unflatten(0, shape)
+    return {request: first.read(request, positions, blank) for request in requests}
+
+
+def _blank(layout: FrameLayout) -> Tensor:
+    return torch.zeros(len(layout.tokens), dtype=torch.bool) if layout.blank is None else layout.blank
 
 
 def _cut_argument(name: str, value: Any, positions: Tensor, total: int) -> Any:

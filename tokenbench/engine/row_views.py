@@ -97,6 +97,11 @@ class AnyFrame:
         """Visual tokens."""
         return self._frame.tokens
 
+    @property
+    def tiles(self) -> Tensor | None:
+        """[n] the number of the tile that each token lies in: alike in rows with like lattices."""
+        return self._frame.tiles
+
     def project(self, features: Tensor) -> Tensor:
         """[m, C'] features through the projector: [m, C]."""
         return self._frame.project(features)

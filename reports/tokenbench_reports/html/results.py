@@ -83,6 +83,10 @@ class Results:
     """Whether random tokens ran."""
 
 
+UNKNOWN = "unknown"
+"""What stands for a cost that was neither measured nor counted, as in runs of other tools."""
+
+
 def results(
     cells: Sequence[Cell],
     rankings: Mapping[str, Ranking],
@@ -100,7 +104,10 @@ def results(
     }
     return Results(
         rows,
-        [number(vanilla["realised_tokens"]), *("100 %" for _ in keys[1:])],
+        [
+            number(tokens) if (tokens := vanilla["realised_tokens"]) == tokens else UNKNOWN,
+            *("100 %" if any(key in cell.costs for cell in cells) else UNKNOWN for key in keys[1:]),
+        ],
         "100.0" if vanilla["retention"] == vanilla["retention"] else _score(vanilla["score"]),
         [(scale(tick), number(tick, 0)) for tick in (20.0 * at for at in range(int(low // 20), 6))],
         scale(100.0),
@@ -155,7 +162,7 @@ def _rank(cell: Cell, ranking: Ranking | None) -> str:
 
 def _cost(cell: Cell, key: str) -> Number:
     if key not in cell.costs:
-        return Number(NOTHING, float("-inf"))
+        return Number(NOTHING if key == "time" else UNKNOWN, float("-inf"))
     value = cell.costs[key][0]
     return Number(number(value) if key == "tokens" else f"{number(value, 0)} %", value)
 
