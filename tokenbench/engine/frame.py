@@ -109,10 +109,10 @@ class Frame:
     def _cls_position(self) -> Tensor:
         """[1] position of the [CLS], which is no visual token."""
         taken = self.layout.tokens
-        if not self.run.encoder.cls or taken.shape[1] != 1 or bool((taken == 0).any()) or self.tiles is not None:
-            raise InfeasibleError(
-                "it reads the [CLS] of the vision encoder, which has none, or several, besides its visual tokens"
-            )
+        if self.layout.inputs > 1:
+            raise InfeasibleError("it reads the [CLS] of the vision encoder, which has one for each tile of a picture")
+        if not self.run.encoder.cls or taken.shape[1] != 1 or bool((taken == 0).any()):
+            raise InfeasibleError("it reads the [CLS] of the vision encoder, which has none besides its visual tokens")
         return taken.new_zeros(1)
 
 
