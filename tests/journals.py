@@ -37,6 +37,11 @@ class Answers:
         """How many answers were computed more often than once, each counted as often as it was computed in vain."""
         return self.counts.total() - len(self.counts)
 
+    @property
+    def writers(self) -> set[str]:
+        """The processes that have answered so far, each with its machine."""
+        return {name.partition(".")[2] for name, handle in list(self._files.items()) if os.fstat(handle).st_size}
+
     def now(self) -> int:
         """How many answers there are so far."""
         return len(self._read())

@@ -144,7 +144,13 @@ def _ask(command: Sequence[str], script: str = "") -> subprocess.CompletedProces
     """Run a command of Slurm. None if it does not end in time, or cannot be started."""
     try:
         return subprocess.run(
-            command, input=script, capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False
+            command,
+            input=script,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
