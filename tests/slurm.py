@@ -24,6 +24,8 @@ from tests.systems import only_linux
 
 __all__ = ["Cluster", "start_slurm", "until"]
 
+only_linux("Slurm runs there")
+
 PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 OF_ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacctmgr")
 PATIENCE = 60.0  # seconds until a daemon answers
@@ -136,7 +138,6 @@ class Cluster:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Stop the work of all tasks for a while, without Slurm's knowledge, so that a test has time however busy the machine is."""
-        only_linux("processes are stopped and continued")
         pids = [pid for job in self.running() for pid in self.workers(job)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -168,7 +169,6 @@ class Cluster:
 
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons, the last one first."""
-        only_linux("daemons of Slurm are killed")
         subprocess.run(
             ["scancel", "-f", "-s", "KILL", "-u", "root"], env=self.environment, capture_output=True, timeout=30
         )
@@ -242,7 +242,6 @@ def until(condition: Callable[[], object], what: str, patience: float = PATIENCE
 
 
 def _check_packages(programs: Sequence[str]) -> None:
-    only_linux("Slurm runs there")
     missing = [name for name in programs if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
     if missing:
         pytest.skip(

@@ -24,6 +24,8 @@ from tests.slurm import Cluster, start_slurm, until
 from tests.systems import only_linux
 from tests.tokenbench.commands.test_running import call
 
+only_linux("Slurm runs there")
+
 PLUGIN = """
 import os
 import time
@@ -237,7 +239,6 @@ def test_a_job_that_can_never_start_is_cancelled_and_refused(
 def test_two_nodes_with_a_task_killed_one_preempted_a_node_drained_and_the_coordinator_killed(
     plain: Cluster, tmp_path: Path, finished: Path
 ) -> None:
-    only_linux("workers are killed")
     options = ["--workers", "4", "--slurm", "timeout_min=20"]
     with trial(plain, tmp_path, "killed, preempted, drained, coordinator killed", finished, *options) as run:
         run.start()
