@@ -57,7 +57,7 @@ class Projected(Strategy):
 
     def select(self, view: View) -> Selection:
         """Keep all tokens with the projected features as their states."""
-        return Selection(torch.arange(view.n), view.project(view.signals[Signal("features")]))
+        return Selection(torch.arange(view.n, device=view.alive.device), view.project(view.signals[Signal("features")]))
 
 
 def check_backbone(model: Any, prompts: Sequence[Prompt], backbone: Backbone | None = None) -> None:
@@ -193,7 +193,7 @@ def dummy_inputs_can_be_run(case: Case) -> str | None:
     assert sum(grid.tokens for grid in common) > 0, "default_grids() gives no token"
     tokens = int(case.adapter.visual(case.model, case.prompts[0]["input_ids"]).sum())
     grids = case.adapter.default_grids(config, tokens)
-    prompt = case.adapter.dummy_inputs(config, grids, TEXT)
+    prompt = case.here(case.adapter.dummy_inputs(config, grids, TEXT))
     (row,) = _trace(case, prompt)
     assert row.grids == tuple(grids), f"the prompt shows {row.grids}, not {tuple(grids)}"
     assert row.text == TEXT, f"the prompt has {row.text} text tokens, not {TEXT}"
