@@ -20,8 +20,16 @@ from PIL import Image
 PICTURES = Path(__file__).parent / "_static" / "pictures"
 SCREENS = {"first-screen": (1280, 900), "first-screen-phone": (390, 844)}
 """By the name of a picture, the size of the screen that it shows from the top."""
-PARTS = {"tasks": "#tasks", "differences": "#gaps", "kept-tokens": ".live .panes", "every-question": ".live .browse"}
+PARTS = {"tasks": "#tasks", "differences": "#gaps", "kept-tokens": ".live .panes"}
 """By the name of a picture, the part of the page that it shows."""
+BROWSED = {"every-question": (1280, 800)}
+"""By the name of a picture, the size of the screen that shows the questions, one of them open."""
+OPEN = """
+document.querySelectorAll('[role=option]')[1]?.click();
+const wait = (done) => (document.querySelector('[data-part=body] .panes') ? done() : setTimeout(wait, 50, done));
+wait(arguments[0]);
+"""
+"""Opens a question, and waits until it is drawn."""
 TALLEST = 620
 MARGIN = 12
 
@@ -47,6 +55,10 @@ def take_pictures(report: Path, folder: Path) -> list[Path]:
             for name, selector in PARTS.items():
                 if (box := _place(browser, selector)) is not None:
                     written.append(_save(browser, folder / f"{name}.png", box))
+            for name, (width, height) in BROWSED.items():
+                _show(browser, report, width, height, "#samples?show=only-a")
+                browser.execute_async_script(OPEN)
+                written.append(_save(browser, folder / f"{name}.png", (0, 0, width, height)))
             return written
         finally:
             browser.quit()
@@ -64,13 +76,14 @@ def _open_browser(profile: str) -> Any:
     return Chrome(options=options, service=Service(shutil.which("chromedriver")))
 
 
-def _show(browser: Any, report: Path, width: int, height: int) -> None:
+def _show(browser: Any, report: Path, width: int, height: int, fragment: str = "") -> None:
     """Open the page in a window of this size, in light colours."""
     light = {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", light)
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(report.resolve().as_uri())
+    browser.get("about:blank")  # another fragment alone would not load the page again
+    browser.get(report.resolve().as_uri() + fragment)
 
 
 def _place(browser: Any, selector: str) -> tuple[float, float, float, float] | None:

@@ -15,6 +15,7 @@ from tokenbench.commands.comparing import compare
 from tokenbench.commands.costing import cost
 from tokenbench.commands.exporting import export
 from tokenbench.commands.listing import list_, show
+from tokenbench.commands.merging import merge
 from tokenbench.commands.options import examples
 from tokenbench.commands.output import lost, open_streams, say
 from tokenbench.commands.planning import plan
@@ -81,7 +82,7 @@ def cli() -> None:
     """
 
 
-for command in (run, resume, status, report, compare, plan, cost, list_, show, check, export):
+for command in (run, resume, status, report, compare, merge, plan, cost, list_, show, check, export):
     cli.add_command(command)
 
 

@@ -93,43 +93,45 @@ def repeat_grid(grid: Grid, count: int, what: str) -> tuple[Grid, ...]:
 
 
 def describe_clip(model: Any, tower: nn.Module, full: bool) -> Encoder:
-    """Describe a CLIP tower in front of the model's projector.
+    """Describe a CLIP tower, or one of SigLIP, which has no [CLS], in front of the model's projector.
 
     Args:
         model: The stock model.
-        tower: Its CLIP tower.
-        full: Whether a frame's [CLS] is a visual token, too.
+        tower: Its tower.
+        full: Whether a frame's [CLS] is a visual token, too, if there is one.
 
     Raises:
         UsageError: If the projector reads several encoder layers.
     """
     clip: Any = tower
-    layers, patch, first = list(clip.encoder.layers), clip.config.patch_size, int(not full)
+    layers, patch = list(clip.encoder.layers), clip.config.patch_size
+    cls = int(hasattr(clip.embeddings, "class_embedding"))
+    first = 0 if full else cls
     feature_layer = model.config.vision_feature_layer
     if not isinstance(feature_layer, int):
         raise UsageError(f"features of several encoder layers {feature_layer} are not supported")
 
     def layouts(pixel_values: Tensor, **options: Any) -> list[FrameLayout]:
-        positions = 1 + (pixel_values.shape[2] // patch) * (pixel_values.shape[3] // patch)
+        positions = cls + (pixel_values.shape[2] // patch) * (pixel_values.shape[3] // patch)
         tokens = torch.arange(first, positions).unsqueeze(1)
         return [FrameLayout(positions, tokens, frame) for frame in pixel_values.split(1)]
 
     def project(states: Tensor) -> Tensor:
-        projected: Tensor = model.base_model.multi_modal_projector(states[:, 0])
+        projected: Tensor = model.base_model.multi_modal_projector(states.mean(1))
         return projected
 
     def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
         # `forward` is called directly, so that hooks on the tower do not fire.
         smaller = resize(pixels, h * patch, w * patch)
         output = clip.forward(smaller, interpolate_pos_encoding=True, output_hidden_states=True)
-        return project(output.hidden_states[feature_layer][0, first:, None])
+        return project(output.hidden_states[feature_layer][:, first:].flatten(0, 1).unsqueeze(1))
 
     return Encoder(
         tower=tower,
         layers=layers,
         attentions=[layer.self_attn for layer in layers],
         depth=range(len(layers) + 1)[feature_layer],
-        cls=True,
+        cls=bool(cls),
         batched=True,
         layouts=layouts,
         project=project,

@@ -12,6 +12,7 @@ def tokenbench_register_reports(register: Register) -> None:
     register("details", "tokenbench_reports.details:DetailsReport")
     register("figures", "tokenbench_reports.figures:FiguresReport")
     register("html", "tokenbench_reports.html:HtmlReport")
+    register("html-full", "tokenbench_reports.html:FullHtmlReport")
     register("json", "tokenbench_reports.json_file:JsonReport")
     register("latex", "tokenbench_reports.latex:LatexReport")
     register("markdown", "tokenbench_reports.markdown:MarkdownReport")
@@ -22,6 +23,7 @@ def tokenbench_register_reports(register: Register) -> None:
 
 @hookimpl
 def tokenbench_register_commands(register: Register) -> None:
-    """Register the commands that list and verify published numbers."""
+    """Register the commands that list and verify published numbers, and that publish runs."""
     register("claims", "tokenbench_reports.claims.command:claims")
+    register("publish", "tokenbench_reports.publish.command:publish")
     register("verify", "tokenbench_reports.claims.verifying:verify")

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
-from tokenbench.comparison.plots import cells_of, draw_cost, draw_ranks, draw_retention, report_style, shared_budgets
+from tokenbench.comparison.plots import (
+    cells_of,
+    draw_cost,
+    draw_ranks,
+    draw_retention,
+    is_priced,
+    report_style,
+    shared_budgets,
+)
 from tokenbench.comparison.ranking import Ranking, rank_strategies
 from tokenbench.contract.report import Report
 from tokenbench.store.report_files import subfolder, write_bytes
@@ -47,7 +55,7 @@ class FiguresReport(Report):
 
 def _figures(comparison: Comparison, model: str) -> Iterator[tuple[str, Figure]]:
     cells = cells_of(comparison, model)
-    if len(cells) > 1:
+    if len(cells) > 1 and is_priced(cells):
         yield "accuracy-cost", _with_legend(draw_cost, cells)
     if len(shared_budgets(cells)) > 1:
         yield "retention", _with_legend(draw_retention, cells)

@@ -32,8 +32,19 @@ FOLDER = "FOLDER"
 def command(about: Mapping[str, object]) -> str:
     """The command line that repeats a run from its manifest; empty if the manifest does not say enough.
 
-    Tables are named without their folders, and other data by the word FOLDER: `conditions` says so.
+    Tables are named without their folders, and other data by the word FOLDER: `conditions` says so. Of several runs together it is a
+    line for each of them, and one that puts them together.
     """
+    if parents := _parents(about):
+        names = [str(parent["name"]) for parent in parents]
+        lines = [
+            f"{line} -o {shlex.quote(name)}"
+            for parent, name in zip(parents, names, strict=True)
+            if (line := command(parent))
+        ]
+        whole = all("answers" in parent for parent in parents)
+        ending = ["-o", "merged"] if whole else []
+        return "\n".join([*lines, shlex.join(["tokenbench", "merge" if whole else "compare", *names, *ending])])
     spec = about.get("spec")
     if not isinstance(spec, Mapping) or "suite" not in spec:
         return ""
@@ -58,6 +69,8 @@ def command(about: Mapping[str, object]) -> str:
 
 def conditions(about: Mapping[str, object]) -> list[str]:
     """Sentences on what the reader has to do before the command works; none if it works as it stands."""
+    if parents := _parents(about):
+        return list(dict.fromkeys(sentence for parent in parents for sentence in conditions(parent)))
     spec = about.get("spec")
     if not isinstance(spec, Mapping) or "suite" not in spec:
         return []
@@ -90,6 +103,12 @@ def facts(about: Mapping[str, object]) -> list[tuple[str, str]]:
     if isinstance(models, Mapping):
         pairs += [(f"weights of {name}", str(model.get("identity", ""))[:16]) for name, model in models.items()]
     return pairs
+
+
+def _parents(about: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """The runs that were put together; none for a single run."""
+    parents = about.get("merged")
+    return parents if isinstance(parents, list) else []
 
 
 def _data(spec: Mapping[str, object]) -> dict[str, str]:

@@ -15,8 +15,14 @@ __all__ = ["crops", "share_out"]
 def crops(view: View, mass: Tensor | None = None) -> list[tuple[Tensor, int]]:
     """Candidates of every image, tile or frame, ascending, each with how many of them may stay.
 
-    The view's k is shared out in proportion to the number of candidates, or to the sum of their `mass` [n].
+    The view's k is shared out in proportion to the number of candidates, or to the sum of their `mass` [n]. Tiles that make one
+    lattice are apart where the stage reads the vision encoder, which shows whose tile a token lies in.
     """
+    if any(frame.tiles is not None for frame in view.frames):
+        tiles = _split_by_tile(view)
+        sizes = list(map(len, tiles))
+        shares: Sequence[float] = sizes if mass is None else [float(mass[crop].sum()) for crop in tiles]
+        return list(zip(tiles, share_out(view.k, shares, sizes), strict=True))
     counts = [frame.tokens for grid in view.grids for frame in grid.frames]
     if len(counts) == 1:
         counts = [view.n]
@@ -29,6 +35,17 @@ def crops(view: View, mass: Tensor | None = None) -> list[tuple[Tensor, int]]:
         return [(found[0], min(view.k, counts[0]))]
     weights = counts if mass is None else torch.stack([mass[crop].sum() for crop in found]).tolist()
     return list(zip(found, share_out(view.k, weights, counts), strict=True))
+
+
+def _split_by_tile(view: View) -> list[Tensor]:
+    """Candidates of every frame that is one lattice, and of every tile that is a part of one."""
+    parts, first = [], 0
+    for frame in view.frames:
+        tiles = torch.zeros(frame.tokens, dtype=torch.long) if frame.tiles is None else frame.tiles
+        parts.append(first + tiles)
+        first = int(parts[-1].max()) + 1
+    numbers = torch.cat(parts).to(view.alive.device)[view.alive]
+    return [(numbers == number).nonzero().flatten() for number in range(first)]
 
 
 def share_out(k: int, weights: Sequence[float], limits: Sequence[int]) -> list[int]:

@@ -223,12 +223,12 @@ def test_a_shown_difference_is_never_rounded_to_nothing():
 
 
 def test_names_of_two_runs_and_parameters_count_as_what_they_are():
-    both = {"A:clse": 90.0, "B:clse": 80.0, "A:random:x=1": 40.0}
-    found = said({"1/3": both, "all": {"B:vanilla": 100.0}}, beats_all(*both))
-    assert (found.winner, found.budget) == ("A:clse", "1/3")
-    assert found.text.endswith("10.0 points more than B:clse")
-    [finding] = find(hand_made({"1/3": both, "all": {"B:vanilla": 99.0}}), "toy")
-    assert finding.floors == ["A:random:x=1"]
+    both = {"clse#A": 90.0, "clse#B": 80.0, "random:x=1#A": 40.0}
+    found = said({"1/3": both, "all": {"vanilla#B": 100.0}}, beats_all(*both))
+    assert (found.winner, found.budget) == ("clse#A", "1/3")
+    assert found.text.endswith("10.0 points more than clse#B")
+    [finding] = find(hand_made({"1/3": both, "all": {"vanilla#B": 99.0}}), "toy")
+    assert finding.floors == ["random:x=1#A"]
 
 
 def test_the_budget_with_the_most_methods_comes_first():

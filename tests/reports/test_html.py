@@ -18,7 +18,7 @@ from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.headline import make_headline
 from tokenbench_reports.html import HtmlReport, render_page
 from tokenbench_reports.html import cells as html_cells
-from tokenbench_reports.html.gallery import choose_samples, shorten, spans
+from tokenbench_reports.html.gallery import choose_samples, shorten
 from tokenbench_reports.html.kept import agreement, bias, keep_rates, thin
 
 LOSES = {"good": 0.0, "bad": 0.5, "random": 0.7}
@@ -157,7 +157,7 @@ def test_the_gallery_shows_flips_first_with_what_was_kept(text):
         assert f'<symbol id="p{name}"' in text
         assert (width, height) == (60, 60)
         assert len(sample["cells"]) == 1 + 3 * len(BUDGETS)
-    assert text.count("data:image/webp;base64,") == len(samples)  # each picture once
+    assert text.count('href="data:image/webp;base64,') == len(samples)  # each picture once
     spoilt = [any(s["cells"][0]["right"] and not cell["right"] for cell in s["cells"]) for s in samples]
     assert spoilt == sorted(spoilt, reverse=True)
     assert spoilt[0]
@@ -194,13 +194,6 @@ def test_a_run_of_one_strategy_or_vanilla_alone_still_makes_a_page():
     assert "Compare two" in render_page(*made_up({"few": 0.2, "more": 0.1}, images=2))
 
 
-@pytest.mark.slow
-def test_the_size_of_a_page_is_bounded():
-    small = len(render_page(*made_up({"a": 0.1, "b": 0.2}, images=300, tasks=("t",))))
-    large = len(render_page(*made_up({"a": 0.1, "b": 0.2}, images=3000, tasks=("t",))))
-    assert large < small + 400_000  # ten times the questions, of which 2,000 are listed
-
-
 @pytest.mark.parametrize("change", ["no suite", "other targets", "no lattice"])
 def test_what_cannot_be_shown_is_said(change):
     comparison, run = made_up(LOSES)
@@ -223,9 +216,14 @@ def test_answers_that_are_graded_are_not_called_right_or_wrong(graded):
     text = render_page(*made_up(LOSES, about=about))
     shown = data(text, "compare-data0")
     left = {"count", "read"} - set(graded)
-    assert {sample["task"] for sample in shown["samples"]} == set(shown["questions"]["tasks"]) == left
+    assert {sample["task"] for sample in shown["samples"]} == left
+    signs = {
+        row[3]
+        for row in data(text, "piece-index-0-0")
+        if data(text, "samples-head")["models"][0]["tasks"][row[0]] in graded
+    }
+    assert signs == {"-" * 10}
     assert f"Answers to {', '.join(graded)} are graded, not right or wrong, and are not shown here." in text
-    assert ("<h3>Every question</h3>" in text) == bool(left)
     assert ">read<" in text  # its scores are in the table of the tasks
 
 
@@ -241,9 +239,7 @@ def test_a_sample_all_strategies_share_the_fate_of_is_not_chosen_before_one_that
     assert choose_samples(samples, 1) == [("t", "split")]
 
 
-def test_ordinals_and_long_strings_are_shortened():
-    assert spans([7, 3, 4, 5, 9]) == "3-5,7,9"
-    assert spans([]) == ""
+def test_long_strings_are_shortened():
     assert shorten("x" * 10_000).endswith("(10,000 characters)")
     assert shorten("short") == "short"
 

@@ -7,37 +7,23 @@ variable ``AXE``.
 import base64
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.reports.chromium import MARKS, opened, start, texts
 from tests.reports.made_up import HOSTILE, LONG, bench, made_up
 from tokenbench_reports.html import render_page
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed: pip install tokenbench[test]")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium with chromium-driver on this machine"),
-]
+pytestmark = MARKS
 AXE = Path(os.environ.get("AXE", Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"))
 LOSES = {"good": 0.0, "fair": 0.1, "bad": 0.5, "random": 0.7}
 
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    flags = ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "hide-scrollbars")
-    for flag in (*flags, f"user-data-dir={tmp_path_factory.mktemp('profile')}", "window-size=1280,900"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = Chrome(options=options, service=Service(DRIVER))
-    browser.get("about:blank")
+    browser = start(tmp_path_factory.mktemp("profile"))
     yield browser
     browser.quit()
 
@@ -74,24 +60,6 @@ def hostile(tmp_path_factory):
         render_page(*made_up(loses, question=text, answer=text, about=about, models=(HOSTILE,), tasks=(HOSTILE, "b")))
     )
     return path.as_uri()
-
-
-def opened(driver, address, scheme="light", width=1280, height=900):
-    driver.get_log("browser"), driver.get_log("performance")
-    driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    driver.get(address)
-    return driver
-
-
-def texts(driver, selector):
-    return driver.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].filter(n => n.offsetParent).map(n => n.textContent.trim())",
-        selector,
-    )
 
 
 def click(driver, selector):
@@ -240,16 +208,14 @@ def test_pointing_near_a_mark_writes_its_numbers(driver, address):
     assert " keeps " in texts(driver, ".readout")[0]
 
 
-def test_the_counts_are_the_filter_and_all_pairs_can_be_chosen(driver, address):
+def test_the_counts_lead_to_their_questions_and_all_pairs_can_be_chosen(driver, address):
     opened(driver, address)
-    right, wrong = (
-        driver.execute_script(f"return document.querySelector('[data-sign=\"{sign}\"]').textContent")
-        for sign in ("11", "10")
-    )
-    click(driver, '[data-sign="11"]')
-    assert texts(driver, ".found .note")[0].startswith(f"{right} of 80 questions")
-    click(driver, '[data-sign="10"]')
-    assert texts(driver, ".found .note")[0].startswith(f"{wrong} of 80 questions")
+    for show in ("both", "only-a"):
+        opened(driver, address)
+        count = driver.find_element("css selector", f'.live .two a[href*="show={show}"]').text
+        click(driver, f'.live .two a[href*="show={show}"]')
+        assert texts(driver, '[data-part="status"]')[0] == f"{count} of 80 questions"
+    opened(driver, address)
     choose(driver, '[data-role="b"]', "4")
     assert "vanilla" in texts(driver, ".verdict")[0]
     assert len([text for text in texts(driver, ".pane .who2") if text]) == 2

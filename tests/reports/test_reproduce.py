@@ -120,8 +120,21 @@ def test_what_else_the_user_has_to_name_is_named() -> None:
     ]
 
 
-def test_the_page_of_two_runs_says_which_one_the_command_repeats() -> None:
+def test_the_page_of_several_runs_has_a_command_for_each_and_one_that_joins_them() -> None:
     comparison, run = made_up({"a": 0.1})
     assert "This command repeats the run." in render_page(comparison, run)
-    run.folders = (Path("first"), Path("second"))
-    assert "This command repeats run A." in render_page(comparison, run)
+    parents = [
+        {"name": "monday", "spec": {"suite": "image", "strategies": ["fastv"]}},
+        {"name": "on tuesday", "spec": {"suite": "image", "strategies": ["clse"]}},
+    ]
+    run.about = lambda: {"notes": [], "merged": parents}  # type: ignore[method-assign]
+    page = render_page(comparison, run)
+    assert "These commands repeat the runs." in page
+    lines = command(run.about()).splitlines()
+    assert lines == [
+        "tokenbench run --suite image --strategies fastv --no-floors -o monday",
+        "tokenbench run --suite image --strategies clse --no-floors -o 'on tuesday'",
+        "tokenbench compare monday 'on tuesday'",
+    ]
+    merged = {"merged": [{**parent, "answers": "0"} for parent in parents]}
+    assert command(merged).splitlines()[-1] == "tokenbench merge monday 'on tuesday' -o merged"

@@ -50,7 +50,7 @@ def test_by_hand() -> None:
 
 def test_reports_treat_it_as_a_trivial_baseline() -> None:
     assert is_trivial("fewer-frames")
-    assert is_trivial("B:fewer-frames")
+    assert is_trivial("fewer-frames#B")
 
 
 def text(*words: int) -> Tensor:

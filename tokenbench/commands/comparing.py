@@ -37,10 +37,10 @@ CONDITION = (
     epilog=examples(
         "tokenbench compare my-run",
         'tokenbench compare my-run --fail-if "clse<fastv@1/9"',
-        "tokenbench compare table-1 table-1-again",
+        "tokenbench compare monday tuesday wednesday",
     )
 )
-@click.argument("folders", metavar="RUN_A [RUN_B]", nargs=-1, required=True, type=Place())
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=Place())
 @click.option("--fail-if", "conditions", multiple=True, metavar="CONDITION", help=CONDITION)
 @click.option(
     "--margin",
@@ -75,23 +75,21 @@ def compare(  # noqa: PLR0913 (an option each)
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
 ) -> None:
-    """Compare the strategies of one run or of two.
+    """Compare the strategies of one run, or of several.
 
-    Two runs are compared on the samples they share; their strategies are then named A:clse and B:clse. Every comparison counts as a look at the verdicts, unless --peek is
-    given.
+    Several runs are compared on the samples they share. Where two runs have other answers for the same strategy, it appears as clse#A and clse#B. Every comparison counts as a
+    look at the verdicts, unless --peek is given.
     """
     from tokenbench.comparison.gates import explain_failure, parse_gate
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.files import sweep
     from tokenbench.store.joined import JoinedRuns
 
-    if len(folders) > 2:
-        raise UsageError(f"compare takes one or two run directories, not {len(folders)}")
     gates = [parse_gate(text) for text in conditions]
     registry = Registry(plugin_files)
     writers = make_writers(with_details(flat(formats), details), registry)
     runs = [open_run(folder, named, registry) for folder in folders]
-    run = JoinedRuns(*runs) if len(runs) == 2 else runs[0]
+    run = JoinedRuns(*runs) if len(runs) > 1 else runs[0]
     if peek:
         if gates:
             raise UsageError(

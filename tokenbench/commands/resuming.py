@@ -53,10 +53,12 @@ def resume(
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.runner.resolve import resolve_spec
+    from tokenbench.store.merging import check_unmerged
     from tokenbench.store.trust import check_plugins
 
     registry = Registry(plugin_files)
     run = open_run(folder, named, registry)
+    check_unmerged(run.manifest, folder)
     check_plugins(run, registry.files)
     resolved = resolve_spec(run.seen_spec(), registry, unregistered=run.manifest.get("unregistered"))
     with restrict_downloads(resolved.spec, flat(named["models"]), registry):

@@ -5,12 +5,10 @@ from typing import NamedTuple
 import pandas as pd
 from scipy import special
 
-from tokenbench.contract.cells import VANILLA
+from tokenbench.contract.cells import VANILLA, plain_name
 
-__all__ = ["AGAIN", "Disagreement", "flips", "mark_noise_floor"]
+__all__ = ["Disagreement", "flips", "is_again", "mark_noise_floor"]
 
-AGAIN = "B:vanilla"
-"""Vanilla's second run, where it answered otherwise than the first."""
 FLOOR = "at_noise_floor"
 
 
@@ -33,17 +31,22 @@ class Disagreement(NamedTuple):
         return float(special.gammaincinv(self.samples + 1, 0.95)) * together
 
 
-def mark_noise_floor(pairs: pd.DataFrame, again: str = AGAIN) -> pd.DataFrame:
-    """Add a column ``at_noise_floor``: whether a and b differ on no more samples than the two runs of vanilla.
+def is_again(strategy: str) -> bool:
+    """Whether this is vanilla of another run, which answered otherwise than the vanilla that everything is compared with."""
+    return strategy != VANILLA and plain_name(strategy) == VANILLA
+
+
+def mark_noise_floor(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Add a column ``at_noise_floor``: whether a and b differ on no more samples than two runs of vanilla.
+
+    Of several other runs of vanilla, the one that differs most counts. A model without any answered alike every time, without a flip.
 
     Args:
         pairs: The pairs of a comparison. Within a model and task, every pair is on the same samples, so that counts
             stand for rates.
-        again: The name of vanilla's second run. A model without such a cell answered alike both times, without a flip.
     """
     differing, key = pairs["a_better"] + pairs["b_better"], ["model", "task"]
-    own = (pairs["a"] == again) & (pairs["b"] == VANILLA)
-    counts = pairs[own].assign(flips=differing[own]).set_index(key)["flips"]
+    counts = pairs[_of_vanilla(pairs)].assign(flips=differing).groupby(key)["flips"].max()
     return pairs.assign(**{FLOOR: differing <= pairs[key].join(counts, on=key)["flips"].fillna(0)})
 
 
@@ -51,8 +54,13 @@ def flips(pairs: pd.DataFrame, model: str) -> dict[str, Disagreement] | None:
     """Count how often vanilla flipped on each task; a task is missing where it never did. None for pairs without an A/A check."""
     if FLOOR not in pairs:
         return None
-    own = pairs[(pairs["model"] == model) & (pairs["a"] == AGAIN) & (pairs["b"] == VANILLA)]
-    return {
-        row["task"]: Disagreement(int(row["a_better"] + row["b_better"]), int(row["discordant"]))
+    own = pairs[(pairs["model"] == model) & _of_vanilla(pairs)]
+    found = [
+        (row["task"], Disagreement(int(row["a_better"] + row["b_better"]), int(row["discordant"])))
         for row in own.to_dict("records")
-    }
+    ]
+    return dict(sorted(found, key=lambda one: one[1].samples))  # of several runs the one that differs most
+
+
+def _of_vanilla(pairs: pd.DataFrame) -> "pd.Series[bool]":
+    return (pairs["b"] == VANILLA) & pairs["a"].map(is_again).astype(bool)

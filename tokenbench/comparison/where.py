@@ -71,7 +71,8 @@ def locate_losses(units: pd.DataFrame, scopes: Scopes, alpha: float) -> pd.DataF
     """
     rows: list[Row] = []
     for model, own in units.groupby("model", observed=True, sort=True):
-        number = np.asarray(own.groupby(["task", "sample"], observed=True, sort=False).ngroup(), dtype=np.int64)
+        # In the order of their names, so that the numbers do not depend on the order of the rows.
+        number = np.asarray(own.groupby(["task", "sample"], observed=True, sort=True).ngroup(), dtype=np.int64)
         questions = _questions(own, number)
         cells = own.groupby(["strategy", "budget"], observed=True, sort=False).ngroup().to_numpy()
         for at in (np.flatnonzero(cells == cell) for cell in range(cells.max() + 1)):
@@ -90,7 +91,7 @@ def _questions(own: pd.DataFrame, number: Ints) -> _Questions:
     names = own["strategy"].astype(str).to_numpy()
     vanilla = np.flatnonzero(names == VANILLA)
     clusters = np.zeros(count, dtype=np.int64)
-    clusters[number] = pd.factorize(own["cluster"])[0]
+    clusters[number] = pd.factorize(own["cluster"].astype(str), sort=True)[0]
     height = (
         own["evidence_height"].to_numpy(dtype=np.float64) if "evidence_height" in own else np.full(len(own), np.nan)
     )

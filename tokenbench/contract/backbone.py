@@ -30,6 +30,15 @@ class FrameLayout:
     """[n, patches] positions of the patches of every visual token, in the order of the prompt."""
     pixels: Any
     """The frame's pixels as the encoder was given them, which `Encoder.encode_resized` takes."""
+    blank: Tensor | None = None
+    """[n] True at tokens that stand for no patch, such as LLaVA-NeXT's newlines; None if there are none. Their positions
+    are those of the token before them, whose keys and features they share; their attention is 0."""
+    tiles: Tensor | None = None
+    """[n] the number of the tile that each token lies in, where several inputs of the encoder make one lattice."""
+    inputs: int = 1
+    """How many inputs of the encoder it is made of; their positions count on from one to the next."""
+    unreadable: str = ""
+    """Why no token can be traced to patches, if none can. The sentence goes on from "it reads the vision encoder"."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,10 @@ class Encoder:
     """The projector: [m, patches, C] output states of whole tokens -> [m, C of the decoder]."""
     encode_resized: Callable[[Any, int, int], Tensor]
     """(pixels, h, w) -> [tokens, C of the decoder]: the frame resized to a picture of h x w tokens, then encoded and
-    projected."""
+    projected. If the encoder batches its frames, pixels of several may be concatenated; their tokens follow each other."""
+    callers: Sequence[tuple[Any, str]] = ()
+    """Methods of the stock model that call the tower, each as the object that has it and its name. If there are some,
+    `layouts` is also given the arguments of the one that does, by name, as `call`."""
 
     def after(self, share: float) -> int:
         """Return the index of the layer that follows a share of all layers.

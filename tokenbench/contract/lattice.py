@@ -29,6 +29,9 @@ class Grid:
     """Visual tokens at the end of each row that stand for no patch, such as LLaVA-NeXT's newline."""
     num_suffix_tokens: int = 0
     """Visual tokens behind the whole image or video that stand for no patch."""
+    inputs: int | None = 1
+    """How many inputs of the vision encoder make one frame of it: several where tiles of a picture become one lattice; None
+    if the prompt does not show how many."""
     has_places: bool = True
     """Whether the tokens have places on the image at all. Those of a resampler have none."""
 

@@ -47,6 +47,9 @@ class EncoderSize:
     """Each visual token stands for `merge` x `merge` patches."""
     num_prefix_tokens: int = 0
     """Tokens that the encoder puts before the patches of a frame ([CLS]), whether or not the decoder sees them."""
+    tile: int = 0
+    """Patches along each side of an input, if a lattice may be made of several, its tiles without their padding; 0 if it
+    is one input."""
     windowed: int = 0
     """How many of the layers attend within windows only."""
     window: int = 1

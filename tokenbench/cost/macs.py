@@ -8,6 +8,7 @@ FLOPs are not latency: a method with fewer FLOPs can be the slower one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -76,8 +77,12 @@ def cache_bytes(size: DecoderSize, cache: Sequence[float], number: int) -> float
 def encoder_macs(size: EncoderSize, grids: Iterable[Grid]) -> float:
     """Multiply-accumulates of encoding and projecting images and videos, given their lattices of visual tokens.
 
-    A frame attends to itself alone.
+    A frame attends to itself alone, and so does a tile, which is encoded and projected with its padding. The sum is not a
+    number where the prompt does not show how many tiles there were.
     """
+    if size.tile:
+        one = _frame_macs(size, size.tile, size.tile) + size.tile**2 * size.projector
+        return sum(grid.t * (math.nan if grid.inputs is None else grid.inputs) * one for grid in grids)
     return sum(grid.t * _frame_macs(size, grid.h, grid.w) + grid.tokens * size.projector for grid in grids)
 
 

@@ -164,8 +164,4 @@ class Chooser:
         trace.count_requests(stage, n, self._prompt.prefix_length(b))
         frames = self._views.frames(b) if stage.reads_encoder else ()
         if any(frame.rerun_positions for frame in frames):
-            # A frame that was not run again was not needed at all.
-            trace.encoder_positions = [
-                (frame.layout.positions, frame.rerun_positions or [0] * len(frame.run.encoder.layers))
-                for frame in frames
-            ]
+            trace.encoder_positions = [part for frame in frames for part in frame.computed_positions()]

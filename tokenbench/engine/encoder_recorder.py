@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
+from inspect import signature
 from itertools import groupby
 from types import TracebackType
 from typing import Any
@@ -19,7 +20,7 @@ from tokenbench.contract.stage import Signal, Stage
 from tokenbench.engine.attention_tap import Attended, AttentionTap
 from tokenbench.engine.encoder_run import EncoderRun, sort_windows
 from tokenbench.engine.frame import Frame
-from tokenbench.engine.state import call_before
+from tokenbench.engine.state import call_before, replace_method
 from tokenbench.errors import UsageError
 
 __all__ = ["EncoderRecorder", "EncoderRequests", "split_frames"]
@@ -48,13 +49,14 @@ class EncoderRequests:
 
 
 class _ThreadState(threading.local):
-    """The run of the encoder in this thread, with its layouts and what was heard, and the frames of earlier runs."""
+    """The run of the encoder in this thread, with its layouts, what was heard and whose call it is; the frames of earlier runs."""
 
     def __init__(self) -> None:
         self.runs: list[list[Frame]] = []
         self.run: EncoderRun | None = None
         self.layouts: list[FrameLayout] = []
         self.heard: dict[int, list[Attended]] = {}
+        self.call: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[type[_ThreadState], tuple[()]]:  # models are copied with their hooks
         return _ThreadState, ()
@@ -127,6 +129,9 @@ class EncoderRecorder:
         layers = {Signal("keys", layer).layer_of(count) for layer in self._requests.attention}
         starts = {encoder.after(share) for share in self._requests.reruns}
         tap = undo.enter_context(AttentionTap(encoder.tower, encoder.attentions))
+        for owner, name in encoder.callers:
+            stock = getattr(owner, name)
+            undo.callback(replace_method(owner, name, wraps(stock)(partial(self._note_call, stock))))
         undo.callback(call_before(encoder.tower, partial(self._begin, encoder, tap, layers)))
         undo.callback(encoder.tower.register_forward_hook(partial(self._finish, encoder, tap, layers)).remove)
         for i, layer in enumerate(encoder.layers):
@@ -138,10 +143,18 @@ class EncoderRecorder:
         self, encoder: Encoder, tap: AttentionTap, layers: set[int], tower: nn.Module, args: Any, kwargs: dict[str, Any]
     ) -> None:
         state = self._thread
-        state.run, state.layouts = EncoderRun(encoder, {}, {}, {}), encoder.layouts(*args, **kwargs)
+        given = {**kwargs, "call": state.call} if encoder.callers else kwargs
+        state.run, state.layouts = EncoderRun(encoder, {}, {}, {}), encoder.layouts(*args, **given)
         state.heard = {layer: [] for layer in layers}
         for layer, heard in state.heard.items():
             tap.listen(encoder.attentions[layer], heard.append)
+
+    def _note_call(self, stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        before, self._thread.call = self._thread.call, dict(signature(stock).bind(*args, **kwargs).arguments)
+        try:
+            return stock(*args, **kwargs)
+        finally:
+            self._thread.call = before
 
     def _record_input(
         self, i: int, keep_states: bool, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]

@@ -84,12 +84,16 @@ class EncoderRun:
             (self._signals[request],) = values
         return self._signals[request]
 
-    def read(self, request: Signal, positions: Tensor) -> Tensor:
-        """[..., n] or [..., n, D], float32: what a stage asked for of tokens at positions [..., n, patches]."""
+    def read(self, request: Signal, positions: Tensor, blank: Tensor | None = None) -> Tensor:
+        """[..., n] or [..., n, D], float32: what a stage asked for of tokens at positions [..., n, patches].
+
+        Tokens that stand for no patch, blank [..., n], have no attention.
+        """
         if request.kind == "features":
             assert self.output is not None
             return self.output[positions].flatten(-2).float()
-        return self.signal(request)[positions].mean(positions.ndim - 1)
+        values = self.signal(request)[positions].mean(positions.ndim - 1)
+        return values if blank is None or request.kind == "keys" else values.masked_fill(blank, 0)
 
 
 def split_windows(heard: Sequence[Attended], bounds: Tensor | None) -> list[Attended]:

@@ -29,6 +29,7 @@ from tokenbench.runner.work import Work, fingerprints, left_of, works_of
 from tokenbench.store.calibrated import Calibration, read_calibrations, write_calibrations
 from tokenbench.store.directory import Store
 from tokenbench.store.lock import run_lock
+from tokenbench.store.merging import check_unmerged
 from tokenbench.store.run_json import SCHEMA_VERSION, is_run, read_manifest
 from tokenbench.store.spec import Spec
 
@@ -126,6 +127,7 @@ def _existing_spec(store: Store, asked: Spec) -> Spec | None:
     if not is_run(store.folder):
         return None
     manifest = read_manifest(store.folder)
+    check_unmerged(manifest, store.folder)
     there = Spec.from_json(manifest["spec"])
     return with_seeds(there, manifest) if asked.seeds else there
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import CELL, IDENTITY
-from tokenbench.errors import MachineError, UsageError
+from tokenbench.store.new_folder import check_new, new_folder
 from tokenbench.tables import Column, Table, escape_markdown, to_markdown
 
 if TYPE_CHECKING:
@@ -45,39 +41,19 @@ def export_run(run: Run, folder: Path) -> list[Path]:
         UsageError: The folder holds something, or the run has no numbers.
         MachineError: The folder cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} already exists and is not empty", "choose a new folder with --to")
+    check_new(folder, "--to")
     comparison = run.compare()
     tables = {
         "samples": run.samples(),
         "summary": comparison.summary,
         "pairs": comparison.pairs.astype({"verdict": str}),
     }
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
-        try:
-            for name, table in tables.items():
-                table.to_parquet(made / f"{name}.parquet", index=False)
-            (made / "run.json").write_text(json.dumps(run.about(), indent=1, ensure_ascii=False), "utf-8")
-            (made / "README.md").write_text(_card(run, comparison, tables), "utf-8")
-            made.chmod(0o755)
-            os.replace(made, folder)
-        except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise MachineError(f"cannot write {folder}: {error.strerror or error}") from None
+    with new_folder(folder, "--to") as made:
+        for name, table in tables.items():
+            table.to_parquet(made / f"{name}.parquet", index=False)
+        (made / "run.json").write_text(json.dumps(run.about(), indent=1, ensure_ascii=False), "utf-8")
+        (made / "README.md").write_text(_card(run, comparison, tables), "utf-8")
     return sorted(folder.iterdir())
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed exports to the same folder left behind."""
-    left = re.compile(rf"\.{re.escape(folder.name)}\.[a-z0-9_]{{8}}\.tmp")
-    for path in folder.parent.iterdir():
-        if left.fullmatch(path.name):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _card(run: Run, comparison: Comparison, tables: dict[str, pd.DataFrame]) -> str:
@@ -99,6 +75,11 @@ def _card(run: Run, comparison: Comparison, tables: dict[str, pd.DataFrame]) -> 
     lines += [f"- `{name}.parquet`: {ABOUT[name]} ({len(table):,} rows)" for name, table in tables.items()]
     lines += ["- `run.json`: settings, versions, hardware, failures", ""]
     lines.append(to_markdown(_retention(comparison)))
+    lines += [
+        "",
+        f"The intervals are simultaneous over all strategies and budgets of a model, with images as clusters. The margin is {comparison.margin:g} "
+        f"{'point' if comparison.margin == 1 else 'points'} of accuracy kept.",
+    ]
     missing = len(run.manifest["cells"]) - len(tables["samples"].groupby(list(IDENTITY)))
     said = [*about.get("notes", ()), *comparison.warnings]
     if about["spec"]["limit"]:
@@ -113,13 +94,28 @@ SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1
 
 
 def _retention(comparison: Comparison) -> Table:
-    """Return the accuracy kept of every cell over all tasks."""
+    """Return the accuracy kept of every cell over all tasks, with its interval and the verdict that is read off it."""
     from tokenbench.comparison import MEAN
 
-    columns = [Column(name, partial(_name_of, name), key=True) for name in CELL]
-    retention: Column[Mapping[Any, Any]] = Column("accuracy kept, %", lambda row: f"{100 * row['retention']:.1f}")
     cells = comparison.summary[comparison.summary["task"] == MEAN]
-    return Table.of("", [*columns, retention], cells.to_dict("records"))
+    against = comparison.pairs[comparison.pairs["family"] == "F1"]
+    verdicts = {(row["model"], row["a"], row["budget"]): row["verdict"] for row in against.to_dict("records")}
+
+    def judged(row: Mapping[Any, Any]) -> str:
+        verdict = verdicts.get(tuple(row[name] for name in CELL))
+        return verdict.text if verdict else "–"
+
+    def interval(row: Mapping[Any, Any]) -> str:
+        low, high = row["retention_low"], row["retention_high"]
+        return f"[{100 * low:.1f}, {100 * high:.1f}]" if low == low and low < high else "–"
+
+    columns = [Column(name, partial(_name_of, name), key=True) for name in CELL]
+    numbers: list[Column[Mapping[Any, Any]]] = [
+        Column("accuracy kept, %", lambda row: f"{100 * row['retention']:.1f}"),
+        Column(f"{100 - 100 * comparison.alpha:g} % interval", interval),
+        Column("verdict against vanilla", judged),
+    ]
+    return Table.of("", [*columns, *numbers], cells.to_dict("records"))
 
 
 def _name_of(column: str, row: Mapping[Any, Any]) -> str:

@@ -1,14 +1,17 @@
-"""Two runs as one: the cells of both on the samples that they share, so that they can be compared in pairs."""
+"""Several runs as one: the cells of all on the samples that they share, so that they can be compared in pairs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.contract.cells import CELL, VANILLA
-from tokenbench.errors import UsageError
+from tokenbench.contract.cells import IDENTITY
+from tokenbench.store.conditions import describe_shown
 from tokenbench.store.derived import DerivedRun
-from tokenbench.store.describe import describe_frames, frames_notes
+from tokenbench.store.describe import frames_notes
+from tokenbench.store.joined_manifest import describe_join, join_manifests
+from tokenbench.store.joining import READ, Join, Source, join, letters, nothing_shared
 from tokenbench.store.resuming import unfinished
 from tokenbench.store.run import Run
 
@@ -20,89 +23,140 @@ if TYPE_CHECKING:
     from tokenbench.comparison import Comparison
     from tokenbench.comparison.looks import Looks
 
-__all__ = ["JoinedRuns"]
+__all__ = ["JoinedRuns", "sources_of"]
 
-SAMPLE = ["model", "task", "sample"]
-ARM = [*CELL, "seed"]
-ASKED = ["cluster", "target"]
+
+def sources_of(runs: Sequence[Run], labels: Sequence[str]) -> list[Source]:
+    """Read what is needed to join runs.
+
+    Raises:
+        UsageError: A run has no finished cell.
+    """
+    return [
+        Source(mark, label, run.manifest, _whole(run, READ))
+        for run, mark, label in zip(runs, letters(len(runs)), labels, strict=True)
+    ]
 
 
 class JoinedRuns(DerivedRun):
-    """The cells of two runs on their common samples.
+    """The cells of several runs on their common samples.
 
-    Strategies are named `A:clse` and `B:clse`. A cell that both runs answered alike, such as a trivial baseline, appears once with
-    its plain name. Vanilla is A's; if B's vanilla answered differently, it is `B:vanilla`.
+    A cell keeps its name if one run holds it, or if all that hold it answered alike, as trivial baselines do. Otherwise its name
+    says which run it is from: `clse#A`, `clse#B`. Vanilla is the first run's; another one that answered differently is `vanilla#B`.
     """
 
-    def __init__(self, a: Run, b: Run) -> None:
-        super().__init__(a.folder, a._registry, a._definitions, a._data)
-        self._a, self._b = a, b
-        self.folders = [*a.folders, *b.folders]
+    def __init__(self, *runs: Run, labels: Sequence[str] = ()) -> None:
+        """Join runs.
+
+        Args:
+            runs: The runs.
+            labels: What notes call each; by default, its folder.
+        """
+        first = runs[0]
+        super().__init__(first.folder, first._registry, first._definitions, first._data)
+        self._runs, self._labels = runs, labels or [str(run.folder) for run in runs]
+        self.folders = [folder for run in runs for folder in run.folders]
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What run.json would say if the runs had been one."""
+        return join_manifests(self._sources, self._join)
 
     def about(self) -> dict[str, Any]:
-        """Return A's manifest with the notes and failures of both runs, and a sentence on what was joined."""
-        a, b = self._a.about(), self._b.about()
-        self._common_samples  # noqa: B018  # the notes below are made with it
-        notes = list(dict.fromkeys([*self._notes, *a.get("notes", []), *b.get("notes", [])]))
-        shown = [describe_frames(run.manifest) for run in (self._a, self._b)]
-        if shown[0] != shown[1]:
-            said = "A and B show different frames of the same clips: {} in A, {} in B."
-            notes = [note for note in notes if note not in frames_notes(a) + frames_notes(b)]
-            notes.insert(1, said.format(*(text or "no choice of frames" for text in shown)))
-        spec = {**a["spec"], "limit": min(filter(None, (a["spec"]["limit"], b["spec"]["limit"])), default=None)}
-        # The two runs may have been timed on different machines, and times are not marked with their run.
-        return {
-            **a,
-            "spec": spec,
-            "notes": notes,
-            "failures": self.failures(),
-            "bench": [],
-            "calibration": [],
-            "matched": [],
-        }
+        """Return the joint manifest with the notes and failures of all runs, and a sentence on what was joined."""
+        of_runs = [note for run in self._runs for note in run.about()["notes"]]
+        manifests = [run.manifest for run in self._runs]
+        if describe_shown(manifests, [source.mark for source in self._sources]):
+            own = [note for manifest in manifests for note in frames_notes(manifest)]
+            of_runs = [note for note in of_runs if note not in own]
+        notes = list(dict.fromkeys([*self._notes, *of_runs]))
+        # The runs may have been timed on different machines, and times are not marked with their run.
+        said = {"notes": notes, "failures": self.failures(), "bench": [], "calibration": [], "matched": []}
+        return {**self.manifest, **said}
 
     def failures(self) -> list[dict[str, Any]]:
-        """Return the failures of both runs, under the names that their strategies have here."""
-        marked = (("A", self._a), ("B", self._b))
-        return [{**f, "strategy": f"{mark}:{f['strategy']}"} for mark, run in marked for f in run.failures()]
+        """Return the failures of all runs, but those of cells that another run holds."""
+        held = {tuple(row) for run in self._runs for row in _cells_of(run.samples(["sample"]))}
+        failures = [failure for run in self._runs for failure in run.failures()]
+        failures = [failure for failure in failures if tuple(failure[name] for name in IDENTITY) not in held]
+        return list({tuple(failure[name] for name in IDENTITY): failure for failure in failures}.values())
 
     def compare(
         self, margin: float | None = None, look: int | None = None, strategies: Collection[str] = ()
     ) -> Comparison:
-        """Compare the cells of both runs, as `Run.compare` does.
+        """Compare the cells of all runs, as `Run.compare` does.
 
-        If both runs hold vanilla, the pairs have a column `at_noise_floor` (see `mark_noise_floor`).
+        If several runs hold vanilla, the pairs have a column `at_noise_floor` (see `mark_noise_floor`).
         """
         from dataclasses import replace
 
-        from tokenbench.comparison.noise import AGAIN, mark_noise_floor
+        from tokenbench.comparison.noise import is_again, mark_noise_floor
 
-        if strategies and AGAIN in set(self.measured["strategy"]):  # what the noise floor is measured with
-            strategies = [*strategies, AGAIN]
-        comparison = replace(super().compare(margin, look, strategies), turns=None)  # they are those of one run
-        return replace(comparison, pairs=mark_noise_floor(comparison.pairs)) if self._flips else comparison
+        if strategies:  # the noise floor is measured with vanilla's other runs
+            strategies = [*strategies, *filter(is_again, map(str, self.measured["strategy"].unique()))]
+        comparison = super().compare(margin, look, strategies)
+        if len({run.manifest["spec"].get("turns", 1) for run in self._runs}) > 1:
+            comparison = replace(comparison, turns=None)  # they are those of one run
+        return replace(comparison, pairs=mark_noise_floor(comparison.pairs)) if self._join.flips else comparison
+
+    def origins(self) -> dict[tuple[str, str, str], int]:
+        """Return the position of the run that each model, strategy and budget is taken from."""
+        return {(key[0], name, key[2]): run for (run, key), name in self._join.cells.items()}
 
     def all_samples(self) -> pd.DataFrame:
-        """Return the answers of both runs to the common samples.
+        """Return the answers of all runs to the common samples.
 
         Raises:
-            UsageError: A run has no finished cell, the runs share no samples, or the suite changed between them.
+            UsageError: A run has no finished cell, or nothing is left to compare.
         """
         return self._common_samples
+
+    @cached_property
+    def _sources(self) -> list[Source]:
+        return sources_of(self._runs, self._labels)
+
+    @cached_property
+    def _join(self) -> Join:
+        joined = join(self._sources)
+        models = {model for model, _ in joined.samples}
+        held = [models & set(source.rows["model"].unique()) for source in self._sources]
+        if all(sum(model in own for own in held) < 2 for model in models):
+            raise nothing_shared(self._sources)
+        return joined
+
+    @cached_property
+    def _notes(self) -> list[str]:
+        joined, sources = self._join, self._sources
+        names = ", ".join(f"{source.mark} is {source.label}" for source in sources)
+        whole = len(set(joined.sizes) | {joined.count}) == 1
+        sizes = ", ".join(
+            f"{source.mark} {'' if at else 'has '}{size:,}"
+            for at, (source, size) in enumerate(zip(sources, joined.sizes, strict=True))
+        )
+        held = (
+            f" that {'both' if len(sources) == 2 else 'all'} hold"
+            if set(joined.holders.values()) == {len(sources)}
+            else ""
+        )
+        notes = [
+            f"{names}. They are compared in pairs, on {joined.count:,} samples{held}"
+            + ("" if whole else f" ({sizes})")
+            + f". Accuracy kept is relative to {sources[0].mark}'s vanilla."
+        ]
+        notes += describe_join(sources, joined)
+        if joined.once:
+            who = "Both runs" if len(sources) == 2 else "Several runs"
+            notes.append(f"{who} gave the same answers for {', '.join(joined.once)}: shown once.")
+        return notes + joined.flips
 
     @cached_property
     def _seen(self) -> tuple[pd.DataFrame, Looks]:
         from tokenbench.store.looking import merge_looks
 
-        return merge_looks(self.measured, [run._seen[1] for run in (self._a, self._b)])
-
-    @property
-    def _seed_scopes(self) -> dict[str, str]:
-        both = (("", self._a), ("A:", self._a), ("B:", self._b))
-        return {mark + name: scope for mark, run in both for name, scope in run._seed_scopes.items()}
+        return merge_looks(self.measured, [run._seen[1] for run in self._runs])
 
     def _record_look(self, samples: pd.DataFrame) -> None:
-        for run in (self._a, self._b):
+        for run in self._runs:
             run._record_look(run._seen[0])
 
     @cached_property
@@ -111,74 +165,44 @@ class JoinedRuns(DerivedRun):
 
         from tokenbench.store.looking import assign_looks
 
-        a, b = (assign_looks(_whole(run), run.manifest)[0] for run in (self._a, self._b))
-        asked = [rows[[*SAMPLE, *ASKED]].drop_duplicates(SAMPLE) for rows in (a, b)]
-        common = asked[0].merge(asked[1], on=SAMPLE, suffixes=("", "_b"))
-        if common.empty:
-            raise UsageError(
-                f"{self._a.folder} and {self._b.folder} share no samples of any model, so that nothing can be compared",
-                "run the same models, suite and tasks in both",
-            )
-        if (common["target"] != common["target_b"]).any() or (common["cluster"] != common["cluster_b"]).any():
-            raise UsageError(
-                "samples of the two runs have the same names but different content: the suite changed between them",
-                "run one of them again",
-            )
-        keys = common[SAMPLE]
-        a, b = a.merge(keys, on=SAMPLE), b.merge(keys, on=SAMPLE)
-        same = _equal_cells(a, b)
-        self._notes = [
-            f"A is {self._a.folder}, B is {self._b.folder}. They are compared in pairs, on {len(keys):,} samples that both hold"
-            + (f" (A has {len(asked[0]):,}, B {len(asked[1]):,})" if len(asked[0]) != len(keys) or len(asked[1]) != len(keys) else "")
-            + ". Accuracy kept is relative to A's vanilla."
-        ]  # fmt: skip
-        if not same.empty:
-            names = ", ".join(dict.fromkeys(same["strategy"]))
-            self._notes.append(f"Both runs gave the same answers for {names}: shown once.")
-        self._flips = _describe_flips(a, b)
-        self._notes += self._flips
-        marked_b = _mark_strategies(b, "B", same)
-        return pd.concat([_mark_strategies(a, "A", same), marked_b[~_is_in(marked_b, same)]], ignore_index=True)
+        joined = self._join
+        parts = []
+        for at, run in enumerate(self._runs):
+            rows = assign_looks(_whole(run), run.manifest)[0]
+            parts.append(take(rows, at, joined))
+        return pd.concat(parts, ignore_index=True)
 
 
-def _whole(run: Run) -> pd.DataFrame:
-    if not len(samples := run.whole()):
-        raise unfinished(run)
-    return samples
+def take(rows: pd.DataFrame, at: int, joined: Join) -> pd.DataFrame:
+    """Return the rows of a run that are taken, under the names that their strategies have among all runs.
 
-
-def _equal_cells(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    """Return the arms whose answers and scores are equal in both runs on all tasks and samples."""
-    both = a.merge(b, on=[*ARM, "task", "sample"], how="outer", suffixes=("", "_b"))
-    equal = (both["answer"] == both["answer_b"]) & (both["score"] == both["score_b"])
-    arms = equal.groupby([both[name] for name in ARM]).all()
-    return arms[arms].index.to_frame(index=False)
-
-
-def _describe_flips(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
-    """Return a sentence per model on how often vanilla's scores differ between the runs; none unless both hold vanilla."""
-    first, second = (rows[rows["strategy"] == VANILLA] for rows in (a, b))
-    both = first.merge(second, on=[*ARM, "task", "sample"], suffixes=("", "_b"))
-    sentences = []
-    for model, rows in both.groupby("model"):
-        higher, lower = int((rows["score"] > rows["score_b"]).sum()), int((rows["score"] < rows["score_b"]).sum())
-        sentences.append(
-            f"A/A check, {model}: vanilla's scores differ between A and B on {higher + lower:,} of {len(rows):,} samples "
-            f"({100 * (higher + lower) / len(rows):.1f} %; higher in A : in B = {higher}:{lower}). Pairs that differ on no more "
-            "are at the noise floor."
-        )
-    return sentences
-
-
-def _mark_strategies(rows: pd.DataFrame, mark: str, same: pd.DataFrame) -> pd.DataFrame:
-    """Put the mark of the run before the strategies' names, except in cells that are the same in both runs."""
-    plain = _is_in(rows, same)
-    if mark == "A":  # the reference keeps its name
-        plain |= rows["strategy"] == VANILLA
-    return rows.assign(strategy=rows["strategy"].where(plain, mark + ":" + rows["strategy"].astype(str)))
-
-
-def _is_in(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.Series[bool]:
+    Args:
+        rows: Answers of the run.
+        at: The position of the run.
+        joined: How the runs become one.
+    """
     import pandas as pd
 
-    return pd.Series(pd.MultiIndex.from_frame(rows[ARM]).isin(pd.MultiIndex.from_frame(cells[ARM])), index=rows.index)
+    names = {key: name for (run, key), name in joined.cells.items() if run == at}
+    found = pd.Series([names.get(key) for key in _cells_of(rows, every=True)], index=rows.index, dtype=object)
+    keys = pd.MultiIndex.from_tuples(
+        [(*key, sample) for key, samples in joined.samples.items() for sample in samples],
+        names=["model", "task", "sample"],
+    )
+    shared = pd.MultiIndex.from_frame(rows[["model", "task", "sample"]]).isin(keys)
+    own = found.notna() & shared
+    return rows[own].assign(strategy=found[own].astype(str))
+
+
+def _cells_of(rows: pd.DataFrame, every: bool = False) -> list[tuple[Any, ...]]:
+    """Return the names of the cells of rows: of every row, or once each."""
+    own = rows[list(IDENTITY)] if every else rows[list(IDENTITY)].drop_duplicates()
+    return list(own.itertuples(index=False, name=None))
+
+
+def _whole(run: Run, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the answers of a run that can be compared."""
+    samples = run._drop_failures(run.failures(), run.samples(columns))
+    if not len(samples):
+        raise unfinished(run)
+    return samples

@@ -15,7 +15,16 @@ from tokenbench.store.run_json import add_look
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["assign_looks", "describe_looks", "have_seen", "looks_notes", "merge_looks", "new_look", "record_look"]
+__all__ = [
+    "assign_looks",
+    "describe_looks",
+    "have_seen",
+    "join_looks",
+    "looks_notes",
+    "merge_looks",
+    "new_look",
+    "record_look",
+]
 
 Sizes = Mapping[str, int]
 """The number of leading samples by task."""
@@ -60,6 +69,53 @@ def merge_looks(samples: pd.DataFrame, looks: Sequence[Looks]) -> tuple[pd.DataF
     if all(own.declared and len(own) == 1 for own in looks):
         return seen, _looks(seen, "obrien-fleming", _images(seen), 1)
     return seen, _looks(seen)
+
+
+def join_looks(
+    seen: Sequence[tuple[pd.DataFrame, Looks]],
+    manifests: Sequence[Mapping[str, Any]],
+    samples: Mapping[tuple[str, str], Sequence[str]],
+) -> tuple[list[dict[str, Any]], dict[tuple[str, str], list[str]]]:
+    """Return the looks at several runs as those at one. A sample counts as seen once all runs' looks have seen it.
+
+    Args:
+        seen: The samples of each run with the column that `assign_looks` added, and the looks at it.
+        manifests: The content of each run's run.json.
+        samples: The samples that all runs share, in order, by model and task.
+
+    Returns:
+        The looks that any run records, as run.json stores them; and the samples in the order in which these looks saw them.
+    """
+    recorded: list[int] = []
+    number: dict[tuple[str, str, str], int] = {}
+    images: dict[tuple[str, str, str], str] = {}
+    for (rows, looks), manifest in zip(seen, manifests, strict=True):
+        own = manifest.get("looks", [])
+        present = new_look(rows)["samples"] if len(rows) else {}
+        recorded.append(len(looks) if have_seen([look["samples"] for look in own], present) else len(looks) - 1)
+        each = rows.drop_duplicates(["model", "task", "sample"])
+        for model, task, sample, cluster, look in zip(
+            each["model"], each["task"], each["sample"], each["cluster"], each[COLUMN], strict=True
+        ):
+            key = (str(model), str(task), str(sample))
+            number[key], images[key] = max(int(look), number.get(key, 0)), str(cluster)
+    places = {
+        key: [sample for _, _, sample in sorted((number[*key, sample], at, sample) for at, sample in enumerate(own))]
+        for key, own in samples.items()
+    }
+    entries: list[dict[str, Any]] = []
+    for look in range(1, max(recorded, default=0) + 1):
+        sizes: dict[str, int] = {}
+        clusters: dict[str, set[str]] = {}
+        for (model, task), own in places.items():
+            until = [sample for sample in own if number[model, task, sample] <= look]
+            sizes[task] = max(sizes.get(task, 0), len(until))
+            clusters.setdefault(task, set()).update(images[model, task, sample] for sample in until)
+        times = [own[min(look, len(own)) - 1]["time"] for manifest in manifests if (own := manifest.get("looks", []))]
+        entry = {"time": max(times), "samples": sizes, "images": {task: len(own) for task, own in clusters.items()}}
+        if not entries or entries[-1]["samples"] != sizes:
+            entries.append(entry)
+    return entries, places
 
 
 def new_look(samples: pd.DataFrame) -> dict[str, Any]:

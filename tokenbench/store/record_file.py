@@ -16,13 +16,15 @@ import pyarrow.parquet as pq
 from tokenbench.errors import AGAIN, MachineError, brief
 from tokenbench.store import files
 
-__all__ = ["RECORD", "DamagedError", "count_records", "pack", "read_many", "read_records"]
+__all__ = ["RECORD", "DamagedError", "count_records", "pack", "read_many", "read_records", "to_bytes"]
 
 MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
 MOST_PACKED = 2**32
 """The largest size of the file itself, in bytes."""
 LATER = ("unit", "stratum", "turn", "asked", "lattice", "text_tokens", "evidence_height", "seconds")
 """The columns that files of older versions lack."""
+UNKNOWN = ("kept", "visual_tokens", "tokens_per_layer")
+"""The columns that are empty where it is not known what a run did, such as in runs that are imported from the logs of other tools."""
 WIDE = "kept"
 """The column that holds nearly all of a file's data."""
 PART = 2**12
@@ -67,9 +69,15 @@ class DamagedError(MachineError):
 
 def pack(records: Sequence[dict[str, Any]], schema: pa.Schema) -> tuple[pa.Table, bytes]:
     """Return records as a table, and as the content of a file."""
-    table, sink = pa.Table.from_pylist(records, schema=schema), pa.BufferOutputStream()
+    table = pa.Table.from_pylist(records, schema=schema)
+    return table, to_bytes(table)
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Return a table of records as the content of a file."""
+    sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    return table, sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def read_records(path: Path, root: Path, schema: pa.Schema) -> pa.Table:
@@ -201,7 +209,7 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
         plain = column.type.value_type if packed else column.type
         if pa.types.is_string(plain) != pa.types.is_string(field.type):
             raise ValueError(f"column {field.name} is {column.type}, not {field.type}")
-        if field.name not in LATER and column.null_count:
+        if field.name not in (*LATER, *UNKNOWN) and column.null_count:
             raise ValueError(f"column {field.name} has gaps")
         fields.append(field.with_type(column.type) if packed else field)
     columns, wanted = table.select([field.name for field in fields]), pa.schema(fields)
@@ -246,7 +254,7 @@ def _are_scores(score: pa.ChunkedArray) -> bool:
 
 
 def _are_counts(visual: pa.ChunkedArray) -> bool:
-    return _all(_is_between(visual, 0, MOST_TOKENS))
+    return _all(_is_between(visual.drop_null(), 0, MOST_TOKENS))
 
 
 def _are_kept(kept: pa.ChunkedArray, visual: pa.ChunkedArray) -> bool:
@@ -257,7 +265,7 @@ def _are_kept(kept: pa.ChunkedArray, visual: pa.ChunkedArray) -> bool:
         return True
     if ends["min"].as_py() is None or ordinals.null_count or ends["min"].as_py() < 0:
         return False
-    if ends["max"].as_py() < pc.min(visual).as_py():
+    if not visual.null_count and ends["max"].as_py() < pc.min(visual).as_py():
         return True  # the usual case, in which single samples need not be checked
     return _all(pc.less(ordinals, pc.take(visual, pc.list_parent_indices(kept))))
 

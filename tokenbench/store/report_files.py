@@ -12,7 +12,7 @@ from tokenbench.store.files import make_folder, names, sweep, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["csv_text", "make_empty", "subfolder", "write_bytes", "write_text"]
+__all__ = ["csv_text", "make_empty", "remove_made", "subfolder", "write_bytes", "write_text"]
 
 MARK = ".tokenbench"
 """The name of a file that marks a folder which a report made and may empty."""
@@ -67,6 +67,17 @@ def make_empty(folder: Path, name: str) -> Path:
     shutil.rmtree(target)
     write_atomically(subfolder(folder, name) / MARK, b"")
     return target
+
+
+def remove_made(folder: Path, name: str) -> None:
+    """Remove a folder that `make_empty` made for an earlier report. A folder that no report made stays.
+
+    Args:
+        folder: The folder of the reports.
+        name: The name of the folder in it.
+    """
+    if MARK in names(folder / name, folder):
+        shutil.rmtree(folder / name)
 
 
 def subfolder(folder: Path, name: str) -> Path:

@@ -49,8 +49,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write run.json, and keep the looks that it already records."""
+def write_manifest(folder: Path, manifest: dict[str, Any], looks: list[dict[str, Any]] | None = None) -> None:
+    """Write run.json, and keep the looks that it already records, unless looks are given."""
+    if looks is not None:
+        _write(folder, {**manifest, "looks": looks})
+        return
     with _locked(folder):
         looks = read_manifest(folder).get("looks", []) if is_run(folder) else []
         _write(folder, {**manifest, "looks": looks})

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tokenbench.contract.backbone import Backbone
 from tokenbench.contract.budget import Budget
+from tokenbench.contract.lattice import Grid
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.stage import Attn, Keep, Signal, Stage
 from tokenbench.contract.strategy import Selection, Strategy
@@ -49,15 +50,27 @@ class AttentionTwice(Strategy):
 
 
 class Projected(Strategy):
-    """A strategy that keeps all tokens, and projects their features again."""
+    """A strategy that keeps all tokens, and projects the features of those that stand for patches again."""
 
     def stages(self, depth: int, budget: Budget) -> Sequence[Stage]:
         """Request the features before the first layer."""
-        return [Stage(0, 1.0, signals=(Signal("features"),))]
+        return [Stage(0, 1.0, hidden=(0,), signals=(Signal("features"),))]
 
     def select(self, view: View) -> Selection:
         """Keep all tokens with the projected features as their states."""
-        return Selection(torch.arange(view.n, device=view.alive.device), view.project(view.signals[Signal("features")]))
+        projected = view.project(view.signals[Signal("features")])
+        no_patch = [
+            i for grid, at in view.items() for i in sorted({*range(at.start, at.stop)} - _places(grid, at.start))
+        ]
+        projected[no_patch] = view.hidden[0][no_patch].to(projected)
+        return Selection(torch.arange(view.n, device=view.alive.device), projected)
+
+
+def _places(grid: Grid, start: int) -> set[int]:
+    """The candidates that stand for patches, or for a [CLS], and not for a newline."""
+    frames = [row for frame in grid.patches() for row in frame]
+    prefixes = {start + t * (grid.tokens // grid.t) + i for t in range(grid.t) for i in range(grid.num_prefix_tokens)}
+    return {start + i for row in frames for i in row} | prefixes
 
 
 def check_backbone(model: Any, prompts: Sequence[Prompt], backbone: Backbone | None = None) -> None:

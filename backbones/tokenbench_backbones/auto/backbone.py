@@ -15,12 +15,10 @@ from tokenbench import Backbone, Grid, Stage, UsageError
 from tokenbench.contract.backbone import Encoder
 from tokenbench.contract.sizes import ModelSize
 from tokenbench.errors import InfeasibleError
-from tokenbench_backbones import dummy_inputs
-from tokenbench_backbones.auto.costs import decoder_size, skeleton, tower_size
+from tokenbench_backbones.auto.costs import decoder_size, skeleton
+from tokenbench_backbones.auto.encoders import Described
 from tokenbench_backbones.auto.facts import CONVERTED, FACTS, REFUSED, Facts
 from tokenbench_backbones.auto.lattices import Row, none
-from tokenbench_backbones.auto.towers import describe_tower
-from tokenbench_backbones.llava import repeat_grid
 
 __all__ = ["Auto", "model_types"]
 
@@ -103,7 +101,7 @@ class Auto(Backbone):
     @property
     def describes_towers(self) -> bool:
         """Whether strategies can read this architecture's vision encoder."""
-        return self.facts.tower is not None or self.facts.like is not None
+        return self.facts.encoder is not None
 
     def check_stage(self, stage: Stage) -> None:
         """Check that strategies find what a stage reads.
@@ -164,10 +162,8 @@ class Auto(Backbone):
         ]
 
     def describe_towers(self, model: Any) -> Sequence[Encoder]:
-        """Describe the encoder, if it is of the SigLIP kind, or that of an architecture with an adapter of its own."""
-        if self.facts.like is not None:
-            return self.facts.like().describe_towers(model)
-        return [] if self.facts.tower is None else [describe_tower(model, self.facts.tower)]
+        """Describe the encoder, if it is one that strategies can read."""
+        return [] if self.facts.encoder is None else self.facts.encoder.describe(model)
 
     def as_mm_encoder_outputs(self, model: Any, features: Sequence[tuple[str, Tensor]]) -> dict[str, Any]:
         """Put the features of images and of videos back into the form of the last stock output of each."""
@@ -180,31 +176,21 @@ class Auto(Backbone):
         Raises:
             UsageError: If the encoder is not described, or the cost of the decoder's layers is unknown.
         """
-        facts = self._with_encoder()
+        described = self._encoder()
         key = config.to_json_string()
         if key not in self._sizes:
             model = skeleton(config)
             decoder = decoder_size(self.decoder(model), model.get_output_embeddings().out_features)
-            if facts.tower is not None:
-                encoder = tower_size(config, model, facts.tower)
-            else:
-                assert facts.encoder_size is not None
-                encoder = facts.encoder_size(config)
-            self._sizes[key] = ModelSize(decoder, encoder)
+            self._sizes[key] = ModelSize(decoder, described.size(config, model))
         return self._sizes[key]
 
     def default_grids(self, config: Any, tokens: int | None = None) -> tuple[Grid, ...]:
-        """One tile, or as many tiles as `tokens` visual tokens fill; or what the adapter with this encoder takes.
+        """The lattices of a common image, or of an image or images with that number of visual tokens.
 
         Raises:
-            UsageError: If the encoder is not described, or `tokens` visual tokens fill no whole tiles.
+            UsageError: If the encoder is not described, or no image has that number of visual tokens.
         """
-        facts = self._with_encoder()
-        if facts.like is not None:
-            return facts.like().default_grids(config, tokens)
-        assert facts.tower is not None
-        side = config.vision_config.image_size // config.vision_config.patch_size // facts.tower.side(config)
-        return repeat_grid(Grid(1, side, side), tokens or side**2, "image")
+        return self._encoder().default_grids(config, tokens)
 
     def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
         """One row of random words with random images.
@@ -212,23 +198,14 @@ class Auto(Backbone):
         Raises:
             UsageError: If the encoder is not described, or `text` leaves no room for the marks around images.
         """
-        facts = self._with_encoder()
-        if facts.like is not None:
-            row = facts.like().dummy_inputs(config, grids, text)
-            row.pop("mm_token_type_ids")
-        else:
-            assert facts.tower is not None
-            row = dummy_inputs.prompt(config, [config.image_token_id] * sum(grid.tokens for grid in grids), text)
-            side = config.vision_config.image_size
-            pixels = dummy_inputs.noise(len(grids), 3, side, side)
-            row["pixel_values"] = pixels[None] if facts.tower.tiled else pixels
+        row = self._encoder().dummy_inputs(config, grids, text)
         visual = row["input_ids"] == config.image_token_id
-        return {**row, **{name: make(visual) for name, make in facts.types.items()}}
+        return {**row, **{name: make(visual) for name, make in self.facts.types.items()}}
 
-    def _with_encoder(self) -> Facts:
-        """What is declared, if the encoder is described."""
-        if self.describes_towers:
-            return self.facts
+    def _encoder(self) -> Described:
+        """The encoder, if it is described."""
+        if self.facts.encoder is not None:
+            return self.facts.encoder
         raise UsageError(
             f"the cost of models of type '{self.model_type}' is not known",
             "tokenbench run measures their realised tokens; architectures whose vision encoder is described have costs",

@@ -8,11 +8,10 @@ import torch
 from torch import nn
 
 from tokenbench import UsageError
-from tokenbench.contract.sizes import DecoderSize, EncoderSize
+from tokenbench.contract.sizes import DecoderSize
 from tokenbench_backbones import sizes
-from tokenbench_backbones.auto.towers import Tower
 
-__all__ = ["decoder_size", "skeleton", "tower_size"]
+__all__ = ["count_matrices", "decoder_size", "skeleton"]
 
 
 def skeleton(config: Any) -> Any:
@@ -52,27 +51,6 @@ def decoder_size(decoder: Any, vocabulary: int) -> DecoderSize:
     )
 
 
-def tower_size(config: Any, model: Any, tower: Tower) -> EncoderSize:
-    """Read the sizes of an encoder of the SigLIP kind, and of its projector.
-
-    Args:
-        config: The stock configuration.
-        model: The stock model; it needs no weights.
-        tower: What is declared of its encoder.
-    """
-    vision, projector = config.vision_config, getattr(model.base_model, tower.projector)
-    layer = getattr(model.base_model, tower.name).encoder.layers[0]
-    return EncoderSize(
-        layers=vision.num_hidden_layers,
-        width=vision.hidden_size,
-        mlp_width=layer.mlp.fc1.out_features,
-        mlp_matrices=sizes.PLAIN,
-        patch=vision.num_channels * vision.patch_size**2,
-        merge=tower.side(config),
-        projector=_matrices(projector),
-    )
-
-
 def _layer_size(layer: Any, config: Any) -> tuple[int, int, int, int]:
     """Channels of the hidden states, of the queries, of the keys, and inside the gated MLP of a decoder layer."""
     unknown = UsageError(f"the cost of a decoder layer of type {type(layer).__name__} is unknown")
@@ -84,7 +62,7 @@ def _layer_size(layer: Any, config: Any) -> tuple[int, int, int, int]:
     except AttributeError as error:
         raise unknown from error
     # Whatever else a layer multiplies by, such as a gate, would be missing from the count.
-    if _matrices(layer) != 2 * width * (query + kv) + mlp_matrices:
+    if count_matrices(layer) != 2 * width * (query + kv) + mlp_matrices:
         raise unknown
     return width, query, kv, inside
 
@@ -101,6 +79,10 @@ def _mlp_width(mlp: Any, width: int, config: Any) -> tuple[int, int]:
     return inside * config.num_experts_per_tok, held
 
 
-def _matrices(module: nn.Module) -> int:
-    """How many numbers the matrices of a module hold, those of all experts included."""
+def count_matrices(module: nn.Module) -> int:
+    """How many numbers the matrices of a module hold, those of all experts included.
+
+    Args:
+        module: The module.
+    """
     return sum(parameter.numel() for parameter in module.parameters() if parameter.ndim > 1)

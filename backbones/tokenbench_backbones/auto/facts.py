@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench import Backbone
-from tokenbench.contract.sizes import EncoderSize
 from tokenbench_backbones import sizes
+from tokenbench_backbones.auto.encoders import Described, Like
 from tokenbench_backbones.auto.lattices import Rule, from_positions, newlines, none, separated_rows, squares
+from tokenbench_backbones.auto.tiles import Tiles
 from tokenbench_backbones.auto.towers import Tower
 from tokenbench_backbones.qwen_vl import Qwen2VL, Qwen3VL, Qwen25VL
 
@@ -34,12 +34,8 @@ class Facts:
     """Whether the tokens before a question are computed alike whatever the question is."""
     attention: str = "sdpa"
     """An implementation of attention that its classes accept."""
-    tower: Tower | None = None
-    """Its vision encoder, if it is of the SigLIP kind."""
-    like: type[Backbone] | None = None
-    """The adapter of an architecture that has the same encoder."""
-    encoder_size: Callable[[Any], EncoderSize] | None = None
-    """From the stock configuration to the sizes of an encoder like that."""
+    encoder: Described | None = None
+    """Its vision encoder, if it is one that strategies can read."""
     checked: bool = True
     """Whether a small random model of it passes the checks of backbones."""
     notes: tuple[str, ...] = ()
@@ -65,8 +61,7 @@ _HYBRID = Facts(
     from_positions,
     shares_prefixes=False,
     types={"mm_token_type_ids": Tensor.int},
-    like=Qwen2VL,
-    encoder_size=sizes.qwen3_vl_encoder,
+    encoder=Like(Qwen2VL, sizes.qwen3_vl_encoder),
     notes=(
         "Some layers of this decoder are recurrent instead of attention. A stage that reads attention is moved to the next "
         "place where the layer before it is one of attention. What a recurrent layer took up of a token before the token "
@@ -97,13 +92,13 @@ _GEMMA3 = Facts(
     squares(_gemma3),
     types={"token_type_ids": Tensor.long},
     shares_prefixes=False,
-    tower=Tower(
+    encoder=Tower(
         "vision_tower", "multi_modal_projector", _pooled, side=lambda config: _patches(config) // _gemma3(config)
     ),
 )
 _IDEFICS3 = Facts(
     _shuffled("scale_factor"),
-    tower=Tower(
+    encoder=Tower(
         "vision_model", "connector", _joined, side=lambda config: config.scale_factor, tiled=True, any_size=True
     ),
 )
@@ -117,7 +112,7 @@ FACTS: dict[str, Facts] = {
     "cosmos3_edge": Facts(from_positions),
     "cosmos3_omni": Facts(from_positions),
     "deepseek_ocr2": Facts(),
-    "deepseek_vl": Facts(squares(_patches), tower=Tower("vision_model", "aligner", _alone)),
+    "deepseek_vl": Facts(squares(_patches), encoder=Tower("vision_model", "aligner", _alone)),
     "deepseek_vl_hybrid": Facts(squares(_patches)),
     "emu3": Facts(),
     "ernie4_5_vl_moe": Facts(from_positions, shares_prefixes=False),
@@ -137,14 +132,14 @@ FACTS: dict[str, Facts] = {
     "hyperclovax_vision_v2": Facts(),
     "idefics2": Facts(),
     "idefics3": _IDEFICS3,
-    "janus": Facts(squares(_patches), tower=Tower("vision_model", "aligner", _alone)),
+    "janus": Facts(squares(_patches), encoder=Tower("vision_model", "aligner", _alone)),
     "kimi_k25": Facts(),
     "lfm2_vl": Facts(shares_prefixes=False, notes=_HYBRID.notes),
     "lfm3_vl": Facts(shares_prefixes=False, notes=_HYBRID.notes),
     "lighton_ocr": Facts(),
-    "llava_next": Facts(newlines(_patches)),
-    "llava_next_video": Facts(newlines(_patches)),
-    "llava_onevision": Facts(newlines(_patches)),
+    "llava_next": Facts(newlines, encoder=Tiles()),
+    "llava_next_video": Facts(newlines, encoder=Tiles()),
+    "llava_onevision": Facts(newlines, encoder=Tiles()),
     "minicpm_ocr": Facts(shares_prefixes=False, notes=_HYBRID.notes),
     "minicpmv4_6": Facts(shares_prefixes=False, notes=_HYBRID.notes),
     "minicpmv4_7": Facts(shares_prefixes=False, notes=_HYBRID.notes),
@@ -159,17 +154,17 @@ FACTS: dict[str, Facts] = {
         squares(_patches),
         types={"token_type_ids": lambda visual: torch.zeros_like(visual, dtype=torch.long)},
         shares_prefixes=False,
-        tower=Tower("vision_tower", "multi_modal_projector", _alone),
+        encoder=Tower("vision_tower", "multi_modal_projector", _alone),
     ),
     "perception_lm": Facts(),
     "pp_chart2table": Facts(attention="eager"),
     "qianfan_ocr": Facts(),
-    "qwen2_5_omni_thinker": Facts(from_positions, like=Qwen25VL, encoder_size=sizes.qwen2_5_vl_encoder),
+    "qwen2_5_omni_thinker": Facts(from_positions, encoder=Like(Qwen25VL, sizes.qwen2_5_vl_encoder)),
     "qwen3_5": _HYBRID,
     "qwen3_5_moe": _HYBRID,
-    "qwen3_omni_moe_thinker": Facts(from_positions, like=Qwen3VL, encoder_size=sizes.qwen3_vl_encoder),
+    "qwen3_omni_moe_thinker": Facts(from_positions, encoder=Like(Qwen3VL, sizes.qwen3_vl_encoder)),
     "qwen3_vl_moe": Facts(
-        from_positions, types={"mm_token_type_ids": Tensor.int}, like=Qwen3VL, encoder_size=sizes.qwen3_vl_encoder
+        from_positions, types={"mm_token_type_ids": Tensor.int}, encoder=Like(Qwen3VL, sizes.qwen3_vl_encoder)
     ),
     "shieldgemma2": _GEMMA3,
     "smolvlm": _IDEFICS3,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isqrt
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from tokenbench import Grid
 from tokenbench.contract.backbone import runs
+from tokenbench_backbones.auto.tiles import count_tiles, pooled_side, side_of
 
 __all__ = ["Row", "Rule", "from_positions", "newlines", "none", "separated_rows", "squares"]
 
@@ -87,29 +87,31 @@ def separated_rows(model: Any, row: Row) -> list[Grid]:
     return grids
 
 
-def newlines(side: Callable[[Any], int]) -> Rule:
-    """Make the rule of LLaVA-NeXT and LLaVA-OneVision.
+def newlines(model: Any, row: Row) -> list[Grid]:
+    """LLaVA-NeXT and LLaVA-OneVision.
 
     An image is a square of the whole picture and, if it has tiles, the tiles' rows side by side without their padding,
-    each with the learned newline at its end. The newlines are found in what the decoder is given.
-
-    Args:
-        side: From the stock configuration to the tokens along one side of a tile.
+    each with the learned newline at its end. The newlines are found in what the decoder is given. The frames of a clip
+    are squares of pooled patches; LLaVA-OneVision has a newline behind the last.
     """
-
-    def rule(model: Any, row: Row) -> list[Grid]:
-        grids: list[Grid] = []
-        square = side(model.config) ** 2
-        for start, count in runs(row.ids, row.visual):
-            if row.embeddings is None or int(row.ids[start]) != model.config.image_token_id:
-                grids.append(Grid.without_places(count))
-                continue
+    grids: list[Grid] = []
+    for start, count in runs(row.ids, row.visual):
+        if int(row.ids[start]) != model.config.image_token_id:
+            grids.append(_clip(model.config, count))
+        elif row.embeddings is None:
+            grids.append(Grid.without_places(count))
+        else:
             given = row.embeddings[start : start + count]
             newline = model.base_model.image_newline.detach().to(given)
-            grids += _split_at_newlines((given == newline).all(-1), square)
-        return grids
+            grids += _split_at_newlines((given == newline).all(-1), model.config)
+    return grids
 
-    return rule
+
+def _clip(config: Any, count: int) -> Grid:
+    """The lattice of a clip of so many tokens."""
+    side, newline = pooled_side(config)
+    frames, rest = divmod(count - newline, side**2)
+    return Grid.without_places(count) if rest else Grid(frames, side, side, num_suffix_tokens=newline)
 
 
 def _goes_on(ids: Tensor, above: tuple[int, int], below: tuple[int, int], end: Tensor | None) -> bool:
@@ -130,9 +132,10 @@ def _spelled(places: Tensor) -> Grid:
     return Grid(frames, h, w)
 
 
-def _split_at_newlines(newline: Tensor, square: int) -> list[Grid]:
+def _split_at_newlines(newline: Tensor, config: Any) -> list[Grid]:
     """The lattices of the images of one run; newline [n] says which tokens end a row."""
-    count, side = len(newline), isqrt(square)
+    count, side = len(newline), side_of(config)
+    square = side**2
     ends = newline.nonzero().flatten().tolist()
     grids, start = [], 0
     while start < count:
@@ -151,7 +154,7 @@ def _split_at_newlines(newline: Tensor, square: int) -> list[Grid]:
         while start + (height + 1) * (width + 1) <= count and newline[start + (height + 1) * (width + 1) - 1]:
             height += 1
         if after and _plausible(newline[start : start + height * (width + 1)], width):
-            grids.append(Grid(1, height, width, row_end_tokens=1))
+            grids.append(Grid(1, height, width, row_end_tokens=1, inputs=count_tiles(config, height, width)))
             start += height * (width + 1)
     return grids
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite, sqrt
+from math import isfinite, isnan, sqrt
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.budget import Budget
-from tokenbench.contract.cells import VANILLA
+from tokenbench.contract.cells import VANILLA, plain_name
 from tokenbench.tables import Tone
 from tokenbench_reports.claims.consistency import SAME_SHARE, does_not_follow
 from tokenbench_reports.claims.printed import MEAN_RETENTION, Claim, Printed, group_rows, ledger
@@ -88,7 +88,7 @@ def compare_claims(
     """Put published retention beside the measured one, for the models, strategies and budgets of a comparison.
 
     Args:
-        comparison: What was measured. Of two runs together, ``A:clse`` and ``B:clse`` both stand for clse.
+        comparison: What was measured. Of several runs together, ``clse#A`` and ``clse#B`` both stand for clse.
         about: The run's manifest. Its ``limit``, and how budgets were matched, decide what is comparable.
         claims: The published numbers; by default the whole ledger.
 
@@ -117,7 +117,7 @@ def _model(
         if row.backbone != short_name(model):
             continue
         for strategy, budget in dict.fromkeys(key[:2] for key in cells):
-            if method_of(strategy) != row.method or not abs(own.get(budget, float("nan")) - row.share) < SAME_SHARE:
+            if method_of(strategy) != row.method or not _is_at(budget, row, own.get(budget, float("inf"))):
                 continue
             for task, claimed, digits in _claimed_retention(row):
                 there = "mean" if task == MEAN_RETENTION else measured_tasks.get(task)
@@ -129,6 +129,11 @@ def _model(
                     limits = measured.value, measured.low, measured.high, measured.yardstick
                     said = "; ".join(filter(None, (reason, "" if why else row.note)))
                     yield row.source, model, strategy, budget, task, claimed, *limits, word, said
+
+
+def _is_at(budget: str, row: Printed, share: float) -> bool:
+    """Whether a run's budget is that of a printed row: by its share of the tokens or, where their number is unknown, by its name."""
+    return budget == row.budget if isnan(share) else abs(share - row.share) < SAME_SHARE
 
 
 def shares(summary: pd.DataFrame) -> dict[str, float]:
@@ -229,8 +234,8 @@ def _ledger_name(task: str, rows: Sequence[Printed]) -> str:
 
 
 def method_of(strategy: str) -> str:
-    """``clse`` for ``clse``, and for ``A:clse`` and ``B:clse`` of two runs in one."""
-    return strategy.removeprefix("A:").removeprefix("B:")
+    """``clse`` for ``clse``, and for ``clse#A`` and ``clse#B`` of several runs in one."""
+    return plain_name(strategy)
 
 
 def short_name(model: str) -> str:

@@ -8,11 +8,12 @@ import pandas as pd
 
 from tokenbench.comparison.wording import number, percent
 from tokenbench.contract.cells import VANILLA
+from tokenbench_reports.html.browse.answers import ANSWERED, Known, Read, asked_sample, cut, slices, target_of
+from tokenbench_reports.html.browse.index import Index
 from tokenbench_reports.html.cells import Cell, at_budget
-from tokenbench_reports.html.gallery import Gallery
+from tokenbench_reports.html.gallery import RIGHT, Gallery
 from tokenbench_reports.html.kept import agreement
 from tokenbench_reports.html.marks import Mark, look_of
-from tokenbench_reports.html.questions import Questions, as_json
 from tokenbench_reports.html.scenes import Scene, find_cell, scene
 
 MOST = 30
@@ -20,6 +21,20 @@ MOST = 30
 NOISE = "Two runs of the unpruned model differ on as many answers: this is at the noise floor."
 LISTED = 6
 """Questions that are shown without script."""
+LONGEST = 120
+"""Longer questions and answers are cut where there is no script."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """All questions of a model, and where the answers to some of them are read."""
+
+    index: Index
+    """The questions with their verdicts."""
+    read: Read
+    """Reads answers."""
+    known: Known
+    """The questions of the suite, or why they cannot be shown."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ def compare_view(
     pairs: pd.DataFrame,
     samples: pd.DataFrame,
     shown: Gallery,
-    questions: Questions,
+    asking: Asking,
 ) -> CompareView | None:
     """Arrange the section; None if there is nothing to compare.
 
@@ -86,7 +101,7 @@ def compare_view(
         pairs: The model's pairs of families F1 and F2.
         samples: Some rows of the model, with what they kept.
         shown: The samples with pictures.
-        questions: The questions with all answers.
+        asking: The questions.
     """
     if not cells or not budgets:
         return None
@@ -94,28 +109,20 @@ def compare_view(
     names = [*ranked, VANILLA]
     first, second = names[0], names[1]
     texts = _sentences(pairs, budgets, set(names), cells, agreement(samples[samples["strategy"].isin(ranked)]))
-    views = [_pair(first, second, budget, texts, shown, questions) for budget in budgets]
-    data: dict[str, Any] = {"names": names, "budgets": list(budgets), "texts": texts}
-    data |= {"samples": shown.samples, "questions": as_json(questions)}
+    asked = _divided(first, second, budgets, asking)
+    views = [_pair(first, second, budget, texts, shown, asking.index, asked[budget]) for budget in budgets]
+    data: dict[str, Any] = {"names": names, "budgets": list(budgets), "texts": texts, "samples": shown.samples}
     return CompareView([(name, look_of(marks, name)) for name in names], (first, second), views, data)
 
 
-def _pair(a: str, b: str, budget: str, texts: Mapping[str, str], shown: Gallery, questions: Questions) -> PairView:
-    keys = [questions.name(name, budget) for name in (a, b)]
-    right = [questions.right[key] if key else "" for key in keys]
-    together = list(zip(*right, strict=False)) if all(right) else []
-    counts = [[together.count((x, y)) for y in "10"] for x in "10"]
-    divided = [at for at, both in enumerate(together) if both == ("1", "0")][:LISTED]
+def _pair(
+    a: str, b: str, budget: str, texts: Mapping[str, str], shown: Gallery, index: Index, asked: list[Asked]
+) -> PairView:
+    cells = index.cell(a, budget), index.cell(b, budget)
+    counts = [[0, 0], [0, 0]] if None in cells else index.count(*cells)  # type: ignore[arg-type]
     example = choose_example(shown.samples, a, b, budget)
     scenes = [one for name in (a, b) if example and (one := scene(example, name, budget))]
-    return PairView(
-        budget,
-        texts.get(pair_key(a, b, budget), ""),
-        counts,
-        example,
-        scenes,
-        [_asked(questions, at, [key for key in keys if key]) for at in divided],
-    )
+    return PairView(budget, texts.get(pair_key(a, b, budget), ""), counts, example, scenes, asked)
 
 
 def choose_example(samples: Sequence[dict[str, Any]], a: str, b: str, budget: str) -> dict[str, Any] | None:
@@ -127,10 +134,31 @@ def choose_example(samples: Sequence[dict[str, Any]], a: str, b: str, budget: st
     return samples[0] if samples else None
 
 
-def _asked(questions: Questions, at: int, keys: Sequence[str]) -> Asked:
-    task, text, target = questions.asked[at]
-    answers = [(questions.words[questions.answers[key][at]], questions.right[key][at] == "1") for key in keys]
-    return Asked(questions.tasks[task], text, questions.words[target], answers)
+def _divided(a: str, b: str, budgets: Sequence[str], asking: Asking) -> dict[str, list[Asked]]:
+    """By budget, some questions that the first answers right and the second wrong."""
+    index, chosen = asking.index, {}
+    for budget in budgets:
+        first, second = index.cell(a, budget), index.cell(b, budget)
+        if first is not None and second is not None:
+            chosen[budget] = [(at, (first, second)) for at in index.divided(first, second, LISTED)]
+    numbers = sorted({at for some in chosen.values() for at, _ in some})
+    rows = dict(slices(index, numbers, asking.read, ANSWERED))
+    return {
+        budget: [
+            _asked(index.questions[at], [rows[at][cell] for cell in cells], asking.known)
+            for at, cells in chosen.get(budget, [])
+        ]
+        for budget in budgets
+    }
+
+
+def _asked(question: tuple[str, str], rows: Sequence[Mapping[str, Any]], known: Known) -> Asked:
+    target = target_of(rows)
+    sample = asked_sample(question, target, known)
+    answers = [(cut(str(row["answer"]), LONGEST), bool(row["score"] >= RIGHT)) for row in rows]
+    return Asked(
+        question[0], cut(question[1] if sample is None else sample.question, LONGEST), cut(target, LONGEST), answers
+    )
 
 
 def pair_key(a: str, b: str, budget: str) -> str:

@@ -1,6 +1,6 @@
 """Real samples with the tokens that every strategy kept, and what it answered."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -14,6 +14,7 @@ from tokenbench.contract.suite import Sample, Video
 from tokenbench.errors import TokenBenchError
 from tokenbench.store.run import Run
 from tokenbench_reports.html.maps import encode_image
+from tokenbench_reports.html.masks import is_known, pack
 
 SHOWN = 12
 """Samples a model, most of which some strategies get right and others wrong."""
@@ -75,7 +76,7 @@ def gallery(
     for task, key in shown:
         rows = samples[(samples["task"] == task) & (samples["sample"] == key)]
         question = questions.get((task, key))
-        if question is None or question.target != rows["target"].iloc[0]:
+        if question is None or rows.empty or question.target != rows["target"].iloc[0]:
             continue  # the suite has changed since the run
         try:
             entry, own = _entry(task, question, rows, f"{prefix}{len(entries)}")
@@ -96,7 +97,22 @@ def without_graded(shown: Gallery, graded: Sequence[str]) -> Gallery:
 
 
 def choose_samples(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, str]]:
-    """(task, sample), those first that vanilla gets right and pruning spoils; every task and image in turn.
+    """(task, sample), those first that vanilla gets right and pruning spoils; every task and image in turn."""
+    counts = _rank(samples).drop_duplicates(["cluster"])
+    turn = counts.groupby("task").cumcount()
+    best = counts.assign(turn=turn).sort_values("turn", kind="stable").head(most)
+    best = best.sort_values(["spoilt"], ascending=False, kind="stable", key=lambda share: share > 0)
+    return [(str(task), str(sample)) for task, sample in zip(best["task"], best["sample"], strict=True)]
+
+
+def rank_samples(samples: pd.DataFrame, most: int) -> list[tuple[str, str]]:
+    """(task, sample) of the samples that show most, the best first."""
+    best = _rank(samples).head(most)
+    return [(str(task), str(sample)) for task, sample in zip(best["task"], best["sample"], strict=True)]
+
+
+def _rank(samples: pd.DataFrame) -> pd.DataFrame:
+    """Every sample once, those first that show most.
 
     The more even the strategies are split, the more a sample shows; where all fail alike there is nothing to see.
     """
@@ -117,20 +133,15 @@ def choose_samples(samples: pd.DataFrame, most: int = SHOWN) -> list[tuple[str, 
         + np.minimum(counts["spoilt"], 1 - counts["spoilt"])
         + 0.5 * np.minimum(counts["mended"], 1 - counts["mended"])
     )
-    counts = counts.sort_values(["rank", "task", "sample"], ascending=[False, True, True], kind="stable")
-    counts = counts.drop_duplicates(["cluster"])
-    turn = counts.groupby("task").cumcount()
-    best = counts.assign(turn=turn).sort_values("turn", kind="stable").head(most)
-    best = best.sort_values(["spoilt"], ascending=False, kind="stable", key=lambda share: share > 0)
-    return [(str(task), str(sample)) for task, sample in zip(best["task"], best["sample"], strict=True)]
+    return counts.sort_values(["rank", "task", "sample"], ascending=[False, True, True], kind="stable")
 
 
 def _entry(task: str, question: Sample, rows: pd.DataFrame, name: str) -> tuple[dict[str, Any], list[Picture]]:
     vanilla = rows[rows["strategy"] == VANILLA].iloc[0]
     lattice = vanilla["lattice"]
-    known = lattice is not None and not np.isscalar(lattice)
+    known = is_known(lattice)
     shown = question.load()
-    frames, indices = _frames(shown[0], int(lattice[0]) if known else 1) if shown else ([], [])
+    frames, indices = frames_of(shown[0], int(lattice[0]) if known else 1) if shown else ([], [])
     pictures = [Picture(f"{name}-{at}", encode_image(frame, "WEBP")) for at, frame in enumerate(frames)]
     entry = {
         "task": task,
@@ -140,41 +151,36 @@ def _entry(task: str, question: Sample, rows: pd.DataFrame, name: str) -> tuple[
         "frames": [[own.name, *frame.size] for own, frame in zip(pictures, frames, strict=True)],
         "shown": indices,
         "lattice": [int(n) for n in lattice] if known else None,
-        "evidence": [[box.x0, box.y0, box.x1, box.y1, box.t0, box.t1] for box in question.evidence],
+        "evidence": boxes(question),
         "cells": [_cell(row) for row in rows.to_dict("records")],
     }
     return entry, pictures
 
 
+def boxes(question: Sample) -> list[list[float]]:
+    """What the answer depends on, as [x0, y0, x1, y1, t0, t1] of every box, all as shares."""
+    return [[box.x0, box.y0, box.x1, box.y1, box.t0, box.t1] for box in question.evidence]
+
+
 def _cell(row: Any) -> dict[str, Any]:
+    known = is_known(row["kept"])
     return {
         "strategy": str(row["strategy"]),
         "budget": str(row["budget"]),
         "answer": shorten(str(row["answer"])),
         "right": bool(row["score"] >= RIGHT),
         "score": round(float(row["score"]), 3),
-        "kept": spans(int(at) for at in row["kept"]) if row["strategy"] != VANILLA else "",
-        "count": len(row["kept"]),
-        "layers": _runs(row.get("tokens_per_layer")),
+        "kept": pack(row["kept"], int(row["visual_tokens"])) if known else "",
+        "count": len(row["kept"]) if known else None,
+        "layers": layer_runs(row.get("tokens_per_layer")),
     }
 
 
-def _runs(counts: Any) -> list[list[int]]:
+def layer_runs(counts: Any) -> list[list[int]]:
     """Visual tokens in every layer as (count, number of layers); empty if they are not known."""
-    if counts is None or np.isscalar(counts):
+    if not is_known(counts):
         return []
     return [[count, len(list(same))] for count, same in groupby(int(count) for count in counts)]
-
-
-def spans(ordinals: Iterable[int]) -> str:
-    """Ordinals as text, runs shortened: ``3,7-12``."""
-    runs: list[list[int]] = []
-    for at in sorted(ordinals):
-        if runs and runs[-1][1] == at - 1:
-            runs[-1][1] = at
-        else:
-            runs.append([at, at])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 def shorten(text: str) -> str:
@@ -182,13 +188,18 @@ def shorten(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
 
 
-def _frames(shown: Image.Image | Video, times: int) -> tuple[list[Image.Image], list[int]]:
+def frames_of(shown: Image.Image | Video, times: int) -> tuple[list[Image.Image], list[int]]:
     """The picture, or a few frames of the clip, small; and at which times of the lattice they stand."""
     if not isinstance(shown, Video):
         return [_small(shown)], [0]
-    indices = [int((at + 0.5) * times / min(FRAMES, times)) for at in range(min(FRAMES, times))]
+    indices = frame_times(times)
     frames = [shown.frames[min(len(shown.frames) - 1, int((t + 0.5) * len(shown.frames) / times))] for t in indices]
     return [_small(frame) for frame in frames], indices
+
+
+def frame_times(times: int) -> list[int]:
+    """The times of a lattice that are shown: all, or a few evenly from all."""
+    return [int((at + 0.5) * times / min(FRAMES, times)) for at in range(min(FRAMES, times))]
 
 
 def _small(image: Image.Image) -> Image.Image:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tokenbench.statistics.clusters import Floats, Ints
+from tokenbench_reports.html.masks import is_known
 
 __all__ = ["agreement", "bias", "choose_few", "first_seed", "keep_rates", "select", "thin"]
 
@@ -51,7 +52,7 @@ def keep_rates(samples: pd.DataFrame) -> dict[tuple[str, str], Floats]:
         over it by relative position. The frames of a clip are taken together, and samples without a lattice are left
         out.
     """
-    known = samples[samples["lattice"].notna()]
+    known = samples[samples["lattice"].notna() & samples["kept"].map(is_known)]
     if known.empty:
         return {}
     shapes = known["lattice"].map(lambda lattice: (int(lattice[1]), int(lattice[2])))
@@ -100,7 +101,7 @@ def agreement(samples: pd.DataFrame) -> pd.DataFrame:
         intersection over expected union).
     """
     rows: list[dict[Hashable, object]] = []
-    for budget, here in samples.groupby("budget", sort=False):
+    for budget, here in samples[samples["kept"].map(is_known)].groupby("budget", sort=False):
         asked = pd.MultiIndex.from_frame(here[["task", "sample"]])
         order = asked.unique()
         here = here.assign(place=order.get_indexer(asked))

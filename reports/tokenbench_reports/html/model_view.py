@@ -15,7 +15,7 @@ from tokenbench_reports.equality import calibrated_tables
 from tokenbench_reports.findings import vanilla_of
 from tokenbench_reports.headline import Headline, make_headline
 from tokenbench_reports.html.cells import AXES, Cell, budgets_of, cells_of_model, keep_highest
-from tokenbench_reports.html.compare import CompareView, compare_view
+from tokenbench_reports.html.compare import Asking, CompareView, compare_view
 from tokenbench_reports.html.elsewhere import PublishedView, published_views
 from tokenbench_reports.html.gallery import Gallery
 from tokenbench_reports.html.maps import BiasMap, bias_maps
@@ -23,7 +23,6 @@ from tokenbench_reports.html.marks import Mark, assign_marks
 from tokenbench_reports.html.multiples import Multiples, multiples
 from tokenbench_reports.html.needs import Need, needs
 from tokenbench_reports.html.plot import CostView, cost_view
-from tokenbench_reports.html.questions import Questions
 from tokenbench_reports.html.results import Results, results
 from tokenbench_reports.html.tasks import TasksView, tasks_view
 from tokenbench_reports.html.triangle import Triangle, triangle
@@ -66,8 +65,8 @@ class ModelView:
     """Two strategies side by side; None if there is nothing to compare."""
     gallery: Gallery
     """Samples with pictures, or why there are none."""
-    questions: Questions
-    """Every question with all answers."""
+    asked: int
+    """How many questions the run has."""
     maps: dict[str, list[BiasMap]]
     """By budget, where on the image the methods keep tokens."""
     elsewhere: list[PublishedView]
@@ -98,8 +97,10 @@ class Answers:
     """Some rows with what they kept, the same questions in every cell."""
     gallery: Gallery
     """Samples with pictures, or why there are none."""
-    questions: Questions
-    """Every question with all answers."""
+    asking: Asking
+    """All questions."""
+    rows: pd.DataFrame
+    """All scores, of one seed of each cell."""
 
 
 def model_view(
@@ -145,9 +146,9 @@ def model_view(
         [tasks_view(summary, cells, budget, marks) for budget in here] if several else [],
         turns_table(comparison, model),
         where_views(comparison, model, here, cells, marks),
-        compare_view(cells, here, marks, pairs, answers.mapped, answers.gallery, answers.questions),
+        compare_view(cells, here, marks, pairs, answers.mapped, answers.gallery, answers.asking),
         answers.gallery,
-        answers.questions,
+        len(answers.asking.index.questions),
         _maps(answers.mapped, rankings, {cell.strategy for cell in cells}),
         elsewhere,
         [] if elsewhere else published(comparison, model, about),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenbench.comparison.ranking import Ranking
-from tokenbench.comparison.wording import NOTHING, interval, marks_of, number, percent
+from tokenbench.comparison.wording import NOTHING, UNKNOWN, interval, marks_of, number, percent
 from tokenbench_reports.html.cells import Cell, at_budget
 from tokenbench_reports.html.marks import Mark
 from tokenbench_reports.html.scale import Scale, kept_range
@@ -57,7 +57,7 @@ class ResultRow:
         """The costs in a line, for narrow screens."""
         names = ("tokens", "of the FLOPs", "of the KV cache", "of the time")
         return ", ".join(
-            f"{cost.text} {name}" for cost, name in zip(self.costs, names, strict=False) if cost.text != NOTHING
+            f"{cost.text} {name}" for cost, name in zip(self.costs, names, strict=False) if cost.value > float("-inf")
         )
 
 
@@ -100,7 +100,10 @@ def results(
     }
     return Results(
         rows,
-        [number(vanilla["realised_tokens"]), *("100 %" for _ in keys[1:])],
+        [
+            number(tokens) if (tokens := vanilla["realised_tokens"]) == tokens else UNKNOWN,
+            *("100 %" if any(key in cell.costs for cell in cells) else UNKNOWN for key in keys[1:]),
+        ],
         "100.0" if vanilla["retention"] == vanilla["retention"] else _score(vanilla["score"]),
         [(scale(tick), number(tick, 0)) for tick in (20.0 * at for at in range(int(low // 20), 6))],
         scale(100.0),
@@ -155,7 +158,7 @@ def _rank(cell: Cell, ranking: Ranking | None) -> str:
 
 def _cost(cell: Cell, key: str) -> Number:
     if key not in cell.costs:
-        return Number(NOTHING, float("-inf"))
+        return Number(NOTHING if key == "time" else UNKNOWN, float("-inf"))
     value = cell.costs[key][0]
     return Number(number(value) if key == "tokens" else f"{number(value, 0)} %", value)
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tokenbench_reports.html.masks import unpack
+
 
 @dataclass(frozen=True)
 class SceneFrame:
@@ -37,8 +39,8 @@ class Scene:
     """The answer."""
     right: bool
     """Whether it is right."""
-    count: int
-    """How many visual tokens are left after the last layer."""
+    count: int | None
+    """How many visual tokens are left after the last layer; None if it is not known."""
     layers: list[tuple[float, float, float]]
     """(x, width, height) of the bar of visual tokens of every layer, in per cent."""
 
@@ -75,7 +77,7 @@ def _frame(sample: Mapping[str, Any], cell: Mapping[str, Any], at: int) -> Scene
     times, rows, columns, lead = sample["lattice"]
     t = sample["shown"][at]
     first = t * (lead + rows * columns) + lead
-    kept = set(_ordinals(cell["kept"])) if cell["kept"] else None
+    kept = unpack(cell["kept"]) if cell["kept"] else None
     dropped = "".join(
         f"M{place % columns},{place // columns}h1v1h-1z"
         for place in range(rows * columns)
@@ -87,12 +89,3 @@ def _frame(sample: Mapping[str, Any], cell: Mapping[str, Any], at: int) -> Scene
         if t0 * times < t + 1 and t1 * times > t
     ]
     return SceneFrame(name, width, height, columns, rows, dropped, evidence)
-
-
-def _ordinals(text: str) -> list[int]:
-    """Ordinals written as ``3,7-12``."""
-    found: list[int] = []
-    for run in text.split(","):
-        first, _, last = run.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found

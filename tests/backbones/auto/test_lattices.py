@@ -54,10 +54,10 @@ def test_newlines_are_where_stock_code_puts_them(llava_next: Any, sizes: list[tu
     parts = packed(llava_next, sizes)
     embeddings = torch.cat(parts)
     model = SimpleNamespace(
-        config=SimpleNamespace(image_token_id=IMAGE),
+        config=llava_next.config,
         base_model=SimpleNamespace(image_newline=llava_next.model.image_newline[:3]),
     )
-    grids = newlines(lambda _: SIDE)(model, row([IMAGE] * len(embeddings), embeddings=embeddings))
+    grids = newlines(model, row([IMAGE] * len(embeddings), embeddings=embeddings))
     assert [grid.has_places for grid in grids] == [True, True] * len(sizes)
     start = 0
     for number, grid in enumerate(grids):
@@ -80,11 +80,12 @@ def test_newlines_are_where_stock_code_puts_them(llava_next: Any, sizes: list[tu
 def test_a_run_that_is_no_image_of_llava_next_has_no_lattice() -> None:
     newline = torch.tensor([7.0])
     model = SimpleNamespace(
-        config=SimpleNamespace(image_token_id=IMAGE), base_model=SimpleNamespace(image_newline=newline)
+        config=SimpleNamespace(image_token_id=IMAGE, vision_config=SimpleNamespace(image_size=16, patch_size=4)),
+        base_model=SimpleNamespace(image_newline=newline),
     )
     embeddings = torch.arange(20.0).unsqueeze(1)  # a newline in the eighth place, within the square
-    assert newlines(lambda _: SIDE)(model, row([IMAGE] * 20, embeddings=embeddings)) == [Grid.without_places(20)]
-    assert newlines(lambda _: SIDE)(model, row([IMAGE] * 20)) == [Grid.without_places(20)]
+    assert newlines(model, row([IMAGE] * 20, embeddings=embeddings)) == [Grid.without_places(20)]
+    assert newlines(model, row([IMAGE] * 20)) == [Grid.without_places(20)]
 
 
 def test_rows_apart_are_one_image_until_its_end() -> None:

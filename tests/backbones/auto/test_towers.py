@@ -10,14 +10,19 @@ from tests.backbones.test_sizes import traced
 from tokenbench import UsageError
 from tokenbench.cost.macs import encoder_macs, flops, prefill_macs
 from tokenbench_backbones.auto import Auto
+from tokenbench_backbones.auto.encoders import Like
 from tokenbench_backbones.auto.facts import FACTS
+from tokenbench_backbones.auto.tiles import Tiles
+from tokenbench_backbones.auto.towers import Tower
 
-TOWERS = sorted(name for name, facts in FACTS.items() if facts.tower is not None)
-ALIKE = sorted(name for name, facts in FACTS.items() if facts.like is not None)
+TOWERS = sorted(name for name, facts in FACTS.items() if isinstance(facts.encoder, Tower))
+ALIKE = sorted(name for name, facts in FACTS.items() if isinstance(facts.encoder, Like))
+TILED = sorted(name for name, facts in FACTS.items() if isinstance(facts.encoder, Tiles))
 READERS = ("visionzip", "hired", "prumerge", "downsample", "vispruner")
 
 
 def test_these_are_described() -> None:
+    assert TILED == ["llava_next", "llava_next_video", "llava_onevision"]
     assert TOWERS == ["deepseek_vl", "gemma3", "idefics3", "janus", "paligemma", "shieldgemma2", "smolvlm"]
     assert ALIKE == ["qwen2_5_omni_thinker", "qwen3_5", "qwen3_5_moe", "qwen3_omni_moe_thinker", "qwen3_vl_moe"]
 
@@ -38,7 +43,7 @@ def test_a_picture_resized_to_its_own_size_is_the_picture(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", READERS)
-@pytest.mark.parametrize("name", ["smolvlm", "gemma3", "qwen3_vl_moe"])
+@pytest.mark.parametrize("name", ["smolvlm", "gemma3", "qwen3_vl_moe", "llava_next"])
 def test_strategies_that_read_the_encoder_run(name: str, strategy: str) -> None:
     model, prompts = Auto(name).tiny()
     with torch.no_grad(), tokenbench.pruned(model, strategy, "1/3") as pruning:
@@ -47,7 +52,7 @@ def test_strategies_that_read_the_encoder_run(name: str, strategy: str) -> None:
     assert row.mean_tokens < row.visual
 
 
-@pytest.mark.parametrize("name", [*TOWERS, "qwen3_vl_moe"])
+@pytest.mark.parametrize("name", [*TOWERS, *TILED, "qwen3_vl_moe"])
 def test_costs_are_what_torch_counts(name: str) -> None:
     """Exactly, with and without pruning, but for the routers of experts."""
     auto = Auto(name)

@@ -149,9 +149,9 @@ def test_the_verdict_is_read_off_the_limits_that_stand_beside_it(half):
 def twice(flips, images=500):
     """A run and vanilla's second one, which flips some answers of one task."""
     rows = answers(
-        {"fastv": 0.02, "B:vanilla": 0.0}, tasks=("gqa", "pope"), images=images, models=(MODEL,), budgets=("1/3",)
+        {"fastv": 0.02, "vanilla#B": 0.0}, tasks=("gqa", "pope"), images=images, models=(MODEL,), budgets=("1/3",)
     )
-    again = rows["strategy"] == "B:vanilla"
+    again = rows["strategy"] == "vanilla#B"
     rows.loc[again, "budget"] = "all"
     at = rows[again & (rows["task"] == "gqa")].index[:flips]
     rows.loc[at, "score"] = 1 - rows.loc[at, "score"]
@@ -200,10 +200,10 @@ def test_flips_on_one_image_go_together():
 
 
 def test_both_runs_of_two_are_held_against_the_ledger():
-    rows = answers({"A:fastv": 0.0, "B:fastv": 0.1}, tasks=("gqa",), images=60, models=(MODEL,), budgets=("1/3",))
+    rows = answers({"fastv#A": 0.0, "fastv#B": 0.1}, tasks=("gqa",), images=60, models=(MODEL,), budgets=("1/3",))
     compared = compare(rows.assign(kept=rows["kept"].map(len)), resamples=199)
     found = compare_claims(compared, {"spec": {}}, [*VANILLA, claim("fastv", "gqa", 60.0)])
-    assert list(found["strategy"]) == ["A:fastv", "B:fastv"]
+    assert list(found["strategy"]) == ["fastv#A", "fastv#B"]
 
 
 @pytest.mark.parametrize(

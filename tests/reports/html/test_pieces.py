@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from tests.reports.hand_made import hand_made
-from tests.reports.made_up import asked, bench, made_up
+from tests.reports.made_up import bench, made_up
 from tokenbench.comparison.panel import budget_size
 from tokenbench.comparison.ranking import rank_strategies
 from tokenbench.comparison.verdicts import Kind, Verdict
@@ -14,10 +14,10 @@ from tokenbench_reports.html.compare import choose_example, pair_key
 from tokenbench_reports.html.elsewhere import published_views
 from tokenbench_reports.html.front import front, stairs
 from tokenbench_reports.html.marks import assign_marks
+from tokenbench_reports.html.masks import pack
 from tokenbench_reports.html.multiples import multiples
 from tokenbench_reports.html.needs import needs
 from tokenbench_reports.html.plot import WIDE, cost_view
-from tokenbench_reports.html.questions import choose_questions, list_questions
 from tokenbench_reports.html.scale import Scale, kept_range, spread
 from tokenbench_reports.html.scenes import bars, scene
 from tokenbench_reports.html.tasks import WIDEST, tasks_view
@@ -201,34 +201,13 @@ def test_many_tasks_stand_in_several_tables_and_the_sentence_names_the_extremes(
     assert f"{hardest} suffers most" in view.text
 
 
-def test_questions_hold_every_answer_and_who_is_right():
-    _, run = made_up({"good": 0.0, "bad": 0.5})
-    rows = run.samples()
-    chosen = choose_questions(rows)
-    listed = list_questions(chosen, rows, asked(rows), len(chosen))
-    assert len(listed.asked) == rows[["task", "sample"]].drop_duplicates().shape[0] == listed.of
-    for name in ("good", "bad", "vanilla"):
-        own = rows[(rows["strategy"] == name) & (rows["budget"] == ("all" if name == "vanilla" else "1/4"))]
-        assert listed.right[listed.name(name, "1/4")].count("1") == (own["score"] >= 0.5).sum()
-    assert listed.name("nobody", "1/4") is None
-
-
-def test_what_a_page_lists_is_bounded():
-    rows = made_up({f"s{at}": 0.1 for at in range(9)}, images=300)[1].samples()
-    assert len(choose_questions(rows)) <= 2000
-    long = rows.assign(answer=[f"{at} {'x' * 500}" for at in range(len(rows))])
-    listed = list_questions(choose_questions(rows), long, "gone", 600)
-    assert sum(map(len, listed.words)) <= 700_000
-    assert 0 < len(listed.asked) < 600
-
-
 def test_a_scene_darkens_what_was_dropped():
     own = {
         "strategy": "a",
         "budget": "1/2",
         "answer": "x",
         "right": True,
-        "kept": "0,3",
+        "kept": pack([0, 3], 4),
         "count": 2,
         "layers": [[4, 1], [2, 3]],
     }

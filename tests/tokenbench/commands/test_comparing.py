@@ -13,6 +13,7 @@ from tokenbench.comparison import compare
 from tokenbench.comparison.gates import explain_failure, parse_gate
 from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import MachineError, UsageError
+from tokenbench.store.frames import select
 from tokenbench.store.joined import JoinedRuns
 from tokenbench.store.run import Run
 from tokenbench.store.run_json import SCHEMA_VERSION
@@ -48,7 +49,7 @@ class Held(Run):
         folder.mkdir()
         (folder / "run.json").write_text(json.dumps(MANIFEST))
         super().__init__(folder)
-        self.samples = lambda: samples
+        self.samples = lambda columns=None, of=None: select(samples, columns, of)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def comparison():
         ("fastv@pdrop<clse@1/9", "fastv@pdrop", "clse", "1/9"),
         ("clse < fastv@pdrop+tome@64", "clse", "fastv@pdrop+tome", "64"),
         ("clse>fastv@33.3%", "fastv", "clse", "33.3%"),
-        ("A:clse:temp=0.2<B:clse@1/3", "A:clse:temp=0.2", "B:clse", "1/3"),
+        ("clse:temp=0.2#A<clse#B@1/3", "clse:temp=0.2#A", "clse#B", "1/3"),
         ("blind<vanilla@none", "blind", "vanilla", "none"),
     ],
 )
@@ -124,10 +125,10 @@ def test_two_runs_are_compared_in_pairs_on_what_they_share(joined):
     b = b[b["task"] == "count"]
     run = joined(a, b)
     found = run.compare()
-    assert set(found.summary["strategy"]) == {"vanilla", "A:clse", "B:clse", "random"}
+    assert set(found.summary["strategy"]) == {"vanilla", "clse#A", "clse#B", "random"}
     assert found.tasks == ("count",)
     [row] = found.pairs[
-        (found.pairs["a"] == "A:clse") & (found.pairs["b"] == "B:clse") & (found.pairs["task"] == "mean")
+        (found.pairs["a"] == "clse#A") & (found.pairs["b"] == "clse#B") & (found.pairs["task"] == "mean")
     ].to_dict("records")
     assert row["verdict"].text == "better"
     notes = " ".join(run.about()["notes"])
@@ -138,7 +139,7 @@ def test_two_runs_are_compared_in_pairs_on_what_they_share(joined):
 def test_a_vanilla_that_answers_otherwise_is_a_cell_of_its_own(joined):
     a, b = rows({"clse": 0.0}), rows({"clse": 0.0})
     b.loc[(b["strategy"] == "vanilla") & (b["sample"] == "count-0"), ["answer", "score"]] = ["z", 0.0]
-    assert {"vanilla", "B:vanilla", "clse"} <= set(joined(a, b).compare().summary["strategy"])
+    assert {"vanilla", "vanilla#B", "clse"} <= set(joined(a, b).compare().summary["strategy"])
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -180,12 +181,12 @@ def test_two_vanillas_are_an_a_a_check(joined):
     [note] = [note for note in run.about()["notes"] if "A/A check" in note]
     assert "on 4 of 240 samples (1.7 %; higher in A : in B = 3:1)" in note
     mean = pairs[(pairs["task"] == "mean") & (pairs["b"] == "vanilla")].set_index("a")["at_noise_floor"]
-    assert mean.to_dict() == {"B:vanilla": True, "clse": True, "fastv": False}
+    assert mean.to_dict() == {"vanilla#B": True, "clse": True, "fastv": False}
     told = io.StringIO()
     DetailsReport().write(run.compare(), run, run.folder, told)
     assert "A/A check, toy" in told.getvalue()
     marked = [line.strip() for line in told.getvalue().splitlines() if ", at the noise floor" in line]
-    assert any(line.startswith("B:vanilla") for line in marked)
+    assert any(line.startswith("vanilla#B") for line in marked)
     assert not any("fastv" in line and "vanilla" in line for line in marked)
 
 

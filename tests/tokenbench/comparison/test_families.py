@@ -100,7 +100,7 @@ def test_the_mean_over_tasks_is_part_of_every_comparison(reduced):
 
 def test_every_trivial_baseline_is_compared_also_one_of_two_joined_runs(monkeypatch):
     monkeypatch.setattr(families, "MOST_PAIRS", 1)
-    spoils = {"good": 0.0, "bad": 0.5, "uniform": 0.2, "A:random": 0.3, "B:blind": 0.6}
+    spoils = {"good": 0.0, "bad": 0.5, "uniform": 0.2, "random#A": 0.3, "blind#B": 0.6}
     few = compare(run({(name, "1/3", 0): share for name, share in spoils.items()}), resamples=199)
     assert few.left_out == 1
     pairs = {frozenset(pair) for pair in zip(family(few, "F2")["a"], family(few, "F2")["b"], strict=True)}

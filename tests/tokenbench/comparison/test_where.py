@@ -170,7 +170,7 @@ def test_the_table_says_what_its_rows_say(samples: pd.DataFrame) -> None:
 
 def test_two_runs_and_several_models(samples: pd.DataFrame) -> None:
     joined = samples.assign(
-        strategy=samples["strategy"].where(samples["strategy"] == "vanilla", "A:" + samples["strategy"])
+        strategy=samples["strategy"].where(samples["strategy"] == "vanilla", samples["strategy"] + "#A")
     )
     pd.testing.assert_series_equal(locate_losses(joined, {}, 0.05)["value"], locate_losses(samples, {}, 0.05)["value"])
     both = pd.concat([samples, samples.assign(model="other", score=1 - samples["score"])])

@@ -353,7 +353,7 @@ def test_looks_by_hand_are_counted_and_what_they_saw_is_known() -> None:
 
 
 def test_two_runs_were_seen_as_often_as_both_were() -> None:
-    samples = rows({"vanilla": {"large": 6}, "B:on": {"large": 6}})
+    samples = rows({"vanilla": {"large": 6}, "on#B": {"large": 6}})
     own = samples.assign(look=[1, 1, 2, 2, 3, 3, 1, 1, 1, 1, 1, 1])
     many, once = (assign_looks(rows({"vanilla": {"large": 6}}), {"spec": {"limit": limit}})[1] for limit in (6, None))
     seen, looks = merge_looks(own, [many, once])
