@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 __all__ = ["Answers"]
 
@@ -16,7 +17,7 @@ class Answers:
     """Opens every journal of a run as soon as it appears, and reads it when the run has ended: an open file outlives its name."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._files, self._stop = folder, dict[str, int](), threading.Event()
+        self._folder, self._files, self._stop = folder, dict[str, IO[bytes]](), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Answers:
@@ -30,7 +31,7 @@ class Answers:
         self._thread.join()
         self.counts = self._read()
         for handle in self._files.values():
-            os.close(handle)
+            handle.close()
 
     @property
     def twice(self) -> int:
@@ -40,7 +41,9 @@ class Answers:
     @property
     def writers(self) -> set[str]:
         """The processes that have answered so far, each with its machine."""
-        return {name.partition(".")[2] for name, handle in list(self._files.items()) if os.fstat(handle).st_size}
+        return {
+            name.partition(".")[2] for name, handle in list(self._files.items()) if os.fstat(handle.fileno()).st_size
+        }
 
     def now(self) -> int:
         """How many answers there are so far."""
@@ -55,7 +58,7 @@ class Answers:
         for path in (self._folder / "journal").glob("*.jsonl"):
             if path.name not in self._files:
                 try:
-                    self._files[path.name] = os.open(path, os.O_RDONLY)
+                    self._files[path.name] = path.open("rb")
                 except FileNotFoundError:
                     continue
 
@@ -63,8 +66,8 @@ class Answers:
         """How often each (cell, sample, question) was answered."""
         found: Counter[tuple[str, str, str]] = Counter()
         for name, handle in list(self._files.items()):
-            content = os.pread(handle, os.fstat(handle).st_size, 0)
-            for line in content.split(b"\n"):
+            handle.seek(0)
+            for line in handle.read().split(b"\n"):
                 if line.endswith(b"}"):
                     record = json.loads(line)
                     found[name.partition(".")[0], record["sample"], record["asked"]] += 1
