@@ -15,6 +15,7 @@ from tokenbench.comparison.plots import (
     draw_differences,
     draw_ranks,
     draw_retention,
+    is_priced,
     report_style,
     shared_budgets,
 )
@@ -58,7 +59,7 @@ class FiguresReport(Report):
 
 def _figures(comparison: Comparison, model: str) -> Iterator[tuple[str, Figure]]:
     cells = cells_of(comparison, model)
-    if len(cells) > 1:
+    if len(cells) > 1 and is_priced(cells):
         yield "accuracy-cost", _with_legend(draw_cost, cells)
     if len(shared_budgets(cells)) > 1:
         yield "retention", _with_legend(draw_retention, cells)

@@ -67,6 +67,8 @@ class FakeFrame:
     cls: the features of its [CLS].
     """
 
+    tiles = None
+
     tokens: int
     weight: Tensor = field(default_factory=lambda: torch.eye(3))
     num_prefix_tokens: int = 0

@@ -31,6 +31,7 @@ __all__ = [
     "draw_differences",
     "draw_ranks",
     "draw_retention",
+    "is_priced",
     "plot",
     "report_style",
     "shared_budgets",
@@ -82,6 +83,10 @@ def plot(
         raise UsageError(
             f"there is no accuracy kept of {model} to plot", "run a strategy besides vanilla, or more images"
         )
+    if kind == "accuracy-cost" and not is_priced(cells):
+        raise UsageError(
+            f"what the strategies on {model} cost is unknown, so that there is no plot of accuracy against cost"
+        )
     if kind == "retention" and len(shared_budgets(cells)) < 2:
         raise UsageError(f"a plot over budgets needs two budgets, but {model} ran at fewer")
     if at_budget and not rankings:
@@ -125,6 +130,11 @@ def cells_of(comparison: Comparison, model: str) -> pd.DataFrame:
     """The model's cells over all tasks whose retention is known."""
     cells = comparison.summary[(comparison.summary["model"] == model) & (comparison.summary["task"] == MEAN)]
     return cells[cells["retention"].notna()]
+
+
+def is_priced(cells: pd.DataFrame) -> bool:
+    """Whether the FLOPs or the visual tokens of every cell are known."""
+    return any(bool(cells[column].notna().all()) for column in ("flops", "realised_tokens"))
 
 
 def shared_budgets(cells: pd.DataFrame) -> list[str]:

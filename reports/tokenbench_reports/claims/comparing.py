@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite, sqrt
+from math import isfinite, isnan, sqrt
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.budget import Budget
@@ -118,7 +118,7 @@ def _model(
         if row.backbone != short_name(model):
             continue
         for strategy, budget in dict.fromkeys(key[:2] for key in cells):
-            if method_of(strategy) != row.method or not abs(own.get(budget, float("nan")) - row.share) < SAME_SHARE:
+            if method_of(strategy) != row.method or not _is_at(budget, row, own.get(budget, float("inf"))):
                 continue
             for task, claimed, digits in _claimed_retention(row):
                 there = "mean" if task == MEAN_RETENTION else measured_tasks.get(task)
@@ -130,6 +130,11 @@ def _model(
                     limits = measured.value, measured.low, measured.high, measured.yardstick
                     said = "; ".join(filter(None, (reason, "" if why else row.note)))
                     yield row.source, model, strategy, budget, task, claimed, *limits, word, said
+
+
+def _is_at(budget: str, row: Printed, share: float) -> bool:
+    """Whether a run's budget is that of a printed row: by its share of the tokens or, where their number is unknown, by its name."""
+    return budget == row.budget if isnan(share) else abs(share - row.share) < SAME_SHARE
 
 
 def shares(summary: pd.DataFrame) -> dict[str, float]:
