@@ -250,6 +250,8 @@ def _cut_argument(name: str, value: Any, positions: Tensor, total: int) -> Any:
         return counts.unique().to(value.dtype)
     if name == "max_seqlen":
         return None
+    if name == "attention_mask" and isinstance(value, Tensor) and value.shape[-2:] == (total, total):
+        return value[..., positions, :][..., positions]
     if isinstance(value, tuple):
         return tuple(_cut_argument("", part, positions, total) for part in value)
     if isinstance(value, Tensor):
