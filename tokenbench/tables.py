@@ -73,9 +73,9 @@ class Entry:
     """More about it: in parentheses behind the text, and on the page on hover."""
 
     @classmethod
-    def number(cls, text: str, value: float, **more: Any) -> Entry:
-        """An entry that sorts by its number; a dash where there is none."""
-        return cls(NOTHING, value, tone="neutral") if isnan(value) else cls(text, float(value), **more)
+    def number(cls, text: str, value: float, nothing: str = NOTHING, **more: Any) -> Entry:
+        """An entry that sorts by its number; a dash, or what the caller says, where there is none."""
+        return cls(nothing, value, tone="neutral") if isnan(value) else cls(text, float(value), **more)
 
     @property
     def full(self) -> str:

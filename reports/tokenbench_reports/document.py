@@ -9,7 +9,7 @@ from tokenbench.comparison.ranking import Ranking, rank_strategies
 from tokenbench.comparison.tables import MARK, cells_table, main_title, pairs_table, tasks_table
 from tokenbench.comparison.turns import describe_turns, turns_table
 from tokenbench.comparison.where_table import where_table
-from tokenbench.comparison.wording import count_of, join_names
+from tokenbench.comparison.wording import UNKNOWN, count_of, join_names
 from tokenbench.errors import printable
 from tokenbench.tables import Column, Entry, Table, TableRow
 from tokenbench_reports.beside import on_this_hardware, published
@@ -204,6 +204,7 @@ def _verdict(comparison: Comparison, model: str, rankings: list[Ranking]) -> lis
 def _between(ranking: Ranking) -> str:
     at, top = f"Between strategies at {ranking.budget}", ranking.top
     cost = f" Their realised tokens differ ({MARK} below)." if ranking.unequal else ""
+    cost = f" Whether they cost the same is {UNKNOWN}." if ranking.unpriced else cost
     behind = [name for name in ranking.strategies if name not in top]
     if ranking.winner:
         return f"{at}, {ranking.winner} is better than every other ({join_names(behind)}).{cost}"

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from tokenbench.comparison import Comparison
-from tokenbench.comparison.plots import cells_of, draw_cost, draw_ranks, draw_retention, report_style, shared_budgets
+from tokenbench.comparison.plots import (
+    cells_of,
+    differences_of,
+    draw_cost,
+    draw_differences,
+    draw_ranks,
+    draw_retention,
+    is_priced,
+    report_style,
+    shared_budgets,
+)
 from tokenbench.comparison.ranking import Ranking, rank_strategies
 from tokenbench.contract.report import Report
 from tokenbench.store.report_files import subfolder, write_bytes
@@ -23,10 +33,12 @@ FORMS = ("pdf", "svg", "png")
 
 
 class FiguresReport(Report):
-    """``figures/``: accuracy against cost, retention over budgets, rank intervals."""
+    """``figures/``: accuracy against cost, retention over budgets, differences of pairs, rank intervals."""
 
     name: ClassVar[str] = "figures"
-    description: ClassVar[str] = "figures/: accuracy against cost, accuracy kept over budgets, ranks; PDF, SVG, PNG"
+    description: ClassVar[str] = (
+        "figures/: accuracy against cost, accuracy kept over budgets, differences, ranks; PDF, SVG, PNG"
+    )
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write every figure in every form."""
@@ -47,13 +59,17 @@ class FiguresReport(Report):
 
 def _figures(comparison: Comparison, model: str) -> Iterator[tuple[str, Figure]]:
     cells = cells_of(comparison, model)
-    if len(cells) > 1:
+    if len(cells) > 1 and is_priced(cells):
         yield "accuracy-cost", _with_legend(draw_cost, cells)
     if len(shared_budgets(cells)) > 1:
         yield "retention", _with_legend(draw_retention, cells)
     rankings = [ranking for ranking in rank_strategies(comparison, model) if ranking.compared]
     if rankings:
         yield "ranks", _ranks(rankings)
+    panels = [(ranking.budget, differences_of(comparison, model, ranking)) for ranking in rankings]
+    panels = [(budget, pairs) for budget, pairs in panels if len(pairs)]
+    if panels:
+        yield "differences", _differences(panels)
 
 
 def _axes(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
@@ -67,6 +83,15 @@ def _with_legend(draw: Callable[[Axes, pd.DataFrame], None], cells: pd.DataFrame
     figure, [axes] = _axes(5.5, 3.4)
     draw(axes, cells)
     figure.legend(loc="outside right upper", fontsize=6, frameon=False)
+    return figure
+
+
+def _differences(panels: list[tuple[str, pd.DataFrame]]) -> Figure:
+    count = max(len(pairs) for _, pairs in panels)
+    figure, every = _axes(3.2 * len(panels), 0.8 + 0.16 * count, len(panels))
+    for axes, (budget, pairs) in zip(every, panels, strict=True):
+        draw_differences(axes, pairs)
+        axes.set_title(f"budget {budget}")
     return figure
 
 

@@ -11,7 +11,7 @@ from math import isnan
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.measures import NEAR_ZERO
 from tokenbench.comparison.ranking import UNEQUAL_COST
-from tokenbench.comparison.wording import count_of, limit, number, percent
+from tokenbench.comparison.wording import UNKNOWN, count_of, limit, number, percent
 from tokenbench.errors import printable
 from tokenbench_reports.claims import find_reversal, published_means
 from tokenbench_reports.findings import Case, Finding, find, vanilla_of
@@ -128,6 +128,7 @@ def _best(found: Finding) -> Sentence:
     winner, second = found.methods[:2]
     tokens = found.cells[winner]["realised_tokens"] / found.cells[second]["realised_tokens"] - 1
     cost = f", for {percent(tokens, 0)} % more tokens" if tokens > UNEQUAL_COST else ""
+    cost = f", at {UNKNOWN} cost" if isnan(tokens) else cost
     return sentence(
         *(name_of(winner), f" is best: at budget {_at(found)} it keeps {_kept(found, winner)}, "),
         *(f"{_points(found, winner, second)} more than ", name_of(second), cost),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import UNEQUAL_COST
 from tokenbench.comparison.tables import MARK
-from tokenbench.comparison.wording import count_of, number
+from tokenbench.comparison.wording import UNKNOWN, count_of, number
 from tokenbench_reports.equality import equality_notes
 
 __all__ = ["make_notes"]
@@ -100,5 +100,7 @@ def _looks(comparison: Comparison) -> list[str]:
 def _facts(run: Mapping[str, object], key: str) -> str:
     facts = run.get(key)
     if isinstance(facts, Mapping):
+        if not facts:
+            return f"{key.capitalize()}: {UNKNOWN}."
         return f"{key.capitalize()}: " + ", ".join(f"{name} {value}" for name, value in facts.items()) + "."
     return f"{key.capitalize()}: {facts}." if facts else ""

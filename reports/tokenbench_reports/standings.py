@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from tokenbench.comparison import MEAN, Comparison
-from tokenbench.comparison.wording import NOTHING, count_of, limit, marks_of, number, percent
+from tokenbench.comparison.wording import NOTHING, UNKNOWN, count_of, limit, marks_of, number, percent
 from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import printable
 from tokenbench_reports.findings import Case, Cell, Finding, find, vanilla_of
@@ -233,6 +233,8 @@ def _legend(found: Finding, vanilla: Cell, timed: bool) -> str:
         else "* the highest at its budget, or not told apart from it. "
     )
     time = "; TTFT: time to first token against it, on this machine" if timed else ""
+    if all(isnan(vanilla[name]) for name in ("realised_tokens", "flops", "cache_bytes")):
+        return f"{star}Visual tokens, FLOPs and KV cache are {UNKNOWN}, so that nothing is said about cost{time}."
     return (
         f"{star}At {_brief(found)}, tokens: visual tokens as the mean over the layers, of {number(vanilla['realised_tokens'], 0)}; "
         f"FLOPs, KV cache: shares of the unpruned model's{time}."

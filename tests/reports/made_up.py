@@ -10,7 +10,7 @@ from PIL import Image
 
 from tokenbench.comparison import compare
 from tokenbench.contract.suite import Box, Sample
-from tokenbench.store.frames import select
+from tokenbench.store.frames import count_kept, select
 
 SIDE = 6
 BUDGETS = ("1/2", "1/4", "1/9")
@@ -40,7 +40,7 @@ class MadeUpRun:
 
     @property
     def measured(self):
-        return self._samples.assign(kept=self._samples["kept"].map(len, na_action="ignore"))
+        return self._samples.assign(kept=count_kept(self._samples["kept"]))
 
     def questions(self):
         return self._questions

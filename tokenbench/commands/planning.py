@@ -134,6 +134,8 @@ def measure_pilot(run: Run, sized: bool) -> dict[str, Assumptions]:
 
     units, whole = run.units(), run.whole()
     assumptions = measure_assumptions(units, run.manifest["spec"]["floors"])
+    times = whole.groupby("model")["seconds"].mean().dropna().to_dict() if "seconds" in whole else dict[str, float]()
+    assumptions = {name: replace(about, seconds=times.get(name)) for name, about in assumptions.items()}
     if not assumptions:
         raise UsageError(
             f"the pilot {run.folder} holds answers of vanilla only, so no difference can be estimated from it",

@@ -245,8 +245,15 @@ def _describe(
             **{"model": panel.model, "budget": a.budget, "task": task},
             **{"a": a.strategy, "b": b.strategy, "family": name, "look": view.number + 1},
             **{"discordant": discordant, "a_better": more, "b_better": less},
-            "cost_ratio": tokens[at_a] / tokens[at_b] if tokens[at_b] > 0 else NAN,
+            "cost_ratio": _ratio(tokens[at_a], tokens[at_b]),
         }
+
+
+def _ratio(a: float, b: float) -> float:
+    """How many times the tokens of b those of a are: NaN if either is unknown, infinite if b keeps none and a does."""
+    if b == 0:
+        return 1.0 if a == 0 else a * np.inf
+    return a / b
 
 
 def withhold_verdicts(rows: list[Row], cells: Collection[Treatment]) -> list[Row]:

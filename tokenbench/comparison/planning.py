@@ -143,9 +143,8 @@ class Plan:
         yield f"{'± ' + format(self.width, ',.2f'):>12}  95 % interval of a difference {two}{self._table}"
         yield f"{_show_points(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
         yield f"{_show_points(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
-        hours = (
-            f"about {self.hours:,.1f} device hours" if self.hours is not None else "for hours give --seconds or --pilot"
-        )
+        known = self.hours is not None
+        hours = f"about {self.hours:,.1f} device hours" if known else "the hours are unknown: give --seconds"
         yield f"{self.answers:>12,}  answers; {hours}"
 
     @property
@@ -223,7 +222,7 @@ def measure_assumptions(samples: pd.DataFrame, floors: Sequence[str] = ()) -> di
         found[panel.model] = Assumptions(
             dict(zip(names, control, strict=True)),
             dict(zip(names, peers or control, strict=True)),
-            float(own["seconds"].mean()) if "seconds" in own else None,
+            float(own["seconds"].mean()) if "seconds" in own and own["seconds"].notna().any() else None,
             f"Measured on the pilot, {panel.model}, {len(chosen)} strategies and budgets"
             + (
                 ""

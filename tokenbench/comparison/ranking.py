@@ -33,6 +33,8 @@ class Ranking:
     """The pairs (a, b) in which a is significantly better."""
     dearer: frozenset[tuple[str, str]]
     """The pairs (a, b) in which a kept more visual tokens, over all layers."""
+    unpriced: bool = False
+    """Whether it is unknown of any two which of them kept more, so that nothing may be said about equal cost."""
     complete: bool = True
     """Whether every two of the strategies were compared, and accuracy kept is defined."""
 
@@ -90,4 +92,5 @@ def _rank(budget: str, cells: pd.DataFrame, pairs: pd.DataFrame) -> Ranking:
     names = list(here["strategy"])
     defined = sum(verdict.kind is not Kind.UNDEFINED for verdict in pairs["verdict"])
     complete = defined == len(names) * (len(names) - 1) // 2
-    return Ranking(budget, names, frozenset(beats), frozenset(dearer), complete)
+    unpriced = any(ratio != ratio for _, _, ratio in costs)
+    return Ranking(budget, names, frozenset(beats), frozenset(dearer), unpriced, complete)

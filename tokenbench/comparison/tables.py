@@ -15,6 +15,7 @@ from tokenbench.comparison.ranking import UNEQUAL_COST, Ranking, rank_strategies
 from tokenbench.comparison.verdicts import Kind, Verdict
 from tokenbench.comparison.wording import (
     NOTHING,
+    UNKNOWN,
     count_of,
     interval,
     marks_of,
@@ -219,10 +220,10 @@ def _name_of(column: str, row: Record) -> str:
     return str(row[column])
 
 
-def share_of(value: float) -> Entry:
+def share_of(value: float, nothing: str = NOTHING) -> Entry:
     """A share as per cent; without the sign on a page of a paper, whose caption says so."""
     text = percent(value, 0)
-    return Entry.number(f"{text} %", value, short=text)
+    return Entry.number(f"{text} %", value, nothing, short=text)
 
 
 def verdict_entry(verdict: Verdict, text: str = "", hint: str = "") -> Entry:
@@ -248,11 +249,11 @@ def _limits(cell: Record, name: str) -> tuple[float, float] | None:
 
 
 def _tokens(one: _CellRecord) -> Entry:
-    return Entry.number(number(one.cell["realised_tokens"]), one.cell["realised_tokens"])
+    return Entry.number(number(one.cell["realised_tokens"]), one.cell["realised_tokens"], UNKNOWN)
 
 
 def _cost(name: str, one: _CellRecord) -> Entry:
-    return share_of(one.cell[name] / one.vanilla[name])
+    return share_of(one.cell[name] / one.vanilla[name], UNKNOWN)
 
 
 def _skill(name: str, one: _CellRecord) -> Entry:
@@ -286,8 +287,10 @@ def _other_tasks(pair: Record) -> Entry:
 
 def _cost_ratio(pair: Record) -> Entry:
     ratio = pair["cost_ratio"]
+    if ratio != ratio:
+        return Entry(UNKNOWN, ratio, tone="neutral")
     if abs(ratio - 1) > UNEQUAL_COST:
-        return Entry(f"{MARK} {ratio:.2f}×", ratio)
+        return Entry(f"{MARK} {ratio:.2f}×" if ratio < float("inf") else f"{MARK} ∞", ratio)
     return Entry("equal", ratio, tone="neutral")
 
 

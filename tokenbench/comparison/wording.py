@@ -7,11 +7,13 @@ from typing import Any
 from tokenbench.tables import NOTHING
 
 __all__ = [
-    "NOTHING", "count_of", "interval", "join_names", "limit", "marks_of", "number", "p_value", "percent", "range_of", "span",
+    "NOTHING", "UNKNOWN", "count_of", "interval", "join_names", "limit", "marks_of", "number", "p_value", "percent", "range_of", "span",
     "verdict_text",
 ]  # fmt: skip
 
 MINUS = "−"
+UNKNOWN = "unknown"
+"""What stands for a cost that nobody counted."""
 _MOST_DIGITS = 5
 
 

@@ -102,7 +102,8 @@ def describe_work(run: Run) -> list[dict[str, Any]]:
     if run.manifest["spec"].get("match") != "tokens" or run.measured.empty:
         return []
     described = []
-    for (model, strategy, budget), own in run.measured.groupby(list(CELL), observed=True, sort=False):
+    known = run.measured[run.measured["visual_tokens"].notna()]
+    for (model, strategy, budget), own in known.groupby(list(CELL), observed=True, sort=False):
         keep = Budget.read(str(budget)).keep
         if keep:  # not a strategy that takes no budget
             asked = own["visual_tokens"].map(lambda visual, keep=keep: count(keep, int(visual), int(visual)))

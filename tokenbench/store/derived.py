@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from tokenbench.store.frames import mark_agreement, select
+from tokenbench.store.frames import count_kept, mark_agreement, select
 from tokenbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -29,4 +29,4 @@ class DerivedRun(Run):
 
     def _numbers(self) -> pd.DataFrame:
         samples = self.all_samples()
-        return mark_agreement(samples.assign(kept=samples["kept"].map(len), answer=samples["answer"].str.strip()))
+        return mark_agreement(samples.assign(kept=count_kept(samples["kept"]), answer=samples["answer"].str.strip()))

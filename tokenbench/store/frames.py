@@ -19,6 +19,7 @@ __all__ = [
     "COMPARED",
     "NAMES",
     "condense",
+    "count_kept",
     "drop_failures",
     "frame",
     "hash_answer",
@@ -84,6 +85,11 @@ def condense(at: int, table: pa.Table) -> pa.Table:
     answers = pc.utf8_trim_whitespace(table["answer"]).combine_chunks().dictionary_encode()
     hashes = pa.array([hash_answer(text) for text in answers.dictionary.to_pylist()], pa.int64())
     return table.set_column(table.column_names.index("answer"), "answer", hashes.take(answers.indices))
+
+
+def count_kept(kept: pd.Series[Any]) -> pd.Series[float]:
+    """Return how many tokens each sample kept; NaN where that is not known."""
+    return kept.map(len, na_action="ignore").astype("float64")
 
 
 def hash_answer(text: str) -> int:

@@ -23,6 +23,8 @@ MOST_PACKED = 2**32
 """The largest size of the file itself, in bytes."""
 LATER = ("unit", "stratum", "turn", "asked", "lattice", "text_tokens", "evidence_height", "seconds")
 """The columns that files of older versions lack."""
+UNKNOWN = ("kept", "visual_tokens", "tokens_per_layer")
+"""The columns that are empty where it is not known what a run did, such as in runs that are imported from the logs of other tools."""
 WIDE = "kept"
 """The column that holds nearly all of a file's data."""
 PART = 2**12
@@ -207,7 +209,7 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
         plain = column.type.value_type if packed else column.type
         if pa.types.is_string(plain) != pa.types.is_string(field.type):
             raise ValueError(f"column {field.name} is {column.type}, not {field.type}")
-        if field.name not in LATER and column.null_count:
+        if field.name not in (*LATER, *UNKNOWN) and column.null_count:
             raise ValueError(f"column {field.name} has gaps")
         fields.append(field.with_type(column.type) if packed else field)
     columns, wanted = table.select([field.name for field in fields]), pa.schema(fields)
@@ -252,7 +254,7 @@ def _are_scores(score: pa.ChunkedArray) -> bool:
 
 
 def _are_counts(visual: pa.ChunkedArray) -> bool:
-    return _all(_is_between(visual, 0, MOST_TOKENS))
+    return _all(_is_between(visual.drop_null(), 0, MOST_TOKENS))
 
 
 def _are_kept(kept: pa.ChunkedArray, visual: pa.ChunkedArray) -> bool:
@@ -263,7 +265,7 @@ def _are_kept(kept: pa.ChunkedArray, visual: pa.ChunkedArray) -> bool:
         return True
     if ends["min"].as_py() is None or ordinals.null_count or ends["min"].as_py() < 0:
         return False
-    if ends["max"].as_py() < pc.min(visual).as_py():
+    if not visual.null_count and ends["max"].as_py() < pc.min(visual).as_py():
         return True  # the usual case, in which single samples need not be checked
     return _all(pc.less(ordinals, pc.take(visual, pc.list_parent_indices(kept))))
 

@@ -57,8 +57,8 @@ class Pixtral:
             smaller = resize(pixels, h * side * patch, w * side * patch)
             # `forward` is called directly, so that hooks on the tower do not fire.
             states = tower.forward(smaller, output_hidden_states=True).hidden_states[depth][0]
-            numbers = torch.arange(len(states), device=states.device).view(h, side, w, side)
-            return project(states[numbers.transpose(1, 2).reshape(-1, side**2)])
+            squares = states.view(len(pixels), h, side, w, side, -1).transpose(2, 3)
+            return project(squares.reshape(-1, side**2, states.shape[-1]))
 
         return [
             Encoder(

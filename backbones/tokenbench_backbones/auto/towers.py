@@ -62,8 +62,8 @@ class Tower:
             smaller = resize(pixels, h * side * patch, w * side * patch)
             # `forward` is called directly, so that hooks on the tower do not fire.
             output = tower.forward(smaller, output_hidden_states=True, **options)
-            states = (output.last_hidden_state if self.normed else output.hidden_states[-1])[0]
-            return self.project(projector, states[tokens(h * side, w * side).to(states.device)])
+            states = output.last_hidden_state if self.normed else output.hidden_states[-1]
+            return self.project(projector, states[:, tokens(h * side, w * side).to(states.device)].flatten(0, 1))
 
         return [
             Encoder(

@@ -1,17 +1,18 @@
-"""The command that lists published numbers."""
+"""The command that lists published numbers, alone or beside those of a run."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from tokenbench.commands.options import examples, flat, list_option
+from tokenbench.commands.options import Place, examples, flat, list_option
 from tokenbench.commands.output import say, say_json
-from tokenbench.errors import unknown
-from tokenbench_reports.claims import DIFFER, Claim, audit, find_differing, group_rows, ledger
+from tokenbench.errors import UsageError, unknown
+from tokenbench_reports.claims import DIFFER, Claim, audit, compare_claims, find_differing, group_rows, ledger
 
 __all__ = ["claims"]
 
@@ -20,11 +21,12 @@ COLUMNS = ("id", "source", "method", "backbone", "budget", "task", "value", "uni
 
 @click.command(
     epilog=examples(
-        "tokenbench claims --methods clse --backbones llava-1.5-7b",
         "tokenbench claims --methods holov,scope --tasks gqa --budgets 64 --format csv",
         "tokenbench claims --audit",
+        "tokenbench claims my-run",
     )
 )
+@click.argument("folder", metavar="[RUN]", required=False, type=Place())
 @list_option("--methods", help="Methods to list.  [default: all]")
 @list_option("--backbones", help="Backbones to list.  [default: all]")
 @list_option("--tasks", help="Tasks to list.  [default: all]")
@@ -43,11 +45,17 @@ COLUMNS = ("id", "source", "method", "backbone", "budget", "task", "value", "uni
     is_flag=True,
     help="Show only numbers that are inconsistent, and those on which two sources differ.",
 )
-def claims(form: str, only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
+def claims(folder: Path | None, form: str, only_audit: bool, **chosen: Sequence[Sequence[str]]) -> None:
     """List published numbers, and where they are inconsistent.
 
-    A number may contradict others of its own source, or a second source.
+    A number may contradict others of its own source, or a second source. With a run, the numbers on its models, methods and budgets
+    are listed beside what it measured, each with a verdict; this is a look at the run.
     """
+    if folder is not None:
+        if only_audit or any(flat(values) for values in chosen.values()):
+            raise UsageError("a run shows which numbers are listed, so that it takes no filter and no --audit")
+        _beside(folder, form)
+        return
     found = list(ledger())
     for option, values in chosen.items():
         field, names = option.removesuffix("s"), flat(values)
@@ -62,6 +70,29 @@ def claims(form: str, only_audit: bool, **chosen: Sequence[Sequence[str]]) -> No
         say(*_csv(found).splitlines())
     else:
         _print_table(found, only_audit)
+
+
+def _beside(folder: Path, form: str) -> None:
+    """Print the published numbers that a run speaks of, beside its own."""
+    import json
+
+    from tokenbench.store.run import Run
+    from tokenbench.tables import text_table
+    from tokenbench_reports.beside import published
+
+    run = Run.open(folder)
+    comparison, about = run.compare(), run.about()
+    held = compare_claims(comparison, about)
+    if form == "json":
+        say_json(json.loads(held.to_json(orient="records")))
+    elif form == "csv":
+        say(*held.to_csv(index=False, lineterminator="\n").splitlines())
+    else:
+        tables = [(model, table) for model in comparison.models for table in published(comparison, model, about)]
+        for model, table in tables:
+            say(f"{model}: {table.title}", *text_table(table).splitlines(), table.note)
+        if not tables:
+            say(f"the ledger holds no number on the methods and budgets of {folder}")
 
 
 def _print_table(found: Sequence[Claim], only_audit: bool) -> None:

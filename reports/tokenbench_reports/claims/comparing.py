@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite, sqrt
+from math import isfinite, isnan, sqrt
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.budget import Budget
@@ -32,6 +32,7 @@ __all__ = [
     "SAME_IMAGES",
     "Reproduction",
     "compare_claims",
+    "ledger_name",
     "method_of",
     "shares",
     "short_name",
@@ -112,12 +113,12 @@ def _model(
     own = shares(summary)
     cells = {(cell["strategy"], cell["budget"], cell["task"]): cell for cell in summary.to_dict("records")}
     flips = _flips(comparison, model)
-    measured_tasks = {_ledger_name(task, rows): task for task in comparison.tasks}
+    measured_tasks = {ledger_name(task, rows): task for task in comparison.tasks}
     for row in rows:
         if row.backbone != short_name(model):
             continue
         for strategy, budget in dict.fromkeys(key[:2] for key in cells):
-            if method_of(strategy) != row.method or not abs(own.get(budget, float("nan")) - row.share) < SAME_SHARE:
+            if method_of(strategy) != row.method or not _is_at(budget, row, own.get(budget, float("inf"))):
                 continue
             for task, claimed, digits in _claimed_retention(row):
                 there = "mean" if task == MEAN_RETENTION else measured_tasks.get(task)
@@ -129,6 +130,11 @@ def _model(
                     limits = measured.value, measured.low, measured.high, measured.yardstick
                     said = "; ".join(filter(None, (reason, "" if why else row.note)))
                     yield row.source, model, strategy, budget, task, claimed, *limits, word, said
+
+
+def _is_at(budget: str, row: Printed, share: float) -> bool:
+    """Whether a run's budget is that of a printed row: by its share of the tokens or, where their number is unknown, by its name."""
+    return budget == row.budget if isnan(share) else abs(share - row.share) < SAME_SHARE
 
 
 def shares(summary: pd.DataFrame) -> dict[str, float]:
@@ -222,7 +228,7 @@ def _not_comparable(row: Printed, task: str, spec: Mapping[str, Any], measured: 
     return "" if set(row.cells) == measured else "a mean over other tasks"
 
 
-def _ledger_name(task: str, rows: Sequence[Printed]) -> str:
+def ledger_name(task: str, rows: Sequence[Printed]) -> str:
     """The ledger's name of a task of a run: ``textvqa`` for ``textvqa_val``."""
     names = {name for row in rows for name in row.claims}
     return max((name for name in names if task == name or task.startswith(f"{name}_")), key=len, default=task)

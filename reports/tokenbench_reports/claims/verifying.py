@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +175,9 @@ def verify(claim_id: str, folder: Path | None, plugin_files: Sequence[str]) -> N
         return
     run = Run.open(folder, registry)
     if run.manifest["spec"]["limit"]:
-        say(f"about {measured_hours(plan, run):.1f} hours for {plan.answers:,} answers at the speed of {folder}")
+        hours = measured_hours(plan, run)
+        said = "an unknown number of hours" if isnan(hours) else f"about {hours:.1f} hours"
+        say(f"{said} for {plan.answers:,} answers at the speed of {folder}")
         return
     verdicts = judge_claim(claim, run.compare(), run.about())
     say(*(verdicts or [f"{folder} holds no finished cell of {claim.method} at {claim.budget} on {claim.backbone}"]))

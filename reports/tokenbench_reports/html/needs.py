@@ -55,7 +55,12 @@ def needs(cells: Sequence[Cell], marks: Mapping[str, Mark], margin: float) -> li
 
 def _best(cells: Sequence[Cell]) -> Cell:
     """The cell that keeps most, and the cheaper one of two that keep the same."""
-    return max(cells, key=lambda cell: (cell.kept[0], -cell.costs.get("tokens", (0.0,))[0]))
+    return max(cells, key=lambda cell: (cell.kept[0], -_tokens(cell)))
+
+
+def _tokens(cell: Cell) -> float:
+    """The visual tokens of a cell; where they are unknown, nobody may call it the cheaper one."""
+    return cell.costs["tokens"][0] if "tokens" in cell.costs else float("inf")
 
 
 def _answer(wish: str, cell: Cell, marks: Mapping[str, Mark]) -> Need:
@@ -74,7 +79,7 @@ def _without_loss(cells: Sequence[Cell], marks: Mapping[str, Mark], margin: floa
     wish = f"No more than {margin:g} {'point' if margin == 1 else 'points'} lost"
     shown = [cell for cell in cells if cell.verdict and cell.verdict.lossless]
     if shown:
-        return _answer(wish, min(shown, key=lambda cell: (cell.costs.get("tokens", (0.0,))[0], -cell.kept[0])), marks)
+        return _answer(wish, min(shown, key=lambda cell: (_tokens(cell), -cell.kept[0])), marks)
     counts = Counter(
         "lose more" if cell.verdict and cell.verdict.kind is Kind.LOSES_MORE else "are open" for cell in cells
     )

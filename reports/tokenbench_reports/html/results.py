@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenbench.comparison.ranking import Ranking
-from tokenbench.comparison.wording import NOTHING, interval, marks_of, number, percent
+from tokenbench.comparison.wording import NOTHING, UNKNOWN, interval, marks_of, number, percent
 from tokenbench_reports.html.cells import Cell, at_budget
 from tokenbench_reports.html.marks import Mark
 from tokenbench_reports.html.scale import Scale, kept_range
@@ -57,7 +57,7 @@ class ResultRow:
         """The costs in a line, for narrow screens."""
         names = ("tokens", "of the FLOPs", "of the KV cache", "of the time")
         return ", ".join(
-            f"{cost.text} {name}" for cost, name in zip(self.costs, names, strict=False) if cost.text != NOTHING
+            f"{cost.text} {name}" for cost, name in zip(self.costs, names, strict=False) if cost.value > float("-inf")
         )
 
 
@@ -81,10 +81,6 @@ class Results:
     """Whether evidence is known."""
     above: bool
     """Whether random tokens ran."""
-
-
-UNKNOWN = "unknown"
-"""What stands for a cost that was neither measured nor counted, as in runs of other tools."""
 
 
 def results(

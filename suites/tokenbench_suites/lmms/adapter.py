@@ -7,9 +7,13 @@ The command is, for example::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
+import datasets
+import torch
 from lmms_eval.api.model import lmms
 from loguru import logger
 from PIL import Image
@@ -27,11 +31,13 @@ from tokenbench.registry.plugins import registry
 from tokenbench_suites.lmms.benchmark import MAX_NEW_TOKENS, open_media
 from tokenbench_suites.lmms.exit import tell_the_shell
 from tokenbench_suites.lmms.library import content, cut, interleaved
+from tokenbench_suites.lmms.rows import Rows
+from tokenbench_suites.lmms.video import hash_file
 
 __all__ = ["TokenBench"]
 
 LOADING = ("dtype", "attention", "quantization", "device_map")
-ARGUMENTS = ("backbone", "strategy", "budget", "seed", *LOADING, "frames", "fps")
+ARGUMENTS = ("backbone", "strategy", "budget", "seed", *LOADING, "frames", "fps", "model_name")
 
 
 class TokenBench(lmms):  # type: ignore[misc]
@@ -44,7 +50,8 @@ class TokenBench(lmms):  # type: ignore[misc]
         seed: The seed of a strategy that draws at random.
         batch_size: lmms-eval's own option.
         device: lmms-eval's own option.
-        others: `dtype`, `attention`, `quantization`, `device_map`, `frames` and `fps`, as `tokenbench run` takes them.
+        others: `dtype`, `attention`, `quantization`, `device_map`, `frames` and `fps`, as `tokenbench run` takes them; and `model_name`,
+            after which lmms-eval names the folder of its files.
     """
 
     is_simple = False
@@ -73,13 +80,18 @@ class TokenBench(lmms):  # type: ignore[misc]
         whole = Budget.everything() if strategy == VANILLA else Budget.none()
         allowed = Budget.parse(str(budget)) if method.budgeted else whole
         loading = {name: others[name] for name in LOADING if name in others}
-        self._model = Model(backbone, locate(backbone, plugins), device or "auto", **loading)
+        self._model = Model(backbone, locate(backbone, plugins), choose_device(device), **loading)
         for note in self._model.notes:
             if note not in self._model.backbone.notes:
                 logger.warning(note)
         self._plan = RowPlan.make(method, allowed, self._model.depth, int(seed))
         self._requests = EncoderRequests.of(self._plan.typical)
         self._batch_size = int(batch_size)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of this process, on which lmms-eval counts the requests of all processes."""
+        return torch.device(self._model.device)
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> TokenBench:
@@ -125,5 +137,30 @@ class TokenBench(lmms):  # type: ignore[misc]
                 f"task '{task}': row {doc_id} has neither an image nor a video, so there is nothing to prune"
             )
         question = interleaved(parts)
-        key = f"{task}/{doc_id}"
+        key = self._key(task, split, doc_id, question, [p["url"] for p in parts if p["type"] in ("image", "video")])
         return Sample(key, key, question, "", lambda: shown)
+
+    def _key(self, task: str, split: str, doc_id: int, question: str, media: Sequence[Any]) -> str:
+        """The key of a row in `tokenbench run`, so that strategies draw the same random numbers there; else its place."""
+        data = self.task_dict[task][split]
+        if not isinstance(data, datasets.Dataset):
+            return f"{task}/{doc_id}"
+        rows = _rows(data)
+        shown = rows.media_hash(doc_id)[0]
+        if not shown and all(isinstance(item, str) for item in media):
+            shown = "-".join(hash_file(item, None) for item in media)
+        return f"{task}/{rows.key(doc_id, question, shown) if shown else doc_id}"
+
+
+@cache
+def _rows(split: datasets.Dataset) -> Rows:
+    """The rows of a split, hashed once."""
+    return Rows(split)
+
+
+def choose_device(device: str | None) -> str:
+    """Return the device of this process. Where lmms-eval runs several, each takes a GPU of its own."""
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1 or not torch.cuda.is_available()
+    if alone or device not in (None, "auto", "cuda"):
+        return device or "auto"
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"

@@ -180,9 +180,8 @@ def _sample(definition: Definition, entry: CatalogueEntry, i: int, stratum: str,
     question = loaded.question(i)
     media, names = loaded.rows.media_hash(i)
     shown = media or "-".join(hash_file(item, definition.folder) for item in loaded.shown(i))
-    key = hashlib.sha256(f"{shown}\n{question}\n{loaded.rows.contents[i]}".encode()).hexdigest()[:16]
     return Sample(
-        key=key,
+        key=loaded.rows.key(i, question, shown),
         cluster=f"media-{shown}",
         question=question,
         target=loaded.target(i),

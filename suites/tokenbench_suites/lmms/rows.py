@@ -91,6 +91,16 @@ class Rows:
         names = [str(item["path"]) for item in files if item.get("path")]
         return digest.hexdigest()[:20] if files else "", names
 
+    def key(self, i: int, question: str, shown: str) -> str:
+        """Return the key of row i: the same wherever the same question is asked about the same media.
+
+        Args:
+            i: The row.
+            question: The text of its prompt.
+            shown: The hash of its media.
+        """
+        return hashlib.sha256(f"{shown}\n{question}\n{self.contents[i]}".encode()).hexdigest()[:16]
+
     def _files(self, i: int) -> list[Mapping[str, Any]]:
         """The files of row i's media, undecoded: `bytes`, or the `path` of a file."""
         if self._images is not None:

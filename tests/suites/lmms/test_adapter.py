@@ -22,10 +22,11 @@ from loguru import logger
 import tokenbench
 from tests.docs.blocks import ROOT
 from tests.suites.lmms.benchmarks import pope
+from tests.suites.lmms.logged_data import make_tasks
 from tests.tokenbench.commands.test_running import call
 from tests.tokenbench.models.test_decoding import folder_with
 from tokenbench import UsageError
-from tokenbench_suites.lmms.adapter import TokenBench
+from tokenbench_suites.lmms.adapter import TokenBench, choose_device
 from tokenbench_suites.lmms.index import find_lmms_eval
 
 
@@ -101,6 +102,40 @@ def test_both_directions_give_the_same_answers_and_numbers(
         assert theirs[f"{metric},none"] == pytest.approx(value)
     ours = run.samples().query("strategy == 'clse'")["answer"]
     assert sorted(ours) == sorted(row["filtered_resps"] for row in theirs["rows"])
+
+
+@pytest.mark.slow
+def test_two_processes_draw_what_a_run_draws_and_log_it_under_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    definitions = make_tasks(tmp_path)
+    out, model = tmp_path / "two", "backbone=toy-llava,strategy=random,budget=1/9,seed=1,model_name=my/random"
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "lmms_eval"),
+        *("--model", "tokenbench", "--model_args", model, "--tasks", "tb_words", "--include_path", str(definitions)),
+        *("--output_path", str(out), "--log_samples", "--device", "cpu"),
+    ]
+    environment = os.environ | {"LMMS_EVAL_DATASETS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (samples,) = (out / "my__random").glob("*_samples_tb_words.jsonl")
+    theirs = {row["doc_id"]: row["filtered_resps"] for row in map(json.loads, samples.read_text().splitlines())}
+
+    run = tmp_path / "drawn"
+    drawn = ["--strategies", "random", "--budgets", "1/9", "--seeds", "1", "--no-floors", "-q"]
+    assert call("run", "--suite", "lmms:tb_words", "--tasks-dir", str(definitions), *drawn, "-o", str(run)) == 0
+    ours = tokenbench.Run.open(run, definitions=[str(definitions)])
+    rows = {key: sample.place for (_, key), sample in ours.questions().items()}
+    answers = ours.samples(["sample", "answer"]).query("strategy == 'random'")
+    assert {rows[key]: answer for key, answer in zip(answers["sample"], answers["answer"], strict=True)} == theirs
+
+
+def test_each_of_several_processes_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert choose_device(None) == "auto"  # without a GPU
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert [choose_device(name) for name in (None, "cuda", "cpu", "cuda:1")] == ["cuda:3", "cuda:3", "cpu", "cuda:1"]
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert [choose_device(name) for name in (None, "cuda")] == ["auto", "cuda"]
 
 
 def test_the_readme_shows_the_documented_command() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from tests.fuzz.made import made_run
+from tests.fuzz.made import made_run, record
 from tests.reports.made_up import answers
 from tokenbench.cli import cli
 from tokenbench.commands.planning import measure_pilot
@@ -183,6 +183,7 @@ def test_the_command_measures_a_run(tmp_path):
     assert "Assumed" not in text
     assert "With 40 samples on about 40 images:" in text
     assert "about 0.1 device hours" in text  # 40 samples, seven cells, one second
+    assert "about 0.0 device hours" in told("--pilot", run)  # at the pilot's own seconds
     sized = told("--pilot", run, "--sizes", "attribute=900")
     assert "With 900 samples on about 900 images:" in sized
     for wrong in ("other=900", "1,2"):
@@ -243,3 +244,8 @@ def test_a_pilot_of_vanilla_alone_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "_numbers", lambda _: samples.assign(kept=1))
     with pytest.raises(UsageError, match="vanilla only"):
         measure_pilot(Run.open(run), sized=False)
+
+
+def test_a_pilot_without_times_leaves_the_hours_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.fuzz.made.record", lambda *about: {**record(*about), "seconds": None})
+    assert "answers; the hours are unknown: give --seconds" in told("--pilot", made_run(tmp_path / "run"))

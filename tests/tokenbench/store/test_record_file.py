@@ -78,3 +78,25 @@ def test_a_sample_that_occurs_twice_is_found_across_parts(paths, tmp_path):
 def test_an_empty_file_is_an_empty_table(paths, tmp_path):
     pq.write_table(pa.Table.from_pylist([], schema=RECORD), paths[1])
     assert [len(table) for table in read_many(paths, tmp_path, RECORD, COLUMNS)] == [11, 0, 4]
+
+
+UNKNOWN = {"kept": None, "visual_tokens": None, "tokens_per_layer": None}
+
+
+def test_what_a_run_did_may_be_unknown(tmp_path):
+    path = tmp_path / "imported.parquet"
+    path.write_bytes(pack([record(0, [3]), {**record(1, []), **UNKNOWN}], RECORD)[1])
+    assert read_records(path, tmp_path, RECORD)["kept"].to_pylist() == [[3], None]
+    (table,) = read_many([path], tmp_path, RECORD, COLUMNS, (), condense)
+    assert table["kept"].to_pylist() == [1, None]
+
+
+def test_tokens_cannot_be_kept_of_an_unknown_number_and_an_answer_cannot_be_unknown(tmp_path):
+    path = tmp_path / "wrong.parquet"
+    for gap, why in (
+        ({"visual_tokens": None}, "a kept token is not among"),
+        ({"score": None}, "column score has gaps"),
+    ):
+        path.write_bytes(pack([record(0, [3]), {**record(1, [3]), **gap}], RECORD)[1])
+        with pytest.raises(DamagedError, match=why):
+            read_records(path, tmp_path, RECORD)
