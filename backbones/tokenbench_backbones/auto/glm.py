@@ -41,6 +41,7 @@ class Glm(Like):
     """The encoder of the GLM-4V family."""
 
     adapter: type[Backbone] = _Glm4V
+    """What describes the encoder."""
 
     def size(self, config: Any, model: Any) -> EncoderSize:
         """Sizes read from the modules."""
