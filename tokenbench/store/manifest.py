@@ -54,7 +54,7 @@ class _Spec(_Part):
     definitions: list[Name]
     batch_size: Annotated[int, Field(ge=1)]
     device: Name
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Literal["float32", "bfloat16", "float16", "unknown"]
     attention: Name
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     until: Literal["", "decided"] = ""
