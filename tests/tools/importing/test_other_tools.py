@@ -98,7 +98,7 @@ ROWS = [
 
 
 def test_a_table_is_a_run(tmp_path):
-    done = call("import", table(tmp_path / "scores.csv", ROWS), "--model", "my-model", "-o", tmp_path / "run")
+    done = call("import", table(tmp_path / "scores.csv", ROWS), "--model-name", "my-model", "-o", tmp_path / "run")
     assert done.exit_code == 0, done.output
     assert "mine@64 on t: 60 rows, not reported, mean of the rows 0.8333" in done.output
     run = Run.open(tmp_path / "run")

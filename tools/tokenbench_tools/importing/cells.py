@@ -65,13 +65,13 @@ def name_models(sources: Sequence[Source], given: str) -> list[Source]:
     if given:
         return [replace(source, model=given) for source in sources]
     if names == [""]:
-        raise UsageError("the logs do not name the model", "name it with --model")
+        raise UsageError("the logs do not name the model", "name it with --model-name")
     if any(source.tool == "table" for source in sources) and "" not in names:
         return list(sources)
     if len(names) > 1:
         raise UsageError(
             f"the logs are of models with different names: {', '.join(name or 'one without a name' for name in names)}",
-            "if they are one model, name it with --model; otherwise import each into a run of its own",
+            "if they are one model, name it with --model-name; otherwise import each into a run of its own",
         )
     return list(sources)
 

@@ -110,9 +110,9 @@ def check_settings(imported: Imported) -> None:
     """
     for model in dict.fromkeys(model for model, _ in imported.logs):
         for task in imported.tasks:
-            first, *others = imported.of_task(model, task).items() or [(None, None)]
-            for cell, log in others:
-                _compare(task, first, (cell, log), imported, model)
+            logs = list(imported.of_task(model, task).items())
+            for other in logs[1:]:
+                _compare(task, logs[0], other, imported, model)
 
 
 def _compare(task: str, a: tuple[Cell, Log], b: tuple[Cell, Log], imported: Imported, model: str) -> None:
@@ -149,11 +149,11 @@ def settle_failed(imported: Imported, way: str) -> Imported:
     if not count:
         return imported
     (_, task), rows = next((key, rows) for key, rows in failed.items() if rows)
-    row, cell = next(iter(rows.items()))
+    row, label = next(iter(rows.items()))
     if not way:
         are, they = ("rows are", "they have no score, or say") if count > 1 else ("row is", "it has no score, or says")
         raise UsageError(
-            f"{count} {are} no answer: {they} that there was none; the first is row {row} of {task} in {cell}",
+            f"{count} {are} no answer: {they} that there was none; the first is row {row} of {task} in {label}",
             "count them as wrong with --failed wrong, or leave them out of all cells with --failed drop",
         )
     said = {

@@ -20,12 +20,12 @@ __all__ = ["import_"]
     epilog=examples(
         "tokenbench import vanilla=logs/base fastv@1/3=logs/fastv -o my-run",
         "tokenbench import logs --data pope=data/pope -o my-run",
-        "tokenbench import scores.csv --model llava-1.5-7b -o my-run",
+        "tokenbench import scores.csv --model-name llava-1.5-7b -o my-run",
     ),
 )
 @click.argument("what", metavar="[CELL=]LOGS...", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, type=Place(), help="New folder for the run.")
-@click.option("--model", default="", help="Name of the model.  [default: as in the logs]")
+@click.option("--model-name", default="", help="Name of the model.  [default: as in the logs]")
 @list_option(
     "--data",
     help="TASK=FOLDER with the data of a task, or TASK for lmms-eval's own source: finds questions and pictures.",
@@ -53,24 +53,24 @@ __all__ = ["import_"]
 def import_(
     what: Sequence[str],
     output: Path,
-    model: str,
+    model_name: str,
     images: Path | None,
     failed: str | None,
     plugin_files: Sequence[str],
     **more: object,
 ) -> None:
-    """Import logs of lmms-eval or VLMEvalKit, or a table of scores, as a run.
+    """Import logs of lmms-eval or VLMEvalKit as a run.
 
-    LOGS is a folder with sample logs (lmms-eval's --log_samples) or evaluations of VLMEvalKit, or a .csv file. CELL says what was run, as
+    LOGS is a folder with sample logs (lmms-eval's --log_samples) or evaluations of VLMEvalKit, or a .csv table of scores. CELL says what was run, as
     STRATEGY@BUDGET (fastv@1/3, or vanilla), where the logs do not. compare, report, export, status and claims work on the run; what the logs
     do not hold, such as cost, is unknown there.
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench_tools.importing.importing import Choices, describe_means, import_logs
 
-    lists: dict[str, tuple[str, ...]] = {name: flat(value) for name, value in more.items() if isinstance(value, tuple)}  # type: ignore[arg-type]
+    lists: dict[str, tuple[str, ...]] = {name: flat(value) for name, value in more.items() if isinstance(value, tuple)}
     chosen = Choices(
-        model=model,
+        model=model_name,
         data=_absolute_data(lists["data"]),
         definitions=absolute(lists["tasks_dir"]),
         images=images,

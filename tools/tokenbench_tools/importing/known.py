@@ -104,7 +104,7 @@ def unit_rules(names: Sequence[str], registry: Registry) -> dict[str, str]:
     """Return how the metric of each known task counts: `mean` of single answers, or units of several. Unknown tasks are missing."""
     from tokenbench.registry.suites import suite_alone
 
-    found = {}
+    found: dict[str, str] = {}
     for suite in SUITES:
         if suite in registry.names("suites"):
             try:

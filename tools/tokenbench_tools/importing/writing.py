@@ -16,6 +16,7 @@ from tokenbench.errors import UsageError
 from tokenbench.store.directory import Store
 from tokenbench.store.run_json import SCHEMA_VERSION
 from tokenbench.store.spec import Spec
+from tokenbench.store.trust import IMPORTED
 from tokenbench_tools.importing.checks import Imported, Key
 from tokenbench_tools.importing.logged import Log, Row
 from tokenbench_tools.importing.pairing import key_of
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
     from tokenbench.contract.suite import Sample
     from tokenbench_tools.importing.known import Known
 
-__all__ = ["SUITE", "Question", "question_of", "write_run"]
+__all__ = ["Question", "question_of", "write_run"]
 
-SUITE = "imported"
-"""The name of the suite of runs whose questions only another tool knows."""
 UNKNOWN = "unknown"
 NOT_COUNTED: Mapping[str, Any] = {
     **dict.fromkeys(("kept", "visual_tokens", "lattice", "tokens_per_layer", "text_tokens")),
@@ -160,7 +159,7 @@ def _manifest(
     suites = [f"lmms:{task}" for task in tasks if task in known]
     sizes = {task: max(len(questions[model, task]) for model in models if (model, task) in questions) for task in tasks}
     spec = Spec(
-        suite=",".join(suites) if len(suites) == len(tasks) else SUITE,
+        suite=",".join(suites) if len(suites) == len(tasks) else IMPORTED,
         tasks=tuple(tasks),
         models=tuple(models),
         strategies=tuple(dict.fromkeys(cell.strategy for cell in all_cells if cell.strategy != VANILLA)),
@@ -169,7 +168,9 @@ def _manifest(
         seeds=tuple(sorted({cell.seed for cell in all_cells})),
         limit=None,
         batch_size=1,
-        **dict.fromkeys(("device", "dtype", "attention"), UNKNOWN),
+        device=UNKNOWN,
+        dtype=UNKNOWN,
+        attention=UNKNOWN,
         **given,
     )
     return {
