@@ -55,6 +55,8 @@ OTHERS = {
     "tokenbench/models/source.py": {"exists", "is_dir", "is_file", "iterdir", "open", "read_text"},  # model folders
     "tokenbench/models/weights.py": {"glob", "read_text", "safe_open"},  # model folders
     "tokenbench/commands/output.py": {"FileIO", "open"},  # the standard streams; the null device
+    "tokenbench/commands/checking.py": {"is_file"},  # the plug-in file that is checked
+    "tools/tokenbench_tools/executors/ray_cluster.py": {"open"},  # the null device
     "tokenbench/registry/plugins.py": {"is_file"},  # files named with --plugin
     "tokenbench/runner/sources.py": {"is_file", "read_bytes", "stat"},  # source of modules
     "tools/tokenbench_tools/scaffold/__init__.py": {"copyfile", "exists", "mkdir", "read_text", "write_text"},  # a new package
@@ -63,6 +65,7 @@ OTHERS = {
     "tokenbench/registry/suites.py": {"is_dir", "is_file", "iterdir"},  # folders named with --data, tables named with --suite
     "tokenbench/testing/made_up.py": {"TemporaryDirectory"},  # its own
     "tokenbench/testing/report.py": {"TemporaryDirectory", "is_file", "mkdir", "read_text", "rglob", "stat"},  # its own
+    "reports/tokenbench_reports/publish/site.py": {"read_text"},  # style and script in the package
     "reports/tokenbench_reports/html/__init__.py": {"read_text"},  # style and script in the package
     "reports/tokenbench_reports/json_file.py": {"read_text"},  # the schema in the package
 }  # fmt: skip
@@ -71,6 +74,7 @@ INSIDE = {
     "tokenbench/store/lock.py": {"FileLock"},  # after `files.check_lock`
     "tokenbench/store/run_json.py": {"FileLock"},  # after `files.check_lock`
     "tokenbench/store/record_file.py": {"ParquetFile", "read_metadata", "write_table"},  # of bytes, to a buffer
+    "reports/tokenbench_reports/publish/tables.py": {"read_csv"},  # of bytes
     "tools/tokenbench_tools/judge/rated.py": {"to_parquet"},  # to bytes
     "tools/tokenbench_tools/executors/slurm.py": {"mkdtemp"},  # in a folder that the door made
     "tokenbench/store/report_files.py": {"rmtree"},  # of a folder that a report made; rmtree follows no link

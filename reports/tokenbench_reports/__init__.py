@@ -23,6 +23,7 @@ def tokenbench_register_reports(register: Register) -> None:
 
 @hookimpl
 def tokenbench_register_commands(register: Register) -> None:
-    """Register the commands that list and verify published numbers."""
+    """Register the commands that list and verify published numbers, and that publish runs."""
     register("claims", "tokenbench_reports.claims.command:claims")
+    register("publish", "tokenbench_reports.publish.command:publish")
     register("verify", "tokenbench_reports.claims.verifying:verify")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -43,6 +44,8 @@ def check(plugin: str | None, model_type: str | None, form: str) -> None:
     if (plugin is None) == (model_type is None):
         raise UsageError("check takes either a plug-in or --model-type", "see tokenbench check --help")
 
+    if plugin is not None and plugin.endswith(".py") and not Path(plugin).is_file():
+        raise UsageError(f"the plug-in file {plugin} does not exist", "check its name, or give its folder, too")
     torch.set_num_threads(1)  # on tiny tensors, several threads only wait for each other
     checks = []
     for verdict in verdicts(plugin) if plugin is not None else architecture_verdicts(str(model_type)):

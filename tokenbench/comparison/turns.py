@@ -32,6 +32,8 @@ COLUMNS = [
     "retention_first_low", "retention_first_high", "retention", "retention_low", "retention_high", "difference", "difference_low",
     "difference_high",
 ]  # fmt: skip
+INTERVALS = "Intervals are pointwise, with images as clusters."
+UNDEFINED = "Accuracy kept is not defined, since the unpruned model's score on these questions may be close to 0; scores are shown instead."
 _FIRST, _REST = "1", "2"
 Row = dict[str, Any]
 
@@ -187,7 +189,11 @@ def describe_change(comparison: Comparison, model: str, budget: str) -> str:
 
 
 def turns_table(comparison: Comparison, model: str) -> Table | None:
-    """Return the accuracy kept by every strategy at the first turn and at the later ones; None for a run without turns."""
+    """Return the accuracy kept by every strategy at the first turn and at the later ones.
+
+    Where accuracy kept is not defined, scores take its place, vanilla's among them. The table is None for a run without turns, and for
+    one without any strategy.
+    """
     if comparison.turns is None:
         return None
     rows = comparison.turns[comparison.turns["model"] == model]
@@ -195,27 +201,51 @@ def turns_table(comparison: Comparison, model: str) -> Table | None:
         return None
     last = rows[rows["turn"] == rows["turn"].iloc[-1]]
     name, images = str(last["turn"].iloc[0]), int(last["clusters"].iloc[0])
-    shown = last[last["strategy"] != VANILLA].sort_values("retention", ascending=False, kind="stable")
+    others = last[last["strategy"] != VANILLA]
+    if others.empty:
+        return None
+    defined = bool(others["retention"].notna().any())
+    shown = (others if defined else last).sort_values(
+        "retention" if defined else "score", ascending=False, kind="stable"
+    )
     records = [
         row for budget in dict.fromkeys(last["budget"]) for row in shown[shown["budget"] == budget].to_dict("records")
     ]
     return Table.of(
-        "Accuracy kept by turn",
+        "Accuracy kept by turn" if defined else "Score by turn",
         [
             Column("strategy", lambda row: str(row["strategy"]), key=True),
             Column("budget", lambda row: str(row["budget"]), key=True),
             Column("chooses tokens", _how_it_chooses, left=True),
-            Column("turn 1, % [95 % CI]", partial(_kept, "retention_first")),
-            Column(f"turn {name}, % [95 % CI]", partial(_kept, "retention")),
-            Column("change, points [95 % CI]", _change),
+            *(_kept_columns(name) if defined else _score_columns(name)),
         ],
         records,
         group=lambda row: str(row["budget"]),
         note=f"The first question about an image chooses the tokens, and later ones are asked of what it left. {count_of(int(last['n'].iloc[0]), 'later question')} "
-        f"on {count_of(images, 'image')}, and the first questions about the same images. Intervals are pointwise, with images as clusters. "
+        f"on {count_of(images, 'image')}, and the first questions about the same images. {INTERVALS if defined else UNDEFINED} "
         "A method that is blind to the question keeps the same tokens whichever question comes first, so that its change shows no more than how "
         "the questions differ.",
     )
+
+
+def _kept_columns(turn: str) -> list[Column[Any]]:
+    return [
+        Column("turn 1, % [95 % CI]", partial(_kept, "retention_first")),
+        Column(f"turn {turn}, % [95 % CI]", partial(_kept, "retention")),
+        Column("change, points [95 % CI]", _change),
+    ]
+
+
+def _score_columns(turn: str) -> list[Column[Any]]:
+    def change(row: Mapping[Hashable, Any]) -> Entry:
+        value = row["score"] - row["score_first"]
+        return Entry.number(percent(value, signed=True), value)
+
+    return [
+        Column("turn 1, score %", lambda row: Entry.number(percent(row["score_first"]), row["score_first"])),
+        Column(f"turn {turn}, score %", lambda row: Entry.number(percent(row["score"]), row["score"])),
+        Column("change, points", change),
+    ]
 
 
 def _how_it_chooses(row: Mapping[Hashable, Any]) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 from tokenbench.contract.backbone import Backbone
 from tokenbench.errors import MachineError, UsageError, brief, unknown
 from tokenbench.models import adapters
+from tokenbench.models.hub import HubError, from_hub
 from tokenbench.models.offline import offline
-from tokenbench.models.unawaited import wait_for
 from tokenbench.registry.backbones import backbone_of
 from tokenbench.registry.plugins import Registry
 
-__all__ = ["Source", "configuration", "fingerprint", "is_cached", "locate"]
+__all__ = ["Source", "check_name", "configuration", "fingerprint", "is_cached", "locate"]
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # nothing that is executed or unpickled
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -113,6 +113,11 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def check_name(name: str, registry: Registry) -> None:
+    """Raise UsageError for a model that is neither registered nor a folder, and whose name is no Hugging Face id. Nothing is downloaded."""
+    _parse_name(name, registry)
+
+
 def _published(name: str, registry: Registry) -> dict[str, Any]:
     """The sizes of a registered model, its `model_type` included; empty if there are none."""
     given = name.partition("@")[0]
@@ -141,13 +146,26 @@ def _parse_name(name: str, registry: Registry) -> tuple[Backbone | None, str, st
     if _is_folder(source):
         if revision:
             raise UsageError(f"'{name}': a folder has no revisions", "remove the part from @ on")
-    elif not _is_folder(source, adapters.CONFIG) and (not HUB_ID.fullmatch(source) or Path(source).exists()):
-        models = [n for n in registry.names("backbones") if registry.get("backbones", n).source is not None]
-        raise unknown(
-            "model", name, models, "you can also give a Hugging Face id, or a folder with config.json and safetensors"
-        )
+    elif not _is_folder(source, adapters.CONFIG):
+        _check_id(name, source, registry)
     # A name alone: the configuration says which backbone serves the model.
     return None if backbone is not None and backbone.fallback else backbone, source, revision
+
+
+def _check_id(name: str, source: str, registry: Registry) -> None:
+    """Raise UsageError for what is no folder of a model unless it can be a Hugging Face id."""
+    folder = Path(source).is_dir()
+    if HUB_ID.fullmatch(source) and not Path(source).exists():
+        return
+    if "/" in source and (folder or not Path(source).exists()):
+        raise UsageError(
+            f"the model folder {source[:200]} {'holds no config.json' if folder else 'does not exist'}",
+            "give a folder with config.json, safetensors weights and a processor",
+        )
+    models = [n for n in registry.names("backbones") if registry.get("backbones", n).source is not None]
+    raise unknown(
+        "model", name, models, "you can also give a Hugging Face id, or a folder with config.json and safetensors"
+    )
 
 
 def _config_of(source: str, revision: str, alone: bool = False) -> tuple[Path, bool]:
@@ -228,14 +246,13 @@ def _fetch(repo: str, revision: str, file: str = "", alone: bool = False) -> Pat
     at = revision or None
     try:
         if file:
-            return Path(wait_for(hf_hub_download, repo, file, revision=at))
-        return Path(wait_for(snapshot_download, repo, revision=at, allow_patterns=list(FILES)))
-    except Exception as error:  # the hub raises anything, from HTTP errors to its own
-        reason = " ".join(str(error).split())[:120]
+            return Path(from_hub(hf_hub_download, repo, file, revision=at))
+        return Path(from_hub(snapshot_download, repo, revision=at, allow_patterns=list(FILES)))
+    except HubError as error:
         command = (
             f"hf download {repo}" + (f" {file}" if alone else "") + (f" --revision {revision}" if revision else "")
         )
         raise MachineError(
-            f"model '{repo}' is neither a folder nor in the local cache, and could not be downloaded ({reason})",
+            f"model '{repo}' is neither a folder nor in the local cache, and could not be downloaded: {error}",
             f"on a machine with network access: {command}",
         ) from error

@@ -68,8 +68,7 @@ def name_files(suite: str, data: Sequence[str], registry: Registry) -> tuple[str
         The names of suites, and the data with the files.
 
     Raises:
-        UsageError: A file has another ending, or a folder holds no such file or several.
-        MachineError: A file does not exist.
+        UsageError: A file does not exist or has another ending, or a folder holds no such file or several.
     """
     names, files = [], list(data)
     for part in map(str.strip, suite.split(",")):
@@ -94,9 +93,13 @@ def _find_file(text: str, registry: Registry) -> Path | None:
             raise UsageError(f"the folder {text} must hold one table of questions, but holds {found}", "name the file")
         return files[0]
     if endings and not _is(Path.is_file, text):
-        raise MachineError(f"the table {text} does not exist", "check its name, or give its folder, too")
+        raise UsageError(f"the table {text} does not exist", "check its name, or give its folder, too")
     if not endings and Path(text).suffix and _is(Path.is_file, text):
         raise UsageError(f"{text} is not a table that can be read", "save it as .csv, .jsonl or .parquet")
+    if not endings and "/" in text:
+        raise UsageError(
+            f"suite '{text}': there is no such file or folder", "check its name, or give the name of a suite"
+        )
     return Path(text) if endings else None
 
 
@@ -106,31 +109,40 @@ def suite_alone(name: str, registry: Registry) -> Suite:
 
 
 def absolute_data(data: Sequence[str]) -> tuple[str, ...]:
-    """Return `TASK=FOLDER` texts as a run stores them, with absolute folders. Raises the errors of `data_folders`."""
-    return tuple(f"{task}={folder.resolve()}" for task, folder in data_folders(data).items())
+    """Return `TASK=FOLDER` texts that a user gave as a run stores them, with absolute folders.
+
+    Raises:
+        UsageError: A text is malformed, or a folder does not exist.
+    """
+    return tuple(f"{task}={folder.resolve()}" for task, folder in data_folders(data, missing=UsageError).items())
 
 
 def absolute_folders(folders: Iterable[str]) -> tuple[str, ...]:
-    """Return folders as a run stores them, with absolute paths.
+    """Return folders that a user gave as a run stores them, with absolute paths.
 
     Raises:
-        MachineError: A folder does not exist.
+        UsageError: A folder does not exist.
     """
     paths = []
     for folder in folders:
         try:
             paths.append(str(Path(folder).resolve(strict=True)))
         except (OSError, ValueError, RuntimeError):  # a missing folder, an invalid name, a link to itself
-            raise MachineError(f"the folder {folder[:200]} does not exist", "give another one") from None
+            raise UsageError(f"the folder {folder[:200]} does not exist", "give another one") from None
     return tuple(paths)
 
 
-def data_folders(data: Sequence[str]) -> dict[str, Path]:
+def data_folders(data: Sequence[str], missing: type[TokenBenchError] = MachineError) -> dict[str, Path]:
     """Return the folder of each task, given `TASK=FOLDER` texts.
+
+    Args:
+        data: The texts.
+        missing: The error if a folder does not exist. What a run directory names is missing on this machine; what a user has just written
+            is wrong.
 
     Raises:
         UsageError: A text is malformed.
-        MachineError: A folder does not exist.
+        TokenBenchError: A folder does not exist.
     """
     folders: dict[str, Path] = {}
     for text in data:
@@ -138,9 +150,7 @@ def data_folders(data: Sequence[str]) -> dict[str, Path]:
         if not equals or not task or not folder:
             raise UsageError(f"--data '{text}' is not TASK=FOLDER", "write, for example, --data gqa=/data/gqa")
         if not _is(Path.is_dir, folder) and not _is(Path.is_file, folder):
-            raise MachineError(
-                f"the data folder {folder} of task '{task}' does not exist", "mount it, or give another one"
-            )
+            raise missing(f"the data folder {folder} of task '{task}' does not exist", "mount it, or give another one")
         folders[task] = Path(folder)
     return folders
 

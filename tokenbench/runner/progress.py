@@ -20,6 +20,9 @@ class Progress(Protocol):
     def advance(self, answers: int, what: str) -> None:
         """Show that there are so many more answers, and that `what` is running."""
 
+    def tell(self, sentence: str) -> None:
+        """Show at once something that a person may have to act on: a job that waits, a worker that was lost."""
+
 
 @contextmanager
 def progress(total: int, out: TextIO, quiet: bool = False) -> Iterator[Progress]:
@@ -44,6 +47,9 @@ class Silent:
     def advance(self, answers: int, what: str) -> None:
         """Do nothing."""
 
+    def tell(self, sentence: str) -> None:
+        """Do nothing."""
+
 
 class _Lines:
     def __init__(self, total: int, out: TextIO) -> None:
@@ -56,8 +62,12 @@ class _Lines:
         if now - self._last < INTERVAL and self._done < self._total:
             return
         self._last = now
-        left = (now - self._start) / self._done * (self._total - self._done)
-        self._out.write(f"{self._done}/{self._total} answers, {printable(what)}, {left:.0f} s left\n")
+        seconds = (now - self._start) / self._done * (self._total - self._done) if self._done else None
+        left = f", {seconds:.0f} s left" if seconds is not None else ""
+        self.tell(f"{self._done}/{self._total} answers, {what}{left}")
+
+    def tell(self, sentence: str) -> None:
+        self._out.write(f"{printable(sentence)}\n")
         self._out.flush()
 
 
@@ -73,5 +83,8 @@ def _bar(total: int, out: TextIO) -> Iterator[Progress]:
         class _Bar:
             def advance(self, answers: int, what: str) -> None:
                 bar.update(task, advance=answers, description=printable(what))
+
+            def tell(self, sentence: str) -> None:
+                bar.console.print(printable(sentence), markup=False, highlight=False)
 
         yield _Bar()

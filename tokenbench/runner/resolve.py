@@ -15,6 +15,7 @@ from tokenbench.contract.strategy import Strategy
 from tokenbench.contract.suite import Suite, Task
 from tokenbench.cost.matching import is_calibrated
 from tokenbench.errors import UsageError
+from tokenbench.models.source import check_name
 from tokenbench.registry.names import NamedStrategy, name_strategy, parse_strategy
 from tokenbench.registry.plugins import Registry, is_name
 from tokenbench.registry.suites import absolute_data, absolute_folders, name_files, resolve_suite, suite_alone
@@ -60,8 +61,7 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
         spell: Returns the name of an option as messages write it.
 
     Raises:
-        UsageError: A name is unknown, options contradict each other, or a list is empty.
-        MachineError: A folder does not exist.
+        UsageError: A name is unknown, a file or folder does not exist, options contradict each other, or a list is empty.
     """
     _check_together(request, registry, spell)
     strategies = [one for one in _deduplicate(request.strategies, registry) if one.name != VANILLA]
@@ -79,6 +79,9 @@ def resolve(request: Request, registry: Registry, spell: Callable[[str], str] = 
     _check_sampling(request, suite, tasks, spell)
     if not request.models and not suite.model:
         raise UsageError(f"suite '{suite.name}' has no default model", f"give one with {spell('models')}")
+    for model in request.models or ():
+        if isinstance(model, str):
+            check_name(model, registry)
     calibrated = [one.name for one in strategies if _is_calibrated(request, one)]
     objects = name_objects(request.models or (), registry)
     dtype = common_dtype(request.dtype, len(request.models or ()), objects)

@@ -45,10 +45,16 @@ class JoinedRuns(DerivedRun):
     says which run it is from: `clse#A`, `clse#B`. Vanilla is the first run's; another one that answered differently is `vanilla#B`.
     """
 
-    def __init__(self, *runs: Run) -> None:
+    def __init__(self, *runs: Run, labels: Sequence[str] = ()) -> None:
+        """Join runs.
+
+        Args:
+            runs: The runs.
+            labels: What notes call each; by default, its folder.
+        """
         first = runs[0]
         super().__init__(first.folder, first._registry, first._definitions, first._data)
-        self._runs = runs
+        self._runs, self._labels = runs, labels or [str(run.folder) for run in runs]
         self.folders = [folder for run in runs for folder in run.folders]
 
     @cached_property
@@ -93,6 +99,10 @@ class JoinedRuns(DerivedRun):
             comparison = replace(comparison, turns=None)  # they are those of one run
         return replace(comparison, pairs=mark_noise_floor(comparison.pairs)) if self._join.flips else comparison
 
+    def origins(self) -> dict[tuple[str, str, str], int]:
+        """Return the position of the run that each model, strategy and budget is taken from."""
+        return {(key[0], name, key[2]): run for (run, key), name in self._join.cells.items()}
+
     def all_samples(self) -> pd.DataFrame:
         """Return the answers of all runs to the common samples.
 
@@ -103,7 +113,7 @@ class JoinedRuns(DerivedRun):
 
     @cached_property
     def _sources(self) -> list[Source]:
-        return sources_of(self._runs, [str(run.folder) for run in self._runs])
+        return sources_of(self._runs, self._labels)
 
     @cached_property
     def _join(self) -> Join:

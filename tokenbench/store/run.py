@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import IDENTITY
+from tokenbench.store.asked import tasks_of
 from tokenbench.store.bench_file import read_bench
 from tokenbench.store.calibrated import describe_calibrations, describe_work
 from tokenbench.store.describe import describe_run, frames_notes, run_html
@@ -163,13 +164,9 @@ class Run:
             UsageError: The suite is not installed, or reads definitions or data that `open` was not given.
         """
         from tokenbench.contract.suite import first
-        from tokenbench.registry.plugins import registry
-        from tokenbench.registry.suites import resolve_suite
 
-        tasks, limits = self._tasks, [self.manifest["spec"].get(name) for name in ("limit", "held_out")]
-        if tasks is None:
-            spec, known = self.seen_spec(), self._registry or registry()
-            _, tasks = resolve_suite(spec.suite, spec.tasks, known, spec.data, spec.definitions, spec.sampling)
+        limits = [self.manifest["spec"].get(name) for name in ("limit", "held_out")]
+        tasks = tasks_of(self)
         return {(task.name, sample.key): sample for task in tasks for sample in first(task, *limits)}
 
     def about(self) -> dict[str, Any]:

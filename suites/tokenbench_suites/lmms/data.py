@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import MachineError, UsageError
-from tokenbench.models.unawaited import wait_for
+from tokenbench.models.hub import HubError, from_hub
 from tokenbench_suites.lmms.catalogue import CATALOGUE
 
 __all__ = ["Splits", "load_folder", "load_source", "missing_data", "read_folder"]
@@ -83,7 +83,9 @@ def load_source(task: str, path: str, config: str | None, arguments: Mapping[str
     try:
         if arguments.get("load_from_disk"):
             return dict(datasets.load_from_disk(path))
-        return dict(wait_for(datasets.load_dataset, path, config, **kept))
+        return dict(from_hub(datasets.load_dataset, path, config, **kept))
+    except HubError as error:
+        raise missing_data(task, path, str(error)) from error
     except Exception as error:  # from HTTP errors to the library's own
         raise missing_data(task, path, _line(error)) from error
 

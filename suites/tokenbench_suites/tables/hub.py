@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.errors import MachineError, UsageError, brief
-from tokenbench.models.unawaited import wait_for
+from tokenbench.models.hub import HubError, from_hub
 from tokenbench_suites.tables.pictures import Stored
 from tokenbench_suites.tables.reading import Row
 
@@ -80,13 +80,13 @@ class HubTable:
         from huggingface_hub import snapshot_download
 
         try:
-            found = wait_for(
+            found = from_hub(
                 snapshot_download, self.repository, repo_type="dataset", revision=self.revision or None, max_workers=4
             )
-        except Exception as error:  # the hub raises anything, from HTTP errors to its own
+        except HubError as error:
             at = f" --revision {self.revision}" if self.revision else ""
             raise MachineError(
-                f"the data set {self.repository} is not in the local cache, and could not be downloaded: {' '.join(str(error).split())[:120]}",
+                f"the data set {self.repository} is not in the local cache, and could not be downloaded: {error}",
                 f"on a machine with network access: hf download {self.repository} --repo-type dataset{at} --local-dir FOLDER, "
                 f"then give --data {self.short}=FOLDER",
             ) from error

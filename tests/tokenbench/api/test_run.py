@@ -17,7 +17,7 @@ import torch
 
 import tokenbench
 from tests.tokenbench.commands.test_running import call
-from tokenbench import Budget, MachineError, Selection, Strategy, Suite, UsageError, View
+from tokenbench import Budget, Selection, Strategy, Suite, UsageError, View
 from tokenbench.cli import cli
 from tokenbench.registry.composition import Composed
 from tokenbench.registry.names import name_strategy, parse_strategy
@@ -202,7 +202,7 @@ def test_a_wrong_value_is_one_line_that_names_the_argument(
 
 @pytest.mark.parametrize("options", [{"data": {"gqa": "/nowhere"}}, {"tasks_dir": "/nowhere"}])
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(MachineError, match="/nowhere"):
+    with pytest.raises(UsageError, match="/nowhere"):
         tokenbench.run("fastv", tmp_path / "run", **FEW, **options)
     assert not list(tmp_path.iterdir())
 

@@ -128,3 +128,20 @@ def test_the_report_names_who_falls_and_who_is_blind() -> None:
     assert any("reader" in line and "by the question" in line for line in lines)
     assert describe_turns(compare(samples, resamples=199)) == []
     assert turns_table(compare(samples, resamples=199), "toy") is None
+
+
+def test_where_accuracy_kept_is_not_defined_the_table_shows_scores() -> None:
+    samples = run({("blind", 1): 0.5})
+    samples.loc[(samples["strategy"] == "vanilla") | (samples["turn"] > 1), "score"] = 0.0
+    table = turns_table(add_turns(compare(samples, resamples=199), samples, READS), "toy")
+    assert table is not None
+    assert table.title == "Score by turn"
+    both = samples[samples["cluster"].map(lambda name: int(name[1:]) % 3 > 0) & (samples["turn"] == 1)]
+    means = 100 * both.groupby(["strategy", "task"])["score"].mean().groupby("strategy").mean()
+    shown = {row.entries[0].text: [entry.text for entry in row.entries[3:]] for row in table.rows}
+    assert shown == {
+        "vanilla": ["0.0", "0.0", "0.0"],
+        "reader": [f"{means['reader']:.1f}", "0.0", f"−{means['reader']:.1f}"],
+        "blind": [f"{means['blind']:.1f}", "0.0", f"−{means['blind']:.1f}"],
+    }
+    assert "—" not in text_table(table)

@@ -156,5 +156,5 @@ def test_without_peft_an_adapter_is_not_left_out_in_silence(tmp_path: Path, monk
 
 
 def test_a_name_that_is_neither_model_nor_adapter_stays_unknown(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown model"):
+    with pytest.raises(UsageError, match=r"holds no config\.json"):
         locate(str(tmp_path), registry())
