@@ -110,3 +110,4 @@ def test_without_the_data_a_run_says_why_it_has_no_pictures(base, fastv, tmp_pat
     assert call("report", tmp_path / "run", "--format", "html").exit_code == 0
     page = (tmp_path / "run" / "report" / "report.html").read_text()
     assert "tokenbench import base fastv -o RUN" in page
+    assert "What color is the circle?" in page  # the log holds the questions

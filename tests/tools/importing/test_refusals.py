@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.tools.importing.changed import VANILLA, call, change, change_results, imported, table, take
-from tokenbench.errors import UsageError
+from tokenbench.errors import TokenBenchError, UsageError
 from tokenbench.store.run import Run
 
 
@@ -204,3 +204,25 @@ def test_two_models_are_refused_unless_they_are_said_to_be_one(two, tmp_path):
     )
     assert "models with different names: other, toy-llava" in refused(two, tmp_path)
     imported(two, tmp_path / "run", model="toy-llava")
+
+
+@pytest.mark.parametrize(
+    "edit", [lambda results: results.update(config=[1]), lambda results: results.update(configs={"tb_words": 7})]
+)
+def test_files_that_hold_something_else_are_refused(two, tmp_path, edit):
+    change_results(two[1], edit)
+    assert "holds something else than logs" in refused(two, tmp_path)
+
+
+def test_names_that_no_report_can_show_are_refused_before_there_is_a_run(two, tmp_path):
+    with pytest.raises(TokenBenchError):
+        imported(two, tmp_path / "run", model="a\nb")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_limit_is_noted_and_what_is_unknown_is_said_in_the_notes(logs, tmp_path):
+    source = logs / "lmms-eval-0.7.3" / "limit"
+    said = notes([f"vanilla={source}", f"fastv@1/3={source}"], tmp_path)
+    assert "10 of the 40 rows of tb_pope were asked (--limit or --offset)." in said
+    done = call("report", tmp_path / "run", "--format", "details")
+    assert "a budget is what was asked for, and was not checked" in " ".join(done.output.split())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import VANILLA
-from tokenbench.errors import MachineError, UsageError
+from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench_tools.importing import lmms_logs, tables, vlmevalkit
 from tokenbench_tools.importing.files import settings_of
 from tokenbench_tools.importing.logged import Cell, Source
@@ -30,7 +30,7 @@ def find_sources(what: Sequence[str], metrics: Mapping[str, str], filters: Mappi
         MachineError: A path does not exist.
     """
     named = [_split(text) for text in what]
-    sources = [(path, cell, source) for cell, path in named for source in _read(path, metrics, filters)]
+    sources = [(path, cell, source) for cell, path in named for source in _read_safely(path, metrics, filters)]
     unknown = [(path, source) for path, cell, source in sources if cell is None and source.cell is None]
     if unknown:
         raise _ask(unknown, named)
@@ -85,6 +85,14 @@ def _split(text: str) -> tuple[Cell | None, Path]:
         if Path(text[at + 1 :]).exists() and text[at + 1 :]:
             return read_cell(text[:at]), Path(text[at + 1 :])
     raise MachineError(f"{text.rpartition('=')[2]} does not exist", "name a folder with logs, or a table")
+
+
+def _read_safely(path: Path, metrics: Mapping[str, str], filters: Mapping[str, str]) -> list[Source]:
+    """Read logs, which may come from anybody, and hold anything."""
+    try:
+        return _read(path, metrics, filters)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise UsageError(f"{path} holds something else than logs: {brief(error)}") from error
 
 
 def _read(path: Path, metrics: Mapping[str, str], filters: Mapping[str, str]) -> list[Source]:

@@ -98,6 +98,8 @@ def _log(
     notes = []
     if int(config.get("repeats") or 1) > 1:
         notes.append(f"{task} was asked {config['repeats']} times, and one of the answers is logged.")
+    if isinstance(whole := size.get("original"), int) and len(kept) < whole:
+        notes.append(f"{len(kept)} of the {whole} rows of {task} were asked (--limit or --offset).")
     found = [find_score(record, names, str(config.get("score_key") or "score")) for record in kept]
     metric = _together(task, [one[0] if one else "" for one in found], names)
     if metric and (about.get("higher_is_better", {}).get(task, {}).get(metric.split(" | ")[0]) is False):

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tokenbench
-from tokenbench.contract.cells import VANILLA
+from tokenbench.contract.cells import IDENTITY, VANILLA
 from tokenbench.errors import UsageError
 from tokenbench.store.directory import Store
-from tokenbench.store.run_json import SCHEMA_VERSION
+from tokenbench.store.imported import write_questions
+from tokenbench.store.run_json import SCHEMA_VERSION, read_manifest
 from tokenbench.store.spec import Spec
 from tokenbench.store.trust import IMPORTED
 from tokenbench_tools.importing.checks import Imported, Key
@@ -53,6 +54,8 @@ class Question:
     """The right answer."""
     digest: str
     """The digest of the question; empty if the data is not known."""
+    text: str = ""
+    """The question as it was asked; empty if it is not known."""
 
 
 def question_of(row: Row, image: str, grouped: bool, sample: Sample | None) -> Question:
@@ -65,12 +68,11 @@ def question_of(row: Row, image: str, grouped: bool, sample: Sample | None) -> Q
         sample: The question in the data, if that is known.
     """
     if sample is not None:
-        return Question(
-            sample.key, sample.cluster, sample.unit or sample.key, sample.stratum, sample.target, sample.digest
-        )
+        unit, about = sample.unit or sample.key, (sample.target, sample.digest, sample.question)
+        return Question(sample.key, sample.cluster, unit, sample.stratum, *about)
     key = key_of(row)
     unit, stratum = (row.unit, row.stratum) if grouped else ("", "")
-    return Question(key, image, unit or key, stratum, row.target, "")
+    return Question(key, image, unit or key, stratum, row.target, "", row.question)
 
 
 def write_run(
@@ -96,13 +98,17 @@ def write_run(
     store = Store(folder)
     cells = [_cell(key, task, log, imported) for key, own in imported.logs.items() for task, log in own.items()]
     store.start(_manifest(imported, cells, questions, rules, known, spec, command))
+    asked = {(task, one.key): one for (_, task), own in questions.items() for one in own.values()}
+    about = [(*names, one.cluster, _clean(one.text), _clean(one.target)) for names, one in asked.items()]
+    write_questions(folder, about)
     for cell in cells:
         (model, task), log = (cell["model"], cell["task"]), _find(imported, cell)
         rows = {row.id: row for row in log.rows}
-        asked = questions[model, task]
-        records = {(one.key, one.digest): _record(rows[number], one) for number, one in asked.items()}
-        about = {name: cell[name] for name in ("model", "strategy", "budget", "seed", "task")}
-        store.finish(cell["id"], {one.key: one.digest for one in asked.values()}, about, records)
+        own = questions[model, task]
+        records = {(one.key, one.digest): _record(rows[number], one) for number, one in own.items()}
+        names = {name: cell[name] for name in IDENTITY}
+        store.finish(cell["id"], {one.key: one.digest for one in own.values()}, names, records)
+    read_manifest(folder)  # so that no run appears that cannot be read, such as one with strange names
 
 
 def _record(row: Row, question: Question) -> dict[str, Any]:
