@@ -230,7 +230,7 @@ class Prefill:
             if values is not None:
                 merged = copy_for_merge(hidden, self._plans[group.rows[0]].name) if merged is None else merged
                 at = kept.flatten().to(hidden.device)
-                merged.flatten(0, 1).index_copy_(0, at, values.flatten(0, 1).to(hidden.dtype))
+                merged.flatten(0, 1).index_copy_(0, at, values.flatten(0, 1).to(hidden))
         hidden = hidden if merged is None else merged
         if lengths == self.segment.lengths:
             return hidden

@@ -11,7 +11,7 @@ from tokenbench.store.conditions import join_words
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["describe_flips", "name_holders", "unlike_content", "unlike_scores"]
+__all__ = ["describe_flips", "name_holders", "unlike_content", "unlike_rules", "unlike_scores"]
 
 CONTENT = ("cluster", "target", "unit", "stratum", "asked")
 """The columns that are the same in all runs of a sample."""
@@ -44,6 +44,21 @@ def unlike_scores(rows: pd.DataFrame, marks: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def unlike_rules(manifests: Sequence[Mapping[str, Any]], marks: Sequence[str]) -> dict[str, str]:
+    """Return a sentence for every task whose units are scored by other rules in other runs."""
+    rules: dict[str, dict[str, list[str]]] = {}
+    for manifest, mark in zip(manifests, marks, strict=True):
+        for task, about in manifest["tasks"].items():
+            rules.setdefault(task, {}).setdefault(about["unit_rule"], []).append(mark)
+    return {
+        task: f"Task '{task}' is left out: its units are scored by other rules ("
+        + ", ".join(f"{rule} in {join_words(own)}" for rule, own in by_rule.items())
+        + ")."
+        for task, by_rule in rules.items()
+        if len(by_rule) > 1
+    }
+
+
 def name_holders(rows: pd.DataFrame, marks: Sequence[str]) -> str:
     """Return the runs that hold any of these rows, in words."""
     return join_words(marks[run] for run in sorted(rows["run"].unique()))
@@ -60,19 +75,13 @@ def describe_flips(
     sentences = []
     for (model, _, _), groups in ((cell, groups) for cell, groups in classes.items() if cell[1] == VANILLA):
         own = vanilla[vanilla["model"] == model]
+        shared = {(task, one) for (name, task), keys in samples.items() if name == model for one in keys}
         first, *others = (runs[0] for runs in groups)
         for other in others or [run for run in groups[0][1:2]]:
             a, b = (own[own["run"] == run] for run in (first, other))
             both = a.merge(b, on=["task", "sample"], suffixes=("", "_b"))
             both = (
-                both[
-                    [
-                        sample in set(samples.get((str(model), str(task)), ()))
-                        for task, sample in zip(both["task"], both["sample"], strict=True)
-                    ]
-                ]
-                if len(both)
-                else both
+                both[[pair in shared for pair in zip(both["task"], both["sample"], strict=True)]] if len(both) else both
             )
             higher, lower = int((both["score"] > both["score_b"]).sum()), int((both["score"] < both["score_b"]).sum())
             names = [marks[run] for run in (first, other)]

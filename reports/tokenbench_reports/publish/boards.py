@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import Ranking, rank_strategies
@@ -15,6 +16,7 @@ from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError
 from tokenbench.store.joined import JoinedRuns
 from tokenbench.store.run import Run
+from tokenbench_reports.document import Frame, make_frame
 from tokenbench_reports.findings import vanilla_of
 from tokenbench_reports.headline import Headline, make_headline
 from tokenbench_reports.html.cells import AXES, Cell, cells_of_model, keep_highest
@@ -86,6 +88,12 @@ class Board:
             else f"boards/{self.name}/report.html"
         )
 
+    def samples(self, strategy: str, budget: str) -> str:
+        """Return the address of the samples behind a cell's number: those that it was right or wrong on, beside the unpruned model's."""
+        wish = {"model": self.model} if len(self.comparison.models) > 1 else {}
+        wish |= {"a": strategy, "b": VANILLA, **({"budget": budget} if budget in self.rankings else {})}
+        return f"{self.report}#samples?{urlencode(wish, quote_via=quote)}"
+
     @property
     def dtype(self) -> str:
         """The data type of the weights, the same in all runs."""
@@ -104,6 +112,11 @@ class Board:
         return [
             (str(task), int(n)) for task, n in zip(own["task"], own["n"], strict=True) if task in self.comparison.tasks
         ]
+
+    @cached_property
+    def frame(self) -> Frame:
+        """What stands around its numbers: a label and warnings."""
+        return make_frame(self.comparison, self.about)
 
     @cached_property
     def every(self) -> list[Cell]:
