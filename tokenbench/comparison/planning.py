@@ -125,8 +125,12 @@ class Plan:
     hours: float | None
     """How many hours of one device they take; None if unknown."""
 
-    def lines(self) -> Iterator[str]:
-        """Describe the plan for a person."""
+    def lines(self, estimated: bool = False) -> Iterator[str]:
+        """Describe the plan for a person.
+
+        Args:
+            estimated: Whether an estimate of the hours follows.
+        """
         two = "between two strategies" if self.pairs else "between a strategy and vanilla"
         yield from self.about.lines()
         yield "Samples, over all tasks, for a power of 80 % (differences and margins are points of accuracy kept):"
@@ -143,21 +147,27 @@ class Plan:
         yield f"{'± ' + format(self.width, ',.2f'):>12}  95 % interval of a difference {two}{self._table}"
         yield f"{_show_points(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
         yield f"{_show_points(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
-        known = self.hours is not None
-        hours = f"about {self.hours:,.1f} device hours" if known else "the hours are unknown: give --seconds"
-        yield f"{self.answers:>12,}  answers; {hours}"
+        unknown = "" if estimated else "; the hours are unknown: give --seconds or --card"
+        hours = f"; about {self.hours:,.1f} device hours" if self.hours is not None else unknown
+        yield f"{self.answers:>12,}  answers{hours}"
 
     @property
     def _table(self) -> str:
         return _table(self.pairs, "pair") if self.pairs else _table(self.cells, "comparison")
 
+    @property
+    def images(self) -> float:
+        """About how many images the samples are about, at least 1."""
+        tasks = self.about.against_vanilla.values()
+        whole = sum(task.share for task in tasks)
+        return max(1.0, sum(self.samples * one.share / whole / max(one.questions, one.deff) for one in tasks))
+
     def _by_task(self) -> str:
         tasks = self.about.against_vanilla
         whole = sum(task.share for task in tasks.values())
         numbers = {name: self.samples * task.share / whole for name, task in tasks.items()}
-        images = sum(numbers[name] / max(task.questions, task.deff) for name, task in tasks.items())
         listed = ", ".join(f"{name} {number:,.0f}" for name, number in numbers.items())
-        return f" on about {max(images, 1):,.0f} images" + (f" ({listed})" if len(tasks) > 1 else "")
+        return f" on about {self.images:,.0f} images" + (f" ({listed})" if len(tasks) > 1 else "")
 
 
 def plan(difference: float, margin: float, samples: int, strategies: int, budgets: int, about: Assumptions) -> Plan:
