@@ -1,7 +1,7 @@
 """What selection launches: `python -m benchmarks.launches`.
 
-Operators that one prefill dispatches beyond the stock model's, and looks of the host at what the device computed, for batches of
-several sizes. On a GPU every operator is a kernel that must be launched, and a look waits for everything before it. Both are
+Operators that one prefill dispatches beyond the stock model's, those of the stock model's that it leaves out, and looks of the host at
+what the device computed, for batches of several sizes. On a GPU every operator is a kernel that must be launched, and a look waits for everything before it. Both are
 counts, not times: they are the same on every machine. The model has LLaVA-1.5-7B's layers and tokens, and few channels.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import functools
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from types import FrameType
 from typing import Any
 
 import torch
@@ -42,6 +44,16 @@ LOOKS = (
 )  # fmt: skip
 
 
+# Whose code dispatches.
+OWN, STOCK = (
+    ("tokenbench.", "tokenbench_strategies.", "tokenbench_backbones."),
+    ("transformers.models", "transformers.integrations"),
+)
+
+# Functions that work for others, which are named in their place.
+HELPERS = ("take", "take_flat", "pack", "top", "flatten", "call", "counted")
+
+
 class Launches(TorchDispatchMode):
     """Counts operators and looks for as long as the context lasts."""
 
@@ -51,12 +63,20 @@ class Launches(TorchDispatchMode):
         """By name."""
         self.looks: Counter[str] = Counter()
         """By the operator or method that looked."""
+        self.own: Counter[tuple[str, str]] = Counter()
+        """Those that TokenBench's code dispatched, by the place in the code and the operator's name."""
+        self.reasons: dict[str, str] = {}
+        """What the code at each place does."""
         self._undo = ExitStack()
 
     def __enter__(self) -> Launches:
         super().__enter__()
         with ExitStack() as undo:
-            for owner, name, looks in ((Tensor, "tolist", _always), (torch, "tensor", _is_placed)):
+            for owner, name, looks in (
+                (Tensor, "tolist", _always),
+                (Tensor, "cpu", _always),
+                (torch, "tensor", _is_placed),
+            ):
                 undo.callback(replace_method(owner, name, self._counted(getattr(owner, name), name, looks)))
             self._undo = undo.pop_all()
         return self
@@ -67,8 +87,11 @@ class Launches(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = function.overloadpacket.__name__
-        if name not in VIEWS:
+        if name not in VIEWS and not _draws_on_host(kwargs or {}):
             self.operators[name] += 1
+            if (place := _find_place(sys._getframe(1))) is not None:
+                self.own[place[0], name] += 1
+                self.reasons[place[0]] = place[1]
         if name in LOOKS or (name in ("index", "index_put", "index_put_") and _has_masks(args[1])):
             self.looks[name] += 1
         return function(*args, **(kwargs or {}))
@@ -81,6 +104,25 @@ class Launches(TorchDispatchMode):
             return stock(*args, **kwargs)
 
         return counted
+
+
+def _find_place(frame: FrameType | None) -> tuple[str, str] | None:
+    """The innermost function of TokenBench's that runs, and what it does; None if a stock model's code runs within it."""
+    while frame is not None:
+        module, code = str(frame.f_globals.get("__name__", "")), frame.f_code
+        if module.startswith(STOCK):
+            return None
+        if module.startswith(OWN) and code.co_name not in HELPERS:
+            words = code.co_consts[0] if code.co_consts and isinstance(code.co_consts[0], str) else ""
+            return f"{module}: {code.co_qualname.split('.<locals>')[0]}", words.split("\n\n")[0].replace("\n", " ")
+        frame = frame.f_back
+    return None
+
+
+def _draws_on_host(kwargs: dict[str, Any]) -> bool:
+    """Samples have random numbers of their own, which are drawn on the host whatever the device is."""
+    generator = kwargs.get("generator")
+    return generator is not None and generator.device.type == "cpu"
 
 
 def _always(*args: Any, **kwargs: Any) -> bool:
@@ -129,36 +171,47 @@ def prefill(model: Any, inputs: dict[str, Tensor], strategy: Any, budget: str | 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--strategies", default="")
     parser.add_argument("--budget", default="192")
     parser.add_argument("--rows", default="1,8,32")
-    parser.add_argument("--by-operator", action="store_true", help="list the operators beyond the stock model's")
+    parser.add_argument("--list", action="store_true", help="list which code launches what, and why")
     args = parser.parse_args(arguments)
     known, sizes = registry(), [int(rows) for rows in args.rows.split(",")]
     _, model, row = build(known)
     batches = {rows: inputs_for(row, rows, model.config.image_token_id) for rows in sizes}
     stock = {rows: prefill(model, inputs, None, None) for rows, inputs in batches.items()}
-    print(
-        f"The stock model launches {', '.join(f'{stock[rows].operators.total():,} ({rows} rows)' for rows in sizes)}.\n"
-    )
-    print("| strategy | " + " | ".join(f"{rows} rows: operators beyond stock, ratio, looks" for rows in sizes) + " |")
+    print(f"The stock model launches {', '.join(f'{stock[n].operators.total():,} ({n} rows)' for n in sizes)}.\n")
+    print("| strategy | " + " | ".join(f"{n} rows: added, left out, ratio, looks" for n in sizes) + " |")
     print("| --- |" + " ---: |" * len(sizes))
     for name in args.strategies.split(",") if args.strategies else known.names("strategies"):
         budget = args.budget if name != VANILLA and known.get("strategies", name).budgeted else None
-        cells, lists = [], []
+        cells, found = [], {}
         for rows in sizes:
             try:
-                found = prefill(model, batches[rows], name, budget)
+                prefill(model, batches[rows], name, budget)  # what is made once, such as a mask, is there afterwards
+                found[rows] = prefill(model, batches[rows], name, budget)
             except InfeasibleError:
                 break
-            total, base = found.operators.total(), stock[rows].operators.total()
-            cells.append(f"{total - base:,}, {total / base:.2f}, {found.looks.total() - stock[rows].looks.total()}")
-            lists.append(f"{rows} rows: {dict(found.operators - stock[rows].operators)}, looks {dict(found.looks)}")
+            total, base, own = found[rows].operators.total(), stock[rows].operators.total(), found[rows].own.total()
+            looks = found[rows].looks.total() - stock[rows].looks.total()
+            cells.append(f"{own:,}, {base - (total - own):,}, {total / base:.2f}, {looks}")
         if cells:
             print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
-        if args.by_operator:
-            print("\n".join(lists), flush=True)
+        if args.list and found:
+            print(_list(found[sizes[0]]))
+
+
+def _list(launches: Launches) -> str:
+    """A table of what TokenBench's code launches, by place."""
+    places: dict[str, Counter[str]] = {}
+    for (place, name), count in launches.own.items():
+        places.setdefault(place, Counter())[name] += count
+    lines = ["", "| code | launches | operators | what it does |", "| --- | ---: | --- | --- |"]
+    for place, own in sorted(places.items(), key=lambda pair: -pair[1].total()):
+        names = ", ".join(f"{name} {count}" if count > 1 else name for name, count in own.most_common())
+        lines.append(f"| `{place}` | {own.total()} | {names} | {launches.reasons[place]} |")
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -32,6 +32,35 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        default="cpu",
+        help="Where tests on tiny models run: cpu, cuda, cuda:1, or pretend (a GPU that is computed on the CPU, see tests/pretend.py).",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    where = config.getoption("--device")
+    os.environ["TOKENBENCH_TEST_DEVICE"] = "cuda" if where == "pretend" else where
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _device(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A GPU whose numbers are compared with those of another computation rounds no product to 10 bits."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    if request.config.getoption("--device") != "pretend":
+        yield
+        return
+    from tests.pretend import PretendGPU
+
+    with PretendGPU():
+        yield
+
+
 @pytest.fixture
 def without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """`tokenbench run` and `resume` write no reports, which take as long as the answers of a small run. For tests of the answers."""
@@ -51,6 +80,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("exhaustive"):
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("gpu"):
+            item.add_marker(_needs_gpu())
+
+
+def _needs_gpu() -> pytest.MarkDecorator:
+    import torch
+
+    return pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import pytest
+import torch
 
 from tokenbench.registry.plugins import registry
 from tokenbench.testing.oracles import Prompt
@@ -42,5 +44,19 @@ def spread(names: Sequence[str], quick: Sequence[str] = ("llava",)) -> list[Any]
 
 @lru_cache
 def tiny(backbone: str, attention: str = "sdpa") -> tuple[Any, list[Prompt]]:
-    """Model and prompts."""
-    return registry().get("backbones", backbone)().tiny(attention)  # type: ignore[no-any-return]
+    """Model and prompts, on the device that `--device` names."""
+    return on(device(), *registry().get("backbones", backbone)().tiny(attention))
+
+
+def device() -> str:
+    """The device of this session's tiny models."""
+    return os.environ.get("TOKENBENCH_TEST_DEVICE", "cpu")
+
+
+def on(where: str, model: Any, prompts: Sequence[Prompt], dtype: torch.dtype | None = None) -> tuple[Any, list[Prompt]]:
+    """A model and its prompts on a device, in a type of numbers."""
+    moved = [
+        {name: value.to(where, dtype if value.is_floating_point() else None) for name, value in prompt.items()}
+        for prompt in prompts
+    ]
+    return model.to(where, dtype), moved

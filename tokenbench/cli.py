@@ -117,6 +117,8 @@ def _outcome() -> int:
         return _fail(error.format_message(), "", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", f"{AGAIN} to resume", INTERRUPTED)
+    except Terminated:
+        return _fail("terminated", f"{AGAIN} to resume", TERMINATED)
     except Exception as error:
         if trouble := of_machine(error):
             return _fail(str(trouble), trouble.hint, trouble.exit_code)

@@ -69,7 +69,7 @@ class InternVL(Backbone):
             smaller = resize(pixels, h * side * patch[0], w * side * patch[1])
             # `forward` is called directly, so that hooks on the tower do not fire.
             hidden = tower.forward(smaller, output_hidden_states=True).hidden_states[feature_layer]
-            return project(hidden[0][tokens(h * side, w * side).to(hidden.device)])
+            return project(hidden[:, tokens(h * side, w * side).to(hidden.device)].flatten(0, 1))
 
         return [
             Encoder(

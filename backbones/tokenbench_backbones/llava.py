@@ -124,7 +124,7 @@ def describe_clip(model: Any, tower: nn.Module, full: bool) -> Encoder:
         # `forward` is called directly, so that hooks on the tower do not fire.
         smaller = resize(pixels, h * patch, w * patch)
         output = clip.forward(smaller, interpolate_pos_encoding=True, output_hidden_states=True)
-        return project(output.hidden_states[feature_layer][0, first:, None])
+        return project(output.hidden_states[feature_layer][:, first:].flatten(0, 1).unsqueeze(1))
 
     return Encoder(
         tower=tower,

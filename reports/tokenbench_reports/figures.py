@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, TextIO
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.plots import (
     cells_of,
+    differences_of,
     draw_cost,
+    draw_differences,
     draw_ranks,
     draw_retention,
     is_priced,
@@ -31,10 +33,12 @@ FORMS = ("pdf", "svg", "png")
 
 
 class FiguresReport(Report):
-    """``figures/``: accuracy against cost, retention over budgets, rank intervals."""
+    """``figures/``: accuracy against cost, retention over budgets, differences of pairs, rank intervals."""
 
     name: ClassVar[str] = "figures"
-    description: ClassVar[str] = "figures/: accuracy against cost, accuracy kept over budgets, ranks; PDF, SVG, PNG"
+    description: ClassVar[str] = (
+        "figures/: accuracy against cost, accuracy kept over budgets, differences, ranks; PDF, SVG, PNG"
+    )
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write every figure in every form."""
@@ -62,6 +66,10 @@ def _figures(comparison: Comparison, model: str) -> Iterator[tuple[str, Figure]]
     rankings = [ranking for ranking in rank_strategies(comparison, model) if ranking.compared]
     if rankings:
         yield "ranks", _ranks(rankings)
+    panels = [(ranking.budget, differences_of(comparison, model, ranking)) for ranking in rankings]
+    panels = [(budget, pairs) for budget, pairs in panels if len(pairs)]
+    if panels:
+        yield "differences", _differences(panels)
 
 
 def _axes(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
@@ -75,6 +83,15 @@ def _with_legend(draw: Callable[[Axes, pd.DataFrame], None], cells: pd.DataFrame
     figure, [axes] = _axes(5.5, 3.4)
     draw(axes, cells)
     figure.legend(loc="outside right upper", fontsize=6, frameon=False)
+    return figure
+
+
+def _differences(panels: list[tuple[str, pd.DataFrame]]) -> Figure:
+    count = max(len(pairs) for _, pairs in panels)
+    figure, every = _axes(3.2 * len(panels), 0.8 + 0.16 * count, len(panels))
+    for axes, (budget, pairs) in zip(every, panels, strict=True):
+        draw_differences(axes, pairs)
+        axes.set_title(f"budget {budget}")
     return figure
 
 

@@ -14,14 +14,8 @@ from tokenbench.store.report_files import write_text
 from tokenbench.store.run import Run
 from tokenbench.tables import Room, Table
 from tokenbench_reports.document import make_frame
-
-SIGNS = {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$",
-    '"': "''", "−": "$-$", "≠": r"$\neq$", "×": r"$\times$", "±": r"$\pm$", "–": "--", "…": r"\ldots{}", "“": "``",
-    "”": "''", "’": "'", "·": r"$\cdot$", "\n": " ", "\t": " ", "[": "{[}", "*": "{*}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-}  # fmt: skip
-LONGEST = 60
-"""Longer names would leave the page."""
+from tokenbench_reports.field import field_table
+from tokenbench_reports.tex import escape, prose
 
 
 class LatexReport(Report):
@@ -32,18 +26,17 @@ class LatexReport(Report):
 
     def write(self, comparison: Comparison, run: Run, folder: Path, out: TextIO) -> list[Path]:
         """Write the tables, and a document around them."""
-        label = make_frame(comparison, run.about()).label
-        body = "\n".join(line for model in comparison.models for line in _model(comparison, model, label))
+        about = run.about()
+        label = make_frame(comparison, about).label
+        body = "\n".join(
+            line
+            for model in comparison.models
+            for line in (*field_table(comparison, model, about, label), *_model(comparison, model, label))
+        )
         alone = (
             "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\input{tables}\n\\end{document}\n"
         )
         return [write_text(folder / "tables.tex", body + "\n"), write_text(folder / "tables-alone.tex", alone)]
-
-
-def escape(text: str) -> str:
-    """Text as TeX prints it; what pdflatex has no letter for is named by its code."""
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    return "".join(SIGNS.get(sign) or (sign if " " <= sign <= "~" else f"{{[}}U+{ord(sign):04X}]") for sign in text)
 
 
 def _model(comparison: Comparison, model: str, label: str) -> Iterator[str]:
@@ -78,7 +71,7 @@ def _table(caption: str, table: Table) -> Iterator[str]:
         r"\centering",
         size,
         r"\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{_prose(caption)}}}",
+        rf"\caption{{{prose(caption)}}}",
     )
     headers = [column.short or column.header for column in table.columns]
     yield from (rf"\begin{{tabular}}{{{aligned}}}", r"\toprule", _row(headers), r"\midrule")
@@ -87,10 +80,6 @@ def _table(caption: str, table: Table) -> Iterator[str]:
         if not row.group:
             yield r"\midrule"
     yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
-
-
-def _prose(text: str) -> str:
-    return " ".join(escape(word) for word in text.split())
 
 
 def _row(texts: Sequence[str], *, bold: bool = False) -> str:

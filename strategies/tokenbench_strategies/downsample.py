@@ -28,6 +28,7 @@ class Downsample(Strategy):
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     merges: ClassVar[bool] = True
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """One stage before the decoder, which keeps at most the budget."""
@@ -56,9 +57,10 @@ class Downsample(Strategy):
             _, middle = cut_tiles(grid, 1, device)
             keep, values = (
                 [at.start + grid.num_prefix_tokens + middle],
-                [frame.encode_resized(1, 1)[grid.num_prefix_tokens :]],
+                [frame.encode_resized(1, 1)[..., grid.num_prefix_tokens :, :]],
             )
-        return Selection(torch.cat(keep), torch.cat(values).float())
+        kept = torch.cat(keep)
+        return Selection(kept.expand(*view.alive.shape[:-1], -1), torch.cat(values, -2).float())
 
 
 def fit_lattice(grid: Grid, count: int) -> tuple[int, int]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil, floor
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from tokenbench import Budget, Grid, Keep, Selection, Stage, Strategy, View
 from tokenbench_strategies.ficoco_released import merge_as_released
+from tokenbench_strategies.indices import take
 from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import share_out
 
@@ -48,6 +51,7 @@ class FiCoCoV(Strategy):
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     merges: ClassVar[bool] = True
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     start: float = Field(0.5, ge=0, lt=1, description="share of the encoder's layers before the first merge")
     beta: float = Field(0.35, ge=0, le=1, description="weight of the [CLS] term")
@@ -71,22 +75,22 @@ class FiCoCoV(Strategy):
             if count:
                 alive, features = (self._follow_code if self.released else self._compress)(frame, grid, count)
                 keep.append(at.start + alive)
-                values.append(view.project(features))
-        return Selection(torch.cat(keep), torch.cat(values).float())
+                values.append(frame.project(features))
+        return Selection(torch.cat(keep, -1), torch.cat(values, -2).float())
 
     def _compress(self, frame: EncodedFrame, grid: Grid, count: int) -> tuple[Tensor, Tensor]:
-        """Ordinals [count] of the frame's tokens that are left, and their features."""
+        """Ordinals [..., count] of the frame's tokens that are left, and their features."""
         rerun = frame.rerun(self.start)
-        sizes = torch.ones(frame.tokens, device=rerun.alive.device)
+        sizes = torch.ones_like(rerun.alive, dtype=torch.float32)
         layers = rerun.remaining
         for i in range(layers):
             left = frame.tokens - (frame.tokens - count) * (i + 1) // layers
             products = rerun.step()
-            gone = len(sizes) - left
+            gone = sizes.shape[-1] - left
             if gone:
-                order = self._score(products, rerun.alive, grid).argsort(stable=True)
-                kept = order[gone:].sort().values
-                states, sizes = compress(rerun.states, sizes, products[1:], order[:gone], kept)
+                order = self._score(products, rerun.alive, grid).argsort(dim=-1, stable=True)
+                kept = order[..., gone:].sort(-1).values
+                states, sizes = compress(rerun.states, sizes, products[..., 1:, :], order[..., :gone], kept)
                 rerun.keep(kept, states)
         return rerun.alive, rerun.features()
 
@@ -98,43 +102,58 @@ class FiCoCoV(Strategy):
         return torch.where(left == 0, stand_in, left) - 1, features
 
     def _score(self, products: Tensor, alive: Tensor, grid: Grid) -> Tensor:
-        """[m] redundancy score of every token; low means redundant. It is infinite for a frame's [CLS].
+        """[..., m] redundancy score of every token; low means redundant. It is infinite for a frame's [CLS].
 
         Args:
-            products: [1 + m, m] products of queries and keys, as `EncoderRerun.step` returns them.
-            alive: [m] ordinals of the tokens within the frame.
+            products: [..., 1 + m, m] products of queries and keys, as `EncoderRerun.step` returns them.
+            alive: [..., m] ordinals of the tokens within the frame, ascending, its [CLS] among them if that is a token.
             grid: The frame's lattice.
         """
-        is_patch = alive >= grid.num_prefix_tokens
-        patch, cls, rows = alive[is_patch] - grid.num_prefix_tokens, products[0, is_patch], products[1:][is_patch]
-        seen = rows.isfinite()
-        mean = rows.masked_fill(~seen, 0).sum(1) / seen.sum(1)
-        score = self.beta * normalize(cls, dim=0) - (1 - self.beta) * normalize(mean, dim=0)
+        first = grid.num_prefix_tokens
+        patch, cls, rows = alive[..., first:] - first, products[..., 0, first:], products[..., 1 + first :, :]
+        seen = rows > -torch.inf
+        mean = rows.masked_fill(~seen, 0).sum(-1) / seen.sum(-1)
+        score = self.beta * normalize(cls, dim=-1) - (1 - self.beta) * normalize(mean, dim=-1)
         window = (patch // grid.w // 2) * grid.w + patch % grid.w // 2
-        lowest = torch.full((grid.h * grid.w,), torch.inf, device=score.device)
-        lowest = lowest.scatter_reduce(0, window, score, "amin")
-        score = torch.where(score == lowest[window], torch.where(score > 0, score / 2, score * 2), score)
-        return torch.full_like(products[0], torch.inf).masked_scatter(is_patch, score)
+        lowest = score.new_full((*score.shape[:-1], grid.h * grid.w), torch.inf)
+        lowest = lowest.scatter_reduce(-1, window, score, "amin")
+        doubled = torch.where(score > 0, score / 2, score * 2)
+        score = torch.where(score == lowest.gather(-1, window), doubled, score)
+        return pad(score, (first, 0), value=torch.inf) if first else score
 
 
 def compress(states: Tensor, sizes: Tensor, rows: Tensor, gone: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     """Merge the tokens `gone` into those of `kept` that they attend to most.
 
     Args:
-        states: [m, patches, C] hidden states of all tokens.
-        sizes: [m] how many tokens each of them stands for.
-        rows: [m, m] products of every token's query with all keys, -inf between tokens that share no window.
-        gone: Indices of the tokens that are merged into others.
-        kept: Indices of the tokens that stay.
+        states: [..., m, patches, C] hidden states of all tokens.
+        sizes: [..., m] how many tokens each of them stands for.
+        rows: [..., m, m] products of every token's query with all keys, -inf between tokens that share no window.
+        gone: Indices [..., g] of the tokens that are merged into others.
+        kept: Indices [..., k] of the tokens that stay.
 
     Returns:
-        States [k, patches, C] and sizes [k] of the tokens that stay.
+        States [..., k, patches, C] and sizes [..., k] of the tokens that stay.
     """
-    products = rows[gone][:, kept]
-    limit = products.quantile(0.998, dim=1, keepdim=True)
-    targets = (products > limit) | (products == products.max(1, keepdim=True).values)
-    weights = products.masked_fill(~targets, -torch.inf).softmax(1).nan_to_num(0) * sizes[gone].unsqueeze(1)
-    flat = states.float().flatten(1)
-    totals = sizes[kept] + weights.sum(0)
-    merged = (flat[kept] * sizes[kept].unsqueeze(1) + weights.T @ flat[gone]) / totals.unsqueeze(1)
-    return merged.unflatten(1, states.shape[1:]), totals
+    own = take(rows, gone)
+    products = own.gather(-1, kept.unsqueeze(-2).expand(*own.shape[:-1], -1))
+    limit, highest = _find_limits(products)
+    targets = (products > limit) | (products == highest)
+    weights = products.masked_fill(~targets, -torch.inf).softmax(-1).nan_to_num(0)
+    weights = weights * sizes.gather(-1, gone).unsqueeze(-1)
+    flat, staying = states.float().flatten(-2), sizes.gather(-1, kept)
+    totals = staying + weights.sum(-2)
+    merged = (take(flat, kept) * staying.unsqueeze(-1) + weights.mT @ take(flat, gone)) / totals.unsqueeze(-1)
+    return merged.unflatten(-1, states.shape[-2:]), totals
+
+
+def _find_limits(products: Tensor) -> tuple[Tensor, Tensor]:
+    """The .998 quantile and the maximum of each row of products [..., g, k], [..., g, 1] each.
+
+    `Tensor.quantile` would sort whole rows; it rounds the share to float32, too.
+    """
+    last = products.shape[-1] - 1
+    place = float(np.float32(0.998)) * last
+    best = products.topk(last - floor(place) + 1).values  # descending
+    low, high = best[..., -1:], best[..., last - ceil(place), None]
+    return low.lerp(high, place - floor(place)), best[..., :1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -23,6 +22,7 @@ class Random(Strategy):
     """
 
     stochastic: ClassVar[bool] = True
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
     seed_scope: ClassVar[Literal["sample", "run"]] = "sample"
 
     layer: int | None = Field(None, ge=0, description="decoder layer before which tokens go; default 2 of 32, as FastV")
@@ -33,5 +33,4 @@ class Random(Strategy):
 
     def score(self, view: View) -> Tensor:
         """[n] random numbers of the sample's own generator."""
-        drawn = torch.rand(view.n, generator=view.generator, device=view.generator.device)
-        return drawn.to(view.alive.device)
+        return view.draw()

@@ -130,7 +130,7 @@ def places(run: Path) -> list[str]:
     ]
     writer = f"{socket.gethostname()}.{os.getpid()}"
     return [
-        *there, f"journal/{second}.{writer}.jsonl", f"journal/{first}.other.1.jsonl", f"cells/{second}.failed.json", "running.json",
+        *there, f"journal/{second}.{writer}.jsonl", f"journal/{first}.other.1.jsonl", f"cells/{second}.failed.json", "running.json", "workers.json",
         "report/figures", "report/figures/ranks.pdf", "report/figures/accuracy-cost.png", "report/official.csv", "report/wandb",
         "report/mlflow", f"cells/{second}.parquet.broken", "logs/traceback.txt", "logs/slurm", "left-out", "left-out/other.1.jsonl",
     ]  # fmt: skip

@@ -63,7 +63,7 @@ def read(content: bytes) -> Request | None:
         path = Path(folder) / "spec.toml"
         path.write_bytes(content)
         try:
-            return read_spec(path, registry())
+            return read_spec(path, registry())[0]
         except UsageError:
             return None
 

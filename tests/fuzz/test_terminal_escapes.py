@@ -23,6 +23,10 @@ FAILURE = {
     "model": "toy-llava", "strategy": "bad", "budget": "1/2", "seed": 0, "task": "attribute", "kind": "failed", "reason": "why",
 }  # fmt: skip
 NOTE = {"host": "here", "pid": 1, "started": 1.0, "done": 0}
+WORKERS = {
+    "time": 1.0,
+    "workers": [{"name": "7_0", "state": "PENDING", "reason": "Priority", "place": "n", "log": "f"}],
+}
 COMMANDS = (
     ("status", "RUN", "-v"),
     ("status", "RUN", "--format", "json"),
@@ -118,6 +122,7 @@ def test_no_text_of_run_json(good: Path, tmp_path: Path, capsys: pytest.CaptureF
     [
         (f"cells/{IDS[2]}.failed.json", FAILURE),
         ("running.json", NOTE),
+        ("workers.json", WORKERS),
         ("bench.json", BENCH),
         (f"cells/{IDS[1]}.json", {"samples": 6, "official": {"accuracy": 0.5}, "model": "m"}),
     ],

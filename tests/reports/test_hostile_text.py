@@ -16,9 +16,10 @@ from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.figures import FiguresReport
 from tokenbench_reports.html import HtmlReport
 from tokenbench_reports.json_file import JsonReport
-from tokenbench_reports.latex import LatexReport, escape
+from tokenbench_reports.latex import LatexReport
 from tokenbench_reports.markdown import MarkdownReport
 from tokenbench_reports.terminal import TerminalReport
+from tokenbench_reports.tex import escape
 
 FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1")
 CONTROL = ("\x1b[2J\x1b]0;owned\x07", "a\nb", "\u202egnp", "\x9b31m", "\u2028")
@@ -112,6 +113,8 @@ def test_latex_holds_no_command_but_its_own(hostile, tmp_path):
         "toprule",
         "midrule",
         "bottomrule",
+        "multicolumn",
+        "textit",
         "textbf",
         "textbackslash",
         "textasciitilde",

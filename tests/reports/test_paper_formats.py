@@ -12,7 +12,8 @@ from tests.reports.made_up import HOSTILE, LONG, made_up
 from tokenbench.errors import MachineError
 from tokenbench_reports.figures import FiguresReport
 from tokenbench_reports.json_file import SCHEMA, JsonReport
-from tokenbench_reports.latex import LatexReport, escape
+from tokenbench_reports.latex import LatexReport
+from tokenbench_reports.tex import escape
 
 LOSES = {"good": 0.0, "fair": 0.1, "bad_one": 0.5}
 STRANGE = {HOSTILE: 0.1, LONG: 0.4, "$\\alpha_{1}^2$ #1 & 50% ~ {}": 0.2, "中文": 0.3, 'a|b<c>"d"': 0.3}
@@ -59,7 +60,7 @@ def test_latex_needs_booktabs_alone_and_marks_the_top_group(tmp_path):
     path, alone = write(LatexReport, LOSES, tmp_path)
     text = path.read_text()
     assert alone.read_text().count("usepackage") == 1
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 6
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 7
     assert r"\textbf{good}" in text
     assert r"bad\_one" in text
     assert r"\textbf{bad" not in text
@@ -79,7 +80,7 @@ def test_every_sign_of_tex_is_escaped():
 def test_figures_come_in_three_forms(tmp_path):
     pytest.importorskip("matplotlib")
     paths = write(FiguresReport, STRANGE, tmp_path)
-    assert sorted({path.stem for path in paths}) == ["accuracy-cost", "ranks", "retention"]
+    assert sorted({path.stem for path in paths}) == ["accuracy-cost", "differences", "ranks", "retention"]
     assert {path.suffix for path in paths} == {".pdf", ".svg", ".png"}
     assert all(path.stat().st_size > 2000 for path in paths)
     assert b"<script>" not in (tmp_path / "figures" / "ranks.svg").read_bytes()

@@ -16,7 +16,7 @@ import pytest
 
 from tests.systems import only_linux
 from tests.tokenbench.commands.test_running import call, table
-from tokenbench.commands.executors import make_executor
+from tokenbench.commands.executors import ExecutorChoice
 from tokenbench.registry.plugins import registry
 from tokenbench.runner.job import units
 from tokenbench.runner.request import Request
@@ -54,14 +54,20 @@ def test_units_cover_every_batch_once(tmp_path: Path) -> None:
         (["--workers", "2"], 2, "--workers requires --executor ray or slurm, not local"),
         (["--executor", "slurm", "--ray-address", "x"], 2, "--ray-address requires --executor ray, not slurm"),
         (["--executor", "slurm", "--slurm", "gpus"], 2, "--slurm 'gpus' is not KEY=VALUE"),
-        (["--executor", "slurm", "--slurm", "cluster=local,colour=red"], 2, "Unknown argument 'colour'"),
+        (["--executor", "slurm", "--slurm", "cluster=local,colour=red"], 2, "unknown Slurm setting 'colour'"),
         (["--executor", "slurm", "--slurm", "cluster=local,mem_gb=much"], 2, "mem_gb"),
-        (["--executor", "slurm"], 4, "Slurm is not available on this machine"),
+        (["--executor", "slurm"], 4, "Slurm is not available on this machine: sbatch, squeue"),
     ],
 )
 def test_what_an_executor_cannot_do_is_said_before_anything_is_written(
-    options: list[str], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("PATH", "")  # a machine may have Slurm
     assert call("run", *LONG, *options, "-o", str(tmp_path / "run")) == code
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
@@ -75,7 +81,7 @@ def test_what_an_executor_cannot_do_is_said_before_anything_is_written(
         (Slurm(settings=["cluster=local", "gpus_per_node=1"]), "auto", "cuda"),
         (Slurm(settings=["cluster=local", "gres=gpu:1"]), "auto", "cuda"),
         (Slurm(settings=["cluster=local", "gpus_per_node=1"]), "cpu", "cpu"),
-        (make_executor("local", {}, (), registry()), "auto", "auto"),
+        (ExecutorChoice().make(registry()), "auto", "auto"),
     ],
 )
 def test_where_models_run_is_known_before_a_worker_starts(executor: Slurm, asked: str, device: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tokenbench.commands.carrying_out import carry_out
-from tokenbench.commands.executors import DistributedCommand, MakeExecutor
+from tokenbench.commands.executors import DistributedCommand, ExecutorChoice
 from tokenbench.commands.opening import open_run, restrict_downloads
 from tokenbench.commands.options import (
     Place,
@@ -41,7 +41,7 @@ def resume(
     retry_failed: bool,
     details: bool,
     quiet: bool,
-    executor: MakeExecutor,
+    executor: ExecutorChoice,
     plugin_files: tuple[str, ...],
     **named: Sequence[Sequence[str]],
 ) -> None:
@@ -62,4 +62,4 @@ def resume(
     check_plugins(run, registry.files)
     resolved = resolve_spec(run.seen_spec(), registry, unregistered=run.manifest.get("unregistered"))
     with restrict_downloads(resolved.spec, flat(named["models"]), registry):
-        carry_out(resolved, folder, registry, quiet, executor(registry), retry_failed, details)
+        carry_out(resolved, folder, registry, quiet, executor.make(registry), retry_failed, details)

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from tokenbench.commands.carrying_out import carry_out
-from tokenbench.commands.executors import DistributedCommand, MakeExecutor
+from tokenbench.commands.executors import DistributedCommand, ExecutorChoice
 from tokenbench.commands.hours import card_option, hours_of_run
 from tokenbench.commands.loading import device_map_option, quantization_option
 from tokenbench.commands.options import (
@@ -147,7 +147,7 @@ def run(
     dry_run: bool,
     details: bool,
     quiet: bool,
-    executor: MakeExecutor,
+    executor: ExecutorChoice,
     **options: Any,
 ) -> None:
     """Run strategies on a suite, and compare them.
@@ -168,7 +168,8 @@ def run(
     given = [name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
     request = Request.of({name: _value(name, options[name]) for name in given})
     if spec_file:
-        request = read_spec(spec_file, registry).override(request)
+        of_file, where = read_spec(spec_file, registry)
+        request, executor = of_file.override(request), executor.over(where, spec_file, registry)
     resolved = resolve(request, registry, _flag)
     if dry_run:
         _show_cells(resolved)
@@ -176,7 +177,7 @@ def run(
             say(line)
         return
     folder = output or Path("runs") / resolved.spec.folder_name
-    carry_out(resolved, folder, registry, quiet, executor(registry), details=details)
+    carry_out(resolved, folder, registry, quiet, executor.make(registry), details=details)
 
 
 def _value(name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Run specs as TOML files: the options of `tokenbench run`, with strategies as names or as tables.
+"""Run specs as TOML files: the options of `tokenbench run`, with strategies as names or as tables, and those of executors.
 
 suite = "image"
 budgets = ["1/3", 64]
@@ -8,6 +8,9 @@ name = "clse"
 temp = 0.2
 layers = [1, 11, 21]
 merger = "tome"
+
+[slurm]
+partition = "gpu"
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from tokenbench.commands.executors import spec_keys
 from tokenbench.errors import UsageError
 from tokenbench.registry.names import NamedStrategy, make_strategy
 from tokenbench.registry.plugins import Registry
@@ -27,12 +31,15 @@ MOST_BYTES = 2**20
 LISTS = ("tasks", "strategies", "budgets", "models", "seeds", "data", "tasks_dir")
 
 
-def read_spec(path: Path, registry: Registry) -> Request:
+def read_spec(path: Path, registry: Registry) -> tuple[Request, dict[str, Any]]:
     """Read the options that a file sets.
 
     Args:
         path: The file.
-        registry: The plug-ins in which strategies are looked up.
+        registry: The plug-ins in which strategies and executors are looked up.
+
+    Returns:
+        What to run, and the options that say where, as they stand in the file.
 
     Raises:
         UsageError: The file cannot be read, or is wrong. The message says where.
@@ -51,7 +58,8 @@ def read_spec(path: Path, registry: Registry) -> Request:
                 raise UsageError(f"{name} must be a list, not {options[name]!r:.60}")
         if "strategies" in options:
             options["strategies"] = [_strategy(entry, registry) for entry in options["strategies"]]
-        return Request.of(options)
+        where = {name: options.pop(name) for name in spec_keys(registry) - set(Request.model_fields) if name in options}
+        return Request.of(options), where
     except UsageError as error:
         raise UsageError(f"run spec {path}: {error}", error.hint) from None
 

@@ -30,8 +30,13 @@ from tokenbench.errors import TokenBenchError
 
 if TYPE_CHECKING:
     from tokenbench.store.run import Run
+    from tokenbench.store.workers import WorkerState
 
 __all__ = ["CellState", "Status", "status", "status_of"]
+
+
+SHOWN = 8
+"""The number of workers that are named for each state."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,10 @@ class Status:
     """Why it cannot be said whether cells are stale; empty if it can."""
     orphans: Sequence[str]
     """The ids of finished cells with other identities, which are kept but appear in no report."""
+    workers: Sequence[WorkerState] = ()
+    """The workers that the process has, or last had, on other machines."""
+    heard: float = 0.0
+    """When the workers were last heard of, in seconds since 1970; 0 if there are none."""
 
     @property
     def answers(self) -> int:
@@ -120,6 +129,7 @@ def status_of(run: Run, plugin_files: Sequence[str] = (), models: Sequence[str] 
     from tokenbench.store.directory import Store
     from tokenbench.store.lock import holder
     from tokenbench.store.trust import check_plugins
+    from tokenbench.store.workers import read_workers
 
     store, who = Store.open(run.folder), holder(run.folder)
     unfit = Counter((one.model, one.task) for one in store.left_out.all())
@@ -133,7 +143,9 @@ def status_of(run: Run, plugin_files: Sequence[str] = (), models: Sequence[str] 
         stale, unknown = {}, f"{error} ({error.hint})" if error.hint else str(error)
     cells = [replace(cell, stale=tuple(stale.get(cell.id, ()))) for cell in cells]
     left = _seconds_left(who, sum(c.answers for c in cells), sum(c.samples for c in cells))
-    return Status(str(run.folder), cells, who, left, unknown, store.orphans(cell.id for cell in cells))
+    heard, workers = read_workers(run.folder)
+    orphans = store.orphans(cell.id for cell in cells)
+    return Status(str(run.folder), cells, who, left, unknown, orphans, workers, heard)
 
 
 def _state(
@@ -244,6 +256,8 @@ def status(
         by = f"process {state.holder.get('pid', '?')} on {state.holder.get('host', '?')}"
         left = f", about {_duration(state.seconds_left)} left" if state.seconds_left is not None else ""
         say(f"run by {by}{left}")
+    for line in _describe_workers(state):
+        say(line)
     for cell in state.cells:
         if verbose or cell.reason or cell.stale:
             why = cell.reason or ("stale: " + "; ".join(cell.stale) if cell.stale else "")
@@ -254,6 +268,26 @@ def status(
         say(f"cannot tell whether cells are stale: {state.unknown}")
     if state.orphans:
         say(f"{len(state.orphans)} finished cells with other identities are kept but appear in no report")
+
+
+def _describe_workers(state: Status) -> list[str]:
+    """Return a line for each state that workers are in, with their names and the reason why they wait."""
+    alike: dict[str, list[str]] = {}
+    for one in state.workers:
+        why = f" ({one.reason})" if one.reason else ""
+        alike.setdefault(f"{one.state}{why}", []).append(f"{one.name} on {one.place}" if one.place else one.name)
+    lines = [f"workers {what}: {', '.join(names[:SHOWN])}{_more(names)}" for what, names in alike.items()]
+    if lines and state.holder is None:
+        ago = _duration(max(0.0, time.time() - state.heard))
+        lines.insert(
+            0,
+            f"the process that ran it is gone; this is what it wrote down {ago} ago of its workers, which may still work:",
+        )
+    return lines
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
 
 
 def _duration(seconds: float) -> str:

@@ -39,7 +39,6 @@ from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
 from tokenbench.comparison.turns import add_turns
 from tokenbench.comparison.warnings import reader_warnings
-from tokenbench.errors import printable
 from tokenbench.statistics import Scale
 from tokenbench.statistics.spending import SPENDING, spend_all
 
@@ -143,11 +142,12 @@ class Comparison:
         """Draw one of the report's plots with matplotlib, and return its axes.
 
         Args:
-            kind: ``accuracy-cost`` (retention against FLOPs), ``retention`` (over the budgets) or ``ranks`` (those that
-                the verdicts leave open, at one budget). Whiskers and bands are the simultaneous 95 % intervals that the
+            kind: ``accuracy-cost`` (retention against FLOPs), ``retention`` (over the budgets), ``differences`` (of the
+                retention of all pairs at one budget; of more than 30 pairs, those with the highest strategy) or
+                ``ranks`` (those that the verdicts leave open, at one budget). Whiskers and bands are the simultaneous 95 % intervals that the
                 verdicts are read off.
             model: The model to show; it may be left out if there is only one.
-            budget: The budget whose ranks are shown; by default the smallest one with several strategies.
+            budget: The budget whose differences or ranks are shown; by default the smallest one with several strategies.
             ax: The axes to draw on; by default those of a new figure.
 
         Raises:
@@ -160,29 +160,19 @@ class Comparison:
         return plot(self, kind, model, budget, ax)
 
     def __repr__(self) -> str:
-        from tokenbench.comparison.tables import main_tables
-        from tokenbench.tables import text_table
+        from tokenbench.comparison.showing import show_text
 
-        tables = (f"{printable(table.title)}\n{text_table(table)}" for table in main_tables(self))
-        return "\n\n".join([printable(f"Comparison of {self._describe()}"), *tables])
+        return show_text(self)
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from tokenbench.comparison.showing import show_html
 
-        from tokenbench.comparison.tables import main_tables
-        from tokenbench.tables import to_html
+        return show_html(self)
 
-        return "\n".join([f"<p>Comparison of {escape(self._describe())}</p>", *map(to_html, main_tables(self))])
+    def _repr_markdown_(self) -> str:
+        from tokenbench.comparison.showing import show_markdown
 
-    def _describe(self) -> str:
-        from tokenbench.comparison.wording import count_of, join_names
-
-        cells = self.summary.drop_duplicates(["strategy", "budget"])
-        return (
-            f"{count_of(len(cells), 'cell')} (vanilla and every other strategy at a budget) on {join_names(self.models)}: "
-            f"{count_of(self.samples, 'sample')} of {count_of(len(self.tasks), 'task')} on {count_of(self.clusters, 'image')}, "
-            f"margin {self.margin:g}"
-        )
+        return show_markdown(self)
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""The plots of a comparison on matplotlib axes: accuracy against cost, retention over the budgets, rank intervals.
+"""The plots of a comparison on matplotlib axes: accuracy against cost, retention over the budgets, differences, ranks.
 
 matplotlib is imported where something is drawn: it comes with the extra ``figures``.
 """
@@ -26,7 +26,9 @@ __all__ = [
     "KINDS",
     "PlotKind",
     "cells_of",
+    "differences_of",
     "draw_cost",
+    "draw_differences",
     "draw_ranks",
     "draw_retention",
     "is_priced",
@@ -35,8 +37,10 @@ __all__ = [
     "shared_budgets",
 ]
 
-PlotKind = Literal["accuracy-cost", "retention", "ranks"]
-KINDS: tuple[PlotKind, ...] = ("accuracy-cost", "retention", "ranks")
+PlotKind = Literal["accuracy-cost", "retention", "differences", "ranks"]
+KINDS: tuple[PlotKind, ...] = ("accuracy-cost", "retention", "differences", "ranks")
+MOST_PAIRS = 30
+"""Pairs that a plot of differences shows; of more, it shows those with the strategy that keeps most."""
 COLOURS = ("#0b66b8", "#c2410c", "#15803d", "#9d2f8f", "#8a6d00", "#0e7c86", "#b4234a", "#55606e")
 SHAPES = "os^Dv*P"
 STYLE: dict[Any, Any] = {
@@ -74,6 +78,7 @@ def plot(
     model = _model_of(comparison, model)
     cells = cells_of(comparison, model)
     rankings = {ranking.budget: ranking for ranking in rank_strategies(comparison, model) if ranking.compared}
+    at_budget = kind in ("differences", "ranks")
     if kind == "accuracy-cost" and len(cells) < 2:
         raise UsageError(
             f"there is no accuracy kept of {model} to plot", "run a strategy besides vanilla, or more images"
@@ -84,11 +89,11 @@ def plot(
         )
     if kind == "retention" and len(shared_budgets(cells)) < 2:
         raise UsageError(f"a plot over budgets needs two budgets, but {model} ran at fewer")
-    if kind == "ranks" and not rankings:
+    if at_budget and not rankings:
         raise UsageError(
-            f"ranks need two strategies at one budget, and every pair compared, which {model} does not have"
+            f"{kind} need two strategies at one budget, and every pair compared, which {model} does not have"
         )
-    if kind == "ranks" and budget is not None and budget not in rankings:
+    if at_budget and budget is not None and budget not in rankings:
         raise unknown("budget", budget, rankings)
     with report_style():
         own = ax is None
@@ -96,9 +101,12 @@ def plot(
             from matplotlib import pyplot
 
             _, ax = pyplot.subplots(figsize=(5.5, 3.4), layout="constrained")
-        if kind == "ranks":
+        if at_budget:
             shown = min(rankings, key=budget_size) if budget is None else budget
-            draw_ranks(ax, rankings[shown])
+            if kind == "ranks":
+                draw_ranks(ax, rankings[shown])
+            else:
+                draw_differences(ax, differences_of(comparison, model, rankings[shown]))
             ax.set_title(f"{printable(model)}, budget {shown}")
             return ax
         (draw_cost if kind == "accuracy-cost" else draw_retention)(ax, cells)
@@ -183,6 +191,50 @@ def draw_ranks(axes: Axes, ranking: Ranking) -> None:
     axes.set(xlim=(0.5, len(ranking.strategies) + 0.5), ylim=(len(ranking.strategies) - 0.5, -0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title=f"budget {ranking.budget}", xlabel="rank, simultaneous 95 %")
+
+
+def differences_of(comparison: Comparison, model: str, ranking: Ranking) -> pd.DataFrame:
+    """The pairs of strategies at one budget whose difference has an interval, turned so that the higher one stands first.
+
+    They stand in the order of the ranking. Of more than ``MOST_PAIRS`` pairs, there are those with its first strategy.
+    """
+    pairs = comparison.pairs
+    pairs = pairs[
+        (pairs["model"] == model)
+        & (pairs["family"] == "F2")
+        & (pairs["budget"] == ranking.budget)
+        & (pairs["task"] == MEAN)
+        & pairs["low"].notna()
+    ]
+    place = {name: at for at, name in enumerate(ranking.strategies)}
+    turned = pairs["a"].map(place) > pairs["b"].map(place)
+    rest = pairs[turned]
+    swapped = {
+        "a": rest["b"],
+        "b": rest["a"],
+        "difference": -rest["difference"],
+        "low": -rest["high"],
+        "high": -rest["low"],
+    }
+    pairs = pairs.copy()
+    pairs.loc[turned, list(swapped)] = rest.assign(**swapped)[list(swapped)]
+    if len(pairs) > MOST_PAIRS:
+        pairs = pairs[pairs["a"] == ranking.strategies[0]]
+    order = pairs.assign(first=pairs["a"].map(place), second=pairs["b"].map(place))
+    return order.sort_values(["first", "second"])
+
+
+def draw_differences(axes: Axes, pairs: pd.DataFrame) -> None:
+    """Draw the differences of the accuracy kept with their intervals, the first pair on top; grey ones are not shown to differ."""
+    for at, row in enumerate(pairs.to_dict("records")):
+        colour = COLOURS[0] if row["verdict"].sign else "0.55"
+        x = 100 * row["difference"]
+        whiskers = [[x - 100 * row["low"]], [100 * row["high"] - x]]
+        axes.errorbar(x, at, xerr=whiskers, fmt="o", color=colour, ms=4, lw=1, capsize=2)
+    names = [f"{printable(row['a'])[:20]} − {printable(row['b'])[:20]}" for row in pairs.to_dict("records")]
+    axes.axvline(0, color="0.5", lw=0.7, ls=":")
+    axes.set_yticks(range(len(names)), names, fontsize=6)
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="difference of accuracy kept, points, simultaneous 95 %")
 
 
 def _markers(cells: pd.DataFrame) -> dict[str, tuple[str, str]]:

@@ -20,10 +20,13 @@ __all__ = ["EncodedFrame", "EncoderRerun", "View"]
 class EncoderRerun(Protocol):
     """A frame on its way through the later layers of the vision encoder a second time, with ever fewer tokens."""
 
-    alive: Tensor
-    """[m] ordinals, within the frame, of the tokens that are left."""
-    states: Tensor
-    """[m, patches, C] hidden states of these tokens."""
+    @property
+    def alive(self) -> Tensor:
+        """[m] ordinals, within the frame, of the tokens that are left."""
+
+    @property
+    def states(self) -> Tensor:
+        """[m, patches, C] hidden states of these tokens."""
 
     @property
     def remaining(self) -> int:
@@ -151,6 +154,8 @@ class View:
     generator: torch.Generator
     """The sample's own random numbers, seeded by the run's seed and the sample's key. Strategies must draw from nothing
     else."""
+    generators: Sequence[torch.Generator] = ()
+    """If samples are stacked (`Strategy.batching`), every sample's own random numbers; `draw` reads them."""
     memo: dict[str, Any] = field(default_factory=dict)
     """An empty dictionary at the first stage, carried from stage to stage of the sample, for whatever the method wants
     to remember. Samples that chose alike so far may share its values, which are to be replaced, not changed."""
@@ -159,6 +164,15 @@ class View:
     def n(self) -> int:
         """The number of candidates."""
         return self.alive.shape[-1]
+
+    def draw(self) -> Tensor:
+        """Return uniform random numbers [n] of the sample's own `generator`, on the device of the candidates."""
+        own = self.generators or (self.generator,)
+        drawn = self.alive.new_empty((len(own), self.n), device=self.generator.device).float()
+        for row, generator in zip(drawn, own, strict=True):
+            row.uniform_(generator=generator)
+        drawn = drawn.to(self.alive.device)
+        return drawn if self.generators else drawn[0]
 
     def items(self) -> Iterator[tuple[Grid, slice]]:
         """Iterate over the images and videos.

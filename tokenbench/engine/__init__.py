@@ -1,6 +1,6 @@
 """The pruning engine: hooks on stock transformers models. Knows neither architectures nor strategies by name."""
 
-from tokenbench.engine.cache import cache_name
+from tokenbench.engine.cache import cache_name, selects_rows
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.encoder_recorder import EncoderRecorder, EncoderRequests, split_frames
 from tokenbench.engine.frame import Frame
@@ -29,5 +29,6 @@ __all__ = [
     "call_before",
     "replace_method",
     "replay",
+    "selects_rows",
     "split_frames",
 ]

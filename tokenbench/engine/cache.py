@@ -23,7 +23,10 @@ from transformers.cache_utils import (
 from tokenbench.engine.segment import Segment, by_head, by_token, take_flat
 from tokenbench.errors import UsageError
 
-__all__ = ["PrunedLayer", "SlidingLayers", "cache_name", "check_kind", "install"]
+__all__ = ["PrunedLayer", "SlidingLayers", "cache_name", "check_kind", "install", "selects_rows"]
+
+ROOM = 16
+"""Further tokens for which there is room after a copy, at least; of long prompts, an eighth of their length."""
 
 
 class PrunedLayer(DynamicLayer):
@@ -55,6 +58,8 @@ class PrunedLayer(DynamicLayer):
         """Whether some layer of the same cache dropped something, so that only the hooks know how to go on from it."""
         self.awaited = False
         """Whether the hooks have prepared the next update."""
+        self._keys: Tensor | None = None  # what holds the keys, with room for more of them
+        self._values: Tensor | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Store keys and values, and return all that the queries attend to."""
@@ -65,7 +70,10 @@ class PrunedLayer(DynamicLayer):
                     "finish generating inside the context, or continue from the cache inside another one",
                 )
             self.awaited = False
-            return super().update(key_states, value_states, *args, **kwargs)
+            assert self.keys is not None and self.values is not None
+            self.keys, self._keys = _append(self.keys, key_states, self._keys)
+            self.values, self._values = _append(self.values, value_states, self._values)
+            return self.keys, self.values
         # The prompt's own are kept as they are; the stock layer would copy them.
         self.lazy_initialization(key_states, value_states)
         self.keys, self.values = key_states, value_states
@@ -165,6 +173,34 @@ class PrunedLayer(DynamicLayer):
     def _change_rows(self, change: Any) -> None:
         if self.valid is not None and self.columns is not None and self.shift is not None:
             self.valid, self.columns, self.shift = map(change, (self.valid, self.columns, self.shift))
+
+
+def _append(held: Tensor, new: Tensor, room: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Put further tokens behind those that are held: the stock layer would copy all of them at every step.
+
+    Args:
+        held: [B, H, n, D] the keys, or the values, so far.
+        new: [B, H, q, D] those of further tokens.
+        room: [B, H, m, D] where they may be held; None, or another's, if they are not.
+
+    Returns:
+        All of them, and where they are held.
+    """
+    if held.requires_grad or new.requires_grad:  # a backward pass reads every step's own
+        return torch.cat([held, new], 2), None
+    start, end = held.shape[2], held.shape[2] + new.shape[2]
+    fits = room is not None and room.data_ptr() == held.data_ptr() and room.stride() == held.stride()
+    if room is None or not fits or end > room.shape[2]:
+        room = held.new_empty(*held.shape[:2], end + max(ROOM, start // 8), held.shape[3])
+        room[:, :, :start] = held
+    room[:, :, start:end] = new
+    return room[:, :, :end], room
+
+
+def selects_rows(cache: Any) -> bool:
+    """Whether a cache can go on with some of its rows: one that holds keys and values of attention alone."""
+    plain = (PrunedLayer, DynamicLayer, DynamicSlidingWindowLayer, DummyLayer)
+    return isinstance(cache, DynamicCache) and all(type(layer) in plain for layer in cache.layers)
 
 
 def cache_name(kwargs: Mapping[str, Any]) -> str:

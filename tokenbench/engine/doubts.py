@@ -68,7 +68,8 @@ class Doubts:
             StrategyError: Something is wrong; the error holds the row.
         """
         doubts, self._open = self._open, []
-        if not doubts or not bool(torch.cat([doubt.count for doubt in doubts]).any()):
+        counts = [doubt.count for doubt in doubts]
+        if not counts or not bool((torch.cat(counts) if len(counts) > 1 else counts[0]).any()):
             return
         for doubt in doubts:
             for b, count in zip(doubt.rows, doubt.count.tolist(), strict=True):

@@ -1,21 +1,20 @@
-"""What the vision encoder computed of one frame, and a way to run its later layers again on fewer tokens."""
+"""What the vision encoder computed of one frame, or of several that look alike."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from tokenbench.contract.backbone import FrameLayout
 from tokenbench.contract.stage import Signal
-from tokenbench.engine.attention_tap import Attended, AttentionTap
-from tokenbench.engine.encoder_run import EncoderRun, split_windows
-from tokenbench.errors import InfeasibleError, UsageError
+from tokenbench.engine.encoder_rerun import Rerun
+from tokenbench.engine.encoder_run import EncoderRun
+from tokenbench.errors import InfeasibleError, StrategyError
 
-__all__ = ["Frame", "Rerun", "read_signals"]
+__all__ = ["Frame", "encode_alike", "read_signals", "rerun_alike"]
 
 
 class Frame:
@@ -66,15 +65,16 @@ class Frame:
 
     def encode_resized(self, h: int, w: int) -> Tensor:
         """[num_prefix_tokens + h * w, C] projected tokens of the frame, encoded from a picture of h x w tokens."""
-        with torch.no_grad():
-            tokens = self.run.encoder.encode_resized(self.layout.pixels, h, w)
-        patches, encoder = self.layout.tokens.shape[1], self.run.encoder
-        blank = 0 if self.layout.blank is None else int(self.layout.blank.sum())
-        positions = self.layout.positions - (self.tokens - blank - len(tokens)) * patches
-        if self.layout.inputs > 1:  # one picture instead of several
-            positions = int(encoder.cls) + len(tokens) * patches
+        return encode_alike([self], h, w)[0]
+
+    def note_picture(self, count: int) -> None:
+        """Write down that the encoder ran once more, on a picture of `count` tokens."""
+        layout, encoder = self.layout, self.run.encoder
+        patches, blank = layout.tokens.shape[1], 0 if layout.blank is None else int(layout.blank.sum())
+        positions = layout.positions - (self.tokens - blank - count) * patches
+        if layout.inputs > 1:  # one picture instead of several
+            positions = int(encoder.cls) + count * patches
         self.rerun_positions = [positions] * len(encoder.layers)
-        return tokens
 
     def computed_positions(self) -> list[tuple[int, list[int]]]:
         """Of each input, its positions and how many of them every layer computed when the encoder ran on fewer last.
@@ -92,15 +92,19 @@ class Frame:
 
     def rerun(self, share: float, cls: bool = False) -> Rerun:
         """The frame after that share of the encoder's layers, for running the rest again; its [CLS] may be a token."""
+        self.check_rerun()
+        tokens = self.layout.tokens
+        if cls:
+            tokens = torch.cat([self._cls_position().view(1, 1).to(tokens.device), tokens])
+        return Rerun([self], self.run.encoder.after(share), tokens)
+
+    def check_rerun(self) -> None:
+        """Refuse frames whose later layers cannot run again."""
         self._check_readable()
         if self.layout.blank is not None or self.layout.tiles is not None:
             raise InfeasibleError(
                 "it runs the vision encoder again, which cannot be done for tiles and newlines in one lattice"
             )
-        tokens = self.layout.tokens
-        if cls:
-            tokens = torch.cat([self._cls_position().view(1, 1).to(tokens.device), tokens])
-        return Rerun(self, self.run.encoder.after(share), tokens)
 
     def _check_readable(self) -> None:
         if self.layout.unreadable:
@@ -116,98 +120,34 @@ class Frame:
         return taken.new_zeros(1)
 
 
-class Rerun:
-    """A frame on its way through the later layers of the encoder once more, with ever fewer tokens.
+def encode_alike(frames: Sequence[Frame], h: int, w: int) -> Tensor:
+    """[F, num_prefix_tokens + h * w, C] projected tokens of F like frames, encoded from pictures of h x w tokens each."""
+    first, encoder, pictures = frames[0], frames[0].run.encoder, [frame.layout.pixels for frame in frames]
+    plain = all(isinstance(frame.layout.pixels, Tensor) and frame.layout.inputs == 1 for frame in frames)
+    together = len(frames) > 1 and encoder.batched and plain
+    with torch.no_grad():
+        found = encoder.encode_resized(torch.cat(pictures), h, w) if together else None
+        each = h * w + int(encoder.cls and bool((first.layout.tokens == 0).any()))
+        if found is None or len(found) != len(frames) * each:  # an adapter may be written for one picture
+            found = torch.cat([encoder.encode_resized(picture, h, w) for picture in pictures])
+    tokens = found.reshape(len(frames), -1, found.shape[-1])
+    for frame in frames:
+        frame.note_picture(tokens.shape[1])
+    return tokens
 
-    Args:
-        frame: The frame.
-        layer: The encoder layer that runs next.
-        tokens: [n, patches] positions of the patches of every token.
+
+def rerun_alike(frames: Sequence[Frame], share: float) -> Rerun:
+    """Frames of several rows after that share of the encoder's layers, for running the rest again.
+
+    Raises:
+        StrategyError: If the encoder cannot run them side by side.
     """
-
-    def __init__(self, frame: Frame, layer: int, tokens: Tensor) -> None:
-        self.frame, self.layer = frame, layer
-        self._encoder_run = frame.run
-        frame.rerun_positions = [frame.layout.positions] * len(self._encoder_run.encoder.layers)
-        inputs = self._encoder_run.states[layer][frame.start : frame.start + frame.layout.positions]
-        self._tokens = tokens.to(inputs.device)
-        self.alive = torch.arange(len(tokens), device=inputs.device)
-        """[m] ordinals of the tokens that are left, within the frame."""
-        self.states = inputs[self._tokens]
-        """[m, patches, C] their hidden states."""
-        others = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
-        others[self._tokens.flatten()] = False
-        self._other_positions = others.nonzero().flatten()  # an encoder's [CLS] that is no visual token
-        self._others = inputs[self._other_positions]
-
-    @property
-    def remaining(self) -> int:
-        """Layers left to run before the projector."""
-        return self._encoder_run.encoder.depth - self.layer
-
-    def step(self) -> Tensor:
-        """Run the next layer and return the products [1 + m, m] of its queries and keys, before the softmax.
-
-        They are the mean over heads and over a token's patches, float32: first of the frame's [CLS] (without one, the
-        mean of all tokens), then of every token; -inf between tokens that share no window.
-        """
-        at = self._tokens[self.alive]
-        positions, order = torch.cat([self._other_positions, at.flatten()]).sort()
-        states = torch.cat([self._others, self.states.flatten(0, 1)])[order]
-        computed = self.frame.rerun_positions
-        computed[self.layer :] = [len(positions)] * len(computed[self.layer :])
-        output, products = self._run_layer(states, positions)
-        back = output[order.argsort()]
-        count = len(self._others)
-        self._others, self.states = back[:count], back[count:].unflatten(0, self.states.shape[:2])
-        self.layer += 1
-        return self._pool_patches(products[order.argsort()][:, order.argsort()], count)
-
-    def keep(self, keep: Tensor, states: Tensor) -> None:
-        """Go on with the tokens keep [k], in this order, as states [k, patches, C]."""
-        self.alive, self.states = self.alive[keep], states.to(self.states.dtype)
-
-    def features(self) -> Tensor:
-        """[m, C'] of the tokens that are left, as the projector reads them, float32."""
-        return self.states.flatten(1).float()
-
-    def _run_layer(self, states: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """One layer on states [p, C] of the frame's positions [p]: its output, and the products [p, p]."""
-        encoder, layer = self._encoder_run.encoder, self.layer
-        assert self._encoder_run.output is not None
-        fit = partial(_cut_argument, positions=positions + self.frame.start, total=len(self._encoder_run.output))
-        args, kwargs = self._encoder_run.arguments[layer]
-        arguments = {name: fit(name, value) for name, value in kwargs.items()}
-        heard: list[Attended] = []
-        batched = encoder.batched
-        with AttentionTap(encoder.tower, encoder.attentions) as tap, torch.no_grad():
-            tap.listen(encoder.attentions[layer], heard.append)
-            # Not called as a module: whoever listens to the encoder is not meant.
-            output = encoder.layers[layer].forward(
-                states[None] if batched else states, *(fit("", a) for a in args), **arguments
-            )
-        output = output[0] if batched else output
-        products = torch.full((len(positions), len(positions)), -torch.inf, device=states.device)
-        start = 0
-        for window in split_windows(heard, arguments.get("cu_seqlens")):
-            end = start + window.query.shape[2]
-            products[start:end, start:end] = window.products(slice(None))[0].mean(0)
-            start = end
-        return output, products
-
-    def _pool_patches(self, products: Tensor, others: int) -> Tensor:
-        """[others + m * patches] squared, the [CLS] first -> [1 + m, m]."""
-        m, patches = self.states.shape[:2]
-        to_tokens = products[:, others:].unflatten(1, (m, patches)).mean(2)
-        tokens = to_tokens[others:].unflatten(0, (m, patches)).mean(1)
-        if others:
-            first = to_tokens[:1]
-        elif self._encoder_run.encoder.cls:  # the [CLS] is itself a token
-            first = tokens[:1]
-        else:
-            finite = tokens.isfinite()
-            first = (tokens.masked_fill(~finite, 0).sum(0) / finite.sum(0))[None]
-        return torch.cat([first, tokens])
+    first = frames[0]
+    first.check_rerun()
+    alike = all(frame.run is first.run and frame.layout.positions == first.layout.positions for frame in frames)
+    if not (alike and first.run.encoder.batched):
+        raise StrategyError("the encoder runs these frames one by one")
+    return Rerun(frames, first.run.encoder.after(share), first.layout.tokens, alone=False)
 
 
 def read_signals(frames: Sequence[Sequence[Frame]], requests: Sequence[Signal]) -> dict[Signal, Tensor]:
@@ -241,19 +181,3 @@ def read_signals(frames: Sequence[Sequence[Frame]], requests: Sequence[Signal]) 
 
 def _blank(layout: FrameLayout) -> Tensor:
     return torch.zeros(len(layout.tokens), dtype=torch.bool) if layout.blank is None else layout.blank
-
-
-def _cut_argument(name: str, value: Any, positions: Tensor, total: int) -> Any:
-    """A layer's argument for some of the sequence's `total` positions."""
-    if name == "cu_seqlens":
-        counts = torch.searchsorted(positions, value.to(positions.device))
-        return counts.unique().to(value.dtype)
-    if name == "max_seqlen":
-        return None
-    if isinstance(value, tuple):
-        return tuple(_cut_argument("", part, positions, total) for part in value)
-    if isinstance(value, Tensor):
-        if len(value) != total:
-            raise UsageError(f"the encoder's layers take an argument '{name}' that cannot be reduced to fewer tokens")
-        return value[positions]
-    return value

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from tokenbench.contract.lattice import Grid
 from tokenbench.engine.frame import Frame
+from tokenbench.errors import UsageError
 
 __all__ = ["Layout", "PromptColumns", "number_frames"]
 
@@ -51,6 +53,9 @@ class PromptColumns:
     Args:
         visual: [B, S] True at the columns of visual tokens.
         valid: [B, S] attention mask.
+
+    Raises:
+        UsageError: If a row ends with padding.
     """
 
     def __init__(self, visual: Tensor, valid: Tensor) -> None:
@@ -59,23 +64,30 @@ class PromptColumns:
         self.width: int = valid.shape[1]
         self.ordinals = visual.cumsum(1) - 1
         """[B, S] at every visual token, how many visual tokens its row has before it."""
-        last, first = self.ordinals.argmax(1), visual.byte().argmax(1)
-        self.end = last + 1
-        """[B] `after`, on the device."""
-        numbers = torch.stack([self.ordinals[:, -1] + 1, valid.sum(1), self.end, first]).tolist()
-        self.visual_counts: list[int] = numbers[0]
+        seen, real = torch.stack([visual, valid.bool()]).cpu().numpy()  # one look at all rows
+        if not real[:, -1].all():
+            raise UsageError(
+                "pruning needs prompts padded on the left", "set processor.tokenizer.padding_side = 'left'"
+            )
+        counted = seen.cumsum(1)
+        self.visual_counts: list[int] = counted[:, -1].tolist()
         """The number of visual tokens in each row."""
-        self.lengths: list[int] = numbers[1]
+        self.lengths: list[int] = real.sum(1).tolist()
         """The number of tokens in each row."""
-        self.after: list[int] = numbers[2]
+        self.after: list[int] = (counted.argmax(1) + 1).tolist()
         """The first column after the visual tokens of each row, where the question starts."""
-        columns = zip(self.visual_counts, self.after, numbers[3], strict=True)
+        columns = zip(self.visual_counts, self.after, seen.argmax(1).tolist(), strict=True)
         self.is_stretch = all(count in (0, after - begin) for count, after, begin in columns)
         """Whether no text stands between the visual tokens of any row."""
         self._numbers: dict[tuple[int, ...], Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @cached_property
+    def end(self) -> Tensor:
+        """[B] `after`, on the device."""
+        return self.ordinals.argmax(1) + 1
 
     @property
     def questions(self) -> list[int]:

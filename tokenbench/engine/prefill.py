@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +12,11 @@ from transformers.cache_utils import Cache
 
 from tokenbench.contract.stage import Stage
 from tokenbench.engine.arguments import SegmentArguments
-from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
+from tokenbench.engine.attention_tap import AttentionTap, Listener
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.chooser import Chooser
+from tokenbench.engine.layer_parts import last_token, read_keys, run_to_attention
 from tokenbench.engine.layers import last_stage
 from tokenbench.engine.layout import Layout, PromptColumns
 from tokenbench.engine.no_question_pass import NoQuestionPass
@@ -36,10 +36,6 @@ from tokenbench.errors import UsageError
 __all__ = ["Prefill", "Sharing"]
 
 
-class _Heard(Exception):  # noqa: N818 -- it is no error
-    """Ends a layer's forward once its attention was heard."""
-
-
 @dataclass(frozen=True)
 class Sharing:
     """What a prefill has in common with other prefills, and its rows with each other."""
@@ -51,6 +47,8 @@ class Sharing:
     """The layers before the first stage of any row."""
     checkpoint_for: Sequence[RowPlan] = ()
     """Plans that will go on from this prefill."""
+    next_token_only: bool = False
+    """Whether nobody reads more of the prompt's output than its last token."""
     remember: bool = False
     """Whether the traces remember merged states, so that later questions can be asked of them."""
 
@@ -70,7 +68,7 @@ class Prefill:
 
     Raises:
         InfeasibleError: If a plan has no stages for its row.
-        UsageError: If a prompt that is to be pruned ends with a visual token.
+        UsageError: If a prompt ends with padding, or one that is to be pruned with a visual token.
     """
 
     def __init__(
@@ -110,6 +108,7 @@ class Prefill:
         if self._checkpoint is not None:
             self._start = self._schedule.first_layer
             self._recorder.load(self._checkpoint, self.segment)
+        self._ends = sharing.next_token_only and "flash" not in tap.attention
         self._shared: SharedPrefix | None = None
         if sharing.first_alike and "flash" not in tap.attention:  # which takes no mask with holes
             self._share_prefixes(sharing.first_alike)
@@ -172,12 +171,19 @@ class Prefill:
         if i < self._start:
             assert self._checkpoint is not None
             return self._checkpoint.skip_layer(i, self._start, len(self._prompt), self._cache.layer(i))
-        attention = self._attends[i]
-        if self._shared is None or attention is None:
+        attention, cache = self._attends[i], self._cache.layer(i)
+        if attention is None:
             return forward(hidden, **arguments)
-        cache = self._cache.layer(i)
-        unseen = None if self._unseen is None else self._unseen.keys(self.segment)
-        return self._shared.run(forward, attention, hidden, arguments, self._tap, self._listener, cache, unseen)
+        ends = self._is_last(i, arguments)
+        if self._shared is not None:
+            unseen = None if self._unseen is None else self._unseen.keys(self.segment)
+            if ends and cache is not None:
+                return self._shared.run_last(forward, attention, hidden, arguments, self._tap, cache, unseen)
+            return self._shared.run(forward, attention, hidden, arguments, self._tap, self._listener, cache, unseen)
+        if ends and cache is not None:
+            keys = cache.update(*read_keys(forward, attention, hidden, arguments, self._tap))
+            return forward(hidden[:, -1:], **last_token(arguments, keys))
+        return forward(hidden, **arguments)
 
     def after_layer(self, i: int, hidden: Tensor) -> Tensor:
         """Output [B, n, C] of decoder layer i, with what the model adds to the tokens that are left."""
@@ -193,14 +199,18 @@ class Prefill:
             return None
         return self._recorder.save(self._saved, self._cache.keys_and_values(max(self._saved.depths)))
 
+    def _is_last(self, i: int, arguments: dict[str, Any]) -> bool:
+        """Whether nobody reads what decoder layer i makes of any token but the last, nor its attention."""
+        known = {"attention_mask", "position_embeddings", "position_ids", "use_cache", cache_name(arguments)}
+        others = {name for name, value in arguments.items() if value is not None} - known
+        rope = isinstance(arguments.get("position_embeddings"), tuple)
+        read = self._listener is not None or i < len(self._added)
+        return self._ends and i == self._depth - 1 and rope and not others and not read
+
     def _run_stages(self, due: Sequence[tuple[int, Stage, int]], hidden: Tensor) -> Tensor:
         """Hidden states [B, n, C] -> [B, m, C] of the tokens that the stages keep, and a new segment."""
-        keep, lengths, merged, rank = (
-            self.segment.valid.clone(memory_format=torch.contiguous_format),
-            list(self.segment.lengths),
-            None,
-            None,
-        )
+        keep = self.segment.valid.clone(memory_format=torch.contiguous_format)
+        lengths, merged, rank = list(self.segment.lengths), None, None
         flat = keep.view(-1)
         for choice in self._chooser.choose(due, self.segment, hidden.shape[-1]):
             group, values = choice.group, choice.selection.values
@@ -220,7 +230,7 @@ class Prefill:
             if values is not None:
                 merged = copy_for_merge(hidden, self._plans[group.rows[0]].name) if merged is None else merged
                 at = kept.flatten().to(hidden.device)
-                merged.flatten(0, 1).index_copy_(0, at, values.flatten(0, 1).to(hidden.dtype))
+                merged.flatten(0, 1).index_copy_(0, at, values.flatten(0, 1).to(hidden))
         hidden = hidden if merged is None else merged
         if lengths == self.segment.lengths:
             return hidden
@@ -244,15 +254,9 @@ class Prefill:
         if not requests or attention is None:
             return
         record = self._recorder.attention_listener(requests, self.segment)
-
-        def listen(attended: Attended) -> None:
-            record(attended)
-            raise _Heard
-
         changed = {**self._change_arguments(i, arguments, hidden.dtype), cache_name(arguments): None}
-        with self._timer(), torch.no_grad(), suppress(_Heard):
-            self._tap.listen(attention, listen)
-            forward(hidden, **changed)
+        with self._timer(), torch.no_grad():
+            run_to_attention(forward, attention, hidden, changed, self._tap, record)
 
     def _make_arguments(self) -> SegmentArguments:
         return SegmentArguments(self.segment, self._prompt.width, self._tap.attention, self._unseen)

@@ -162,7 +162,11 @@ class Pruner:
 
     @contextmanager
     def sharing(
-        self, first_alike: Sequence[int] = (), checkpoint: LayerCheckpoint | None = None, remember: bool = False
+        self,
+        first_alike: Sequence[int] = (),
+        checkpoint: LayerCheckpoint | None = None,
+        remember: bool = False,
+        next_token_only: bool = False,
     ) -> Iterator[None]:
         """Prompts inside do not compute again what others have computed.
 
@@ -171,12 +175,16 @@ class Pruner:
                 words; what they have in common is computed once.
             checkpoint: Where the layers before the first stage of any row are taken from.
             remember: Whether the traces remember merged states, so that later questions can be asked of them.
+            next_token_only: Whether nobody reads more of the output for a prompt than its last token, so that the last
+                layer need not compute more.
         """
         with ExitStack() as undo:
             for i, layer in enumerate(self.decoder.layers):
                 self._forwards[i] = layer.forward
                 undo.callback(replace_method(layer, "forward", partial(self._run_layer, i, layer)))
-            self._sharing = Sharing(first_alike, checkpoint, remember=remember)
+            self._sharing = Sharing(
+                first_alike, checkpoint, next_token_only=next_token_only and self._shares, remember=remember
+            )
             try:
                 yield
             finally:
@@ -223,10 +231,6 @@ class Pruner:
         batch = len(layout.visual)
         known = read_padding(kwargs.get("attention_mask")) if layout.valid is None else layout.valid
         valid = torch.ones_like(layout.visual) if known is None else known
-        if not bool(valid[:, -1].all()):
-            raise UsageError(
-                "pruning needs prompts padded on the left", "set processor.tokenizer.padding_side = 'left'"
-            )
         if batch % len(self.plans):
             raise UsageError(f"there are {len(self.plans)} plans for a batch of {batch} rows")
         each = batch // len(self.plans)

@@ -84,14 +84,18 @@ class Unseen:
         Raises:
             UsageError: If the implementation takes no mask that hides them.
         """
-        columns = torch.zeros_like(prompt.visual)
-        for b, plan in enumerate(plans):
-            if isinstance(plan.strategy, Replay) and plan.trim and plan.strategy.row.stages:
-                visual = prompt.visual[b].nonzero().flatten()
-                columns[b, visual] = True
-                columns[b, visual[plan.strategy.row.stages[-1][1].to(visual.device)]] = False
-        if not bool(columns.any()):
+        kept = {
+            b: plan.strategy.row.stages[-1][1]
+            for b, plan in enumerate(plans)
+            if isinstance(plan.strategy, Replay) and plan.trim and plan.strategy.row.stages
+        }
+        if all(len(own) == prompt.visual_counts[b] for b, own in kept.items()):
             return None
+        columns = torch.zeros_like(prompt.visual)
+        for b, own in kept.items():
+            visual = prompt.visual[b].nonzero().flatten()
+            columns[b, visual] = True
+            columns[b, visual[own.to(visual.device)]] = False
         if "flash" in attention:
             raise UsageError(
                 "flash attention takes no mask that hides trimmed tokens from a later question",

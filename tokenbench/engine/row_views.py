@@ -11,10 +11,10 @@ from torch import Tensor
 
 from tokenbench.contract.stage import Signal
 from tokenbench.contract.view import EncoderRerun, View
-from tokenbench.engine.frame import Frame
+from tokenbench.engine.frame import Frame, encode_alike, rerun_alike
 from tokenbench.errors import StrategyError
 
-__all__ = ["AnyFrame", "RowViews"]
+__all__ = ["AnyFrame", "FrameStack", "RowViews"]
 
 TENSORS = ("alive", "hidden", "text", "keys", "text_keys", "attention", "signals", "positions", "text_positions")
 """Fields of a view that hold tensors."""
@@ -121,6 +121,38 @@ class AnyFrame:
     def rerun(self, share: float, cls: bool = False) -> EncoderRerun:
         """Refuse."""
         raise StrategyError(_OWN)
+
+
+class FrameStack(AnyFrame):
+    """Like frames of several rows, whose tokens have the rows in front: [G, m, ...].
+
+    Args:
+        frames: [G] those of the rows.
+    """
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        super().__init__(frames[0])
+        self._frames = frames
+
+    @classmethod
+    def of(cls, frames: Sequence[Sequence[Frame]]) -> Sequence[AnyFrame]:
+        """The stacks of the first, second and further frames of all rows."""
+        return [cls(alike) for alike in zip(*frames, strict=True)]
+
+    def project(self, features: Tensor) -> Tensor:
+        """[G, m, C'] features through the projector: [G, m, C]."""
+        projected = self._frame.project(features.flatten(0, -2))
+        return projected.view(*features.shape[:-1], -1)
+
+    def encode_resized(self, h: int, w: int) -> Tensor:
+        """[G, num_prefix_tokens + h * w, C] projected tokens of the frames, encoded from pictures of h x w tokens."""
+        return encode_alike(self._frames, h, w)
+
+    def rerun(self, share: float, cls: bool = False) -> EncoderRerun:
+        """The frames after that share of the encoder's layers, for running the rest again."""
+        if cls:
+            raise StrategyError(_OWN)
+        return rerun_alike(self._frames, share)
 
 
 def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

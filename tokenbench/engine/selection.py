@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tokenbench.contract.strategy import Selection, Strategy
 from tokenbench.contract.view import View
-from tokenbench.engine.row_views import RowViews
+from tokenbench.engine.row_views import FrameStack, RowViews
 from tokenbench.engine.trace import Way
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError
 
@@ -109,7 +109,8 @@ def _select_together(strategy: Strategy, rows: RowViews, width: int, apart: set[
     stage = rows.stacked.stage
     key = (rows.stacked.index, len(rows.stacked.grids), len(rows.frames[0]) if rows.frames else 0)
     batching = find_batching(strategy)
-    if key in apart or batching == "loop" or strategy.stochastic or stage.pixels or stage.rerun is not None:
+    by_row = strategy.stochastic or stage.pixels or stage.rerun is not None  # unless it is written for stacked rows
+    if key in apart or batching == "loop" or (by_row and batching != "stacked"):
         return None
     memo = rows.join_memos()
     if memo is None:
@@ -134,7 +135,7 @@ def _select_together(strategy: Strategy, rows: RowViews, width: int, apart: set[
 
 
 def _select_stacked(strategy: Strategy, rows: RowViews, memo: dict[str, Any]) -> tuple[Selection, dict[str, Any]]:
-    view = replace(rows.stacked, memo=memo)
+    view = replace(rows.stacked, memo=memo, frames=FrameStack.of(rows.frames), generators=rows.generators)
     return strategy.select(view), view.memo
 
 

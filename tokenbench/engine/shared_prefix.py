@@ -16,28 +16,11 @@ from torch.nn.functional import pad
 
 from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
 from tokenbench.engine.cache import PrunedLayer, cache_name
+from tokenbench.engine.layer_parts import Keys, last_token, read_keys
 from tokenbench.engine.replay import hide
 from tokenbench.engine.segment import by_head, by_token, causal_mask, take
 
 __all__ = ["SharedPrefix"]
-
-
-class _Keys:
-    """Stands in for a cache while questions attend to the keys of their prefix.
-
-    Args:
-        extend: Turns a call's own keys, or its values, into all those that the call attends to.
-    """
-
-    def __init__(self, *extend: Callable[[Tensor], Tensor]) -> None:
-        self._extend = extend
-        self.held: tuple[Tensor, Tensor] | None = None
-
-    def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        if self._extend:
-            keys, values = self._extend[0](keys), self._extend[1](values)
-        self.held = keys, values
-        return self.held
 
 
 class SharedPrefix:
@@ -118,51 +101,75 @@ class SharedPrefix:
             cache: Where the layer's keys and values go.
             unseen: [B, n] tokens that are hidden from the questions; None if none are.
         """
-        firsts, columns, at = (index.to(hidden.device) for index in (self._firsts, self._columns, self._at))
-        rope = [part.expand(len(at), -1, -1) for part in arguments["position_embeddings"]]
-
-        def mask(valid: Tensor, queries: int, padded: bool) -> Tensor | None:
-            valid = valid.to(hidden.device)
-            return causal_mask(valid, queries, padded=padded, attention=tap.attention, dtype=hidden.dtype)
-
-        def by_row(prefixes: Tensor, questions: Tensor) -> Tensor:
-            """[B, n, C] of the tokens of prefixes and questions."""
-            tokens = torch.cat([prefixes.flatten(0, 1), questions.flatten(0, 1)])
-            return tokens.index_select(0, at.flatten()).view(*at.shape, -1)
-
-        def heads_by_row(prefixes: Tensor, questions: Tensor) -> Tensor:
-            return by_head(by_row(by_token(prefixes), by_token(questions)), questions.shape[1])
-
-        prefix_keys = _Keys()
+        prefix_states, question_states = self._split(hidden)
+        of_prefixes, of_questions = self._arguments(arguments, hidden, tap.attention, unseen)
+        prefix_keys, heard = Keys(), list[Attended]()
         tap.listen(attention, None)
-        prefixes = forward(
-            take(hidden[firsts], columns),
-            **_change_arguments(arguments, [take(part[firsts], columns) for part in rope], prefix_keys),
-            attention_mask=mask(self._prefix_valid, self._prefix, self._padded),
-        )
+        prefixes = forward(prefix_states, **{**of_prefixes, cache_name(arguments): prefix_keys})
         assert prefix_keys.held is not None
-
-        heard: list[Attended] = []
-        all_keys = _Keys(*(partial(heads_by_row, part) for part in prefix_keys.held))
+        all_keys = Keys(*(partial(self._heads_by_row, part) for part in prefix_keys.held))
         tap.listen(attention, heard.append if listener else None)
-        seen = mask(self._valid, self._question, True)
-        questions = forward(
-            hidden[:, -self._question :],
-            **_change_arguments(arguments, [part[:, -self._question :] for part in rope], all_keys),
-            attention_mask=seen if unseen is None or seen is None else hide(seen, unseen[:, None, None]),
-        )
+        questions = forward(question_states, **{**of_questions, cache_name(arguments): all_keys})
         tap.listen(attention, None)
         assert all_keys.held is not None
         if cache is not None:
             cache.update(*all_keys.held)
         if listener is not None:
             (one,) = heard
-            query = pad(one.query, (0, 0, at.shape[1] - self._question, 0))  # nobody asks for the prefix's
+            query = pad(one.query, (0, 0, hidden.shape[1] - self._question, 0))  # nobody asks for the prefix's
             listener(Attended(query, one.key, one.scaling))
-        return by_row(prefixes, questions)
+        return self._by_row(prefixes, questions)
 
+    def run_last(
+        self,
+        forward: Callable[..., Tensor],
+        attention: nn.Module,
+        hidden: Tensor,
+        arguments: dict[str, Any],
+        tap: AttentionTap,
+        cache: PrunedLayer,
+        unseen: Tensor | None = None,
+    ) -> Tensor:
+        """Run the last decoder layer and return its output [B, 1, C] for the last tokens; arguments as for `run`."""
+        given = self._arguments(arguments, hidden, tap.attention, unseen)
+        pairs = [
+            read_keys(forward, attention, states, own, tap)
+            for states, own in zip(self._split(hidden), given, strict=True)
+        ]
+        keys, values = (self._heads_by_row(*pair) for pair in zip(*pairs, strict=True))
+        cache.update(keys, values)
+        return forward(hidden[:, -1:], **last_token(given[1], (keys, values)))
 
-def _change_arguments(stock: dict[str, Any], rope: Sequence[Tensor], keys: _Keys) -> dict[str, Any]:
-    """A layer's arguments without the mask, with these position embeddings and keys."""
-    changed = {"position_embeddings": tuple(rope), cache_name(stock): keys, "position_ids": None}
-    return {**{name: value for name, value in stock.items() if name != "attention_mask"}, **changed}
+    def _split(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, n, C] -> the states of the prefixes [F, p, C] and of the questions [B, q, C]."""
+        firsts, columns = self._firsts.to(hidden.device), self._columns.to(hidden.device)
+        return take(hidden[firsts], columns), hidden[:, -self._question :]
+
+    def _arguments(
+        self, stock: dict[str, Any], hidden: Tensor, attention: str, unseen: Tensor | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A layer's arguments for the prefixes and for the questions."""
+        rope = [part.expand(len(hidden), -1, -1) for part in stock["position_embeddings"]]
+
+        def change(parts: Sequence[Tensor], mask: Tensor | None) -> dict[str, Any]:
+            return {**stock, "position_embeddings": tuple(parts), "position_ids": None, "attention_mask": mask}
+
+        def mask(valid: Tensor, queries: int, padded: bool) -> Tensor | None:
+            valid = valid.to(hidden.device)
+            return causal_mask(valid, queries, padded=padded, attention=attention, dtype=hidden.dtype)
+
+        seen = mask(self._valid, self._question, True)
+        if unseen is not None and seen is not None:
+            seen = hide(seen, unseen[:, None, None])
+        prefixes, questions = zip(*map(self._split, rope), strict=True)
+        return change(prefixes, mask(self._prefix_valid, self._prefix, self._padded)), change(questions, seen)
+
+    def _by_row(self, prefixes: Tensor, questions: Tensor) -> Tensor:
+        """[B, n, C] of the tokens of prefixes and questions."""
+        at = self._at.to(questions.device)
+        tokens = torch.cat([prefixes.flatten(0, 1), questions.flatten(0, 1)])
+        return tokens.index_select(0, at.flatten()).view(*at.shape, -1)
+
+    def _heads_by_row(self, prefixes: Tensor, questions: Tensor) -> Tensor:
+        """[B, H, n, D] of the tokens of prefixes and questions."""
+        return by_head(self._by_row(by_token(prefixes), by_token(questions)), questions.shape[1])

@@ -79,7 +79,9 @@ class ViewBuilder:
             raise error
         alive = group.own(self._prompt.ordinals).gather(1, group.columns)
         frames = [self.frames(b) for b in rows] if stage.reads_encoder else []
+        here = partial(_move, alive.device)  # layers may stand on several devices, and a strategy sees one
         signals = read_signals(frames, stage.signals) if stage.signals else {}
+        signals = {request: here(values) for request, values in signals.items()}
         if n < n0:
             signals = {request: _take_along(values, alive) for request, values in signals.items()}
         queries = {"question": text, "question[:-1]": text - 1}
@@ -95,12 +97,12 @@ class ViewBuilder:
             stage=stage,
             index=index,
             k=n if stage.keep is None else count(stage.keep, n0, n),
-            hidden={depth: group.candidates_of(recorder.hidden(depth)) for depth in stage.hidden},
-            text={depth: group.text_of(recorder.hidden(depth)) for depth in stage.text},
-            keys={layer: group.candidates_of(recorder.keys(layer)) for layer in stage.keys},
-            text_keys={layer: group.text_of(recorder.keys(layer)) for layer in stage.keys},
+            hidden={depth: here(group.candidates_of(recorder.hidden(depth))) for depth in stage.hidden},
+            text={depth: here(group.text_of(recorder.hidden(depth))) for depth in stage.text},
+            keys={layer: here(group.candidates_of(recorder.keys(layer))) for layer in stage.keys},
+            text_keys={layer: here(group.text_of(recorder.keys(layer))) for layer in stage.keys},
             attention={
-                request: group.weights_of(recorder.attention(request), queries.get(request.queries, 1))
+                request: here(group.weights_of(recorder.attention(request), queries.get(request.queries, 1)))
                 for request in stage.attention
             },
             signals=signals,
@@ -151,6 +153,11 @@ class ViewBuilder:
 def _take_along(values: Tensor, index: Tensor) -> Tensor:
     """The entries at index [G, n] of values [G, n'] or [G, n', D]."""
     return values.gather(1, index) if values.ndim == 2 else take(values, index)
+
+
+def _move(device: torch.device, values: Tensor) -> Tensor:
+    """The same values on a device."""
+    return values.to(device)
 
 
 def _keep(states: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, Question
 from tokenbench.engine.attach import attach
 from tokenbench.errors import UsageError
 from tokenbench.models import processing
+from tokenbench.models.answering import decode
 from tokenbench.models.batch import Batch, Encoded, Loaded, in_order
 from tokenbench.models.device import input_device
 from tokenbench.models.given import GivenWeights
@@ -243,18 +244,15 @@ class Model:
         pruner.plans = list(plans)
         pruner.prefills.clear()
         pruner.frames, pruner.clips = batch.frames * each, batch.clips * each
-        ids = self._model.generate(
+        new = self._model.generate(
             **{name: value.repeat(each, *[1] * (value.ndim - 1)) for name, value in batch.inputs.items()},
             mm_encoder_outputs=self.backbone.as_mm_encoder_outputs(self._model, batch.features * each),
             do_sample=False,
             max_new_tokens=max(limits),
+            custom_generate=partial(decode, limits=list(limits) * each),
         )
-        new = ids[:, batch.inputs["input_ids"].shape[1] :].tolist()
         with self._processing:
-            answers = [
-                self._processor.tokenizer.decode(row[:limit], skip_special_tokens=True).strip()
-                for row, limit in zip(new, list(limits) * each, strict=True)
-            ]
+            answers = [self._processor.tokenizer.decode(row, skip_special_tokens=True).strip() for row in new]
         return answers, pruner.rows
 
     def question(self, sample: Sample) -> Question:

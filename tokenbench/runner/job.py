@@ -6,7 +6,7 @@ directory and skip what is there. Therefore a lost worker costs only its current
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,29 @@ class Job:
     def answers(self, unit: WorkUnit) -> int:
         """Return the number of answers in a unit."""
         return sum(batch.answers for batch in self.left[unit.model][unit.start : unit.stop])
+
+    def count_settled(self, units: Iterable[WorkUnit]) -> int:
+        """Return how many answers of units need no more work, as the run directory says now.
+
+        They are there, or their sample is left out, or their cell failed.
+        """
+        store, settled = self.store, 0
+        left_out, answered, failed = store.left_out.questions(), {}, set()
+        with store.journals.list_once():
+            for unit in units:
+                work = self.works[unit.model]
+                for batch in self.left[unit.model][unit.start : unit.stop]:
+                    for task, sample in batch.questions:
+                        question = sample.key, sample.digest
+                        if question in left_out.get((unit.model, task.name), ()):
+                            settled += len(batch.arms)
+                            continue
+                        for cell in (work.cells[arm, task.name].id for arm in batch.arms):
+                            if cell not in answered:
+                                answered[cell] = store.answered_questions(cell)
+                                failed |= {cell} if store.failure(cell) else set()
+                            settled += question in answered[cell] or cell in failed
+        return settled
 
 
 def units(left: Mapping[str, Sequence[QuestionBatch]], workers: int) -> list[WorkUnit]:

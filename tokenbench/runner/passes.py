@@ -209,7 +209,7 @@ class _Run:
         plans = [plan for i in group for plan in self.asked.plans_of(i, self.plans[i], questions)]
         start = time.perf_counter()
         first_alike = [at * count + first for at, i in enumerate(group) for first in self.asked.alike(i)]
-        with self.pruner.sharing(first_alike, checkpoint, self.remember):
+        with self.pruner.sharing(first_alike, checkpoint, self.remember, next_token_only=True):
             answers, rows = self.model.generate(batch, self.pruner, plans, limits)
         seconds = [(time.perf_counter() - start) / len(plans)] * count
         parts = [slice(a * count, (a + 1) * count) for a in range(len(group))]

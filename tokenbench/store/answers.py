@@ -60,19 +60,13 @@ def describe_flips(
     sentences = []
     for (model, _, _), groups in ((cell, groups) for cell, groups in classes.items() if cell[1] == VANILLA):
         own = vanilla[vanilla["model"] == model]
+        shared = {(task, one) for (name, task), keys in samples.items() if name == model for one in keys}
         first, *others = (runs[0] for runs in groups)
         for other in others or [run for run in groups[0][1:2]]:
             a, b = (own[own["run"] == run] for run in (first, other))
             both = a.merge(b, on=["task", "sample"], suffixes=("", "_b"))
             both = (
-                both[
-                    [
-                        sample in set(samples.get((str(model), str(task)), ()))
-                        for task, sample in zip(both["task"], both["sample"], strict=True)
-                    ]
-                ]
-                if len(both)
-                else both
+                both[[pair in shared for pair in zip(both["task"], both["sample"], strict=True)]] if len(both) else both
             )
             higher, lower = int((both["score"] > both["score_b"]).sum()), int((both["score"] < both["score_b"]).sum())
             names = [marks[run] for run in (first, other)]

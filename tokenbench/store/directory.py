@@ -7,7 +7,7 @@
     RUN/journal/<cell id>.<host>.<pid>.jsonl   records while the cell runs
     RUN/logs/<cell id>.log                what happened to the cell
     RUN/left-out/<host>.<pid>.jsonl       samples that a model cannot be asked, left out for all strategies
-    RUN/lock, RUN/running.json            who runs it now
+    RUN/lock, RUN/running.json, RUN/workers.json   who runs it now, and with which workers
     RUN/report/
 
 A record goes to the journal as soon as it exists. A cell that has all the records it was asked for is written to one Parquet file,
@@ -49,7 +49,7 @@ from tokenbench.store.record_file import (
 
 __all__ = ["Store"]
 
-OWN = ("cells", "journal", "logs", "report", "lock", "running.json", "left-out", run_json.LOCK)
+OWN = ("cells", "journal", "logs", "report", "lock", "running.json", "workers.json", "left-out", run_json.LOCK)
 """The names that a run directory may hold before it has a run.json."""
 BROKEN = re.compile(r"\.parquet\.broken(\.\d+)?$")
 

@@ -63,7 +63,7 @@ class Projected(Strategy):
             i for grid, at in view.items() for i in sorted({*range(at.start, at.stop)} - _places(grid, at.start))
         ]
         projected[no_patch] = view.hidden[0][no_patch].to(projected)
-        return Selection(torch.arange(view.n), projected)
+        return Selection(torch.arange(view.n, device=view.alive.device), projected)
 
 
 def _places(grid: Grid, start: int) -> set[int]:
@@ -206,7 +206,7 @@ def dummy_inputs_can_be_run(case: Case) -> str | None:
     assert sum(grid.tokens for grid in common) > 0, "default_grids() gives no token"
     tokens = int(case.adapter.visual(case.model, case.prompts[0]["input_ids"]).sum())
     grids = case.adapter.default_grids(config, tokens)
-    prompt = case.adapter.dummy_inputs(config, grids, TEXT)
+    prompt = case.here(case.adapter.dummy_inputs(config, grids, TEXT))
     (row,) = _trace(case, prompt)
     assert row.grids == tuple(grids), f"the prompt shows {row.grids}, not {tuple(grids)}"
     assert row.text == TEXT, f"the prompt has {row.text} text tokens, not {TEXT}"

@@ -110,6 +110,11 @@ class Case:
             output = generate(self.model, batched(chosen), **options)
         return output, pruning.prefills[0]
 
+    def here(self, prompt: Prompt) -> Prompt:
+        """Return a prompt on the device of the model, its pixels in the type of the model's numbers."""
+        device, dtype = self.model.device, self.model.dtype
+        return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in prompt.items()}
+
     def as_(self, dtype: torch.dtype) -> Case:
         """Return the same case with a copy of the model in another data type."""
         prompts = [

@@ -51,7 +51,7 @@ def batched(prompts: Sequence[Prompt], pad: int = 0) -> Prompt:
             fill = pad if name == "input_ids" else 0
             parts = [torch.nn.functional.pad(p, (longest - p.shape[1], 0), value=fill) for p in parts]
         if name == "image_token_pooling":  # numbers of patches in all pictures of the batch (Molmo 2)
-            before = torch.tensor([0, *(p["pixel_values"][..., 0].numel() for p in prompts)]).cumsum(0)
+            before = torch.tensor([0, *(p["pixel_values"][..., 0].numel() for p in prompts)]).cumsum(0).to(parts[0])
             parts = [part + offset for part, offset in zip(parts, before, strict=False)]
         # Patches of all images side by side in one strip (MiniCPM-V 4.6).
         strip = name == "pixel_values" and "target_sizes" in prompts[0]
@@ -193,13 +193,13 @@ def shortened(model: Any, output: Any, prompt: Prompt, b: int, row: RowTrace, ba
     returns what it returns; the trace may not be that of a strategy that trims.
     """
     longer, visual, _ = _continued(model, output, prompt, b, row, backbone)
-    columns = torch.arange(longer["input_ids"].shape[1])
+    columns = torch.arange(longer["input_ids"].shape[1], device=visual.device)
     with ExitStack() as hooks, torch.no_grad():
         stages = dict(row.stages)
         for i, layer in enumerate(backbone.decoder(model).layers):  # type: ignore[arg-type]
             before = columns
             if i in stages:
-                gone = torch.ones(len(visual), dtype=torch.bool)
+                gone = torch.ones_like(visual, dtype=torch.bool)
                 gone[stages[i]] = False
                 columns = columns[~torch.isin(columns, visual[gone])]
             if len(columns) < longer["input_ids"].shape[1]:
@@ -230,9 +230,9 @@ def _continued(
     ids = torch.cat([prompt["input_ids"], new], 1)
     longer = {name: _extend(name, value, prompt, new.shape[1]) for name, value in prompt.items()} | {"input_ids": ids}
     visual = backbone.visual(model, prompt["input_ids"])[0].nonzero().flatten()
-    rank = torch.arange(ids.shape[1])
+    rank = torch.arange(ids.shape[1], device=ids.device)
     if row.compact:
-        kept, left = visual[row.stages[0][1]], torch.ones(ids.shape[1], dtype=torch.long)
+        kept, left = visual[row.stages[0][1]], torch.ones_like(rank)
         rank[kept] = kept.sort().values
         left[visual] = 0
         left[kept] = 1
@@ -256,9 +256,9 @@ def _masks(row: RowTrace, visual: Tensor, end: int, length: int) -> list[Tensor]
     """
     masks = []
     for layer in range(row.depth):
-        hidden = torch.zeros(length, length, dtype=torch.bool)
+        hidden = torch.zeros(length, length, dtype=torch.bool, device=visual.device)
         for first, kept in row.stages:
-            gone = torch.ones(len(visual), dtype=torch.bool)
+            gone = torch.ones_like(visual, dtype=torch.bool)
             gone[kept] = False
             if layer >= first:
                 hidden[:, visual[gone]] = True

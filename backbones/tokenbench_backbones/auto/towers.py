@@ -59,8 +59,8 @@ class Tower:
         def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
             smaller = resize(pixels, h * side * patch, w * side * patch)
             # `forward` is called directly, so that hooks on the tower do not fire.
-            normed = tower.forward(smaller, **options).last_hidden_state[0]
-            return self.project(projector, normed[tokens(h * side, w * side).to(normed.device)])
+            normed = tower.forward(smaller, **options).last_hidden_state
+            return self.project(projector, normed[:, tokens(h * side, w * side).to(normed.device)].flatten(0, 1))
 
         return [
             Encoder(

@@ -8,6 +8,7 @@ from tokenbench_reports.claims.comparing import NARROW, SAME_IMAGES, Reproductio
 from tokenbench_reports.claims.consistency import DIFFER, audit, find_differing
 from tokenbench_reports.claims.means import PublishedMean, find_reversal, published_means
 from tokenbench_reports.claims.printed import Claim, Printed, group_rows, ledger
+from tokenbench_reports.claims.scores import PublishedScores, published_scores
 
 __all__ = [
     "DIFFER",
@@ -16,6 +17,7 @@ __all__ = [
     "Claim",
     "Printed",
     "PublishedMean",
+    "PublishedScores",
     "Reproduction",
     "audit",
     "compare_claims",
@@ -24,5 +26,6 @@ __all__ = [
     "group_rows",
     "ledger",
     "published_means",
+    "published_scores",
     "short_name",
 ]

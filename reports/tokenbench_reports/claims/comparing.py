@@ -32,6 +32,7 @@ __all__ = [
     "SAME_IMAGES",
     "Reproduction",
     "compare_claims",
+    "ledger_name",
     "method_of",
     "shares",
     "short_name",
@@ -112,7 +113,7 @@ def _model(
     own = shares(summary)
     cells = {(cell["strategy"], cell["budget"], cell["task"]): cell for cell in summary.to_dict("records")}
     flips = _flips(comparison, model)
-    measured_tasks = {_ledger_name(task, rows): task for task in comparison.tasks}
+    measured_tasks = {ledger_name(task, rows): task for task in comparison.tasks}
     for row in rows:
         if row.backbone != short_name(model):
             continue
@@ -227,7 +228,7 @@ def _not_comparable(row: Printed, task: str, spec: Mapping[str, Any], measured: 
     return "" if set(row.cells) == measured else "a mean over other tasks"
 
 
-def _ledger_name(task: str, rows: Sequence[Printed]) -> str:
+def ledger_name(task: str, rows: Sequence[Printed]) -> str:
     """The ledger's name of a task of a run: ``textvqa`` for ``textvqa_val``."""
     names = {name for row in rows for name in row.claims}
     return max((name for name in names if task == name or task.startswith(f"{name}_")), key=len, default=task)

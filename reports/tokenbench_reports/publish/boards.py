@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.ranking import Ranking, rank_strategies
@@ -85,6 +86,12 @@ class Board:
             if len(self.entrants) == 1
             else f"boards/{self.name}/report.html"
         )
+
+    def samples(self, strategy: str, budget: str) -> str:
+        """Return the address of the samples behind a cell's number: those that it was right or wrong on, beside the unpruned model's."""
+        wish = {"model": self.model} if len(self.comparison.models) > 1 else {}
+        wish |= {"a": strategy, "b": VANILLA, **({"budget": budget} if budget in self.rankings else {})}
+        return f"{self.report}#samples?{urlencode(wish, quote_via=quote)}"
 
     @property
     def dtype(self) -> str:

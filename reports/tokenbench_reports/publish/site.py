@@ -30,6 +30,8 @@ from tokenbench_reports.publish.history import make_histories
 __all__ = ["write_site"]
 
 HERE = Path(__file__).parent
+SCRIPTS = ("basics.js", "plots.js")
+"""The parts of a report's script that the site uses."""
 
 
 def write_site(runs: Sequence[Run], checks: Sequence[Check], folder: Path) -> list[Board]:
@@ -99,7 +101,7 @@ def _table(boards: Sequence[Board]) -> pd.DataFrame:
 
 def _page(entrants: Sequence[Entrant], boards: Sequence[Board], name: str) -> str:
     style = _text(PAGE / "page.css") + _text(HERE / "site.css")
-    script = _text(PAGE / "page.js")
+    script = "".join(['"use strict";\n(() => {\n', *(_text(PAGE / "script" / name) for name in SCRIPTS), "})();\n"])
     environment = Environment(
         loader=FileSystemLoader([HERE, PAGE]),
         autoescape=True,

@@ -167,7 +167,9 @@ def test_every_link_leads_to_a_place_that_exists(published: tuple[Path, dict[str
         path = site / (file or "index.html")
         assert path.is_file(), link
         if place:
+            place, _, query = place.partition("?")
             assert place in pages.setdefault(path, parsed(path)).ids, link
+            assert (place == "samples") == bool(query)
     assert not re.search(r"(src|href)=\"(https?:)?//", (site / "index.html").read_text("utf-8"))
 
 

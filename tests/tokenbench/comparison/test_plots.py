@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from tests.reports.made_up import made_up
-from tokenbench.comparison import Comparison
+from tokenbench.comparison import Comparison, plots
+from tokenbench.comparison.plots import COLOURS
+from tokenbench.comparison.ranking import rank_strategies
 from tokenbench.errors import MachineError, UsageError
 
 pytest.importorskip("matplotlib")
@@ -61,6 +63,30 @@ def test_ranks_are_drawn_also_where_they_are_certain(comparison: Comparison) -> 
     assert [list(line.get_xdata()) for line in ax.lines] == [[1, 1], [2, 2]]
     assert all(line.get_marker() == "o" for line in ax.lines)  # a line without length alone would show nothing
     assert ax.get_title() == "large, budget 1/2"
+
+
+def test_differences_stand_with_their_intervals_the_higher_strategy_first(comparison: Comparison) -> None:
+    ax = comparison.plot("differences", model="large", budget="1/4")
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["good − bad"]
+    [pair] = comparison.pairs.query("family == 'F2' and budget == '1/4' and task == 'mean'").to_dict("records")
+    sign = 1 if pair["a"] == "good" else -1
+    [container] = ax.containers
+    assert container.lines[0].get_xdata().tolist() == pytest.approx([100 * sign * pair["difference"]])
+    [bar] = container.lines[2][0].get_segments()
+    assert sorted(x for x, _ in bar) == pytest.approx(sorted(100 * sign * pair[end] for end in ("low", "high")))
+    assert container.lines[0].get_xdata()[0] > 0
+    assert container.lines[0].get_color() == COLOURS[0]
+    assert ax.get_title() == "large, budget 1/4"
+
+
+def test_of_many_pairs_those_with_the_highest_strategy_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    loses = {"good": 0.0, "fair": 0.2, "poor": 0.4, "bad": 0.6}
+    several = made_up(loses, budgets=("1/2",), images=24)[0]
+    assert len(several.plot("differences").get_yticklabels()) == 6
+    monkeypatch.setattr(plots, "MOST_PAIRS", 5)
+    names = [tick.get_text() for tick in several.plot("differences").get_yticklabels()]
+    assert len(names) == 3
+    assert {name.partition(" − ")[0] for name in names} == {rank_strategies(several, "toy")[0].strategies[0]}
 
 
 def test_it_draws_on_the_axes_it_is_given(comparison: Comparison) -> None:

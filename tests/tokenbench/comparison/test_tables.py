@@ -12,7 +12,7 @@ from tests.reports.made_up import made_up
 from tokenbench.comparison import Comparison, tables
 from tokenbench.comparison.tables import cells_table, main_tables, pairs_table, tasks_table, verdict_entry
 from tokenbench.comparison.verdicts import Kind, Verdict
-from tokenbench.tables import Column, Entry, Room, Table, to_html
+from tokenbench.tables import Column, Entry, Room, Table, escape_markdown, to_html
 from tokenbench_reports.details import DetailsReport
 from tokenbench_reports.html import HtmlReport
 from tokenbench_reports.latex import LatexReport
@@ -103,14 +103,16 @@ def test_a_rank_among_one_is_none() -> None:
 
 def test_a_comparison_shows_its_main_table(made: tuple[Comparison, object]) -> None:
     comparison, _ = made
-    text, html = repr(comparison), comparison._repr_html_()
+    text, html, markdown = repr(comparison), comparison._repr_html_(), comparison._repr_markdown_()
     assert text.startswith("Comparison of 7 cells")
     assert "margin 1" in text
     [table] = main_tables(comparison)
     for row in table.rows:
         for entry in row.entries:
             assert entry.full in text
+            assert escape_markdown(entry.full) in markdown
     assert html.count("<tr>") == 1 + len(table.rows)
+    assert len([line for line in markdown.splitlines() if line.startswith("|")]) == 2 + len(table.rows)
 
 
 def test_a_comparison_of_hostile_names_shows_text() -> None:
@@ -118,6 +120,8 @@ def test_a_comparison_of_hostile_names_shows_text() -> None:
     assert "\x1b" not in repr(comparison)
     assert "<script" not in comparison._repr_html_()
     assert "<b>\x1b" not in comparison._repr_html_()
+    assert "\x1b" not in comparison._repr_markdown_()
+    assert not re.search(r"(?<!\\)<", comparison._repr_markdown_())
 
 
 def test_a_hint_stands_behind_the_words() -> None:

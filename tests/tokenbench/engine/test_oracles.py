@@ -206,7 +206,7 @@ def test_a_draw_depends_on_seed_and_sample_alone() -> None:
 @ALL
 def test_text_only_rows_ride_along(backbone: str) -> None:
     model, prompts = tiny(backbone)
-    ids = torch.arange(3, 17)[None]
+    ids = torch.arange(3, 17, device=model.device)[None]
     text = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if "mm_token_type_ids" in prompts[0]:
         text["mm_token_type_ids"] = torch.zeros_like(ids, dtype=torch.int32)

@@ -17,15 +17,18 @@ from tokenbench.contract.strategy import top
 from tokenbench.engine import RowTrace
 from tokenbench.errors import StrategyError
 from tokenbench.registry.plugins import registry
-from tokenbench.testing import batched, generate
+from tokenbench.testing import batched, generate, logits
 from tokenbench_strategies.divprune import DivPrune
+from tokenbench_strategies.downsample import Downsample
 from tokenbench_strategies.fastv import FastV
+from tokenbench_strategies.ficoco_v import FiCoCoV
+from tokenbench_strategies.random import Random
 
-# Those that draw for every sample, run the encoder again, or whose counts depend on what they see.
-BY_ROW = {"random", "downsample", "ficoco-v", "fastvid", "holitom", "prumerge-adaptive", "framefusion", "prunevid"}
+# Those whose counts depend on what they see.
+BY_ROW = {"fastvid", "holitom", "prumerge-adaptive", "framefusion", "prunevid"}
 # Operators beyond the stock model's, at most: a few more than there are today.
-BOUNDS = {"vanilla": 12, "fastv": 41, "clse": 149}
-QUICK = {"fastv", "clse", "sparsevlm", "divprune", "visionzip"}
+BOUNDS = {"vanilla": 5, "fastv": 32, "clse": 140}
+QUICK = {"fastv", "clse", "sparsevlm", "divprune", "visionzip", "ficoco-v", "random", "downsample"}
 
 
 def like_rows(count: int) -> dict[str, Tensor]:
@@ -70,6 +73,16 @@ def test_one_row_adds_few_operators(name: str) -> None:
     assert own.operators.total() - stock.operators.total() <= BOUNDS[name]
 
 
+def test_what_is_launched_is_listed_by_the_code_that_launches_it() -> None:
+    model, _ = tiny("llava")
+    stock, own = (prefill(model, like_rows(1), strategy, "1/2") for strategy in (None, "fastv"))
+    assert not stock.own
+    assert own.own["tokenbench_strategies.fastv: FastV.score", "mean"] == 1
+    assert own.own["tokenbench.engine.attention_tap: Attended.weights", "_softmax"] == 1
+    left_out = stock.operators.total() - (own.operators.total() - own.own.total())
+    assert left_out == stock.operators["cat"] - own.operators["cat"]  # the stock cache would copy the prompt's keys
+
+
 class Steps(Strategy):
     """Every other token, by a score that is written for one sample."""
 
@@ -102,12 +115,13 @@ def means_of_rows() -> list[float]:
 def test_the_trace_says_how_rows_ran() -> None:
     assert [row.ways for row in run("fastv")] == [["vmap"]] * 3
     assert [row.ways for row in run("divprune")] == [["stacked"]] * 3
-    assert [row.ways for row in run("random")] == [["loop"]] * 3
+    assert [row.ways for row in run("random")] == [["stacked"]] * 3
+    assert [row.ways for row in run("prumerge-adaptive")] == [["loop"]] * 3
     assert [row.ways for row in run("divprune", rows=1)] == [["alone"]]
     assert [row.ways for row in run("clse")] == [["vmap"] * 3] * 3
 
 
-@pytest.mark.parametrize("strategy", [Steps(), DivPrune(), FastV()])
+@pytest.mark.parametrize("strategy", [Steps(), DivPrune(), FastV(), FiCoCoV(), Random()])
 def test_rows_together_choose_what_each_chooses_alone(strategy: Strategy) -> None:
     class Alone(type(strategy)):  # type: ignore[misc]
         batching = "loop"
@@ -120,6 +134,33 @@ def test_rows_together_choose_what_each_chooses_alone(strategy: Strategy) -> Non
     assert [row.ways for row in alone] == [["loop"]] * 4
     assert [row.kept for row in together] == [row.kept for row in alone]
     assert len({tuple(row.kept) for row in together}) > 1
+
+
+@pytest.mark.parametrize("backbone", ["llava", pytest.param("internvl", marks=pytest.mark.slow), "qwen2.5-vl"])
+@pytest.mark.parametrize("kind", [Downsample, FiCoCoV])
+def test_encoders_run_again_for_all_rows_as_for_each(kind: type[Strategy], backbone: str) -> None:
+    class Alone(kind):  # type: ignore[misc, valid-type]
+        batching: ClassVar[Any] = "loop"
+
+        def select(self, view: View) -> Selection:
+            selection: Selection = super().select(view)
+            return selection
+
+    model, prompts = tiny(backbone)
+    inputs = batched([{**prompts[0], "pixel_values": prompts[0]["pixel_values"].roll(b, -1)} for b in range(3)])
+    found = []
+    for strategy in (kind(), Alone()):
+        with tokenbench.pruned(model, strategy, "1/2") as pruning:
+            output = logits(generate(model, inputs, tokens=2))
+        found.append((output, [row.kept for row in pruning.rows], [row.encoder_positions for row in pruning.rows]))
+        ways = {way for row in pruning.rows for way in row.ways}
+        batches = backbone != "qwen2.5-vl" or kind is Downsample  # which runs every window by itself
+        assert ways == {"stacked" if batches and strategy.batching == "stacked" else "loop"}
+    (together, kept, positions), (apart, same, likewise) = found
+    assert kept == same
+    assert positions == likewise
+    torch.testing.assert_close(together, apart, atol=5e-5, rtol=1e-4)
+    assert not torch.equal(together[:, 0], together[:, 1])
 
 
 def test_a_subclass_does_not_inherit_that_its_code_takes_stacked_rows() -> None:

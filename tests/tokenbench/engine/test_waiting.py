@@ -17,7 +17,7 @@ from tokenbench.contract.backbone import runs
 from tokenbench.testing import batched
 
 # Ways to look: what is asked of a tensor, and what operations ask within.
-ASKED = ("tolist", "item", "__bool__", "__int__", "__float__", "__index__")
+ASKED = ("tolist", "cpu", "item", "__bool__", "__int__", "__float__", "__index__")
 WITHIN = ("nonzero", "masked_select", "equal", "_unique2", "unique_dim")
 # Selection that sorts, compares and gathers, and never asks how a comparison came out.
 BLINDFOLD = ["vanilla", "fastv", "clse", "pdrop", "priortr", "divprune", "random", "attention", "uniform"]

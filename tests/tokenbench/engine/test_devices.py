@@ -1,0 +1,93 @@
+"""Where tensors are: on one pretended GPU, and on two that share the layers of a decoder. The numbers are the CPU's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+import tokenbench
+from tests.pretend import PretendGPU
+from tests.tiny import BACKBONES, STRATEGIES, device, on, tiny
+from tokenbench import testing
+from tokenbench.registry.backbones import backbone_for
+from tokenbench.registry.plugins import registry
+from tokenbench.testing import batched, generate, logits
+
+pytestmark = pytest.mark.skipif(device() != "cpu", reason="pretends to have a GPU, and --device names one")
+SEVERAL = ("fastv", "clse", "clse-m", "pdrop", "v2drop", "visionzip", "sparsevlm")
+"""Strategies that read what other layers, or the encoder, computed, before layers of either device."""
+QUICK = ("llava", "qwen2.5-vl")
+
+
+@pytest.fixture
+def gpu() -> Iterator[None]:
+    with PretendGPU():
+        yield
+
+
+def quick(names: list[str]) -> list[Any]:
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.usefixtures("gpu")
+def test_what_a_gpu_would_refuse_is_refused_here() -> None:
+    here, there, other = torch.ones(3), torch.ones(3, device="cuda"), torch.ones(3).to("cuda:1")
+    assert [str(t.device) for t in (here, there, other, there * 2, there.new_zeros(2), other.cpu())] == [
+        "cpu", "cuda:0", "cuda:1", "cuda:0", "cuda:0", "cpu"
+    ]  # fmt: skip
+    assert str((there * torch.tensor(2.0)).device) == "cuda:0"
+    assert str(there[torch.tensor([0, 2])].device) == "cuda:0"
+    for mixed in (lambda: here + there, lambda: torch.cat([there, other]), lambda: there.gather(0, torch.tensor([0]))):
+        with pytest.raises(RuntimeError, match="same device"):
+            mixed()
+    with pytest.raises(TypeError, match="numpy"):
+        there.numpy()
+    with pytest.raises(RuntimeError, match="generator"):
+        torch.rand(3, device="cuda", generator=torch.Generator())
+    moved = torch.nn.Linear(2, 2).to("cuda")
+    assert (str(moved.weight.device), str(copy.deepcopy(moved).bias.device)) == ("cuda:0", "cuda:0")
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("backbone", quick(BACKBONES))
+def test_the_kit_runs_where_the_model_is(backbone: str) -> None:
+    model, prompts = tiny(backbone)
+    case = testing.Case(testing.KeepAll(), *on("cuda", copy.deepcopy(model), prompts))
+    for check in testing.backbone_checks():
+        check(case)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_decides_on_the_device_of_the_model(strategy: str) -> None:
+    model, prompts = tiny("llava")
+    case = testing.Case(registry().get("strategies", strategy)(), *on("cuda", copy.deepcopy(model), prompts))
+    for check in testing.strategy_checks():
+        check(case)
+
+
+@pytest.mark.parametrize("strategy", SEVERAL)
+@pytest.mark.parametrize("backbone", quick(["llava", "qwen2.5-vl", "internvl"]))
+def test_layers_on_two_devices_decide_and_answer_as_on_one(backbone: str, strategy: str) -> None:
+    """As accelerate spreads them: the later half stands on another device, and the output comes back."""
+    hooks = pytest.importorskip("accelerate.hooks", reason="needs accelerate")
+    model, prompts = tiny(backbone)
+    with tokenbench.pruned(model, strategy, "1/3") as pruning:
+        expected, kept = logits(generate(model, batched(prompts))), [row.kept for row in pruning.rows]
+    with PretendGPU():
+        spread, moved = on("cuda:0", copy.deepcopy(model), prompts)
+        decoder = backbone_for(spread, registry()).decoder(spread)
+        for layer in decoder.layers[3:]:  # type: ignore[index]
+            hooks.add_hook_to_module(layer.to("cuda:1"), hooks.AlignDevicesHook("cuda:1"))
+        for module in (decoder.norm, spread.lm_head):
+            hooks.add_hook_to_module(module, hooks.AlignDevicesHook("cuda:0"))
+        with tokenbench.pruned(spread, strategy, "1/3") as pruning:
+            found = logits(generate(spread, batched(moved))).cpu()
+        assert [row.kept for row in pruning.rows] == kept
+        assert {str(layer.self_attn.q_proj.weight.device) for layer in decoder.layers} == {"cuda:0", "cuda:1"}  # type: ignore[union-attr]
+    testing.oracles.assert_close(found, expected)
