@@ -11,7 +11,7 @@ from tokenbench.store.conditions import join_words
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["describe_flips", "name_holders", "unlike_content", "unlike_scores"]
+__all__ = ["describe_flips", "name_holders", "unlike_content", "unlike_rules", "unlike_scores"]
 
 CONTENT = ("cluster", "target", "unit", "stratum", "asked")
 """The columns that are the same in all runs of a sample."""
@@ -42,6 +42,21 @@ def unlike_scores(rows: pd.DataFrame, marks: Sequence[str]) -> dict[str, str]:
             f"Task '{task}' is left out: the runs score it differently (the same answer to sample {sample} scores {scores})."
         )
     return found
+
+
+def unlike_rules(manifests: Sequence[Mapping[str, Any]], marks: Sequence[str]) -> dict[str, str]:
+    """Return a sentence for every task whose units are scored by other rules in other runs."""
+    rules: dict[str, dict[str, list[str]]] = {}
+    for manifest, mark in zip(manifests, marks, strict=True):
+        for task, about in manifest["tasks"].items():
+            rules.setdefault(task, {}).setdefault(about["unit_rule"], []).append(mark)
+    return {
+        task: f"Task '{task}' is left out: its units are scored by other rules ("
+        + ", ".join(f"{rule} in {join_words(own)}" for rule, own in by_rule.items())
+        + ")."
+        for task, by_rule in rules.items()
+        if len(by_rule) > 1
+    }
 
 
 def name_holders(rows: pd.DataFrame, marks: Sequence[str]) -> str:

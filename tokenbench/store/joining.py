@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import CELL, IDENTITY, VANILLA, name_in
 from tokenbench.errors import UsageError
-from tokenbench.store.answers import describe_flips, name_holders, unlike_content, unlike_scores
+from tokenbench.store.answers import describe_flips, name_holders, unlike_content, unlike_rules, unlike_scores
 from tokenbench.store.conditions import (
     cells_by_name,
     conditions_of,
@@ -103,7 +103,8 @@ def join(sources: Sequence[Source]) -> Join:
         UsageError: Nothing is left to compare; the message says why.
     """
     rows, marks = _stack(sources), [source.mark for source in sources]
-    bad = {**unlike_content(rows, marks), **unlike_scores(rows, marks)}
+    bad = unlike_content(rows, marks) | unlike_scores(rows, marks)
+    bad |= unlike_rules([source.manifest for source in sources], marks)
     rows = rows[~rows["task"].isin(bad)]
     classes = {cell: _alike(cell, own, sources) for cell, own in rows.groupby(list(CELL), sort=False, observed=True)}
     cells = _name_cells(classes, rows, sources)

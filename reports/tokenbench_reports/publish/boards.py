@@ -16,6 +16,7 @@ from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError
 from tokenbench.store.joined import JoinedRuns
 from tokenbench.store.run import Run
+from tokenbench_reports.document import Frame, make_frame
 from tokenbench_reports.findings import vanilla_of
 from tokenbench_reports.headline import Headline, make_headline
 from tokenbench_reports.html.cells import AXES, Cell, cells_of_model, keep_highest
@@ -111,6 +112,11 @@ class Board:
         return [
             (str(task), int(n)) for task, n in zip(own["task"], own["n"], strict=True) if task in self.comparison.tasks
         ]
+
+    @cached_property
+    def frame(self) -> Frame:
+        """What stands around its numbers: a label and warnings."""
+        return make_frame(self.comparison, self.about)
 
     @cached_property
     def every(self) -> list[Cell]:

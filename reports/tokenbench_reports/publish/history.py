@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from tokenbench.comparison import MEAN
@@ -47,13 +49,12 @@ def make_histories(entrants: Sequence[Entrant]) -> list[History]:
     histories = []
     for (model, tasks), own in groups.items():
         ordered = sorted(own, key=lambda one: (_order(one.version), one.date, one.slug))
-        found = [_kept(one, model) for one in ordered]
-        names = dict.fromkeys(name for kept in found for name in kept)
-        rows = [
-            (*name, _line([kept.get(name) for kept in found]))
-            for name in names
-            if sum(name in kept for kept in found) > 1
-        ]
+        kept_by = [_kept(one, model) for one in ordered]
+        counts = Counter(name for kept in kept_by for name in kept)
+        sharing = [any(counts[name] > 1 for name in kept) for kept in kept_by]
+        ordered, found = list(compress(ordered, sharing)), list(compress(kept_by, sharing))
+        names = [name for name in dict.fromkeys(name for kept in found for name in kept) if counts[name] > 1]
+        rows = [(*name, _line([kept.get(name) for kept in found])) for name in names]
         if rows:
             histories.append(History(model, ", ".join(tasks), ordered, rows))
     return histories

@@ -242,3 +242,31 @@ def test_at_equal_cost_every_method_shows_its_best_that_is_cheap_enough() -> Non
     assert list(texts) == ["a", "b", "random"]
     assert texts["a"] == [("60.0", "1/9", True), ("60.0", "1/9", False), ("60.0", "1/9", False), ("90.0", "1/3", True)]
     assert texts["b"] == [("–", "", False), ("85.0", "1/9", True), ("85.0", "1/9", True), ("85.0", "1/9", False)]
+
+
+def without_costs(record: dict[str, Any]) -> dict[str, Any]:
+    unknown = dict.fromkeys(("kept", "visual_tokens", "lattice", "tokens_per_layer", "text_tokens"))
+    return {
+        **record,
+        **unknown,
+        **dict.fromkeys(("realised_tokens", "flops", "cache_bytes", "evidence_recall", "seconds"), float("nan")),
+    }
+
+
+def test_runs_whose_cost_is_unknown_are_joined_with_those_that_know_it_and_published(tmp_path: Path) -> None:
+    known = answered(tmp_path / "known", {"fastv": 0.3}, tasks=("attribute",), budgets=("1/3",))
+    unknown = answered(
+        tmp_path / "unknown", {"fastv": 0.3, "clse": 0.2}, tasks=("attribute",), budgets=("1/3",), change=without_costs
+    )
+    assert call("merge", str(unknown), str(known), "-o", str(tmp_path / "merged")) == 0
+    merged = {one["strategy"]: one for one in derived(tmp_path / "merged")}
+    assert {name: math.isnan(one["realised_tokens"]) for name, one in merged.items()} == {
+        "vanilla": False,
+        "fastv": False,
+        "clse": True,
+    }
+    assert call("publish", str(known), str(unknown), "-o", str(tmp_path / "site")) == 0
+    table = pd.read_csv(tmp_path / "site" / "leaderboard.csv").set_index("strategy")
+    assert table["run"].to_dict() == {"vanilla": "known", "fastv": "known", "clse": "unknown"}
+    assert table["realised_tokens"].isna().to_dict() == {"vanilla": False, "fastv": False, "clse": True}
+    assert call("publish", str(unknown), "-o", str(tmp_path / "alone")) == 0

@@ -159,6 +159,19 @@ def test_a_task_that_is_not_the_same_is_left_out_and_without_any_nothing_is_writ
     assert not (tmp_path / "none").exists()
 
 
+def test_a_task_whose_units_are_scored_by_another_rule_is_left_out(tmp_path: Path) -> None:
+    a, b = answered(tmp_path / "a", {"clse": 0.2}), answered(tmp_path / "b", {"fastv": 0.3})
+    manifest = json.loads((b / "run.json").read_text())
+    manifest["tasks"]["counting"]["unit_rule"] = "all"
+    (b / "run.json").write_text(json.dumps(manifest))
+    run = Run.open(merged(tmp_path, a, b))
+    assert list(run.manifest["tasks"]) == ["attribute"]
+    assert (
+        "Task 'counting' is left out: its units are scored by other rules (mean in A, all in B)."
+        in run.manifest["notes"]
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
