@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tokenbench.comparison.wording import percent
 from tokenbench.statistics.clusters import Floats, cluster_sums
 from tokenbench.statistics.planning import (
     TaskDesign,
@@ -83,9 +84,9 @@ class Assumptions:
             groups.setdefault((replace(task, share=1), replace(self.between[name], share=1)), []).append(name)
         for (task, pair), names in groups.items():
             yield (
-                f"  {', '.join(names)}: vanilla's score {_percent(task.score)}; a strategy differs from vanilla on "
-                f"{_percent(task.discordance)} of the samples (design effect {task.deff:.2f}), two strategies at one budget differ "
-                f"on {_percent(pair.discordance)} ({pair.deff:.2f}); {max(task.questions, task.deff):.1f} questions an image"
+                f"  {', '.join(names)}: vanilla's score {percent(task.score)} %; a strategy differs from vanilla on "
+                f"{percent(task.discordance)} % of the samples (design effect {task.deff:.2f}), two strategies at one budget differ "
+                f"on {percent(pair.discordance)} % ({pair.deff:.2f}); {max(task.questions, task.deff):.1f} questions an image"
             )
 
 
@@ -126,11 +127,7 @@ class Plan:
     """How many hours of one device they take; None if unknown."""
 
     def lines(self, estimated: bool = False) -> Iterator[str]:
-        """Describe the plan for a person.
-
-        Args:
-            estimated: Whether an estimate of the hours follows.
-        """
+        """Describe the plan for a person. `estimated` says that an estimate of its hours follows."""
         two = "between two strategies" if self.pairs else "between a strategy and vanilla"
         yield from self.about.lines()
         yield "Samples, over all tasks, for a power of 80 % (differences and margins are points of accuracy kept):"
@@ -298,10 +295,6 @@ def _points(number: float) -> str:
 
 def _table(count: int, what: str) -> str:
     return f", in a table of {count:,} {what}s" if count > 1 else ""
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _show_points(points: float) -> str:
