@@ -21,6 +21,7 @@ def make_notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
         "interval takes that into account. It is the interval of family F1, so that the verdict beside it can be read off it: a "
         "strategy is worse exactly where its interval ends below 100. The budget is the one that was requested; visual tokens are those "
         "that ran, as the mean over the decoder layers. FLOPs (encoder and prefill) and KV cache are counted shares of vanilla's; FLOPs are not latency.",
+        *_unpriced(comparison),
         *equality_notes(run),
         *_turns(run),
         "Skill is how far a strategy gets from a trivial baseline (0 %) to vanilla (100 %) at the same budget; the baselines are random "
@@ -46,6 +47,15 @@ def make_notes(comparison: Comparison, run: Mapping[str, object]) -> list[str]:
     if hard := _margin_power(comparison) + _samples_needed(comparison):
         notes.insert(3, hard.strip())
     return notes + [text for text in (_facts(run, "versions"), _facts(run, "hardware")) if text]
+
+
+def _unpriced(comparison: Comparison) -> list[str]:
+    """What is not known of cost, where nothing is."""
+    if comparison.summary[["realised_tokens", "flops", "cache_bytes"]].notna().any(axis=None):
+        return []
+    return [
+        f"Visual tokens, FLOPs and KV cache are {UNKNOWN}: a budget is what was asked for, and was not checked, and no two strategies are said to cost the same."
+    ]
 
 
 def _turns(run: Mapping[str, object]) -> list[str]:

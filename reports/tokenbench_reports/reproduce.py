@@ -48,6 +48,8 @@ def command(about: Mapping[str, object]) -> str:
     spec = about.get("spec")
     if not isinstance(spec, Mapping) or "suite" not in spec:
         return ""
+    if isinstance(imported := about.get("imported"), Mapping):
+        return str(imported["command"])
     suite, data = _name_tables(str(spec["suite"]), _data(spec))
     words = ["tokenbench", "run", "--suite", suite, "--strategies", ",".join(spec.get("strategies") or (VANILLA,))]
     for name in LISTS:
@@ -74,6 +76,8 @@ def conditions(about: Mapping[str, object]) -> list[str]:
     spec = about.get("spec")
     if not isinstance(spec, Mapping) or "suite" not in spec:
         return []
+    if about.get("imported"):
+        return ["Run it where the logs are: the answers were imported from them, and no model ran."]
     said, data = [], _data(spec)
     left = _name_tables(str(spec["suite"]), data)[1]
     files = [Path(place).name for task, place in data.items() if task not in left] + _plugin_files(about)

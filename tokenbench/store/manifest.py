@@ -54,7 +54,7 @@ class _Spec(_Part):
     definitions: list[Name]
     batch_size: Annotated[int, Field(ge=1)]
     device: Name
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Literal["float32", "bfloat16", "float16", "unknown"]
     attention: Name
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     until: Literal["", "decided"] = ""
@@ -120,6 +120,15 @@ class _Look(_Part):
     """The number of leading samples that it saw, by task."""
 
 
+class _Imported(_Part):
+    """What `tokenbench import` was told and what it read."""
+
+    command: Name
+    """The command, without paths."""
+    sources: list[dict[str, Any]]
+    """The commands of the other tool: what was run, with which arguments, and the SHA-256 of each file."""
+
+
 class _Model(_Part):
     device: Name
 
@@ -153,6 +162,8 @@ class Manifest(Versioned):
     """For each strategy that rounding changes, the type of numbers in which its released code decides."""
     calibration: list[_Calibration] = []
     """What `--match` found for strategies that decide their own counts."""
+    imported: _Imported | None = None
+    """Where the answers are from, of a run that another tool ran."""
     plan: _Plan | None = None
     """The planned looks; None for a run that does not stop early."""
     looks: list[_Look] = []

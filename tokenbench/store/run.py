@@ -13,12 +13,13 @@ from tokenbench.store.calibrated import describe_calibrations, describe_work
 from tokenbench.store.describe import describe_run, frames_notes, run_html
 from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, condense, drop_failures, frame, mark_agreement, select_samples
+from tokenbench.store.imported import read_questions
 from tokenbench.store.left_out import describe_left_out
 from tokenbench.store.record_file import RECORD, keep_whole
 from tokenbench.store.resuming import unfinished
 from tokenbench.store.run_json import read_manifest
 from tokenbench.store.spec import Spec
-from tokenbench.store.trust import check_definitions, replace_data
+from tokenbench.store.trust import IMPORTED, check_definitions, replace_data
 from tokenbench.store.units import by_unit, mean_scores
 
 if TYPE_CHECKING:
@@ -157,14 +158,16 @@ class Run:
     def questions(self) -> dict[tuple[str, str], Sample]:
         """Build the questions of the run again, with their images, from its suite: (task, sample) -> Sample.
 
-        A suite may have changed since the run. A caller that shows these samples should compare their targets with those of
-        `samples`.
+        Those of a run that was imported without its data have no images. A suite may have changed since the run. A caller that shows
+        these samples should compare their targets with those of `samples`.
 
         Raises:
             UsageError: The suite is not installed, or reads definitions or data that `open` was not given.
         """
         from tokenbench.contract.suite import first
 
+        if self.manifest["spec"]["suite"] == IMPORTED:
+            return read_questions(self.folder)
         limits = [self.manifest["spec"].get(name) for name in ("limit", "held_out")]
         tasks = tasks_of(self)
         return {(task.name, sample.key): sample for task in tasks for sample in first(task, *limits)}

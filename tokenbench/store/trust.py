@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.run import Run
 
-__all__ = ["check_definitions", "check_models", "check_plugins", "replace_data", "unnamed_models"]
+__all__ = ["IMPORTED", "check_definitions", "check_models", "check_plugins", "replace_data", "unnamed_models"]
+
+IMPORTED = "imported"
+"""The name of the suite of runs whose questions only another tool knows."""
 
 
 def check_definitions(spec: Spec, definitions: Iterable[str]) -> None:
@@ -48,10 +51,15 @@ def replace_data(spec: Spec, data: Sequence[str]) -> Spec:
         data: `TASK=FOLDER` texts from the user.
 
     Raises:
-        UsageError: The run reads a data folder that the user did not name.
+        UsageError: The run reads a data folder that the user did not name, or its questions are those of another tool.
     """
     from tokenbench.registry.suites import data_folders
 
+    if spec.suite == IMPORTED:
+        raise UsageError(
+            "another tool asked the questions of this run, and its logs hold no pictures",
+            "import it with --data TASK=FOLDER, which finds them",
+        )
     named = data_folders(data)
     strange = [text for text in spec.data if text.partition("=")[0] not in named]
     if strange:

@@ -10,6 +10,7 @@ def tokenbench_register_commands(register: Register) -> None:
     """Register the commands that are not part of the core."""
     register("bench", "tokenbench_tools.bench.command:bench")
     register("doctor", "tokenbench_tools.doctor.command:doctor")
+    register("import", "tokenbench_tools.importing.command:import_")
     register("judge", "tokenbench_tools.judge.command:judge")
     register("new", "tokenbench_tools.scaffold.command:new")
 

@@ -1,0 +1,160 @@
+"""Files of VLMEvalKit, which were made by hand after its source, and plain tables."""
+
+import shutil
+
+import pytest
+
+from tests.tools.importing.changed import call, imported, table
+from tokenbench.errors import MachineError, UsageError
+from tokenbench.store.run import Run
+from tokenbench_tools.importing.cells import read_cell
+from tokenbench_tools.importing.files import read_table
+
+pytest.importorskip("openpyxl", reason='needs openpyxl: pip install "tokenbench[xlsx]"')
+
+MODELS = ("llava_v1.5_7b", "llava_v1.5_7b_fastv_0.33")
+
+
+@pytest.fixture
+def evaluations(logs, tmp_path):
+    """Vanilla's and a method's folders of VLMEvalKit, without DocVQA."""
+    folder = tmp_path / "work"
+    shutil.copytree(logs / "vlmevalkit", folder)
+    for path in folder.rglob("*DocVQA*"):
+        path.unlink()
+    base, fastv = (folder / name for name in MODELS)
+    return [f"vanilla={base}", f"fastv@1/3={fastv}"]
+
+
+def test_distances_are_refused_where_a_score_is_meant(logs, tmp_path):
+    what = [f"vanilla={logs / 'vlmevalkit' / MODELS[0]}"]
+    with pytest.raises(UsageError, match="the eval_score of DocVQA is a mean distance, of which less is better"):
+        imported(what, tmp_path / "run", model="llava")
+
+
+def test_rows_that_are_no_answers_are_refused_counted_or_dropped(evaluations, tmp_path):
+    with pytest.raises(
+        UsageError,
+        match="1 row is no answer: it has no score, or says that there was none; the first is row 5 of POPE in fastv",
+    ):
+        imported(evaluations, tmp_path / "run", model="llava")
+    imported(evaluations, tmp_path / "wrong", model="llava", failed="wrong")
+    imported(evaluations, tmp_path / "drop", model="llava", failed="drop")
+    wrong, drop = (Run.open(tmp_path / name).samples() for name in ("wrong", "drop"))
+    assert len(wrong) > len(drop)
+    assert drop.groupby(["strategy", "task"])["sample"].apply(frozenset).groupby("task").nunique().eq(1).all()
+    assert not drop["answer"].str.startswith("Failed to obtain").any()
+
+
+def test_scores_are_those_that_the_kit_reports(evaluations, tmp_path):
+    imported(evaluations, tmp_path / "run", model="llava", failed="wrong")
+    run = Run.open(tmp_path / "run")
+    vanilla = run.scores().query("strategy == 'vanilla'").set_index("task")
+    assert 100 * vanilla.loc["TextVQA_VAL", "score"] == pytest.approx(81.66666666666667)  # of its _acc.csv
+    assert vanilla.loc["MMBench_DEV_EN", "score"] == 0.875  # of its _acc.csv: a row stands for all rotations
+    assert vanilla.loc["MMBench_DEV_EN", "samples"] == 8
+    assert 100 * vanilla.loc["POPE", "score"] == pytest.approx(
+        79.16666666666666
+    )  # of its rows; Overall counts categories
+    pope = run.samples().query("task == 'POPE' and strategy == 'vanilla'")
+    assert pope["cluster"].str.startswith("POPE-COCO_val2014").all()
+    assert pope["cluster"].nunique() < len(pope)
+
+
+def test_answers_that_look_like_gaps_or_numbers_stay_texts(evaluations, tmp_path):
+    imported(evaluations, tmp_path / "run", model="llava", failed="wrong")
+    answers = set(Run.open(tmp_path / "run").samples().query("task == 'TextVQA_VAL'")["answer"])
+    assert {"None", "NA", "007", "12.50", "1e5", "TRUE"} & answers >= {"None", "007"}
+
+
+def test_pickles_are_never_opened(evaluations, tmp_path, monkeypatch):
+    monkeypatch.setattr("pickle.loads", lambda *_: pytest.fail("a pickle was loaded"))
+    monkeypatch.setattr("pickle.load", lambda *_: pytest.fail("a pickle was loaded"))
+    for path in (tmp_path / "work").rglob("*.xlsx"):
+        if path.stem.endswith("result"):
+            path.with_suffix(".pkl").write_bytes(b"not a pickle")
+    imported(evaluations, tmp_path / "run", model="llava", failed="wrong")
+
+
+def test_the_model_is_asked_for_where_folders_are_named_after_methods(evaluations, tmp_path):
+    with pytest.raises(UsageError, match=r"models with different names: llava_v1\.5_7b, llava_v1\.5_7b_fastv_0\.33"):
+        imported(evaluations, tmp_path / "run", failed="wrong")
+
+
+ROWS = [
+    {
+        "strategy": strategy,
+        "budget": budget,
+        "task": "t",
+        "sample": str(at),
+        "score": score,
+        "answer": str(at % 3),
+        "image": f"i{at // 2}",
+    }
+    for strategy, budget, wrong in (("vanilla", "", 0), ("mine", "64", 10), ("other", "64", 2))
+    for at in range(60)
+    for score in ["0" if at < wrong else "1"]
+]
+
+
+def test_a_table_is_a_run(tmp_path):
+    done = call("import", table(tmp_path / "scores.csv", ROWS), "--model-name", "my-model", "-o", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert "mine@64 on t: 60 rows, not reported, mean of the rows 0.8333" in done.output
+    run = Run.open(tmp_path / "run")
+    assert run.scores().set_index("strategy")["score"].to_dict() == pytest.approx(
+        {"vanilla": 1, "mine": 50 / 60, "other": 58 / 60}
+    )
+    assert run.samples()["cluster"].nunique() == 30
+    assert not [note for note in run.manifest["notes"] if "mages unknown" in note]
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (lambda rows: [{k: v for k, v in row.items() if k != "score"} for row in rows], "lacks the column score"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "score": "good"}], "line 181: the score 'good' is no number"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "score": "7"}], "the score of row 59 of t is 7 by score"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "score": ""}], "1 row is no answer"),
+        (lambda rows: [*rows, rows[-1]], "row 59 of t is there twice"),
+        (lambda rows: rows[:-1], "the cells have different rows of t"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "budget": ""}], "other has no budget"),
+    ],
+)
+def test_a_table_that_is_not_whole_is_refused(tmp_path, edit, why):
+    with pytest.raises(UsageError, match=why):
+        imported([table(tmp_path / "scores.csv", edit(ROWS))], tmp_path / "run", model="m")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("vanilla", ("vanilla", "all", 0)),
+        ("fastv@1/3", ("fastv", "1/3", 0)),
+        ("clse:temp=0.2@64#2", ("clse:temp=0.2", "64", 2)),
+        ("fastv@pdrop@33%", ("fastv@pdrop", "33%", 0)),
+        ("blind", ("blind", "none", 0)),
+    ],
+)
+def test_cells_are_written_as_in_gates(text, cell):
+    found = read_cell(text)
+    assert (found.strategy, found.budget, found.seed) == cell
+
+
+def test_paths_that_hold_nothing_say_so(tmp_path):
+    with pytest.raises(MachineError, match="nowhere does not exist"):
+        imported(["vanilla=nowhere"], tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no sample logs of lmms-eval and no scores of VLMEvalKit"):
+        imported([tmp_path / "empty"], tmp_path / "run")
+
+
+def test_every_value_of_a_table_is_the_text_that_stands_there(tmp_path):
+    path = tmp_path / "values.tsv"
+    path.write_text("index\tprediction\n007\tNA\n1e5\tNone\n3\n")
+    assert read_table(path) == [
+        {"index": "007", "prediction": "NA"},
+        {"index": "1e5", "prediction": "None"},
+        {"index": "3", "prediction": ""},
+    ]

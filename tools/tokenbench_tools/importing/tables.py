@@ -1,0 +1,81 @@
+"""Plain tables: a .csv or .tsv file with a row for every answer.
+
+Columns are task, sample and score, and strategy and budget unless the cell is named on the command line. The columns model, seed,
+answer, target, question, image (or cluster), unit and stratum may be there, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tokenbench.contract.cells import VANILLA
+from tokenbench.errors import UsageError
+from tokenbench_tools.importing.files import digest, read_table
+from tokenbench_tools.importing.logged import Cell, Log, Row, Source
+
+__all__ = ["find_cells"]
+
+NEEDED = ("task", "sample", "score")
+
+
+def find_cells(path: Path) -> list[Source]:
+    """Return the cells of a table.
+
+    Raises:
+        UsageError: A column is missing, or a score or a seed is no number.
+    """
+    table = read_table(path)
+    there = set(table[0]) if table else set()
+    if lacking := [name for name in NEEDED if name not in there]:
+        raise UsageError(
+            f"{path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}",
+            f"it has {', '.join(sorted(there)) or 'no row'}",
+        )
+    groups: dict[tuple[str, str, str, str], dict[str, list[Row]]] = {}
+    for number, record in enumerate(table, 2):
+        key = (
+            record.get("model", ""),
+            record.get("strategy", ""),
+            record.get("budget", ""),
+            record.get("seed", "") or "0",
+        )
+        groups.setdefault(key, {}).setdefault(record["task"], []).append(_row(record, number, path))
+    files = {path.name: digest(path)}
+    return [_source(key, tasks, path, files) for key, tasks in groups.items()]
+
+
+def _source(
+    key: tuple[str, str, str, str], tasks: Mapping[str, list[Row]], path: Path, files: Mapping[str, str]
+) -> Source:
+    model, strategy, budget, seed = key
+    cell = None
+    if strategy:
+        if not seed.isdigit():
+            raise UsageError(f"{path}: the seed {seed[:20]!r} is no whole number")
+        if strategy != VANILLA and not budget:
+            raise UsageError(
+                f"{path}: {strategy} has no budget",
+                "write it into the column budget, or `none` for a strategy that takes none",
+            )
+        cell = Cell(strategy, "all" if strategy == VANILLA else budget, int(seed))
+    logs = tuple(Log(task, tuple(rows), "score") for task, rows in tasks.items())
+    return Source(cell.label if cell else path.name, "table", model, "", cell, logs, files)
+
+
+def _row(record: Mapping[str, str], number: int, path: Path) -> Row:
+    text = record["score"].strip()
+    try:
+        score = float(text) if text else None
+    except ValueError:
+        raise UsageError(f"{path}, line {number}: the score {text[:20]!r} is no number") from None
+    return Row(
+        id=record["sample"],
+        question=record.get("question", ""),
+        target=record.get("target", ""),
+        answer=record.get("answer", ""),
+        score=score,
+        image=record.get("image", "") or record.get("cluster", ""),
+        unit=record.get("unit", ""),
+        stratum=record.get("stratum", ""),
+    )
