@@ -107,8 +107,7 @@ class Plan:
     cells: int
     """How many strategies and budgets are compared with vanilla."""
     find: int
-    """Samples to find the difference between two strategies in the table, or between a strategy and vanilla if there
-    are no pairs."""
+    """Samples to find the difference between two strategies in the table; without pairs, between a strategy and vanilla."""
     find_alone: int
     """The same for a single comparison outside any table."""
     show: int
