@@ -38,9 +38,9 @@ Questions = Sequence[tuple[Any, Any]]
 class Sweep:
     """The cells, and the questions in batches as a run makes them."""
 
-    def __init__(self, strategies: str, budgets: str, limit: int, size: int) -> None:
+    def __init__(self, strategies: str, budgets: str, limit: int, size: int, model: Model | None = None) -> None:
         known = registry()
-        self.model = Model("toy-llava", locate("toy-llava", known))
+        self.model = model or Model("toy-llava", locate("toy-llava", known))
         options = {"strategies": strategies, "budgets": budgets, "seeds": 0, "floors": False, "device": "cpu"}
         run = resolve(Request.of({**options, "limit": limit, "batch_size": size}), known)
         self.plans = [
@@ -77,16 +77,17 @@ class Sweep:
                 answers.setdefault(i, []).extend(self.model.generate(batch, pruner, plans, _limits(questions))[0])
         return answers
 
-    def peers(self) -> Answers:
-        """Cell by cell and sample by sample, on the stock classes."""
+    def peers(self, most: int | None = None) -> Answers:
+        """Cell by cell and sample by sample, on the stock classes; the first `most` questions only, if it is given."""
         model, processor = self.model._model, self.model._processor
         answers: Answers = {}
         for i, plan in enumerate(self.plans):
-            for questions in self.batches:
+            for questions in [self.batches[0][:most]] if most else self.batches:
                 for (task, sample), key in zip(questions, _keys(questions), strict=True):
                     chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": sample.question}]}]
                     prompt = processor.apply_chat_template(chat, add_generation_prompt=True)
                     inputs = processor(images=sample.load(), text=prompt, return_tensors="pt")
+                    inputs = inputs.to(model.device, model.dtype)
                     with (
                         torch.inference_mode(),
                         tokenbench.pruned(model, plan.strategy, plan.budget, seed=plan.seed, keys=[key]),
@@ -98,12 +99,17 @@ class Sweep:
 
     def predicted(self, traces: Sequence[Sequence[RowTrace]], questions_share: bool = True) -> float:
         """Share of the multiply-accumulates of `alone` that `shared` needs; decoding and selection left aside."""
+        shared, alone = self.macs(traces, questions_share)
+        return shared / alone
+
+    def macs(self, traces: Sequence[Sequence[RowTrace]], questions_share: bool = True) -> tuple[float, float]:
+        """Multiply-accumulates of `shared` and of `alone`; decoding and selection left aside."""
         size = self.model.size
         assert size is not None
         images = len({sample.cluster for questions in self.batches for _, sample in questions})
         alone = len(traces) * images * encoder_macs(size.encoder, traces[0][0].grids)
         alone += sum(decoder_macs(row, size) for rows in traces for row in rows)
-        return shared_macs(size, self.plans, traces, images, questions_share) / alone
+        return shared_macs(size, self.plans, traces, images, questions_share), alone
 
 
 def _keys(questions: Questions) -> list[str]:

@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
-    "GEMMA_3_4B",
-    "GEMMA_3_12B",
+    "CLIP_L",
     "INTERNVL2_5_8B",
     "INTERNVL3_5_8B",
     "LLAVA_1_5_7B",
     "LLAVA_1_5_13B",
     "QWEN2_5_VL_3B",
     "QWEN2_5_VL_7B",
+    "QWEN2_7B",
     "QWEN2_VL_7B",
     "QWEN3_VL_2B",
     "QWEN3_VL_4B",
     "QWEN3_VL_8B",
     "QWEN3_VL_30B",
-    "SMOLVLM_2B",
-    "SMOLVLM_256M",
-    "SMOLVLM_500M",
+    "VICUNA_7B",
     "VIDEO_LLAVA_7B",
+    "Config",
 ]
 
 Config = dict[str, Any]
@@ -192,93 +191,4 @@ QWEN3_VL_30B: Config = {
         "moe_intermediate_size": 768,
     },
     "tie_word_embeddings": False,
-}
-SMOLVLM_256M: Config = {
-    "model_type": "idefics3",
-    "vision_config": {
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "patch_size": 16,
-        "image_size": 512,
-    },
-    "text_config": {
-        "model_type": "llama",
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "vocab_size": 49280,
-    },
-    "scale_factor": 4,
-    "image_token_id": 49190,
-    "tie_word_embeddings": False,
-}
-SMOLVLM_500M: Config = {
-    **SMOLVLM_256M,
-    "text_config": {
-        **SMOLVLM_256M["text_config"],
-        "hidden_size": 960,
-        "intermediate_size": 2560,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 15,
-        "num_key_value_heads": 5,
-    },
-}
-SIGLIP_SO: Config = {
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "num_hidden_layers": 27,
-    "num_attention_heads": 16,
-    "patch_size": 14,
-}
-SMOLVLM_2B: Config = {
-    "model_type": "idefics3",
-    "vision_config": {**SIGLIP_SO, "image_size": 384},
-    "text_config": {
-        "model_type": "llama",
-        "hidden_size": 2048,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-        "vocab_size": 49155,
-    },
-    "scale_factor": 3,
-    "image_token_id": 49153,
-    "tie_word_embeddings": False,
-}
-GEMMA_3_4B: Config = {
-    "model_type": "gemma3",
-    "vision_config": {
-        **SIGLIP_SO,
-        "model_type": "siglip_vision_model",
-        "image_size": 896,
-        "vision_use_head": False,
-    },
-    "text_config": {
-        "model_type": "gemma3_text",
-        "hidden_size": 2560,
-        "intermediate_size": 10240,
-        "num_hidden_layers": 34,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 4,
-        "head_dim": 256,
-        "vocab_size": 262208,
-    },
-    "mm_tokens_per_image": 256,
-    "tie_word_embeddings": True,
-}
-GEMMA_3_12B: Config = {
-    **GEMMA_3_4B,
-    "text_config": {
-        **GEMMA_3_4B["text_config"],
-        "hidden_size": 3840,
-        "intermediate_size": 15360,
-        "num_hidden_layers": 48,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 8,
-    },
 }

@@ -18,7 +18,7 @@ from tokenbench.contract.sizes import ModelSize
 from tokenbench_backbones import dummy_inputs, sizes
 from tokenbench_backbones.llava import resize
 
-__all__ = ["Qwen2VL", "Qwen3VL", "Qwen25VL"]
+__all__ = ["Qwen2VL", "Qwen3VL", "Qwen25VL", "squarest"]
 
 TYPICAL = 1024
 """Pixels along each side of a common image."""
@@ -70,8 +70,7 @@ class Qwen2VL(Backbone):
             return found
 
         def project(states: Tensor) -> Tensor:
-            projected: Tensor = tower.merger(states.flatten(0, 1))
-            return projected
+            return self.project(tower, states)
 
         def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
             # rows, columns, and the patch's own: (h, w, y, x, channel, time, py, px) <-> (time, channel, h y py, w x px)
@@ -98,6 +97,11 @@ class Qwen2VL(Backbone):
             )
         ]
 
+    def project(self, tower: Any, states: Tensor) -> Tensor:
+        """[m, C of the decoder] from the states [m, patches, C] of whole tokens."""
+        projected: Tensor = tower.merger(states.flatten(0, 1))
+        return projected
+
     def places(self, model: Any, grid_thw: Tensor) -> Tensor:
         """[tokens] places of the visual tokens in the encoder's layers, counted in tokens, in the order of the prompt."""
         return torch.arange(int(grid_thw.prod(-1).sum()) // model.base_model.visual.spatial_merge_size**2)
@@ -112,9 +116,7 @@ class Qwen2VL(Backbone):
         The processor rounds the sides of an image to whole tokens.
         """
         side = round(TYPICAL / (config.vision_config.patch_size * config.vision_config.spatial_merge_size))
-        count = tokens or side**2
-        h = next(h for h in range(isqrt(count), 0, -1) if count % h == 0)
-        return (Grid(1, h, count // h),)
+        return (Grid(1, *squarest(tokens or side**2)),)
 
     def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
         """One row of random words with random images."""
@@ -209,6 +211,16 @@ class Qwen3VL(Qwen2VL):
         from tokenbench_backbones import tiny
 
         return tiny.qwen3_vl(attention)
+
+
+def squarest(tokens: int) -> tuple[int, int]:
+    """Rows and columns of the squarest lattice of that number of tokens.
+
+    Args:
+        tokens: The number.
+    """
+    h = next(h for h in range(isqrt(tokens), 0, -1) if tokens % h == 0)
+    return h, tokens // h
 
 
 def _number_items(grids: tuple[Grid, ...], video: Sequence[bool]) -> tuple[Grid, ...]:

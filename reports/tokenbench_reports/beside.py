@@ -1,6 +1,6 @@
 """What stands beside the measured accuracy: time and memory on the machine at hand, and what papers print."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tokenbench.comparison import MEAN, Comparison
@@ -19,10 +19,11 @@ def on_this_hardware(comparison: Comparison, model: str, run: Mapping[str, objec
     """
     benches = run.get("bench")
     own = [one for one in benches if one["model"] == model] if isinstance(benches, list) else []
-    return [_bench_table(comparison, one) for one in own]
+    return [table for one in own for table in (_bench_table(comparison, one), *_load_table(comparison, one))]
 
 
-def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
+def _retained(comparison: Comparison, bench: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Entry]:
+    """What reads the accuracy kept of a row of a measurement."""
     cells = comparison.summary
     cells = cells[(cells["model"] == bench["model"]) & (cells["task"] == MEAN)]
     retention = {(cell["strategy"], cell["budget"]): cell["retention"] for cell in cells.to_dict("records")}
@@ -31,6 +32,37 @@ def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
         value = 1.0 if row["strategy"] == VANILLA else retention.get((row["strategy"], row["budget"]), float("nan"))
         return Entry.number(percent(value), value)
 
+    return retained
+
+
+def _load_table(comparison: Comparison, bench: Mapping[str, Any]) -> list[Table]:
+    """What clients saw under load; no table if no load was measured."""
+    rows = bench.get("load") or []
+    table = Table.of(
+        "Under load, on this hardware",
+        [
+            Column("strategy", lambda row: row["strategy"], key=True),
+            Column("budget", lambda row: row["budget"], key=True),
+            Column("accuracy kept %", _retained(comparison, bench)),
+            Column("visual tokens", lambda row: Entry(str(row["visual_tokens"]), row["visual_tokens"])),
+            Column("clients", lambda row: Entry(str(row["clients"]), row["clients"])),
+            Column("requests/s", lambda row: _scale_entry(row["requests_per_second"], 1, 2)),
+            Column("time × vanilla [95 % CI]", lambda row: _ratio(row, "ratio")),
+            Column("TTFT p50, ms", lambda row: _scale_entry(row["ttft_p50_seconds"], 1000)),
+            Column("TTFT p99, ms", lambda row: _scale_entry(row["ttft_p99_seconds"], 1000)),
+        ],
+        rows,
+        caption="What clients see of a server that answers in batches, beside the accuracy that every strategy keeps",
+    )
+    return [table] if rows else []
+
+
+def _joules(row: Mapping[str, Any]) -> Entry:
+    value = row.get("joules_per_prompt")
+    return Entry(NOTHING, float("nan"), tone="neutral") if value is None else _scale_entry(value, 1, 2)
+
+
+def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
     def break_even(row: Mapping[str, Any]) -> Entry:
         pays = bench["break_even"].get(f"{row['strategy']} at {row['budget']}")
         if pays is None:
@@ -42,7 +74,7 @@ def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
         [
             Column("strategy", lambda row: row["strategy"], key=True),
             Column("budget", lambda row: row["budget"], key=True),
-            Column("accuracy kept %", retained),
+            Column("accuracy kept %", _retained(comparison, bench)),
             Column("visual tokens", lambda row: Entry(str(row["visual_tokens"]), row["visual_tokens"])),
             Column("TTFT, ms", lambda row: _scale_entry(row["ttft_seconds"], 1000)),
             Column("× vanilla [95 % CI]", lambda row: _ratio(row, "ttft_ratio")),
@@ -50,6 +82,11 @@ def _bench_table(comparison: Comparison, bench: Mapping[str, Any]) -> Table:
             Column("× vanilla [95 % CI]", lambda row: _ratio(row, "decode_ratio")),
             Column("KV, MiB", lambda row: _scale_entry(row["kv_bytes"], 1 / MIB)),
             Column("peak, MiB", lambda row: _scale_entry(row["peak_bytes"], 1 / MIB, 0)),
+            *(
+                [Column("energy, J/prompt", _joules)]
+                if any(row.get("joules_per_prompt") for row in bench["rows"])
+                else []
+            ),
             Column("break-even, visual tokens", break_even, left=True),
         ],
         bench["rows"],

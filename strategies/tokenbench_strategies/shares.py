@@ -44,7 +44,11 @@ def _split_by_tile(view: View) -> list[Tensor]:
         tiles = torch.zeros(frame.tokens, dtype=torch.long) if frame.tiles is None else frame.tiles
         parts.append(first + tiles)
         first = int(parts[-1].max()) + 1
-    numbers = torch.cat(parts).to(view.alive.device)[view.alive]
+    numbers = torch.cat(parts).to(view.alive.device)
+    if view.n < view.n0:
+        numbers = numbers[view.alive]
+    if numbers.ndim > 1:
+        raise ValueError("samples that kept tokens of other tiles are looked at one by one")
     return [(numbers == number).nonzero().flatten() for number in range(first)]
 
 

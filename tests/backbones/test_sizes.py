@@ -31,10 +31,13 @@ from tokenbench.testing import Prompt
 PUBLISHED = {
     "gemma-3-12b": (12_187_325_040, (Grid(1, 16, 16),)),
     "gemma-3-4b": (4_300_079_472, (Grid(1, 16, 16),)),
+    "glm-4.1v-9b": (10.29e9, (Grid(1, 37, 37),)),
     "internvl2.5-8b": (8.08e9, (Grid(1, 16, 16),)),
     "internvl3.5-8b": (8_528_318_464, (Grid(1, 16, 16),)),
     "llava-1.5-7b": (7.06e9, (Grid(1, 24, 24),)),
     "llava-1.5-13b": (13.35e9, (Grid(1, 24, 24),)),
+    "llava-next-7b": (7_063_431_168, (Grid(1, 24, 24), Grid(1, 48, 48, row_end_tokens=1, inputs=4))),
+    "llava-onevision-7b": (8_030_348_832, (Grid(1, 27, 27), Grid(1, 54, 54, row_end_tokens=1, inputs=4))),
     "qwen2-vl-7b": (8.29e9, (Grid(1, 37, 37),)),
     "qwen2.5-vl-3b": (3_754_622_976, (Grid(1, 37, 37),)),
     "qwen2.5-vl-7b": (8.29e9, (Grid(1, 37, 37),)),

@@ -329,6 +329,32 @@ def test_the_layers_show_all_tokens_first_and_those_kept_last(driver, address, m
     assert driver.execute_script(dark) == wanted
 
 
+def test_several_stages_are_shown_where_the_run_stores_them_and_said_where_not(driver, made, tmp_path):
+    samples = made[1].samples()
+    task, key = samples[["task", "sample"]].iloc[0]
+    good = samples["strategy"] == "good"
+    leaves = [1] * 12 + [3] * 18 + [-1] * 6
+    staged = samples.assign(
+        kept=[np.arange(30, 36) if one else kept for one, kept in zip(good, samples["kept"], strict=True)],
+        tokens_per_layer=[
+            [36, 24, 24, 6] if one else layers for one, layers in zip(good, samples["tokens_per_layer"], strict=True)
+        ],
+    )
+    dark = "return document.querySelector('.browser .pane .drop').getAttribute('d').split('M').length - 1"
+    for stored, wanted in ((True, (30, 12, 12, 0)), (False, (30, 30, 30, 0))):
+        page = tmp_path / f"{stored}.html"
+        rows = staged.assign(leaves=[leaves if one and stored else None for one in good])
+        page.write_text(render_page(made[0], MadeUpRun(rows, made[1].questions())), encoding="utf-8")
+        opened(driver, f"{page.as_uri()}#samples?a=good&b=bad&budget=1%2F4&sample={task}%2F{key}")
+        question(driver)
+        for count, tokens in zip(wanted, (6, 24, 24, 36), strict=True):
+            assert driver.execute_script(dark) == count
+            said = texts(driver, ".count2")[0]
+            assert said.startswith("all 36 visual tokens" if tokens == 36 else f"{tokens} visual tokens of 36")
+            assert ("which ones is not stored" in said) == (not stored and tokens == 24)
+            press(driver, ",")
+
+
 def test_the_keys_are_explained_and_letters_can_be_switched_off(driver, address):
     from selenium.webdriver.common.keys import Keys
 

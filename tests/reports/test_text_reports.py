@@ -147,6 +147,26 @@ def test_what_was_measured_of_time_and_memory_stands_beside_accuracy(tmp_path):
     assert "this hardware" not in printed(*made_up({"good": 0.0}))
 
 
+def test_load_and_energy_stand_beside_accuracy_where_they_were_measured(tmp_path):
+    measured = bench(strategies=("good",))
+    ratio = {"estimate": 0.5, "low": 0.4, "high": 0.6}
+    served = {
+        "visual_tokens": 576,
+        "clients": 16,
+        "requests_per_second": 7.25,
+        "ttft_p50_seconds": 0.2,
+        "ttft_p99_seconds": 0.9,
+    }
+    measured["load"] = [{"strategy": "good", "budget": "1/4", **served, "ratio": ratio}]
+    measured["rows"][1]["joules_per_prompt"] = 12.5
+    comparison, run = made_up({"good": 0.0}, about={"bench": [measured]})
+    MarkdownReport().write(comparison, run, tmp_path, io.StringIO())
+    kept = number(100 * comparison.summary.query("strategy == 'good' and task == 'mean'")["retention"].iloc[0])
+    lines = [" ".join(line.replace("|", " ").split()) for line in (tmp_path / "summary.md").read_text().splitlines()]
+    assert f"good 1/4 {kept} 576 16 7.25 0.500 [0.400, 0.600] 200.0 900.0" in lines
+    assert any(line.startswith(f"good 1/4 {kept} 576") and "12.50" in line for line in lines)
+
+
 def test_another_precision_than_the_released_one_is_a_warning(comparison):
     released = {"released_dtypes": {"divprune": "float16", "vispruner": "float16"}}
     other, same = (

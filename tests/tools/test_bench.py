@@ -23,7 +23,7 @@ from tokenbench_tools.bench.clock import Marks
 from tokenbench_tools.bench.launch import measure
 from tokenbench_tools.bench.memory import peak_bytes, reset_peak
 from tokenbench_tools.bench.protocol import STOCK, Protocol, Way
-from tokenbench_tools.bench.ratio import BreakEven, break_even, ratio
+from tokenbench_tools.bench.ratio import BreakEven, Ratio, break_even, ratio
 from tokenbench_tools.bench.rounds import bench
 
 BENCH = ("bench", "--strategies", "vanilla,fastv", "--budgets", "1/4", "--new-tokens", "4", "--text-tokens", "12")
@@ -122,17 +122,34 @@ def test_one_launch_has_no_interval() -> None:
     assert str(found) == "0.500"
 
 
+GAIN, LOSS, OPEN = (
+    (lambda x: Ratio(x, x * 0.9, x * 1.1)),
+    (lambda x: Ratio(x, x * 0.95, x * 1.05)),
+    (lambda x: Ratio(x, 0.5, 2.0)),
+)
+
+
 @pytest.mark.parametrize(
     ("ratios", "right"),
     [
-        ([(100, 0.9), (400, 0.5)], BreakEven(100, "at most")),
-        ([(100, 1.5), (400, 1.1)], BreakEven(400, "above")),
-        ([(400, 0.5), (100, 2.0)], BreakEven(200, "about")),
+        ([(100, GAIN(0.8)), (400, GAIN(0.5))], BreakEven(100, "at most")),
+        ([(100, LOSS(1.5)), (400, LOSS(1.1))], BreakEven(400, "above")),
+        ([(400, GAIN(0.5)), (100, LOSS(2.0))], BreakEven(200, "about")),
+        ([(100, OPEN(1.2)), (400, GAIN(0.5))], BreakEven(400, "at most")),
+        ([(100, LOSS(2.0)), (200, OPEN(0.9)), (400, GAIN(0.5))], BreakEven(400, "at most")),
+        ([(100, OPEN(0.8)), (400, OPEN(0.7))], None),
+        ([(100, LOSS(1.5)), (400, OPEN(0.9))], None),
+        ([(100, GAIN(0.5)), (400, LOSS(1.5))], BreakEven(400, "above")),
+        ([(100, Ratio(0.5, None, None))], None),
     ],
 )
-def test_break_even(ratios: list[tuple[int, float]], right: BreakEven) -> None:
+def test_break_even_is_said_only_where_intervals_exclude_one(
+    ratios: list[tuple[int, Ratio]], right: BreakEven | None
+) -> None:
     found = break_even(ratios)
-    assert (found.visual, found.bound) == (pytest.approx(right.visual), right.bound)
+    assert (found is None) == (right is None)
+    if found is not None and right is not None:
+        assert (found.visual, found.bound) == (pytest.approx(right.visual), right.bound)
 
 
 @pytest.mark.parametrize("strategy", ["fastv", "clse", "pdrop", "priortr-2f", "visionzip"])
@@ -187,6 +204,9 @@ def test_protocols_go_round_as_json() -> None:
         ((), 2, "Missing option '--models'"),
         (("--models", "MODEL", "--strategies", "fastvv"), 2, "did you mean fastv"),
         (("--models", "MODEL", "--visual-tokens", "many"), 2, "--visual-tokens takes whole numbers above 0, not many"),
+        (("--models", "MODEL", "--load", "0"), 2, "--load takes whole numbers above 0, not 0"),
+        (("--models", "MODEL", "--largest-batch", "4"), 2, "--largest-batch requires --load"),
+        (("--models", "MODEL", "--random-weights", "--quantization", "bnb-4bit"), 2, "leave out --random-weights"),
         (("--models", "MODEL", "--visual-tokens", "17"), 2, "16 visual tokens"),
         (("--models", "MODEL", "--text-tokens", "1"), 2, "text tokens"),
         (("--models", "MODEL", "--layers", "99"), 2, "the decoder has 6 layers"),

@@ -17,7 +17,7 @@ from tokenbench.engine.segment import Segment
 from tokenbench.engine.selection import Answer, select
 from tokenbench.engine.trace import RowTrace, Way
 from tokenbench.engine.view_builder import ViewBuilder
-from tokenbench.errors import StrategyError
+from tokenbench.errors import InfeasibleError, StrategyError
 
 __all__ = ["Choice", "Chooser"]
 
@@ -110,14 +110,17 @@ class Chooser:
         (first, stage, index), rows = alike[0], [b for b, _, _ in alike]
         plan = self._plans[first]
         group = find_candidates(self._prompt, segment, rows)
-        views = self._views.build(group, stage, index)
-        frames = [frame for own in views.frames for frame in own]
-        for frame in frames:
-            frame.rerun_positions = []
         try:
+            views = self._views.build(group, stage, index)
+            frames = [frame for own in views.frames for frame in own]
+            for frame in frames:
+                frame.rerun_positions = []
             answers = select(plan.strategy, plan.name, views, width, plan.apart)
         except StrategyError as error:
             error.row = rows[error.row or 0]
+            raise
+        except InfeasibleError as error:
+            error.row = first
             raise
         for b in rows:
             self._trace(b, stage, group.at.shape[1])

@@ -106,7 +106,11 @@ class EncoderRecorder:
             UsageError: If the encoder did not run for this prompt.
         """
         columns = torch.where(visual, ids, -1).tolist()  # one look at all rows
-        shown = [[(token, len(list(same))) for token, same in groupby(row) if token >= 0] for row in columns]
+        # Text may stand between two images, and between two rows of one.
+        shown = [
+            [(token, len(list(same))) for token, same in groupby(token for token in row if token >= 0)]
+            for row in columns
+        ]
         kinds = sorted({token for row in shown for token, _ in row}, key=lambda token: token != image)
         last, self._thread.runs = self._thread.runs[-len(kinds) :], []
         if len(last) < len(kinds):
@@ -181,7 +185,11 @@ class EncoderRecorder:
             return
         for layer in layers:
             tap.listen(encoder.attentions[layer], None)
-            run.windows[layer] = sort_windows(state.heard[layer], run.arguments[layer][1].get("cu_seqlens"))
+            bounds = run.arguments[layer][1].get("cu_seqlens")
+            if bounds is None and len(state.layouts) > 1 and len(state.heard[layer][0].query) == 1:
+                # Packed into one sequence, with a mask between them.
+                bounds = torch.tensor([0, *(layout.positions for layout in state.layouts)]).cumsum(0)
+            run.windows[layer] = sort_windows(state.heard[layer], bounds)
         for layout in state.layouts:
             frames.append(Frame(run, start, layout))
             start += layout.positions

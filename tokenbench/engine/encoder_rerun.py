@@ -142,10 +142,14 @@ class Rerun:
             return tuple(self._cut_argument("", part, positions, total) for part in value)
         if not isinstance(value, Tensor):
             return value
+        if value.ndim == 4 and value.shape[-2:] == (total, total):
+            return None  # a mask that keeps packed frames apart: here is one, or they are side by side
         starts = torch.tensor([frame.start for frame in self._frames], device=value.device).unsqueeze(1)
         at = (self._positions() if positions is None else positions[None]).to(value.device) + starts
         if name == "cu_seqlens":
             return torch.unique(torch.searchsorted(at[0], value)).to(value.dtype)
+        if value.shape[:2] == (1, total):  # one packed sequence
+            return self._cut_argument(name, value[0], positions, total)
         if len(value) != total:
             raise UsageError(f"the encoder's layers take an argument '{name}' that cannot be reduced to fewer tokens")
         return value[at if positions is None else at[0]]

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -53,16 +54,28 @@ class GivenWeights:
         self.device = str(input_device(given.model))
         self.attention = str(given.model.config._attn_implementation)
         self.generation_options: dict[str, Any] = {}
-        digest = _hash_weights(given.model)
-        self.identity = f"object {digest or uuid4().hex} {_hash_processor(name, self.processor)}"
-        self.notes = [
-            f"{name} is a model object that was passed to tokenbench.run, which no folder or name brings back."
-        ]
-        if not digest:
-            self.notes.append(
+        self._name = name
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of the configuration, the weights and the processor; another text for each object if weights are not in memory."""
+        return f"object {self._digest or uuid4().hex} {_hash_processor(self._name, self.processor)}"
+
+    @cached_property
+    def _digest(self) -> str:
+        return _hash_weights(self._model)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences that a reader of the numbers must see."""
+        name = self._name
+        notes = [f"{name} is a model object that was passed to tokenbench.run, which no folder or name brings back."]
+        if not self._digest:
+            notes.append(
                 f"The weights of {name} are not all in memory and could not be hashed. Whether they change between two runs is unknown, "
                 "so that every run computes all answers of this model again."
             )
+        return notes
 
     def load(self) -> Any:
         """Return the model, which decodes greedily until it is released."""

@@ -56,7 +56,7 @@ class FolderWeights:
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        self._name, self._source, self._loading = name, source, loading
+        self._name, self._source, self._loading, self.identity = name, source, loading, source.identity
         self.device = resolve_device(loading.device)
         self.attention, self.dtype = loading.attention, getattr(torch, loading.dtype)
         self.processor = stock_processor(name, source.processor)

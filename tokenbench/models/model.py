@@ -24,7 +24,7 @@ from tokenbench.models.batch import Batch, Encoded, Loaded, in_order
 from tokenbench.models.device import input_device
 from tokenbench.models.given import GivenWeights
 from tokenbench.models.loading import FolderWeights, Loading
-from tokenbench.models.processing import KINDS, alike, concatenate, kind_of, process
+from tokenbench.models.processing import KINDS, alike, check_kinds, concatenate, kind_of, process
 from tokenbench.models.prompting import name_writer, own_words, tokenize, write_prompt
 from tokenbench.models.source import Source
 from tokenbench.registry.backbones import backbone_for
@@ -68,7 +68,7 @@ class Model:
 
     def __init__(self, name: str, source: Source, device: str = "auto", dtype: str = "float32", **loading: str):
         weights = FolderWeights(name, source, Loading(device, dtype, **loading))
-        self._set_up(name, source.backbone, source.identity, weights)
+        self._set_up(name, source.backbone, weights)
 
     @classmethod
     def of_object(cls, name: str, given: LoadedModel, registry: Registry) -> Model:
@@ -82,12 +82,12 @@ class Model:
         Raises:
             UsageError: No adapter serves the architecture.
         """
-        weights, made = GivenWeights(name, given), object.__new__(cls)
-        made._set_up(name, backbone_for(given.model, registry), weights.identity, weights)
+        made = object.__new__(cls)
+        made._set_up(name, backbone_for(given.model, registry), GivenWeights(name, given))
         return made
 
-    def _set_up(self, name: str, backbone: Backbone, identity: str, weights: FolderWeights | GivenWeights) -> None:
-        self.name, self.backbone, self.identity = name, backbone, identity
+    def _set_up(self, name: str, backbone: Backbone, weights: FolderWeights | GivenWeights) -> None:
+        self.name, self.backbone = name, backbone
         self.device, self.attention = weights.device, weights.attention
         self._weights = weights
         self._model: Any = None
@@ -113,6 +113,11 @@ class Model:
             return self.backbone.size(self._skeleton.config)
         except (NotImplementedError, UsageError):
             return None
+
+    @property
+    def identity(self) -> str:
+        """Text that changes whenever its weights or its processor do."""
+        return self._weights.identity
 
     @property
     def notes(self) -> list[str]:
@@ -163,7 +168,7 @@ class Model:
             places = [at for at, sample in enumerate(samples) if sample.cluster == cluster]
             shown = load(samples[places[0]])
             kinds[cluster] = [kind_of(item) for item in shown]
-            self._check_kinds(kinds[cluster])
+            check_kinds(self.name, self._processor, kinds[cluster])
             prompts = [
                 write_prompt(self._processor, self.backbone, samples[at].question, kinds[cluster]) for at in places
             ]
@@ -258,13 +263,6 @@ class Model:
     def question(self, sample: Sample) -> Question:
         """Return what a sample asks, for strategies that read it apart from the prompt."""
         return Question(own_words(sample.question), partial(tokenize, self._processor, self._processing))
-
-    def _check_kinds(self, kinds: Sequence[str]) -> None:
-        for kind in set(kinds):
-            if getattr(self._processor, f"{kind}_processor", None) is None:
-                example = ", such as toy-video-llava" if kind == "video" else ""
-                mend = f"use a model that does{example}, or another suite"
-                raise UsageError(f"model '{self.name}' does not accept {kind}s", mend)
 
     def _encode_kind(
         self, kind: str, media: Mapping[str, dict[str, Any]], loaded: Loaded, requests: EncoderRequests

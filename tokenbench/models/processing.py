@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tokenbench.contract.suite import Video
+from tokenbench.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,6 +23,7 @@ __all__ = [
     "KINDS",
     "Remembering",
     "alike",
+    "check_kinds",
     "concatenate",
     "kind_of",
     "limits",
@@ -48,6 +50,15 @@ def limits(processor: Any, config: Any) -> tuple[tuple[str, ...], int | None]:
 def kind_of(item: Shown) -> str:
     """Return the kind of an image or clip by the name that processors use, `image` or `video`."""
     return "video" if isinstance(item, Video) else "image"
+
+
+def check_kinds(name: str, processor: Any, kinds: Sequence[str]) -> None:
+    """Raise UsageError if a model, which has this name and processor, does not accept images or clips of these kinds."""
+    for kind in set(kinds):
+        if getattr(processor, f"{kind}_processor", None) is None:
+            example = ", such as toy-video-llava" if kind == "video" else ""
+            mend = f"use a model that does{example}, or another suite"
+            raise UsageError(f"model '{name}' does not accept {kind}s", mend)
 
 
 def of_kind(items: Sequence[Shown], kind: str) -> list[Any]:

@@ -44,6 +44,11 @@ def stock_model(name: str, folder: Path, **options: Any) -> Any:
             **options,
         )
     except ImportError as error:
+        if "flash" in str(options.get("attn_implementation")):
+            raise MachineError(
+                f"model '{name}' cannot run with flash attention here: {brief(error)}",
+                "use --attention sdpa, or install flash-attn, which needs a CUDA device",
+            ) from error
         raise library_missing(f"model '{name}'", error) from error
     except Exception as error:  # transformers raises anything for a broken folder
         sizes = "ignore_mismatched_sizes" in str(error)

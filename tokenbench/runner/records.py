@@ -53,10 +53,27 @@ def score_record(task: Task, sample: Sample, answer: str, row: RowTrace, grid: G
         "asked": sample.digest,
         "score": float(task.score(answer, sample)),
         "kept": kept,
+        "leaves": leaving_layers(row),
         "lattice": [grid.t, grid.h, grid.w, grid.num_prefix_tokens] if grid else None,
         "evidence_recall": recall(kept, evidence),
         "evidence_height": evidence_height(sample.evidence),
     }
+
+
+def leaving_layers(row: RowTrace) -> list[int] | None:
+    """Return, for every visual token, the first layer without it, counted from 0, or -1 if it stays to the end.
+
+    Return None if fewer than two stages decided: the kept tokens and their number in each layer then say the same.
+    """
+    if len(row.stages) < 2:
+        return None
+    leaves, there = [-1] * row.visual, set(range(row.visual))
+    for layer, kept in row.stages:
+        stay = set(kept.tolist())
+        for ordinal in there - stay:
+            leaves[ordinal] = layer
+        there = stay
+    return leaves
 
 
 def cost_record(row: RowTrace, size: ModelSize | None, number_bytes: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class _Part(BaseModel):
 
 
 class _Ratio(_Part):
-    """A ratio of vanilla's time to the strategy's, with a 95 % confidence interval."""
+    """A ratio of the strategy's time to vanilla's, with a 95 % confidence interval."""
 
     estimate: float
     low: float | None
@@ -46,13 +46,28 @@ class _Row(_Part):
     """Peak memory."""
     ttft_ratio: _Ratio
     decode_ratio: _Ratio
+    joules_per_prompt: float | None = None
+    """Energy of the GPU for a prompt with its new tokens; None where nothing told it."""
+
+
+class _LoadRow(_Part):
+    """One strategy at one budget, number of visual tokens and number of clients."""
+
+    strategy: Name
+    budget: Name
+    visual_tokens: int
+    clients: int
+    requests_per_second: float
+    ttft_p50_seconds: float
+    ttft_p99_seconds: float
+    ratio: _Ratio
 
 
 class _BreakEven(_Part):
     """Where a strategy begins to be faster than vanilla."""
 
     visual: float
-    """Number of visual tokens."""
+    """Number of visual tokens, or of clients."""
     bound: Name
     """Whether the true number is this one, lower or higher."""
 
@@ -63,7 +78,9 @@ class _Model(_Part):
     model: Name
     rows: list[_Row]
     break_even: dict[str, _BreakEven | None]
-    """The break-even point for each strategy and budget; None if it is never faster."""
+    """The break-even point for each strategy and budget; None if the intervals show none."""
+    load: list[_LoadRow] = []
+    """What clients saw under load; empty if no load was measured."""
     notes: list[str]
     infeasible: list[str]
     """Sentences on the strategies that cannot run at a budget."""

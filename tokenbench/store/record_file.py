@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 
 from tokenbench.errors import AGAIN, MachineError, brief
 from tokenbench.store import files
+from tokenbench.store.record_rules import RULES
 
 __all__ = ["RECORD", "DamagedError", "count_records", "pack", "read_many", "read_records", "to_bytes"]
 
-MOST_ROWS, MOST_BYTES, MOST_TOKENS = 10**7, 2**34, 2**20
+MOST_ROWS, MOST_BYTES = 10**7, 2**34
 MOST_PACKED = 2**32
 """The largest size of the file itself, in bytes."""
-LATER = ("unit", "stratum", "turn", "asked", "lattice", "text_tokens", "evidence_height", "seconds")
+LATER = ("unit", "stratum", "turn", "asked", "leaves", "lattice", "text_tokens", "evidence_height", "seconds")
 """The columns that files of older versions lack."""
 UNKNOWN = ("kept", "visual_tokens", "tokens_per_layer")
 """The columns that are empty where it is not known what a run did, such as in runs that are imported from the logs of other tools."""
@@ -34,8 +35,6 @@ BATCH = 2**14
 Part = tuple[int, Path, pa.Table]
 """The position of a file among those to read, its path, and some of its records."""
 Shrink = Callable[[int, pa.Table], pa.Table]
-LATTICE = 4
-"""The numbers of a lattice: frames, height, width, leading tokens."""
 
 RECORD = pa.schema(
     [
@@ -49,6 +48,7 @@ RECORD = pa.schema(
         ("asked", pa.string()),
         ("score", pa.float64()),
         ("kept", pa.list_(pa.int32())),
+        ("leaves", pa.list_(pa.int32())),
         ("visual_tokens", pa.int32()),
         ("lattice", pa.list_(pa.int32())),
         ("tokens_per_layer", pa.list_(pa.int32())),
@@ -247,52 +247,3 @@ def _check_values(table: pa.Table) -> None:
     for rule, (columns, holds) in RULES.items():
         if there.issuperset(columns) and not holds(*(table[name] for name in columns)):
             raise ValueError(rule)
-
-
-def _are_scores(score: pa.ChunkedArray) -> bool:
-    return _all(_is_between(score, 0, 1))
-
-
-def _are_counts(visual: pa.ChunkedArray) -> bool:
-    return _all(_is_between(visual.drop_null(), 0, MOST_TOKENS))
-
-
-def _are_kept(kept: pa.ChunkedArray, visual: pa.ChunkedArray) -> bool:
-    """Return whether every kept token is one of its sample's visual tokens."""
-    ordinals = pc.list_flatten(kept)
-    ends = pc.min_max(ordinals)
-    if not len(ordinals):
-        return True
-    if ends["min"].as_py() is None or ordinals.null_count or ends["min"].as_py() < 0:
-        return False
-    if not visual.null_count and ends["max"].as_py() < pc.min(visual).as_py():
-        return True  # the usual case, in which single samples need not be checked
-    return _all(pc.less(ordinals, pc.take(visual, pc.list_parent_indices(kept))))
-
-
-def _are_lattices(column: pa.ChunkedArray) -> bool:
-    column = column.drop_null()
-    if not _all(pc.equal(pc.list_value_length(column), LATTICE)):
-        return False
-    frames, height, width, lead = (pc.cast(pc.list_element(column, i), pa.float64()) for i in range(LATTICE))
-    tokens = pc.multiply(frames, pc.add(lead, pc.multiply(height, width)))
-    sizes = [_is_between(number, 1, MOST_TOKENS) for number in (frames, height, width, tokens)]
-    return all(map(_all, [*sizes, _is_between(lead, 0, MOST_TOKENS)]))
-
-
-def _is_between(values: pa.ChunkedArray, low: int, high: int) -> pa.ChunkedArray:
-    return pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
-
-
-def _all(values: pa.ChunkedArray) -> bool:
-    """Return whether all values are true. A missing value counts as false; without values, the result is true."""
-    return bool(pc.all(pc.fill_null(values, False)).as_py() in (True, None))
-
-
-RULES: dict[str, tuple[tuple[str, ...], Callable[..., bool]]] = {
-    "a score is not from 0 to 1": (("score",), _are_scores),
-    "a number of visual tokens is beyond all models": (("visual_tokens",), _are_counts),
-    "a kept token is not among the visual tokens": (("kept", "visual_tokens"), _are_kept),
-    "a lattice is none": (("lattice",), _are_lattices),
-}
-"""The error to report if a rule does not hold: the columns that the rule concerns, and the rule."""

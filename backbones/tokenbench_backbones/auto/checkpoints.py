@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tokenbench import Backbone
-from tokenbench_backbones import published
+from tokenbench_backbones.auto import published
+from tokenbench_backbones.published import QWEN3_VL_30B
 
 __all__ = [
     "Gemma3For4B",
@@ -31,12 +32,14 @@ class LlavaNext7B(_Checkpoint):
     """LLaVA-NeXT (1.6) 7B on Vicuna."""
 
     source: ClassVar[str] = "llava-hf/llava-v1.6-vicuna-7b-hf"
+    published: ClassVar[Mapping[str, Any]] = published.LLAVA_NEXT_7B
 
 
 class LlavaOneVision7B(_Checkpoint):
     """LLaVA-OneVision 7B on Qwen2."""
 
     source: ClassVar[str] = "llava-hf/llava-onevision-qwen2-7b-ov-hf"
+    published: ClassVar[Mapping[str, Any]] = published.LLAVA_ONEVISION_7B
 
 
 class SmolVLM256M(_Checkpoint):
@@ -78,10 +81,11 @@ class Glm41VFor9B(_Checkpoint):
     """GLM-4.1V 9B Thinking."""
 
     source: ClassVar[str] = "zai-org/GLM-4.1V-9B-Thinking"
+    published: ClassVar[Mapping[str, Any]] = published.GLM_4_1V_9B
 
 
 class Qwen3VL30B(_Checkpoint):
     """Qwen3-VL 30B-A3B Instruct, a mixture of experts."""
 
     source: ClassVar[str] = "Qwen/Qwen3-VL-30B-A3B-Instruct"
-    published: ClassVar[Mapping[str, Any]] = published.QWEN3_VL_30B
+    published: ClassVar[Mapping[str, Any]] = QWEN3_VL_30B

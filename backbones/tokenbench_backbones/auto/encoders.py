@@ -42,7 +42,7 @@ class Like:
 
     adapter: type[Backbone]
     """The adapter."""
-    encoder_size: Callable[[Any], EncoderSize]
+    encoder_size: Callable[[Any], EncoderSize] | None = None
     """From the stock configuration to its sizes."""
 
     def describe(self, model: Any) -> Sequence[Encoder]:
@@ -51,6 +51,7 @@ class Like:
 
     def size(self, config: Any, model: Any) -> EncoderSize:
         """Sizes from the configuration."""
+        assert self.encoder_size is not None
         return self.encoder_size(config)
 
     def default_grids(self, config: Any, tokens: int | None) -> tuple[Grid, ...]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from tokenbench_backbones import sizes
 from tokenbench_backbones.auto.encoders import Described, Like
+from tokenbench_backbones.auto.glm import Glm
 from tokenbench_backbones.auto.lattices import Rule, from_positions, newlines, none, separated_rows, squares
+from tokenbench_backbones.auto.pixtral import Pixtral
 from tokenbench_backbones.auto.tiles import Tiles
 from tokenbench_backbones.auto.towers import Tower
 from tokenbench_backbones.qwen_vl import Qwen2VL, Qwen3VL, Qwen25VL
@@ -82,6 +84,15 @@ def _joined(projector: Any, states: Tensor) -> Tensor:
     return projected
 
 
+def _swiglu(projector: Any, states: Tensor) -> Tensor:
+    """Aya and Cohere 2: the patches of a token side by side, through a gated MLP."""
+    joined = states.flatten(1)
+    normed = projector.layernorm(joined) if hasattr(projector, "layernorm") else joined
+    value, gate = projector.linear_1(normed).chunk(2, dim=-1)
+    projected: Tensor = projector.linear_2(projector.act(gate) * value)
+    return projected
+
+
 def _alone(projector: Any, states: Tensor) -> Tensor:
     """One patch is one token."""
     projected: Tensor = projector(states[:, 0])
@@ -103,11 +114,14 @@ _IDEFICS3 = Facts(
     ),
 )
 
+_COHERE = Tower("vision_tower", "multi_modal_projector", _swiglu, side=lambda config: int(config.downsample_factor))
+_GLM = Facts(from_positions, types={"mm_token_type_ids": Tensor.int}, encoder=Glm())
+
 FACTS: dict[str, Facts] = {
     "apertus1p5": Facts(attention="eager"),
     "aria": Facts(),
-    "aya_vision": Facts(_shuffled("downsample_factor")),
-    "cohere2_vision": Facts(_shuffled("downsample_factor")),
+    "aya_vision": Facts(_shuffled("downsample_factor"), encoder=replace(_COHERE, normed=False)),
+    "cohere2_vision": Facts(_shuffled("downsample_factor"), encoder=_COHERE),
     "cohere_compass": Facts(from_positions),
     "cosmos3_edge": Facts(from_positions),
     "cosmos3_omni": Facts(from_positions),
@@ -122,11 +136,11 @@ FACTS: dict[str, Facts] = {
     "gemma3": _GEMMA3,
     "gemma4": Facts(shares_prefixes=False),
     "gemma4_unified": Facts(shares_prefixes=False),
-    "glm46v": Facts(from_positions),
-    "glm4v": Facts(from_positions),
-    "glm4v_moe": Facts(from_positions),
-    "glm_ocr": Facts(from_positions),
-    "glmga": Facts(from_positions),
+    "glm46v": _GLM,
+    "glm4v": _GLM,
+    "glm4v_moe": _GLM,
+    "glm_ocr": _GLM,
+    "glmga": _GLM,
     "got_ocr2": Facts(attention="eager"),
     "granite_docling": Facts(),
     "hyperclovax_vision_v2": Facts(),
@@ -144,7 +158,7 @@ FACTS: dict[str, Facts] = {
     "minicpmv4_6": Facts(shares_prefixes=False, notes=_HYBRID.notes),
     "minicpmv4_7": Facts(shares_prefixes=False, notes=_HYBRID.notes),
     "minimax_m3_vl": Facts(),
-    "mistral3": Facts(separated_rows),
+    "mistral3": Facts(separated_rows, encoder=Pixtral()),
     "molmo2": Facts(shares_prefixes=False),
     "muse_glimmer": Facts(),
     "muse_spark": Facts(),

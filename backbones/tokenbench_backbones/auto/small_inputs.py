@@ -45,7 +45,7 @@ def unpadded_tiles(config: Any, words: tuple[int, int], n: int) -> dict[str, Ten
 
 def rows(config: Any, words: tuple[int, int], n: int) -> dict[str, Tensor]:
     """Pictures of other sizes in one padded tensor."""
-    sizes = torch.tensor([(8, 16)] if words == LAST else [(16, 24), (24, 16)][-n:])
+    sizes = torch.tensor([(16, 16)] if words == LAST else [(16, 24), (24, 16)][-n:])
     height, width = sizes.max(0).values.tolist()
     patch = config.vision_config.patch_size * config.spatial_merge_size
     return {

@@ -100,6 +100,8 @@ AUDIO: dict[str, Any] = {
 TOKENS: dict[str, Any] = {
     **tiny.TOKENS,
     "image_token_index": tiny.IMAGE,
+    "image_start_token_id": tiny.START,
+    "image_end_token_id": tiny.END,
     "video_token_index": tiny.VIDEO,
 }
 """Of whole models: ids."""

@@ -34,6 +34,8 @@ class Tower:
     """From the stock configuration to how many patches along each side become one visual token."""
     tiled: bool = False
     """Whether the pixels of one prompt are [1, tiles, 3, H, W], and not [images, 3, H, W]."""
+    normed: bool = True
+    """Whether the projector reads the states after the encoder's last norm."""
     any_size: bool = False
     """Whether the encoder takes pictures of any size without being asked to interpolate its positions."""
 
@@ -54,13 +56,14 @@ class Tower:
             return [FrameLayout(h * w, tokens(h, w), frame) for frame in pixel_values.split(1)]
 
         def project(states: Tensor) -> Tensor:
-            return self.project(projector, tower.post_layernorm(states))
+            return self.project(projector, tower.post_layernorm(states) if self.normed else states)
 
         def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
             smaller = resize(pixels, h * side * patch, w * side * patch)
             # `forward` is called directly, so that hooks on the tower do not fire.
-            normed = tower.forward(smaller, **options).last_hidden_state
-            return self.project(projector, normed[:, tokens(h * side, w * side).to(normed.device)].flatten(0, 1))
+            output = tower.forward(smaller, output_hidden_states=True, **options)
+            states = output.last_hidden_state if self.normed else output.hidden_states[-1]
+            return self.project(projector, states[:, tokens(h * side, w * side).to(states.device)].flatten(0, 1))
 
         return [
             Encoder(

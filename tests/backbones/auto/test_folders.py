@@ -83,7 +83,7 @@ def _llava_onevision() -> Any:
         LlavaOnevisionVideoProcessor(size=size, **HALF),
         num_image_tokens=16,
         vision_feature_select_strategy="full",
-        chat_template=TEMPLATE.replace("IMAGE", "<image>"),
+        chat_template=TEMPLATE.replace("IMAGE", "<image>").replace("VIDEO", "<video>"),
     )
 
 
@@ -142,3 +142,23 @@ def test_eight_images_in_a_batch_equal_eight_single_runs(name: str, suite: str, 
     pruned = tables[0][tables[0]["strategy"] != "vanilla"]
     assert (pruned["kept"].map(len) < pruned["visual_tokens"]).all()
     pd.testing.assert_frame_equal(*tables)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_reports")
+def test_clips_have_frames_and_only_those_who_read_their_patches_are_refused(tmp_path: Path) -> None:
+    """LLaVA-OneVision resizes what it computed of clips. All strategies of a run share its batches."""
+    model, _ = Auto("llava_onevision").tiny()
+    model.save_pretrained(tmp_path / "model")
+    PROCESSORS["llava_onevision"]().save_pretrained(tmp_path / "model")
+    run = ("run", "--suite", "video", "--models", str(tmp_path / "model"), "--tasks", "order", "--limit", "4", "-q")
+    more = ("--strategies", "divprune,visionzip,dycoke,clse", "--budgets", "1/3", "--seeds", "0")
+    assert call(*run, *more, "-o", str(tmp_path / "run")) == 0
+    opened = tokenbench.Run.open(tmp_path / "run")
+    (refused,) = opened.failures()
+    assert (refused["strategy"], refused["kind"]) == ("visionzip", "infeasible")
+    assert "the model resizes what it computed of clips" in refused["reason"]
+    table = opened.samples()
+    assert {tuple(lattice) for lattice in table["lattice"]} == {(8, 2, 2, 0)}
+    assert set(table["visual_tokens"]) == {8 * 4 + 1}  # a newline behind the last frame
+    assert table[table["strategy"] == "vanilla"]["evidence_recall"].eq(1).all()

@@ -101,6 +101,20 @@ def test_an_answer_that_is_missing_or_graded_is_neither_right_nor_wrong(run):
     assert (index.verdicts[graded] == NONE).all()
 
 
+def test_of_several_stages_the_page_holds_what_each_one_kept(run):
+    samples = run[1].samples()
+    leaves = [2] * 18 + [1] * 9 + [-1] * 9  # 36 tokens, 27 from layer 1 on, 9 from layer 2 on
+    pruned = samples["strategy"] == "good"
+    samples = samples.assign(leaves=[leaves if one else None for one in pruned])
+    found = pieces_in(render_page(run[0], MadeUpRun(samples, run[1].questions())))
+    for _, scene in whole(found, "scenes-0"):
+        for cell in scene["cells"]:
+            if len(cell) == 5:
+                stages = {layer: unpack(mask) for layer, mask in cell[4]}
+                assert stages == {1: {*range(18), *range(27, 36)}, 2: set(range(27, 36))}
+        assert sum(len(cell) == 5 for cell in scene["cells"]) == 3  # budgets
+
+
 def test_unknown_kept_tokens_are_unknown_and_not_zero(run):
     samples = run[1].samples()
     samples = samples.assign(kept=None, visual_tokens=None, lattice=None, tokens_per_layer=None)

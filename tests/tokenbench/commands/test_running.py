@@ -58,7 +58,8 @@ def call(*arguments: str) -> int:
 
 def table(folder: Path) -> pd.DataFrame:
     frame = tokenbench.Run.open(folder).samples().drop(columns=VOLATILE)
-    return frame.assign(kept=frame["kept"].map(list), tokens_per_layer=frame["tokens_per_layer"].map(list))
+    lists = {name: frame[name].map(list, na_action="ignore") for name in ("kept", "leaves", "tokens_per_layer")}
+    return frame.assign(**lists)
 
 
 @pytest.fixture(scope="module")

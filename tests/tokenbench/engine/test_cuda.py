@@ -16,12 +16,16 @@ from tokenbench.registry.plugins import registry
 from tokenbench.testing import Prompt, batched, generate, logits
 from tokenbench.testing.oracles import kv_cache
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = pytest.mark.gpu
 QUESTION_GUIDED = ("fastv", "clse", "divprune", "sparsevlm")
 KERNELS = [
     "sdpa",
     pytest.param(
         "flash_attention_2", marks=pytest.mark.skipif(find_spec("flash_attn") is None, reason="needs flash-attn")
+    ),
+    pytest.param(
+        "kernels-community/flash-attn2",
+        marks=pytest.mark.skipif(find_spec("kernels") is None, reason="needs the package kernels, and its download"),
     ),
 ]
 
@@ -85,6 +89,29 @@ def test_everyday_situations_in_bfloat16(backbone: str, strategy: str, kernel: s
             cache = kv_cache(model(**rows[0], use_cache=True))
     with pytest.raises(UsageError, match="KV cache was pruned"), torch.no_grad():
         model(input_ids=rows[0]["input_ids"][:, -1:], past_key_values=cache)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("strategy", QUESTION_GUIDED)
+def test_layers_on_two_gpus_decide_and_answer_as_on_one(strategy: str, dtype: torch.dtype) -> None:
+    """The same kernels on the same numbers: both cards are of one kind, so that nothing may differ but what they round."""
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    hooks = pytest.importorskip("accelerate.hooks", reason="needs accelerate")
+    model, prompts = registry().get("backbones", "llava")().tiny()
+    model.to("cuda:0", dtype)
+    rows = on("cuda:0", prompts, dtype)
+    expected, before = run(model, strategy, rows)
+    decoder = model.model.language_model
+    for layer in decoder.layers[3:]:
+        hooks.add_hook_to_module(layer.to("cuda:1"), hooks.AlignDevicesHook("cuda:1"))
+    for module in (decoder.norm, model.lm_head):
+        hooks.add_hook_to_module(module, hooks.AlignDevicesHook("cuda:0"))
+    found, after = run(model, strategy, rows)
+    assert [row.kept for row in after.rows] == [row.kept for row in before.rows]
+    # bfloat16 keeps 8 bits of a number: a sum over a layer may be off by a few of its last places.
+    near = {"atol": 1e-4, "rtol": 1e-4} if dtype == torch.float32 else {"atol": 0.05, "rtol": 0.05}
+    torch.testing.assert_close(logits(found), logits(expected), **near)
 
 
 @pytest.mark.parametrize("strategy", ["fastv", "divprune"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,11 @@ def test_a_junk_configuration_is_named(text: str, tmp_path: Path) -> None:
 def test_a_device_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="unknown --device"):
         resolve_device(text)
+
+
+@pytest.mark.skipif(find_spec("flash_attn") is not None, reason="flash attention is installed")
+def test_flash_attention_that_is_missing_is_named_with_what_works() -> None:
+    with pytest.raises(MachineError, match="cannot run with flash attention here") as error:
+        Model("toy-llava", locate("toy-llava", registry()), "cpu", "bfloat16", attention="flash_attention_2").load()
+    assert "--attention sdpa" in error.value.hint
+    assert "\n" not in str(error.value)

@@ -100,3 +100,14 @@ def test_tokens_cannot_be_kept_of_an_unknown_number_and_an_answer_cannot_be_unkn
         path.write_bytes(pack([record(0, [3]), {**record(1, [3]), **gap}], RECORD)[1])
         with pytest.raises(DamagedError, match=why):
             read_records(path, tmp_path, RECORD)
+
+
+def test_there_is_a_layer_for_every_visual_token_or_for_none(tmp_path):
+    path = tmp_path / "wrong.parquet"
+    right = [3, *[-1] * 19]
+    path.write_bytes(pack([record(0, [3]), {**record(1, [3]), "leaves": right}], RECORD)[1])
+    assert read_records(path, tmp_path, RECORD)["leaves"].to_pylist() == [None, right]
+    for wrong in ([3, -1], [-2, *[-1] * 19]):
+        path.write_bytes(pack([record(0, [3]), {**record(1, [3]), "leaves": wrong}], RECORD)[1])
+        with pytest.raises(DamagedError, match="the layers at which visual tokens leave"):
+            read_records(path, tmp_path, RECORD)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokenbench.commands.loading import quantization_option
 from tokenbench.commands.options import (
     BUDGETS,
     MODELS,
@@ -24,7 +25,7 @@ from tokenbench.commands.options import (
     whole_numbers,
 )
 from tokenbench.commands.output import say, say_json
-from tokenbench.errors import MachineError
+from tokenbench.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +36,8 @@ __all__ = ["bench"]
 @click.command(
     epilog=examples(
         "tokenbench bench --models toy-llava --strategies clse -o my-run",
-        "tokenbench bench --models llava-1.5-7b --strategies clse,fastv --budgets 192,64",
         "tokenbench bench --models llava-1.5-7b --random-weights --strategies clse",
+        "tokenbench bench --models llava-1.5-7b --strategies clse,fastv --budgets 192,64 --load 1,4,16,32",
     )
 )
 @list_option("--models", required=True, help=MODELS)
@@ -64,11 +65,21 @@ __all__ = ["bench"]
 @click.option(
     "--warm-up", type=Whole(min=0), default=2, show_default=True, help="Untimed passes at the start of each launch."
 )
+@list_option(
+    "--load",
+    help="Numbers of clients (1,4,16,32) that ask, wait for the answer and ask again: requests a second, and p50 and p99 of TTFT.",
+)
+@click.option(
+    "--largest-batch",
+    type=Whole(min=1),
+    help="With --load, the largest number of requests that are answered at once.  [default: the largest load]",
+)
 @click.option("--random-weights", is_flag=True, help="Use random weights of the model's sizes; nothing is downloaded.")
 @click.option("--layers", type=Whole(min=1), help="Keep the first N decoder layers only, for small machines.")
 @device_option
 @dtype_option("float32")
 @attention_option("model")
+@quantization_option
 @click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output format."
 )
@@ -98,6 +109,10 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     )
     registry = Registry(plugin_files)
     ways, lengths = make_ways(strategies, budgets, registry), _lengths(visual_tokens)
+    options["load"] = whole_numbers("--load", flat(options["load"]), least=1)
+    options["quantization"] = options["quantization"] or ""
+    if options["largest_batch"] and not options["load"]:
+        raise UsageError("--largest-batch requires --load", "give the numbers of clients, such as --load 1,4,16")
     for model in models:  # before minutes go into the first one
         configuration(model, registry)
     found = [

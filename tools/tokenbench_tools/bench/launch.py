@@ -11,6 +11,7 @@ import random
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +22,8 @@ from tokenbench.engine.attach import attach
 from tokenbench.errors import MachineError, TokenBenchError
 from tokenbench.registry.plugins import Registry
 from tokenbench_tools.bench.clock import Marks
+from tokenbench_tools.bench.energy import joules_of
+from tokenbench_tools.bench.load import Served, serve
 from tokenbench_tools.bench.machine import conditions, fingerprint
 from tokenbench_tools.bench.memory import peak_bytes, reset_peak
 from tokenbench_tools.bench.passes import Passes
@@ -45,7 +48,8 @@ class Launch:
         registry = Registry(protocol.plugins)
         self._protocol = protocol
         self._backbone, self._model = load_model(protocol, registry)
-        self._cuda = choose_device(protocol).startswith("cuda")
+        self._device = choose_device(protocol)
+        self._cuda = self._device.startswith("cuda")
         depth = len(self._backbone.decoder(self._model).layers)  # type: ignore[arg-type]
         self._plans: list[RowPlan | None] = [
             None if way == STOCK else make_plan(way, depth, registry) for way in protocol.all_ways
@@ -67,8 +71,32 @@ class Launch:
                         one.peak = max(one.peak, peak)
             for one in passes:
                 self._look_closer(inputs, one)
+                if self._cuda and seed == 0:
+                    one.joules = joules_of(partial(self._run, inputs, one.way), self._device)
             found += passes
         return found
+
+    def serve(self, seed: int) -> list[Served]:
+        """All ways under every load, over prompts of every length, in another order for every load."""
+        shuffled, found = random.Random(seed), []
+        for length in self._protocol.lengths:
+            row, visual = self._inputs(length, 1)
+            for clients in self._protocol.load:
+                served = [Served(way, visual, clients) for way in range(len(self._plans))]
+                for one in shuffled.sample(served, len(served)):
+                    answer = partial(self._answer, row, one.way)
+                    for _ in range(self._protocol.warm_up):
+                        answer(min(clients, self._protocol.batch_of_load))
+                    one.seconds, one.first = serve(
+                        clients, self._protocol.repetitions, self._protocol.batch_of_load, answer
+                    )
+                found += served
+        return found
+
+    def _answer(self, row: dict[str, Tensor], way: int, requests: int) -> tuple[float, float]:
+        """Answer so many equal requests at once: seconds until the first token, and until the last."""
+        seconds, _ = self._run(_repeat(row, requests), way)
+        return seconds[0], sum(seconds)
 
     def peaks(self, way: int) -> list[Passes]:
         """One pass of one way at every length, for its memory."""
@@ -78,12 +106,12 @@ class Launch:
             found.append(Passes(way, visual, peak=self._run(inputs, way)[1]))
         return found
 
-    def _inputs(self, length: int | None) -> tuple[dict[str, Tensor], int]:
-        """A batch of equal prompts, and their visual tokens."""
+    def _inputs(self, length: int | None, rows: int | None = None) -> tuple[dict[str, Tensor], int]:
+        """A batch of equal prompts, by default as large as the protocol says, and their visual tokens."""
         config, backbone = self._model.config, self._backbone
         grids = backbone.default_grids(config, length)
         row = backbone.dummy_inputs(config, grids, self._protocol.text)
-        batch = {name: value.repeat(self._protocol.rows, *[1] * (value.ndim - 1)) for name, value in row.items()}
+        batch = _repeat(row, rows or self._protocol.rows)
         moved = {
             name: value.to(self._model.device, self._model.dtype if value.is_floating_point() else None)
             for name, value in batch.items()
@@ -133,12 +161,18 @@ class Launch:
             )
 
 
+def _repeat(row: dict[str, Tensor], times: int) -> dict[str, Tensor]:
+    """The same prompt as several rows of a batch."""
+    return {name: value.repeat(times, *[1] * (value.ndim - 1)) for name, value in row.items()}
+
+
 def measure(order: dict[str, Any]) -> dict[str, Any]:
     """Carry out an order: a protocol, and either a seed (time everything) or a way (the peak memory of it alone)."""
     protocol = Protocol.from_json(order["protocol"])
     try:
         launch = Launch(protocol)
         found = launch.time_pass(order["seed"]) if "seed" in order else launch.peaks(order["way"])
+        served = launch.serve(order["seed"]) if "seed" in order else []
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise MachineError(
             f"there is not enough memory for model '{protocol.model}' in {protocol.dtype}",
@@ -147,6 +181,7 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
     device = choose_device(protocol)
     return {
         "passes": [asdict(passes) for passes in found],
+        "served": [asdict(one) for one in served],
         "hardware": fingerprint(device),
         "conditions": conditions(device),
     }

@@ -25,3 +25,5 @@ class Passes:
     """Bytes of the KV cache after the prefill."""
     peak: int = 0
     """Bytes of memory at the peak."""
+    joules: float | None = None
+    """Energy of one pass, measured in passes of their own; None where nothing tells it."""

@@ -58,11 +58,22 @@ class Protocol:
     """How many of the decoder's layers are run; None for all."""
     plugins: tuple[str, ...] = ()
     """Plug-ins that are single Python files."""
+    load: tuple[int, ...] = ()
+    """Numbers of clients that ask at the same time, one entry for each load."""
+    largest_batch: int | None = None
+    """How many requests of clients are answered at once, at most; None for as many as the largest load has clients."""
+    quantization: str = ""
+    """How the weights are quantized while they are loaded; empty for as they are stored."""
 
     @property
     def all_ways(self) -> tuple[Way, ...]:
         """All ways, beginning with the stock model."""
         return (STOCK, *self.ways)
+
+    @property
+    def batch_of_load(self) -> int:
+        """The largest batch of the server under load."""
+        return self.largest_batch or max(self.load)
 
     def to_json(self) -> dict[str, Any]:
         """Return the protocol as JSON values."""
@@ -71,5 +82,5 @@ class Protocol:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Protocol:
         """Read what `to_json` returned."""
-        lists = {name: tuple(values[name]) for name in ("lengths", "plugins")}
+        lists = {name: tuple(values[name]) for name in ("lengths", "plugins", "load")}
         return cls(**{**values, **lists, "ways": tuple(Way(**way) for way in values["ways"])})

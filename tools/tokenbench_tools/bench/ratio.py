@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from math import exp, log
 from typing import Any
 
@@ -59,13 +58,13 @@ def ratio(times: Sequence[float], stock: Sequence[float]) -> Ratio:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """The number of visual tokens above which a way's first token comes earlier than the stock model's."""
+    """The number of visual tokens, or of clients, above which a way is shown to be faster than the stock model."""
 
     visual: float
-    """About how many visual tokens that is."""
+    """About how many that is."""
     bound: str
-    """`at most` if the way is already faster on the shortest prompt measured, `about` if the number lies between two
-    lengths, `above` if the way is not faster on the longest."""
+    """`at most` if nothing below it is shown to be slower, `about` if it lies between a number at which the way is shown to be slower and
+    the next one, at which it is shown to be faster, `above` if the way is shown to be slower at the largest number measured."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the number and its bound as JSON values."""
@@ -75,18 +74,27 @@ class BreakEven:
         return f"{self.bound} {self.visual:.0f}"
 
 
-def break_even(ratios: Sequence[tuple[int, float]]) -> BreakEven:
-    """Interpolate the length at which a ratio of times falls below 1.
+def break_even(ratios: Sequence[tuple[int, Ratio]]) -> BreakEven | None:
+    """Find from where on a ratio of times is shown to be below 1.
+
+    Only intervals that exclude 1 count. Between a number at which the way is slower and the next one, at which it is faster, a straight line
+    is drawn through the estimates, both axes being logarithmic.
 
     Args:
-        ratios: (visual tokens, ratio) of prompts of several lengths. Between neighbours a straight line is drawn, both
-            axes being logarithmic.
+        ratios: (visual tokens or clients, ratio of times) of several measurements.
+
+    Returns:
+        The number; None if the intervals show none.
     """
-    ordered = sorted(ratios)
-    if ordered[0][1] < 1:
-        return BreakEven(ordered[0][0], "at most")
-    for (few, slower), (many, faster) in pairwise(ordered):
-        if faster < 1:
-            share = log(slower) / (log(slower) - log(faster))
-            return BreakEven(exp(log(few) + share * (log(many) - log(few))), "about")
-    return BreakEven(ordered[-1][0], "above")
+    ordered = sorted(ratios, key=lambda pair: pair[0])
+    slower = [i for i, (_, found) in enumerate(ordered) if found.low is not None and found.low > 1]
+    after = slower[-1] + 1 if slower else 0
+    faster = [i for i, (_, found) in enumerate(ordered) if found.high is not None and found.high < 1 and i >= after]
+    if not faster:
+        return BreakEven(ordered[-1][0], "above") if after == len(ordered) else None
+    (many, gain), first = ordered[faster[0]], faster[0]
+    if first == 0 or first != after:
+        return BreakEven(many, "at most")
+    few, loss = ordered[first - 1]
+    share = log(loss.estimate) / (log(loss.estimate) - log(gain.estimate))
+    return BreakEven(exp(log(few) + share * (log(many) - log(few))), "about")

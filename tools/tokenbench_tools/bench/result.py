@@ -9,6 +9,7 @@ from statistics import fmean, median, quantiles
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.tables import Column, Table, text_table
+from tokenbench_tools.bench.load_result import LOAD_COLUMNS, LoadRow
 from tokenbench_tools.bench.protocol import FEW, STOCK, Protocol
 from tokenbench_tools.bench.ratio import BreakEven, Ratio, break_even, ratio
 
@@ -53,6 +54,8 @@ class BenchRow:
     """Time of one further token; below 1 is faster."""
     total_ratio: Ratio
     """Time of all tokens, the inverse of the ratio of throughputs."""
+    joules_per_prompt: float | None = None
+    """Energy of the GPU for one prompt with all its new tokens; None where nothing tells it."""
 
     @property
     def selection_percent(self) -> float:
@@ -78,6 +81,9 @@ COLUMNS: tuple[Column[BenchRow], ...] = (
     Column("KV MiB", lambda row: f"{row.kv_bytes / 2**20:.1f}"),
     Column("peak MiB", lambda row: f"{row.peak_bytes / 2**20:.0f}"),
 )
+ENERGY = Column[BenchRow](
+    "J/prompt", lambda row: "" if row.joules_per_prompt is None else f"{row.joules_per_prompt:.2f}"
+)
 
 
 @dataclass(frozen=True)
@@ -94,16 +100,28 @@ class Bench:
     """The state of the machine after every launch, such as clocks and temperature."""
     infeasible: tuple[str, ...] = ()
     """Sentences on the ways that were left out, and why."""
+    load: tuple[LoadRow, ...] = ()
+    """One row for every way, length and number of clients; empty if no load was measured."""
 
     @property
-    def break_even(self) -> dict[str, BreakEven]:
-        """The number of visual tokens above which each way's first token comes earlier, by "strategy at budget"."""
+    def break_even(self) -> dict[str, BreakEven | None]:
+        """The number of visual tokens from which each way's first token is shown to come earlier, by "strategy at budget"."""
         found = {}
         for way in self.protocol.ways:
             rows = [row for row in self.rows if (row.strategy, row.budget) == way]
-            found[f"{way.strategy} at {way.budget}"] = break_even(
-                [(row.visual_tokens, row.ttft_ratio.estimate) for row in rows]
-            )
+            found[f"{way.strategy} at {way.budget}"] = break_even([(row.visual_tokens, row.ttft_ratio) for row in rows])
+        return found
+
+    @property
+    def break_even_clients(self) -> dict[str, BreakEven | None]:
+        """The number of clients from which each way is shown to answer more requests, by "strategy at budget, visual tokens"."""
+        found = {}
+        for way in self.protocol.ways if self.load else ():
+            rows = [row for row in self.load if (row.strategy, row.budget) == way]
+            for visual in dict.fromkeys(row.visual_tokens for row in rows):
+                found[f"{way.strategy} at {way.budget}, {visual} visual tokens"] = break_even(
+                    [(row.clients, row.ratio) for row in rows if row.visual_tokens == visual]
+                )
         return found
 
     @property
@@ -119,6 +137,16 @@ class Bench:
             "Ratios are to the stock model (vanilla, stock), below 1 being faster, with 95 % intervals over launches. TTFT "
             "includes the vision encoder. Selection is timed apart and is part of TTFT.",
         ]
+        if self.load:
+            notes.append(
+                f"Under load, every client asks, waits for the whole answer and asks again, {given.repetitions} times. Requests that "
+                f"wait are answered in batches of up to {given.batch_of_load} by one stock generate each: there is no continuous batching. "
+                "TTFT includes waiting; p99 of fewer than 100 requests is close to the slowest of them."
+            )
+        if any(row.joules_per_prompt is not None for row in self.rows):
+            notes.append(
+                "Energy is the mean power that nvidia-smi reports while passes repeat, idle power included, times their duration."
+            )
         if given.launches < FEW:
             notes.append(f"Intervals from fewer than {FEW} launches say little.")
         return notes
@@ -129,7 +157,9 @@ class Bench:
             "model": self.protocol.model,
             "protocol": self.protocol.to_json(),
             "rows": [row.to_json() for row in self.rows],
-            "break_even": {name: found.to_json() for name, found in self.break_even.items()},
+            "break_even": _as_json(self.break_even),
+            **({"load": [row.to_json() for row in self.load]} if self.load else {}),
+            **({"break_even_clients": _as_json(self.break_even_clients)} if self.load else {}),
             "hardware": self.hardware,
             "conditions": list(self.conditions),
             "infeasible": list(self.infeasible),
@@ -138,9 +168,25 @@ class Bench:
 
     def __str__(self) -> str:
         """Return the table for the terminal, with the notes."""
-        table = text_table(Table.of("", COLUMNS, self.rows))
-        pays = [f"{name}: faster from {found} visual tokens on" for name, found in self.break_even.items()]
-        return "\n".join([table, *self.infeasible, "", *pays, "", *self.notes])
+        measured = any(row.joules_per_prompt is not None for row in self.rows)
+        tables = [text_table(Table.of("", (*COLUMNS, ENERGY) if measured else COLUMNS, self.rows))]
+        tables += ["", text_table(Table.of("", LOAD_COLUMNS, self.load))] if self.load else []
+        pays = [_describe(name, found, "visual tokens", "first tokens") for name, found in self.break_even.items()]
+        pays += [_describe(name, found, "clients", "answers") for name, found in self.break_even_clients.items()]
+        return "\n".join([*tables, *self.infeasible, "", *pays, "", *self.notes])
+
+
+def _describe(name: str, found: BreakEven | None, unit: str, what: str) -> str:
+    """A sentence on where a way begins to be faster."""
+    if found is None:
+        return f"{name}: no break-even is shown, since intervals contain 1 ({what}, by {unit})"
+    if found.bound == "above":
+        return f"{name}: slower up to {found.visual:.0f} {unit}, the largest number that was measured"
+    return f"{name}: faster from {found} {unit} on"
+
+
+def _as_json(found: dict[str, BreakEven | None]) -> dict[str, Any]:
+    return {name: one.to_json() if one else None for name, one in found.items()}
 
 
 def summarise(
@@ -173,9 +219,15 @@ def summarise(
                 ttft_ratio=ratio(list(map(_median_first, own)), list(map(_median_first, other))),
                 decode_ratio=ratio(list(map(_median_further, own)), list(map(_median_further, other))),
                 total_ratio=ratio(list(map(_total, own)), list(map(_total, other))),
+                joules_per_prompt=_joules(own, protocol.rows),
             )
         )
     return rows
+
+
+def _joules(own: Sequence[Passes], rows: int) -> float | None:
+    told = [one.joules for one in own if one.joules is not None]
+    return fmean(told) / rows if told else None
 
 
 def _median_first(passes: Passes) -> float:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokenbench.errors import MachineError, StrategyError, TokenBenchError, UsageError
 from tokenbench.models.source import configuration
+from tokenbench_tools.bench.load import Served
+from tokenbench_tools.bench.load_result import summarise_load
 from tokenbench_tools.bench.passes import Passes
 from tokenbench_tools.bench.plans import explain_infeasible, make_plan
 from tokenbench_tools.bench.result import Bench, summarise
@@ -38,11 +40,12 @@ def bench(protocol: Protocol, registry: Registry, tell: Callable[[str], None]) -
         MachineError: If a launch cannot be done on this machine.
     """
     protocol, infeasible = _check(protocol, registry)
-    launches, conditions, hardware = [], [], {}
+    launches, loads, conditions, hardware = [], [], [], {}
     for number in range(protocol.launches):
         tell(f"{protocol.model}: launch {number + 1} of {protocol.launches}")
         answer = _launch({"protocol": protocol.to_json(), "seed": number})
         launches.append([Passes(**one) for one in answer["passes"]])
+        loads.append([Served(**one) for one in answer["served"]])
         conditions.append(answer["conditions"])
         hardware = answer["hardware"]
     peaks: dict[tuple[int, int], int] = {}
@@ -51,7 +54,8 @@ def bench(protocol: Protocol, registry: Registry, tell: Callable[[str], None]) -
             tell(f"{protocol.model}: memory of {strategy} at {budget}")
             answer = _launch({"protocol": protocol.to_json(), "way": way})
             peaks |= {(way, one["visual"]): one["peak"] for one in answer["passes"]}
-    return Bench(protocol, tuple(summarise(protocol, launches, peaks)), hardware, tuple(conditions), infeasible)
+    rows = tuple(summarise(protocol, launches, peaks))
+    return Bench(protocol, rows, hardware, tuple(conditions), infeasible, tuple(summarise_load(protocol, loads)))
 
 
 def _check(protocol: Protocol, registry: Registry) -> tuple[Protocol, tuple[str, ...]]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tokenbench.errors import MachineError, UsageError
+from tokenbench.models.adapters import apply_adapter
 from tokenbench.models.decoding import greedy_config
 from tokenbench.models.device import check_device, resolve_device
+from tokenbench.models.quantization import make_config
 from tokenbench.models.source import configuration, locate
 from tokenbench.models.weights import stock_model
 
@@ -37,6 +39,8 @@ def load_model(protocol: Protocol, registry: Registry) -> tuple[Backbone, Any]:
         "attn_implementation": protocol.attention,
     }
     try:
+        if protocol.random_weights and protocol.quantization:
+            raise UsageError("--quantization needs the model's own weights", "leave out --random-weights")
         if protocol.random_weights:
             backbone, config = configuration(protocol.model, registry)
             with torch.device(device):
@@ -48,7 +52,15 @@ def load_model(protocol: Protocol, registry: Registry) -> tuple[Backbone, Any]:
                 source.backbone,
                 cut(AutoConfig.from_pretrained(source.folder, trust_remote_code=False), protocol.layers),
             )
+            if protocol.quantization:
+                options["quantization_config"] = make_config(protocol.quantization, options["dtype"])
+            if quantized := bool(protocol.quantization or getattr(config, "quantization_config", None)):
+                options["device_map"] = {"": device}
             model = stock_model(protocol.model, source.folder, config=config, **options)
+            if source.adapter is not None:
+                apply_adapter(protocol.model, model, source.adapter)
+            if quantized:  # it stands there already, and transformers does not move it
+                return backbone, model.eval()
         return backbone, model.eval().to(device)
     except (UsageError, MachineError):
         raise

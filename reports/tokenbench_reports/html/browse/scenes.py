@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tokenbench.contract.suite import Sample
@@ -17,7 +19,7 @@ from tokenbench_reports.html.masks import is_known, pack
 
 __all__ = ["Pictures", "choose_scenes", "scene_items"]
 
-KEPT = ("sample", "target", "kept", "visual_tokens", "lattice", "tokens_per_layer")
+KEPT = ("sample", "target", "kept", "visual_tokens", "leaves", "lattice", "tokens_per_layer")
 
 
 class Pictures:
@@ -91,10 +93,21 @@ def scene_items(
 
 
 def _cell(row: Mapping[str, Any], layers: dict[str, tuple[int, list[list[int]]]]) -> list[Any]:
-    """[which tokens are kept, their number, visual tokens, which of the lists of layers], None for what is not known."""
+    """[which tokens are kept, their number, visual tokens, which of the lists of layers, kept tokens by stage].
+
+    None stands for what is not known. The stages are there if the run says which tokens left where.
+    """
     runs = layer_runs(row.get("tokens_per_layer"))
     number = layers.setdefault(repr(runs), (len(layers), runs))[0] if runs else -1
     tokens = row["visual_tokens"]
     if not is_known(row["kept"]) or tokens is None or tokens != tokens:
         return [None, None, None, number]
-    return [pack(row["kept"], int(tokens)), len(row["kept"]), int(tokens), number]
+    cell = [pack(row["kept"], int(tokens)), len(row["kept"]), int(tokens), number]
+    return [*cell, _stages(row["leaves"])] if is_known(row.get("leaves")) else cell
+
+
+def _stages(leaves: npt.ArrayLike) -> list[list[Any]]:
+    """[first layer, which tokens are kept from there on] of every stage."""
+    gone = np.asarray(leaves)
+    layers = sorted({int(layer) for layer in gone if layer >= 0})
+    return [[layer, pack(np.flatnonzero((gone < 0) | (gone > layer)), len(gone))] for layer in layers]

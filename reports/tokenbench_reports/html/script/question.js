@@ -1,13 +1,13 @@
   // One question: what two methods kept of it, layer by layer, and what every method answered.
   const counted = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
-  // What a cell keeps in a layer, counted from 1. Which tokens that are is stored of the last layer only; where all are there, it is known, too.
+  // What a cell keeps in a layer, counted from 1. Where the stages are not stored, it is known of layers with all tokens or the final ones.
   function keptIn(cell, runs, layer) {
-    const [mask, count, tokens] = cell, counts = layerCounts(runs);
+    const [mask, count, tokens, , stages] = cell, counts = layerCounts(runs);
     if (count === null) return { text: "how many tokens are kept is unknown", kept: null };
-    const now = counts[layer - 1] ?? count;
-    if (layer >= counts.length && now === count) return { text: `${counted(count, "visual token")} of ${tokens.toLocaleString("en")}`, kept: mask ? unpack(mask) : null };
-    if (now >= tokens) return { text: `all ${counted(tokens, "visual token")}`, kept: null };
-    if (now === count) return { text: `${counted(count, "visual token")} of ${tokens.toLocaleString("en")}`, kept: mask ? unpack(mask) : null };
+    const now = counts[layer - 1] ?? count, some = (set) => ({ text: now >= tokens ? `all ${counted(tokens, "visual token")}` : `${counted(now, "visual token")} of ${tokens.toLocaleString("en")}`, kept: set ? unpack(set) : null });
+    if (stages && layer < counts.length) return some(stages.filter(([first]) => first < layer).at(-1)?.[1]);
+    if (now === count) return some(mask);
+    if (now >= tokens) return some(null);
     return { text: `${counted(now, "visual token")} of ${tokens.toLocaleString("en")}; which ones is not stored, and those left after the last layer are shown`, kept: mask ? unpack(mask) : null };
   }
   async function framesOf(scene) {
