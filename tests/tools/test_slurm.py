@@ -115,7 +115,12 @@ class Trial:
     def wait(self) -> int:
         """Wait for the end of the command, and return its exit code."""
         assert self._process
-        self.codes.append(self._process.wait(timeout=PATIENCE))
+        end = time.monotonic() + PATIENCE
+        while self._process.poll() is None:
+            assert time.monotonic() < end, self.said()
+            self.cluster.hurry()
+            time.sleep(0.5)
+        self.codes.append(self._process.returncode)
         self.output = self.said()
         return self.codes[-1]
 
@@ -251,7 +256,17 @@ def test_two_nodes_with_a_task_killed_one_preempted_a_node_drained_and_the_coord
             os.kill(plain.workers(tasks[0])[0], signal.SIGKILL)
             run.until_said("it is submitted again")
             urgent = plain.ask(
-                "sbatch", "--parsable", "-p", "urgent", "-w", "n2", "--exclusive", "--wrap", "sleep 1"
+                "sbatch",
+                "--parsable",
+                "-p",
+                "urgent",
+                "-w",
+                "n2",
+                "--exclusive",
+                "-o",
+                "/dev/null",
+                "--wrap",
+                "sleep 1",
             ).strip()
             until(lambda: urgent in plain.running(), "the urgent job runs")
             plain.ask("scontrol", "update", "NodeName=n1", "State=DRAIN", "Reason=test")

@@ -13,6 +13,8 @@ NO_OUTPUT = "0:53"
 """The exit code with which Slurm ends a job whose output files it cannot open."""
 MEMORY = re.compile(r"^slurmstepd.*(memory limit|oom|out of memory)", re.IGNORECASE | re.MULTILINE)
 SIGNALS = {9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM", 6: "SIGABRT", 7: "SIGBUS"}
+SHELL = 128
+"""What a shell adds to the signal that killed its command, for its own exit code."""
 LONGEST = 200
 
 
@@ -64,6 +66,8 @@ def explain(task: Task, log: str | None, folder: str, memory: str) -> Ending:
 
 def _describe_exit(task: Task) -> str:
     code, _, signal = task.exit.partition(":")
+    if code.isdigit() and int(code) > SHELL:
+        signal = str(int(code) - SHELL)
     if signal and signal != "0":
         name = SIGNALS.get(int(signal), "") if signal.isdigit() else ""
         return f"was killed by signal {signal}{f' ({name})' if name else ''}"
