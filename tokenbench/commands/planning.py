@@ -147,12 +147,19 @@ class _Hours:
     """What GPU hours are estimated from, besides the plan."""
 
     card: Card
+    """The card."""
     models: tuple[str, ...]
+    """The models, as the user names them."""
     arms: tuple[tuple[str, Strategy, Budget], ...]
+    """Name, strategy and budget of every cell, vanilla first."""
     strategies: int
+    """How many strategies there are."""
     budgets: int
+    """At how many budgets they run."""
     dtype: str
+    """The type of the numbers."""
     registry: Registry
+    """The plug-ins."""
 
     def lines(self, plan: Plan) -> list[str]:
         """Return sentences on the GPU hours of a plan."""
