@@ -113,6 +113,10 @@ class Cluster:
         lines = self.ask("squeue", "-h", "-r", "-o", "%i|%T|%r").splitlines()
         return [tuple(line.split("|")) for line in lines]  # type: ignore[misc]
 
+    def last_job(self) -> str:
+        """Return the id of the last job, which may have ended."""
+        return max(self.ask("squeue", "-h", "-t", "all", "-o", "%A").split(), key=int)
+
     def running(self) -> list[str]:
         """Return the ids of the jobs that run."""
         return [job for job, state, _ in self.queue() if state == "RUNNING"]
