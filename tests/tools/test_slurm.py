@@ -326,7 +326,7 @@ def test_the_same_command_goes_on_after(act: Act, plain: Cluster, tmp_path: Path
 def test_jobs_of_a_process_that_died_are_cancelled_if_the_run_has_grown(
     plain: Cluster, tmp_path: Path, finished: Path
 ) -> None:
-    with trial(plain, tmp_path, "coordinator killed, then fewer samples first", finished) as run:
+    with trial(plain, tmp_path, "coordinator killed, then more samples", finished) as run:
         run.start("--limit", "30")
         run.until_at_work()
         with plain.frozen():
