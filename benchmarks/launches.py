@@ -189,7 +189,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cells, found = [], {}
         for rows in sizes:
             try:
-                prefill(model, batches[rows], name, budget)  # what is made once, such as a mask, is there afterwards
+                if not found:
+                    prefill(
+                        model, batches[rows], name, budget
+                    )  # what is made once, such as a mask, is there afterwards
                 found[rows] = prefill(model, batches[rows], name, budget)
             except InfeasibleError:
                 break

@@ -134,8 +134,10 @@ class Chooser:
             rows = [group.rows[i] for i in answer.members]
             group, alive = find_candidates(self._prompt, group.segment, rows), self._take(alive, answer.members)
         n = alive.shape[1]
-        keep = self.doubts.add(where, group.rows, n, answer.selection, ranked)
-        selection = replace(answer.selection, keep=keep, score=None)
+        # A strategy may make its indices on the CPU, as torch does where nothing else is said.
+        selection = replace(answer.selection, keep=answer.selection.keep.to(alive.device))
+        keep = self.doubts.add(where, group.rows, n, selection, ranked)
+        selection = replace(selection, keep=keep, score=None)
         if not ranked and (stage.layer > 0 or not self._traces[group.rows[0]].compact):
             ranked, selection = True, selection.ascending()
         return Choice(group, stage, alive, selection, ranked, answer.way)

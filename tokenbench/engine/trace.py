@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -73,6 +74,18 @@ class RowTrace:
             return list(range(self.visual))
         kept: list[int] = self.stages[-1][1].tolist()
         return kept
+
+    @property
+    def kept_by_lattice(self) -> list[tuple[Grid, int]]:
+        """Of every lattice, in the order of the prompt, how many of its tokens are there to the end.
+
+        On a tiled image these are the whole picture and its tiles.
+        """
+        kept, start, counts = sorted(self.kept), 0, []
+        for grid in self.grids:
+            counts.append((grid, bisect_left(kept, start + grid.tokens) - bisect_left(kept, start)))
+            start += grid.tokens
+        return counts
 
     @property
     def tokens_per_layer(self) -> list[int]:

@@ -30,6 +30,10 @@ NAMES = {
 }
 UNSAID = {("task", "frames")}
 """What `describe_shown` says."""
+FOLLOWS = {
+    ("numerics", "dtype"): " KV cache sizes are counted in each run's own dtype, so compare them within a run only."
+}
+"""What else a reader has to know."""
 LONGEST = 40
 """Longer values, such as hashes and prompts, are not shown."""
 Condition = tuple[str, str, str]
@@ -98,7 +102,11 @@ def _sentence(condition: Condition, by_value: Mapping[str, Sequence[str]]) -> st
         "version",
         "held out",
     )
-    return f"{join_words(marks)} differ in the {what}" + (f": {', '.join(values)}." if readable else ".")
+    return (
+        f"{join_words(marks)} differ in the {what}"
+        + (f": {', '.join(values)}." if readable else ".")
+        + FOLLOWS.get((part, key), "")
+    )
 
 
 def same_conditions(one: Mapping[Condition, str], other: Mapping[Condition, str]) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenbench.contract.cells import CELL, IDENTITY
+from tokenbench.contract.cells import CELL, IDENTITY, VANILLA
 from tokenbench.store.new_folder import check_new, new_folder
 from tokenbench.tables import Column, Table, escape_markdown, to_markdown
 
@@ -96,6 +96,7 @@ SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1
 def _retention(comparison: Comparison) -> Table:
     """Return the accuracy kept of every cell over all tasks, with its interval and the verdict that is read off it."""
     from tokenbench.comparison import MEAN
+    from tokenbench.comparison.wording import NOTHING, interval, marks_of
 
     cells = comparison.summary[comparison.summary["task"] == MEAN]
     against = comparison.pairs[comparison.pairs["family"] == "F1"]
@@ -103,16 +104,17 @@ def _retention(comparison: Comparison) -> Table:
 
     def judged(row: Mapping[Any, Any]) -> str:
         verdict = verdicts.get(tuple(row[name] for name in CELL))
-        return verdict.text if verdict else "–"
+        return verdict.text if verdict else NOTHING
 
-    def interval(row: Mapping[Any, Any]) -> str:
-        low, high = row["retention_low"], row["retention_high"]
-        return f"[{100 * low:.1f}, {100 * high:.1f}]" if low == low and low < high else "–"
+    def shown(row: Mapping[Any, Any]) -> tuple[str, str]:
+        limits = (row[name] for name in ("retention", "retention_low", "retention_high"))
+        value, _, printed = interval(*limits, marks=marks_of(comparison.margin)).partition(" ")
+        return value, printed if row["strategy"] != VANILLA and printed else NOTHING
 
     columns = [Column(name, partial(_name_of, name), key=True) for name in CELL]
     numbers: list[Column[Mapping[Any, Any]]] = [
-        Column("accuracy kept, %", lambda row: f"{100 * row['retention']:.1f}"),
-        Column(f"{100 - 100 * comparison.alpha:g} % interval", interval),
+        Column("accuracy kept, %", lambda row: shown(row)[0]),
+        Column(f"{100 - 100 * comparison.alpha:g} % interval", lambda row: shown(row)[1]),
         Column("verdict against vanilla", judged),
     ]
     return Table.of("", [*columns, *numbers], cells.to_dict("records"))

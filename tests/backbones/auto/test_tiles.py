@@ -148,6 +148,8 @@ def test_hired_shares_the_rest_among_the_tiles_by_the_whole_picture() -> None:
     best = early.argsort(descending=True)[:8]
     votes = torch.tensor([int(((best >= 4 * i) & (best < 4 * i + 4)).sum()) for i in range(4)])
     assert int((kept < 16).sum()) == 16
+    (whole, of_whole), (tiled, of_tiles) = pruning.rows[0].kept_by_lattice
+    assert (whole.tokens, of_whole, tiled.tokens, of_tiles) == (16, 16, 8 * 9, int((kept >= 16).sum()))
     assert torch.equal(own, (16 * votes) // 8)
 
 

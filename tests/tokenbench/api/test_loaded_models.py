@@ -53,6 +53,7 @@ def test_an_object_answers_as_its_folder_does_and_is_left_as_it_was(tmp_path: Pa
     assert any("a model object that was passed to tokenbench.run" in note for note in run.manifest["notes"])
 
 
+@pytest.mark.slow
 def test_its_weights_are_its_identity(tmp_path: Path, asked: Counter[Any]) -> None:
     """An equal object of another load goes on; one changed weight computes everything again."""
     tokenbench.run("fastv", tmp_path / "run", models=toy(), **FEW)
@@ -70,6 +71,7 @@ def test_its_weights_are_its_identity(tmp_path: Path, asked: Counter[Any]) -> No
     assert sum(asked.values()) == 3 * sum(before.values())
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_in_memory_have_no_hash_and_it_is_said(tmp_path: Path, asked: Counter[Any]) -> None:
     pytest.importorskip("accelerate", reason="needs accelerate")
     folded = spread("cpu", {3})
@@ -97,6 +99,7 @@ def test_without_the_object_a_run_says_what_it_needs(tmp_path: Path, capsys: pyt
     assert set(run.samples()["strategy"]) == {"vanilla", "fastv", "clse"}
 
 
+@pytest.mark.slow
 def test_its_type_of_numbers_is_that_of_the_run(tmp_path: Path) -> None:
     run = tokenbench.run("fastv", tmp_path / "run", models=toy(dtype=torch.bfloat16), **FEW)
     assert run.manifest["spec"]["dtype"] == "bfloat16"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import BACKBONES, STRATEGIES, tiny
+from tests.tiny import BACKBONES, STRATEGIES, device, tiny
 from tokenbench import Budget
 from tokenbench.engine import LayerCheckpoint, RowPlan
 from tokenbench.engine.attach import attach
@@ -25,7 +25,7 @@ def questions(prompt: Prompt, *lengths: int) -> list[Prompt]:
     """The same images with questions of so many words more."""
     found = []
     for extra in lengths:
-        words = torch.randint(3, 80, (1, extra), generator=torch.Generator().manual_seed(extra))
+        words = torch.randint(3, 80, (1, extra), generator=torch.Generator().manual_seed(extra)).to(device())
         longer = {}
         for name, value in prompt.items():
             if value.shape != prompt["input_ids"].shape:

@@ -84,6 +84,7 @@ def test_an_adapter_adds_the_product_of_its_matrices(beside: bool, tmp_path: Pat
     torch.testing.assert_close(found, expected, atol=0.05, rtol=0.01)
 
 
+@pytest.mark.slow
 @needs_peft
 def test_a_run_says_that_it_has_an_adapter_and_another_one_makes_other_cells(tmp_path: Path) -> None:
     folder = tmp_path / "mine"

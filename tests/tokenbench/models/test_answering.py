@@ -43,7 +43,7 @@ def test_every_row_answers_what_the_stock_loop_answers(backbone: str, strategy: 
     inputs = batched([*prompts, *prompts][:4])
     budget = [] if strategy == "vanilla" else ["1/2"]
     with torch.inference_mode(), tokenbench.pruned(model, strategy, *budget):
-        stock = model.generate(**inputs, do_sample=False, max_new_tokens=6, min_new_tokens=6)
+        stock = model.generate(**inputs, do_sample=False, max_new_tokens=6, eos_token_id=[])
         new, rows = answer(model, inputs, LIMITS, [])
         expected = stock[:, inputs["input_ids"].shape[1] :].tolist()
         assert new == [row[:limit] for row, limit in zip(expected, LIMITS, strict=True)]

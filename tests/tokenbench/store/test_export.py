@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.answered import answered
 from tests.tokenbench.commands.test_running import call
 from tokenbench import Run, UsageError
 from tokenbench.store.export import export_run
@@ -42,6 +43,19 @@ def test_the_card_says_what_is_there_and_what_is_missing(run: Run, tmp_path: Pat
     card = (tmp_path / "set" / "README.md").read_text("utf-8")
     assert "Only the first 24 samples" in card
     assert "2 of 6 cells have no numbers" in card
+
+
+def test_the_card_has_intervals_and_verdicts(tmp_path: Path) -> None:
+    export_run(Run.open(answered(tmp_path / "run", {"fastv": 0.3}, budgets=("1/3",))), tmp_path / "set")
+    card = (tmp_path / "set" / "README.md").read_text("utf-8")
+    pairs = pd.read_parquet(tmp_path / "set" / "pairs.parquet").query("family == 'F1'")
+    summary = pd.read_parquet(tmp_path / "set" / "summary.parquet").query("task == 'mean' and strategy == 'fastv'")
+    [row], [against] = summary.to_dict("records"), pairs.to_dict("records")
+    kept, low, high = (f"{100 * row[name]:.1f}" for name in ("retention", "retention_low", "retention_high"))
+    line = next(line for line in card.splitlines() if line.startswith("| toy-llava | fastv"))
+    cells = [cell.strip().replace("\\", "") for cell in line.strip("|").split("|")]
+    assert cells == ["toy-llava", "fastv", "1/3", kept, f"[{low}, {high}]", against["verdict"]]
+    assert "The margin is 1 point of accuracy kept." in card
 
 
 def test_the_library_datasets_reads_every_table(run: Run, tmp_path: Path) -> None:

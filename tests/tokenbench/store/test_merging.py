@@ -53,7 +53,15 @@ def parts_of(kind: str, tmp_path: Path) -> tuple[Path, list[Path]]:
     ]
 
 
-@pytest.mark.parametrize("kind", ["strategies", "budgets and seeds", "tasks", "samples"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("strategies", marks=pytest.mark.slow),
+        pytest.param("budgets and seeds", marks=pytest.mark.slow),
+        pytest.param("tasks", marks=pytest.mark.slow),
+        "samples",
+    ],
+)
 def test_three_runs_merged_report_what_one_run_of_everything_does(kind: str, tmp_path: Path) -> None:
     whole, parts = parts_of(kind, tmp_path)
     run = merged(tmp_path, *parts)
@@ -89,7 +97,10 @@ def test_what_the_runs_were_not_made_with_alike_is_said(tmp_path: Path) -> None:
     a, b = answered(tmp_path / "a", {"clse": 0.2}), answered(tmp_path / "b", {"clse": 0.7}, parts=parts)
     notes = Run.open(merged(tmp_path, a, b)).about()["notes"]
     assert notes[0] == "A is a, B is b."
-    assert "A and B differ in the dtype: float32 in A, bfloat16 in B." in notes
+    assert (
+        "A and B differ in the dtype: float32 in A, bfloat16 in B. KV cache sizes are counted in each run's own dtype, so compare them within a run only."
+        in notes
+    )
     assert "A and B differ in the version of torch: 2.13.0 in A, 2.14.1 in B." in notes
     assert "A and B differ in the prompt of toy-llava." in notes
     assert any(note.startswith("A name that ends in #A, #B and so on says which run") for note in notes)
@@ -103,6 +114,29 @@ def test_seeds_of_other_code_are_not_seeds_of_one_strategy(tmp_path: Path) -> No
     assert set(alike.compare().summary["seeds"]) == {1, 2}
     assert set(apart.compare().summary["strategy"]) == {"vanilla", "random#A", "random#B"}
     assert "A and B differ in the code of random." in apart.manifest["notes"]
+
+
+def other_mistakes(record: dict[str, Any]) -> dict[str, Any]:
+    wrong = record["strategy"] == "clse" and record["score"] == 0
+    return {**record, "answer": "another mistake"} if wrong else record
+
+
+def other_tokens(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "realised_tokens": 50.0} if record["strategy"] == "clse" else record
+
+
+@pytest.mark.parametrize("change", [other_mistakes, other_tokens])
+def test_equal_scores_with_other_answers_or_tokens_are_held_apart(
+    change: Callable[[dict[str, Any]], dict[str, Any]], tmp_path: Path
+) -> None:
+    a = answered(tmp_path / "a", {"clse": 0.2, "fastv": 0.3})
+    b = answered(tmp_path / "b", {"clse": 0.2, "fastv": 0.3}, change=change)
+    assert set(Run.open(merged(tmp_path, a, b)).compare().summary["strategy"]) == {
+        "vanilla",
+        "fastv",
+        "clse#A",
+        "clse#B",
+    }
 
 
 def test_another_vanilla_is_held_apart_with_a_check(tmp_path: Path) -> None:
@@ -188,6 +222,7 @@ def test_runs_with_other_settings_are_not_one_run(settings: dict[str, Any], why:
     assert error.value.hint.startswith("compare them instead")
 
 
+@pytest.mark.slow
 def test_a_merged_run_has_a_status_and_an_export_and_is_not_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from tokenbench.cli import cli
 from tokenbench_tools.importing.importing import Choices, import_logs
+from tokenbench_tools.importing.logged import Wanted
 
 VANILLA, FASTV, FASTV_NINTH = "20261126_101617", "20261126_101634", "20261126_101814"
 DETERMINISTIC = (VANILLA, FASTV, "20261126_101657", FASTV_NINTH, "20261126_101854")
@@ -41,7 +42,10 @@ def imported(what, target, **choices):
     """Import with choices, and return what was imported."""
     from tokenbench.registry.plugins import registry
 
-    return import_logs([str(one) for one in what], target, Choices(**choices), registry(), "tokenbench import")
+    wanted = Wanted(*(choices.pop(name, empty) for name, empty in (("tasks", ()), ("metrics", {}), ("filters", {}))))
+    return import_logs(
+        [str(one) for one in what], target, Choices(wanted=wanted, **choices), registry(), "tokenbench import"
+    )
 
 
 def call(*words):

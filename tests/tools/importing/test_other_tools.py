@@ -30,6 +30,8 @@ def test_distances_are_refused_where_a_score_is_meant(logs, tmp_path):
     what = [f"vanilla={logs / 'vlmevalkit' / MODELS[0]}"]
     with pytest.raises(UsageError, match="the eval_score of DocVQA is a mean distance, of which less is better"):
         imported(what, tmp_path / "run", model="llava")
+    imported(what, tmp_path / "run", model="llava", tasks=("TextVQA_VAL", "MMBench_DEV_EN"))
+    assert Run.open(tmp_path / "run").samples()["task"].nunique() == 2
 
 
 def test_rows_that_are_no_answers_are_refused_counted_or_dropped(evaluations, tmp_path):
@@ -116,6 +118,10 @@ def test_a_table_is_a_run(tmp_path):
         (lambda rows: [*rows[:-1], {**rows[-1], "score": "good"}], "line 181: the score 'good' is no number"),
         (lambda rows: [*rows[:-1], {**rows[-1], "score": "7"}], "the score of row 59 of t is 7 by score"),
         (lambda rows: [*rows[:-1], {**rows[-1], "score": ""}], "1 row is no answer"),
+        (
+            lambda rows: [*rows[:-1], {**rows[-1], "score": "-1"}],
+            "1 row is no answer",
+        ),  # how judges say that they did not
         (lambda rows: [*rows, rows[-1]], "row 59 of t is there twice"),
         (lambda rows: rows[:-1], "the cells have different rows of t"),
         (lambda rows: [*rows[:-1], {**rows[-1], "budget": ""}], "other has no budget"),

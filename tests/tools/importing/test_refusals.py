@@ -126,6 +126,9 @@ def test_other_settings_of_generation_are_refused(two, tmp_path):
 def test_a_task_that_a_cell_lacks_is_refused(logs, two, tmp_path):
     base = take(logs / "lmms-eval-0.7.3" / "cells", VANILLA, tmp_path / "more", "tb_words", "tb_pope")
     assert "fastv@1/9 has no log of tb_pope, which vanilla has" in refused([base, two[1]], tmp_path)
+    imported([base, two[1]], tmp_path / "run", tasks=("tb_words",))
+    assert set(Run.open(tmp_path / "run").samples()["task"]) == {"tb_words"}
+    assert "none of the tasks tb_gqa" in refused([base, two[1]], tmp_path / "other", tasks=("tb_gqa",))
 
 
 def test_without_vanilla_nothing_is_imported(two, tmp_path):

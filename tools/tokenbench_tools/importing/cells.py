@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,25 +12,24 @@ from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench_tools.importing import lmms_logs, tables, vlmevalkit
 from tokenbench_tools.importing.files import settings_of
-from tokenbench_tools.importing.logged import Cell, Source
+from tokenbench_tools.importing.logged import Cell, Source, Wanted
 
 __all__ = ["find_sources", "name_models", "read_cell"]
 
 
-def find_sources(what: Sequence[str], metrics: Mapping[str, str], filters: Mapping[str, str]) -> list[Source]:
+def find_sources(what: Sequence[str], wanted: Wanted) -> list[Source]:
     """Return the commands that logged what the user names.
 
     Args:
         what: Texts such as `logs/fastv` or `fastv@1/3=logs/fastv`.
-        metrics: The metric to take, by task.
-        filters: The filter to take, by task.
+        wanted: What to take of them.
 
     Raises:
         UsageError: There is nothing that can be read, or it is not known which cell a log is of.
         MachineError: A path does not exist.
     """
     named = [_split(text) for text in what]
-    sources = [(path, cell, source) for cell, path in named for source in _read_safely(path, metrics, filters)]
+    sources = [(path, cell, source) for cell, path in named for source in _read_safely(path, wanted)]
     unknown = [(path, source) for path, cell, source in sources if cell is None and source.cell is None]
     if unknown:
         raise _ask(unknown, named)
@@ -87,31 +86,29 @@ def _split(text: str) -> tuple[Cell | None, Path]:
     raise MachineError(f"{text.rpartition('=')[2]} does not exist", "name a folder with logs, or a table")
 
 
-def _read_safely(path: Path, metrics: Mapping[str, str], filters: Mapping[str, str]) -> list[Source]:
+def _read_safely(path: Path, wanted: Wanted) -> list[Source]:
     """Read logs, which may come from anybody, and hold anything."""
     try:
-        return _read(path, metrics, filters)
+        return _read(path, wanted)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise UsageError(f"{path} holds something else than logs: {brief(error)}") from error
 
 
-def _read(path: Path, metrics: Mapping[str, str], filters: Mapping[str, str]) -> list[Source]:
+def _read(path: Path, wanted: Wanted) -> list[Source]:
     if path.is_file() and path.name.endswith(lmms_logs.RESULTS):
-        return lmms_logs.find_commands(path, metrics, filters)
+        return lmms_logs.find_commands(path, wanted)
     if path.is_file():
         if path.suffix not in (".csv", ".tsv"):
             raise UsageError(f"{path} is no .csv or .tsv table", "name the folder that holds the logs")
-        return tables.find_cells(path)
+        return tables.find_cells(path, wanted)
     if lmms_logs.has_logs(path):
-        found = lmms_logs.find_commands(path, metrics, filters)
-    else:
-        found = vlmevalkit.find_evaluations(path) if vlmevalkit.has_evaluations(path) else []
-    if not found:
-        raise UsageError(
-            f"{path} holds no sample logs of lmms-eval and no scores of VLMEvalKit",
-            "lmms-eval writes them with --log_samples --output_path FOLDER",
-        )
-    return found
+        return lmms_logs.find_commands(path, wanted)
+    if vlmevalkit.has_evaluations(path):
+        return vlmevalkit.find_evaluations(path, wanted)
+    raise UsageError(
+        f"{path} holds no sample logs of lmms-eval and no scores of VLMEvalKit",
+        "lmms-eval writes them with --log_samples --output_path FOLDER",
+    )
 
 
 def _place(path: Path, source: Source) -> Path:

@@ -32,6 +32,7 @@ __all__ = ["import_"]
 )
 @list_option("--tasks-dir", help="Folders of task definitions. They hold code, so name them only if you trust them.")
 @click.option("--images", type=Place(), help="Table with the columns task, sample and image.")
+@list_option("--tasks", help="Tasks to import, by their names in the logs.  [default: all]")
 @list_option("--as", "renamed", help="Another name for a task: tb_pope=pope.")
 @list_option("--metric", "metrics", help="Metric to take: TASK=NAME.  [default: the first that scores every answer]")
 @list_option("--filter", "filters", help="Filter of lmms-eval to take: NAME, or TASK=NAME.")
@@ -67,6 +68,7 @@ def import_(
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench_tools.importing.importing import Choices, describe_means, import_logs
+    from tokenbench_tools.importing.logged import Wanted
 
     lists: dict[str, tuple[str, ...]] = {name: flat(value) for name, value in more.items() if isinstance(value, tuple)}
     chosen = Choices(
@@ -75,10 +77,7 @@ def import_(
         definitions=absolute(lists["tasks_dir"]),
         images=images,
         names=_pairs("--as", lists["renamed"]),
-        metrics=_pairs("--metric", lists["metrics"]),
-        filters={
-            "" if "=" not in text else text.partition("=")[0]: text.rpartition("=")[2] for text in lists["filters"]
-        },
+        wanted=Wanted(lists["tasks"], _pairs("--metric", lists["metrics"]), _filters(lists["filters"])),
         failed=failed or "",
         **{name: bool(more[name]) for name in ("other_prompts", "common", "each_its_own", "latest")},
     )
@@ -86,6 +85,11 @@ def import_(
     say(*describe_means(imported))
     say(*(f"note: {note}" for note in imported.notes), err=True)
     say(f"run: {output}", f"next: tokenbench compare {shlex.quote(str(output))}")
+
+
+def _filters(texts: Sequence[str]) -> dict[str, str]:
+    """Return texts such as `word` or `gqa=word` as a mapping; the key "" is for all tasks."""
+    return {text.partition("=")[0] if "=" in text else "": text.rpartition("=")[2] for text in texts}
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
@@ -106,7 +110,7 @@ def _absolute_data(texts: Sequence[str]) -> tuple[str, ...]:
 def _command(what: Sequence[str], lists: dict[str, tuple[str, ...]], more: dict[str, object]) -> str:
     """Return the command as reports show it, without the folders of this machine."""
     words = ["tokenbench", "import", *map(_last, what)]
-    options = {"data": "--data", "renamed": "--as", "metrics": "--metric", "filters": "--filter"}
+    options = {"data": "--data", "renamed": "--as", "metrics": "--metric", "filters": "--filter", "tasks": "--tasks"}
     words += [word for name, option in options.items() for text in lists[name] for word in (option, _last(text))]
     words += [f"--{name.replace('_', '-')}" for name, value in more.items() if value is True]
     return shlex.join([*words, "-o", "RUN"])

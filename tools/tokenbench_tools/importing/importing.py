@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from tokenbench_tools.importing.cells import find_sources, name_models
 from tokenbench_tools.importing.checks import Imported, Key, check_settings, collect, settle_failed
 from tokenbench_tools.importing.images import describe_unknown, images_of, read_images
 from tokenbench_tools.importing.known import Known, check_known, find_known, unit_rules
-from tokenbench_tools.importing.logged import Log
+from tokenbench_tools.importing.logged import Log, Wanted
 from tokenbench_tools.importing.pairing import pair_rows
 from tokenbench_tools.importing.scores import EXACT, mean_score
 from tokenbench_tools.importing.writing import Question, question_of, write_run
@@ -39,10 +39,8 @@ class Choices:
     """A table that names the images."""
     names: Mapping[str, str] | None = None
     """Other names for tasks."""
-    metrics: Mapping[str, str] | None = None
-    """The metric to take, by task."""
-    filters: Mapping[str, str] | None = None
-    """The filter to take, by task."""
+    wanted: Wanted = field(default_factory=Wanted)
+    """What to take of the logs."""
     failed: str = ""
     """What becomes of rows without an answer: `wrong`, `drop`, or empty to refuse them."""
     other_prompts: bool = False
@@ -73,7 +71,10 @@ def import_logs(what: Sequence[str], folder: Path, chosen: Choices, registry: Re
         MachineError: A file cannot be read or written.
     """
     check_new(folder, "-o")
-    sources = name_models(find_sources(what, chosen.metrics or {}, chosen.filters or {}), chosen.model)
+    sources = name_models(find_sources(what, chosen.wanted), chosen.model)
+    if not any(source.logs for source in sources):
+        lacking = f"none of the tasks {', '.join(chosen.wanted.tasks)}" if chosen.wanted.tasks else "no answers"
+        raise UsageError(f"the logs hold {lacking}", "a log of lmms-eval is read if its results are beside it")
     imported = collect(sources, chosen.names or {}, chosen.latest)
     check_settings(imported)
     known = find_known(imported.tasks, chosen.data, chosen.definitions, registry)

@@ -22,7 +22,7 @@ from typing import Any
 from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError
 from tokenbench_tools.importing.files import below, digest, read_json, read_lines, settings_of, text_of
-from tokenbench_tools.importing.logged import Cell, Log, Row, Source
+from tokenbench_tools.importing.logged import Cell, Log, Row, Source, Wanted
 from tokenbench_tools.importing.scores import find_score
 
 __all__ = ["RESULTS", "find_commands", "has_logs"]
@@ -44,39 +44,36 @@ def has_logs(folder: Path) -> bool:
     return bool(below(folder, f"*{SAMPLES}*.jsonl") or _old(folder))
 
 
-def find_commands(folder: Path, metrics: Mapping[str, str], filters: Mapping[str, str]) -> list[Source]:
+def find_commands(folder: Path, wanted: Wanted) -> list[Source]:
     """Return the commands that logged samples below a folder.
 
     Args:
         folder: The folder, or the file with the results of one command.
-        metrics: The metric to take, by task, where it is not the first one that gives every row a number.
-        filters: The filter to take, by task, where there are several; the key "" is for all tasks.
+        wanted: What to take of them.
 
     Raises:
         UsageError: A log is not whole, or holds the answers of two commands.
     """
     if folder.is_file():
-        return [_command(folder.resolve(), folder.parent, metrics, filters)]
-    found = [
-        _command(path, folder, metrics, filters) for path in below(folder, f"*{RESULTS}") if STAMP.match(path.name)
-    ]
-    found += [_old_command(path, folder, metrics) for path in _old(folder)]
+        return [_command(folder.resolve(), folder.parent, wanted)]
+    found = [_command(path, folder, wanted) for path in below(folder, f"*{RESULTS}") if STAMP.match(path.name)]
+    found += [_old_command(path, folder, wanted) for path in _old(folder)]
     return [source for source in found if source.logs]
 
 
-def _command(results: Path, folder: Path, metrics: Mapping[str, str], filters: Mapping[str, str]) -> Source:
+def _command(results: Path, folder: Path, wanted: Wanted) -> Source:
     about = read_json(results)
     config, stamp = about.get("config", {}), results.name.removesuffix(RESULTS)
     files, logs, layout = {results.name: digest(results)}, [], "B"
     for path in sorted(results.parent.glob(f"{stamp}{SAMPLES}*.jsonl")):
         task = path.name.removeprefix(stamp + SAMPLES).removesuffix(".jsonl")
+        if not wanted.takes(task):
+            continue
         records = read_lines(path)
         files[path.name] = digest(path)
         if records:
             layout = "B" if "doc" in records[0] else "C" if isinstance(records[0].get("filtered_resps"), list) else "D"
-            logs.append(
-                _log(task, records, about, (metrics.get(task, ""), filters.get(task, filters.get("", ""))), path)
-            )
+            logs.append(_log(task, records, about, wanted.choices(task), path))
     arguments = settings_of(config.get("model_args"))
     name = stamp if results.parent == folder.resolve() else f"{results.parent.name}/{stamp}"
     model, cell = _identify(str(config.get("model", "")), arguments)
@@ -205,7 +202,7 @@ def _old(folder: Path) -> list[Path]:
     return [parent for parent in sorted(parents) if (parent / "results.json").is_file()]
 
 
-def _old_command(parent: Path, folder: Path, metrics: Mapping[str, str]) -> Source:
+def _old_command(parent: Path, folder: Path, wanted: Wanted) -> Source:
     files, logs, arguments, model = {}, [], dict[str, str](), ""
     for path in sorted(parent.glob("*.json")):
         content = read_json(path)
@@ -216,7 +213,8 @@ def _old_command(parent: Path, folder: Path, metrics: Mapping[str, str]) -> Sour
             arguments, model = settings_of(args.get("model_args")), str(args.get("model", ""))
             settings = {"limit": args.get("limit")}
             about = {"configs": {task: config}, "config": settings}
-            logs.append(_log(task, content["logs"], about, (metrics.get(task, ""), ""), path))
+            if wanted.takes(task):
+                logs.append(_log(task, content["logs"], about, wanted.choices(task), path))
     name, cell = _identify(model, arguments)
     return Source(
         parent.name if parent != folder else folder.name,

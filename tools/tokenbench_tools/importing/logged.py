@@ -5,7 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Cell", "Log", "Row", "Source"]
+__all__ = ["Cell", "Log", "Row", "Source", "Wanted"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user wants of the logs."""
+
+    tasks: tuple[str, ...] = ()
+    """The tasks to read, by their names in the logs; all if empty."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """The metric to take, by task, where it is not the first one that gives every row a number."""
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """The filter to take, by task, where there are several; the key "" is for all tasks."""
+
+    def takes(self, task: str) -> bool:
+        """Whether a task is to be read."""
+        return not self.tasks or task in self.tasks
+
+    def choices(self, task: str) -> tuple[str, str]:
+        """The metric and the filter of a task; empty where the user names none."""
+        return self.metrics.get(task, ""), self.filters.get(task, self.filters.get("", ""))
 
 
 @dataclass(frozen=True)

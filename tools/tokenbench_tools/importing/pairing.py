@@ -57,7 +57,7 @@ def _check_there(model: str, task: str, logs: Mapping[Cell, Log], imported: Impo
     if lacking := [cell.label for cell in every if cell not in logs]:
         raise UsageError(
             f"{', '.join(lacking)} has no log of {task}, which {next(iter(logs)).label} has",
-            "import the same tasks of every cell: leave the others' files out",
+            "import the tasks that every cell has, with --tasks",
         )
 
 

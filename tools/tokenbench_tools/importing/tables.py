@@ -12,14 +12,14 @@ from pathlib import Path
 from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError
 from tokenbench_tools.importing.files import digest, read_table
-from tokenbench_tools.importing.logged import Cell, Log, Row, Source
+from tokenbench_tools.importing.logged import Cell, Log, Row, Source, Wanted
 
 __all__ = ["find_cells"]
 
 NEEDED = ("task", "sample", "score")
 
 
-def find_cells(path: Path) -> list[Source]:
+def find_cells(path: Path, wanted: Wanted) -> list[Source]:
     """Return the cells of a table.
 
     Raises:
@@ -34,6 +34,8 @@ def find_cells(path: Path) -> list[Source]:
         )
     groups: dict[tuple[str, str, str, str], dict[str, list[Row]]] = {}
     for number, record in enumerate(table, 2):
+        if not wanted.takes(record["task"]):
+            continue
         key = (
             record.get("model", ""),
             record.get("strategy", ""),

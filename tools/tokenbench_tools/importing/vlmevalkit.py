@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tokenbench.errors import UsageError
 from tokenbench_tools.importing.files import below, digest, read_json, read_table
-from tokenbench_tools.importing.logged import Log, Row, Source
+from tokenbench_tools.importing.logged import Log, Row, Source, Wanted
 
 __all__ = ["find_evaluations", "has_evaluations"]
 
@@ -40,13 +40,13 @@ def has_evaluations(folder: Path) -> bool:
     return bool(_evaluations(folder))
 
 
-def find_evaluations(folder: Path) -> list[Source]:
+def find_evaluations(folder: Path, wanted: Wanted) -> list[Source]:
     """Return the evaluations below a folder, each of one model at one time.
 
     Raises:
         UsageError: A data set's file does not hold the score of its benchmark.
     """
-    return [source for place in _evaluations(folder) if (source := _evaluation(place)).logs or source.files]
+    return [source for place in _evaluations(folder) if (source := _evaluation(place, wanted)).logs or source.files]
 
 
 def _evaluations(folder: Path) -> list[Path]:
@@ -55,7 +55,7 @@ def _evaluations(folder: Path) -> list[Path]:
     return sorted(place for place in places if EVALUATION.match(place.name))
 
 
-def _evaluation(place: Path) -> Source:
+def _evaluation(place: Path, wanted: Wanted) -> Source:
     model = place.parent.name
     status = place / "status.json"
     about = read_json(status).get("datasets", {}) if status.is_file() else {}
@@ -64,6 +64,8 @@ def _evaluation(place: Path) -> Source:
         path for path in place.iterdir() if path.suffix in ENDINGS and path.name.startswith(f"{model}_")
     ):
         for name, kind, column in _read_name(path.stem.removeprefix(f"{model}_"), tuple(about)):
+            if not wanted.takes(name):
+                continue
             files[path.name] = digest(path)
             logs.append(_log(name, kind, column, path, about.get(name, {})))
     return Source(f"{model}/{place.name}", "VLMEvalKit", model, model, None, tuple(logs), files)
@@ -84,7 +86,7 @@ def _log(name: str, kind: str, column: str, path: Path, about: Mapping[str, str]
     if kind == "_results" and base in OTHERWISE:
         raise UsageError(
             f"{path.name}: the eval_score of {base} {OTHERWISE[base]}",
-            f"leave the file out, or give a CSV with scores of {base} from 0 to 1",
+            f"leave it out with --tasks, or give a CSV with scores of {base} from 0 to 1",
         )
     table = read_table(path)
     if not table or column not in table[0] or "index" not in table[0]:
