@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 import tokenbench
-from tokenbench.contract.sizes import ModelSize
 from tokenbench.contract.suite import first
-from tokenbench.cost.macs import encoder_macs, layer_macs, prefill_macs
+from tokenbench.cost.macs import encoder_macs
+from tokenbench.cost.realised import decoder_macs
+from tokenbench.cost.sharing import shared_macs
 from tokenbench.engine import EncoderRequests, Pruner, RowPlan, RowTrace
 from tokenbench.models.model import Model
 from tokenbench.models.source import locate
@@ -106,31 +107,9 @@ class Sweep:
         size = self.model.size
         assert size is not None
         images = len({sample.cluster for questions in self.batches for _, sample in questions})
-        encoding = images * encoder_macs(size.encoder, traces[0][0].grids)
-        whole = [sum(prefill_macs(size.decoder, row.tokens_per_layer, row.text) for row in rows) for rows in traces]
-        saved = sum(_prefix_macs(size, row) for rows in traces for row in rows)
-        if questions_share:
-            again = 1 - images / sum(map(len, self.batches))  # questions whose image another one showed
-            saved += again * sum(
-                layer_macs(size.decoder, tokens, tokens)
-                for plan, rows in zip(self.plans, traces, strict=True)
-                for row in rows
-                for tokens in row.tokens_per_layer[_layers_alike(plan)]
-            )
-        return encoding + sum(whole) - saved, encoding * len(traces) + sum(whole)
-
-
-def _layers_alike(plan: RowPlan) -> slice:
-    """In which layers, after the prefix, questions on one image have the same visual tokens."""
-    seeing = [stage.layer for stage in plan.typical if not stage.blind or plan.strategy.stochastic]
-    first = plan.typical[0].layer if plan.typical else 0
-    return slice(first, min(seeing, default=plan.depth))
-
-
-def _prefix_macs(size: ModelSize, row: RowTrace) -> float:
-    """Of the layers before a row's first stage."""
-    first = row.stages[0][0] if row.stages else 0
-    return first * layer_macs(size.decoder, row.visual + row.text, row.visual + row.text)
+        alone = len(traces) * images * encoder_macs(size.encoder, traces[0][0].grids)
+        alone += sum(decoder_macs(row, size) for rows in traces for row in rows)
+        return shared_macs(size, self.plans, traces, images, questions_share), alone
 
 
 def _keys(questions: Questions) -> list[str]:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokenbench.commands.hours import BASIS, card_option, hours_of_sweep
 from tokenbench.commands.opening import open_run
-from tokenbench.commands.options import Finite, Place, Whole, examples, list_option, offline_command, whole_numbers
+from tokenbench.commands.options import (
+    Finite,
+    Place,
+    Whole,
+    dtype_option,
+    examples,
+    flat,
+    list_option,
+    offline_command,
+    whole_numbers,
+)
 from tokenbench.commands.output import say
 from tokenbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from tokenbench.comparison.planning import Assumptions
+    from tokenbench.comparison.planning import Assumptions, Plan
+    from tokenbench.contract.budget import Budget
+    from tokenbench.contract.strategy import Strategy
+    from tokenbench.cost.hours import Card
+    from tokenbench.registry.plugins import Registry
     from tokenbench.store.run import Run
 
 __all__ = ["measure_pilot", "plan"]
@@ -25,8 +41,8 @@ MARGIN = 1.0
 
 @click.command(
     epilog=examples(
-        "tokenbench plan --difference 1 --num-strategies 4",
         "tokenbench plan --difference 1 --num-strategies 15 --pilot my-run",
+        "tokenbench plan --strategies clse,fastv --models llava-1.5-7b --card h100",
         "tokenbench plan --margin 1 --sizes gqa=12578,pope=8910",
     )
 )
@@ -75,6 +91,13 @@ MARGIN = 1.0
 )
 @click.option("--questions", type=Finite(1, 10**6), help="Questions per image.  [default: the pilot's, by task, or 2]")
 @click.option("--seconds", type=Finite(min=0), help="Seconds per answer.  [default: the pilot's]")
+@card_option
+@list_option("--models", help="Models whose GPU hours are estimated, with --card.")
+@list_option(
+    "--strategies", help="Strategies whose GPU hours are estimated, with --card. They replace --num-strategies."
+)
+@list_option("--budgets", default="1/3,2/9,1/9", help="Their budgets, with --card. They replace --num-budgets.")
+@dtype_option("bfloat16")
 @offline_command
 def plan(
     difference: float,
@@ -84,7 +107,7 @@ def plan(
     num_strategies: int,
     num_budgets: int,
     pilot: Path | None,
-    **given: float | None,
+    **more: Any,
 ) -> None:
     """Estimate the samples, interval widths and hours of a run.
 
@@ -95,6 +118,9 @@ def plan(
     from tokenbench.store.describe import describe_frames
 
     parts = [part for given_sizes in sizes for part in given_sizes]
+    hours = _hours_of(**{name: more.pop(name) for name in ("card", "models", "strategies", "budgets", "dtype")})
+    if hours:
+        num_strategies, num_budgets = hours.strategies, hours.budgets
     if pilot:
         run = open_run(pilot, {})
         margin = margin or run.manifest["spec"].get("margin")
@@ -106,13 +132,65 @@ def plan(
     if pilot and (frames := describe_frames(run.manifest)):
         say(f"In the pilot, models see {frames} of each clip. The estimates hold for this setting.", "")
     for at, about in enumerate(assumptions):
-        about = about.changed(task_sizes, **given)
+        about = about.changed(task_sizes, **more)
         if at:
             say("")
-        for line in planned(
+        found = planned(
             difference, margin or MARGIN, samples or about.size or SAMPLES, num_strategies, num_budgets, about
-        ).lines():
+        )
+        for line in [*found.lines(estimated=hours is not None), *(hours.lines(found) if hours else ())]:
             say(line)
+
+
+@dataclass(frozen=True)
+class _Hours:
+    """What GPU hours are estimated from, besides the plan."""
+
+    card: Card
+    """The card."""
+    models: tuple[str, ...]
+    """The models, as the user names them."""
+    arms: tuple[tuple[str, Strategy, Budget], ...]
+    """Name, strategy and budget of every cell, vanilla first."""
+    strategies: int
+    """How many strategies there are."""
+    budgets: int
+    """At how many budgets they run."""
+    dtype: str
+    """The type of the numbers."""
+    registry: Registry
+    """The plug-ins."""
+
+    def lines(self, plan: Plan) -> list[str]:
+        """Return sentences on the GPU hours of a plan."""
+        lines = []
+        for model in self.models:
+            lines += hours_of_sweep(
+                model, self.arms, plan.samples, plan.images, self.card, self.dtype, self.registry, answers=plan.answers
+            )
+        return [*lines, BASIS]
+
+
+def _hours_of(card: Card | None, dtype: str, **lists: Sequence[Sequence[str]]) -> _Hours | None:
+    """Return what GPU hours are estimated from; None without a card."""
+    from tokenbench.contract.budget import Budget
+    from tokenbench.contract.cells import VANILLA
+    from tokenbench.registry.names import parse_strategy
+    from tokenbench.registry.plugins import registry
+
+    models, names, budgets = (flat(lists[name]) for name in ("models", "strategies", "budgets"))
+    if card is None:
+        if models or names:
+            raise UsageError("--models and --strategies require --card", "write, for example, --card h100")
+        return None
+    if not models or not names:
+        raise UsageError("--card requires --models and --strategies", "FLOPs follow from the model and the schedules")
+    parsed = [parse_strategy(name, registry()) for name in names if name != VANILLA]
+    arms = [(VANILLA, parse_strategy(VANILLA, registry()).strategy, Budget.everything())]
+    for named in parsed:
+        own = map(Budget.parse, budgets) if named.strategy.budgeted else [Budget.none()]
+        arms += [(named.name, named.strategy, budget) for budget in own]
+    return _Hours(card, models, tuple(arms), len(parsed), len(budgets), dtype, registry())
 
 
 def measure_pilot(run: Run, sized: bool) -> dict[str, Assumptions]:

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from tokenbench.commands.carrying_out import carry_out
 from tokenbench.commands.executors import DistributedCommand, ExecutorChoice
+from tokenbench.commands.hours import card_option, hours_of_run
 from tokenbench.commands.loading import device_map_option, quantization_option
 from tokenbench.commands.options import (
     BUDGETS,
@@ -32,6 +33,7 @@ from tokenbench.commands.options import (
 )
 from tokenbench.commands.output import say
 from tokenbench.contract.sampling import FRAMES, MOST_FPS, MOST_FRAMES
+from tokenbench.errors import UsageError
 
 if TYPE_CHECKING:
     from tokenbench.runner.resolve import Resolved
@@ -131,6 +133,7 @@ LISTS = ("strategies", "tasks", "budgets", "models", "seeds", "data", "tasks_dir
 )
 @click.option("-o", "--output", type=Place(), help="Run directory.  [default: runs/SUITE-HASH]")
 @click.option("-n", "--dry-run", is_flag=True, help="List the cells without running them.")
+@card_option
 @details_option
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @plugin_option
@@ -159,6 +162,9 @@ def run(
     from tokenbench.runner.resolve import resolve
 
     registry = Registry(plugin_files)
+    card = options.pop("card")
+    if card and not dry_run:
+        raise UsageError("--card requires --dry-run", "a run itself takes the time that it takes")
     given = [name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
     request = Request.of({name: _value(name, options[name]) for name in given})
     if spec_file:
@@ -167,6 +173,8 @@ def run(
     resolved = resolve(request, registry, _flag)
     if dry_run:
         _show_cells(resolved)
+        for line in hours_of_run(resolved, card, registry) if card else []:
+            say(line)
         return
     folder = output or Path("runs") / resolved.spec.folder_name
     carry_out(resolved, folder, registry, quiet, executor.make(registry), details=details)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tokenbench.comparison.wording import percent
 from tokenbench.statistics.clusters import Floats, cluster_sums
 from tokenbench.statistics.planning import (
     TaskDesign,
@@ -83,9 +84,9 @@ class Assumptions:
             groups.setdefault((replace(task, share=1), replace(self.between[name], share=1)), []).append(name)
         for (task, pair), names in groups.items():
             yield (
-                f"  {', '.join(names)}: vanilla's score {_percent(task.score)}; a strategy differs from vanilla on "
-                f"{_percent(task.discordance)} of the samples (design effect {task.deff:.2f}), two strategies at one budget differ "
-                f"on {_percent(pair.discordance)} ({pair.deff:.2f}); {max(task.questions, task.deff):.1f} questions an image"
+                f"  {', '.join(names)}: vanilla's score {percent(task.score)} %; a strategy differs from vanilla on "
+                f"{percent(task.discordance)} % of the samples (design effect {task.deff:.2f}), two strategies at one budget differ "
+                f"on {percent(pair.discordance)} % ({pair.deff:.2f}); {max(task.questions, task.deff):.1f} questions an image"
             )
 
 
@@ -106,8 +107,7 @@ class Plan:
     cells: int
     """How many strategies and budgets are compared with vanilla."""
     find: int
-    """Samples to find the difference between two strategies in the table, or between a strategy and vanilla if there
-    are no pairs."""
+    """Samples to find the difference between two strategies in the table; without pairs, between a strategy and vanilla."""
     find_alone: int
     """The same for a single comparison outside any table."""
     show: int
@@ -125,8 +125,8 @@ class Plan:
     hours: float | None
     """How many hours of one device they take; None if unknown."""
 
-    def lines(self) -> Iterator[str]:
-        """Describe the plan for a person."""
+    def lines(self, estimated: bool = False) -> Iterator[str]:
+        """Describe the plan for a person. `estimated` says that an estimate of its hours follows."""
         two = "between two strategies" if self.pairs else "between a strategy and vanilla"
         yield from self.about.lines()
         yield "Samples, over all tasks, for a power of 80 % (differences and margins are points of accuracy kept):"
@@ -143,21 +143,27 @@ class Plan:
         yield f"{'± ' + format(self.width, ',.2f'):>12}  95 % interval of a difference {two}{self._table}"
         yield f"{_show_points(self.detectable):>12}  smallest difference {two} that is found with a power of 80 %{self._table}"
         yield f"{_show_points(self.provable):>12}  smallest margin that is shown for a strategy without any loss with a power of 80 %"
-        known = self.hours is not None
-        hours = f"about {self.hours:,.1f} device hours" if known else "the hours are unknown: give --seconds"
-        yield f"{self.answers:>12,}  answers; {hours}"
+        unknown = "" if estimated else "; the hours are unknown: give --seconds or --card"
+        hours = f"; about {self.hours:,.1f} device hours" if self.hours is not None else unknown
+        yield f"{self.answers:>12,}  answers{hours}"
 
     @property
     def _table(self) -> str:
         return _table(self.pairs, "pair") if self.pairs else _table(self.cells, "comparison")
 
+    @property
+    def images(self) -> float:
+        """About how many images the samples are about, at least 1."""
+        tasks = self.about.against_vanilla.values()
+        whole = sum(task.share for task in tasks)
+        return max(1.0, sum(self.samples * one.share / whole / max(one.questions, one.deff) for one in tasks))
+
     def _by_task(self) -> str:
         tasks = self.about.against_vanilla
         whole = sum(task.share for task in tasks.values())
         numbers = {name: self.samples * task.share / whole for name, task in tasks.items()}
-        images = sum(numbers[name] / max(task.questions, task.deff) for name, task in tasks.items())
         listed = ", ".join(f"{name} {number:,.0f}" for name, number in numbers.items())
-        return f" on about {max(images, 1):,.0f} images" + (f" ({listed})" if len(tasks) > 1 else "")
+        return f" on about {self.images:,.0f} images" + (f" ({listed})" if len(tasks) > 1 else "")
 
 
 def plan(difference: float, margin: float, samples: int, strategies: int, budgets: int, about: Assumptions) -> Plan:
@@ -288,10 +294,6 @@ def _points(number: float) -> str:
 
 def _table(count: int, what: str) -> str:
     return f", in a table of {count:,} {what}s" if count > 1 else ""
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _show_points(points: float) -> str:

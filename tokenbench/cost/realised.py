@@ -8,7 +8,7 @@ from tokenbench.contract.sizes import EncoderSize, ModelSize
 from tokenbench.cost.macs import cache_bytes, encoder_macs, flops, layer_macs, prefill_macs
 from tokenbench.engine import RowTrace
 
-__all__ = ["realised_bytes", "realised_flops"]
+__all__ = ["decoder_macs", "realised_bytes", "realised_flops"]
 
 
 def realised_flops(row: RowTrace, size: ModelSize) -> float:
@@ -17,11 +17,7 @@ def realised_flops(row: RowTrace, size: ModelSize) -> float:
     They include attention that runs once more and a pass without the question, and the encoder runs on as few tokens as
     the method leaves it. What `select` computes is not counted.
     """
-    decoder = size.decoder
-    macs = prefill_macs(decoder, row.tokens_per_layer, row.text)
-    macs += row.no_question_layers * layer_macs(decoder, row.no_question_tokens, row.no_question_tokens)
-    attention = 2 * decoder.width * (decoder.query_width + decoder.kv_width)
-    macs += sum(n * (attention + 2 * n * decoder.query_width) for n in row.repeated_attentions)
+    macs = decoder_macs(row, size)
     encoder = encoder_macs(size.encoder, row.grids)
     if not row.kept and row.stages[0][0] == 0:  # nothing of the image is ever looked at
         encoder = 0
@@ -29,6 +25,15 @@ def realised_flops(row: RowTrace, size: ModelSize) -> float:
         full = sum(_frame_macs(size.encoder, [length] * len(layers)) for length, layers in row.encoder_positions)
         encoder *= sum(_frame_macs(size.encoder, layers) for _, layers in row.encoder_positions) / full
     return flops(macs + encoder)
+
+
+def decoder_macs(row: RowTrace, size: ModelSize) -> float:
+    """Multiply-accumulates of the decoder's prefill, with attention that runs once more and a pass without the question."""
+    decoder = size.decoder
+    macs = prefill_macs(decoder, row.tokens_per_layer, row.text)
+    macs += row.no_question_layers * layer_macs(decoder, row.no_question_tokens, row.no_question_tokens)
+    attention = 2 * decoder.width * (decoder.query_width + decoder.kv_width)
+    return macs + sum(n * (attention + 2 * n * decoder.query_width) for n in row.repeated_attentions)
 
 
 def realised_bytes(row: RowTrace, size: ModelSize, number: int) -> float:

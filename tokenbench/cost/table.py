@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from tokenbench.registry.names import NamedStrategy
     from tokenbench.registry.plugins import Registry
 
-__all__ = ["BYTES", "CostRow", "CostTable", "Prompt", "costs"]
+__all__ = ["BYTES", "CostRow", "CostTable", "Prompt", "costs", "foresee", "foresee_prompt"]
 
+TEXT = 50
+"""Text tokens of a typical prompt."""
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 BOUND = "≤: at most; the strategy may keep, encode or run again fewer tokens than its schedule says."
 LATENCY = "FLOPs are not latency: a method with fewer FLOPs can be the slower one."
@@ -153,7 +155,7 @@ def costs(
     budgets: Sequence[str],
     registry: Registry,
     visual_tokens: int | None = None,
-    text_tokens: int = 50,
+    text_tokens: int = TEXT,
     dtype: str = "float16",
     matched: str = "nominal",
 ) -> CostTable:
@@ -182,11 +184,7 @@ def costs(
             f"strategies: {', '.join(registry.names('strategies'))}",
         )
     parsed = [Budget.parse(budget) for budget in budgets]
-    backbone, config = configuration(model, registry)
-    try:
-        prompt, size = Prompt(backbone.default_grids(config, visual_tokens), text_tokens, dtype), backbone.size(config)
-    except NotImplementedError as error:
-        raise UsageError(f"the cost of model '{model}' cannot be computed: {error}") from error
+    prompt, size = foresee_prompt(model, registry, visual_tokens, text_tokens, dtype)
     found = list(_rows(size, prompt, [*named.values()], parsed, matched))
     rows = tuple(row for row in found if isinstance(row, CostRow))
     return CostTable(model, prompt, rows, tuple(row for row in found if isinstance(row, str)))
@@ -215,7 +213,7 @@ def _rows(
             fit = match(matched, named.strategy, budget, depth, size)
             plan = RowPlan.make(named.strategy, budget, depth, fit=fit, name=named.name)
             try:
-                trace, stages = _foresee(plan, prompt), plan.stages(prompt.visual, prompt.text)
+                trace, stages = foresee(plan, prompt), plan.stages(prompt.visual, prompt.text)
             except InfeasibleError as error:
                 yield f"{named.name} at {budget} is infeasible: {error}"
                 continue
@@ -232,8 +230,28 @@ def _rows(
             )
 
 
-def _foresee(plan: RowPlan, prompt: Prompt) -> RowTrace:
-    """The trace that running the prompt would leave, as far as the schedule says it."""
+def foresee_prompt(
+    model: str, registry: Registry, visual_tokens: int | None = None, text_tokens: int = TEXT, dtype: str = "float16"
+) -> tuple[Prompt, ModelSize]:
+    """Return a typical prompt of a model, and the model's sizes. No weights are needed. Takes the arguments of `costs`.
+
+    Raises:
+        UsageError: If the name is unknown, the model never has that number of visual tokens, or its cost is not known.
+        MachineError: If the model's configuration cannot be read.
+    """
+    backbone, config = configuration(model, registry)
+    try:
+        return Prompt(backbone.default_grids(config, visual_tokens), text_tokens, dtype), backbone.size(config)
+    except NotImplementedError as error:
+        raise UsageError(f"the cost of model '{model}' cannot be computed: {error}") from error
+
+
+def foresee(plan: RowPlan, prompt: Prompt) -> RowTrace:
+    """Return the trace that running the prompt would leave, as far as the schedule says it.
+
+    Raises:
+        InfeasibleError: If no schedule does what the plan asks for.
+    """
     visual, text = prompt.visual, prompt.text
     trace = RowTrace(visual, text, plan.depth, plan.trim, prompt.grids)
     alive = visual

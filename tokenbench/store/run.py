@@ -116,7 +116,7 @@ class Run:
         Returns:
             A frame with the columns model, strategy, budget, seed, task, and
 
-            * sample, cluster, unit, stratum, turn (see `--turns`), answer, target, and score (0 to 1)
+            * sample (`run.questions()[task, sample].question` is its text), cluster, unit, stratum, turn, answer, target, score (0 to 1)
             * kept: indices of the visual tokens that remain after the last layer; None if unknown, as all counts below are NaN then
             * visual_tokens (their number before pruning) and text_tokens
             * lattice: frames, height, width and leading tokens per frame of the first image; None if unknown

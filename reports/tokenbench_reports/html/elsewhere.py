@@ -8,7 +8,7 @@ from tokenbench.comparison.wording import interval, join_names, number
 from tokenbench_reports.claims import PublishedMean, published_means, short_name
 from tokenbench_reports.html.cells import Cell, at_budget
 from tokenbench_reports.html.marks import Mark
-from tokenbench_reports.html.scale import Scale
+from tokenbench_reports.html.scale import Bar, Scale
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PublishedRow:
     """What was measured."""
     there: str
     """What papers print, each with its source."""
-    places: tuple[float, float, float]
+    places: Bar
     """Lower limit, value and upper limit of what was measured, in per cent of the picture's width."""
     papers: list[float]
     """Places of what papers print."""
@@ -95,6 +95,6 @@ def _row(cell: Cell, printed: Sequence[PublishedMean], scale: Scale, marks: Mapp
         marks[cell.strategy].look,
         interval(value / 100, low / 100, high / 100),
         "; ".join(f"{number(one.kept)} ({one.source.partition(',')[0]}, {one.backbone})" for one in printed),
-        (scale(ends[0]), scale(value), scale(ends[1])),
+        scale.bar(value, *ends),
         [scale(one.kept) for one in printed],
     )

@@ -60,6 +60,10 @@ class Point:
     """The place of its lower limit."""
     high: float
     """The place of its upper limit."""
+    below: bool
+    """Whether its lower limit lies below the plot."""
+    above: bool
+    """Whether its upper limit lies above the plot."""
     near: float
     """The place of its cost's lower limit."""
     far: float
@@ -200,7 +204,8 @@ def _point(
     value, lower, upper = _known(cell.kept)
     cost, near, far = cell.costs[axis.key]
     budget = budgets.index(cell.budget) if cell.budget in budgets else -1
-    return Point(x(cost), y(value), y(lower), y(upper), x(near), x(far), marks[cell.strategy].look, at, budget)
+    low, place, high, below, above = y.bar(value, lower, upper)
+    return Point(x(cost), place, low, high, below, above, x(near), x(far), marks[cell.strategy].look, at, budget)
 
 
 def _known(limits: Limits) -> Limits:

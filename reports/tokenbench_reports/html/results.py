@@ -8,7 +8,7 @@ from tokenbench.comparison.ranking import Ranking
 from tokenbench.comparison.wording import NOTHING, UNKNOWN, interval, marks_of, number, percent
 from tokenbench_reports.html.cells import Cell, at_budget
 from tokenbench_reports.html.marks import Mark
-from tokenbench_reports.html.scale import Scale, kept_range
+from tokenbench_reports.html.scale import Bar, Scale, kept_range
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ResultRow:
     """The accuracy kept."""
     limits: str
     """Its interval, with brackets; empty if there is none."""
-    places: tuple[float, float, float] | None
+    places: Bar | None
     """Lower limit, value and upper limit, in per cent of the picture's width."""
     loses: str
     """Whether it loses more than the margin."""
@@ -141,11 +141,11 @@ def _row(
     )
 
 
-def _places(cell: Cell, scale: Scale) -> tuple[float, float, float] | None:
+def _places(cell: Cell, scale: Scale) -> Bar | None:
     value, low, high = cell.kept
     if value != value:
         return None
-    return (scale(low), scale(value), scale(high)) if low == low else (scale(value), scale(value), scale(value))
+    return scale.bar(value, low, high) if low == low else scale.bar(value, value, value)
 
 
 def _rank(cell: Cell, ranking: Ranking | None) -> str:

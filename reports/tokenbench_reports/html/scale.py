@@ -6,6 +6,9 @@ from math import ceil, floor, isfinite, log10
 
 from tokenbench_reports.html.cells import Cell
 
+Bar = tuple[float, float, float, bool, bool]
+"""The places of a lower limit, a value and an upper limit, and whether the limits lie beyond the picture: they then have no cap."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -24,6 +27,10 @@ class Scale:
         """The place of a value, held within the scale."""
         inside = min(max(value, self.low), self.high)
         return round(self.start + (self.end - self.start) * (inside - self.low) / (self.high - self.low), 1)
+
+    def bar(self, value: float, low: float, high: float) -> Bar:
+        """The places of a value and of its limits, and whether the lower and the upper limit lie beyond the scale."""
+        return self(low), self(value), self(high), low < self.low, high > self.high
 
     def ticks(self, most: int) -> list[float]:
         """Round values within the scale, ``most`` or a few less."""

@@ -19,15 +19,16 @@ def files(request: SuiteRequest) -> Suite:
     a column of another name (question=NAME), tokens=N for the length of an answer, and the scorer: exact, contains, choice, numeric
     (tolerance=N), anls (threshold=N), vqa or iou (threshold=N).
     """
-    tasks = []
+    tasks, ending = [], "table"
     for text in request.names:
         name, *rest = text.split(":")
         path = request.folder(name)
         if path is None:
             raise UsageError(f"the table '{name}' has no file", f"name it: --data {name}=FILE")
+        ending = path.suffix[1:].lower() or ending
         tasks.append(TableTask(name, path, _read_settings(rest), request.sampling))
     model = "toy-video-llava" if any(task.sampling for task in tasks) else "toy-llava"
-    return Suite("table", "Questions from a table of your own", tuple(tasks), model)
+    return Suite(ending, "Questions from a table of your own", tuple(tasks), model)
 
 
 def hub(request: SuiteRequest) -> Suite:

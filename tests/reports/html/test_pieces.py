@@ -1,14 +1,17 @@
 """The pieces of the page: fronts, scales, tables, answers to needs. What is right is written down by hand."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from jinja2 import Environment, FileSystemLoader
 
 from tests.reports.hand_made import hand_made
 from tests.reports.made_up import bench, made_up
 from tokenbench.comparison.panel import budget_size
 from tokenbench.comparison.ranking import rank_strategies
 from tokenbench.comparison.verdicts import Kind, Verdict
+from tokenbench_reports.html import HERE
 from tokenbench_reports.html.cells import AXES, Cell, at_budget, budgets_of, cells_of_model
 from tokenbench_reports.html.compare import choose_example, pair_key
 from tokenbench_reports.html.elsewhere import published_views
@@ -169,6 +172,23 @@ def test_every_mark_lies_where_its_cell_says():
         share = (WIDE.bottom - point.y) / (WIDE.bottom - WIDE.top)
         assert low + share * (high - low) == pytest.approx(one.kept[0], abs=0.3)
         assert budgets[point.budget] == one.budget
+
+
+def test_a_limit_beyond_the_picture_has_an_arrow_and_no_cap():
+    marked = Environment(loader=FileSystemLoader(HERE)).get_template("macros.html").module
+    inside, beyond = cell("a", kept=95), replace(cell("b", kept=110), kept=(110.0, 60.0, 300.0))
+    cells = [inside, beyond]
+    first, second = sorted(
+        cost_view(cells, AXES[0], assign_marks(cells), ["1/3"]).plots[0].points, key=lambda p: p.cell
+    )
+    assert (first.below, first.above, second.below, second.above) == (False, False, False, True)
+    assert second.high == WIDE.top
+    scale = Scale(*kept_range(cells), 3.0, 97.0)
+    assert scale.bar(*beyond.kept)[2:] == (97.0, False, True)
+    drawn = marked.bar(scale.bar(*beyond.kept), "1", None)
+    assert drawn.count("M0-5V5") == 1
+    assert drawn.count("M-5-4L0 0L-5 4") == 1
+    assert marked.bar(scale.bar(*inside.kept), "1", None).count("M0-5V5") == 2
 
 
 def test_time_is_an_axis_where_it_was_measured():

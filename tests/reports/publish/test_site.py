@@ -101,6 +101,7 @@ def derived(folder: Path) -> Iterator[dict[str, Any]]:
         }
 
 
+@pytest.mark.slow
 def test_every_number_of_the_leaderboard_is_that_of_the_answers(published: tuple[Path, dict[str, Path]]) -> None:
     site, runs = published
     table = pd.read_csv(site / "leaderboard.csv")
@@ -116,6 +117,7 @@ def test_every_number_of_the_leaderboard_is_that_of_the_answers(published: tuple
         assert row["strategy"] == "vanilla" or row["retention_low"] < row["retention"] < row["retention_high"]
 
 
+@pytest.mark.slow
 def test_intervals_and_ranks_are_those_of_all_runs_compared_together(
     published: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:
@@ -139,6 +141,7 @@ def test_intervals_and_ranks_are_those_of_all_runs_compared_together(
             assert str(row["rank"]) == (str(low) if low == high else f"{low}–{high}")
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_numbers_of_the_table(published: tuple[Path, dict[str, Path]]) -> None:
     site, _ = published
     rows = [re.sub(r"\s+", " ", " | ".join(row)) for row in parsed(site / "index.html").rows]
@@ -157,6 +160,7 @@ def test_the_page_shows_the_numbers_of_the_table(published: tuple[Path, dict[str
         assert found, (row, rows)
 
 
+@pytest.mark.slow
 def test_every_link_leads_to_a_place_that_exists(published: tuple[Path, dict[str, Path]]) -> None:
     site, _ = published
     pages: dict[Path, Links] = {}
@@ -173,6 +177,7 @@ def test_every_link_leads_to_a_place_that_exists(published: tuple[Path, dict[str
     assert not re.search(r"(src|href)=\"(https?:)?//", (site / "index.html").read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_runs_of_other_dtypes_and_sample_counts_have_boards_of_their_own(
     published: tuple[Path, dict[str, Path]],
 ) -> None:
@@ -181,6 +186,7 @@ def test_runs_of_other_dtypes_and_sample_counts_have_boards_of_their_own(
     assert sorted(map(sorted, runs)) == [["half"], ["monday", "tuesday", "wednesday"], ["older"]]
 
 
+@pytest.mark.slow
 def test_the_history_goes_from_the_oldest_version_to_the_newest(tmp_path: Path) -> None:
     runs = []
     for version, loses in (("0.10.0", 0.2), ("0.9.0", 0.5), ("0.11.0", 0.2)):
@@ -208,6 +214,7 @@ def test_versions_are_sorted_as_numbers() -> None:
     assert sorted(["0.10.0", "0.9.1", "0.9.1.dev3", "1.0"], key=_order) == ["0.9.1", "0.9.1.dev3", "0.10.0", "1.0"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_something_is_not_overwritten(published: tuple[Path, dict[str, Path]]) -> None:
     site, runs = published
     before = sorted(site.rglob("*"))
@@ -215,6 +222,7 @@ def test_a_folder_that_holds_something_is_not_overwritten(published: tuple[Path,
     assert sorted(site.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_no_page_says_where_the_runs_lay(published: tuple[Path, dict[str, Path]]) -> None:
     site, runs = published
     for page in site.rglob("*.html"):
@@ -253,6 +261,7 @@ def without_costs(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_runs_whose_cost_is_unknown_are_joined_with_those_that_know_it_and_published(tmp_path: Path) -> None:
     known = answered(tmp_path / "known", {"fastv": 0.3}, tasks=("attribute",), budgets=("1/3",))
     unknown = answered(

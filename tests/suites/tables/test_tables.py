@@ -417,3 +417,11 @@ def test_from_a_table_to_a_report(folder: Path, capsys: pytest.CaptureFixture[st
     assert len(grown.query("strategy == 'vanilla'")) == 9
     there = ["strategy", "sample", "seconds"]
     assert set(map(tuple, frame[there].to_numpy())) < set(map(tuple, grown[there].to_numpy())), "stored answers stay"
+
+
+def test_a_suite_from_a_file_has_the_name_by_which_runs_know_it(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "mine.jsonl").write_text('{"image": "a.png", "question": "q", "answer": "a"}\n')
+    name, data = name_files(str(tmp_path / "mine.jsonl"), (), Registry())
+    suite, _ = resolve_suite(name, (), Registry(), data)
+    assert name == f"{suite.name}:mine" == "jsonl:mine"

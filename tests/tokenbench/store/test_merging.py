@@ -53,7 +53,15 @@ def parts_of(kind: str, tmp_path: Path) -> tuple[Path, list[Path]]:
     ]
 
 
-@pytest.mark.parametrize("kind", ["strategies", "budgets and seeds", "tasks", "samples"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("strategies", marks=pytest.mark.slow),
+        pytest.param("budgets and seeds", marks=pytest.mark.slow),
+        pytest.param("tasks", marks=pytest.mark.slow),
+        "samples",
+    ],
+)
 def test_three_runs_merged_report_what_one_run_of_everything_does(kind: str, tmp_path: Path) -> None:
     whole, parts = parts_of(kind, tmp_path)
     run = merged(tmp_path, *parts)
@@ -214,6 +222,7 @@ def test_runs_with_other_settings_are_not_one_run(settings: dict[str, Any], why:
     assert error.value.hint.startswith("compare them instead")
 
 
+@pytest.mark.slow
 def test_a_merged_run_has_a_status_and_an_export_and_is_not_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,8 @@
         button.addEventListener("click", () => choose({ show: name }));
         return button;
       }));
+      const pressed = shows.querySelector('[aria-pressed="true"]');
+      shows.scrollLeft += pressed.getBoundingClientRect().left - shows.getBoundingClientRect().left - 40;
       view.dataset.took = String(performance.now() - started);
       say();
     }
