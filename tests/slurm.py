@@ -28,6 +28,7 @@ only_linux("Slurm runs there")
 
 PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 OF_ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacctmgr")
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # where daemons are
 PATIENCE = 60.0  # seconds until a daemon answers
 CONFIGURATION = """
 ClusterName=tokenbench
@@ -111,6 +112,10 @@ class Cluster:
         """Return (id, state, reason) of all jobs that have not ended, one for each task of an array."""
         lines = self.ask("squeue", "-h", "-r", "-o", "%i|%T|%r").splitlines()
         return [tuple(line.split("|")) for line in lines]  # type: ignore[misc]
+
+    def last_job(self) -> str:
+        """Return the id of the last job, which may have ended."""
+        return max(self.ask("squeue", "-h", "-t", "all", "-o", "%A").split(), key=int)
 
     def running(self) -> list[str]:
         """Return the ids of the jobs that run."""
@@ -213,7 +218,7 @@ def start_slurm(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tb-slurm-", ignore_cleanup_errors=True)))
         folder.chmod(0o755)
-        cluster = Cluster(folder, names, {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")})
+        cluster = Cluster(folder, names, {**os.environ, "PATH": PATH, "SLURM_CONF": str(folder / "slurm.conf")})
         stack.callback(cluster.stop)
         ports = _free_ports(2 + nodes)
         values = {"folder": folder, "host": socket.gethostname(), "controller": ports[0], "database": ports[1]}
@@ -250,7 +255,7 @@ def until(condition: Callable[[], object], what: str, patience: float = PATIENCE
 
 
 def _check_packages(programs: Sequence[str]) -> None:
-    missing = [name for name in programs if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
+    missing = [name for name in programs if not shutil.which(name, path=PATH)]
     if missing:
         pytest.skip(
             f"needs Slurm: {', '.join(missing)} are not installed (apt-get install slurm-wlm munge slurmdbd mariadb-server)"

@@ -86,6 +86,7 @@ class Trial:
     options: Sequence[str] = ()
     codes: list[int] = field(default_factory=list)
     output: str = ""
+    pause: float = 0.4
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> None:
@@ -103,7 +104,7 @@ class Trial:
             "slurm",
         ]
         with (self.folder.parent / "output").open("ab") as log:
-            environment = {**self.cluster.environment, "SLOW": str(0.4 * self.tasks)}
+            environment = {**self.cluster.environment, "SLOW": str(self.pause * self.tasks)}
             self._process = subprocess.Popen([*command, *self.options], env=environment, stdout=log, stderr=log)
 
     def send(self, number: int) -> None:
@@ -325,7 +326,7 @@ def test_the_same_command_goes_on_after(act: Act, plain: Cluster, tmp_path: Path
 def test_jobs_of_a_process_that_died_are_cancelled_if_the_run_has_grown(
     plain: Cluster, tmp_path: Path, finished: Path
 ) -> None:
-    with trial(plain, tmp_path, "coordinator killed, then fewer samples first", finished) as run:
+    with trial(plain, tmp_path, "coordinator killed, then more samples", finished) as run:
         run.start("--limit", "30")
         run.until_at_work()
         with plain.frozen():
@@ -352,14 +353,13 @@ def test_the_controller_may_be_away_for_a_while(plain: Cluster, tmp_path: Path, 
 def test_a_task_out_of_time_is_queued_again_with_what_it_has_not_done(
     plain: Cluster, tmp_path: Path, finished: Path
 ) -> None:
-    options = ["--workers", "1", "--slurm", "timeout_min=1,signal_delay_s=20"]
+    options = ["--workers", "1", "--slurm", "timeout_min=2,signal_delay_s=60"]
     with trial(plain, tmp_path, "time limit", finished, *options) as run:
+        run.pause = 2.0
         run.start()
-        run.until_at_work()
-        with plain.frozen():
-            until(lambda: any(state == "RUNNING" for _, state, _ in plain.queue()), "it runs")
-            time.sleep(45)  # until after the signal, which it gets when it goes on
         assert run.wait() == 0
+        assert "Restarts=0" not in plain.ask("scontrol", "show", "job", "-o", plain.last_job())
+        assert "submitted again" not in run.output
 
 
 @pytest.mark.exhaustive

@@ -129,6 +129,7 @@ class Bench:
         """Sentences that a reader of the numbers must see."""
         given = self.protocol
         weights = "random weights" if given.random_weights else "its own weights"
+        weights += f", {given.quantization}" if given.quantization else ""
         depth = f", cut to {given.layers} decoder layers (ratios are not the whole model's)" if given.layers else ""
         device = self.hardware.get("gpu") or f"{self.hardware['cpu']}, {self.hardware['threads']} threads"
         notes = [

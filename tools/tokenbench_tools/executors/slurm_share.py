@@ -47,6 +47,7 @@ class ShareOfRun:
 
     def __init__(self, folder: str, plugin_files: tuple[str, ...], device: str) -> None:
         self._of = folder, plugin_files, device
+        self._leaves = False
 
     def __call__(self, units: Sequence[WorkUnit]) -> TokenBenchError | None:
         """Do the units."""
@@ -62,6 +63,8 @@ class ShareOfRun:
             for unit in units:
                 worker.run_unit(unit, Silent())
         except TokenBenchError as error:
+            if self._leaves:  # submitit ends the process by an exception, which a plug-in that was being loaded has turned into this one
+                raise SystemExit from error
             return error
         return None
 
@@ -69,4 +72,5 @@ class ShareOfRun:
         """Before a task is preempted or out of time: the same again; what is journaled by then is not done twice."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, units)
+        self._leaves = True
+        return DelayedSubmission(ShareOfRun(*self._of), units)
