@@ -25,9 +25,10 @@ from tokenbench.runner.resolve import Resolved
 from tokenbench.runner.showing import load_batch
 from tokenbench.store.calibrated import Calibration
 from tokenbench.store.directory import Store
+from tokenbench.store.left_out import Questions
 from tokenbench.store.spec import Arm, Spec
 
-__all__ = ["Work", "fingerprints", "left_of", "samples_of", "works_of"]
+__all__ = ["Work", "fingerprints", "has_fit", "left_of", "samples_of", "works_of"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
     """Return the questions without final records, in batches whose questions lack the answers of the same arms.
 
     Journaled records do not count here, so that an interrupted run has the same batches as before and computes the same numbers. The
-    worker that answers a batch skips what is journaled.
+    worker that answers a batch skips what is journaled, and samples that turned out to be unfit: workers number the batches alike,
+    whenever they start.
     """
     lacking: dict[tuple[str, str], list[int]] = {}
     for (arm, name), of in work.cells.items():
@@ -141,14 +143,11 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
     for task, sample in work.questions:
         if arms := lacking.get((task.name, sample.key)):
             alike.setdefault(tuple(arms), []).append((task, sample))
-    # A batch keeps its place, and so its numbers, whichever of its samples turned out to be unfit.
-    unfit = {(one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name}
     by_key = {name: {sample.key: sample for sample in samples} for name, samples in work.samples.items()}
     batches = [
         QuestionBatch(part, own)
         for own, questions in alike.items()
         for part in batch_dialogues(complete(questions, by_key), work.batch_size)
-        if not all((task.name, sample.key, sample.digest) in unfit for task, sample in part)
     ]
     place = {(task.name, sample.key): i for i, (task, sample) in enumerate(work.questions)}
 
@@ -157,6 +156,18 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
         return place[task.name, sample.key]
 
     return sorted(batches, key=begin)  # all questions on a clip in a row
+
+
+def has_fit(model: str, batches: Sequence[QuestionBatch], unfit: Questions) -> bool:
+    """Whether a model can be asked any question of these batches.
+
+    Args:
+        model: The name of the model.
+        batches: Its batches.
+        unfit: What models cannot be asked, as `LeftOuts.questions` returns it.
+    """
+    asked = (question for batch in batches for question in batch.questions)
+    return any((sample.key, sample.digest) not in unfit.get((model, task.name), ()) for task, sample in asked)
 
 
 def works_of(
