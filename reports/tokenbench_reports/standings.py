@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from tokenbench.comparison import MEAN, Comparison
+from tokenbench.comparison.noise import is_again
 from tokenbench.comparison.wording import NOTHING, UNKNOWN, count_of, limit, marks_of, number, percent
 from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import printable
@@ -248,7 +249,8 @@ def _absent(findings: Sequence[Finding], comparison: Comparison, model: str) -> 
     cells = cells[
         (cells["model"] == model) & (cells["task"] == MEAN) & ~cells["strategy"].isin([VANILLA, *first.cells])
     ]
-    rows = cells[cells["retention"].notna()].drop_duplicates("strategy").to_dict("records")
+    cells = cells[cells["retention"].notna() & ~cells["strategy"].map(is_again)]
+    rows = cells.drop_duplicates("strategy").to_dict("records")
     if not rows:
         return []
     kept = [

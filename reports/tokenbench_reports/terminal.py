@@ -130,7 +130,8 @@ def _choose_colours(found: Headline) -> dict[str, str]:
 
 def _warnings(content: Opening) -> list[str]:
     """The first sentence of the first warnings, and how many there are more."""
-    shown = [text.partition(". ")[0].rstrip(".") + "." for text in content.warnings[:WARNINGS]]
+    first = [text.partition(". ")[0] for text in content.warnings[:WARNINGS]]
+    shown = [text if text.endswith((".", "?")) else f"{text}." for text in first]
     more = len(content.warnings) - len(shown)
     return [*shown, f"{more} more warning{'s' if more > 1 else ''}: see --details."] if more else shown
 

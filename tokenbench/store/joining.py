@@ -2,8 +2,8 @@
 
 The rules, each of which says in one sentence what it does:
 
-* A cell that one run holds, or that several answered alike, keeps its name. Cells with the same name but other answers are held
-  apart: ``clse#A`` and ``clse#B``. Vanilla of the first run keeps its name, since everything is compared with it.
+* A strategy keeps its name if one run holds it, or if several answered alike. If they answered otherwise at any budget, all of its cells
+  say which run they are from: ``clse#A`` and ``clse#B``. Vanilla of the first run keeps its name, since everything is compared with it.
 * A task is left out if the runs hold other content under the same names of samples, score the same answer differently, share no
   sample of it, or if not every cell was asked it.
 * What the runs were made with (versions, dtype, prompts, code) is said where it differs.
@@ -207,11 +207,12 @@ def _name_cells(
     by_cell: dict[Any, dict[Name, list[int]]] = {}
     for run, name in costs:
         by_cell.setdefault(name[:3], {}).setdefault(name, []).append(run)
+    apart = {(cell[0], cell[1]) for cell, groups in classes.items() if len(groups) > 1}
     found: dict[tuple[int, Name], str] = {}
     for cell, groups in classes.items():
         for at, runs in enumerate(groups):
             first = sources[runs[0]].mark
-            plain = len(groups) == 1 or (cell[1] == VANILLA and at == 0)
+            plain = (cell[0], cell[1]) not in apart or (cell[1] == VANILLA and at == 0)
             for name, holders in by_cell[tuple(cell)].items():
                 own = sorted((not costs[run, name], run) for run in holders if run in runs)
                 if own:
@@ -234,7 +235,7 @@ def _shared(
         arms = set().union(*asked[model].values())
         if missing := sorted(name for name, _, _ in arms - asked[model][task]):
             said.append(
-                f"Task '{task}' of {model} is left out: {join_words(dict.fromkeys(missing))} was not asked it in any run."
+                f"Task '{task}' of {model} is left out: no run asked it of {join_words(dict.fromkeys(missing))}."
             )
             continue
         each = own.drop_duplicates(["run", "sample"]).sort_values(["run", "place"], kind="stable")

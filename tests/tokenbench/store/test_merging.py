@@ -116,6 +116,17 @@ def test_seeds_of_other_code_are_not_seeds_of_one_strategy(tmp_path: Path) -> No
     assert "A and B differ in the code of random." in apart.manifest["notes"]
 
 
+def test_a_strategy_that_answered_otherwise_at_one_budget_is_held_apart_at_all(tmp_path: Path) -> None:
+    a, b = answered(tmp_path / "a", {"clse": 0.2}), answered(tmp_path / "b", {"clse": 0.7}, budgets=("1/3",))
+    found = Run.open(merged(tmp_path, a, b)).compare().summary
+    assert set(zip(found["strategy"], found["budget"], strict=True)) == {
+        ("vanilla", "all"),
+        ("clse#A", "1/3"),
+        ("clse#A", "1/9"),
+        ("clse#B", "1/3"),
+    }
+
+
 def other_mistakes(record: dict[str, Any]) -> dict[str, Any]:
     wrong = record["strategy"] == "clse" and record["score"] == 0
     return {**record, "answer": "another mistake"} if wrong else record

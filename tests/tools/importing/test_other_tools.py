@@ -28,7 +28,7 @@ def evaluations(logs, tmp_path):
 
 def test_distances_are_refused_where_a_score_is_meant(logs, tmp_path):
     what = [f"vanilla={logs / 'vlmevalkit' / MODELS[0]}"]
-    with pytest.raises(UsageError, match="the eval_score of DocVQA is a mean distance, of which less is better"):
+    with pytest.raises(UsageError, match="the eval_score of DocVQA is a mean distance, where lower is better"):
         imported(what, tmp_path / "run", model="llava")
     imported(what, tmp_path / "run", model="llava", tasks=("TextVQA_VAL", "MMBench_DEV_EN"))
     assert Run.open(tmp_path / "run").samples()["task"].nunique() == 2

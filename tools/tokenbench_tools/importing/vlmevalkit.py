@@ -6,7 +6,7 @@
 | multiple choice (MMBench, SEED) | `_JUDGE_result` | `hit`; a row stands for all rotations of a question |
 | short answers (TextVQA, GQA) | `_results` | `eval_score` |
 
-The `eval_score` of DocVQA and InfoVQA is a mean distance, in which less is better, and that of ChartQA and OCRVQA is not what the
+The `eval_score` of DocVQA and InfoVQA is a mean distance, where lower is better, and that of ChartQA and OCRVQA is not what the
 benchmark reports: they are refused. OCRBench, VizWiz and captions have no score for a question.
 """
 
@@ -26,8 +26,8 @@ EVALUATION = re.compile(r"^T\d{8}[-_].+")
 KINDS = (("_auxmatch", "score"), ("_result", "hit"), ("_results", "eval_score"))
 ENDINGS = (".xlsx", ".tsv")
 OTHERWISE = {
-    "DocVQA": "is a mean distance, of which less is better, and not the benchmark's score",
-    "InfoVQA": "is a mean distance, of which less is better, and not the benchmark's score",
+    "DocVQA": "is a mean distance, where lower is better, and not the benchmark's score",
+    "InfoVQA": "is a mean distance, where lower is better, and not the benchmark's score",
     "ChartQA": "is a mean over all references, where the benchmark takes the best one",
     "OCRVQA": "is a mean over all references, where the benchmark takes the best one",
 }
