@@ -21,7 +21,7 @@ from tokenbench.registry.plugins import registry
 from tokenbench.runner.job import units
 from tokenbench.runner.request import Request
 from tokenbench.runner.resolve import resolve
-from tokenbench.runner.work import has_fit, left_of, works_of
+from tokenbench.runner.work import left_of, works_of
 from tokenbench.store.directory import Store
 from tokenbench.store.left_out import LeftOut
 from tokenbench_tools.executors.slurm import Slurm
@@ -61,8 +61,7 @@ def test_a_worker_that_starts_after_a_sample_turned_out_to_be_unfit_numbers_the_
     store.left_out.add([LeftOut(**one, place=1, reason="no picture")])
     assert [batch.questions for batch in left_of(work, store)] == [batch.questions for batch in before]
     unfit = store.left_out.questions()
-    assert has_fit("toy-llava", before, unfit)
-    assert not has_fit("toy-llava", before[1:2], unfit)
+    assert [batch.has_fit("toy-llava", unfit) for batch in before[:3]] == [True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tokenbench.runner.job import Job
 from tokenbench.runner.progress import Progress
 from tokenbench.runner.resolve import Resolved, resolve_spec
 from tokenbench.runner.stopping import plan_looks, run_until_decided
-from tokenbench.runner.work import Work, fingerprints, has_fit, left_of, works_of
+from tokenbench.runner.work import Work, fingerprints, left_of, works_of
 from tokenbench.store.calibrated import Calibration, read_calibrations, write_calibrations
 from tokenbench.store.directory import Store
 from tokenbench.store.lock import run_lock
@@ -103,7 +103,7 @@ def execute(
             store.start(_manifest(resolved, works, registry, prints))
             unfit = store.left_out.questions()
             left = {name: left_of(work, store) for name, work in works.items()}
-            left = {name: batches for name, batches in left.items() if has_fit(name, batches, unfit)}
+            left = {name: batches for name, batches in left.items() if any(one.has_fit(name, unfit) for one in batches)}
             total = sum(batch.answers for batches in left.values() for batch in batches)
             with progress(total) as bar:
                 if total:

@@ -25,10 +25,9 @@ from tokenbench.runner.resolve import Resolved
 from tokenbench.runner.showing import load_batch
 from tokenbench.store.calibrated import Calibration
 from tokenbench.store.directory import Store
-from tokenbench.store.left_out import Questions
 from tokenbench.store.spec import Arm, Spec
 
-__all__ = ["Work", "fingerprints", "has_fit", "left_of", "samples_of", "works_of"]
+__all__ = ["Work", "fingerprints", "left_of", "samples_of", "works_of"]
 
 
 @dataclass(frozen=True)
@@ -156,18 +155,6 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
         return place[task.name, sample.key]
 
     return sorted(batches, key=begin)  # all questions on a clip in a row
-
-
-def has_fit(model: str, batches: Sequence[QuestionBatch], unfit: Questions) -> bool:
-    """Whether a model can be asked any question of these batches.
-
-    Args:
-        model: The name of the model.
-        batches: Its batches.
-        unfit: What models cannot be asked, as `LeftOuts.questions` returns it.
-    """
-    asked = (question for batch in batches for question in batch.questions)
-    return any((sample.key, sample.digest) not in unfit.get((model, task.name), ()) for task, sample in asked)
 
 
 def works_of(
