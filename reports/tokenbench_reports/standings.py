@@ -249,7 +249,7 @@ def _absent(findings: Sequence[Finding], comparison: Comparison, model: str) -> 
     cells = cells[
         (cells["model"] == model) & (cells["task"] == MEAN) & ~cells["strategy"].isin([VANILLA, *first.cells])
     ]
-    cells = cells[cells["retention"].notna() & ~cells["strategy"].map(is_again)]
+    cells = cells[cells["retention"].notna() & ~cells["strategy"].map(is_again).astype(bool)]
     rows = cells.drop_duplicates("strategy").to_dict("records")
     if not rows:
         return []

@@ -23,6 +23,7 @@ from tokenbench.runner.request import Request
 from tokenbench.runner.resolve import resolve
 from tokenbench.runner.work import left_of, works_of
 from tokenbench.store.directory import Store
+from tokenbench.store.left_out import LeftOut
 from tokenbench_tools.executors.slurm import Slurm
 
 LONG = [
@@ -46,6 +47,21 @@ def test_units_cover_every_batch_once(tmp_path: Path) -> None:
     for workers in (1, 2, 7, 100):
         found = [(unit.model, batch) for unit in units(left, workers) for batch in range(unit.start, unit.stop)]
         assert found == [(name, batch) for name, batches in left.items() for batch in range(len(batches))]
+
+
+def test_a_worker_that_starts_after_a_sample_turned_out_to_be_unfit_numbers_the_batches_as_the_others_do(
+    tmp_path: Path,
+) -> None:
+    few = {"strategies": "fastv", "budgets": "1/9", "seeds": 0, "floors": False, "limit": 3, "batch_size": 1}
+    (work,) = works_of(resolve(Request.of({**few, "device": "cpu"}), registry()), registry()).values()
+    store = Store(tmp_path)
+    before = left_of(work, store)
+    ((task, sample),) = before[1].questions
+    one = {"model": "toy-llava", "task": task.name, "sample": sample.key, "asked": sample.digest}
+    store.left_out.add([LeftOut(**one, place=1, reason="no picture")])
+    assert [batch.questions for batch in left_of(work, store)] == [batch.questions for batch in before]
+    unfit = store.left_out.questions()
+    assert [batch.has_fit("toy-llava", unfit) for batch in before[:3]] == [True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenbench.contract.suite import Sample, Task
+from tokenbench.store.left_out import Questions
 
 __all__ = ["Question", "QuestionBatch"]
 
@@ -25,3 +26,14 @@ class QuestionBatch:
     def answers(self) -> int:
         """The number of answers."""
         return len(self.questions) * len(self.arms)
+
+    def has_fit(self, model: str, unfit: Questions) -> bool:
+        """Whether the model can be asked any of these questions.
+
+        Args:
+            model: The name of the model.
+            unfit: What models cannot be asked.
+        """
+        return any(
+            (sample.key, sample.digest) not in unfit.get((model, task.name), ()) for task, sample in self.questions
+        )

@@ -101,7 +101,9 @@ def execute(
         def run(works: Mapping[str, Work]) -> None:
             """Answer all that is asked of these works, and finish their cells."""
             store.start(_manifest(resolved, works, registry, prints))
+            unfit = store.left_out.questions()
             left = {name: left_of(work, store) for name, work in works.items()}
+            left = {name: batches for name, batches in left.items() if any(one.has_fit(name, unfit) for one in batches)}
             total = sum(batch.answers for batches in left.values() for batch in batches)
             with progress(total) as bar:
                 if total:

@@ -129,7 +129,8 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
     """Return the questions without final records, in batches whose questions lack the answers of the same arms.
 
     Journaled records do not count here, so that an interrupted run has the same batches as before and computes the same numbers. The
-    worker that answers a batch skips what is journaled.
+    worker that answers a batch skips what is journaled, and samples that turned out to be unfit: workers number the batches alike,
+    whenever they start.
     """
     lacking: dict[tuple[str, str], list[int]] = {}
     for (arm, name), of in work.cells.items():
@@ -141,14 +142,11 @@ def left_of(work: Work, store: Store) -> list[QuestionBatch]:
     for task, sample in work.questions:
         if arms := lacking.get((task.name, sample.key)):
             alike.setdefault(tuple(arms), []).append((task, sample))
-    # A batch keeps its place, and so its numbers, whichever of its samples turned out to be unfit.
-    unfit = {(one.task, one.sample, one.asked) for one in store.left_out.all() if one.model == work.model.name}
     by_key = {name: {sample.key: sample for sample in samples} for name, samples in work.samples.items()}
     batches = [
         QuestionBatch(part, own)
         for own, questions in alike.items()
         for part in batch_dialogues(complete(questions, by_key), work.batch_size)
-        if not all((task.name, sample.key, sample.digest) in unfit for task, sample in part)
     ]
     place = {(task.name, sample.key): i for i, (task, sample) in enumerate(work.questions)}
 

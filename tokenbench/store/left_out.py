@@ -12,7 +12,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tokenbench.store import files
 from tokenbench.store.manifest import Count, Name
 
-__all__ = ["LeftOut", "LeftOuts", "describe_left_out"]
+__all__ = ["LeftOut", "LeftOuts", "Questions", "describe_left_out"]
+
+Questions = Mapping[tuple[str, str], Set[tuple[str, str]]]
+"""Questions as (sample, digest of its question), by model and task."""
 
 FOLDER = "left-out"
 NAMED = 3
@@ -70,8 +73,8 @@ class LeftOuts:
                 samples.setdefault((one.model, one.task, one.sample, one.asked), one)
         return sorted(samples.values(), key=lambda one: (one.model, one.task, one.place))
 
-    def questions(self) -> Mapping[tuple[str, str], Set[tuple[str, str]]]:
-        """Return their questions, as (sample, digest of its question), by model and task."""
+    def questions(self) -> Questions:
+        """Return their questions."""
         questions: defaultdict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
         for one in self.all():
             questions[one.model, one.task].add((one.sample, one.asked))
