@@ -37,7 +37,7 @@ def test_distances_are_refused_where_a_score_is_meant(logs, tmp_path):
 def test_rows_that_are_no_answers_are_refused_counted_or_dropped(evaluations, tmp_path):
     with pytest.raises(
         UsageError,
-        match="1 row is no answer: it has no score, or says that there was none; the first is row 5 of POPE in fastv",
+        match="1 row is without an answer: it has no score, or says that there was none; the first is row 5 of POPE in fastv",
     ):
         imported(evaluations, tmp_path / "run", model="llava")
     imported(evaluations, tmp_path / "wrong", model="llava", failed="wrong")
@@ -117,12 +117,12 @@ def test_a_table_is_a_run(tmp_path):
         (lambda rows: [{k: v for k, v in row.items() if k != "score"} for row in rows], "lacks the column score"),
         (lambda rows: [*rows[:-1], {**rows[-1], "score": "good"}], "line 181: the score 'good' is no number"),
         (lambda rows: [*rows[:-1], {**rows[-1], "score": "7"}], "the score of row 59 of t is 7 by score"),
-        (lambda rows: [*rows[:-1], {**rows[-1], "score": ""}], "1 row is no answer"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "score": ""}], "1 row is without an answer"),
         (
             lambda rows: [*rows[:-1], {**rows[-1], "score": "-1"}],
-            "1 row is no answer",
+            "1 row is without an answer",
         ),  # how judges say that they did not
-        (lambda rows: [*rows, rows[-1]], "row 59 of t is there twice"),
+        (lambda rows: [*rows, rows[-1]], "row 59 of t occurs twice"),
         (lambda rows: rows[:-1], "the cells have different rows of t"),
         (lambda rows: [*rows[:-1], {**rows[-1], "budget": ""}], "other has no budget"),
         (lambda rows: [*rows[:-1], {**rows[-1], "budget": "abc"}], "other: budget 'abc' is neither a number of tokens"),

@@ -92,7 +92,7 @@ def _read_safely(path: Path, wanted: Wanted) -> list[Source]:
     try:
         return _read(path, wanted)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise UsageError(f"{path} holds something else than logs: {brief(error)}") from error
+        raise UsageError(f"{path} does not hold valid logs: {brief(error)}") from error
 
 
 def _read(path: Path, wanted: Wanted) -> list[Source]:
@@ -100,7 +100,7 @@ def _read(path: Path, wanted: Wanted) -> list[Source]:
         return lmms_logs.find_commands(path, wanted)
     if path.is_file():
         if path.suffix not in (".csv", ".tsv"):
-            raise UsageError(f"{path} is no .csv or .tsv table", "name the folder that holds the logs")
+            raise UsageError(f"{path} is not a .csv or .tsv table", "name the folder that holds the logs")
         return tables.find_cells(path, wanted)
     if lmms_logs.has_logs(path):
         return lmms_logs.find_commands(path, wanted)

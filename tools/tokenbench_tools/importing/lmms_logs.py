@@ -102,7 +102,7 @@ def _log(
     metric = _together(task, [one[0] if one else "" for one in found], names)
     if metric and (about.get("higher_is_better", {}).get(task, {}).get(metric.split(" | ")[0]) is False):
         raise UsageError(
-            f"{path}: a lower {metric} is better, and a score must be the higher the better",
+            f"{path}: a lower {metric} is better, but scores must be higher for better answers",
             f"choose another metric with --metric {task}=NAME",
         )
     generation = config.get("generation_kwargs") or {}

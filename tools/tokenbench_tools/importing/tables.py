@@ -54,7 +54,7 @@ def _source(
     cell = None
     if strategy:
         if not seed.isdigit():
-            raise UsageError(f"{path}: the seed {seed[:20]!r} is no whole number")
+            raise UsageError(f"{path}: the seed {seed[:20]!r} is not a whole number")
         if strategy != VANILLA and not budget:
             raise UsageError(
                 f"{path}: {strategy} has no budget",
