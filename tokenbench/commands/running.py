@@ -165,7 +165,7 @@ def run(
     registry = Registry(plugin_files)
     card = options.pop("card")
     if card and not dry_run:
-        raise UsageError("--card requires --dry-run", "a run itself takes the time that it takes")
+        raise UsageError("--card requires --dry-run", "add --dry-run to estimate without running")
     given = [name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
     request = Request.of({name: _value(name, options[name]) for name in given})
     if spec_file:

@@ -136,9 +136,9 @@ class _Jobs:
             else:
                 others.append(task.id)
         if adopted := [share.job for share in shares if share.job]:
-            bar.tell(f"jobs of an earlier process are waited for: {', '.join(adopted)}")
+            bar.tell(f"waiting for jobs of an earlier process: {', '.join(adopted)}")
         if others:
-            bar.tell(f"jobs of an earlier process, which do other work, are cancelled: {', '.join(others)}")
+            bar.tell(f"cancelling jobs of an earlier process that do different work: {', '.join(others)}")
             queue.cancel(others)
             while any(task.active for id, task in (queue.tasks() or theirs).items() if id in others):
                 time.sleep(1)
