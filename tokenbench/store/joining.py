@@ -235,7 +235,7 @@ def _shared(
         arms = set().union(*asked[model].values())
         if missing := sorted(name for name, _, _ in arms - asked[model][task]):
             said.append(
-                f"Task '{task}' of {model} is left out: no run asked it of {join_words(dict.fromkeys(missing))}."
+                f"Task '{task}' of {model} is left out: no run has answers of {join_words(dict.fromkeys(missing))}."
             )
             continue
         each = own.drop_duplicates(["run", "sample"]).sort_values(["run", "place"], kind="stable")

@@ -119,7 +119,7 @@ def _page(entrants: Sequence[Entrant], boards: Sequence[Board], name: str) -> st
         title=f"{count_of(len(strategies), 'way', 'ways')} to prune visual tokens on {count_of(len(models), 'model')}",
         deck=f"{count_of(len(entrants), 'run')} with {answers:,} answers. "
         + ("Every number was recomputed from the answers, and leads to its samples and its command." if whole
-           else "Numbers were recomputed from the answers, as far as the list of runs says, and lead to their samples and their command."),
+           else "Numbers were recomputed from the answers, except where the list of runs says otherwise, and lead to their samples and their command."),
         boards=boards,
         titles=[board.model for board in boards],
         histories=make_histories(entrants),
