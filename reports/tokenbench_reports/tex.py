@@ -16,7 +16,10 @@ LONGEST = 60
 def escape(text: str) -> str:
     """Text as TeX prints it. Latin letters stay, with their accents; what pdflatex has no letter for is named by its code."""
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    return "".join(SIGNS.get(sign) or (sign if " " <= sign <= "~" or _is_latin(sign) else f"{{[}}U+{ord(sign):04X}]") for sign in text)
+    return "".join(
+        SIGNS.get(sign) or (sign if " " <= sign <= "~" or _is_latin(sign) else f"{{[}}U+{ord(sign):04X}]")
+        for sign in text
+    )
 
 
 def prose(text: str) -> str:
