@@ -6,7 +6,8 @@ answer, target, question, image (or cluster), unit and stratum may be there, too
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tokenbench.contract.cells import VANILLA
@@ -61,8 +62,13 @@ def _source(
                 "write it into the column budget, or `none` for a strategy that takes none",
             )
         cell = Cell(strategy, "all" if strategy == VANILLA else budget, int(seed))
-    logs = tuple(Log(task, tuple(rows), "score") for task, rows in tasks.items())
+    logs = tuple(Log(task, tuple(_mark_unknown(rows)), "score") for task, rows in tasks.items())
     return Source(cell.label if cell else path.name, "table", model, "", cell, logs, files)
+
+
+def _mark_unknown(rows: Sequence[Row]) -> Sequence[Row]:
+    """Return the rows without answers if none says anything: the column is missing, or was left empty."""
+    return rows if any(row.answer for row in rows) else [replace(row, answer=None) for row in rows]
 
 
 def _row(record: Mapping[str, str], number: int, path: Path) -> Row:
