@@ -125,6 +125,9 @@ def test_a_table_is_a_run(tmp_path):
         (lambda rows: [*rows, rows[-1]], "row 59 of t occurs twice"),
         (lambda rows: rows[:-1], "the cells have different rows of t"),
         (lambda rows: [*rows[:-1], {**rows[-1], "budget": ""}], "other has no budget"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "budget": "abc"}], "other: budget 'abc' is neither a number of tokens"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "budget": "-5"}], "other: budget '-5' is neither a number of tokens"),
+        (lambda rows: [{**rows[0], "budget": "1/3"}, *rows[1:]], "vanilla has the budget '1/3', but it keeps all"),
     ],
 )
 def test_a_table_that_is_not_whole_is_refused(tmp_path, edit, why):
@@ -146,6 +149,12 @@ def test_a_table_that_is_not_whole_is_refused(tmp_path, edit, why):
 def test_cells_are_written_as_in_gates(text, cell):
     found = read_cell(text)
     assert (found.strategy, found.budget, found.seed) == cell
+
+
+def test_vanilla_has_no_budget():
+    assert read_cell("vanilla@all") == read_cell("vanilla")
+    with pytest.raises(UsageError, match="vanilla has the budget '1/3'"):
+        read_cell("vanilla@1/3")
 
 
 def test_paths_that_hold_nothing_say_so(tmp_path):

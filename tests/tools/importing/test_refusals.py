@@ -68,6 +68,19 @@ def test_a_log_with_fewer_rows_than_its_results_is_refused(two, tmp_path):
     assert "has 12 rows where the results are of 40 (run it again)" in refused(two, tmp_path)
 
 
+def test_an_empty_log_is_refused(two, tmp_path):
+    change(two[1], lambda rows: [])
+    assert "has no rows: the run that wrote it did not end (run it again)" in refused(two, tmp_path)
+
+
+def test_a_named_folder_without_answers_is_refused(two, tmp_path):
+    (results,) = two[1].glob("*_results.json")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / results.name).write_bytes(results.read_bytes())
+    (tmp_path / "other" / "20260101_000000_samples_tb_words.jsonl").write_text("{}\n")
+    assert f"{tmp_path / 'other'} holds no answers" in refused([*two, f"dart@64={tmp_path / 'other'}"], tmp_path)
+
+
 def test_a_torn_line_is_refused(two, tmp_path):
     (path,) = two[1].glob("*.jsonl")
     path.write_text(path.read_text()[:-30])

@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError
 from tokenbench_tools.importing.files import digest, read_table
-from tokenbench_tools.importing.logged import Cell, Log, Row, Source, Wanted
+from tokenbench_tools.importing.logged import Log, Row, Source, Wanted, make_cell
 
 __all__ = ["find_cells"]
 
@@ -39,7 +39,7 @@ def find_cells(path: Path, wanted: Wanted) -> list[Source]:
         key = (
             record.get("model", ""),
             record.get("strategy", ""),
-            record.get("budget", ""),
+            _budget(record),
             record.get("seed", "") or "0",
         )
         groups.setdefault(key, {}).setdefault(record["task"], []).append(_row(record, number, path))
@@ -60,9 +60,18 @@ def _source(
                 f"{path}: {strategy} has no budget",
                 "write it into the column budget, or `none` for a strategy that takes none",
             )
-        cell = Cell(strategy, "all" if strategy == VANILLA else budget, int(seed))
+        try:
+            cell = make_cell(strategy, budget, int(seed))
+        except UsageError as error:
+            raise UsageError(f"{path}, {strategy}: {error}", error.hint) from None
     logs = tuple(Log(task, tuple(rows), "score") for task, rows in tasks.items())
     return Source(cell.label if cell else path.name, "table", model, "", cell, logs, files)
+
+
+def _budget(record: Mapping[str, str]) -> str:
+    """Return the budget of a row. That of vanilla may be written as `all`."""
+    budget = record.get("budget", "").strip()
+    return "" if record.get("strategy", "") == VANILLA and budget == "all" else budget
 
 
 def _row(record: Mapping[str, str], number: int, path: Path) -> Row:
