@@ -51,7 +51,7 @@ def unlike_rules(manifests: Sequence[Mapping[str, Any]], marks: Sequence[str]) -
         for task, about in manifest["tasks"].items():
             rules.setdefault(task, {}).setdefault(about["unit_rule"], []).append(mark)
     return {
-        task: f"Task '{task}' is left out: its units are scored by other rules ("
+        task: f"Task '{task}' is left out: its units are scored by different rules ("
         + ", ".join(f"{rule} in {join_words(own)}" for rule, own in by_rule.items())
         + ")."
         for task, by_rule in rules.items()

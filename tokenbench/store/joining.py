@@ -73,9 +73,9 @@ class Join:
     left_out: list[str]
     """A sentence for every task that is left out."""
     conditions: list[str]
-    """A sentence for everything that the runs were not made with alike."""
+    """A sentence for each condition in which the runs differ."""
     flips: list[str]
-    """A sentence per model and run whose vanilla answered otherwise."""
+    """A sentence per model and run whose vanilla gave other answers."""
     sizes: list[int]
     """The number of samples of each run, of all models and tasks together."""
     holders: dict[tuple[str, str], int]
@@ -238,7 +238,7 @@ def _shared(
         arms = set().union(*asked[model].values())
         if missing := sorted(name for name, _, _ in arms - asked[model][task]):
             said.append(
-                f"Task '{task}' of {model} is left out: no run asked it of {join_words(dict.fromkeys(missing))}."
+                f"Task '{task}' of {model} is left out: no run has answers of {join_words(dict.fromkeys(missing))}."
             )
             continue
         each = own.drop_duplicates(["run", "sample"]).sort_values(["run", "place"], kind="stable")

@@ -66,7 +66,9 @@ def publish(
         _report(run, check)
     if wrong := [(run, check) for run, check in zip(runs, checks, strict=True) if check.wrong]:
         shown = "; ".join(f"{run.folder}: {len(check.wrong)}" for run, check in wrong)
-        raise GateError(f"these runs do not add up, and are not published ({shown}): {wrong[0][1].wrong[0]}")
+        raise GateError(
+            f"the numbers of these runs do not add up, so that nothing is published ({shown}): {wrong[0][1].wrong[0]}"
+        )
     if output is not None:
         boards = write_site(runs, checks, output)
         say(

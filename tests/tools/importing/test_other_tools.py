@@ -38,7 +38,7 @@ def test_distances_are_refused_where_a_score_is_meant(logs, tmp_path):
 def test_rows_that_are_no_answers_are_refused_counted_or_dropped(evaluations, tmp_path):
     with pytest.raises(
         UsageError,
-        match="1 row is no answer: it has no score, or says that there was none; the first is row 5 of POPE in fastv",
+        match="1 row is without an answer: it has no score, or says that there was none; the first is row 5 of POPE in fastv",
     ):
         imported(evaluations, tmp_path / "run", model="llava")
     imported(evaluations, tmp_path / "wrong", model="llava", failed="wrong")
@@ -153,14 +153,17 @@ def test_scores_alone_decide_whether_cells_without_answers_are_alike(tmp_path):
         (lambda rows: [{k: v for k, v in row.items() if k != "score"} for row in rows], "lacks the column score"),
         (lambda rows: [*rows[:-1], {**rows[-1], "score": "good"}], "line 181: the score 'good' is no number"),
         (lambda rows: [*rows[:-1], {**rows[-1], "score": "7"}], "the score of row 59 of t is 7 by score"),
-        (lambda rows: [*rows[:-1], {**rows[-1], "score": ""}], "1 row is no answer"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "score": ""}], "1 row is without an answer"),
         (
             lambda rows: [*rows[:-1], {**rows[-1], "score": "-1"}],
-            "1 row is no answer",
+            "1 row is without an answer",
         ),  # how judges say that they did not
-        (lambda rows: [*rows, rows[-1]], "row 59 of t is there twice"),
+        (lambda rows: [*rows, rows[-1]], "row 59 of t occurs twice"),
         (lambda rows: rows[:-1], "the cells have different rows of t"),
         (lambda rows: [*rows[:-1], {**rows[-1], "budget": ""}], "other has no budget"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "budget": "abc"}], "other: budget 'abc' is neither a number of tokens"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "budget": "-5"}], "other: budget '-5' is neither a number of tokens"),
+        (lambda rows: [{**rows[0], "budget": "1/3"}, *rows[1:]], "vanilla has the budget '1/3', but it keeps all"),
     ],
 )
 def test_a_table_that_is_not_whole_is_refused(tmp_path, edit, why):
@@ -182,6 +185,12 @@ def test_a_table_that_is_not_whole_is_refused(tmp_path, edit, why):
 def test_cells_are_written_as_in_gates(text, cell):
     found = read_cell(text)
     assert (found.strategy, found.budget, found.seed) == cell
+
+
+def test_vanilla_has_no_budget():
+    assert read_cell("vanilla@all") == read_cell("vanilla")
+    with pytest.raises(UsageError, match="vanilla has the budget '1/3'"):
+        read_cell("vanilla@1/3")
 
 
 def test_paths_that_hold_nothing_say_so(tmp_path):

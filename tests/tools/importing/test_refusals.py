@@ -50,7 +50,7 @@ def test_other_prompts_are_refused_or_noted(two, tmp_path):
     said = refused(two, tmp_path)
     assert "fastv@1/9 was asked with other prompts than vanilla on tb_words: 40 of 40 rows" in said
     assert "--other-prompts" in said
-    assert any("the difference may be that of the prompts" in note for note in notes(two, tmp_path, other_prompts=True))
+    assert any("a difference may come from the prompts" in note for note in notes(two, tmp_path, other_prompts=True))
 
 
 def test_cells_with_fewer_rows_are_refused_or_noted(two, tmp_path):
@@ -66,6 +66,19 @@ def test_cells_with_fewer_rows_are_refused_or_noted(two, tmp_path):
 def test_a_log_with_fewer_rows_than_its_results_is_refused(two, tmp_path):
     change(two[1], lambda rows: rows[:12])
     assert "has 12 rows where the results are of 40 (run it again)" in refused(two, tmp_path)
+
+
+def test_an_empty_log_is_refused(two, tmp_path):
+    change(two[1], lambda rows: [])
+    assert "has no rows: the run that wrote it did not end (run it again)" in refused(two, tmp_path)
+
+
+def test_a_named_folder_without_answers_is_refused(two, tmp_path):
+    (results,) = two[1].glob("*_results.json")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / results.name).write_bytes(results.read_bytes())
+    (tmp_path / "other" / "20260101_000000_samples_tb_words.jsonl").write_text("{}\n")
+    assert f"{tmp_path / 'other'} holds no answers" in refused([*two, f"dart@64={tmp_path / 'other'}"], tmp_path)
 
 
 def test_a_torn_line_is_refused(two, tmp_path):
@@ -169,7 +182,7 @@ def test_unknown_images_are_said_in_every_report(two, tmp_path):
 
 def test_images_that_are_named_in_part_are_refused(two, tmp_path):
     images = table(tmp_path / "images.csv", [{"task": "tb_words", "sample": "0", "image": "a"}])
-    assert "--images names the images of 1 of the 40 rows of tb_words, and not of row 1" in refused(
+    assert "--images names the images of 1 of the 40 rows of tb_words, but not that of row 1" in refused(
         two, tmp_path, images=images
     )
 
@@ -214,7 +227,7 @@ def test_two_models_are_refused_unless_they_are_said_to_be_one(two, tmp_path):
 )
 def test_files_that_hold_something_else_are_refused(two, tmp_path, edit):
     change_results(two[1], edit)
-    assert "holds something else than logs" in refused(two, tmp_path)
+    assert "does not hold valid logs" in refused(two, tmp_path)
 
 
 def test_names_that_no_report_can_show_are_refused_before_there_is_a_run(two, tmp_path):

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import MachineError, UsageError, brief
 from tokenbench_tools.importing import lmms_logs, tables, vlmevalkit
 from tokenbench_tools.importing.files import settings_of
-from tokenbench_tools.importing.logged import Cell, Source, Wanted
+from tokenbench_tools.importing.logged import Cell, Source, Wanted, make_cell
 
 __all__ = ["find_sources", "name_models", "read_cell"]
 
@@ -29,7 +28,11 @@ def find_sources(what: Sequence[str], wanted: Wanted) -> list[Source]:
         MachineError: A path does not exist.
     """
     named = [_split(text) for text in what]
-    sources = [(path, cell, source) for cell, path in named for source in _read_safely(path, wanted)]
+    sources = []
+    for cell, path in named:
+        found = _read_safely(path, wanted)
+        _check_found(path, found, wanted)
+        sources += [(path, cell, source) for source in found]
     unknown = [(path, source) for path, cell, source in sources if cell is None and source.cell is None]
     if unknown:
         raise _ask(unknown, named)
@@ -49,9 +52,7 @@ def read_cell(text: str) -> Cell:
         strategy, budget = name, "all" if name == VANILLA else "none"
     if not strategy or any(ord(letter) < 32 for letter in text):
         raise UsageError(f"'{text[:60]}' names no cell", "write STRATEGY@BUDGET, such as fastv@1/3, or vanilla")
-    if budget not in ("all", "none"):
-        budget = str(Budget.parse(budget))
-    return Cell(strategy, budget, int(seed) if name != text else 0)
+    return make_cell(strategy, budget, int(seed) if name != text else 0)
 
 
 def name_models(sources: Sequence[Source], given: str) -> list[Source]:
@@ -91,7 +92,7 @@ def _read_safely(path: Path, wanted: Wanted) -> list[Source]:
     try:
         return _read(path, wanted)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise UsageError(f"{path} holds something else than logs: {brief(error)}") from error
+        raise UsageError(f"{path} does not hold valid logs: {brief(error)}") from error
 
 
 def _read(path: Path, wanted: Wanted) -> list[Source]:
@@ -99,7 +100,7 @@ def _read(path: Path, wanted: Wanted) -> list[Source]:
         return lmms_logs.find_commands(path, wanted)
     if path.is_file():
         if path.suffix not in (".csv", ".tsv"):
-            raise UsageError(f"{path} is no .csv or .tsv table", "name the folder that holds the logs")
+            raise UsageError(f"{path} is not a .csv or .tsv table", "name the folder that holds the logs")
         return tables.find_cells(path, wanted)
     if lmms_logs.has_logs(path):
         return lmms_logs.find_commands(path, wanted)
@@ -109,6 +110,17 @@ def _read(path: Path, wanted: Wanted) -> list[Source]:
         f"{path} holds no sample logs of lmms-eval and no scores of VLMEvalKit",
         "lmms-eval writes them with --log_samples --output_path FOLDER",
     )
+
+
+def _check_found(path: Path, found: Sequence[Source], wanted: Wanted) -> None:
+    """Check that a path holds answers, so that no strategy which the user names is missing in the run."""
+    if any(source.logs for source in found):
+        return
+    if wanted.tasks:
+        raise UsageError(
+            f"{path} holds none of the tasks {', '.join(wanted.tasks)}", "change --tasks, or name other logs"
+        )
+    raise UsageError(f"{path} holds no answers", "a log of lmms-eval is read if its results are beside it")
 
 
 def _place(path: Path, source: Source) -> Path:

@@ -81,7 +81,7 @@ def _check_once(log: Log, source: str) -> None:
     seen: set[str] = set()
     for row in log.rows:
         if row.id in seen:
-            raise UsageError(f"{source}: row {row.id} of {log.task} is there twice", "remove one of them")
+            raise UsageError(f"{source}: row {row.id} of {log.task} occurs twice", "remove one of them")
         seen.add(row.id)
 
 
@@ -153,7 +153,7 @@ def settle_failed(imported: Imported, way: str) -> Imported:
     if not way:
         are, they = ("rows are", "they have no score, or say") if count > 1 else ("row is", "it has no score, or says")
         raise UsageError(
-            f"{count} {are} no answer: {they} that there was none; the first is row {row} of {task} in {label}",
+            f"{count} {are} without an answer: {they} that there was none; the first is row {row} of {task} in {label}",
             "count them as wrong with --failed wrong, or leave them out of all cells with --failed drop",
         )
     said = {

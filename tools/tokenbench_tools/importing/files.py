@@ -58,7 +58,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             record = None
         if not isinstance(record, dict):
             raise UsageError(
-                f"line {number} of {path} is torn or no record", "the run that wrote it did not end: run it again"
+                f"line {number} of {path} is incomplete or not a record",
+                "the run that wrote it did not end: run it again",
             )
         records.append(record)
     return records

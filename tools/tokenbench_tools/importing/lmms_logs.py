@@ -71,9 +71,8 @@ def _command(results: Path, folder: Path, wanted: Wanted) -> Source:
             continue
         records = read_lines(path)
         files[path.name] = digest(path)
-        if records:
-            layout = "B" if "doc" in records[0] else "C" if isinstance(records[0].get("filtered_resps"), list) else "D"
-            logs.append(_log(task, records, about, wanted.choices(task), path))
+        logs.append(_log(task, records, about, wanted.choices(task), path))
+        layout = "B" if "doc" in records[0] else "C" if isinstance(records[0].get("filtered_resps"), list) else "D"
     arguments = settings_of(config.get("model_args"))
     name = stamp if results.parent == folder.resolve() else f"{results.parent.name}/{stamp}"
     model, cell = _identify(str(config.get("model", "")), arguments)
@@ -83,6 +82,8 @@ def _command(results: Path, folder: Path, wanted: Wanted) -> Source:
 def _log(
     task: str, records: Sequence[dict[str, Any]], about: Mapping[str, Any], wanted: tuple[str, str], path: Path
 ) -> Log:
+    if not records:
+        raise UsageError(f"{path} has no rows: the run that wrote it did not end", "run it again")
     config = about.get("configs", {}).get(task, {})
     listed = [
         str(one["metric"]) for one in config.get("metric_list") or () if isinstance(one, Mapping) and "metric" in one
@@ -101,7 +102,7 @@ def _log(
     metric = _together(task, [one[0] if one else "" for one in found], names)
     if metric and (about.get("higher_is_better", {}).get(task, {}).get(metric.split(" | ")[0]) is False):
         raise UsageError(
-            f"{path}: a lower {metric} is better, and a score must be the higher the better",
+            f"{path}: a lower {metric} is better, but scores must be higher for better answers",
             f"choose another metric with --metric {task}=NAME",
         )
     generation = config.get("generation_kwargs") or {}

@@ -79,7 +79,7 @@ def _check_same(task: str, a: tuple[Cell, Rows], b: tuple[Cell, Rows], imported:
                 "a prompt is part of a cell; --other-prompts compares them nevertheless",
             )
         imported.notes.append(
-            f"{b[0].label} was asked with other prompts than {a[0].label} on {task}: the difference may be that of the prompts."
+            f"{b[0].label} was asked with other prompts than {a[0].label} on {task}: a difference may come from the prompts."
         )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError
 from tokenbench_tools.importing.files import digest, read_table
-from tokenbench_tools.importing.logged import Cell, Log, Row, Source, Wanted
+from tokenbench_tools.importing.logged import Log, Row, Source, Wanted, make_cell
 
 __all__ = ["find_cells"]
 
@@ -40,7 +40,7 @@ def find_cells(path: Path, wanted: Wanted) -> list[Source]:
         key = (
             record.get("model", ""),
             record.get("strategy", ""),
-            record.get("budget", ""),
+            _budget(record),
             record.get("seed", "") or "0",
         )
         groups.setdefault(key, {}).setdefault(record["task"], []).append(_row(record, number, path))
@@ -55,15 +55,24 @@ def _source(
     cell = None
     if strategy:
         if not seed.isdigit():
-            raise UsageError(f"{path}: the seed {seed[:20]!r} is no whole number")
+            raise UsageError(f"{path}: the seed {seed[:20]!r} is not a whole number")
         if strategy != VANILLA and not budget:
             raise UsageError(
                 f"{path}: {strategy} has no budget",
                 "write it into the column budget, or `none` for a strategy that takes none",
             )
-        cell = Cell(strategy, "all" if strategy == VANILLA else budget, int(seed))
+        try:
+            cell = make_cell(strategy, budget, int(seed))
+        except UsageError as error:
+            raise UsageError(f"{path}, {strategy}: {error}", error.hint) from None
     logs = tuple(Log(task, tuple(_mark_unknown(rows)), "score") for task, rows in tasks.items())
     return Source(cell.label if cell else path.name, "table", model, "", cell, logs, files)
+
+
+def _budget(record: Mapping[str, str]) -> str:
+    """Return the budget of a row. That of vanilla may be written as `all`."""
+    budget = record.get("budget", "").strip()
+    return "" if record.get("strategy", "") == VANILLA and budget == "all" else budget
 
 
 def _mark_unknown(rows: Sequence[Row]) -> Sequence[Row]:

@@ -47,7 +47,7 @@
     }
     function say() {
       const all = index.length.toLocaleString("en");
-      status.textContent = [note, numbers.length ? `${numbers.length.toLocaleString("en")} of ${all} questions` : `No question is like that. There are ${all} in all.`].filter(Boolean).join(" ");
+      status.textContent = [note, numbers.length ? `${numbers.length.toLocaleString("en")} of ${all} questions` : `No question matches. There are ${all} in all.`].filter(Boolean).join(" ");
       const at = numbers.indexOf(sample);
       place.textContent = at < 0 ? "not in the list" : `${(at + 1).toLocaleString("en")} of ${numbers.length.toLocaleString("en")}`;
     }

@@ -45,7 +45,7 @@
       return [make("h3", {}, "Every question"), make("div", { class: "browse" }, table, make("p", {}, browse, make("small", {}, "with filters, the answers of every method, and what each one kept")))];
     }
     function draw() {
-      const text = source.texts[[...names()].sort().concat(budget()).join("\n")] || (a.value === b.value ? "Choose two different methods." : `At ${budget()}, these two did not both run.`);
+      const text = source.texts[[...names()].sort().concat(budget()).join("\n")] || (a.value === b.value ? "Choose two different methods." : `At ${budget()}, at least one of the two did not run.`);
       live.replaceChildren(make("p", { class: "verdict", "aria-live": "polite" }, text), ...pictures(), ...(head?.models[model]?.count ? counts() : []));
     }
     [a, b].forEach((select) => select.addEventListener("input", () => { state.sample = null; draw(); }));
