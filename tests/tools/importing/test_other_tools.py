@@ -129,6 +129,22 @@ def test_answers_that_a_table_does_not_hold_are_unknown_and_not_equal(tmp_path, 
     assert "(answer unknown)</span>" in page
 
 
+def test_one_name_is_one_picture_in_all_tasks_of_a_table(tmp_path):
+    rows = [{**row, "task": task} for task in ("gqa", "pope") for row in ROWS]
+    imported([table(tmp_path / "scores.csv", rows)], tmp_path / "run", model="m")
+    samples = Run.open(tmp_path / "run").samples()
+    assert set(samples["cluster"]) == {f"i{number}" for number in range(30)}
+    assert len(samples[["task", "sample"]].drop_duplicates()) == 120
+
+
+def test_times_of_another_model_are_not_stored_in_a_run(tmp_path):
+    imported([table(tmp_path / "scores.csv", ROWS)], tmp_path / "run", model="llava-1.5-7b")
+    done = call("bench", "--models", "toy-llava", "--strategies", "fastv", "--budgets", "1/3", "-o", tmp_path / "run")
+    assert isinstance(done.exception, UsageError)
+    assert "is not a run of toy-llava: its model is llava-1.5-7b" in str(done.exception)
+    assert not (tmp_path / "run" / "bench.json").exists()
+
+
 def test_a_model_that_answers_nothing_to_some_questions_has_answered(tmp_path):
     rows = [{**row, "answer": "" if row["sample"] == "3" else row["answer"]} for row in ROWS]
     imported([table(tmp_path / "scores.csv", rows)], tmp_path / "run", model="m")
