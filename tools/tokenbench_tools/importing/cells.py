@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tokenbench.contract.cells import VANILLA
-from tokenbench.errors import MachineError, UsageError, brief
+from tokenbench.errors import UsageError, brief
 from tokenbench_tools.importing import lmms_logs, tables, vlmevalkit
 from tokenbench_tools.importing.files import settings_of
 from tokenbench_tools.importing.logged import Cell, Source, Wanted, make_cell
@@ -24,8 +24,8 @@ def find_sources(what: Sequence[str], wanted: Wanted) -> list[Source]:
         wanted: What to take of them.
 
     Raises:
-        UsageError: There is nothing that can be read, or it is not known which cell a log is of.
-        MachineError: A path does not exist.
+        UsageError: A path does not exist, or holds nothing that can be read, or it is not known which cell a log is of.
+        MachineError: A file cannot be read.
     """
     named = [_split(text) for text in what]
     sources = []
@@ -84,7 +84,7 @@ def _split(text: str) -> tuple[Cell | None, Path]:
     for at in places:
         if Path(text[at + 1 :]).exists() and text[at + 1 :]:
             return read_cell(text[:at]), Path(text[at + 1 :])
-    raise MachineError(f"{text.rpartition('=')[2]} does not exist", "name a folder with logs, or a table")
+    raise UsageError(f"{text.rpartition('=')[2]} does not exist", "name a folder with logs, or a table")
 
 
 def _read_safely(path: Path, wanted: Wanted) -> list[Source]:
@@ -125,7 +125,8 @@ def _check_found(path: Path, found: Sequence[Source], wanted: Wanted) -> None:
 
 def _place(path: Path, source: Source) -> Path:
     """Return where the logs of one of several commands are, as the user may name it."""
-    return path / (source.name + (lmms_logs.RESULTS if source.tool.endswith(("B", "C", "D")) else ""))
+    results = path / f"{source.name}{lmms_logs.RESULTS}"
+    return results if results.is_file() else path / source.name
 
 
 def _ask(unknown: Sequence[tuple[Path, Source]], named: Sequence[tuple[Cell | None, Path]]) -> UsageError:
@@ -137,9 +138,9 @@ def _ask(unknown: Sequence[tuple[Path, Source]], named: Sequence[tuple[Cell | No
         paths = {path for path, _ in unknown}
     settings = [settings_of(source.arguments) for _, source in unknown]
     shared = set.intersection(*(set(one.items()) for one in settings)) if len(settings) > 1 else set()
+    own = [",".join(f"{k}={v}" for k, v in one.items() if (k, v) not in shared) for one in settings]
     said = [
-        f"{path} ({','.join(f'{k}={v}' for k, v in one.items() if (k, v) not in shared) or 'nothing that the others do not have'})"
-        for (path, _), one in zip(unknown, settings, strict=True)
+        shlex.quote(str(path)) + (f" ({text})" if text else "") for (path, _), text in zip(unknown, own, strict=True)
     ]
     words = [
         f"STRATEGY@BUDGET={path}" if path in paths else f"{cell.label}={path}" if cell else str(path)
