@@ -73,9 +73,9 @@ class Join:
     left_out: list[str]
     """A sentence for every task that is left out."""
     conditions: list[str]
-    """A sentence for everything that the runs were not made with alike."""
+    """A sentence for each condition in which the runs differ."""
     flips: list[str]
-    """A sentence per model and run whose vanilla answered otherwise."""
+    """A sentence per model and run whose vanilla gave other answers."""
     sizes: list[int]
     """The number of samples of each run, of all models and tasks together."""
     holders: dict[tuple[str, str], int]

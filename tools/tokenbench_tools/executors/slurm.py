@@ -52,6 +52,7 @@ class Slurm(Executor):
         click.Option(
             ["--slurm", "settings"],
             multiple=True,
+            type=click.UNPROCESSED,  # a spec holds a table
             metavar="KEY=VALUE,…",
             help="Settings of the Slurm jobs, such as partition=gpu,gpus_per_node=1,timeout_min=240: options of sbatch, and setup, "
             "mem_gb, python and others. May be repeated.",
@@ -61,12 +62,12 @@ class Slurm(Executor):
     def __init__(
         self, workers: int = 0, settings: Iterable[str | Mapping[str, object]] | Mapping[str, object] = ()
     ) -> None:
+        self._settings = read_settings(settings)  # first: a dry run reports wrong settings on any machine
         try:
             import submitit
         except ImportError:
             raise MachineError("submitit is not installed", install("slurm")) from None
         self._submitit, self._workers = submitit, workers or 1
-        self._settings = read_settings(settings)
         if not self._settings.local:
             Queue.check_commands()
 
