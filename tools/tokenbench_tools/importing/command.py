@@ -81,7 +81,11 @@ def import_(
         failed=failed or "",
         **{name: bool(more[name]) for name in ("other_prompts", "common", "each_its_own", "latest")},
     )
-    values = {"--model-name": model_name, "--images": images and _place(str(images)), "--failed": failed}
+    values: dict[str, str | None] = {
+        "--model-name": model_name,
+        "--images": _place(str(images)) if images else None,
+        "--failed": failed,
+    }
     command = _command(what, {**lists, "plugin": tuple(plugin_files)}, values, more)
     imported = import_logs(what, output, chosen, Registry(plugin_files), command)
     say(*describe_means(imported))
