@@ -13,7 +13,7 @@ from tokenbench_tools.importing import lmms_logs, tables, vlmevalkit
 from tokenbench_tools.importing.files import settings_of
 from tokenbench_tools.importing.logged import Cell, Source, Wanted, make_cell
 
-__all__ = ["find_sources", "name_models", "read_cell"]
+__all__ = ["divide", "find_sources", "name_models", "read_cell"]
 
 
 def find_sources(what: Sequence[str], wanted: Wanted) -> list[Source]:
@@ -76,15 +76,24 @@ def name_models(sources: Sequence[Source], given: str) -> list[Source]:
     return list(sources)
 
 
-def _split(text: str) -> tuple[Cell | None, Path]:
-    """Return the cell and the path that a text names. Names of strategies and of folders may hold the sign =, too."""
+def divide(text: str) -> tuple[str, str]:
+    """Return what stands before and behind the sign = of a text such as `fastv@1/3=logs/fastv`; the first is empty if all of it is a path.
+
+    Names of strategies and of folders may hold the sign, too: it is the first one with a path behind it that exists, or else the last.
+    """
     if Path(text).exists():
-        return None, Path(text)
-    places = [at for at, sign in enumerate(text) if sign == "="]
-    for at in places:
-        if Path(text[at + 1 :]).exists() and text[at + 1 :]:
-            return read_cell(text[:at]), Path(text[at + 1 :])
-    raise UsageError(f"{text.rpartition('=')[2]} does not exist", "name a folder with logs, or a table")
+        return "", text
+    signs = [at for at, sign in enumerate(text) if sign == "="]
+    at = next((at for at in signs if text[at + 1 :] and Path(text[at + 1 :]).exists()), signs[-1] if signs else -1)
+    return text[: max(at, 0)], text[at + 1 :]
+
+
+def _split(text: str) -> tuple[Cell | None, Path]:
+    """Return the cell and the path that a text names."""
+    name, path = divide(text)
+    if not Path(path).exists():
+        raise UsageError(f"{path} does not exist", "name a folder with logs, or a table")
+    return (read_cell(name) if name else None), Path(path)
 
 
 def _read_safely(path: Path, wanted: Wanted) -> list[Source]:

@@ -132,11 +132,10 @@ def _command(
 
 def _named_place(text: str) -> str:
     """Return a text such as `fastv@1/3=/home/me/logs` as `fastv@1/3=logs`."""
-    if Path(text).exists() or "=" not in text:
-        return _place(text)
-    signs = [at for at, sign in enumerate(text) if sign == "="]
-    at = next((at for at in signs if text[at + 1 :] and Path(text[at + 1 :]).exists()), signs[-1])
-    return f"{text[:at]}={_place(text[at + 1 :])}"
+    from tokenbench_tools.importing.cells import divide
+
+    name, path = divide(text)
+    return f"{name}={_place(path)}" if name else _place(path)
 
 
 def _place(path: str) -> str:
