@@ -7,6 +7,7 @@ import pytest
 
 from tests.tools.importing.changed import call, imported, table
 from tokenbench.errors import UsageError
+from tokenbench.store.joined import JoinedRuns
 from tokenbench.store.run import Run
 from tokenbench_tools.importing.cells import read_cell
 from tokenbench_tools.importing.files import read_table
@@ -110,6 +111,41 @@ def test_a_table_is_a_run(tmp_path):
     )
     assert run.samples()["cluster"].nunique() == 30
     assert not [note for note in run.manifest["notes"] if "mages unknown" in note]
+
+
+UNANSWERED = [{name: text for name, text in row.items() if name != "answer"} for row in ROWS]
+
+
+@pytest.mark.parametrize("rows", [UNANSWERED, [{**row, "answer": ""} for row in ROWS]])
+def test_answers_that_a_table_does_not_hold_are_unknown_and_not_equal(tmp_path, rows):
+    imported([table(tmp_path / "scores.csv", rows)], tmp_path / "run", model="m")
+    run = Run.open(tmp_path / "run")
+    assert run.samples()["answer"].isna().all()
+    measures = set(run.compare().where["measure"])
+    assert {"right to wrong", "change"} <= measures
+    assert "same answer" not in measures
+    assert call("report", tmp_path / "run", "--format", "html").exit_code == 0
+    page = (tmp_path / "run" / "report" / "report.html").read_text()
+    assert "right answer unknown</small>" in page
+    assert "(answer unknown)</span>" in page
+
+
+def test_a_model_that_answers_nothing_to_some_questions_has_answered(tmp_path):
+    rows = [{**row, "answer": "" if row["sample"] == "3" else row["answer"]} for row in ROWS]
+    imported([table(tmp_path / "scores.csv", rows)], tmp_path / "run", model="m")
+    assert Run.open(tmp_path / "run").samples().query("sample.str.startswith('3-')")["answer"].eq("").sum() == 3
+    assert set(Run.open(tmp_path / "run").compare().where.query("measure == 'same answer'")["value"]) == {1.0}
+
+
+def test_scores_alone_decide_whether_cells_without_answers_are_alike(tmp_path):
+    other = [
+        {**row, "score": "0"} if (row["strategy"], row["sample"]) == ("vanilla", "7") else row for row in UNANSWERED
+    ]
+    for name, rows in (("a", UNANSWERED), ("b", other), ("c", UNANSWERED)):
+        imported([table(tmp_path / f"{name}.csv", rows)], tmp_path / name, model="m")
+    a, b, c = (Run.open(tmp_path / name) for name in "abc")
+    assert set(JoinedRuns(a, c).compare().summary["strategy"]) == {"vanilla", "mine", "other"}
+    assert set(JoinedRuns(a, b).compare().summary["strategy"]) == {"vanilla", "vanilla#B", "mine", "other"}
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def _common(task: str, tables: Mapping[Cell, Rows], imported: Imported, common: 
 
 def _tell_alike(model: str, imported: Imported) -> None:
     """Note where two cells gave the same answers to all questions: the setting of a method may not have reached the model."""
-    seen: dict[frozenset[tuple[str, str, str]], Cell] = {}
+    seen: dict[frozenset[tuple[str, str, str | None]], Cell] = {}
     for (name, cell), logs in imported.logs.items():
         said = frozenset((task, row.id, row.answer) for task, log in logs.items() for row in log.rows)
         if name != model or not any(answer for *_, answer in said):

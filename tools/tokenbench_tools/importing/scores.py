@@ -34,7 +34,7 @@ def find_score(record: Mapping[str, Any], metrics: Sequence[str], key: str = "sc
 
 def has_failed(row: Row) -> bool:
     """Whether a row is no answer: it has no score, a score below 0, or says that there was none."""
-    return row.score is None or not row.score >= 0 or row.answer.startswith(FAILED)
+    return row.score is None or not row.score >= 0 or (row.answer or "").startswith(FAILED)
 
 
 def check_scale(log: Log, source: Source) -> None:

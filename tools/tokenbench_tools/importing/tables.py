@@ -6,7 +6,8 @@ answer, target, question, image (or cluster), unit and stratum may be there, too
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tokenbench.contract.cells import VANILLA
@@ -64,7 +65,7 @@ def _source(
             cell = make_cell(strategy, budget, int(seed))
         except UsageError as error:
             raise UsageError(f"{path}, {strategy}: {error}", error.hint) from None
-    logs = tuple(Log(task, tuple(rows), "score") for task, rows in tasks.items())
+    logs = tuple(Log(task, tuple(_mark_unknown(rows)), "score") for task, rows in tasks.items())
     return Source(cell.label if cell else path.name, "table", model, "", cell, logs, files)
 
 
@@ -72,6 +73,11 @@ def _budget(record: Mapping[str, str]) -> str:
     """Return the budget of a row. That of vanilla may be written as `all`."""
     budget = record.get("budget", "").strip()
     return "" if record.get("strategy", "") == VANILLA and budget == "all" else budget
+
+
+def _mark_unknown(rows: Sequence[Row]) -> Sequence[Row]:
+    """Return the rows without answers if none says anything: the column is missing, or was left empty."""
+    return rows if any(row.answer for row in rows) else [replace(row, answer=None) for row in rows]
 
 
 def _row(record: Mapping[str, str], number: int, path: Path) -> Row:
