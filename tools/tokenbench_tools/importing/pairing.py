@@ -70,6 +70,13 @@ def _check_same(task: str, a: tuple[Cell, Rows], b: tuple[Cell, Rows], imported:
             f"{len(shared)} rows with the same number differ, first row {x.id}: {_show(x)} and {_show(y)}",
             "run one of them again on the same data",
         )
+    if shown := [(x, y) for x, y in shared if x.image and y.image and _picture(x) != _picture(y)]:
+        x, y = shown[0]
+        raise UsageError(
+            f"{b[0].label} was asked about other pictures than {a[0].label} on {task}: {len(shown)} of {len(shared)} rows, first row {x.id}: "
+            f"'{x.image[:60]}' and '{y.image[:60]}'",
+            "run one of them again on the same data, or name each picture alike in all cells",
+        )
     if asked := [(x, y) for x, y in shared if x.question != y.question]:
         x, y = asked[0]
         if not other_prompts:
@@ -81,6 +88,11 @@ def _check_same(task: str, a: tuple[Cell, Rows], b: tuple[Cell, Rows], imported:
         imported.notes.append(
             f"{b[0].label} was asked with other prompts than {a[0].label} on {task}: a difference may come from the prompts."
         )
+
+
+def _picture(row: Row) -> str:
+    """Return the name of a picture, without the folders of the machine that asked about it."""
+    return row.image.rpartition("/")[2] if row.image.startswith("/") else row.image
 
 
 def _show(row: Row) -> str:

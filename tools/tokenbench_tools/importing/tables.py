@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenbench.contract.cells import VANILLA
 from tokenbench.errors import UsageError
-from tokenbench_tools.importing.files import digest, read_table
+from tokenbench_tools.importing.files import digest, read_numbered
 from tokenbench_tools.importing.logged import Log, Row, Source, Wanted, make_cell
 
 __all__ = ["find_cells"]
@@ -26,15 +26,15 @@ def find_cells(path: Path, wanted: Wanted) -> list[Source]:
     Raises:
         UsageError: A column is missing, or a score or a seed is no number.
     """
-    table = read_table(path)
-    there = set(table[0]) if table else set()
+    table = read_numbered(path)
+    there = set(table[0][1]) if table else set()
     if lacking := [name for name in NEEDED if name not in there]:
         raise UsageError(
             f"{path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}",
             f"it has {', '.join(sorted(there)) or 'no row'}",
         )
     groups: dict[tuple[str, str, str, str], dict[str, list[Row]]] = {}
-    for number, record in enumerate(table, 2):
+    for number, record in table:
         if not wanted.takes(record["task"]):
             continue
         key = (
@@ -83,7 +83,7 @@ def _mark_unknown(rows: Sequence[Row]) -> Sequence[Row]:
 def _row(record: Mapping[str, str], number: int, path: Path) -> Row:
     text = record["score"].strip()
     try:
-        score = float(text) if text else None
+        score = float(text.replace(",", ".")) if text else None
     except ValueError:
         raise UsageError(f"{path}, line {number}: the score {text[:20]!r} is no number") from None
     return Row(
