@@ -23,6 +23,7 @@ from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.html import HERE as PAGE
 from tokenbench_reports.html import HtmlReport
 from tokenbench_reports.html.marks import look_of
+from tokenbench_reports.html.names import name_filters
 from tokenbench_reports.publish.boards import Board, Entrant, make_boards
 from tokenbench_reports.publish.checking import Check
 from tokenbench_reports.publish.history import make_histories
@@ -109,8 +110,8 @@ def _page(entrants: Sequence[Entrant], boards: Sequence[Board], name: str) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["look"] = lambda strategy, view: look_of(view.marks, strategy)
     strategies = {cell.strategy for board in boards for cell in board.every}
+    environment.filters |= {"look": lambda strategy, view: look_of(view.marks, strategy), **name_filters(strategies)}
     models = list(dict.fromkeys(board.model for board in boards))
     answers = sum(one.answers for one in entrants)
     whole = not any(one.unknown for one in entrants)
