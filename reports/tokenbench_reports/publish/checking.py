@@ -161,6 +161,9 @@ def _check_records(
         if record["target"] != question.target or record.get("asked", "") not in ("", None, question.digest):
             check.wrong.append(f"the question {what} is not that of the suite (target '{record['target']:.40}')")
             continue
+        if record["answer"] is None:
+            check.unknown.append(f"the score {what} is not recomputed: its answer is unknown")
+            continue
         check.numbers += 1
         try:
             score = float(task.score(record["answer"], question))

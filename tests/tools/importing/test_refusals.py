@@ -1,10 +1,12 @@
 """What cannot be compared is refused in words, and what is let through on request is noted in the run."""
 
 import json
+import shlex
+from pathlib import Path
 
 import pytest
 
-from tests.tools.importing.changed import VANILLA, call, change, change_results, imported, table, take
+from tests.tools.importing.changed import FASTV_NINTH, VANILLA, call, change, change_results, imported, table, take
 from tokenbench.errors import TokenBenchError, UsageError
 from tokenbench.store.run import Run
 
@@ -156,10 +158,25 @@ def test_unknown_cells_are_asked_for_with_the_command_to_fill_in(logs, tmp_path)
     assert f"tokenbench import vanilla={base} STRATEGY@BUDGET={fastv} -o RUN" in said
 
 
-def test_several_unknown_commands_in_one_folder_are_named_one_by_one(logs, tmp_path):
-    said = refused([logs / "lmms-eval-rebuilt" / "v0.6.1"], tmp_path)
-    assert "20261126_101617_results.json" in said
-    assert "20261126_101814_results.json" in said
+def test_several_unknown_commands_in_one_folder_are_named_one_by_one_by_files_that_exist(logs, tmp_path):
+    source = logs / "lmms-eval-rebuilt" / "v0.6.1"
+    for name, stamp in (("base", VANILLA), ("fastv a", FASTV_NINTH)):
+        for path in source.rglob(f"{stamp}_*"):
+            target = tmp_path / "logs" / name / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    said = refused([tmp_path / "logs"], tmp_path)
+    words = shlex.split(said.partition("for example: ")[2].rstrip(")"))
+    places = [word.partition("=")[2] for word in words if "=" in word]
+    assert len(places) == 2
+    assert all(Path(place).is_file() for place in places)
+    assert "nothing that the others" not in said
+    imported([f"vanilla={places[0]}", f"fastv@1/9={places[1]}"], tmp_path / "run", each_its_own=True)
+
+
+def test_a_score_that_is_no_number_is_a_row_without_an_answer(two, tmp_path):
+    change(two[1], lambda rows: [{**rows[0], "exact_match": float("nan")}, *rows[1:]])
+    assert "1 row is without an answer" in refused(two, tmp_path)
 
 
 def test_a_task_that_shares_pictures_needs_them(logs, tmp_path):

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tokenbench.contract.cells import VANILLA
-from tokenbench.errors import MachineError, UsageError, brief
+from tokenbench.errors import UsageError, brief
 from tokenbench_tools.importing import lmms_logs, tables, vlmevalkit
 from tokenbench_tools.importing.files import settings_of
 from tokenbench_tools.importing.logged import Cell, Source, Wanted, make_cell
 
-__all__ = ["find_sources", "name_models", "read_cell"]
+__all__ = ["divide", "find_sources", "name_models", "read_cell"]
 
 
 def find_sources(what: Sequence[str], wanted: Wanted) -> list[Source]:
@@ -24,8 +24,8 @@ def find_sources(what: Sequence[str], wanted: Wanted) -> list[Source]:
         wanted: What to take of them.
 
     Raises:
-        UsageError: There is nothing that can be read, or it is not known which cell a log is of.
-        MachineError: A path does not exist.
+        UsageError: A path does not exist, or holds nothing that can be read, or it is not known which cell a log is of.
+        MachineError: A file cannot be read.
     """
     named = [_split(text) for text in what]
     sources = []
@@ -76,15 +76,24 @@ def name_models(sources: Sequence[Source], given: str) -> list[Source]:
     return list(sources)
 
 
-def _split(text: str) -> tuple[Cell | None, Path]:
-    """Return the cell and the path that a text names. Names of strategies and of folders may hold the sign =, too."""
+def divide(text: str) -> tuple[str, str]:
+    """Return what stands before and behind the sign = of a text such as `fastv@1/3=logs/fastv`; the first is empty if all of it is a path.
+
+    Names of strategies and of folders may hold the sign, too: it is the first one with a path behind it that exists, or else the last.
+    """
     if Path(text).exists():
-        return None, Path(text)
-    places = [at for at, sign in enumerate(text) if sign == "="]
-    for at in places:
-        if Path(text[at + 1 :]).exists() and text[at + 1 :]:
-            return read_cell(text[:at]), Path(text[at + 1 :])
-    raise MachineError(f"{text.rpartition('=')[2]} does not exist", "name a folder with logs, or a table")
+        return "", text
+    signs = [at for at, sign in enumerate(text) if sign == "="]
+    at = next((at for at in signs if text[at + 1 :] and Path(text[at + 1 :]).exists()), signs[-1] if signs else -1)
+    return text[: max(at, 0)], text[at + 1 :]
+
+
+def _split(text: str) -> tuple[Cell | None, Path]:
+    """Return the cell and the path that a text names."""
+    name, path = divide(text)
+    if not Path(path).exists():
+        raise UsageError(f"{path} does not exist", "name a folder with logs, or a table")
+    return (read_cell(name) if name else None), Path(path)
 
 
 def _read_safely(path: Path, wanted: Wanted) -> list[Source]:
@@ -125,7 +134,8 @@ def _check_found(path: Path, found: Sequence[Source], wanted: Wanted) -> None:
 
 def _place(path: Path, source: Source) -> Path:
     """Return where the logs of one of several commands are, as the user may name it."""
-    return path / (source.name + (lmms_logs.RESULTS if source.tool.endswith(("B", "C", "D")) else ""))
+    results = path / f"{source.name}{lmms_logs.RESULTS}"
+    return results if results.is_file() else path / source.name
 
 
 def _ask(unknown: Sequence[tuple[Path, Source]], named: Sequence[tuple[Cell | None, Path]]) -> UsageError:
@@ -137,9 +147,9 @@ def _ask(unknown: Sequence[tuple[Path, Source]], named: Sequence[tuple[Cell | No
         paths = {path for path, _ in unknown}
     settings = [settings_of(source.arguments) for _, source in unknown]
     shared = set.intersection(*(set(one.items()) for one in settings)) if len(settings) > 1 else set()
+    own = [",".join(f"{k}={v}" for k, v in one.items() if (k, v) not in shared) for one in settings]
     said = [
-        f"{path} ({','.join(f'{k}={v}' for k, v in one.items() if (k, v) not in shared) or 'nothing that the others do not have'})"
-        for (path, _), one in zip(unknown, settings, strict=True)
+        shlex.quote(str(path)) + (f" ({text})" if text else "") for (path, _), text in zip(unknown, own, strict=True)
     ]
     words = [
         f"STRATEGY@BUDGET={path}" if path in paths else f"{cell.label}={path}" if cell else str(path)

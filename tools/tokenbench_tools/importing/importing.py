@@ -147,7 +147,7 @@ def _score(imported: Imported, known: Mapping[str, Known]) -> Imported:
             return log
         about = known[log.task]
         rows = [
-            replace(row, score=float(about.task.score(row.answer, about.samples[row.id])))
+            replace(row, score=float(about.task.score(row.answer or "", about.samples[row.id])))
             for row in log.rows
             if row.id in about.samples
         ]

@@ -42,8 +42,8 @@ class Row:
     """The prompt as it was asked; empty if the log does not hold it."""
     target: str
     """The right answer as the log says it; empty if it does not."""
-    answer: str
-    """The answer that was scored."""
+    answer: str | None
+    """The answer that was scored; None if the log does not hold it."""
     score: float | None
     """The score, on the scale of the log; None if there is none."""
     name: str = ""
