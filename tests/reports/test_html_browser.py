@@ -325,3 +325,31 @@ def test_variants_that_differ_late_are_told_apart_and_no_name_is_clipped(driver,
     assert driver.execute_script(cut) <= 2
     ends = "return [...document.querySelectorAll('.panels figure')].map(n => n.querySelector('small').getBoundingClientRect().right - n.getBoundingClientRect().right)"
     assert max(driver.execute_script(ends)) <= 0
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+def test_the_texts_of_the_plot_lie_within_it_and_off_the_lines(driver, address, width):
+    opened(driver, address, width=width)
+    beyond = (
+        "return [...document.querySelectorAll('svg.plot text.title, svg.plot text.ground')].filter(n => n.getClientRects().length).map(n => "
+        "{ const own = n.getBoundingClientRect(), all = n.ownerSVGElement.getBoundingClientRect(); return Math.min(own.left - all.left, all.right - own.right); })"
+    )
+    found = driver.execute_script(beyond)
+    assert len(found) == 2
+    assert min(found) >= 0
+    if width > 760:
+        below = "const n = [...document.querySelectorAll('svg.plot')].find(n => n.getClientRects().length); return n.querySelector('.ground').getBoundingClientRect().top - n.querySelector('.floors').getBoundingClientRect().bottom"
+        assert driver.execute_script(below) > 0
+
+
+def test_no_heading_beside_published_numbers_breaks_within_a_word(driver, tmp_path):
+    path = tmp_path / "report.html"
+    made = made_up({"fastv": 0.1, "prumerge": 0.3}, tasks=("gqa", "mme"), models=("llava-1.5-7b",), budgets=("1/3",))
+    path.write_text(render_page(*made))
+    opened(driver, path.as_uri(), width=1300)
+    assert {"strategy", "budget", "source"} <= set(texts(driver, "#published .stack thead th"))
+    broken = (
+        "return [...document.querySelectorAll('#published .stack thead th')].filter(n => { const r = document.createRange(); r.selectNodeContents(n); "
+        "return !n.textContent.includes(' ') && r.getClientRects().length > 1; }).map(n => n.textContent)"
+    )
+    assert driver.execute_script(broken) == []

@@ -116,3 +116,9 @@ def test_a_strategy_without_any_token_is_not_called_equal_to_one_with_some():
 
 def test_kept_tokens_are_counted_where_they_are_known():
     assert count_kept(pd.Series([[1, 2], None, []])).fillna(-1).tolist() == [2, -1, 0]
+
+
+def test_the_page_leaves_out_a_plot_that_would_be_empty_and_says_that_costs_are_unknown(unpriced):
+    rendered = render_page(*unpriced)
+    assert "What the methods cost is unknown. No visual tokens were counted." in rendered
+    assert '<section class="card plots"' not in rendered
