@@ -73,7 +73,12 @@ def answered(
                 "seed": {"number": seed},
                 "task": {"name": task.name, "source": {"t": "0"}, "version": task.identity},
                 "generation": {"decoding": "greedy", "new tokens": 16},
-                "numerics": {"dtype": "float32", "device": "cpu", "batch size": 8, "attention": "sdpa"},
+                "numerics": {
+                    "dtype": (spec or {}).get("dtype", "float32"),
+                    "device": "cpu",
+                    "batch size": 8,
+                    "attention": "sdpa",
+                },
                 "engine": {"tokenbench": "0.3.0", "source": {"e": "0"}},
                 "libraries": LIBRARIES,
             }
