@@ -37,7 +37,6 @@ OTHERS = {
     "tools/tokenbench_tools/importing/cells.py": {"exists", "is_file"},  # what `import` is to read
     "tools/tokenbench_tools/importing/files.py": {"is_file", "read_bytes", "rglob", "stat"},  # logs of other tools
     "tools/tokenbench_tools/importing/images.py": {"read_table"},  # of `files`, a table named with --images
-    "tools/tokenbench_tools/importing/tables.py": {"read_table"},  # of `files`
     "tools/tokenbench_tools/importing/lmms_logs.py": {"glob", "is_file"},  # logs of lmms-eval
     "tools/tokenbench_tools/importing/vlmevalkit.py": {"is_file", "iterdir", "read_table"},  # files of VLMEvalKit
     "reports/tokenbench_reports/claims/printed.py": {"open"},  # the ledger in the package

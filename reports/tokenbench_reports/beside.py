@@ -52,7 +52,7 @@ def _load_table(comparison: Comparison, bench: Mapping[str, Any]) -> list[Table]
             Column("TTFT p99, ms", lambda row: _scale_entry(row["ttft_p99_seconds"], 1000)),
         ],
         rows,
-        caption="What clients see of a server that answers in batches, beside the accuracy that every strategy keeps",
+        caption="What clients see of a server that answers in batches, beside the accuracy kept by every strategy",
     )
     return [table] if rows else []
 

@@ -108,8 +108,8 @@ def _caption(comparison: Comparison, model: str, published: Sequence[PublishedSc
         f"{count_of(comparison.clusters, 'image')}; their average; and the accuracy kept, in per cent of vanilla's with "
         "simultaneous 95 % intervals. Bold: not distinguishable from the highest at this budget."
     )
-    papers = "Published, as papers print it, and measured by their authors with other code; scores that are not in per cent are left out."
+    papers = "Published, as printed in papers, and measured by their authors with other code; scores that are not in per cent are left out."
     if any(one.corrected for one in published):
-        papers += " Published numbers that stand in a wrong column in print are put right."
+        papers += " Published numbers that are printed in a wrong column are corrected."
     parts = [prose(said), f"{DAGGER} {prose(papers)}" if published else "", prose(f"{label}.") if label else ""]
     return " ".join(filter(None, parts))

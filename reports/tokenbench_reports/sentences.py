@@ -1,11 +1,11 @@
 """Sentences in parts, so that a page can give every strategy its colour where the sentence names it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tokenbench.errors import printable
 
-__all__ = ["Part", "Sentence", "list_names", "name_of", "sentence", "shorten", "text_of"]
+__all__ = ["Part", "Sentence", "list_names", "name_of", "sentence", "shorten", "tell_apart", "text_of"]
 
 LONGEST = 40
 """Longer names are shortened in a sentence and in a narrow table; other tables and the files hold them whole."""
@@ -61,3 +61,34 @@ def shorten(name: str, longest: int = LONGEST) -> str:
         return text
     end = (longest - 1) // 2
     return f"{text[: longest - 1 - end]}…{text[len(text) - end :]}"
+
+
+def tell_apart(names: Iterable[str], longest: int) -> dict[str, str]:
+    """Short names, no two of them alike, for a place that holds so many signs.
+
+    Variants of a strategy (``clse:temp=0.2:kv=keep``) first lose the settings that all of them share, then the names of
+    the others.
+    """
+    whole = list(dict.fromkeys(names))
+    families: dict[str, list[list[str]]] = {}
+    for name in whole:
+        families.setdefault(name.partition(":")[0], []).append(printable(name).split(":"))
+    short: dict[str, str] = {}
+    for name in sorted(whole, key=len):
+        text = _fit(printable(name), families[name.partition(":")[0]], longest)
+        at, taken = 1, set(short.values())
+        while text in taken:
+            at += 1
+            text = f"{shorten(name, longest - len(f' ({at})'))} ({at})"
+        short[name] = text
+    return short
+
+
+def _fit(name: str, family: Sequence[Sequence[str]], longest: int) -> str:
+    """The first of a few forms of a name that fits."""
+    head, *settings = name.split(":")
+    shared = set.intersection(*map(set, family)) if len(family) > 1 else set()
+    own = [setting for setting in settings if setting not in shared]
+    gap = ["…"] if len(own) < len(settings) else []
+    forms = (name, ":".join([head, *gap, *own]), ":".join([head, *gap, *(one.rpartition("=")[2] for one in own)]))
+    return next((form for form in forms if len(form) <= longest), shorten(forms[1], longest))

@@ -195,9 +195,7 @@ def test_every_filter_finds_what_the_scores_say(driver, address, made, key, name
     ready(opened(driver, address + "#samples"))
     press(driver, key)
     count = int(wanted(table).sum())
-    expected = (
-        f"{count} of {len(table)} questions" if count else f"No question is like that. There are {len(table)} in all."
-    )
+    expected = f"{count} of {len(table)} questions" if count else f"No question matches. There are {len(table)} in all."
     assert status(driver) == expected
     assert fragment(driver)[1].get("show") == name
     assert driver.execute_script("return document.querySelector('.shows [aria-pressed=true] b').textContent") == str(
@@ -214,7 +212,7 @@ def test_words_and_task_narrow_the_list(driver, many):
     press(driver, Keys.ESCAPE, "t")
     first = texts(driver, ".task2")[0]
     assert status(driver) == (
-        f"500 of {MANY:,} questions" if first == "read" else f"No question is like that. There are {MANY:,} in all."
+        f"500 of {MANY:,} questions" if first == "read" else f"No question matches. There are {MANY:,} in all."
     )
     assert fragment(driver)[1]["find"] == "red thing"
 

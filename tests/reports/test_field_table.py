@@ -125,7 +125,7 @@ def test_published_scores_stand_below_the_method_marked_as_published(made):
     assert found["clse", True, "CLSE, arXiv 2606.24165"] == ["61.5", "--", "85.1", "57.5", "--", "--"]
     assert found["vanilla", False, "CLSE, arXiv 2606.24165"][0] == "61.9"
     assert not [key for key in found if key[0] == "random"]
-    assert "Published, as papers print it" in text
+    assert "Published, as printed in papers" in text
 
 
 def test_nothing_published_is_shown_of_other_models_or_at_matched_work(made):

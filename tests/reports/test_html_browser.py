@@ -291,3 +291,37 @@ def test_every_name_beside_the_plot_is_whole(driver, tmp_path, width):
     )
     assert len(over) == 3
     assert not [(text, by) for text, by in over if by > 0]
+
+
+SETTINGS = "clse:temp=0.2:cutoff=0.{}:layers=1/11/21:kv={}"
+VARIANTS = [SETTINGS.format(3, "keep"), SETTINGS.format(3, "drop"), SETTINGS.format(5, "keep")]
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+def test_variants_that_differ_late_are_told_apart_and_no_name_is_clipped(driver, tmp_path, width):
+    loses = {name: 0.1 * at for at, name in enumerate(VARIANTS)} | {"random": 0.7}
+    path = tmp_path / "report.html"
+    path.write_text(render_page(*made_up(loses, tasks=[f"task-{at}" for at in range(8)], images=20)))
+    opened(driver, path.as_uri(), width=width)
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    shown = "return [...document.querySelectorAll(arguments[0])].filter(n => n.getClientRects().length).map(n => [n.textContent, n.title, n.scrollWidth > n.clientWidth + 1 || n.scrollHeight > n.clientHeight + 3])"
+    for place in (".res .nm2", ".heat .nm2", ".panels .nm2", ".tri thead span", ".tri .nm2", ".needs .nm2"):
+        found = driver.execute_script(shown, place)
+        assert found, place
+        assert [text for text, _, clipped in found if clipped] == [], place
+        names = {(title, text) for text, title, _ in found if title in VARIANTS}
+        assert len({text for _, text in names}) == len({title for title, _ in names}), place
+        assert names or place == ".needs .nm2", place
+    labels = driver.execute_script(
+        "return [...document.querySelectorAll('svg.plot')].filter(n => n.getClientRects().length).map(n => [...n.querySelectorAll('.nm')].map(t => t.textContent))"
+    )[0]
+    assert len({label.split(" ")[0] for label in labels}) == 4
+    into = (
+        "return [...document.querySelectorAll('.heat tbody tr')].filter(n => n.getClientRects().length && "
+        "n.querySelector('.nm2').getBoundingClientRect().right > n.cells[1].getBoundingClientRect().left).length"
+    )
+    assert driver.execute_script(into) == 0
+    cut = "const n = document.querySelector('h1'); return n.scrollHeight - n.clientHeight"
+    assert driver.execute_script(cut) <= 2
+    ends = "return [...document.querySelectorAll('.panels figure')].map(n => n.querySelector('small').getBoundingClientRect().right - n.getBoundingClientRect().right)"
+    assert max(driver.execute_script(ends)) <= 0

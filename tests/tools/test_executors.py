@@ -32,6 +32,18 @@ LONG = [
 ]
 
 
+SPEC = """
+strategies = ["fastv"]
+executor = "slurm"
+workers = 2
+
+[slurm]
+cluster = "local"
+timeout_min = 5
+setup = ["true"]
+"""
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "whole"
@@ -88,6 +100,34 @@ def test_what_an_executor_cannot_do_is_said_before_anything_is_written(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code", "message"),
+    [
+        ("", "", 0, ""),
+        ("timeout_min", "timeout_mim", 2, "unknown Slurm setting 'timeout_mim': did you mean timeout_min"),
+        ('"slurm"', '"slrum"', 2, "unknown executor 'slrum': did you mean slurm"),
+        ("[slurm]", "[slrum]", 2, "data, tasks_dir, executor, ray_address, slurm, workers)"),
+        ('"local"', '"slurm"', 0, "warning: the run could not start on this machine: Slurm is not available"),
+    ],
+)
+def test_a_dry_run_reads_the_slurm_table_of_a_spec(
+    before: str,
+    after: str,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    spec = tmp_path / "spec.toml"
+    spec.write_text(SPEC.replace(before, after))
+    assert call("run", "--spec", str(spec), "-n") == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert bool(error) == bool(message)
 
 
 @pytest.mark.parametrize(
@@ -158,8 +198,9 @@ def test_ray_with_a_worker_killed_gives_the_same_table(finished: Path, tmp_path:
 @pytest.mark.slow
 def test_tasks_of_an_array_with_one_killed_give_the_same_table(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    options = ["--executor", "slurm", "--slurm", "cluster=local", "--workers", "2"]
-    command = [sys.executable, "-m", "tokenbench", "run", *LONG, "-o", str(folder), *options]
+    spec = tmp_path / "spec.toml"
+    spec.write_text(SPEC)
+    command = [sys.executable, "-m", "tokenbench", "run", *LONG, "-o", str(folder), "--spec", str(spec)]
     code, error = with_one_killed(command, folder, "submitit")
     assert code == 0, error
     pd.testing.assert_frame_equal(table(folder), table(finished))

@@ -253,7 +253,7 @@ def test_two_nodes_with_a_task_killed_one_preempted_a_node_drained_and_the_coord
             tasks = plain.running()
             run.send(signal.SIGKILL)
             run.start()
-            run.until_said("jobs of an earlier process are waited for: " + ", ".join(sorted(tasks)))
+            run.until_said("waiting for jobs of an earlier process: " + ", ".join(sorted(tasks)))
             os.kill(plain.workers(tasks[0])[0], signal.SIGKILL)
             run.until_said("it is submitted again")
             urgent = plain.ask(
@@ -318,7 +318,7 @@ def test_the_same_command_goes_on_after(act: Act, plain: Cluster, tmp_path: Path
         with plain.frozen():
             act(plain, run)
             run.start()
-            run.until_said("submitted job" if act in (_terminate, _interrupt, _cancel_all) else "are waited for")
+            run.until_said("submitted job" if act in (_terminate, _interrupt, _cancel_all) else "waiting for jobs")
         assert run.wait() == 0
 
 
@@ -332,7 +332,7 @@ def test_jobs_of_a_process_that_died_are_cancelled_if_the_run_has_grown(
         with plain.frozen():
             run.send(signal.SIGKILL)
             run.start()
-            run.until_said("jobs of an earlier process, which do other work, are cancelled: ")
+            run.until_said("cancelling jobs of an earlier process that do different work: ")
         assert run.wait() == 0
 
 

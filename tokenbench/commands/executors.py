@@ -126,6 +126,9 @@ def _keys(registry: Registry) -> dict[str, click.Option]:
 def _convert(option: click.Option, value: Any, where: str) -> Any:
     """Convert what a spec says to a value of an option. One that may be repeated takes a list, or one value alone."""
     given = (value if isinstance(value, list) else [value]) if option.multiple else value
+    texts = given if option.multiple else [given]
+    if option.type is click.STRING and any(isinstance(one, (dict, list)) for one in texts):
+        raise UsageError(f"{where} must be a text, not {value!r:.60}")
     context = click.Context(click.Command("run"))
     try:
         return option.process_value(context, given)

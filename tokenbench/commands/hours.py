@@ -94,13 +94,13 @@ def hours_of_sweep(  # noqa: PLR0913
     prompt, size = foresee_prompt(model, registry, dtype=dtype)
     flops, unknown = foreseen_flops(size, prompt, cells, questions, images, matched)
     flops *= (answers or questions * len(cells)) / (questions * len(cells))
-    peak = f"{100 * UTILISATION:.0f} % of the {card.peak(dtype):g} TFLOP/s that the card reaches at most"
+    peak = f"{100 * UTILISATION:.0f} % of the card's peak of {card.peak(dtype):g} TFLOP/s"
     said = [
         f"{model}: {_hours(gpu_hours(flops, card, dtype))} on {card}, for {_flops(flops)} at {peak} in {dtype}. These are encoding and prefill, with what "
         f"cells and questions share, of prompts with {prompt}."
     ]
     if unknown:
-        said.append(f"Without a schedule that can be foreseen, and not counted: {', '.join(unknown)}.")
+        said.append(f"Not counted, because their schedules cannot be known in advance: {', '.join(unknown)}.")
     return said
 
 

@@ -96,7 +96,9 @@ MARGIN = 1.0
 @list_option(
     "--strategies", help="Strategies whose GPU hours are estimated, with --card. They replace --num-strategies."
 )
-@list_option("--budgets", default="1/3,2/9,1/9", help="Their budgets, with --card. They replace --num-budgets.")
+@list_option(
+    "--budgets", default="1/3,2/9,1/9", help="Budgets of these strategies, with --card. They replace --num-budgets."
+)
 @dtype_option("bfloat16")
 @offline_command
 def plan(

@@ -33,9 +33,10 @@ from tokenbench.commands.options import (
 )
 from tokenbench.commands.output import say
 from tokenbench.contract.sampling import FRAMES, MOST_FPS, MOST_FRAMES
-from tokenbench.errors import UsageError
+from tokenbench.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
+    from tokenbench.registry.plugins import Registry
     from tokenbench.runner.resolve import Resolved
 
 __all__ = ["run"]
@@ -164,7 +165,7 @@ def run(
     registry = Registry(plugin_files)
     card = options.pop("card")
     if card and not dry_run:
-        raise UsageError("--card requires --dry-run", "a run itself takes the time that it takes")
+        raise UsageError("--card requires --dry-run", "add --dry-run to estimate without running")
     given = [name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
     request = Request.of({name: _value(name, options[name]) for name in given})
     if spec_file:
@@ -172,6 +173,7 @@ def run(
         request, executor = of_file.override(request), executor.over(where, spec_file, registry)
     resolved = resolve(request, registry, _flag)
     if dry_run:
+        _check_executor(executor, registry)
         _show_cells(resolved)
         for line in hours_of_run(resolved, card, registry) if card else []:
             say(line)
@@ -189,6 +191,14 @@ def _value(name: str, value: Any) -> Any:
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _check_executor(executor: ExecutorChoice, registry: Registry) -> None:
+    """Raise UsageError for an executor or settings that a run would refuse. What only this machine lacks is a warning."""
+    try:
+        executor.make(registry)
+    except MachineError as error:
+        say(f"warning: the run could not start on this machine: {error}", err=True)
 
 
 def _show_cells(resolved: Resolved) -> None:

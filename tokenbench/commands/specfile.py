@@ -58,8 +58,9 @@ def read_spec(path: Path, registry: Registry) -> tuple[Request, dict[str, Any]]:
                 raise UsageError(f"{name} must be a list, not {options[name]!r:.60}")
         if "strategies" in options:
             options["strategies"] = [_strategy(entry, registry) for entry in options["strategies"]]
-        where = {name: options.pop(name) for name in spec_keys(registry) - set(Request.model_fields) if name in options}
-        return Request.of(options), where
+        places = spec_keys(registry) - set(Request.model_fields)
+        where = {name: options.pop(name) for name in places if name in options}
+        return Request.of(options, places), where
     except UsageError as error:
         raise UsageError(f"run spec {path}: {error}", error.hint) from None
 

@@ -281,7 +281,7 @@ def _describe_workers(state: Status) -> list[str]:
         ago = _duration(max(0.0, time.time() - state.heard))
         lines.insert(
             0,
-            f"the process that ran it is gone; this is what it wrote down {ago} ago of its workers, which may still work:",
+            f"the process that ran it is gone; its workers, which may still be running, were last recorded {ago} ago:",
         )
     return lines
 

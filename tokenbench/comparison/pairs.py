@@ -203,11 +203,15 @@ def _exploratory(views: Sequence[ModelLook], pairs: list[Pair], settings: Settin
     adjusted = false_discovery(np.concatenate([tests_.p for _, tests_ in tests]))
     found = int((adjusted <= level).sum())
     each = max(1, found) * level / len(adjusted)
+    # At most alpha exactly where a difference is found, as in the families.
+    alpha = last.measures.alpha
+    scaled = adjusted * (alpha / level)
+    p = np.where(adjusted <= level, np.minimum(scaled, alpha), np.clip(scaled, np.nextafter(alpha, 1.0), 1.0))
     rows: list[Row] = []
     start = 0
     for view, tests_ in tests:
         end = start + len(tests_.p)
-        rows += _single_rows(view, tests_, adjusted[start:end], each)
+        rows += _single_rows(view, tests_, p[start:end], each)
         start = end
     return rows
 
@@ -221,11 +225,11 @@ def _single_tests(
             yield view, task_tests(view.measures, position, places, settings.resamples, settings.seed)
 
 
-def _single_rows(view: ModelLook, tests: TaskTests, adjusted: Floats, level: float) -> Iterator[Row]:
+def _single_rows(view: ModelLook, tests: TaskTests, p: Floats, level: float) -> Iterator[Row]:
     measures = view.measures
     task = measures.tasks[tests.position].name
     low, high = tests.limits(tests.scores, level)
-    numbers = (tests.scores.value, low, high, adjusted, tests.p, tests.detectable(measures.alpha))
+    numbers = (tests.scores.value, low, high, p, tests.p, tests.detectable(measures.alpha))
     names = ("difference", "low", "high", "p", "p_unadjusted", "mde")
     rows = _describe(view, tests.pairs, task, "F3", [tests.position])
     for row, found in zip(rows, np.stack(numbers, axis=1).tolist(), strict=True):

@@ -155,7 +155,7 @@ class View:
     """The sample's own random numbers, seeded by the run's seed and the sample's key. Strategies must draw from nothing
     else."""
     generators: Sequence[torch.Generator] = ()
-    """If samples are stacked (`Strategy.batching`), every sample's own random numbers; `draw` reads them."""
+    """If samples are stacked (`Strategy.batching`), the random numbers of each sample; `draw` reads them."""
     memo: dict[str, Any] = field(default_factory=dict)
     """An empty dictionary at the first stage, carried from stage to stage of the sample, for whatever the method wants
     to remember. Samples that chose alike so far may share its values, which are to be replaced, not changed."""

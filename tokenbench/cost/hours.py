@@ -65,7 +65,9 @@ def parse_card(text: str) -> Card:
     except ValueError:
         raise unknown("card", text, CARDS, "you can also give its peak in TFLOP/s as a number") from None
     if not 0 < peak < math.inf:
-        raise UsageError(f"--card {text} is no number of TFLOP/s", f"give one above 0, or a name: {', '.join(CARDS)}")
+        raise UsageError(
+            f"--card {text} is not a number of TFLOP/s", f"give one above 0, or a name: {', '.join(CARDS)}"
+        )
     return Card(name, peak, peak)
 
 

@@ -69,7 +69,9 @@ class GivenWeights:
     def notes(self) -> list[str]:
         """Sentences that a reader of the numbers must see."""
         name = self._name
-        notes = [f"{name} is a model object that was passed to tokenbench.run, which no folder or name brings back."]
+        notes = [
+            f"{name} is a model object that was passed to tokenbench.run. It cannot be loaded again by a name or folder."
+        ]
         if not self._digest:
             notes.append(
                 f"The weights of {name} are not all in memory and could not be hashed. Whether they change between two runs is unknown, "

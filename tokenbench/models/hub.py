@@ -63,7 +63,7 @@ def _reason(error: Exception, switched_off: bool) -> str:
 
     refused = error if isinstance(error, errors.HfHubHTTPError) else error.__cause__
     phrases = {
-        errors.GatedRepoError: "it has to be asked for on the hub: accept its terms there, then run hf auth login",
+        errors.GatedRepoError: "access to it must be requested on the hub: accept its terms there, then run hf auth login",
         errors.RepositoryNotFoundError: "the hub has nothing of this name that you may read; if it is private, run hf auth login",
         errors.RevisionNotFoundError: "the hub has no such revision of it",
         errors.RemoteEntryNotFoundError: "it lacks a file that is needed there",

@@ -80,7 +80,7 @@ class FolderWeights:
         if placement is not None:
             if not installed_version("accelerate"):
                 raise MachineError(
-                    f"model '{self._name}' is spread over devices or quantized, which needs the package accelerate",
+                    f"model '{self._name}' is spread over devices or quantized, which requires the package accelerate",
                     install("gpu"),
                 )
             self._offloaded = TemporaryDirectory(prefix="tokenbench-")

@@ -80,7 +80,7 @@ def common_dtype(asked: str, models: int, objects: Mapping[str, LoadedModel]) ->
         if dtype != common:
             raise UsageError(
                 f"models: {name} is in {dtype}, and the run in {common}",
-                f"pass dtype='{dtype}', or run models of unlike types apart",
+                f"pass dtype='{dtype}', or run models of different dtypes separately",
             )
     return common
 
@@ -99,6 +99,6 @@ def check_objects(spec: Spec, given: Mapping[str, LoadedModel], remembered: Mapp
     for name in spec.models:
         if name in remembered and name not in given:
             raise UsageError(
-                f"the run's model '{name}' is an object of the class {remembered[name]}, which no name or folder brings back",
+                f"the run's model '{name}' is an object of the class {remembered[name]}, which cannot be loaded again by a name or folder",
                 "pass it to tokenbench.run again, as a tokenbench.LoadedModel of the same name",
             )

@@ -21,7 +21,7 @@ class Progress(Protocol):
         """Show that there are so many more answers, and that `what` is running."""
 
     def tell(self, sentence: str) -> None:
-        """Show at once something that a person may have to act on: a job that waits, a worker that was lost."""
+        """Show a message immediately that the user may have to act on: a job that waits, a worker that was lost."""
 
 
 @contextmanager

@@ -215,8 +215,12 @@ class Request(BaseModel):
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
     @classmethod
-    def of(cls, options: Mapping[str, object]) -> Request:
+    def of(cls, options: Mapping[str, object], others: Iterable[str] = ()) -> Request:
         """Make a request from options.
+
+        Args:
+            options: The options by name.
+            others: What may stand beside them where they come from, for the error.
 
         Raises:
             UsageError: An option is unknown, or has an invalid value. The message is one line that names the option.
@@ -226,6 +230,6 @@ class Request(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             unknown = first["type"] == "extra_forbidden"
-            hint = f"known: {', '.join(cls.model_fields)}" if unknown else ""
+            hint = f"known: {', '.join((*cls.model_fields, *sorted(others)))}" if unknown else ""
             given = "" if unknown else f", not {first['input']!r:.60}"
             raise UsageError(f"{first['loc'][0]}: {first['msg']}{given}", hint) from None

@@ -17,7 +17,7 @@ from tokenbench.statistics.contrasts import Contrasts
 from tokenbench.statistics.limits import Critical, detectable, limits, null_norm, smallest_margin, statistic
 from tokenbench.statistics.quantiles import normal_critical
 from tokenbench.statistics.signs import Keys, Signs, draw_signs
-from tokenbench.statistics.spending import Spending, spend_all
+from tokenbench.statistics.spending import Spending, spend_all, total_error
 
 TIE = 1e-5
 """Statistics closer than this are tied: they are computed in single precision."""
@@ -56,8 +56,8 @@ class Family:
     p_unadjusted: Floats
     """``[C]`` p of each comparison by itself; NaN with several looks."""
     p: Floats
-    """``[C]`` single-step adjusted p: at most alpha exactly where the interval excludes 0. With several looks it is the
-    smallest error, on a grid, at which any of them rejects. NaN if there are too few images."""
+    """``[C]`` single-step adjusted p: at most alpha exactly where the interval excludes 0. It is the smallest error over all looks
+    at which any of those so far rejects; with several looks, the smallest on a grid. NaN if there are too few images."""
     low: Floats
     """``[C]`` lower limits: the intervals of all looks intersected."""
     high: Floats
@@ -186,7 +186,7 @@ class _Looks:
             for earlier in bounded[:later]:
                 earlier &= ~(disjoint & bounded[later])
         p = (
-            self._share(self.flips[0][:, None])
+            self._adjust_first_look(spending, alpha)
             if len(looks) == 1
             else self._adjust_over_looks(spending, alpha, bounded)
         )
@@ -199,6 +199,12 @@ class _Looks:
     def _share(self, drawn: Floats) -> Floats:
         reached = (drawn >= self.observed[0] - TIE).sum(axis=0)
         return np.asarray((self.own + reached) / (self.own + len(drawn)))
+
+    def _adjust_first_look(self, spending: Spending, alpha: float) -> Floats:
+        """Compute p at the first look, which may spend a part of the error only if others can follow."""
+        found, at = np.unique(self._share(self.flips[0][:, None]), return_inverse=True)
+        look, share = self.numbers[0], self.shares[0]
+        return np.array([total_error(spending, look, share, spent, alpha) for spent in found.tolist()])[at]
 
     def _adjust_over_looks(self, spending: Spending, alpha: float, counts: Sequence[Booleans]) -> Floats:
         """Compute p over several looks.

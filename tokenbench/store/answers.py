@@ -30,9 +30,9 @@ def unlike_content(rows: pd.DataFrame, marks: Sequence[str]) -> dict[str, str]:
 
 
 def unlike_scores(rows: pd.DataFrame, marks: Sequence[str]) -> dict[str, str]:
-    """Return a sentence for every task on which the same answer to the same question is scored differently."""
+    """Return a sentence for every task on which the same answer to the same question is scored differently. Unknown answers say nothing about it."""
     key = ["task", "sample", "answer"]
-    each = rows.drop_duplicates([*key, "run"])
+    each = rows[rows["answer"].notna()].drop_duplicates([*key, "run"])
     unlike = each.groupby(key, observed=True)["score"].nunique() > 1
     found = {}
     for task, sample, answer in unlike[unlike].index[::-1]:
@@ -51,7 +51,7 @@ def unlike_rules(manifests: Sequence[Mapping[str, Any]], marks: Sequence[str]) -
         for task, about in manifest["tasks"].items():
             rules.setdefault(task, {}).setdefault(about["unit_rule"], []).append(mark)
     return {
-        task: f"Task '{task}' is left out: its units are scored by other rules ("
+        task: f"Task '{task}' is left out: its units are scored by different rules ("
         + ", ".join(f"{rule} in {join_words(own)}" for rule, own in by_rule.items())
         + ")."
         for task, by_rule in rules.items()

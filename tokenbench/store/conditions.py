@@ -1,4 +1,4 @@
-"""What several runs were made with: the parts of their cells' identities that differ from run to run, in words."""
+"""The conditions in which several runs differ: the parts of their cells' identities that are not the same, in words."""
 
 from __future__ import annotations
 

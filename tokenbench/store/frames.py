@@ -76,7 +76,10 @@ def select_samples(cells: Sequence[Mapping[str, Any]], of: Collection[tuple[str,
 
 
 def condense(at: int, table: pa.Table) -> pa.Table:
-    """Replace the indices of the kept tokens by their number, and answers by hashes, which only tell whether two are the same."""
+    """Replace the indices of the kept tokens by their number, and answers by hashes, which only tell whether two are the same.
+
+    Unknown answers have no hash.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -98,7 +101,10 @@ def hash_answer(text: str) -> int:
 
 
 def mark_agreement(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the samples with a column `same`, 1 where the answer is vanilla's and else 0, in place of the answers."""
+    """Return the samples with a column `same`, 1 where the answer is vanilla's and else 0, in place of the answers.
+
+    It is NaN where either answer is unknown.
+    """
     import numpy as np
     import pandas as pd
 
@@ -109,7 +115,8 @@ def mark_agreement(samples: pd.DataFrame) -> pd.DataFrame:
     theirs = np.full(numbers.max(initial=-1) + 1, -1)
     theirs[numbers[vanilla]] = vanilla
     place, answers = theirs[numbers], samples["answer"].to_numpy()
-    same = np.where(place < 0, np.nan, answers[place] == answers)
+    known = samples["answer"].notna().to_numpy()
+    same = np.where((place >= 0) & known & known[place], answers[place] == answers, np.nan)
     return samples.drop(columns="answer").assign(same=pd.Series(same, samples.index, dtype=np.float64))
 
 

@@ -87,7 +87,7 @@ def describe_join(sources: Sequence[Source], joined: Join) -> list[str]:
         said.append(f"The runs declared the margins {values}: the smallest one is used.")
     if joined.apart:
         said.append(
-            "A name that ends in #A, #B and so on says which run a cell is from: another run's cells of that strategy have other answers or other code."
+            "A name that ends in #A, #B and so on says which run a cell comes from: that strategy has different answers or different code in another run."
         )
     return said
 

@@ -73,9 +73,9 @@ class Join:
     left_out: list[str]
     """A sentence for every task that is left out."""
     conditions: list[str]
-    """A sentence for everything that the runs were not made with alike."""
+    """A sentence for each condition in which the runs differ."""
     flips: list[str]
-    """A sentence per model and run whose vanilla answered otherwise."""
+    """A sentence per model and run whose vanilla gave other answers."""
     sizes: list[int]
     """The number of samples of each run, of all models and tasks together."""
     holders: dict[tuple[str, str], int]
@@ -175,13 +175,16 @@ def _alike(cell: Any, rows: pd.DataFrame, sources: Sequence[Source]) -> list[lis
 def _are_alike(a: pd.DataFrame, b: pd.DataFrame, source: Source, other: Source) -> bool:
     """Whether two runs of a strategy and budget have the same answers, scores and tokens wherever both have any.
 
+    An unknown answer may be any, so that scores and tokens alone decide.
+
     Where one run holds a task or seed that the other lacks, both must have been run with the same things as well.
     """
     key = ["seed", "task", "sample"]
     both = a.merge(b, on=key, suffixes=("", "_b"))
     tokens = (both["realised_tokens"] == both["realised_tokens_b"]) | both["realised_tokens"].isna()
     tokens |= both["realised_tokens_b"].isna()
-    if not ((both["answer"] == both["answer_b"]) & (both["score"] == both["score_b"]) & tokens).all():
+    answers = (both["answer"] == both["answer_b"]) | both["answer"].isna() | both["answer_b"].isna()
+    if not (answers & (both["score"] == both["score_b"]) & tokens).all():
         return False
     held = [{tuple(one) for one in own[list(IDENTITY)].drop_duplicates().itertuples(index=False)} for own in (a, b)]
     if held[0] == held[1] and len(both):
@@ -238,7 +241,7 @@ def _shared(
         arms = set().union(*asked[model].values())
         if missing := sorted(name for name, _, _ in arms - asked[model][task]):
             said.append(
-                f"Task '{task}' of {model} is left out: no run asked it of {join_words(dict.fromkeys(missing))}."
+                f"Task '{task}' of {model} is left out: no run has answers of {join_words(dict.fromkeys(missing))}."
             )
             continue
         each = own.drop_duplicates(["run", "sample"]).sort_values(["run", "place"], kind="stable")

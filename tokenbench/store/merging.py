@@ -32,9 +32,9 @@ __all__ = ["check_unmerged", "merge_runs"]
 
 ONE = {
     "until": "their looks were planned for each of them alone",
-    "match": "the same budget stands for other work",
-    "held_out": "other samples were held out to match the budgets",
-    "turns": "the same question was asked of other tokens",
+    "match": "the same budget means a different amount of work in each",
+    "held_out": "different samples were held out to match the budgets",
+    "turns": "the same question was asked of different tokens",
 }
 """Settings that a run has one of, and why runs with others cannot be one."""
 WRITER = "merged.0"
@@ -86,12 +86,12 @@ def check_unmerged(manifest: Mapping[str, Any], folder: Path) -> None:
     """Check that a run may be resumed or extended.
 
     Raises:
-        UsageError: It was merged of other runs, whose answers it holds.
+        UsageError: It was merged from other runs, whose answers it holds.
     """
     if parents := manifest.get(MERGED):
         names = join_words(parent["name"] for parent in parents)
         raise UsageError(
-            f"{folder} was merged of {names}, and holds no answers of its own: it cannot be resumed or extended",
+            f"{folder} was merged from {names}, and holds no answers of its own: it cannot be resumed or extended",
             "resume or extend these runs, and merge them again",
         )
 

@@ -24,8 +24,8 @@ MOST_PACKED = 2**32
 """The largest size of the file itself, in bytes."""
 LATER = ("unit", "stratum", "turn", "asked", "leaves", "lattice", "text_tokens", "evidence_height", "seconds")
 """The columns that files of older versions lack."""
-UNKNOWN = ("kept", "visual_tokens", "tokens_per_layer")
-"""The columns that are empty where it is not known what a run did, such as in runs that are imported from the logs of other tools."""
+UNKNOWN = ("answer", "kept", "visual_tokens", "tokens_per_layer")
+"""The columns that have gaps where it is not known what a run did or answered, such as in runs that are imported from the logs of other tools."""
 WIDE = "kept"
 """The column that holds nearly all of a file's data."""
 PART = 2**12

@@ -65,7 +65,7 @@ RULES: dict[str, tuple[tuple[str, ...], Callable[..., bool]]] = {
     "a score is not from 0 to 1": (("score",), _are_scores),
     "a number of visual tokens is beyond all models": (("visual_tokens",), _are_counts),
     "a kept token is not among the visual tokens": (("kept", "visual_tokens"), _are_kept),
-    "the layers at which visual tokens leave are none": (("leaves", "visual_tokens"), _are_layers),
+    "a layer at which a visual token leaves is impossible": (("leaves", "visual_tokens"), _are_layers),
     "a lattice is none": (("lattice",), _are_lattices),
 }
 """The error to report if a rule does not hold: the columns that the rule concerns, and the rule."""

@@ -53,7 +53,7 @@ def claims(folder: Path | None, form: str, only_audit: bool, **chosen: Sequence[
     """
     if folder is not None:
         if only_audit or any(flat(values) for values in chosen.values()):
-            raise UsageError("a run shows which numbers are listed, so that it takes no filter and no --audit")
+            raise UsageError("a run decides which numbers are listed, so that it takes neither filters nor --audit")
         _beside(folder, form)
         return
     found = list(ledger())
@@ -92,7 +92,7 @@ def _beside(folder: Path, form: str) -> None:
         for model, table in tables:
             say(f"{model}: {table.title}", *text_table(table).splitlines(), table.note)
         if not tables:
-            say(f"the ledger holds no number on the methods and budgets of {folder}")
+            say(f"the ledger has no number for the methods and budgets of {folder}")
 
 
 def _print_table(found: Sequence[Claim], only_audit: bool) -> None:

@@ -8,6 +8,7 @@ has to do, which is wider.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -240,6 +241,6 @@ def method_of(strategy: str) -> str:
 
 
 def short_name(model: str) -> str:
-    """``llava-1.5-7b`` for ``llava-hf/llava-1.5-7b-hf@main``."""
+    """``llava-1.5-7b`` for ``llava-hf/llava-1.5-7b-hf@main`` and for ``liuhaotian/llava-v1.5-7b``."""
     name = model.partition("@")[0].rstrip("/").rpartition("/")[2].lower()
-    return name.removesuffix("-hf").removesuffix("-instruct")
+    return re.sub(r"^llava-v(?=\d)", "llava-", name).removesuffix("-hf").removesuffix("-instruct")

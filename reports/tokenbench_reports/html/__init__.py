@@ -25,6 +25,7 @@ from tokenbench_reports.html.gallery import choose_samples, gallery, questions_o
 from tokenbench_reports.html.kept import choose_few, first_seed, select
 from tokenbench_reports.html.marks import look_of
 from tokenbench_reports.html.model_view import Answers, ModelView, model_view
+from tokenbench_reports.html.names import name_filters
 from tokenbench_reports.reproduce import command, conditions, facts
 
 HERE = Path(__file__).parent
@@ -101,7 +102,7 @@ def render_page(comparison: Comparison, run: Run, pieces: Pieces | None = None, 
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["look"] = _look
+    environment.filters |= {"look": _look, **name_filters([*comparison.summary["strategy"], VANILLA])}
     return environment.get_template("page.html").render(
         content=content,
         views=views,

@@ -8,7 +8,16 @@ import pandas as pd
 
 from tokenbench.comparison.wording import number, percent
 from tokenbench.contract.cells import VANILLA
-from tokenbench_reports.html.browse.answers import ANSWERED, Known, Read, asked_sample, cut, slices, target_of
+from tokenbench_reports.html.browse.answers import (
+    ANSWERED,
+    Known,
+    Read,
+    answer_of,
+    asked_sample,
+    cut,
+    slices,
+    target_of,
+)
 from tokenbench_reports.html.browse.index import Index
 from tokenbench_reports.html.cells import Cell, at_budget
 from tokenbench_reports.html.gallery import RIGHT, Gallery
@@ -47,8 +56,8 @@ class Asked:
     """The question."""
     target: str
     """The right answer."""
-    answers: list[tuple[str, bool]]
-    """(answer, whether it is right) of both."""
+    answers: list[tuple[str | None, bool]]
+    """(answer, whether it is right) of both; None where the answer is unknown."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +164,7 @@ def _divided(a: str, b: str, budgets: Sequence[str], asking: Asking) -> dict[str
 def _asked(question: tuple[str, str], rows: Sequence[Mapping[str, Any]], known: Known) -> Asked:
     target = target_of(rows)
     sample = asked_sample(question, target, known)
-    answers = [(cut(str(row["answer"]), LONGEST), bool(row["score"] >= RIGHT)) for row in rows]
+    answers = [(answer_of(row, LONGEST), bool(row["score"] >= RIGHT)) for row in rows]
     return Asked(
         question[0], cut(question[1] if sample is None else sample.question, LONGEST), cut(target, LONGEST), answers
     )

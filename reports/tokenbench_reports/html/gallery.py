@@ -167,7 +167,7 @@ def _cell(row: Any) -> dict[str, Any]:
     return {
         "strategy": str(row["strategy"]),
         "budget": str(row["budget"]),
-        "answer": shorten(str(row["answer"])),
+        "answer": shorten(row["answer"]) if isinstance(row["answer"], str) else None,
         "right": bool(row["score"] >= RIGHT),
         "score": round(float(row["score"]), 3),
         "kept": pack(row["kept"], int(row["visual_tokens"])) if known else "",

@@ -9,7 +9,7 @@ from tokenbench_reports.html.cells import Axis, Cell, Limits
 from tokenbench_reports.html.front import front, stairs
 from tokenbench_reports.html.marks import FLOOR, GREY, Mark
 from tokenbench_reports.html.scale import Scale, kept_range, spread
-from tokenbench_reports.sentences import shorten
+from tokenbench_reports.sentences import LONGEST, tell_apart
 
 Place = tuple[float, float]
 
@@ -43,7 +43,7 @@ class Frame:
 
 
 WIDE = Frame("wide", 780, 306, 44, 628, 8, 270, 14, 17, 20, valued=True)
-NARROW = Frame("narrow", 358, 222, 30, 258, 8, 188, 12.5, 13, 26, valued=False)
+NARROW = Frame("narrow", 358, 222, 30, 258, 8, 188, 12.5, 15, 26, valued=False)
 SIGN = 8.2
 """The width of a bold sign of a label, at most on average."""
 
@@ -144,7 +144,7 @@ def cost_view(cells: Sequence[Cell], axis: Axis, marks: Mapping[str, Mark], budg
 def _fit(frame: Frame, cells: Sequence[Cell]) -> Frame:
     """The frame, with a plot that leaves enough room for the longest label."""
     values = max(len(number(cell.kept[0])) for cell in cells) + 1 if frame.valued else 0
-    signs = max(len(_cut(cell.strategy, frame.longest)) for cell in cells) + values
+    signs = max(map(len, tell_apart((cell.strategy for cell in cells), frame.longest).values())) + values
     return replace(frame, right=min(frame.right, frame.width - frame.lead - SIGN * signs))
 
 
@@ -152,9 +152,10 @@ def _sentence(cells: Sequence[Cell], axis: Axis) -> str:
     best = [cell for cell in front(cells, axis.key) if not cell.floor]
     if not best:
         return f"By {_noun(axis)}, no method keeps more than a floor of the same cost."
+    short = tell_apart((cell.strategy for cell in cells), LONGEST)
     by_name: dict[str, list[str]] = {}
     for cell in reversed(best):
-        by_name.setdefault(shorten(cell.strategy), []).append(cell.budget)
+        by_name.setdefault(short[cell.strategy], []).append(cell.budget)
     names = [f"{name} ({', '.join(budgets)})" for name, budgets in by_name.items()]
     shown = names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"]
     return f"Nothing keeps more for the same {_noun(axis)} than {join_names(shown)}."
@@ -244,9 +245,10 @@ def _labels(
     shown = sorted(shown, key=lambda cell: -cell.kept[0])
     wanted = [y(cell.kept[0]) for cell in shown] + ([frame.bottom] if hidden else [])
     places = spread(wanted, frame.gap, frame.top, frame.bottom)
+    short = tell_apart((cell.strategy for cell in cells), frame.longest)
     labels = [
         Label(
-            _cut(cell.strategy, frame.longest),
+            short[cell.strategy],
             number(cell.kept[0]) if frame.valued else "",
             place,
             (x(cell.costs[axis.key][0]), y(cell.kept[0])),
@@ -257,10 +259,6 @@ def _labels(
     if hidden:
         labels.append(Label(f"and {len(hidden)} more", "", places[-1], (x.end, places[-1]), GREY))
     return labels
-
-
-def _cut(name: str, longest: int) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def _budget_names(

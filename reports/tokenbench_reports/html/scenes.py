@@ -35,8 +35,8 @@ class Scene:
     """The strategy."""
     frames: list[SceneFrame]
     """The pictures."""
-    answer: str
-    """The answer."""
+    answer: str | None
+    """The answer; None if it is unknown."""
     right: bool
     """Whether it is right."""
     count: int | None

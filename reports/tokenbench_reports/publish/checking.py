@@ -183,6 +183,9 @@ def _check_records(
             check.wrong.append(f"the question {what} is not that of the suite (target '{record['target']:.40}')")
             continue
         _check_evidence(record, question, costs, what, check)
+        if record["answer"] is None:
+            check.unknown.append(f"the score {what} is not recomputed: its answer is unknown")
+            continue
         check.numbers += 1
         try:
             score = float(task.score(record["answer"], question))

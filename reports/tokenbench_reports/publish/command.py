@@ -68,7 +68,7 @@ def publish(
         _report(run, check)
     if wrong := [(run, check) for run, check in zip(runs, checks, strict=True) if check.wrong]:
         shown = "; ".join(f"{run.folder}: {count_of(len(check.wrong), 'fault')}" for run, check in wrong)
-        raise GateError(f"these runs do not add up, and are not published ({shown})")
+        raise GateError(f"the numbers of these runs do not add up, so that nothing is published ({shown})")
     if output is not None:
         boards = write_site(runs, checks, output)
         say(

@@ -25,6 +25,7 @@ from tokenbench_reports.csv_tables import CsvReport
 from tokenbench_reports.html import HERE as PAGE
 from tokenbench_reports.html import HtmlReport
 from tokenbench_reports.html.marks import look_of
+from tokenbench_reports.html.names import name_filters
 from tokenbench_reports.publish.boards import Board, Entrant, make_boards
 from tokenbench_reports.publish.checking import Check
 from tokenbench_reports.publish.history import make_histories
@@ -111,16 +112,16 @@ def _page(entrants: Sequence[Entrant], boards: Sequence[Board], name: str) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["look"] = lambda strategy, view: look_of(view.marks, strategy)
-    strategies = {plain_name(cell.strategy) for board in boards for cell in board.every}
+    strategies = {cell.strategy for board in boards for cell in board.every}
+    environment.filters |= {"look": lambda strategy, view: look_of(view.marks, strategy), **name_filters(strategies)}
     models = list(dict.fromkeys(board.model for board in boards))
     answers = sum(one.answers for one in entrants)
     whole = not any(one.unknown for one in entrants)
     return environment.get_template("site.html").render(
-        title=f"{count_of(len(strategies), 'way', 'ways')} to prune visual tokens on {count_of(len(models), 'model')}",
+        title=f"{count_of(len(set(map(plain_name, strategies))), 'way', 'ways')} to prune visual tokens on {count_of(len(models), 'model')}",
         deck=f"{count_of(len(entrants), 'run')} with {answers:,} answers. "
         + ("Every number but times was recomputed, and leads to its samples and its command." if whole
-           else "Numbers were recomputed as far as the list of runs says, and lead to their samples and their command."),
+           else "Numbers were recomputed, except where the list of runs says otherwise, and lead to their samples and their command."),
         boards=boards,
         titles=[board.model for board in boards],
         histories=make_histories(entrants),

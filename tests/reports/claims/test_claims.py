@@ -253,6 +253,7 @@ def test_questions_that_a_paper_asked_elsewhere_are_not_compared(task):
 
 def test_names_of_models_are_those_of_the_ledger():
     assert short_name("llava-hf/llava-1.5-7b-hf@main") == "llava-1.5-7b"
+    assert short_name("liuhaotian/llava-v1.5-7b") == "llava-1.5-7b"
     assert short_name("Qwen/Qwen2-VL-7B-Instruct") == "qwen2-vl-7b"
 
 

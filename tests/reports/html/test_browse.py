@@ -158,7 +158,7 @@ def test_without_the_suite_the_keys_stand_for_the_questions(run):
     other = MadeUpRun(run[1].samples())
     other.questions = unknown
     text = render_page(run[0], other)
-    assert "so that their keys stand for them" in head(text)["models"][0]["notes"][0]
+    assert "the keys of the samples are shown instead" in head(text)["models"][0]["notes"][0]
     assert {key == said for _, key, said, _ in whole(pieces_in(text), "index-0")} == {True}
 
 

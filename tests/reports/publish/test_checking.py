@@ -65,7 +65,7 @@ def test_a_run_that_nobody_has_looked_at_stays_so(tmp_path: Path) -> None:
 def refused(run: Path, capsys: pytest.CaptureFixture[str]) -> str:
     assert call("publish", "--check", str(run)) == 1
     said = capsys.readouterr()
-    assert "error: these runs do not add up" in said.err
+    assert "error: the numbers of these runs do not add up" in said.err
     return said.out
 
 

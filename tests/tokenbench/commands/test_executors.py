@@ -120,6 +120,7 @@ def test_a_spec_names_an_executor_and_its_options_below_those_of_the_command_lin
     [
         ({"executor": 3}, "run spec mine.toml: executor must be a name, not 3"),
         ({"executor": "farm", "farm_size": "big"}, "run spec mine.toml: farm_size: 'big' is not a valid integer"),
+        ({"executor": "farm", "farm_tools": {"axe": 2}}, "farm_tools must be a text, not {'axe': 2}"),
         ({"farm_size": 2}, "--farm-size requires --executor farm, not local"),
     ],
 )

@@ -79,11 +79,11 @@ def test_a_card_is_a_name_or_a_number_and_float32_has_a_peak_of_its_own() -> Non
     [
         (
             ("run", "--strategies", "fastv", "--models", "llava-1.5-7b", "--dtype", "bfloat16", "--limit", "4", "-n"),
-            r"llava-1\.5-7b: about [\d.]+ seconds on one h100, for [\d.]+ TFLOP at 28 % of the 989 TFLOP/s",
+            r"llava-1\.5-7b: about [\d.]+ seconds on one h100, for [\d.]+ TFLOP at 28 % of the card's peak of 989 TFLOP/s",
         ),
         (
             ("plan", "--strategies", "fastv,clse", "--budgets", "1/3", "--models", "llava-1.5-7b"),
-            r"llava-1\.5-7b: about [\d.]+ minutes on one h100, for [\d.]+ PFLOP at 28 % of the 989 TFLOP/s",
+            r"llava-1\.5-7b: about [\d.]+ minutes on one h100, for [\d.]+ PFLOP at 28 % of the card's peak of 989 TFLOP/s",
         ),
     ],
 )

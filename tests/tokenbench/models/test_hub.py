@@ -94,7 +94,7 @@ def test_what_is_cached_is_found_without_the_hub(absent: str, tmp_path: Path) ->
     [
         (401, {"X-Error-Code": "RepoNotFound"}, "the hub has nothing of this name that you may read"),
         (404, {"X-Error-Code": "RepoNotFound"}, "the hub has nothing of this name that you may read"),
-        (403, {"X-Error-Code": "GatedRepo"}, "it has to be asked for on the hub"),
+        (403, {"X-Error-Code": "GatedRepo"}, "access to it must be requested on the hub"),
         (404, {"X-Error-Code": "RevisionNotFound"}, "the hub has no such revision of it"),
         (404, {"X-Error-Code": "EntryNotFound"}, "it lacks a file that is needed there"),
         (418, {}, "the hub answers with the status 418"),

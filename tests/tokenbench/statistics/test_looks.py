@@ -97,6 +97,19 @@ def test_intervals_of_all_looks_are_cut_with_each_other_and_decide_the_verdict()
     assert (whole.p <= 0.05).any()
 
 
+@pytest.mark.parametrize("spending", [obrien_fleming, pocock, open_ended])
+@pytest.mark.parametrize("effect", [0.1, 0.2, 0.3, 0.4])
+def test_at_a_first_look_p_is_at_most_the_error_exactly_where_the_interval_excludes_0(spending, effect):
+    looks = grown(np.random.default_rng(5), 120, 6, [0.5], effect)
+    found = family(looks, spending, resamples=999)
+    assert (found.p <= 0.05).tolist() == ((found.low > 0) | (found.high < 0)).tolist()
+    plain = family(looks, resamples=999).p
+    assert (found.p >= plain).all()
+    if spending is open_ended:  # of an error, the first look may spend a half
+        assert found.p == pytest.approx(np.minimum(2 * plain, 1.0))
+    assert spending is obrien_fleming or (found.p[plain < 1] > plain[plain < 1]).all()
+
+
 def test_a_difference_that_stopped_keeps_its_interval_and_still_costs_the_others():
     shares = [0.5, 1.0]
     looks = grown(np.random.default_rng(5), 200, 4, shares, 0.3)

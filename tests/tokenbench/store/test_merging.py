@@ -34,7 +34,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def parts_of(kind: str, tmp_path: Path) -> tuple[Path, list[Path]]:
-    """One run of everything, and three runs that it can be merged of."""
+    """One run of everything, and three runs that it can be merged from."""
     whole = answered(tmp_path / "whole", LOSES, seeds=(0, 1, 2))
     if kind == "strategies":
         own: list[dict[str, Any]] = [
@@ -212,7 +212,7 @@ def test_a_task_whose_units_are_scored_by_another_rule_is_left_out(tmp_path: Pat
     run = Run.open(merged(tmp_path, a, b))
     assert list(run.manifest["tasks"]) == ["attribute"]
     assert (
-        "Task 'counting' is left out: its units are scored by other rules (mean in A, all in B)."
+        "Task 'counting' is left out: its units are scored by different rules (mean in A, all in B)."
         in run.manifest["notes"]
     )
 
@@ -220,8 +220,8 @@ def test_a_task_whose_units_are_scored_by_another_rule_is_left_out(tmp_path: Pat
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"match": "tokens"}, "the same budget stands for other work (match: nominal in "),
-        ({"turns": 2}, "the same question was asked of other tokens (turns: 1 in "),
+        ({"match": "tokens"}, "the same budget means a different amount of work in each (match: nominal in "),
+        ({"turns": 2}, "the same question was asked of different tokens (turns: 1 in "),
         ({"until": "decided", "looks": 3, "spending": "pocock"}, "their looks were planned for each of them alone"),
     ],
 )
@@ -245,7 +245,7 @@ def test_a_merged_run_has_a_status_and_an_export_and_is_not_resumed(
     before = contents(run)
     for command in (("resume", str(run)), ("run", "--strategies", "clse", "--limit", "24", "-o", str(run))):
         assert call(*command) == 2
-        assert "was merged of a and b, and holds no answers of its own" in capsys.readouterr().err
+        assert "was merged from a and b, and holds no answers of its own" in capsys.readouterr().err
     assert contents(run) == before
 
 

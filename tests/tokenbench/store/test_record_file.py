@@ -109,5 +109,5 @@ def test_there_is_a_layer_for_every_visual_token_or_for_none(tmp_path):
     assert read_records(path, tmp_path, RECORD)["leaves"].to_pylist() == [None, right]
     for wrong in ([3, -1], [-2, *[-1] * 19]):
         path.write_bytes(pack([record(0, [3]), {**record(1, [3]), "leaves": wrong}], RECORD)[1])
-        with pytest.raises(DamagedError, match="the layers at which visual tokens leave"):
+        with pytest.raises(DamagedError, match="a layer at which a visual token leaves"):
             read_records(path, tmp_path, RECORD)

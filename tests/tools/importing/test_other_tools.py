@@ -1,11 +1,13 @@
 """Files of VLMEvalKit, which were made by hand after its source, and plain tables."""
 
+import shlex
 import shutil
 
 import pytest
 
 from tests.tools.importing.changed import call, imported, table
-from tokenbench.errors import MachineError, UsageError
+from tokenbench.errors import UsageError
+from tokenbench.store.joined import JoinedRuns
 from tokenbench.store.run import Run
 from tokenbench_tools.importing.cells import read_cell
 from tokenbench_tools.importing.files import read_table
@@ -37,7 +39,7 @@ def test_distances_are_refused_where_a_score_is_meant(logs, tmp_path):
 def test_rows_that_are_no_answers_are_refused_counted_or_dropped(evaluations, tmp_path):
     with pytest.raises(
         UsageError,
-        match="1 row is no answer: it has no score, or says that there was none; the first is row 5 of POPE in fastv",
+        match="1 row is without an answer: it has no score, or says that there was none; the first is sample 5 of POPE in fastv",
     ):
         imported(evaluations, tmp_path / "run", model="llava")
     imported(evaluations, tmp_path / "wrong", model="llava", failed="wrong")
@@ -111,20 +113,61 @@ def test_a_table_is_a_run(tmp_path):
     assert not [note for note in run.manifest["notes"] if "mages unknown" in note]
 
 
+UNANSWERED = [{name: text for name, text in row.items() if name != "answer"} for row in ROWS]
+
+
+@pytest.mark.parametrize("rows", [UNANSWERED, [{**row, "answer": ""} for row in ROWS]])
+def test_answers_that_a_table_does_not_hold_are_unknown_and_not_equal(tmp_path, rows):
+    imported([table(tmp_path / "scores.csv", rows)], tmp_path / "run", model="m")
+    run = Run.open(tmp_path / "run")
+    assert run.samples()["answer"].isna().all()
+    measures = set(run.compare().where["measure"])
+    assert {"right to wrong", "change"} <= measures
+    assert "same answer" not in measures
+    assert call("report", tmp_path / "run", "--format", "html").exit_code == 0
+    page = (tmp_path / "run" / "report" / "report.html").read_text()
+    assert "right answer unknown</small>" in page
+    assert "(answer unknown)</span>" in page
+
+
+def test_a_model_that_answers_nothing_to_some_questions_has_answered(tmp_path):
+    rows = [{**row, "answer": "" if row["sample"] == "3" else row["answer"]} for row in ROWS]
+    imported([table(tmp_path / "scores.csv", rows)], tmp_path / "run", model="m")
+    assert Run.open(tmp_path / "run").samples().query("sample.str.startswith('3-')")["answer"].eq("").sum() == 3
+    assert set(Run.open(tmp_path / "run").compare().where.query("measure == 'same answer'")["value"]) == {1.0}
+
+
+def test_scores_alone_decide_whether_cells_without_answers_are_alike(tmp_path):
+    other = [
+        {**row, "score": "0"} if (row["strategy"], row["sample"]) == ("vanilla", "7") else row for row in UNANSWERED
+    ]
+    for name, rows in (("a", UNANSWERED), ("b", other), ("c", UNANSWERED)):
+        imported([table(tmp_path / f"{name}.csv", rows)], tmp_path / name, model="m")
+    a, b, c = (Run.open(tmp_path / name) for name in "abc")
+    assert set(JoinedRuns(a, c).compare().summary["strategy"]) == {"vanilla", "mine", "other"}
+    assert set(JoinedRuns(a, b).compare().summary["strategy"]) == {"vanilla", "vanilla#B", "mine", "other"}
+
+
 @pytest.mark.parametrize(
     ("edit", "why"),
     [
         (lambda rows: [{k: v for k, v in row.items() if k != "score"} for row in rows], "lacks the column score"),
         (lambda rows: [*rows[:-1], {**rows[-1], "score": "good"}], "line 181: the score 'good' is no number"),
-        (lambda rows: [*rows[:-1], {**rows[-1], "score": "7"}], "the score of row 59 of t is 7 by score"),
-        (lambda rows: [*rows[:-1], {**rows[-1], "score": ""}], "1 row is no answer"),
+        (
+            lambda rows: [*rows[:-1], {**rows[-1], "score": "7"}],
+            "the score of sample 59 of t is 7 by score, and scores must be from 0 to 1$",
+        ),
+        (lambda rows: [*rows[:-1], {**rows[-1], "score": ""}], "1 row is without an answer"),
         (
             lambda rows: [*rows[:-1], {**rows[-1], "score": "-1"}],
-            "1 row is no answer",
+            "1 row is without an answer",
         ),  # how judges say that they did not
-        (lambda rows: [*rows, rows[-1]], "row 59 of t is there twice"),
+        (lambda rows: [*rows, rows[-1]], "sample 59 of t occurs twice"),
         (lambda rows: rows[:-1], "the cells have different rows of t"),
         (lambda rows: [*rows[:-1], {**rows[-1], "budget": ""}], "other has no budget"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "budget": "abc"}], "other: budget 'abc' is neither a number of tokens"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "budget": "-5"}], "other: budget '-5' is neither a number of tokens"),
+        (lambda rows: [{**rows[0], "budget": "1/3"}, *rows[1:]], "vanilla has the budget '1/3', but it keeps all"),
     ],
 )
 def test_a_table_that_is_not_whole_is_refused(tmp_path, edit, why):
@@ -148,12 +191,100 @@ def test_cells_are_written_as_in_gates(text, cell):
     assert (found.strategy, found.budget, found.seed) == cell
 
 
+def test_vanilla_has_no_budget():
+    assert read_cell("vanilla@all") == read_cell("vanilla")
+    with pytest.raises(UsageError, match="vanilla has the budget '1/3'"):
+        read_cell("vanilla@1/3")
+
+
 def test_paths_that_hold_nothing_say_so(tmp_path):
-    with pytest.raises(MachineError, match="nowhere does not exist"):
+    with pytest.raises(UsageError, match="nowhere does not exist"):
         imported(["vanilla=nowhere"], tmp_path / "run")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no sample logs of lmms-eval and no scores of VLMEvalKit"):
         imported([tmp_path / "empty"], tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "words", [("scores.xlsx",), ("mine=logs",), ("scores.csv", "--model-name", "m", "--images", "nope.csv")]
+)
+def test_a_path_that_does_not_exist_is_wrong_usage(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    table(tmp_path / "scores.csv", ROWS)
+    error = call("import", *words, "-o", "run").exception
+    assert "does not exist" in str(error)
+    assert error.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda text: text.replace("mine", "m\u00fcller").encode("latin-1"), "line 62 is not UTF-8 text"),
+        (lambda text: text.encode("utf-16"), "line 1 is not UTF-8 text"),
+        (lambda text: text.replace("mine", "mi\0ne", 1).encode(), "line 62 holds a NUL character"),
+        (lambda text: text.replace("mine", '"mine', 1).encode(), "line 62 cannot be read: unexpected end of data"),
+        (lambda text: text.replace("mine", "mine,x", 1).encode(), "line 62: "),
+    ],
+)
+def test_a_table_that_is_no_clean_text_is_refused_with_its_line(tmp_path, change, why):
+    path = table(tmp_path / "scores.csv", ROWS)
+    path.write_bytes(change(path.read_text()))
+    with pytest.raises(UsageError, match=f"scores.csv, {why}") as error:
+        imported([path], tmp_path / "run", model="m")
+    assert len(str(error.value)) < 300
+
+
+def test_semicolons_and_decimal_commas_are_read(tmp_path):
+    path = table(tmp_path / "scores.csv", ROWS)
+    imported([path], tmp_path / "run", model="m")
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    at = rows[0].index("score")
+    path.write_text("\n".join(";".join([*row[:at], row[at].replace("1", "1,0"), *row[at + 1 :]]) for row in rows))
+    imported([path], tmp_path / "other", model="m")
+    assert Run.open(tmp_path / "run").scores().equals(Run.open(tmp_path / "other").scores())
+
+
+def test_pictures_with_other_names_in_another_cell_are_refused(tmp_path):
+    path = table(tmp_path / "scores.csv", [*ROWS[:-1], {**ROWS[-1], "image": "elsewhere"}])
+    with pytest.raises(
+        UsageError, match="other@64 was asked about other pictures than vanilla on t: 1 of 60 rows, first row 59"
+    ):
+        imported([path], tmp_path / "run", model="m")
+
+
+def test_the_command_of_a_run_repeats_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table(
+        tmp_path / "my scores.csv",
+        [{**row, "image": ""} for row in ROWS[:-1]] + [{**ROWS[-1], "score": "", "image": ""}],
+    )
+    images = table(
+        tmp_path / "images.csv", [{"task": "u", "sample": row["sample"], "image": row["sample"]} for row in ROWS[:60]]
+    )
+    done = call(
+        "import",
+        "my scores.csv",
+        "--model-name",
+        "m",
+        "--failed",
+        "drop",
+        "--images",
+        images,
+        "--as",
+        "t=u",
+        "--tasks",
+        "t",
+        "--latest",
+        "-o",
+        "RUN",
+    )
+    assert done.exit_code == 0, done.output
+    command = Run.open(tmp_path / "RUN").manifest["imported"]["command"]
+    assert str(tmp_path) not in command
+    (tmp_path / "RUN").rename(tmp_path / "first")
+    again = call(*shlex.split(command)[1:])
+    assert again.exit_code == 0, again.output
+    assert Run.open(tmp_path / "RUN").samples().equals(Run.open(tmp_path / "first").samples())
 
 
 def test_every_value_of_a_table_is_the_text_that_stands_there(tmp_path):

@@ -91,7 +91,7 @@ def test_the_run_says_where_its_answers_are_from_without_a_path(run, logs):
         "backbone=toy-llava,strategy=fastv,budget=1/3",
     ]
     assert all(len(digest) == 64 for source in sources for digest in source["files"].values())
-    assert {source["tool"] for source in sources} == {"lmms-eval, layout D"}
+    assert {source["tool"] for source in sources} == {"lmms-eval (logs as of 0.7)"}
     assert str(logs) not in about
     assert str(run.folder.parent) not in about
 

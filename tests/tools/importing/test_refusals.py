@@ -1,10 +1,12 @@
 """What cannot be compared is refused in words, and what is let through on request is noted in the run."""
 
 import json
+import shlex
+from pathlib import Path
 
 import pytest
 
-from tests.tools.importing.changed import VANILLA, call, change, change_results, imported, table, take
+from tests.tools.importing.changed import FASTV_NINTH, VANILLA, call, change, change_results, imported, table, take
 from tokenbench.errors import TokenBenchError, UsageError
 from tokenbench.store.run import Run
 
@@ -50,7 +52,7 @@ def test_other_prompts_are_refused_or_noted(two, tmp_path):
     said = refused(two, tmp_path)
     assert "fastv@1/9 was asked with other prompts than vanilla on tb_words: 40 of 40 rows" in said
     assert "--other-prompts" in said
-    assert any("the difference may be that of the prompts" in note for note in notes(two, tmp_path, other_prompts=True))
+    assert any("a difference may come from the prompts" in note for note in notes(two, tmp_path, other_prompts=True))
 
 
 def test_cells_with_fewer_rows_are_refused_or_noted(two, tmp_path):
@@ -66,6 +68,19 @@ def test_cells_with_fewer_rows_are_refused_or_noted(two, tmp_path):
 def test_a_log_with_fewer_rows_than_its_results_is_refused(two, tmp_path):
     change(two[1], lambda rows: rows[:12])
     assert "has 12 rows where the results are of 40 (run it again)" in refused(two, tmp_path)
+
+
+def test_an_empty_log_is_refused(two, tmp_path):
+    change(two[1], lambda rows: [])
+    assert "has no rows: the run that wrote it did not end (run it again)" in refused(two, tmp_path)
+
+
+def test_a_named_folder_without_answers_is_refused(two, tmp_path):
+    (results,) = two[1].glob("*_results.json")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / results.name).write_bytes(results.read_bytes())
+    (tmp_path / "other" / "20260101_000000_samples_tb_words.jsonl").write_text("{}\n")
+    assert f"{tmp_path / 'other'} holds no answers" in refused([*two, f"dart@64={tmp_path / 'other'}"], tmp_path)
 
 
 def test_a_torn_line_is_refused(two, tmp_path):
@@ -143,10 +158,25 @@ def test_unknown_cells_are_asked_for_with_the_command_to_fill_in(logs, tmp_path)
     assert f"tokenbench import vanilla={base} STRATEGY@BUDGET={fastv} -o RUN" in said
 
 
-def test_several_unknown_commands_in_one_folder_are_named_one_by_one(logs, tmp_path):
-    said = refused([logs / "lmms-eval-rebuilt" / "v0.6.1"], tmp_path)
-    assert "20261126_101617_results.json" in said
-    assert "20261126_101814_results.json" in said
+def test_several_unknown_commands_in_one_folder_are_named_one_by_one_by_files_that_exist(logs, tmp_path):
+    source = logs / "lmms-eval-rebuilt" / "v0.6.1"
+    for name, stamp in (("base", VANILLA), ("fastv a", FASTV_NINTH)):
+        for path in source.rglob(f"{stamp}_*"):
+            target = tmp_path / "logs" / name / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    said = refused([tmp_path / "logs"], tmp_path)
+    words = shlex.split(said.partition("for example: ")[2].rstrip(")"))
+    places = [word.partition("=")[2] for word in words if "=" in word]
+    assert len(places) == 2
+    assert all(Path(place).is_file() for place in places)
+    assert "nothing that the others" not in said
+    imported([f"vanilla={places[0]}", f"fastv@1/9={places[1]}"], tmp_path / "run", each_its_own=True)
+
+
+def test_a_score_that_is_no_number_is_a_row_without_an_answer(two, tmp_path):
+    change(two[1], lambda rows: [{**rows[0], "exact_match": float("nan")}, *rows[1:]])
+    assert "1 row is without an answer" in refused(two, tmp_path)
 
 
 def test_a_task_that_shares_pictures_needs_them(logs, tmp_path):
@@ -169,7 +199,7 @@ def test_unknown_images_are_said_in_every_report(two, tmp_path):
 
 def test_images_that_are_named_in_part_are_refused(two, tmp_path):
     images = table(tmp_path / "images.csv", [{"task": "tb_words", "sample": "0", "image": "a"}])
-    assert "--images names the images of 1 of the 40 rows of tb_words, and not of row 1" in refused(
+    assert "--images names the images of 1 of the 40 rows of tb_words, but not that of row 1" in refused(
         two, tmp_path, images=images
     )
 
@@ -214,7 +244,7 @@ def test_two_models_are_refused_unless_they_are_said_to_be_one(two, tmp_path):
 )
 def test_files_that_hold_something_else_are_refused(two, tmp_path, edit):
     change_results(two[1], edit)
-    assert "holds something else than logs" in refused(two, tmp_path)
+    assert "does not hold valid logs" in refused(two, tmp_path)
 
 
 def test_names_that_no_report_can_show_are_refused_before_there_is_a_run(two, tmp_path):

@@ -67,12 +67,12 @@ __all__ = ["bench"]
 )
 @list_option(
     "--load",
-    help="Numbers of clients (1,4,16,32) that ask, wait for the answer and ask again: requests a second, and p50 and p99 of TTFT.",
+    help="Numbers of clients (1,4,16,32) that ask, wait for the answer and ask again: measures requests per second, and p50 and p99 of TTFT.",
 )
 @click.option(
     "--largest-batch",
     type=Whole(min=1),
-    help="With --load, the largest number of requests that are answered at once.  [default: the largest load]",
+    help="With --load, the largest number of requests that are answered in one batch.  [default: the largest load]",
 )
 @click.option("--random-weights", is_flag=True, help="Use random weights of the model's sizes; nothing is downloaded.")
 @click.option("--layers", type=Whole(min=1), help="Keep the first N decoder layers only, for small machines.")

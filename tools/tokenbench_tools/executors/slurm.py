@@ -52,6 +52,7 @@ class Slurm(Executor):
         click.Option(
             ["--slurm", "settings"],
             multiple=True,
+            type=click.UNPROCESSED,  # a spec holds a table
             metavar="KEY=VALUE,…",
             help="Settings of the Slurm jobs, such as partition=gpu,gpus_per_node=1,timeout_min=240: options of sbatch, and setup, "
             "mem_gb, python and others. May be repeated.",
@@ -61,12 +62,12 @@ class Slurm(Executor):
     def __init__(
         self, workers: int = 0, settings: Iterable[str | Mapping[str, object]] | Mapping[str, object] = ()
     ) -> None:
+        self._settings = read_settings(settings)  # first: a dry run reports wrong settings on any machine
         try:
             import submitit
         except ImportError:
             raise MachineError("submitit is not installed", install("slurm")) from None
         self._submitit, self._workers = submitit, workers or 1
-        self._settings = read_settings(settings)
         if not self._settings.local:
             Queue.check_commands()
 
@@ -135,9 +136,9 @@ class _Jobs:
             else:
                 others.append(task.id)
         if adopted := [share.job for share in shares if share.job]:
-            bar.tell(f"jobs of an earlier process are waited for: {', '.join(adopted)}")
+            bar.tell(f"waiting for jobs of an earlier process: {', '.join(adopted)}")
         if others:
-            bar.tell(f"jobs of an earlier process, which do other work, are cancelled: {', '.join(others)}")
+            bar.tell(f"cancelling jobs of an earlier process that do different work: {', '.join(others)}")
             queue.cancel(others)
             while any(task.active for id, task in (queue.tasks() or theirs).items() if id in others):
                 time.sleep(1)

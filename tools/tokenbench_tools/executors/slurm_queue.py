@@ -135,7 +135,7 @@ def describe_refusal(text: str) -> TokenBenchError:
     lines = [NOISE.sub("", line).strip() for line in text.splitlines()]
     said = "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith("Try ")))
     if PASSING.search(said):
-        return MachineError(f"Slurm cannot take the jobs now: {said}", f"when that is mended, {AGAIN}")
+        return MachineError(f"Slurm cannot take the jobs now: {said}", f"once that is fixed, {AGAIN}")
     mend = "ask for fewer --workers" if "array" in said else "change --slurm"
     return UsageError(f"Slurm refuses the jobs: {said or 'sbatch failed without a reason'}", mend)
 

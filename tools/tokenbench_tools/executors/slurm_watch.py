@@ -123,9 +123,9 @@ class Watch:
         """Ask for the states of tasks, and deal with those that have ended without a result or will never start."""
         tasks = self._jobs.tasks()
         if tasks is None:
-            self._tell("Slurm does not answer; jobs that run go on, and it is asked again")
+            self._tell("Slurm does not answer and will be asked again; running jobs continue")
             return
-        self._told.discard("Slurm does not answer; jobs that run go on, and it is asked again")
+        self._told.discard("Slurm does not answer and will be asked again; running jobs continue")
         now = time.monotonic()
         ended: list[Share] = []
         hopeless: list[Share] = []

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tokenbench.contract.budget import Budget
 from tokenbench.contract.cells import VANILLA
-from tokenbench.errors import MachineError, UsageError, brief
+from tokenbench.errors import UsageError, brief
 from tokenbench_tools.importing import lmms_logs, tables, vlmevalkit
 from tokenbench_tools.importing.files import settings_of
-from tokenbench_tools.importing.logged import Cell, Source, Wanted
+from tokenbench_tools.importing.logged import Cell, Source, Wanted, make_cell
 
-__all__ = ["find_sources", "name_models", "read_cell"]
+__all__ = ["divide", "find_sources", "name_models", "read_cell"]
 
 
 def find_sources(what: Sequence[str], wanted: Wanted) -> list[Source]:
@@ -25,11 +24,15 @@ def find_sources(what: Sequence[str], wanted: Wanted) -> list[Source]:
         wanted: What to take of them.
 
     Raises:
-        UsageError: There is nothing that can be read, or it is not known which cell a log is of.
-        MachineError: A path does not exist.
+        UsageError: A path does not exist, or holds nothing that can be read, or it is not known which cell a log is of.
+        MachineError: A file cannot be read.
     """
     named = [_split(text) for text in what]
-    sources = [(path, cell, source) for cell, path in named for source in _read_safely(path, wanted)]
+    sources = []
+    for cell, path in named:
+        found = _read_safely(path, wanted)
+        _check_found(path, found, wanted)
+        sources += [(path, cell, source) for source in found]
     unknown = [(path, source) for path, cell, source in sources if cell is None and source.cell is None]
     if unknown:
         raise _ask(unknown, named)
@@ -49,9 +52,7 @@ def read_cell(text: str) -> Cell:
         strategy, budget = name, "all" if name == VANILLA else "none"
     if not strategy or any(ord(letter) < 32 for letter in text):
         raise UsageError(f"'{text[:60]}' names no cell", "write STRATEGY@BUDGET, such as fastv@1/3, or vanilla")
-    if budget not in ("all", "none"):
-        budget = str(Budget.parse(budget))
-    return Cell(strategy, budget, int(seed) if name != text else 0)
+    return make_cell(strategy, budget, int(seed) if name != text else 0)
 
 
 def name_models(sources: Sequence[Source], given: str) -> list[Source]:
@@ -75,15 +76,24 @@ def name_models(sources: Sequence[Source], given: str) -> list[Source]:
     return list(sources)
 
 
-def _split(text: str) -> tuple[Cell | None, Path]:
-    """Return the cell and the path that a text names. Names of strategies and of folders may hold the sign =, too."""
+def divide(text: str) -> tuple[str, str]:
+    """Return what stands before and behind the sign = of a text such as `fastv@1/3=logs/fastv`; the first is empty if all of it is a path.
+
+    Names of strategies and of folders may hold the sign, too: it is the first one with a path behind it that exists, or else the last.
+    """
     if Path(text).exists():
-        return None, Path(text)
-    places = [at for at, sign in enumerate(text) if sign == "="]
-    for at in places:
-        if Path(text[at + 1 :]).exists() and text[at + 1 :]:
-            return read_cell(text[:at]), Path(text[at + 1 :])
-    raise MachineError(f"{text.rpartition('=')[2]} does not exist", "name a folder with logs, or a table")
+        return "", text
+    signs = [at for at, sign in enumerate(text) if sign == "="]
+    at = next((at for at in signs if text[at + 1 :] and Path(text[at + 1 :]).exists()), signs[-1] if signs else -1)
+    return text[: max(at, 0)], text[at + 1 :]
+
+
+def _split(text: str) -> tuple[Cell | None, Path]:
+    """Return the cell and the path that a text names."""
+    name, path = divide(text)
+    if not Path(path).exists():
+        raise UsageError(f"{path} does not exist", "name a folder with logs, or a table")
+    return (read_cell(name) if name else None), Path(path)
 
 
 def _read_safely(path: Path, wanted: Wanted) -> list[Source]:
@@ -91,7 +101,7 @@ def _read_safely(path: Path, wanted: Wanted) -> list[Source]:
     try:
         return _read(path, wanted)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise UsageError(f"{path} holds something else than logs: {brief(error)}") from error
+        raise UsageError(f"{path} does not hold valid logs: {brief(error)}") from error
 
 
 def _read(path: Path, wanted: Wanted) -> list[Source]:
@@ -99,7 +109,7 @@ def _read(path: Path, wanted: Wanted) -> list[Source]:
         return lmms_logs.find_commands(path, wanted)
     if path.is_file():
         if path.suffix not in (".csv", ".tsv"):
-            raise UsageError(f"{path} is no .csv or .tsv table", "name the folder that holds the logs")
+            raise UsageError(f"{path} is not a .csv or .tsv table", "name the folder that holds the logs")
         return tables.find_cells(path, wanted)
     if lmms_logs.has_logs(path):
         return lmms_logs.find_commands(path, wanted)
@@ -111,9 +121,21 @@ def _read(path: Path, wanted: Wanted) -> list[Source]:
     )
 
 
+def _check_found(path: Path, found: Sequence[Source], wanted: Wanted) -> None:
+    """Check that a path holds answers, so that no strategy which the user names is missing in the run."""
+    if any(source.logs for source in found):
+        return
+    if wanted.tasks:
+        raise UsageError(
+            f"{path} holds none of the tasks {', '.join(wanted.tasks)}", "change --tasks, or name other logs"
+        )
+    raise UsageError(f"{path} holds no answers", "a log of lmms-eval is read if its results are beside it")
+
+
 def _place(path: Path, source: Source) -> Path:
     """Return where the logs of one of several commands are, as the user may name it."""
-    return path / (source.name + (lmms_logs.RESULTS if source.tool.endswith(("B", "C", "D")) else ""))
+    results = path / f"{source.name}{lmms_logs.RESULTS}"
+    return results if results.is_file() else path / source.name
 
 
 def _ask(unknown: Sequence[tuple[Path, Source]], named: Sequence[tuple[Cell | None, Path]]) -> UsageError:
@@ -125,9 +147,9 @@ def _ask(unknown: Sequence[tuple[Path, Source]], named: Sequence[tuple[Cell | No
         paths = {path for path, _ in unknown}
     settings = [settings_of(source.arguments) for _, source in unknown]
     shared = set.intersection(*(set(one.items()) for one in settings)) if len(settings) > 1 else set()
+    own = [",".join(f"{k}={v}" for k, v in one.items() if (k, v) not in shared) for one in settings]
     said = [
-        f"{path} ({','.join(f'{k}={v}' for k, v in one.items() if (k, v) not in shared) or 'nothing that the others do not have'})"
-        for (path, _), one in zip(unknown, settings, strict=True)
+        shlex.quote(str(path)) + (f" ({text})" if text else "") for (path, _), text in zip(unknown, own, strict=True)
     ]
     words = [
         f"STRATEGY@BUDGET={path}" if path in paths else f"{cell.label}={path}" if cell else str(path)

@@ -62,7 +62,7 @@ def collect(sources: Sequence[Source], names: Mapping[str, str], latest: bool) -
         key = (source.model, source.cell)
         for log in source.logs:
             log = replace(log, task=names.get(log.task, log.task))
-            check_scale(log, source.name)
+            check_scale(log, source)
             _check_once(log, source.name)
             if (earlier := logs.setdefault(key, {}).get(log.task)) is not None:
                 notes += _settle(earlier, log, found[key, log.task].name, source.name, source.cell, latest)
@@ -81,7 +81,7 @@ def _check_once(log: Log, source: str) -> None:
     seen: set[str] = set()
     for row in log.rows:
         if row.id in seen:
-            raise UsageError(f"{source}: row {row.id} of {log.task} is there twice", "remove one of them")
+            raise UsageError(f"{source}: sample {row.id} of {log.task} occurs twice", "remove one of them")
         seen.add(row.id)
 
 
@@ -153,7 +153,7 @@ def settle_failed(imported: Imported, way: str) -> Imported:
     if not way:
         are, they = ("rows are", "they have no score, or say") if count > 1 else ("row is", "it has no score, or says")
         raise UsageError(
-            f"{count} {are} no answer: {they} that there was none; the first is row {row} of {task} in {label}",
+            f"{count} {are} without an answer: {they} that there was none; the first is sample {row} of {task} in {label}",
             "count them as wrong with --failed wrong, or leave them out of all cells with --failed drop",
         )
     said = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -81,7 +81,13 @@ def import_(
         failed=failed or "",
         **{name: bool(more[name]) for name in ("other_prompts", "common", "each_its_own", "latest")},
     )
-    imported = import_logs(what, output, chosen, Registry(plugin_files), _command(what, lists, more))
+    values: dict[str, str | None] = {
+        "--model-name": model_name,
+        "--images": _place(str(images)) if images else None,
+        "--failed": failed,
+    }
+    command = _command(what, {**lists, "plugin": tuple(plugin_files)}, values, more)
+    imported = import_logs(what, output, chosen, Registry(plugin_files), command)
     say(*describe_means(imported))
     say(*(f"note: {note}" for note in imported.notes), err=True)
     say(f"run: {output}", f"next: tokenbench compare {shlex.quote(str(output))}")
@@ -107,16 +113,31 @@ def _absolute_data(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(text for one in texts for text in (absolute_data([one]) if "=" in one else [one]))
 
 
-def _command(what: Sequence[str], lists: dict[str, tuple[str, ...]], more: dict[str, object]) -> str:
+def _command(
+    what: Sequence[str],
+    lists: Mapping[str, tuple[str, ...]],
+    values: Mapping[str, str | None],
+    more: Mapping[str, object],
+) -> str:
     """Return the command as reports show it, without the folders of this machine."""
-    words = ["tokenbench", "import", *map(_last, what)]
-    options = {"data": "--data", "renamed": "--as", "metrics": "--metric", "filters": "--filter", "tasks": "--tasks"}
-    words += [word for name, option in options.items() for text in lists[name] for word in (option, _last(text))]
+    words = ["tokenbench", "import", *map(_named_place, what)]
+    places = {"data": "--data", "tasks_dir": "--tasks-dir", "plugin": "--plugin"}
+    words += [word for name, option in places.items() for text in lists[name] for word in (option, _named_place(text))]
+    names = {"renamed": "--as", "metrics": "--metric", "filters": "--filter", "tasks": "--tasks"}
+    words += [word for name, option in names.items() for text in lists[name] for word in (option, text)]
+    words += [word for option, value in values.items() if value for word in (option, value)]
     words += [f"--{name.replace('_', '-')}" for name, value in more.items() if value is True]
     return shlex.join([*words, "-o", "RUN"])
 
 
-def _last(text: str) -> str:
-    """Return a text such as `fastv@1/3=/home/me/logs` with the last part of its path."""
-    name, sign, path = text.rpartition("=")
-    return f"{name}{sign}{Path(path).name}"
+def _named_place(text: str) -> str:
+    """Return a text such as `fastv@1/3=/home/me/logs` as `fastv@1/3=logs`."""
+    from tokenbench_tools.importing.cells import divide
+
+    name, path = divide(text)
+    return f"{name}={_place(path)}" if name else _place(path)
+
+
+def _place(path: str) -> str:
+    """Return a path as it was typed; of one that begins at the root of this machine, the last part."""
+    return Path(path).name if Path(path).is_absolute() else path

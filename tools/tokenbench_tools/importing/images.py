@@ -52,7 +52,7 @@ def images_of(
     if said and len(said) < len(numbers):
         lacking = next(number for number in numbers if number not in said)
         raise UsageError(
-            f"--images names the images of {len(said)} of the {len(numbers)} rows of {task}, and not of row {lacking}"
+            f"--images names the images of {len(said)} of the {len(numbers)} rows of {task}, but not that of row {lacking}"
         )
     if said:
         return said
@@ -67,7 +67,7 @@ def images_of(
         return {number: f"{task}-{logged[number]}" for number in numbers}
     if task.split("_")[0] in SHARED and not each_its_own:
         raise UsageError(
-            f"the log does not say which questions of {task} are about the same picture, and {task} asks several about each: with every question as a "
+            f"the log does not say which questions of {task} are about the same picture, and {task} asks several about each: if every question counted as a "
             "picture of its own, differences would seem more certain than they are",
             f"--data {task}=FOLDER finds the pictures, --images FILE names them; --each-its-own imports it nevertheless",
         )

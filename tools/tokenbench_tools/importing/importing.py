@@ -147,7 +147,7 @@ def _score(imported: Imported, known: Mapping[str, Known]) -> Imported:
             return log
         about = known[log.task]
         rows = [
-            replace(row, score=float(about.task.score(row.answer, about.samples[row.id])))
+            replace(row, score=float(about.task.score(row.answer or "", about.samples[row.id])))
             for row in log.rows
             if row.id in about.samples
         ]
@@ -161,7 +161,7 @@ def _is_grouped(imported: Imported, model: str, task: str, rules: Mapping[str, s
     """Whether the units of a log count: those of a table do, and those of a task whose metric counts several answers.
 
     Raises:
-        UsageError: The metric counts several answers together, and the log does not say which.
+        UsageError: The metric combines several answers, and the log does not say which ones.
     """
     cell, log = next(iter(imported.of_task(model, task).items()))
     tool = imported.sources[(model, cell), task].tool
@@ -174,7 +174,7 @@ def _is_grouped(imported: Imported, model: str, task: str, rules: Mapping[str, s
         return False  # a row stands for all rotations already
     if not all(row.unit for row in rows):
         raise UsageError(
-            f"the metric of {task} counts several answers together, and the log does not say which",
+            f"the metric of {task} combines several answers, and the log does not say which ones",
             f"--data {task}=FOLDER tells them",
         )
     return True

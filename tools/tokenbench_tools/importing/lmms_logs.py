@@ -64,25 +64,29 @@ def find_commands(folder: Path, wanted: Wanted) -> list[Source]:
 def _command(results: Path, folder: Path, wanted: Wanted) -> Source:
     about = read_json(results)
     config, stamp = about.get("config", {}), results.name.removesuffix(RESULTS)
-    files, logs, layout = {results.name: digest(results)}, [], "B"
+    files, logs, version = {results.name: digest(results)}, [], "0.2.4 to 0.3"
     for path in sorted(results.parent.glob(f"{stamp}{SAMPLES}*.jsonl")):
         task = path.name.removeprefix(stamp + SAMPLES).removesuffix(".jsonl")
         if not wanted.takes(task):
             continue
         records = read_lines(path)
         files[path.name] = digest(path)
-        if records:
-            layout = "B" if "doc" in records[0] else "C" if isinstance(records[0].get("filtered_resps"), list) else "D"
-            logs.append(_log(task, records, about, wanted.choices(task), path))
+        logs.append(_log(task, records, about, wanted.choices(task), path))
+        in_list = isinstance(records[0].get("filtered_resps"), list)
+        version = "0.2.4 to 0.3" if "doc" in records[0] else "0.5 to 0.6" if in_list else "0.7"
     arguments = settings_of(config.get("model_args"))
-    name = stamp if results.parent == folder.resolve() else f"{results.parent.name}/{stamp}"
+    below_it = results.parent.is_relative_to(folder.resolve())
+    place = results.parent.relative_to(folder.resolve()) if below_it else Path(results.parent.name)
+    name = (place / stamp).as_posix()
     model, cell = _identify(str(config.get("model", "")), arguments)
-    return Source(name, f"lmms-eval, layout {layout}", model, _join(arguments), cell, tuple(logs), files)
+    return Source(name, f"lmms-eval (logs as of {version})", model, _join(arguments), cell, tuple(logs), files)
 
 
 def _log(
     task: str, records: Sequence[dict[str, Any]], about: Mapping[str, Any], wanted: tuple[str, str], path: Path
 ) -> Log:
+    if not records:
+        raise UsageError(f"{path} has no rows: the run that wrote it did not end", "run it again")
     config = about.get("configs", {}).get(task, {})
     listed = [
         str(one["metric"]) for one in config.get("metric_list") or () if isinstance(one, Mapping) and "metric" in one
@@ -101,7 +105,7 @@ def _log(
     metric = _together(task, [one[0] if one else "" for one in found], names)
     if metric and (about.get("higher_is_better", {}).get(task, {}).get(metric.split(" | ")[0]) is False):
         raise UsageError(
-            f"{path}: a lower {metric} is better, and a score must be the higher the better",
+            f"{path}: a lower {metric} is better, but scores must be higher for better answers",
             f"choose another metric with --metric {task}=NAME",
         )
     generation = config.get("generation_kwargs") or {}
@@ -218,7 +222,7 @@ def _old_command(parent: Path, folder: Path, wanted: Wanted) -> Source:
     name, cell = _identify(model, arguments)
     return Source(
         parent.name if parent != folder else folder.name,
-        "lmms-eval, layout A",
+        "lmms-eval (logs as of 0.2.0 or older)",
         name,
         _join(arguments),
         cell,

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Cell", "Log", "Row", "Source", "Wanted"]
+from tokenbench.contract.budget import Budget
+from tokenbench.contract.cells import VANILLA
+from tokenbench.errors import UsageError
+
+__all__ = ["Cell", "Log", "Row", "Source", "Wanted", "make_cell"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class Row:
     """The prompt as it was asked; empty if the log does not hold it."""
     target: str
     """The right answer as the log says it; empty if it does not."""
-    answer: str
-    """The answer that was scored."""
+    answer: str | None
+    """The answer that was scored; None if the log does not hold it."""
     score: float | None
     """The score, on the scale of the log; None if there is none."""
     name: str = ""
@@ -86,6 +90,26 @@ class Cell:
         """The cell as users write it."""
         seed = f"#{self.seed}" if self.seed else ""
         return self.strategy + (f"@{self.budget}" if self.budget != "all" else "") + seed
+
+
+def make_cell(strategy: str, budget: str, seed: int = 0) -> Cell:
+    """Return a cell with its budget as reports write it.
+
+    Args:
+        strategy: The strategy.
+        budget: What the log or the user says: a budget, `none` for a strategy that takes none, or `all` for vanilla.
+        seed: The seed.
+
+    Raises:
+        UsageError: It is no budget, or one for vanilla, which keeps all tokens.
+    """
+    if strategy == VANILLA and budget not in ("", "all"):
+        raise UsageError(
+            f"vanilla has the budget '{budget[:20]}', but it keeps all tokens", "leave the budget of vanilla away"
+        )
+    if strategy == VANILLA:
+        return Cell(strategy, "all", seed)
+    return Cell(strategy, budget if budget in ("all", "none") else str(Budget.parse(budget)), seed)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,13 @@ def _check_same(task: str, a: tuple[Cell, Rows], b: tuple[Cell, Rows], imported:
             f"{len(shared)} rows with the same number differ, first row {x.id}: {_show(x)} and {_show(y)}",
             "run one of them again on the same data",
         )
+    if shown := [(x, y) for x, y in shared if x.image and y.image and _picture(x) != _picture(y)]:
+        x, y = shown[0]
+        raise UsageError(
+            f"{b[0].label} was asked about other pictures than {a[0].label} on {task}: {len(shown)} of {len(shared)} rows, first row {x.id}: "
+            f"'{x.image[:60]}' and '{y.image[:60]}'",
+            "run one of them again on the same data, or name each picture alike in all cells",
+        )
     if asked := [(x, y) for x, y in shared if x.question != y.question]:
         x, y = asked[0]
         if not other_prompts:
@@ -79,8 +86,13 @@ def _check_same(task: str, a: tuple[Cell, Rows], b: tuple[Cell, Rows], imported:
                 "a prompt is part of a cell; --other-prompts compares them nevertheless",
             )
         imported.notes.append(
-            f"{b[0].label} was asked with other prompts than {a[0].label} on {task}: the difference may be that of the prompts."
+            f"{b[0].label} was asked with other prompts than {a[0].label} on {task}: a difference may come from the prompts."
         )
+
+
+def _picture(row: Row) -> str:
+    """Return the name of a picture, without the folders of the machine that asked about it."""
+    return row.image.rpartition("/")[2] if row.image.startswith("/") else row.image
 
 
 def _show(row: Row) -> str:
@@ -108,7 +120,7 @@ def _common(task: str, tables: Mapping[Cell, Rows], imported: Imported, common: 
 
 def _tell_alike(model: str, imported: Imported) -> None:
     """Note where two cells gave the same answers to all questions: the setting of a method may not have reached the model."""
-    seen: dict[frozenset[tuple[str, str, str]], Cell] = {}
+    seen: dict[frozenset[tuple[str, str, str | None]], Cell] = {}
     for (name, cell), logs in imported.logs.items():
         said = frozenset((task, row.id, row.answer) for task, log in logs.items() for row in log.rows)
         if name != model or not any(answer for *_, answer in said):

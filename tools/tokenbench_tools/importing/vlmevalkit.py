@@ -98,7 +98,7 @@ def _log(name: str, kind: str, column: str, path: Path, about: Mapping[str, str]
         "size of the data": str(len(rows)),
     }
     notes = (
-        (f"Rows of {name} that hit in every rotation of the options count as one question.",)
+        (f"A row of {name} stands for all rotations of a question's options, and is right if every rotation is.",)
         if "g_index" in table[0]
         else ()
     )

@@ -121,7 +121,7 @@ def _record(row: Row, question: Question) -> dict[str, Any]:
         "unit": question.unit,
         "stratum": question.stratum,
         "turn": 1,
-        "answer": _clean(row.answer),
+        "answer": None if row.answer is None else _clean(row.answer),
         "target": _clean(question.target),
         "asked": question.digest,
         "score": row.score,

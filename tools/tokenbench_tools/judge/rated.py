@@ -90,6 +90,11 @@ def rate(
             raise unknown("task of the run", task, set(samples["task"]))
     if tasks:
         samples = samples[samples["task"].isin(tasks)]
+    if samples["answer"].isna().any():
+        raise UsageError(
+            f"{run.folder} holds scores whose answers are unknown, so that nothing can be rated",
+            "import a log that holds the answers, or choose tasks with --tasks",
+        )
     questions = run.questions()
     columns = zip(samples["task"], samples["sample"], samples["target"], samples["answer"], strict=True)
     rows = list(columns)

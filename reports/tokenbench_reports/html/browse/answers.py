@@ -8,7 +8,7 @@ import pandas as pd
 from tokenbench.contract.suite import Sample
 from tokenbench_reports.html.browse.index import Index
 
-__all__ = ["ANSWERED", "Known", "Read", "answer_items", "asked_sample", "cut", "slices", "target_of"]
+__all__ = ["ANSWERED", "Known", "Read", "answer_items", "answer_of", "asked_sample", "cut", "slices", "target_of"]
 
 ANSWERED = ("sample", "answer", "target", "score")
 ROWS = 200_000
@@ -57,14 +57,14 @@ def answer_items(index: Index, read: Read, known: Known) -> Iterator[tuple[int, 
 
     Yields:
         Its number, its text cut for the list, and [right answer, texts of answers, which of them every cell gave,
-        scores, whole text]. Cells that did not answer have -1. Scores are 0 if all are 0 or 1, and the whole text is
+        scores, whole text]. Cells that did not answer have -1, and unknown answers no text. Scores are 0 if all are 0 or 1, and the whole text is
         empty if the list has all of it.
     """
     for at, rows in slices(index, range(len(index.questions)), read, ANSWERED):
         there = [row for row in rows if row is not None]
         target = target_of(rows)
-        words = {text: number for number, text in enumerate(dict.fromkeys(_answer(row) for row in there))}
-        given = [-1 if row is None else words[_answer(row)] for row in rows]
+        words = {text: number for number, text in enumerate(dict.fromkeys(answer_of(row) for row in there))}
+        given = [-1 if row is None else words[answer_of(row)] for row in rows]
         scores = [
             None if row is None or row["score"] != row["score"] else round(float(row["score"]), 3) for row in rows
         ]
@@ -97,5 +97,6 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _answer(row: Mapping[str, Any]) -> str:
-    return cut(str(row["answer"]), LONGEST)
+def answer_of(row: Mapping[str, Any], most: int = LONGEST) -> str | None:
+    """What a cell answered, cut to so many characters; None if that is unknown."""
+    return cut(row["answer"], most) if isinstance(row["answer"], str) else None

@@ -105,14 +105,16 @@ def _notes(browsed: Browsed, known: Known, pictures: Pictures, shown: int) -> li
     """Sentences on what the browser does not show."""
     count = len(browsed.index.questions)
     said = (
-        [f"The questions cannot be shown, so that their keys stand for them: {known}"] if isinstance(known, str) else []
+        [f"The questions cannot be shown; the keys of the samples are shown instead: {known}"]
+        if isinstance(known, str)
+        else []
     )
     if browsed.graded:
-        said.append(f"Answers to {', '.join(browsed.graded)} are graded, and neither right nor wrong.")
+        said.append(f"Answers to {', '.join(browsed.graded)} are graded, and therefore neither right nor wrong.")
     if shown < count:
         said.append(
-            f"Pictures and kept tokens of {shown:,} of the {count:,} questions are stored, those about which the methods are most "
-            "divided. The report format html-full stores all."
+            f"Pictures and kept tokens of {shown:,} of the {count:,} questions are stored, those that divide the methods "
+            "most. The report format html-full stores all of them."
         )
     return [*said, *filter(None, [pictures.failure])]
 

@@ -15,7 +15,7 @@
       const [task, , text, signs] = index[number], [a, b] = cellsNow();
       const row = (said) => [
         make("span", { class: "q1" }, text),
-        make("span", { class: "q2" }, make("span", { class: "task2" }, about().tasks[task]), ...[[wish.a, a], [wish.b, b]].map(([name, cell]) => make("span", { class: signs[cell] === "1" ? "yes" : signs[cell] === "0" ? "no" : "open2" }, make("span", { class: "who3" }, `${name} `), cell < 0 ? "did not run" : said ? (said[2][cell] < 0 ? "–" : said[1][said[2][cell]] || "(no answer)") : signs[cell] === "1" ? "right" : signs[cell] === "0" ? "wrong" : "–"))),
+        make("span", { class: "q2" }, make("span", { class: "task2" }, about().tasks[task]), ...[[wish.a, a], [wish.b, b]].map(([name, cell]) => make("span", { class: signs[cell] === "1" ? "yes" : signs[cell] === "0" ? "no" : "open2" }, make("span", { class: "who3" }, `${name} `), cell < 0 ? "did not run" : said ? (said[2][cell] < 0 ? "–" : (said[1][said[2][cell]] ?? "(answer unknown)") || "(no answer)") : signs[cell] === "1" ? "right" : signs[cell] === "0" ? "wrong" : "–"))),
       ];
       answersOf(wish.model, number).then((said) => replace(...row(said)), () => {});
       return row(null);
@@ -47,7 +47,7 @@
     }
     function say() {
       const all = index.length.toLocaleString("en");
-      status.textContent = [note, numbers.length ? `${numbers.length.toLocaleString("en")} of ${all} questions` : `No question is like that. There are ${all} in all.`].filter(Boolean).join(" ");
+      status.textContent = [note, numbers.length ? `${numbers.length.toLocaleString("en")} of ${all} questions` : `No question matches. There are ${all} in all.`].filter(Boolean).join(" ");
       const at = numbers.indexOf(sample);
       place.textContent = at < 0 ? "not in the list" : `${(at + 1).toLocaleString("en")} of ${numbers.length.toLocaleString("en")}`;
     }

@@ -25,9 +25,9 @@
         const kept = own.kept ? unpack(own.kept) : null;
         const frames = sample.frames.map(([picture, width, height], at) => scene(sample, at, kept, symbol(picture, width, height), `the picture with what ${name} kept of it`));
         const count = own.count === null ? "how many tokens it kept is unknown" : `${own.count} visual tokens after the last layer`;
-        return make("figure", { class: "pane" }, make("p", { class: "who2" }, name), make("div", { class: "frames" }, ...frames), make("figcaption", {}, answerNode(own.right ? "1" : "0", `“${own.answer}”`), ` · ${count}`, ...steps(own.layers)));
+        return make("figure", { class: "pane" }, make("p", { class: "who2" }, name), make("div", { class: "frames" }, ...frames), make("figcaption", {}, answerNode(own.right ? "1" : "0", own.answer === null ? null : `“${own.answer}”`), ` · ${count}`, ...steps(own.layers)));
       });
-      const asked = make("p", { class: "asked" }, sample.question, " ", make("small", {}, `${sample.task}, right answer: “${sample.target}”`));
+      const asked = make("p", { class: "asked" }, sample.question, " ", make("small", {}, `${sample.task}, ${rightAnswer(sample.target)}`));
       return [make("h3", {}, "What each one kept"), make("div", { class: "picks", role: "group", "aria-label": "Examples" }, ...picks), asked, make("div", { class: "panes" }, ...panes)];
     }
     function counts() {
@@ -45,7 +45,7 @@
       return [make("h3", {}, "Every question"), make("div", { class: "browse" }, table, make("p", {}, browse, make("small", {}, "with filters, the answers of every method, and what each one kept")))];
     }
     function draw() {
-      const text = source.texts[[...names()].sort().concat(budget()).join("\n")] || (a.value === b.value ? "Choose two different methods." : `At ${budget()}, these two did not both run.`);
+      const text = source.texts[[...names()].sort().concat(budget()).join("\n")] || (a.value === b.value ? "Choose two different methods." : `At ${budget()}, at least one of the two did not run.`);
       live.replaceChildren(make("p", { class: "verdict", "aria-live": "polite" }, text), ...pictures(), ...(head?.models[model]?.count ? counts() : []));
     }
     [a, b].forEach((select) => select.addEventListener("input", () => { state.sample = null; draw(); }));

@@ -15,7 +15,7 @@
   }
   function pane(name, number, entry, said, pictures, layer) {
     const [, words, given, scores] = said, cell = entry?.cells[number] ?? null, sign = said.sign[number];
-    const answer = given[number] < 0 ? "no answer is stored" : [answerNode(sign, `“${words[given[number]]}”`), scores && scores[number] !== null ? ` score ${scores[number]}` : ""];
+    const answer = given[number] < 0 ? "no answer is stored" : [answerNode(sign, words[given[number]] === null ? null : `“${words[given[number]]}”`), scores && scores[number] !== null ? ` score ${scores[number]}` : ""];
     const parts = [make("p", { class: "who2" }, name)];
     if (cell) {
       const runs = entry.layers[cell[3]] ?? [], { text, kept } = keptIn(cell, runs, layer);
@@ -60,7 +60,7 @@
     const note = [missing, where].filter(Boolean).join(" ");
     node.replaceChildren(
       make("h2", { tabindex: -1, class: "asked" }, said[4] || short),
-      make("p", { class: "about" }, make("span", {}, about.tasks[task]), make("span", {}, `right answer: “${said[0]}”`), make("code", {}, key)),
+      make("p", { class: "about" }, make("span", {}, about.tasks[task]), make("span", {}, rightAnswer(said[0])), make("code", {}, key)),
       ...slider, panes, ...(note ? [make("p", { class: "note" }, note)] : []),
       everyAnswer(wish.model, said, entry, wish.budget, pick),
     );

@@ -23,5 +23,6 @@
     const bars = counts.map((count, at) => make("rect", { class: at === now ? "now" : null, x: slot * (at + 0.06), y: 100 - (100 * count) / most, width: slot * 0.88, height: (100 * count) / most }));
     return bars.length ? [make("svg", { class: "steps", viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": "visual tokens in each layer" }, ...bars), make("small", {}, "tokens in each layer, first to last")] : [];
   }
-  const answerNode = (sign, text) => make("span", { class: sign === "1" ? "yes" : sign === "0" ? "no" : "open2" }, text || "(no answer)");
+  const answerNode = (sign, text) => make("span", { class: sign === "1" ? "yes" : sign === "0" ? "no" : "open2" }, text === null ? "(answer unknown)" : text || "(no answer)");
+  const rightAnswer = (target) => (target ? `right answer: “${target}”` : "right answer unknown");
 
