@@ -143,7 +143,8 @@ def _benches(about: Mapping[str, object]) -> Sequence[Mapping[str, Any]]:
 
 def _rest(run: Run, folder: Path) -> Iterator[str]:
     """Where everything else is: the page, if it was written, and the command that prints all tables."""
-    page = next((path for path in (folder / PAGE, run.folder / "report" / PAGE) if path.exists()), None)
+    alone = len(run.folders) == 1  # the page of one run does not show the others
+    page = next((path for path in (folder / PAGE, run.folder / "report" / PAGE) if alone and path.exists()), None)
     if page is not None:
         yield f"report   {printable(str(page))}   (tables, plots, every question)"
     yield f"details  tokenbench compare {printable(shlex.join(map(str, run.folders)))} --details"

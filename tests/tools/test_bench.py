@@ -14,6 +14,7 @@ from scipy import stats
 from tests.folders import save
 from tests.tiny import BACKBONES, tiny
 from tests.tokenbench.commands.test_running import call
+from tests.tools.importing.changed import run_of
 from tokenbench import pruned
 from tokenbench.engine import SelectionTimer
 from tokenbench.registry.plugins import registry
@@ -42,8 +43,7 @@ def in_this_process(order: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    run = tmp_path_factory.mktemp("run")
-    (run / "run.json").write_text("{}")
+    run = run_of(folder, tmp_path_factory.mktemp("bench") / "run")
     options = ("--launches", "3", "--repetitions", "3", "--visual-tokens", "16,64", "-q", "-o", str(run))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounds, "_launch", in_this_process)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.folders import save
 from tests.tokenbench.commands.test_running import call
+from tests.tools.importing.changed import run_of
 from tokenbench_tools.bench import energy, rounds
 from tokenbench_tools.bench.launch import measure
 from tokenbench_tools.bench.load import Served, serve
@@ -65,12 +66,12 @@ def test_a_load_is_measured_printed_and_stored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save("llava", tmp_path / "model")
-    (tmp_path / "run.json").write_text("{}")
+    run = run_of(folder, tmp_path / "run")
     monkeypatch.setattr(rounds, "_launch", lambda order: json.loads(json.dumps(measure(order))))
     options = ("--launches", "2", "--repetitions", "2", "--warm-up", "1", "--load", "1,3", "--largest-batch", "2", "-q")
     way = ("--strategies", "fastv", "--budgets", "1/4", "--new-tokens", "3", "--text-tokens", "12")
-    assert call("bench", *way, *options, "--models", str(folder), "-o", str(tmp_path)) == 0
-    (model,) = json.loads((tmp_path / "bench.json").read_text())["models"]
+    assert call("bench", *way, *options, "--models", str(folder), "-o", str(run)) == 0
+    (model,) = json.loads((run / "bench.json").read_text())["models"]
     load: list[dict[str, Any]] = model["load"]
     assert [(row["strategy"], row["clients"]) for row in load] == [
         ("vanilla", 1),

@@ -23,6 +23,7 @@ from tokenbench.commands.options import (
     show_scores,
     tasks_dir_option,
 )
+from tokenbench.commands.reporting import say_written
 from tokenbench.errors import GateError, UsageError
 
 __all__ = ["compare"]
@@ -80,7 +81,7 @@ def compare(  # noqa: PLR0913 (an option each)
     Several runs are compared on the samples they share. Where two runs have other answers for the same strategy, it appears as clse#A and clse#B. Every comparison counts as a
     look at the verdicts, unless --peek is given.
     """
-    from tokenbench.comparison.gates import explain_failure, parse_gate
+    from tokenbench.comparison.gates import check_names, explain_failure, parse_gate
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.files import sweep
     from tokenbench.store.joined import JoinedRuns
@@ -97,12 +98,18 @@ def compare(  # noqa: PLR0913 (an option each)
             )
         show_scores(run)
         return
+    if gates:  # before anything is computed: a comparison counts as a look
+        chosen = flat(strategies)
+        cells = run.measured[["strategy", "budget"]].drop_duplicates().astype(str)
+        there = [(name, budget) for name, budget in cells.to_numpy() if not chosen or name in chosen]
+        for gate in gates:
+            check_names(gate, there)
     margins = {margin, *(gate.margin for gate in gates if gate.margin is not None)}
     comparisons = {value: run.compare(value, strategies=flat(strategies)) for value in margins}
     output.mkdir(parents=True, exist_ok=True)
     sweep(output, output)
-    for writer in writers:
-        writer.write(comparisons[margin], run, output, sys.stdout)
+    written = [path for writer in writers for path in writer.write(comparisons[margin], run, output, sys.stdout)]
+    say_written(written, output)
     reasons = [
         f"{gate.text}: {reason}"
         for gate in gates

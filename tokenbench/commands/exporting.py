@@ -27,6 +27,9 @@ def export(folder: Path, target: Path, plugin_files: tuple[str, ...]) -> None:
     """
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.export import export_run
+    from tokenbench.store.resuming import describe_unfinished
 
     for path in export_run(open_run(folder, {}, Registry(plugin_files)), target):
         say(path)
+    for sentence in describe_unfinished([folder]):
+        say(f"warning: {sentence}", err=True)

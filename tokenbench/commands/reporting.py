@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.run import Run
 
-__all__ = ["report", "write_reports"]
+__all__ = ["report", "say_written", "write_reports"]
 
 MOST = 8
 """The largest number of file names that are printed."""
@@ -61,6 +61,13 @@ def report(
     write_reports(open_run(folder, named, registry), with_details(flat(formats), details), registry)
 
 
+def say_written(files: Sequence[Path], folder: Path) -> None:
+    """Say which files reports consist of, and where they are. Nothing is said of no files."""
+    if files:
+        names = ", ".join(path.name for path in files[:MOST])
+        say(f"reports in {folder}: {names}{' …' if len(files) > MOST else ''}", err=True)
+
+
 def write_reports(run: Run, formats: Sequence[str], registry: Registry) -> None:
     """Write a run's reports, and the metrics of the benchmarks themselves if there are any, to RUN/report.
 
@@ -79,9 +86,7 @@ def write_reports(run: Run, formats: Sequence[str], registry: Registry) -> None:
     comparison, official = run.compare(), run.official()
     target = make_folder(run.folder / "report", run.folder)
     sweep(target, run.folder)
-    written = [path.name for writer in writers for path in writer.write(comparison, run, target, sys.stdout)]
-    if written:
-        say(f"reports in {target}: {', '.join(written[:MOST])}{' …' if len(written) > MOST else ''}", err=True)
+    say_written([path for writer in writers for path in writer.write(comparison, run, target, sys.stdout)], target)
     if len(official):
         write_text(target / "official.csv", csv_text(official))
         say(f"official metrics of the benchmarks: {target / 'official.csv'}", err=True)

@@ -159,6 +159,7 @@ def run(
     """
     from tokenbench.commands.specfile import read_spec
     from tokenbench.registry.plugins import Registry
+    from tokenbench.runner.foreseeing import foresee_refusals
     from tokenbench.runner.request import Request
     from tokenbench.runner.resolve import resolve
 
@@ -174,6 +175,8 @@ def run(
     resolved = resolve(request, registry, _flag)
     if dry_run:
         _check_executor(executor, registry)
+        for warning in foresee_refusals(resolved, registry):
+            say(f"warning: {warning}", err=True)
         _show_cells(resolved)
         for line in hours_of_run(resolved, card, registry) if card else []:
             say(line)
@@ -203,6 +206,7 @@ def _check_executor(executor: ExecutorChoice, registry: Registry) -> None:
 
 def _show_cells(resolved: Resolved) -> None:
     """Print the cells of a run."""
+    from tokenbench.comparison.wording import count_of
     from tokenbench.contract.suite import first
 
     spec, arms = resolved.spec, resolved.arms
@@ -214,4 +218,5 @@ def _show_cells(resolved: Resolved) -> None:
     if frames := next((str(task.sampling) for task in resolved.tasks if task.sampling), ""):
         say(f"models see {frames} of each clip")
     cells, answers = (len(spec.models) * len(arms) * number for number in (len(resolved.tasks), samples))
-    say(f"{cells} cells of {len(resolved.tasks)} tasks, {answers} answers; nothing was run")
+    counts = f"{count_of(cells, 'cell')} of {count_of(len(resolved.tasks), 'task')}, {count_of(answers, 'answer')}"
+    say(f"{counts}; nothing was run")

@@ -15,6 +15,8 @@ their own, on retention over all models and tasks. Data that grow are looked at 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -39,6 +41,7 @@ from tokenbench.comparison.summary import Limits, summary_rows
 from tokenbench.comparison.task_samples import Fill
 from tokenbench.comparison.turns import add_turns
 from tokenbench.comparison.warnings import reader_warnings
+from tokenbench.errors import UsageError
 from tokenbench.statistics import Scale
 from tokenbench.statistics.spending import SPENDING, spend_all
 
@@ -199,8 +202,10 @@ def compare(
 
     Raises:
         SamplesError: If the samples cannot be compared (see ``panels``).
-        UsageError: If one of ``strategies`` is not among the samples.
+        UsageError: If one of ``strategies`` is not among the samples, or the margin is negative or no finite number.
     """
+    if not (isinstance(margin, Real) and 0 <= margin < inf):
+        raise UsageError(f"margin: {margin!r:.60} is not a number of points from 0 on")
     samples = select_strategies(samples, strategies)
     settings = Settings(margin, resamples, seed, SPENDING[looks.spending] if looks else spend_all)
     models = sorted(map(str, samples["model"].unique()))

@@ -25,7 +25,7 @@ from tokenbench.errors import UsageError, unknown
 if TYPE_CHECKING:
     from tokenbench.comparison import Comparison
 
-__all__ = ["Gate", "explain_failure", "parse_gate"]
+__all__ = ["Gate", "check_names", "explain_failure", "parse_gate"]
 
 FORM = "write LEFT<RIGHT@BUDGET, for example clse<fastv@1/9"
 
@@ -92,13 +92,8 @@ def explain_failure(gate: Gate, comparison: Comparison) -> list[str]:
     """
     pairs = comparison.pairs
     pairs = pairs[pairs["family"].isin(["F1", "F2"])]
+    check_names(gate, ((row[name], row["budget"]) for row in pairs.to_dict("records") for name in ("a", "b")))
     pairs = pairs[pairs["budget"].isin(_spellings(gate.budget, pairs["budget"]))]
-    if pairs.empty:
-        raise unknown("budget", str(gate.budget), set(comparison.pairs["budget"]), f"in gate '{gate.text}'")
-    names = {*pairs["a"], *pairs["b"]}
-    for name in (gate.low, gate.high):
-        if name not in names:
-            raise unknown(f"strategy at budget {gate.budget}", name, names, f"in gate '{gate.text}'")
     rows = [row for row in pairs.to_dict("records") if {row["a"], row["b"]} == {gate.low, gate.high}]
     if not rows:
         raise UsageError(
@@ -106,6 +101,26 @@ def explain_failure(gate: Gate, comparison: Comparison) -> list[str]:
             f"compare these strategies alone: --strategies {gate.low},{gate.high}",
         )
     return [reason for row in rows if (reason := _reason(gate, row))]
+
+
+def check_names(gate: Gate, cells: Iterable[tuple[str, str]]) -> None:
+    """Check that there is what a gate names, so that a mistake is found before any verdict is shown.
+
+    Args:
+        gate: The condition.
+        cells: The strategies and budgets that are there. Vanilla has all budgets.
+
+    Raises:
+        UsageError: There is no such budget, or no such strategy at this budget.
+    """
+    there = {(name, budget) for name, budget in cells if name != VANILLA}
+    spellings = _spellings(gate.budget, (budget for _, budget in there))
+    if not spellings:
+        raise unknown("budget", str(gate.budget), {budget for _, budget in there}, f"in gate '{gate.text}'")
+    names = {VANILLA, *(name for name, budget in there if budget in spellings)}
+    for name in (gate.low, gate.high):
+        if name not in names:
+            raise unknown(f"strategy at budget {gate.budget}", name, names, f"in gate '{gate.text}'")
 
 
 def _spellings(budget: Budget, names: Iterable[str]) -> set[str]:

@@ -21,10 +21,13 @@ def widen_for_missing(
         absent: How many answers of a strategy and budget are missing on a task, or on ``mean``.
         margin: The margin, in points of accuracy kept.
     """
-    wrong, vanilla = filled
+    same = [
+        {_place(row): row for row in one} for one in filled
+    ]  # more rows if no sample of a task is common to all cells
     alone = [{(row["a"], row["budget"], row["task"]): row for row in one if row["b"] == VANILLA} for one in filled]
     found = []
-    for row, least, most in zip(rows, wrong, vanilla, strict=True):
+    for row in rows:
+        least, most = (one[_place(row)] for one in same)
         lacking = [absent.get((row[name], row["budget"], row["task"]), 0) for name in ("a", "b")]
         if any(lacking):
             ends = [row, least, most, *([_mix_extremes(row, *alone)] if all(lacking) else ())]
@@ -54,6 +57,10 @@ def _mix_extremes(row: Row, wrong: Mapping[Any, Row], vanilla: Mapping[Any, Row]
         "low": _value(a_wrong, "low") - _value(b_vanilla, "high"),
         "high": _value(a_vanilla, "high") - _value(b_wrong, "low"),
     }
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("family", "a", "b", "budget", "task"))
 
 
 def _value(row: Row, name: str) -> float:

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from tokenbench.contract.cells import CELL, IDENTITY, VANILLA
+from tokenbench.store.record_file import check_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +157,11 @@ def select(
 
     if of is not None:
         samples = samples[pd.MultiIndex.from_frame(samples[["task", "sample"]]).isin(of)]
-    return samples if columns is None else samples[[*IDENTITY, *(name for name in columns if name in samples)]]
+    return (
+        samples
+        if columns is None
+        else samples[[*IDENTITY, *(name for name in check_columns(columns) if name in samples)]]
+    )
 
 
 def _repeat(values: Sequence[Any], lengths: Sequence[int]) -> Any:

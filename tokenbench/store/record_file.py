@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tokenbench.errors import AGAIN, MachineError, brief
+from tokenbench.contract.cells import IDENTITY
+from tokenbench.errors import AGAIN, MachineError, brief, unknown
 from tokenbench.store import files
 from tokenbench.store.record_rules import RULES
 
-__all__ = ["RECORD", "DamagedError", "count_records", "pack", "read_many", "read_records", "to_bytes"]
+__all__ = ["RECORD", "DamagedError", "check_columns", "count_records", "pack", "read_many", "read_records", "to_bytes"]
 
 MOST_ROWS, MOST_BYTES = 10**7, 2**34
 MOST_PACKED = 2**32
@@ -247,3 +248,16 @@ def _check_values(table: pa.Table) -> None:
     for rule, (columns, holds) in RULES.items():
         if there.issuperset(columns) and not holds(*(table[name] for name in columns)):
             raise ValueError(rule)
+
+
+def check_columns(columns: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the columns that a caller wants of `Run.samples`; all that it offers if there are none.
+
+    Raises:
+        UsageError: A column is unknown.
+    """
+    known = [name for name in RECORD.names if name != "asked"]
+    for name in columns or ():
+        if name not in (*known, *IDENTITY, "asked"):
+            raise unknown("column", str(name), known)
+    return tuple(known if columns is None else columns)

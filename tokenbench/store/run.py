@@ -15,8 +15,8 @@ from tokenbench.store.directory import Store
 from tokenbench.store.frames import COMPARED, NAMES, condense, drop_failures, frame, mark_agreement, select_samples
 from tokenbench.store.imported import read_questions
 from tokenbench.store.left_out import describe_left_out
-from tokenbench.store.record_file import RECORD, keep_whole
-from tokenbench.store.resuming import unfinished
+from tokenbench.store.record_file import check_columns, keep_whole
+from tokenbench.store.resuming import unfinished, warn_unfinished
 from tokenbench.store.run_json import read_manifest
 from tokenbench.store.spec import Spec
 from tokenbench.store.trust import IMPORTED, check_definitions, replace_data
@@ -129,7 +129,7 @@ class Run:
         import pandas as pd
 
         cells = self._finished_cells()
-        wanted = tuple(name for name in RECORD.names if name != "asked") if columns is None else tuple(columns)
+        wanted = check_columns(columns)
         if not cells:
             return pd.DataFrame(columns=list(IDENTITY))
         read = set(wanted) if of is None else {*wanted, "sample"}
@@ -244,11 +244,11 @@ class Run:
         from tokenbench.comparison import add_turns, compare
 
         samples, looks = self._seen if look is None else self._seen_at(look)
-        units = self._by_unit(samples)
-        self._record_look(samples)
+        units, scopes = self._by_unit(samples), self._seed_scopes
         margin = self.manifest["spec"].get("margin", 1.0) if margin is None else margin
-        compared = compare(units, margin=margin, looks=looks, scopes=self._seed_scopes, strategies=strategies)
-        return add_turns(compared, samples, self.manifest.get("reads_question", {}), self._seed_scopes)
+        made = compare(units, margin=margin, looks=looks, scopes=scopes, strategies=strategies)
+        self._record_look(samples)  # a mistake in an argument shows no verdict
+        return warn_unfinished(add_turns(made, samples, self.manifest.get("reads_question", {}), scopes), self.folders)
 
     def units(self) -> pd.DataFrame:
         """Return `whole` with one row for every unit that the tasks' metrics count, and `kept` as a count. This is no look.

@@ -51,6 +51,7 @@ def publish(
     Scores are recomputed from the answers by the task's scorer where its suite is known, costs by the cost model where the model's size is known, and so are counts, means, and the tables in RUN/report. What is taken from the submission is named. A run that does not add
     up is refused with exit code 1. The site opens from its folder, without a server and offline.
     """
+    from tokenbench.comparison.wording import count_of
     from tokenbench.registry.plugins import Registry
     from tokenbench.store.new_folder import check_new
     from tokenbench_reports.publish.checking import check_run
@@ -71,9 +72,7 @@ def publish(
         raise GateError(f"the numbers of these runs do not add up, so that nothing is published ({shown})")
     if output is not None:
         boards = write_site(runs, checks, output)
-        say(
-            f"{output / 'index.html'}: {len(boards)} {'leaderboard' if len(boards) == 1 else 'leaderboards'} of {len(runs)} runs"
-        )
+        say(f"{output / 'index.html'}: {count_of(len(boards), 'leaderboard')} of {count_of(len(runs), 'run')}")
 
 
 def _report(run: Run, check: Check) -> None:

@@ -10,11 +10,12 @@ import pytest
 from tests.fuzz.made import SPEC
 from tests.reports.made_up import bench
 from tokenbench.comparison import compare
-from tokenbench.comparison.gates import explain_failure, parse_gate
+from tokenbench.comparison.gates import check_names, explain_failure, parse_gate
 from tokenbench.contract.cells import IDENTITY
 from tokenbench.errors import MachineError, UsageError
 from tokenbench.store.frames import select
 from tokenbench.store.joined import JoinedRuns
+from tokenbench.store.resuming import describe_unfinished
 from tokenbench.store.run import Run
 from tokenbench.store.run_json import SCHEMA_VERSION
 from tokenbench_reports.details import DetailsReport
@@ -204,3 +205,63 @@ def test_runs_that_cannot_be_paired_are_refused(joined, change, message):
     a = rows({"clse": 0.0})
     with pytest.raises(UsageError, match=message):
         joined(a, a.assign(**change)).compare()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("good<bda@1/3", "unknown strategy at budget 1/3 'bda': did you mean bad"),
+        ("good<late@1/3", "unknown strategy at budget 1/3 'late'"),
+        ("good<bad@1/2", "unknown budget '1/2'"),
+        ("good<bad@2/6", ""),
+        ("late<vanilla@1/9", ""),
+    ],
+)
+def test_the_names_of_a_gate_are_checked_without_a_verdict(text, message):
+    cells = [("vanilla", "all"), ("good", "1/3"), ("bad", "1/3"), ("late", "1/9")]
+    if message:
+        with pytest.raises(UsageError, match=message):
+            check_names(parse_gate(text), cells)
+    else:
+        check_names(parse_gate(text), cells)
+
+
+@pytest.mark.parametrize("margin", [-3, -0.1, float("nan"), float("inf"), "1"])
+def test_a_margin_is_what_the_command_line_takes(margin):
+    with pytest.raises(UsageError, match="margin: "):
+        compare(rows({"bad": 0.5}, images=4).assign(kept=1), margin=margin, resamples=9)
+
+
+def test_a_wrong_argument_is_no_look_and_an_unknown_column_is_refused(joined, monkeypatch):
+    run, looks = joined(rows({"bad": 0.5}, images=4), rows({"worse": 0.7}, images=4)), []
+    monkeypatch.setattr(run, "_record_look", looks.append)
+    with pytest.raises(UsageError, match="unknown strategy 'bda'"):
+        run.compare(strategies=["bda"])
+    assert not looks
+    run.compare()
+    assert len(looks) == 1
+    with pytest.raises(UsageError, match="unknown column 'scor': did you mean score"):
+        Run(run.folder).samples(["scor"])
+
+
+def test_a_strategy_without_any_answer_on_a_task_is_compared_on_the_others():
+    samples = rows({"good": 0.0, "bad": 0.5}).assign(kept=1)
+    lacking = samples[~((samples["strategy"] == "bad") & (samples["task"] == "read"))]
+    compared = compare(lacking, resamples=99)
+    assert compared.tasks == ("count",)
+    assert any("answers are missing in bad at 1/3 (120)" in text for text in compared.warnings)
+
+
+def test_unfinished_cells_are_named(tmp_path):
+    run = Held(tmp_path / "run", rows({"bad": 0.5}, images=4))
+    cells = [
+        {"id": f"{at}", "model": "toy", "strategy": "bad", "budget": "1/3", "seed": 0, "task": f"t{at}"}
+        for at in range(5)
+    ]
+    text = json.dumps(MANIFEST | {"cells": [cell | {"samples": 1} for cell in cells]})
+    (run.folder / "run.json").write_text(text)
+    (run.folder / "cells").mkdir()
+    for at in range(4):
+        (run.folder / "cells" / f"{at}.parquet").touch()
+    (sentence,) = describe_unfinished([run.folder])
+    assert "1 of 5 cells is not finished: bad at 1/3 (t4). tokenbench resume" in sentence

@@ -64,6 +64,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("[[strategies]]\nname = 'clse'\ntmp = 1", "unknown parameter of 'clse' 'tmp': did you mean temp"),
         ("[[strategies]]\nname = 'clse'\ntemp = -1", "'clse': temp=-1: Input should be greater than 0"),
         ("strategies = ['clsse']", "unknown strategy 'clsse'"),
+        ("strategies = ['fastv:layer=99']", "layer 99 cannot run on a decoder of 10 layers"),
         ("match = 'cost'", "match: Input should be 'nominal', 'tokens' or 'flops'"),
     ],
 )

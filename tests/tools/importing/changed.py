@@ -53,6 +53,13 @@ def call(*words):
     return CliRunner().invoke(cli, [str(word) for word in words])
 
 
+def run_of(model, folder):
+    """Make a run of a model that was asked one question."""
+    row = {"strategy": "vanilla", "budget": "", "task": "t", "sample": "0", "score": "1", "image": "i"}
+    imported([table(folder.parent / f"{folder.name}.csv", [row])], folder, model=str(model))
+    return folder
+
+
 def table(path, rows):
     """Write a table of dicts, and return its path."""
     with path.open("w", newline="") as file:

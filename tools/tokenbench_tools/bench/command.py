@@ -103,10 +103,12 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
     from tokenbench_tools.bench.protocol import Protocol
     from tokenbench_tools.bench.rounds import bench as measured
 
-    folder = Store.open(output).folder if output else None
     models, strategies, budgets, visual_tokens = (
         flat(options.pop(name)) for name in ("models", "strategies", "budgets", "visual_tokens")
     )
+    folder = Store.open(output).folder if output else None
+    if folder:
+        _check_models(models, folder)
     registry = Registry(plugin_files)
     ways, lengths = make_ways(strategies, budgets, registry), _lengths(visual_tokens)
     options["load"] = whole_numbers("--load", flat(options["load"]), least=1)
@@ -134,6 +136,18 @@ def bench(form: str, output: Path | None, quiet: bool, plugin_files: tuple[str, 
         say_json(content)
     else:
         say(*"\n\n".join(map(str, found)).split("\n"))
+
+
+def _check_models(models: Sequence[str], folder: Path) -> None:
+    """Check that a run has the models whose times are to be stored beside its answers."""
+    from tokenbench.store.run_json import read_manifest
+
+    own = list(read_manifest(folder)["models"])
+    if other := next((model for model in models if model not in own), None):
+        raise UsageError(
+            f"{folder} is not a run of {other}: its {'model is' if len(own) == 1 else 'models are'} {', '.join(own)}",
+            "name the model as the run does, or leave out -o to print the times only",
+        )
 
 
 def _lengths(texts: Sequence[str]) -> tuple[int | None, ...]:

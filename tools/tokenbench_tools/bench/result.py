@@ -8,6 +8,7 @@ from math import exp, log
 from statistics import fmean, median, quantiles
 from typing import TYPE_CHECKING, Any
 
+from tokenbench.comparison.wording import count_of
 from tokenbench.tables import Column, Table, text_table
 from tokenbench_tools.bench.load_result import LOAD_COLUMNS, LoadRow
 from tokenbench_tools.bench.protocol import FEW, STOCK, Protocol
@@ -131,10 +132,12 @@ class Bench:
         weights = "random weights" if given.random_weights else "its own weights"
         weights += f", {given.quantization}" if given.quantization else ""
         depth = f", cut to {given.layers} decoder layers (ratios are not the whole model's)" if given.layers else ""
-        device = self.hardware.get("gpu") or f"{self.hardware['cpu']}, {self.hardware['threads']} threads"
+        device = (
+            self.hardware.get("gpu") or f"{self.hardware['cpu']}, {count_of(int(self.hardware['threads']), 'thread')}"
+        )
         notes = [
-            f"{given.model} ({weights}, {given.dtype}{depth}) on {device}: {given.rows} prompts a batch, {given.text} text "
-            f"tokens, {given.new} new tokens, {given.launches} launches of {given.repetitions} passes.",
+            f"{given.model} ({weights}, {given.dtype}{depth}) on {device}: {count_of(given.rows, 'prompt')} a batch, {count_of(given.text, 'text token')}, "
+            f"{count_of(given.new, 'new token')}, {count_of(given.launches, 'launch', 'launches')} of {count_of(given.repetitions, 'pass', 'passes')}.",
             "Ratios are to the stock model (vanilla, stock), below 1 being faster, with 95 % intervals over launches. TTFT "
             "includes the vision encoder. Selection is timed apart and is part of TTFT.",
         ]

@@ -38,6 +38,9 @@ def images_of(
 ) -> dict[str, str]:
     """Return the image of each row of a task; nothing if the images are unknown.
 
+    A name in a table is one image in all of its tasks. Benchmarks number their images on their own, so that those of other logs are
+    named after their task.
+
     Args:
         imported: The logs.
         task: The task.
@@ -57,14 +60,14 @@ def images_of(
     if said:
         return said
     logged = {
-        row.id: row.image
-        for (_, cell), own in imported.logs.items()
+        row.id: row.image if imported.sources[(model, cell), task].tool == "table" else f"{task}-{row.image}"
+        for (model, cell), own in imported.logs.items()
         if cell.strategy == VANILLA and task in own
         for row in own[task].rows
         if row.image
     }
     if all(number in logged for number in numbers):
-        return {number: f"{task}-{logged[number]}" for number in numbers}
+        return {number: logged[number] for number in numbers}
     if task.split("_")[0] in SHARED and not each_its_own:
         raise UsageError(
             f"the log does not say which questions of {task} are about the same picture, and {task} asks several about each: if every question counted as a "
