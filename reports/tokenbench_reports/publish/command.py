@@ -18,7 +18,6 @@ from tokenbench.commands.options import (
     tasks_dir_option,
 )
 from tokenbench.commands.output import say
-from tokenbench.comparison.wording import count_of
 from tokenbench.errors import GateError, UsageError
 
 if TYPE_CHECKING:
