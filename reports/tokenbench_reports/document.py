@@ -94,6 +94,8 @@ def make_document(comparison: Comparison, run: Mapping[str, object]) -> Document
     sections = [_section(comparison, model, run) for model in comparison.models]
     sections += [overall] if (overall := together(comparison)) else []
     frame = make_frame(comparison, run)
+    if frame.label:  # one sentence says that it is no result
+        sections = [replace(section, headline=replace(section.headline, label="")) for section in sections]
     return Document(frame.title, frame.label, _make_printable(sections), frame.warnings, frame.notes)
 
 

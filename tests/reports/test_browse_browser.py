@@ -169,7 +169,7 @@ def test_open_filter_open_compare_and_back_by_keyboard(driver, address, made):
     question(driver)
     assert texts(driver, ".browser .pane .who2") == ["good", "vanilla"]
 
-    press(driver, Keys.ESCAPE)
+    press(driver, "1", Keys.ESCAPE)
     until(driver, "return document.querySelector('[data-part=one]').hidden")
     assert driver.execute_script("return document.activeElement.dataset.part") == "list"
     press(driver, Keys.ESCAPE)
@@ -288,7 +288,8 @@ def test_a_link_leads_to_a_filter_and_a_question(driver, address, made):
     opened(driver, f"{address}#samples?a=gone&sample=nowhere")
     ready(driver)
     assert (
-        status(driver) == f"The question “nowhere” is not part of this report. {len(table)} of {len(table)} questions"
+        status(driver)
+        == f"This report does not have the method “gone”, the question “nowhere”. {len(table)} of {len(table)} questions"
     )
 
 
@@ -434,3 +435,41 @@ def test_nothing_is_asked_of_the_network(driver, many):
     urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
     assert urls
     assert [url for url in urls if not url.startswith(("data:", "file:", "chrome:"))] == []
+
+
+def test_escape_from_a_question_keeps_what_was_chosen_there(driver, address):
+    from selenium.webdriver.common.keys import Keys
+
+    opened(driver, "about:blank")
+    ready(opened(driver, address + "#samples?a=good&b=bad&budget=1%2F2"))
+    press(driver, "j", Keys.ENTER)
+    question(driver)
+    press(driver, "b", "x", "c", "t", "3")
+    question(driver)
+    chosen = {key: value for key, value in fragment(driver)[1].items() if key != "sample"}
+    assert (chosen["a"], chosen["budget"], chosen["show"]) == ("bad", "1/4", "only-a")
+    assert chosen["b"] not in ("bad", "good")
+    assert "task" in chosen
+    press(driver, Keys.ESCAPE)
+    until(driver, "return document.querySelector('[data-part=one]').hidden")
+    until(driver, "return !location.hash.includes('sample=') && location.hash.includes('1%2F4')")
+    assert fragment(driver)[1] == chosen
+    values = "return ['a', 'b', 'budget'].map(n => document.querySelector(`[data-part=${n}]`).value)"
+    assert driver.execute_script(values) == [chosen["a"], chosen["b"], chosen["budget"]]
+    assert not driver.execute_script("return document.activeElement === document.body")
+    press(driver, Keys.ESCAPE)
+    until(driver, "return document.querySelector('.browser').hidden")
+
+
+@pytest.mark.parametrize(
+    ("link", "named"),
+    [
+        ("model=nope", "the model “nope”"),
+        ("a=fatsv&b=clse", "the method “fatsv”, the method “clse”"),
+        ("budget=1%2F7&task=none&show=odd", "the budget “1/7”, the task “none”, the filter “odd”"),
+    ],
+)
+def test_a_link_to_what_the_report_lacks_names_all_of_it(driver, address, link, named):
+    opened(driver, "about:blank")
+    ready(opened(driver, f"{address}#samples?{link}"))
+    assert status(driver).startswith(f"This report does not have {named}. ")

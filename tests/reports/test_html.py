@@ -90,7 +90,7 @@ def test_numbers_of_the_table_are_those_of_the_csv_file(tmp_path):
     shown = {}
     for at, body in bodies[: len(BUDGETS)]:
         for row in re.findall(r"<tr(?: class=\"floor\")?><th.*?</tr>", body, re.S):
-            name = re.search(r'class="nm2">(.*?)<', row)[1]
+            name = re.search(r'class="nm2" title="(.*?)"', row)[1]
             value, tokens, flops, cache = re.findall(r'data-v="(.*?)"', row)[:4]
             shown[name, BUDGETS[int(at)]] = float(value), float(tokens), float(flops), float(cache), plain(row)
     assert len(shown) == len(rows)
@@ -290,7 +290,7 @@ def test_of_many_methods_the_page_shows_the_highest_and_all_floors_and_says_so(m
         methods = [name for name in here["strategy"] if name not in TRIVIAL]
         floors = [name for name in here["strategy"] if name in TRIVIAL]
         own = body.split(f"Budget {budget}</th>")[1].split("</tbody>")[0]
-        assert re.findall(r'class="nm2">(.*?)</span>', own) == [methods[0], *floors, "unpruned"]
+        assert re.findall(r'class="nm2"(?: title="[^"]*")?>(.*?)</span>', own) == [methods[0], *floors, "unpruned"]
     left = len(mean) - len(BUDGETS) * (1 + len(floors))
     assert f"The {left} other results are in summary.csv and pairs.csv." in text
 
@@ -303,3 +303,10 @@ def test_a_page_without_all_pairs_has_no_ranks_and_says_what_is_left_out(monkeyp
     assert "3 pairs of strategies at equal budget are not compared" in text
     assert "best</span>" not in text
     assert 'class="tri' not in text
+
+
+def test_the_label_is_the_sentence_of_the_other_reports():
+    limited = {"spec": {"suite": "image", "limit": 20, "floors": [], "strategies": ["good"]}}
+    rendered = render_page(*made_up({"good": 0.1}, images=20, about=limited))
+    assert '<span class="label">Only 20 samples per task: not a result</span>' in rendered
+    assert "Too few images" not in rendered

@@ -75,6 +75,11 @@ def test_every_sign_of_tex_is_escaped():
     assert escape("中") == "{[}U+4E2D]"
 
 
+def test_latin_letters_keep_their_accents_if_the_usual_fonts_have_them():
+    assert escape("méthode größer Łódź čeština São İzmir") == "méthode größer Łódź čeština São İzmir"
+    assert escape("ð×ą") == r"{[}U+00F0]$\times${[}U+0105]"
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_figures_come_in_three_forms(tmp_path):

@@ -104,6 +104,7 @@ def test_a_limited_run_is_labelled_and_notes_are_shown(comparison, tmp_path):
         assert "Only 8 samples per task: not a result" in text
         assert "a toy model stands in for a real one" in text
         assert text.index("not a result") < text.index("Against vanilla")
+        assert "Too few images" not in text
     assert "not a result" not in printed(comparison)
 
 

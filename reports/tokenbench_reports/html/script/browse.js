@@ -4,7 +4,7 @@
     const [modelBox, aBox, bBox, budgetBox, taskBox, findBox, shows, status, listBox, article, body, place, keys] =
       ["model", "a", "b", "budget", "task", "find", "shows", "status", "list", "one", "body", "place", "keys"].map(part);
     const wish = { model: 0, a: "", b: "", budget: "", task: -1, show: "", find: "" };
-    let index = [], numbers = [], sample = -1, layer = Infinity, turn = 0, note = "", reported = 0;
+    let index = [], numbers = [], sample = -1, layer = Infinity, turn = 0, note = "", reported = 0, kept = null;
     const about = () => head.models[wish.model];
     const strategies = () => [...new Set(about().cells.map(([name]) => name))];
     const nameOf = (number) => `${about().tasks[index[number][0]]}/${index[number][1]}`;
@@ -85,7 +85,7 @@
       if (focus) { body.querySelector("h2")?.focus({ preventScroll: true }); article.scrollTop = 0; if (getComputedStyle(listBox).display === "none" || listBox.offsetParent === null) scrollTo(0, 0); }
     }
     function close() {
-      if (history.state?.opened) { history.back(); return; }
+      if (history.state?.opened) { kept = { ...wish }; history.back(); return; }  // the list keeps what was chosen at the question
       shut();
       remember(false);
     }
@@ -97,7 +97,7 @@
       view.classList.remove("opened");
       list.fit();
       if (before >= 0 && numbers.includes(before)) list.move(numbers.indexOf(before));
-      listBox.focus({ preventScroll: true });
+      (listBox.hidden ? shows.querySelector('[aria-pressed="true"]') : listBox).focus({ preventScroll: true });
       say();
     }
     const neighbour = (by) => {
@@ -107,33 +107,36 @@
     const next = (values, value, by) => values[(values.indexOf(value) + by + values.length) % values.length];
 
     async function read() {
-      const [start, query] = location.hash.split(/\?(.*)/s), own = ++reported;
+      const [start, query] = location.hash.split(/\?(.*)/s), own = ++reported, stay = kept;
+      kept = null;
       const here = start === "#samples";
       document.body.classList.toggle("browsing", here);
       view.hidden = !here;
       if (!here) { turn++; sample = -1; return; }
       const asked = new URLSearchParams(query || ""), text = (name) => asked.get(name) ?? "";
-      note = "";
-      const model = head.models.findIndex((one) => one.name === text("model"));
+      const unknown = [], model = head.models.findIndex((one) => one.name === text("model"));
+      if (text("model") && model < 0) unknown.push(`the model “${text("model")}”`);
       wish.model = Math.max(0, model);
       const names = strategies(), own2 = about().budgets, page = budgets.length ? budgets[chosen()].nextElementSibling.textContent : "";
-      const known = (name, values, fallback) => { if (values.includes(text(name))) return text(name); if (text(name)) note = `“${text(name)}” is not part of this report.`; return fallback; };
-      wish.a = known("a", names, names[0]);
-      wish.b = known("b", names, names.find((name) => name !== wish.a) ?? wish.a);
-      wish.budget = known("budget", own2, own2.includes(page) ? page : own2[0] ?? "");
-      wish.task = about().tasks.indexOf(known("task", about().tasks, ""));
-      wish.show = known("show", SHOWS.map(([name]) => name), "");
+      const known = (name, what, values, fallback) => { if (values.includes(text(name))) return text(name); if (text(name)) unknown.push(`the ${what} “${text(name)}”`); return fallback; };
+      wish.a = known("a", "method", names, names[0]);
+      wish.b = known("b", "method", names, names.find((name) => name !== wish.a) ?? wish.a);
+      wish.budget = known("budget", "budget", own2, own2.includes(page) ? page : own2[0] ?? "");
+      wish.task = about().tasks.indexOf(known("task", "task", about().tasks, ""));
+      wish.show = known("show", "filter", SHOWS.map(([name]) => name), "");
       wish.find = text("find");
+      Object.assign(wish, stay);
       fill();
       const before = sample;
       try { index = await indexOf(wish.model); } catch (error) { status.textContent = error.message; return; }
       if (own !== reported) return;
       sample = text("sample") ? index.findIndex((_, at) => nameOf(at) === text("sample")) : -1;
-      if (text("sample") && sample < 0) note = `The question “${text("sample")}” is not part of this report.`;
+      if (text("sample") && sample < 0) unknown.push(`the question “${text("sample")}”`);
+      note = unknown.length ? `This report does not have ${unknown.join(", ")}.` : "";
       refilter();
       part("notes").replaceChildren(...about().notes.map((one) => make("li", {}, one)));
       if (sample >= 0) openSample(sample, false);
-      else { sample = before; shut(); }
+      else { sample = before; shut(); if (stay) remember(false); }
     }
 
     [[modelBox, (value) => read.call(null, (location.hash = fragmentOf({ model: head.models[value].name })))], [aBox, (value) => choose({ a: value })], [bBox, (value) => choose({ b: value })], [budgetBox, (value) => choose({ budget: value })], [taskBox, (value) => choose({ task: Number(value) })], [findBox, (value) => choose({ find: value })]]
