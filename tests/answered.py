@@ -8,16 +8,19 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from tokenbench.contract.lattice import Grid
 from tokenbench.contract.suite import Sample, Task
+from tokenbench.cost.table import costs
+from tokenbench.errors import UsageError
 from tokenbench.registry.plugins import registry
 from tokenbench.registry.suites import resolve_suite
+from tokenbench.runner.evidence import evidence_tokens, recall
 from tokenbench.runner.identity import Cell, fingerprint_of, pack_cells
 from tokenbench.store.directory import Store
 from tokenbench.store.run_json import SCHEMA_VERSION
 from tokenbench.store.spec import Spec
 
-LAYERS, VISUAL = 4, 144
-SHARES = {"1/3": 48, "1/9": 16}
+LAYERS, VISUAL, TEXT = 10, 144, 12
 LIBRARIES = {"torch": "2.13.0", "transformers": "5.22.0"}
 
 
@@ -70,7 +73,12 @@ def answered(
                 "seed": {"number": seed},
                 "task": {"name": task.name, "source": {"t": "0"}, "version": task.identity},
                 "generation": {"decoding": "greedy", "new tokens": 16},
-                "numerics": {"dtype": "float32", "device": "cpu", "batch size": 8, "attention": "sdpa"},
+                "numerics": {
+                    "dtype": (spec or {}).get("dtype", "float32"),
+                    "device": "cpu",
+                    "batch size": 8,
+                    "attention": "sdpa",
+                },
                 "engine": {"tokenbench": "0.3.0", "source": {"e": "0"}},
                 "libraries": LIBRARIES,
             }
@@ -106,7 +114,7 @@ def answered(
         samples = next(own for one, own in found if one is task)
         records = {
             (sample.key, sample.digest): change({
-                **_record(task, sample, cell, loses.get(cell.strategy, 0.1)), "strategy": cell.strategy, "task": task.name,
+                **_record(task, sample, cell, loses.get(cell.strategy, 0.1), (spec or {}).get("dtype", "float32")), "strategy": cell.strategy, "task": task.name,
             })
             for sample in samples
         }  # fmt: skip
@@ -118,16 +126,31 @@ def answered(
     return folder
 
 
-def _record(task: Task, sample: Sample, cell: Cell, loses: float) -> dict[str, Any]:
+@cache
+def _cost(strategy: str, budget: str, dtype: str) -> tuple[tuple[int, ...], float, float]:
+    """Visual tokens of every layer, FLOPs and bytes of the KV cache: those that `tokenbench cost` shows."""
+    wanted = "1/3" if budget == "all" else budget
+    try:
+        table = costs(
+            "toy-llava", ["fastv" if budget == "all" else strategy], [wanted], registry(), VISUAL, TEXT, dtype
+        )
+    except UsageError:  # a strategy that is made up
+        return _cost("fastv", budget, dtype)
+    row = table.rows[0 if budget == "all" else 1]
+    return row.tokens_per_layer, row.flops, row.kv_bytes
+
+
+def _record(task: Task, sample: Sample, cell: Cell, loses: float, dtype: str) -> dict[str, Any]:
     said = f"{cell.strategy} {cell.budget} {cell.seed} {sample.key}"
     wrong = int.from_bytes(blake2b(said.encode(), digest_size=4).digest(), "big") / 2**32 < loses
     answer = "nothing at all" if wrong else sample.target
-    kept = VISUAL if cell.budget == "all" else SHARES[cell.budget]
-    layers = [VISUAL, *[kept] * (LAYERS - 1)]
+    layers, flops, cache_bytes = _cost(cell.strategy, cell.budget, dtype)
+    kept = list(range(layers[-1]))
+    leaves = [next((at for at, tokens in enumerate(layers) if tokens <= token), -1) for token in range(VISUAL)]
     return {
         "sample": sample.key, "cluster": sample.cluster, "unit": sample.unit or sample.key, "stratum": sample.stratum, "turn": 1,
         "answer": answer, "target": sample.target, "asked": sample.digest, "score": float(task.score(answer, sample)),
-        "kept": list(range(kept)), "visual_tokens": VISUAL, "lattice": [1, 12, 12, 0], "tokens_per_layer": layers,
-        "realised_tokens": sum(layers) / LAYERS, "text_tokens": 12, "flops": 1e9 * sum(layers), "cache_bytes": 1e3 * sum(layers),
-        "evidence_recall": 0.5, "evidence_height": 0.5, "seconds": 0.01,
+        "kept": kept, "leaves": leaves, "visual_tokens": VISUAL, "lattice": [1, 12, 12, 0], "tokens_per_layer": list(layers),
+        "realised_tokens": sum(layers) / LAYERS, "text_tokens": TEXT, "flops": flops, "cache_bytes": cache_bytes,
+        "evidence_recall": recall(kept, evidence_tokens(sample.evidence, Grid(1, 12, 12))), "evidence_height": 0.5, "seconds": 0.01,
     }  # fmt: skip

@@ -20,6 +20,9 @@ from tokenbench_reports.support import count_pairs, support
 
 __all__ = ["Headline", "make_headline"]
 
+NO_BUDGET = "none"
+"""How tables write the budget of a strategy that takes none."""
+
 ENOUGH_IMAGES = 100
 """With fewer images a run shows how things work, but is no result."""
 IN_WORDS = {
@@ -130,7 +133,7 @@ def _best(found: Finding) -> Sentence:
     cost = f", for {percent(tokens, 0)} % more tokens" if tokens > UNEQUAL_COST else ""
     cost = f", at {UNKNOWN} cost" if isnan(tokens) else cost
     return sentence(
-        *(name_of(winner), f" is best: at budget {_at(found)} it keeps {_kept(found, winner)}, "),
+        *(name_of(winner), f" is best: {_at(found)} it keeps {_kept(found, winner)}, "),
         *(f"{_points(found, winner, second)} more than ", name_of(second), cost),
     )
 
@@ -138,12 +141,12 @@ def _best(found: Finding) -> Sentence:
 def _lead(found: Finding) -> Sentence:
     first, *others = found.leaders
     if not others:
-        return sentence(name_of(first), f" leads: at budget {_at(found)} it keeps {_kept(found, first)}")
+        return sentence(name_of(first), f" leads: {_at(found)} it keeps {_kept(found, first)}")
     if len(others) == 1:
         return sentence(
             list_names(found.leaders), " lead: ", _two(found, first, others[0]), ", and cannot be told apart"
         )
-    many = f"{len(found.leaders)} of {len(found.methods)} methods lead at budget {_at(found)}: "
+    many = f"{len(found.leaders)} of {len(found.methods)} methods lead {_at(found)}: "
     kept = f" keeps {_kept(found, first)}, and "
     return sentence(many, name_of(first), kept, list_names(others), " cannot be told apart from it")
 
@@ -153,27 +156,27 @@ def _open(found: Finding) -> Sentence:
     if len(others) == 1:
         return sentence(list_names(found.methods), " cannot be told apart: ", _two(found, first, others[0]))
     return sentence(
-        *(f"No method is shown to be best: at budget {_at(found)} ", name_of(first), f" keeps {_kept(found, first)}, "),
+        *(f"No method is shown to be best: {_at(found)} ", name_of(first), f" keeps {_kept(found, first)}, "),
         f"and none of the other {len(others)} methods can be told apart from it",
     )
 
 
 def _two(found: Finding, a: str, b: str) -> str:
-    return f"at budget {_at(found)} they keep {percent(found.cells[a]['retention'])} % and {_kept(found, b)}"
+    return f"{_at(found)} they keep {percent(found.cells[a]['retention'])} % and {_kept(found, b)}"
 
 
 def _floor(found: Finding) -> Sentence:
     floor = found.unbeaten[0]
     if len(found.methods) > 1:
-        return sentence("No method is shown to beat ", _floor_name(floor), f" at budget {_at(found)}")
+        return sentence("No method is shown to beat ", _floor_name(floor), f" {_at(found)}")
     [only] = found.methods
-    kept = f" at budget {_at(found)}: it keeps {_kept(found, only)}"
+    kept = f" {_at(found)}: it keeps {_kept(found, only)}"
     return sentence(name_of(only), " is not shown to beat ", _floor_name(floor), kept)
 
 
 def _one(found: Finding) -> Sentence:
     [only] = found.methods
-    kept = sentence(name_of(only), f" keeps {_kept(found, only)} at budget {_at(found)}")
+    kept = sentence(name_of(only), f" keeps {_kept(found, only)} {_at(found)}")
     if not found.floors:
         return kept
     floor = found.floors[0]
@@ -182,7 +185,9 @@ def _one(found: Finding) -> Sentence:
 
 def _many(found: Finding) -> Sentence:
     first, floor = found.methods[0], found.floors[0] if found.floors else None
-    many = f"{len(found.methods)} methods are too many to compare with each other: at budget {_at(found)} the highest estimate is "
+    many = (
+        f"{len(found.methods)} methods are too many to compare with each other: {_at(found)} the highest estimate is "
+    )
     said = sentence(many, f"{_kept(found, first)}, of ", name_of(first))
     if floor is None or not found.beats(first, floor):
         return said
@@ -191,21 +196,21 @@ def _many(found: Finding) -> Sentence:
 
 def _untested(found: Finding) -> Sentence:
     first = found.methods[0]
-    which = f"Nothing can be told apart at budget {_at(found)}, where no pair has an interval: the highest estimate is "
+    which = f"Nothing can be told apart {_at(found)}, where no pair has an interval: the highest estimate is "
     return sentence(which, f"{_kept(found, first)}, of ", name_of(first))
 
 
 def _trivial(found: Finding) -> Sentence:
     first = found.floors[0]
     kept = f", with {_kept(found, first)}"
-    return sentence(f"Only trivial baselines ran: the highest at budget {_at(found)} is ", name_of(first), kept)
+    return sentence(f"Only trivial baselines ran: the highest {_at(found)} is ", name_of(first), kept)
 
 
 def _warnings(comparison: Comparison, model: str, found: Finding) -> Iterator[str]:
     """Where a verdict is right and of no importance, or is not what papers found."""
     if found.case is Case.BEST and found.difference(*found.methods[:2]).at_noise_floor:
         yield (
-            f"{text_of(list_names(found.methods[:2]))} differ at budget {_at(found)} on no more answers than two runs of the "
+            f"{text_of(list_names(found.methods[:2]))} differ {_at(found)} on no more answers than two runs of the "
             "unpruned model do: the difference is at the noise floor."
         )
     if not found.methods:
@@ -215,7 +220,7 @@ def _warnings(comparison: Comparison, model: str, found: Finding) -> Iterator[st
     if reversal := find_reversal(published_means(comparison, model), found.budget, first, behind):
         above, below = reversal
         yield (
-            f"A paper reports the opposite order: on {above.backbone} at budget {_at(found)}, {printable(above.strategy)} keeps "
+            f"A paper reports the opposite order: on {above.backbone} {_at(found)}, {printable(above.strategy)} keeps "
             f"{number(above.kept)} % of the accuracy and {printable(below.strategy)} {number(below.kept)} % ({above.source}). "
             "See the published numbers."
         )
@@ -235,4 +240,4 @@ def _points(found: Finding, a: str, b: str) -> str:
 
 
 def _at(found: Finding) -> str:
-    return printable(found.budget)
+    return f"at budget {printable(found.budget)}" if found.budget != NO_BUDGET else "without a budget"

@@ -156,9 +156,18 @@ def test_the_rest_is_where_the_last_lines_say(tmp_path):
     run.folder, run.folders = tmp_path, [tmp_path / "a b", tmp_path / "c"]
     TerminalReport().write(several(THREE), run, Path("elsewhere"), out)
     text = " ".join(out.getvalue().split())
-    assert f"report {tmp_path / 'report' / 'report.html'}" in text
+    assert "report.html" not in text, "the page of one run does not show the others"
     assert text.endswith(f"details tokenbench compare '{tmp_path / 'a b'}' {tmp_path / 'c'} --details")
+    out, run.folders = io.StringIO(), [tmp_path]
+    TerminalReport().write(several(THREE), run, Path("elsewhere"), out)
+    assert f"report {tmp_path / 'report' / 'report.html'}" in " ".join(out.getvalue().split())
     assert "report.html" not in printed(several(THREE))
+
+
+def test_strategies_that_take_no_budget_are_compared_without_one():
+    text = printed(several(THREE, budgets=("none",)))
+    assert "without a budget" in text
+    assert "budget none" not in text
 
 
 def test_times_have_a_column_where_they_were_measured():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tokenbench.commands.opening import open_run
+from tokenbench.commands.opening import check_distinct, open_run
 from tokenbench.commands.options import Place, examples, offline_command
 from tokenbench.commands.output import say
 from tokenbench.errors import UsageError
@@ -29,6 +29,7 @@ def merge(folders: tuple[Path, ...], output: Path) -> None:
 
     if len(folders) < 2:
         raise UsageError("merge takes two run directories or more", "to copy one, copy its folder")
+    check_distinct(folders)
     said = merge_runs([open_run(folder, {}) for folder in folders], output)
     cells, tasks = (read_manifest(output)[name] for name in ("cells", "tasks"))
     sizes = ", ".join(f"{name} {about['samples']:,}" for name, about in tasks.items())

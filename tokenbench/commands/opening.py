@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenbench.store.run import Run
     from tokenbench.store.spec import Spec
 
-__all__ = ["make_writers", "open_run", "restrict_downloads", "with_details"]
+__all__ = ["check_distinct", "make_writers", "open_run", "restrict_downloads", "with_details"]
 
 
 def open_run(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registry: Registry | None = None) -> Run:
@@ -34,6 +34,18 @@ def open_run(folder: Path, named: Mapping[str, Sequence[Sequence[str]]], registr
     from tokenbench.store.run import Run
 
     return Run.open(folder, registry, absolute(flat(named.get("tasks_dir", ()))), named_data(named.get("data", ())))
+
+
+def check_distinct(folders: Sequence[Path]) -> None:
+    """Check that no run is given twice.
+
+    Raises:
+        UsageError: One is.
+    """
+    places = [folder.resolve() for folder in folders]
+    for at, place in enumerate(places):
+        if place in places[:at]:
+            raise UsageError(f"{folders[at]} is given twice", "give every run once")
 
 
 def with_details(formats: Sequence[str], details: bool) -> list[str]:

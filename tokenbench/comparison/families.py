@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokenbench.comparison.panel import Treatment
 from tokenbench.comparison.wording import join_names
-from tokenbench.contract.cells import VANILLA, is_trivial
+from tokenbench.contract.cells import VANILLA, is_trivial, plain_name
 from tokenbench.errors import unknown
 
 if TYPE_CHECKING:
@@ -59,16 +59,21 @@ def _with_floor(pair: Pair) -> bool:
 def select_strategies(samples: pd.DataFrame, strategies: Collection[str]) -> pd.DataFrame:
     """Return the samples of vanilla and of these strategies; all samples if there are none.
 
+    A name without a mark also stands for the cells of several runs that are held apart: `clse` for `clse#A` and `clse#B`.
+
     Raises:
         UsageError: A strategy is not among the samples.
     """
     if not strategies:
         return samples
     there = set(map(str, samples["strategy"].unique()))
+    wanted = {VANILLA}
     for name in strategies:
-        if name not in there:
+        found = {one for one in there if one == name or (plain_name(one) == name and name != VANILLA)}
+        if not found:
             raise unknown("strategy", name, there)
-    return samples[samples["strategy"].isin([VANILLA, *strategies])]
+        wanted |= found
+    return samples[samples["strategy"].isin(wanted)]
 
 
 def describe_families(left_out: int, strategies: Collection[str]) -> list[str]:

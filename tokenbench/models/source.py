@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenbench.contract.backbone import Backbone
+from tokenbench.contract.sizes import ModelSize
 from tokenbench.errors import MachineError, UsageError, brief, unknown
 from tokenbench.models import adapters
 from tokenbench.models.hub import HubError, from_hub
@@ -17,7 +18,7 @@ from tokenbench.models.offline import offline
 from tokenbench.registry.backbones import backbone_of
 from tokenbench.registry.plugins import Registry
 
-__all__ = ["Source", "check_name", "configuration", "fingerprint", "is_cached", "locate"]
+__all__ = ["Source", "check_name", "configuration", "fingerprint", "is_cached", "locate", "registered_size"]
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # nothing that is executed or unpickled
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -86,6 +87,21 @@ def configuration(name: str, registry: Registry) -> tuple[Backbone, Any]:
         return backbone, AutoConfig.from_pretrained(file, trust_remote_code=False)
     except Exception as error:  # transformers raises anything for a broken file
         raise MachineError(f"{file} cannot be read: {brief(error)}") from error
+
+
+def registered_size(name: str, registry: Registry) -> ModelSize | None:
+    """Return the sizes of a registered model, if they are known on this machine; None for any other name.
+
+    Nothing is downloaded, and no folder of this name is read.
+    """
+    if name not in registry.names("backbones"):
+        return None
+    try:
+        with offline():
+            backbone, config = configuration(name, registry)
+        return backbone.size(config)
+    except (NotImplementedError, UsageError, MachineError):
+        return None
 
 
 def is_cached(name: str) -> bool:

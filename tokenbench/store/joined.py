@@ -11,7 +11,7 @@ from tokenbench.store.conditions import describe_shown
 from tokenbench.store.derived import DerivedRun
 from tokenbench.store.describe import frames_notes
 from tokenbench.store.joined_manifest import describe_join, join_manifests
-from tokenbench.store.joining import READ, Join, Source, join, letters, nothing_shared
+from tokenbench.store.joining import READ, Join, Source, join, letters
 from tokenbench.store.resuming import unfinished
 from tokenbench.store.run import Run
 
@@ -117,12 +117,7 @@ class JoinedRuns(DerivedRun):
 
     @cached_property
     def _join(self) -> Join:
-        joined = join(self._sources)
-        models = {model for model, _ in joined.samples}
-        held = [models & set(source.rows["model"].unique()) for source in self._sources]
-        if all(sum(model in own for own in held) < 2 for model in models):
-            raise nothing_shared(self._sources)
-        return joined
+        return join(self._sources)
 
     @cached_property
     def _notes(self) -> list[str]:

@@ -30,7 +30,7 @@ from tokenbench.store.conditions import (
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["READ", "Join", "Source", "join", "letters", "nothing_shared"]
+__all__ = ["READ", "Join", "Source", "join", "letters"]
 
 READ = ("sample", "cluster", "unit", "stratum", "target", "asked", "answer", "score", "realised_tokens")
 """The columns by which samples and cells are joined."""
@@ -110,14 +110,17 @@ def join(sources: Sequence[Source]) -> Join:
     cells = _name_cells(classes, rows, sources)
     samples, said = _shared(rows, cells, sources)
     left_out = [*bad.values(), *said]
-    if not samples:
-        raise nothing_shared(sources, left_out)
+    models = {model for model, _ in samples}
+    held = [models & set(source.rows["model"].unique()) for source in sources]
+    if all(sum(model in own for own in held) < 2 for model in models):
+        raise _nothing_shared(sources, left_out)
     taken = {one: name for one, name in cells.items() if (one[1][0], one[1][4]) in samples}
     several = [cell[1] for cell, found in classes.items() if any(len(runs) > 1 for runs in found)]
+    otherwise = {cell[1] for cell, found in classes.items() if len(found) > 1}
     return Join(
         taken,
         samples,
-        list(dict.fromkeys(map(str, several))),
+        [name for name in dict.fromkeys(map(str, several)) if name not in otherwise],
         any(name != cell[1] for (_, cell), name in taken.items()),
         left_out,
         describe_conditions([source.manifest for source in sources], marks),
@@ -131,7 +134,7 @@ def join(sources: Sequence[Source]) -> Join:
     )
 
 
-def nothing_shared(sources: Sequence[Source], reasons: Sequence[str] = ()) -> UsageError:
+def _nothing_shared(sources: Sequence[Source], reasons: Sequence[str] = ()) -> UsageError:
     """Return the error for runs that cannot be joined."""
     return UsageError(
         f"{join_words(source.label for source in sources)} share no samples of any model, so that nothing can be compared"

@@ -1,1 +1,1 @@
-"""The command that publishes runs as a leaderboard, once it has recomputed every number of theirs."""
+"""The command that publishes runs as a leaderboard, once it has checked their numbers."""

@@ -1,4 +1,4 @@
-"""Recompute every number of a run directory from its answers. A submission may come from anybody."""
+"""Recompute the numbers of a run directory, as far as they can be. A submission may come from anybody."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import pyarrow as pa
 from tokenbench.contract.cells import plain_name
 from tokenbench.contract.suite import Sample, Task
 from tokenbench.errors import MachineError, TokenBenchError, brief
+from tokenbench.registry.plugins import registry
 from tokenbench.runner.identity import Cell, read_parts
 from tokenbench.store.asked import tasks_of
 from tokenbench.store.directory import Store
 from tokenbench.store.run import Run
+from tokenbench_reports.publish.costs import COSTS, Costs, find_disagreement, recall_of
 from tokenbench_reports.publish.tables import check_tables
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def check_run(run: Run) -> Check:
     check, store = Check(), Store.open(run.folder)
     tasks, questions = _questions(run, check)
     finished, parts = store.finished_cells(), read_parts(run.manifest)
-    unfit = store.left_out.questions()
+    unfit, taken = store.left_out.questions(), dict[str, set[str]]()
     for cell in run.manifest["cells"]:
         if cell["id"] not in finished:
             continue
@@ -83,21 +85,34 @@ def check_run(run: Run) -> Check:
             continue
         left_out = len(unfit.get((cell["model"], cell["task"]), ()))
         _check_counts(cell, summary, records, run.manifest, left_out, check)
-        _check_records(cell, records, tasks.get(cell["task"]), questions, check)
+        dtype = parts[cell["id"]].get("numerics", {}).get("dtype") or run.manifest["spec"]["dtype"]
+        costs = Costs(cell, dtype, run._registry or registry())
+        _check_records(cell, records, tasks.get(cell["task"]), questions, costs, check)
+        taken.setdefault(f"{plain_name(cell['strategy'])} on {cell['model']}", set()).update(costs.taken)
         _check_official(cell, summary, records, tasks.get(cell["task"]), check)
+    check.unknown += _describe_taken(taken)
     if not check.wrong:  # numbers that follow from wrong ones say nothing more
         again = _Unseen(run.folder, run._registry, run._definitions, run._data, run._tasks)
         check_tables(again, check.compare, check.wrong)
     return check
 
 
-RECORDED = ("sample", "cluster", "answer", "target", "asked", "score", "tokens_per_layer", "realised_tokens")
+RECORDED = ("sample", "cluster", "answer", "target", "asked", "score", "tokens_per_layer", "realised_tokens", *COSTS)
 """The columns of records that are recomputed, and those they are recomputed from."""
 
 
 def name_cell(cell: Mapping[str, Any]) -> str:
     """Return what a person calls a cell."""
     return f"{cell['strategy']} at {cell['budget']}, seed {cell['seed']}, task {cell['task']} on {cell['model']}"
+
+
+def _describe_taken(taken: Mapping[str, set[str]]) -> list[str]:
+    """Return a sentence for all strategies of which the same numbers cannot be recomputed."""
+    whose: dict[str, list[str]] = {}
+    for who, names in taken.items():
+        if names:
+            whose.setdefault(", ".join(sorted(names)), []).append(who)
+    return [f"taken from the submission: {names} of {', '.join(who)}" for names, who in whose.items()]
 
 
 def _questions(run: Run, check: Check) -> tuple[dict[str, Task], Mapping[tuple[str, str], Sample]]:
@@ -146,14 +161,20 @@ def _check_records(
     records: pa.Table,
     task: Task | None,
     questions: Mapping[tuple[str, str], Sample],
+    costs: Costs,
     check: Check,
 ) -> None:
-    """Check every record: its score by its answer and target, its target by the suite, its tokens by those of the layers."""
+    """Check every record: its score by its answer and target, its target by the suite, its tokens and costs by those of the layers."""
     missing = 0
+    if task is None and any(
+        recall == recall for recall in records["evidence_recall"].to_pylist() if recall is not None
+    ):
+        costs.taken.add("evidence")
     for record in records.to_pylist():
         what = f"of sample {record['sample']} of {name_cell(cell)}"
         if (layers := record.get("tokens_per_layer")) and record.get("realised_tokens") is not None:
             check.compare(record["realised_tokens"], sum(layers) / len(layers), f"the number of realised tokens {what}")
+        _check_costs(record, costs, what, check)
         question = questions.get((cell["task"], record["sample"]))
         if task is None or question is None:
             missing += task is not None
@@ -161,6 +182,7 @@ def _check_records(
         if record["target"] != question.target or record.get("asked", "") not in ("", None, question.digest):
             check.wrong.append(f"the question {what} is not that of the suite (target '{record['target']:.40}')")
             continue
+        _check_evidence(record, question, costs, what, check)
         if record["answer"] is None:
             check.unknown.append(f"the score {what} is not recomputed: its answer is unknown")
             continue
@@ -176,6 +198,26 @@ def _check_records(
             )
     if missing:
         check.wrong.append(f"{missing} samples of {name_cell(cell)} are not in the suite")
+
+
+def _check_costs(record: Mapping[str, Any], costs: Costs, what: str, check: Check) -> None:
+    """Check a record's tokens against each other, and its costs by the cost model."""
+    if contradiction := find_disagreement(record):
+        check.wrong.append(f"the record {what} {contradiction}")
+        return
+    for name, stored, found in costs.check(record):
+        check.compare(stored, found, f"{name} {what}")
+
+
+def _check_evidence(record: Mapping[str, Any], question: Sample, costs: Costs, what: str, check: Check) -> None:
+    """Check which share of the evidence is kept, by the boxes of the suite."""
+    stored, found = record.get("evidence_recall"), recall_of(record, question)
+    if stored is None or stored != stored:
+        return
+    if found is None:
+        costs.taken.add("evidence")
+    else:
+        check.compare(stored, found, f"the share of the evidence that is kept {what}")
 
 
 def _check_official(

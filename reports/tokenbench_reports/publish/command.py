@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tokenbench.commands.opening import open_run
+from tokenbench.commands.opening import check_distinct, open_run
 from tokenbench.commands.options import (
     Place,
     data_of_run_option,
@@ -47,7 +47,7 @@ def publish(
 ) -> None:
     """Publish runs as a static leaderboard, or check them with --check.
 
-    Every number is recomputed from the answers first: scores by the task's scorer where its suite is known, counts, means, and the tables in RUN/report. A run that does not add
+    Scores are recomputed from the answers by the task's scorer where its suite is known, costs by the cost model where the model's size is known, and so are counts, means, and the tables in RUN/report. What is taken from the submission is named. A run that does not add
     up is refused with exit code 1. The site opens from its folder, without a server and offline.
     """
     from tokenbench.comparison.wording import count_of
@@ -56,6 +56,7 @@ def publish(
     from tokenbench_reports.publish.checking import check_run
     from tokenbench_reports.publish.site import write_site
 
+    check_distinct(folders)
     if only_check == (output is not None):
         raise UsageError("publish needs a folder for the site, or --check", "give one of -o FOLDER and --check")
     if output is not None:
@@ -66,10 +67,8 @@ def publish(
     for run, check in zip(runs, checks, strict=True):
         _report(run, check)
     if wrong := [(run, check) for run, check in zip(runs, checks, strict=True) if check.wrong]:
-        shown = "; ".join(f"{run.folder}: {len(check.wrong)}" for run, check in wrong)
-        raise GateError(
-            f"the numbers of these runs do not add up, so that nothing is published ({shown}): {wrong[0][1].wrong[0]}"
-        )
+        shown = "; ".join(f"{run.folder}: {count_of(len(check.wrong), 'fault')}" for run, check in wrong)
+        raise GateError(f"the numbers of these runs do not add up, so that nothing is published ({shown})")
     if output is not None:
         boards = write_site(runs, checks, output)
         say(f"{output / 'index.html'}: {count_of(len(boards), 'leaderboard')} of {count_of(len(runs), 'run')}")
@@ -84,4 +83,6 @@ def _report(run: Run, check: Check) -> None:
     for text in check.unknown[:MOST]:
         say(f"{run.folder}: {text}")
     if not check.wrong:
-        say(f"{run.folder}: {check.numbers:,} numbers recomputed from {check.answers:,} answers; all add up")
+        say(
+            f"{run.folder}: {check.numbers:,} numbers recomputed from {check.answers:,} answers; {'the others add up' if check.unknown else 'all add up'}"
+        )

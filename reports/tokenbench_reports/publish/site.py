@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import shlex
 from base64 import b64encode
@@ -15,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokenbench.comparison import MEAN
 from tokenbench.comparison.wording import count_of
+from tokenbench.contract.cells import plain_name
 from tokenbench.store.export import export_run
 from tokenbench.store.new_folder import new_folder
 from tokenbench.store.report_files import csv_text, subfolder, write_text
@@ -116,20 +118,27 @@ def _page(entrants: Sequence[Entrant], boards: Sequence[Board], name: str) -> st
     answers = sum(one.answers for one in entrants)
     whole = not any(one.unknown for one in entrants)
     return environment.get_template("site.html").render(
-        title=f"{count_of(len(strategies), 'way', 'ways')} to prune visual tokens on {count_of(len(models), 'model')}",
+        title=f"{count_of(len(set(map(plain_name, strategies))), 'way', 'ways')} to prune visual tokens on {count_of(len(models), 'model')}",
         deck=f"{count_of(len(entrants), 'run')} with {answers:,} answers. "
-        + ("Every number was recomputed from the answers, and leads to its samples and its command." if whole
-           else "Numbers were recomputed from the answers, except where the list of runs says otherwise, and lead to their samples and their command."),
+        + ("Every number but times was recomputed, and leads to its samples and its command." if whole
+           else "Numbers were recomputed, except where the list of runs says otherwise, and lead to their samples and their command."),
         boards=boards,
         titles=[board.model for board in boards],
         histories=make_histories(entrants),
         entrants=entrants,
         margin=lambda board: f"{board.comparison.margin:g} {'point' if board.comparison.margin == 1 else 'points'}",
-        command=shlex.join(["tokenbench", "publish", *(one.slug for one in entrants), "-o", name]),
+        command=shlex.join(["tokenbench", "publish", *_relative(entrants), "-o", name]),
         style=style,
         script=script,
         policy=_policy(style, script),
     )  # fmt: skip
+
+
+def _relative(entrants: Sequence[Entrant]) -> list[str]:
+    """Return the runs' folders as seen from the folder that holds all of them, since a page does not say where that is."""
+    folders = [one.run.folder.resolve() for one in entrants]
+    place = os.path.commonpath([folder.parent for folder in folders])
+    return [folder.relative_to(place).as_posix() for folder in folders]
 
 
 def _text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,42 @@ def test_a_changed_target_is_named(run: Path, capsys: pytest.CaptureFixture[str]
 def test_a_changed_number_of_tokens_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample = edit_record(run, "fastv", lambda record: record.update(realised_tokens=10.0))
     assert (
-        f"the number of realised tokens of sample {sample} of fastv at 1/3, seed 0, task attribute on toy-llava is 10, and the answers give 72"
+        f"the number of realised tokens of sample {sample} of fastv at 1/3, seed 0, task attribute on toy-llava is 10, and the answers give 57.6"
         in refused(run, capsys)
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"flops": 1.0}, "the number of FLOPs of sample"),
+        ({"cache_bytes": 1.0}, "the number of bytes of the KV cache of sample"),
+        ({"evidence_recall": 0.987}, "the share of the evidence that is kept of sample"),
+        ({"kept": [0, 1]}, "names 2 kept tokens, and the last layer is said to compute 48"),
+        ({"leaves": [-1] * 144}, "names other kept tokens than those that leave at no layer"),
+        ({"leaves": [-1] * 48 + [3] * 96}, "by what leaves 144 144 144 48"),
+        ({"leaves": None, "tokens_per_layer": [48] * 10, "realised_tokens": 48.0}, "in layer 0, before which nothing"),
+        ({"visual_tokens": 150, "leaves": None}, "says that its layers compute 144"),
+        ({"tokens_per_layer": [144, 48], "leaves": None, "realised_tokens": 96.0}, "decoder layers of sample"),
+    ],
+)
+def test_a_forged_cost_is_named_where_no_report_was_written(
+    change: dict[str, Any], said: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(run / "report")
+    edit_record(run, "fastv", lambda record: record.update(change))
+    assert said in refused(run, capsys)
+
+
+def test_costs_of_a_model_whose_size_is_unknown_are_said_to_be_taken_from_the_submission(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokenbench_reports.publish.costs.registered_size", lambda *_: None)
+    edit_record(run, "fastv", lambda record: record.update(seconds=0.02))
+    assert call("publish", "--check", str(run)) == 0
+    said = capsys.readouterr().out
+    assert "taken from the submission: FLOPs, KV cache of vanilla on toy-llava, fastv on toy-llava" in said
+    assert "all add up" not in said
 
 
 def test_changed_counts_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

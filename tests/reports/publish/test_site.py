@@ -253,7 +253,7 @@ def test_at_equal_cost_every_method_shows_its_best_that_is_cheap_enough() -> Non
 
 
 def without_costs(record: dict[str, Any]) -> dict[str, Any]:
-    unknown = dict.fromkeys(("kept", "visual_tokens", "lattice", "tokens_per_layer", "text_tokens"))
+    unknown = dict.fromkeys(("kept", "leaves", "visual_tokens", "lattice", "tokens_per_layer", "text_tokens"))
     return {
         **record,
         **unknown,

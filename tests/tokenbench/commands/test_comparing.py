@@ -255,13 +255,13 @@ def test_a_strategy_without_any_answer_on_a_task_is_compared_on_the_others():
 def test_unfinished_cells_are_named(tmp_path):
     run = Held(tmp_path / "run", rows({"bad": 0.5}, images=4))
     cells = [
-        {"id": f"{at}", "model": "toy", "strategy": "bad", "budget": "1/3", "seed": 0, "task": f"t{at}"}
+        {"id": f"{at:08}", "model": "toy", "strategy": "bad", "budget": "1/3", "seed": 0, "task": f"t{at}"}
         for at in range(5)
     ]
-    text = json.dumps(MANIFEST | {"cells": [cell | {"samples": 1} for cell in cells]})
+    text = json.dumps(MANIFEST | {"cells": [cell | {"samples": 1, "parts": {}} for cell in cells]})
     (run.folder / "run.json").write_text(text)
     (run.folder / "cells").mkdir()
     for at in range(4):
-        (run.folder / "cells" / f"{at}.parquet").touch()
+        (run.folder / "cells" / f"{at:08}.parquet").touch()
     (sentence,) = describe_unfinished([run.folder])
     assert "1 of 5 cells is not finished: bad at 1/3 (t4). tokenbench resume" in sentence

@@ -84,6 +84,12 @@ def test_chosen_strategies_are_compared_as_if_no_others_had_run(samples):
     assert said.startswith("Only good and bad are compared (--strategies)")
 
 
+def test_a_name_without_a_mark_chooses_what_is_held_apart():
+    samples = pd.DataFrame({"strategy": ["vanilla", "vanilla#B", "clse#A", "clse#B", "fastv"]})
+    assert [*families.select_strategies(samples, ["clse"])["strategy"]] == ["vanilla", "clse#A", "clse#B"]
+    assert [*families.select_strategies(samples, ["clse#B"])["strategy"]] == ["vanilla", "clse#B"]
+
+
 def test_a_strategy_that_did_not_run_cannot_be_chosen(samples):
     with pytest.raises(UsageError, match="unknown strategy 'goood': did you mean good"):
         compare(samples, strategies=["goood"])

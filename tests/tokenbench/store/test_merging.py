@@ -263,3 +263,40 @@ def test_an_error_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ZeroDivisionError):
         merged(tmp_path, a, b)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_run_is_not_merged_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = answered(tmp_path / "run", {"fastv": 0.3}, tasks=("attribute",), budgets=("1/3",))
+    for command in (["merge", str(run), str(run / "." / ".." / "run")], ["publish", str(run), str(run)]):
+        assert call(*command, "-o", str(tmp_path / "new")) == 2
+        assert "is given twice" in capsys.readouterr().err
+
+
+def test_runs_without_a_common_model_are_neither_compared_nor_merged(
+    tmp_path: Path,
+) -> None:
+    a, b = (answered(tmp_path / name, {"fastv": 0.3}, tasks=("attribute",), budgets=("1/3",)) for name in "ab")
+    content = json.loads((b / "run.json").read_text())
+    for cell in content["cells"]:
+        cell["model"] = "other"
+        path = b / "cells" / f"{cell['id']}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "model": "other"}))
+    content["models"] = {"other": content["models"]["toy-llava"]}
+    (b / "run.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="share no samples of any model"):
+        JoinedRuns(Run.open(a), Run.open(b)).compare()
+    with pytest.raises(UsageError, match="share no samples of any model"):
+        merged(tmp_path, a, b)
+
+
+def test_a_strategy_that_is_held_apart_is_not_said_to_have_answered_alike(tmp_path: Path) -> None:
+    def spoil(record: dict[str, Any]) -> dict[str, Any]:
+        wrong = record["strategy"] == "fastv" and len(record["kept"]) < 20
+        return {**record, "answer": "else", "score": 0.0} if wrong else record
+
+    a, b = (
+        answered(tmp_path / name, {"fastv": 0.3}, tasks=("attribute",), change=change)
+        for name, change in (("a", dict), ("b", spoil))
+    )
+    notes = JoinedRuns(Run.open(a), Run.open(b)).about()["notes"]
+    assert any("gave the same answers for vanilla: shown once" in note for note in notes)

@@ -130,6 +130,17 @@ def test_answers_that_a_table_does_not_hold_are_unknown_and_not_equal(tmp_path, 
     assert "(answer unknown)</span>" in page
 
 
+def test_samples_of_a_table_keep_their_names_and_other_questions_are_told_apart_in_joins(tmp_path):
+    for name, word in (("a", "What"), ("b", "Who"), ("c", "What")):
+        rows = [{**row, "question": f"{word} is {row['sample']}?"} for row in UNANSWERED]
+        imported([table(tmp_path / f"{name}.csv", rows)], tmp_path / name, model="m")
+    a, b, c = (Run.open(tmp_path / name) for name in "abc")
+    assert set(a.samples()["sample"]) == {str(at) for at in range(60)}
+    assert len(JoinedRuns(a, c).compare().summary)
+    with pytest.raises(UsageError, match="different content in A and B"):
+        JoinedRuns(a, b).compare()
+
+
 def test_one_name_is_one_picture_in_all_tasks_of_a_table(tmp_path):
     rows = [{**row, "task": task} for task in ("gqa", "pope") for row in ROWS]
     imported([table(tmp_path / "scores.csv", rows)], tmp_path / "run", model="m")
@@ -149,7 +160,7 @@ def test_times_of_another_model_are_not_stored_in_a_run(tmp_path):
 def test_a_model_that_answers_nothing_to_some_questions_has_answered(tmp_path):
     rows = [{**row, "answer": "" if row["sample"] == "3" else row["answer"]} for row in ROWS]
     imported([table(tmp_path / "scores.csv", rows)], tmp_path / "run", model="m")
-    assert Run.open(tmp_path / "run").samples().query("sample.str.startswith('3-')")["answer"].eq("").sum() == 3
+    assert Run.open(tmp_path / "run").samples().query("sample == '3'")["answer"].eq("").sum() == 3
     assert set(Run.open(tmp_path / "run").compare().where.query("measure == 'same answer'")["value"]) == {1.0}
 
 

@@ -186,6 +186,8 @@ def _describe(name: str, found: BreakEven | None, unit: str, what: str) -> str:
         return f"{name}: no break-even is shown, since intervals contain 1 ({what}, by {unit})"
     if found.bound == "above":
         return f"{name}: slower up to {found.visual:.0f} {unit}, the largest number that was measured"
+    if found.bound == "at most":
+        return f"{name}: faster from {found.visual:.0f} {unit} on, and perhaps from fewer"
     return f"{name}: faster from {found} {unit} on"
 
 

@@ -91,11 +91,14 @@ def import_logs(what: Sequence[str], folder: Path, chosen: Choices, registry: Re
         if task in known:
             check_known(task, [rows[number] for number in own], known[task], chosen.other_prompts)
         grouped = _is_grouped(imported, model, task, rules, own)
+        named = imported.sources[(model, next(iter(imported.of_task(model, task)))), task].tool == "table"
         images = {} if task in known else images_of(imported, task, own, given, chosen.each_its_own)
         unknown += [task] if not images and task not in known else []
         samples = known[task].samples if task in known else {}
         questions[model, task] = {
-            number: question_of(rows[number], images.get(number, f"{task}-row-{number}"), grouped, samples.get(number))
+            number: question_of(
+                rows[number], images.get(number, f"{task}-row-{number}"), grouped, samples.get(number), named
+            )
             for number in own
         }
         if not grouped and task not in known:

@@ -58,7 +58,7 @@ class Question:
     """The question as it was asked; empty if it is not known."""
 
 
-def question_of(row: Row, image: str, grouped: bool, sample: Sample | None) -> Question:
+def question_of(row: Row, image: str, grouped: bool, sample: Sample | None, named: bool = False) -> Question:
     """Return a question by the data, or else by the log alone.
 
     Args:
@@ -66,13 +66,15 @@ def question_of(row: Row, image: str, grouped: bool, sample: Sample | None) -> Q
         image: Its image.
         grouped: Whether the units and strata of the log count.
         sample: The question in the data, if that is known.
+        named: Whether the user named the row, as in a table. The name then stays as it is, and joins tell other content by the digest.
     """
     if sample is not None:
         unit, about = sample.unit or sample.key, (sample.target, sample.digest, sample.question)
         return Question(sample.key, sample.cluster, unit, sample.stratum, *about)
-    key = key_of(row)
+    key = row.id if named else key_of(row)
     unit, stratum = (row.unit, row.stratum) if grouped else ("", "")
-    return Question(key, image, unit or key, stratum, row.target, "", row.question)
+    digest = _digest(row.question)[:16] if named and row.question else ""
+    return Question(key, image, unit or key, stratum, row.target, digest, row.question)
 
 
 def write_run(
