@@ -100,8 +100,10 @@ def test_a_signal_ends_the_pass_at_once_and_what_was_said_is_kept(
     assert ended.seconds < 25  # most of it is Python's own end on a busy machine; the server takes longer
     assert ended.code == code
     assert "Traceback" not in ended.told
-    interrupted = "error: interrupted (run the same command again to resume)"
-    assert [line for line in ended.told.splitlines() if line] == ([interrupted] if code == 130 else [])
+    word = "interrupted" if code == 130 else "terminated"
+    assert [line for line in ended.told.splitlines() if line] == [
+        f"error: {word} (run the same command again to resume)"
+    ]
     assert [json.loads(line)["right"] for line in path.read_text().splitlines() if line] == [1.0]
 
 
