@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 __all__ = ["PretendGPU"]
@@ -25,8 +26,9 @@ READING = (Tensor.numpy, Tensor.__array__)
 class PretendGPU(TorchFunctionMode):
     """Inside, `cuda:0`, `cuda:1`, ... are devices."""
 
-    _places: ClassVar[dict[int, torch.device]] = {}
-    """Where memory would be, by its address: of all contexts, since caches live longer than one."""
+    _places: ClassVar[dict[int, tuple[StorageWeakRef, torch.device]]] = {}
+    """Where memory would be, by its address: of all contexts, since caches live longer than one. Once it is freed, another tensor
+    may have the address."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -90,12 +92,14 @@ class PretendGPU(TorchFunctionMode):
         if tensor.device.type != "cpu":
             return tensor.device
         key = self._key(tensor)
-        found: torch.device = self._places.get(key, CPU) if key else getattr(tensor, "pretended", CPU)
-        return found
+        if not key:
+            return getattr(tensor, "pretended", CPU)
+        memory, place = self._places.get(key, (None, CPU))
+        return CPU if memory is None or memory.expired() else place
 
     def _label(self, tensor: Tensor, place: torch.device) -> None:
         if key := self._key(tensor):
-            self._places[key] = place
+            self._places[key] = StorageWeakRef(tensor.untyped_storage()), place
         else:
             tensor.pretended = place  # type: ignore[attr-defined]
 
