@@ -46,10 +46,10 @@ class PretendGPU(TorchFunctionMode):
         place = self._common(func, args, kwargs) if asked is None else _device(asked)
         if kwargs.get("generator") is not None and place.type == "cuda":
             raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
+        given = {self._key(t) for t in _tensors((args, kwargs))} - {0}  # before: deepcopy puts its copies into an argument
         output = func(*args, **kwargs)
         if func == Tensor.data.__set__:  # type: ignore[attr-defined]
             return output
-        given = {self._key(t) for t in _tensors((args, kwargs))} - {0}
         for made in _tensors(output):
             if asked is not None or self._key(made) not in given:  # what is changed in place stays where it is
                 self._label(made, place)
