@@ -46,7 +46,8 @@ class PretendGPU(TorchFunctionMode):
         place = self._common(func, args, kwargs) if asked is None else _device(asked)
         if kwargs.get("generator") is not None and place.type == "cuda":
             raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
-        given = {self._key(t) for t in _tensors((args, kwargs))} - {0}  # before: deepcopy puts its copies into an argument
+        # Before the call, since deepcopy puts its copies into an argument.
+        given = {self._key(t) for t in _tensors((args, kwargs))} - {0}
         output = func(*args, **kwargs)
         if func == Tensor.data.__set__:  # type: ignore[attr-defined]
             return output
