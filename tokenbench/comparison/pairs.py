@@ -205,7 +205,7 @@ def _exploratory(views: Sequence[ModelLook], pairs: list[Pair], settings: Settin
     each = max(1, found) * level / len(adjusted)
     # At most alpha exactly where a difference is found, as in the families.
     alpha = last.measures.alpha
-    scaled = adjusted * (alpha / level)
+    scaled = adjusted * (alpha / max(level, np.finfo(float).tiny))  # after the planned looks no error is left
     p = np.where(adjusted <= level, np.minimum(scaled, alpha), np.clip(scaled, np.nextafter(alpha, 1.0), 1.0))
     rows: list[Row] = []
     start = 0

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import exp, log, nextafter, sqrt
 
-from scipy import optimize, special
+from scipy import special
 
 from tokenbench.statistics.quantiles import normal_critical
 
@@ -51,6 +51,8 @@ def total_error(spending: Spending, look: int, share: float, spent: float, alpha
         return spent
     if spending(look, share, 1.0) <= spent:
         return 1.0
+    from scipy import optimize  # a tenth of a second that only such looks need
+
     total = float(optimize.brentq(lambda error: spending(look, share, error) - spent, spent, 1.0, xtol=1e-15))
     rejects = spent <= spending(look, share, alpha) + TIE
     return min(total, alpha) if rejects else max(total, nextafter(alpha, 1.0))

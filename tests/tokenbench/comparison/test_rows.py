@@ -37,6 +37,16 @@ def test_at_a_later_look_single_tasks_are_judged_with_the_error_that_is_left():
     assert pairs["shown"].tolist() == (pairs["p"] <= 0.05).tolist()
 
 
+@pytest.mark.parametrize("spending", ["pocock", "obrien-fleming"])
+def test_a_look_that_has_no_error_left_shows_nothing_on_single_tasks(spending):
+    """The first look saw all images and spent everything, so that nothing is left to the second."""
+    samples = run(SPOILS, tasks=("ocr",), images=150)
+    looks = Looks(True, {"ocr": 150}, (1.0, 1.0), spending, ({"ocr": 150}, {"ocr": 150}), 2)
+    pairs = single_tasks(compare(samples.assign(look=1), resamples=99, looks=looks))
+    assert not pairs["shown"].any()
+    assert (pairs["p"] > 0.05).all()
+
+
 def test_seeds_that_may_move_all_samples_count_on_single_tasks_as_well():
     samples = run({("random", "1/3", seed): 0.1 * seed for seed in range(4)}, tasks=("ocr",), images=200)
     p = {
