@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -23,7 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tokenbench.errors import UsageError
 
-__all__ = ["Attended", "AttentionTap", "Listener"]
+__all__ = ["Attended", "AttentionTap", "CannotSplitError", "Listener", "Part"]
 
 _PREFIX = "tokenbench_"
 SUPPORTED = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4")
@@ -109,11 +109,38 @@ class Attended:
 Listener = Callable[[Attended], None]
 
 
+class CannotSplitError(Exception):
+    """A module changes keys or masks before it attends, so that parts of its rows cannot attend to keys of their own."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that attend to keys of their own."""
+
+    rows: slice
+    """The rows."""
+    held: Any
+    """What holds their keys [b, H_kv, n, D] and values, as `keys` and `values`."""
+    mask: Tensor | None
+    """Their mask."""
+
+
+@dataclass(frozen=True)
+class _Split:
+    """How the rows of one call attend."""
+
+    layer: Any
+    """What the module has its keys from; its `latest` stands for them."""
+    parts: Sequence[Part]
+    """All rows, in order."""
+
+
 class _Listeners(threading.local):
-    """Who listens to which module. Every thread hears its own forward alone."""
+    """Who listens to which module, and whose rows are split. Every thread hears its own forward alone."""
 
     def __init__(self) -> None:
         self.of: WeakKeyDictionary[nn.Module, Listener] = WeakKeyDictionary()
+        self.splits: WeakKeyDictionary[nn.Module, _Split] = WeakKeyDictionary()
 
 
 _LISTENERS = _Listeners()
@@ -123,6 +150,9 @@ def _wrap_stock(stock: str) -> Callable[..., Any]:
     def attention(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
     ) -> Any:
+        split = _LISTENERS.splits.pop(module, None)
+        if split is not None:
+            return _attend_apart(_stock_function(stock, module), module, split, query, key, attention_mask, kwargs)
         listener = _LISTENERS.of.get(module)
         if listener is not None:
             scaling = kwargs.get("scaling")
@@ -132,6 +162,29 @@ def _wrap_stock(stock: str) -> Callable[..., Any]:
         return _stock_function(stock, module)(module, query, key, value, attention_mask, **kwargs)
 
     return attention
+
+
+def _attend_apart(
+    stock: Callable[..., Any],
+    module: nn.Module,
+    split: _Split,
+    query: Tensor,
+    key: Tensor,
+    mask: Any,
+    kwargs: dict[str, Any],
+) -> tuple[Tensor, None]:
+    """The attention of rows that have keys of their own."""
+    if key is not split.layer.latest or mask is not None:
+        raise CannotSplitError
+    outputs = []
+    for part in split.parts:
+        own = {
+            name: value[part.rows] if isinstance(value, Tensor) and value.shape[:1] == query.shape[:1] else value
+            for name, value in kwargs.items()
+        }
+        held = part.held
+        outputs.append(stock(module, query[part.rows], held.keys, held.values, part.mask, **own)[0])
+    return torch.cat(outputs), None
 
 
 def _stock_function(name: str, module: nn.Module) -> Callable[..., Any]:
@@ -188,6 +241,7 @@ class AttentionTap:
     ) -> None:
         for attention in self._attentions:
             _LISTENERS.of.pop(attention, None)
+            _LISTENERS.splits.pop(attention, None)
         self._undo.close()
 
     def check(self) -> None:
@@ -201,6 +255,16 @@ class AttentionTap:
                 "the attention implementation of the model was changed inside pruned()",
                 "call set_attn_implementation before entering the context",
             )
+
+    def split(self, attention: nn.Module, layer: Any, parts: Sequence[Part]) -> None:
+        """Let the rows of the next call attend to keys of their own.
+
+        Args:
+            attention: The attention module, which is called without a mask.
+            layer: What it has its keys from; its `latest` stands for them.
+            parts: All rows, in order.
+        """
+        _LISTENERS.splits[attention] = _Split(layer, parts)
 
     def listen(self, attention: nn.Module, listener: Listener | None) -> None:
         """Call a listener whenever an attention module runs.

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
-from tokenbench.engine.cache import PrunedLayer, cache_name
+from tokenbench.engine.cache import cache_name
 from tokenbench.engine.layer_parts import Keys, last_token, read_keys
+from tokenbench.engine.pruned_layer import PrunedLayer
 from tokenbench.engine.replay import hide
 from tokenbench.engine.segment import by_head, by_token, causal_mask, take
 

@@ -18,7 +18,6 @@ from tokenbench.models.model import Model
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench.runner.memory import free_bytes, row_bytes
-from tokenbench.runner.passes import PADDING, group_plans
 
 pytestmark = pytest.mark.usefixtures("without_reports")
 
@@ -71,7 +70,7 @@ def test_groups_hold_every_plan_once_and_little_padding() -> None:
 
 def test_a_row_takes_at_least_its_cache() -> None:
     size = DecoderSize(32, 4096, 4096, 4096, 11008, 3, 32064)
-    assert row_bytes(size, 626, 2) > cache_bytes(size, [626] * 32, 2)
+    assert row_bytes(size, 626, [626] * 32, 2) > cache_bytes(size, [626] * 32, 2)
     assert free_bytes("cpu") > 2**20
 
 

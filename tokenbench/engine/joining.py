@@ -1,0 +1,90 @@
+"""Several KV caches as one: a decode step runs for all their rows at once, and every row attends to its own cache.
+
+Linear layers read their weights once for all rows. Nothing is copied or padded: attention runs for cache after cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from tokenbench.engine.attention_tap import CannotSplitError
+from tokenbench.engine.pruned_layer import PrunedLayer
+
+__all__ = ["CannotSplitError", "JoinedCache", "JoinedLayer", "can_join"]
+
+
+class JoinedLayer(DynamicLayer):
+    """One layer of several caches.
+
+    Args:
+        parts: That layer of each.
+    """
+
+    def __init__(self, parts: Sequence[PrunedLayer]) -> None:
+        super().__init__()
+        self.parts = list(parts)
+        """The layers, of prompts of one width."""
+        self.latest: Tensor | None = None
+        """What stands for all keys: those of the latest tokens."""
+        self.is_initialized = True
+
+    @property
+    def rows(self) -> list[slice]:
+        """The rows of each part."""
+        ends = list(accumulate(len(part.keys) for part in self.parts if part.keys is not None))
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Store keys and values in every part, and return them to stand for what each part holds."""
+        for part, rows in zip(self.parts, self.rows, strict=True):
+            part.update(key_states[rows], value_states[rows])
+        self.latest = key_states
+        return key_states, value_states
+
+    def get_seq_length(self) -> int:
+        """The length that generate() sees."""
+        return self.parts[0].get_seq_length()
+
+    def forget_latest(self) -> None:
+        """Forget the token that followed the prompts, where it is stored already."""
+        for part in self.parts:
+            assert part.keys is not None and part.valid is not None
+            if part.keys.shape[2] > part.valid.shape[1]:
+                part.crop(-1)
+
+
+class JoinedCache(DynamicCache):
+    """Several caches as one.
+
+    Args:
+        caches: The caches (see `can_join`).
+    """
+
+    def __init__(self, caches: Sequence[Cache]) -> None:
+        super().__init__()
+        self.layers: list[Any] = [JoinedLayer(parts) for parts in zip(*(cache.layers for cache in caches), strict=True)]
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some rows; indices [b] ascend."""
+        at = indices.tolist()
+        kept = [[row - rows.start for row in at if rows.start <= row < rows.stop] for rows in self.layers[0].rows]
+        for layer in self.layers:
+            for part, rows, own in zip(layer.parts, layer.rows, kept, strict=True):
+                if 0 < len(own) < rows.stop - rows.start:
+                    part.batch_select_indices(indices.new_tensor(own))
+            layer.parts = [part for part, own in zip(layer.parts, kept, strict=True) if own]
+
+    def forget_latest(self) -> None:
+        """Let the caches hold their prompts alone again."""
+        for layer in self.layers:
+            layer.forget_latest()
+
+
+def can_join(cache: Any) -> bool:
+    """Whether a cache holds what a pruner put there, and nothing besides: no recurrent states, no windows."""
+    return isinstance(cache, DynamicCache) and all(type(layer) is PrunedLayer for layer in cache.layers)
