@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,7 +24,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tokenbench.errors import UsageError
 
-__all__ = ["Attended", "AttentionTap", "CannotSplitError", "Listener", "Part"]
+__all__ = ["Attended", "AttentionTap", "Detour", "Listener"]
 
 _PREFIX = "tokenbench_"
 SUPPORTED = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4")
@@ -109,38 +110,17 @@ class Attended:
 Listener = Callable[[Attended], None]
 
 
-class CannotSplitError(Exception):
-    """A module changes keys or masks before it attends, so that parts of its rows cannot attend to keys of their own."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows that attend to keys of their own."""
-
-    rows: slice
-    """The rows."""
-    held: Any
-    """What holds their keys [b, H_kv, n, D] and values, as `keys` and `values`."""
-    mask: Tensor | None
-    """Their mask."""
-
-
-@dataclass(frozen=True)
-class _Split:
-    """How the rows of one call attend."""
-
-    layer: Any
-    """What the module has its keys from; its `latest` stands for them."""
-    parts: Sequence[Part]
-    """All rows, in order."""
+Detour = Callable[[Callable[..., Any], Tensor, Tensor, Any, dict[str, Any]], tuple[Tensor, Any]]
+"""What stands in for one call of an attention function: it is given the stock function of the module, and the call's query,
+key, mask and keyword arguments."""
 
 
 class _Listeners(threading.local):
-    """Who listens to which module, and whose rows are split. Every thread hears its own forward alone."""
+    """Who listens to which module, and whose next call takes a detour. Every thread hears its own forward alone."""
 
     def __init__(self) -> None:
         self.of: WeakKeyDictionary[nn.Module, Listener] = WeakKeyDictionary()
-        self.splits: WeakKeyDictionary[nn.Module, _Split] = WeakKeyDictionary()
+        self.detours: WeakKeyDictionary[nn.Module, Detour] = WeakKeyDictionary()
 
 
 _LISTENERS = _Listeners()
@@ -150,9 +130,9 @@ def _wrap_stock(stock: str) -> Callable[..., Any]:
     def attention(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
     ) -> Any:
-        split = _LISTENERS.splits.pop(module, None)
-        if split is not None:
-            return _attend_apart(_stock_function(stock, module), module, split, query, key, attention_mask, kwargs)
+        detour = _LISTENERS.detours.pop(module, None)
+        if detour is not None:
+            return detour(partial(_stock_function(stock, module), module), query, key, attention_mask, kwargs)
         listener = _LISTENERS.of.get(module)
         if listener is not None:
             scaling = kwargs.get("scaling")
@@ -162,29 +142,6 @@ def _wrap_stock(stock: str) -> Callable[..., Any]:
         return _stock_function(stock, module)(module, query, key, value, attention_mask, **kwargs)
 
     return attention
-
-
-def _attend_apart(
-    stock: Callable[..., Any],
-    module: nn.Module,
-    split: _Split,
-    query: Tensor,
-    key: Tensor,
-    mask: Any,
-    kwargs: dict[str, Any],
-) -> tuple[Tensor, None]:
-    """The attention of rows that have keys of their own."""
-    if key is not split.layer.latest or mask is not None:
-        raise CannotSplitError
-    outputs = []
-    for part in split.parts:
-        own = {
-            name: value[part.rows] if isinstance(value, Tensor) and value.shape[:1] == query.shape[:1] else value
-            for name, value in kwargs.items()
-        }
-        held = part.held
-        outputs.append(stock(module, query[part.rows], held.keys, held.values, part.mask, **own)[0])
-    return torch.cat(outputs), None
 
 
 def _stock_function(name: str, module: nn.Module) -> Callable[..., Any]:
@@ -241,7 +198,7 @@ class AttentionTap:
     ) -> None:
         for attention in self._attentions:
             _LISTENERS.of.pop(attention, None)
-            _LISTENERS.splits.pop(attention, None)
+            _LISTENERS.detours.pop(attention, None)
         self._undo.close()
 
     def check(self) -> None:
@@ -256,15 +213,9 @@ class AttentionTap:
                 "call set_attn_implementation before entering the context",
             )
 
-    def split(self, attention: nn.Module, layer: Any, parts: Sequence[Part]) -> None:
-        """Let the rows of the next call attend to keys of their own.
-
-        Args:
-            attention: The attention module, which is called without a mask.
-            layer: What it has its keys from; its `latest` stands for them.
-            parts: All rows, in order.
-        """
-        _LISTENERS.splits[attention] = _Split(layer, parts)
+    def detour(self, attention: nn.Module, detour: Detour) -> None:
+        """Let the next call of an attention module's function be another one."""
+        _LISTENERS.detours[attention] = detour
 
     def listen(self, attention: nn.Module, listener: Listener | None) -> None:
         """Call a listener whenever an attention module runs.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tokenbench.engine.arguments import gather_mask
-from tokenbench.engine.attention_tap import AttentionTap, Part
+from tokenbench.engine.attention_tap import AttentionTap
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.joining import JoinedLayer
 from tokenbench.engine.layers import key_holders
@@ -66,14 +67,12 @@ class DecodeStep:
         self, i: int, stored: JoinedLayer, hidden: Tensor, kwargs: dict[str, Any], forward: Forward
     ) -> dict[str, Any]:
         """The arguments of a layer whose rows attend to several caches."""
-        stock, parts = kwargs.get("attention_mask"), []
+        stock, masks = kwargs.get("attention_mask"), []
         for part, rows in zip(stored.parts, stored.rows, strict=True):
             part.awaited = True
             mask = stock if stock is None or len(stock) == 1 else stock[rows]
-            if not part.full:
-                mask = self._mask(part, hidden[rows], mask, forward, rows.start)
-            parts.append(Part(rows, part, mask))
-        self._tap.split(self._decoder.layers[i].self_attn, stored, parts)
+            masks.append(mask if part.full else self._mask(part, hidden[rows], mask, forward, rows.start))
+        self._tap.detour(self._decoder.layers[i].self_attn, partial(stored.attend, masks))
         changed: dict[str, Any] = {"attention_mask": None}
         if "position_ids" in kwargs:
             changed["position_ids"] = None

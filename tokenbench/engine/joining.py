@@ -5,17 +5,21 @@ Linear layers read their weights once for all rows. Nothing is copied or padded:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from tokenbench.engine.attention_tap import CannotSplitError
 from tokenbench.engine.pruned_layer import PrunedLayer
 
 __all__ = ["CannotSplitError", "JoinedCache", "JoinedLayer", "can_join"]
+
+
+class CannotSplitError(Exception):
+    """A module changes keys or masks before it attends, so that rows cannot attend to keys of their own."""
 
 
 class JoinedLayer(DynamicLayer):
@@ -45,6 +49,31 @@ class JoinedLayer(DynamicLayer):
             part.update(key_states[rows], value_states[rows])
         self.latest = key_states
         return key_states, value_states
+
+    def attend(
+        self,
+        masks: Sequence[Tensor | None],
+        stock: Callable[..., Any],
+        query: Tensor,
+        key: Tensor,
+        mask: Any,
+        kwargs: dict[str, Any],
+    ) -> tuple[Tensor, None]:
+        """Attend to every part's own keys, with its own mask: a `Detour` but for the first argument.
+
+        Raises:
+            CannotSplitError: If the module has made other keys of `latest`, or a mask where it was given none.
+        """
+        if key is not self.latest or mask is not None:
+            raise CannotSplitError
+        outputs = []
+        for part, rows, own in zip(self.parts, self.rows, masks, strict=True):
+            of_rows = {
+                name: value[rows] if isinstance(value, Tensor) and value.shape[:1] == query.shape[:1] else value
+                for name, value in kwargs.items()
+            }
+            outputs.append(stock(query[rows], part.keys, part.values, own, **of_rows)[0])
+        return torch.cat(outputs), None
 
     def get_seq_length(self) -> int:
         """The length that generate() sees."""

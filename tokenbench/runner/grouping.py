@@ -83,4 +83,5 @@ def _count(plans: Sequence[int], lengths: Lengths) -> float:
 
 
 def _count_padded(plans: Sequence[int], lengths: Lengths) -> float:
-    return len(plans) * sum(map(max, zip(*(lengths[i] for i in plans), strict=True)))
+    padded: float = len(plans) * sum(map(max, zip(*(lengths[i] for i in plans), strict=True)))
+    return padded
