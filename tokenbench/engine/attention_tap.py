@@ -110,9 +110,9 @@ class Attended:
 Listener = Callable[[Attended], None]
 
 
-Detour = Callable[[Callable[..., Any], Tensor, Tensor, Any, dict[str, Any]], tuple[Tensor, Any]]
+Detour = Callable[[Callable[..., Any], Tensor, Tensor, Tensor, Any, dict[str, Any]], tuple[Tensor, Any]]
 """What stands in for one call of an attention function: it is given the stock function of the module, and the call's query,
-key, mask and keyword arguments."""
+key, value, mask and keyword arguments."""
 
 
 class _Listeners(threading.local):
@@ -132,7 +132,7 @@ def _wrap_stock(stock: str) -> Callable[..., Any]:
     ) -> Any:
         detour = _LISTENERS.detours.pop(module, None)
         if detour is not None:
-            return detour(partial(_stock_function(stock, module), module), query, key, attention_mask, kwargs)
+            return detour(partial(_stock_function(stock, module), module), query, key, value, attention_mask, kwargs)
         listener = _LISTENERS.of.get(module)
         if listener is not None:
             scaling = kwargs.get("scaling")

@@ -56,6 +56,7 @@ class JoinedLayer(DynamicLayer):
         stock: Callable[..., Any],
         query: Tensor,
         key: Tensor,
+        value: Tensor,
         mask: Any,
         kwargs: dict[str, Any],
     ) -> tuple[Tensor, None]:

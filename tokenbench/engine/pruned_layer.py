@@ -15,7 +15,7 @@ from transformers.cache_utils import DynamicLayer
 from tokenbench.engine.segment import Segment, by_head, by_token, take_flat
 from tokenbench.errors import UsageError
 
-__all__ = ["PrunedLayer"]
+__all__ = ["ROOM", "PrunedLayer"]
 
 ROOM = 16
 """Further tokens for which there is room after a copy, at least; of long prompts, an eighth of their length."""
@@ -70,6 +70,12 @@ class PrunedLayer(DynamicLayer):
         self.lazy_initialization(key_states, value_states)
         self.keys, self.values = key_states, value_states
         return key_states, value_states
+
+    def fill(self, keys: Tensor, values: Tensor, n: int) -> None:
+        """Store the prompt's n tokens, which are the first of keys and values [B, H, m, D]: the rest is room for what follows."""
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys[:, :, :n], values[:, :, :n]
+        self._keys, self._values = keys, values
 
     def describe(self, segment: Segment, prompt: int, text: int) -> None:
         """Announce what the layer is about to store.
