@@ -27,6 +27,8 @@ __all__ = [
     "Merger",
     "Selection",
     "Strategy",
+    "find_declaring",
+    "may_pad",
     "top",
 ]
 
@@ -139,6 +141,17 @@ class Strategy(BaseModel):
         """
         return Stage(layer, keep)
 
+    def heeds_padding(self, words: int) -> bool:
+        """Whether `score` and `select` leave out what `view.words` marks as padding.
+
+        If so, samples whose questions have unlike lengths are selected together. A subclass that overrides `score` or
+        `select` does not inherit it.
+
+        Args:
+            words: How many tokens of text the sample has after its visual ones.
+        """
+        return False
+
     def turn_dial(self, value: float) -> Self:
         """Return the same strategy with its dial at a value.
 
@@ -214,6 +227,16 @@ class Merger(BaseModel):
         sizes = view.memo["sizes"] if "sizes" in view.memo else states[:, 0].float().new_ones(view.n)
         values, view.memo["sizes"] = self.merge(states, sizes, selection.keep)
         return replace(selection, values=values)
+
+
+def find_declaring(strategy: Strategy, name: str) -> type:
+    """Return the class that declares something of `score` and `select`, or that overrides them without declaring it."""
+    return next(kind for kind in type(strategy).__mro__ if {name, "score", "select"} & vars(kind).keys())
+
+
+def may_pad(strategy: Strategy, words: int) -> bool:
+    """Whether so many words may be padded for the strategy, as the class that wrote its code declares it."""
+    return "heeds_padding" in vars(find_declaring(strategy, "heeds_padding")) and strategy.heeds_padding(words)
 
 
 def top(score: Tensor, k: int) -> Tensor:
