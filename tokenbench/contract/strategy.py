@@ -70,9 +70,7 @@ class Selection:
     @property
     def is_mask(self) -> bool:
         """Whether `keep` is a mask."""
-        import torch  # late, since importing it takes seconds
-
-        return self.keep.dtype == torch.bool
+        return str(self.keep.dtype) == "torch.bool"  # torch itself takes seconds to import
 
     def to_indices(self, count: int | None = None) -> Selection:
         """Return the same selection with indices instead of a mask.
