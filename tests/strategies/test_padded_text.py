@@ -18,7 +18,7 @@ from tokenbench_strategies.priortr import PriorTR, PriorTR2F
 from tokenbench_strategies.sparsevlm import SparseVLM, find_raters
 from tokenbench_strategies.sparsevlm_plus import SparseVLMPlus
 
-N, CHANNELS, HEADS = 40, 6, 4
+N, CHANNELS, HEADS = 40, 16, 4
 
 
 def view_of(strategy: Strategy, words: int, seed: int) -> View:
