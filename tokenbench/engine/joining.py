@@ -103,16 +103,25 @@ class JoinedCache(DynamicCache):
         """Keep some rows; indices [b] ascend."""
         at = indices.tolist()
         kept = [[row - rows.start for row in at if rows.start <= row < rows.stop] for rows in self.layers[0].rows]
+        numbers, described = [indices.new_tensor(own) for own in kept], dict[int, tuple[Any, Any]]()
         for layer in self.layers:
-            for part, rows, own in zip(layer.parts, layer.rows, kept, strict=True):
+            for part, rows, own in zip(layer.parts, layer.rows, numbers, strict=True):
                 if 0 < len(own) < rows.stop - rows.start:
-                    part.batch_select_indices(indices.new_tensor(own))
+                    _select(part, own, described)
             layer.parts = [part for part, own in zip(layer.parts, kept, strict=True) if own]
 
     def forget_latest(self) -> None:
         """Let the caches hold their prompts alone again."""
         for layer in self.layers:
             layer.forget_latest()
+
+
+def _select(layer: PrunedLayer, rows: Tensor, described: dict[int, tuple[Any, Any]]) -> None:
+    """Keep some rows of a layer. Layers that hold the same tokens go on to share what says so, and masks made of it."""
+    before = layer.valid, layer.columns, layer.shift
+    layer.batch_select_indices(rows)
+    _, shared = described.setdefault(id(before[0]), (before, (layer.valid, layer.columns, layer.shift)))
+    layer.valid, layer.columns, layer.shift = shared
 
 
 def can_join(cache: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -54,8 +55,7 @@ class SharedPrefix:
         self._width, self._prefix, self._question = width, max(prefixes[b] for b in firsts), max(questions)
         self._padded = min(prefixes[b] for b in firsts) < self._prefix
         stretches = [(b, prefixes[b], questions[b]) for b in firsts] + [(b, n, 0) for b, n in enumerate(questions)]
-        starts = [0, *torch.tensor([n for _, n, _ in stretches]).cumsum(0).tolist()]
-        total = starts[-1]
+        starts = [0, *accumulate(n for _, n, _ in stretches)]
 
         def columns(rows: Sequence[tuple[int, int]], n: int) -> Tensor:
             """[len(rows), n] where the last tokens of stretches (start, length) stand, right-aligned; 0 at padding."""
@@ -79,7 +79,6 @@ class SharedPrefix:
             "packed": torch.cat([torch.arange(n) + (b + 1) * width - after - n for b, n, after in stretches]),
             "unpadded": torch.cat([torch.arange(end - n, end) for end, (_, n, _) in zip(ends, stretches, strict=True)]),
         }
-        assert len(index["packed"]) == total
         self._index = {name: value.to(device) for name, value in index.items()}
         self._valid = valid.to(device)
         self._prefix_valid = (
