@@ -104,7 +104,8 @@ def run_plans(
 ) -> Iterator[Outcome]:
     """Run plans over a whole batch.
 
-    Plans that run together do so however many of them are wanted, so that a resumed run computes the same numbers.
+    Plans that are prefilled side by side are so however many of them are wanted, so that a resumed run computes the same numbers and
+    keeps the same tokens. Only what is due is decoded together, which can change the rounding of an answer's later tokens.
 
     Args:
         model: The model.
@@ -126,7 +127,7 @@ def run_plans(
     starts = {i: asked.starts(i, plans) for i in range(1, len(plans))}
     together = _group(model, plans, asked, size, starts)
     standing = [[[i for i in group if i not in failed] for group in groups] for groups in together]
-    due = [groups for groups in standing if any(set(wanted).intersection(group) for group in groups)]
+    due = [[group for group in groups if set(wanted).intersection(group)] for groups in standing]
     sharing = [i for groups in due for group in groups for i in group if starts[i] > 0 and 0 not in failed]
     run = _Run(model, pruner, plans, asked, remember)
     if 0 in wanted or sharing:
@@ -137,8 +138,8 @@ def run_plans(
             yield from run.decode([vanilla])
         del vanilla
     checkpoint, pruner.checkpoint = pruner.checkpoint, None
-    for groups in due:
-        passes = [(group, checkpoint if starts[group[0]] > 0 else None) for group in groups if group]
+    for groups in filter(None, due):
+        passes = [(group, checkpoint if starts[group[0]] > 0 else None) for group in groups]
         for outcome in _run_together(run, passes):
             if outcome.plan in wanted:
                 yield outcome
@@ -252,7 +253,7 @@ def _run_passes(run: _Run, passes: Sequence[Pass]) -> list[Outcome]:
                 failed = standing[(error.row or 0) // len(run.asked.keys)]
                 failures.append(Outcome(failed, error=error))
                 standing = [i for i in standing if i != failed]
-    return [*failures, *run.decode(begun)]
+    return [*failures, *(run.decode(begun) if begun else ())]
 
 
 def _halve(passes: Sequence[Pass]) -> tuple[Sequence[Pass], Sequence[Pass]] | None:
