@@ -99,7 +99,7 @@ def render_page(comparison: Comparison, run: Run, pieces: Pieces | None = None, 
     browser = make_browser(models, questions, Pieces(None) if pieces is None else pieces, most)
     style = _text("page.css") + _text("browse.css") + _switches(len(budgets), len(views))
     script = "".join(['"use strict";\n(() => {\n', *(_text(f"script/{name}") for name in SCRIPTS), "})();\n"])
-    filters = {"look": _look, **name_filters([*comparison.summary["strategy"], VANILLA])}
+    filters: dict[str, Any] = {"look": _look, **name_filters([*comparison.summary["strategy"], VANILLA])}
     return (
         make_environment(filters, HERE)
         .get_template("page.html")

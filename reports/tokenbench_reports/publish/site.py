@@ -10,6 +10,7 @@ import shlex
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -106,7 +107,7 @@ def _page(entrants: Sequence[Entrant], boards: Sequence[Board], name: str) -> st
     style = _text(PAGE / "page.css") + _text(HERE / "site.css")
     script = "".join(['"use strict";\n(() => {\n', *(_text(PAGE / "script" / name) for name in SCRIPTS), "})();\n"])
     strategies = {cell.strategy for board in boards for cell in board.every}
-    filters = {"look": lambda strategy, view: look_of(view.marks, strategy), **name_filters(strategies)}
+    filters: dict[str, Any] = {"look": lambda strategy, view: look_of(view.marks, strategy), **name_filters(strategies)}
     models = list(dict.fromkeys(board.model for board in boards))
     answers = sum(one.answers for one in entrants)
     whole = not any(one.unknown for one in entrants)
