@@ -137,6 +137,11 @@ def test_samples_are_merged_together_as_each_alone() -> None:
         torch.testing.assert_close(row.values, alone.values)
         assert torch.equal(view.memo["sets"][b], own.memo["sets"])
         counts.add(len(row.keep))
+        # A set lies in one frame, where it is static or not.
+        numbers = own.memo["sets"][row.keep].tolist()
+        assert numbers == sorted(numbers)
+        assert {number // 2 // 20 for number in numbers} == set(range(9))
+        assert all(number // 2 == i // 20 * 20 for number, i in zip(numbers, row.keep.tolist(), strict=True))
         # Tokens of an image stay as they are: it has no more than 14.
         assert row.keep[-6:].tolist() == list(range(160, 166))
     assert len(counts) > 1

@@ -35,11 +35,18 @@ def test_tokens_are_ranked_in_their_sets(numbers: list[int], seed: int) -> None:
     assert place.tolist() == [[numbers[j] for j in expected[:at]].count(numbers[i]) for at, i in enumerate(expected)]
 
 
-@given(st.lists(st.integers(-1, 2), min_size=1, max_size=40), st.integers(0, 99), st.booleans())
-def test_each_set_is_clustered_by_itself(numbers: list[int], seed: int, tied: bool) -> None:
-    """Sets of three tokens or fewer stay; those of no set are in no cluster. With ties, tokens repeat."""
+@given(
+    st.lists(st.integers(-1, 2), min_size=1, max_size=40),
+    st.integers(0, 99),
+    st.sampled_from(["free", "repeated", "lattice"]),
+)
+def test_each_set_is_clustered_by_itself(numbers: list[int], seed: int, kind: str) -> None:
+    """Sets of three tokens or fewer stay; those of no set are in no cluster. On a lattice, two peaks may be equally near."""
     states = rand(seed, len(numbers), 4)
-    states = states[torch.arange(len(numbers)) % 5] if tied else states
+    if kind == "repeated":
+        states = states[torch.arange(len(numbers)) % 5]
+    elif kind == "lattice":
+        states = states.round()
     found = cluster_sets(states, torch.tensor(numbers), 0.5, 3, fewest=3)
     order, homes = [], [-1] * len(numbers)
     for own in range(3):
@@ -54,6 +61,14 @@ def test_each_set_is_clustered_by_itself(numbers: list[int], seed: int, tied: bo
     kept = found.is_peak.nonzero().flatten().tolist()
     assert sorted(kept, key=lambda i: int(found.rank[i])) == order
     assert found.home.tolist() == homes
+
+
+def test_of_equally_near_peaks_a_token_goes_to_the_highest() -> None:
+    """The third token lies between the first, and the fourth, which is denser."""
+    states = torch.tensor([[0.0], [0.25], [2.0], [4.0], [4.0]])
+    found = cluster_sets(states, torch.zeros(5, dtype=torch.long), 0.4, 2)
+    assert found.is_peak.nonzero().flatten().tolist() == [0, 3]
+    assert found.home.tolist() == [0, 0, 3, 3, 3]
 
 
 def test_rows_and_frames_are_clustered_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
