@@ -63,6 +63,8 @@ class FrameFusion(Strategy):
         acts = set(doing.flatten().numpy().tolist())
         keep, values = torch.ones_like(view.alive, dtype=torch.bool), None
         if acts == {REST}:
+            for name in ("places", "frames", "spent"):  # nobody reads them any more
+                memo.pop(name, None)
             return Selection(torch.arange(view.n, device=keep.device).expand_as(keep))
         act, surplus = doing.to(keep.device, non_blocking=True), self._surplus(view)
         memo["next"] = torch.full_like(doing, REST)
