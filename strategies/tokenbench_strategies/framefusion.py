@@ -97,8 +97,9 @@ class FrameFusion(Strategy):
         alike = compare_neighbours(states, places.gather(-1, order)).gather(-1, inverse)
         gone, following = find_repeated(alike, self.low, surplus)
         gone, following = gone & merging, torch.where(merging, following, REST)
-        following, some = torch.cat([following, gone.any(-1, keepdim=True)], -1).cpu().split(1, -1)
-        if not some.numpy().any():
+        found = torch.cat([following, gone.any(-1, keepdim=True)], -1).cpu()
+        following = found[..., :1]
+        if not found[..., 1].numpy().any():
             return ~gone, None, following
         means = average_runs(states, ~gone.gather(-1, order), view.memo["frames"])
         return ~gone, take(means, inverse), following

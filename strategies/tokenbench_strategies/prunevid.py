@@ -153,11 +153,11 @@ def average_static(clip: Tensor, segments: Tensor, tau: float) -> tuple[Tensor, 
         return clip, torch.ones(clip.shape[:-1], dtype=torch.long, device=clip.device)
     most, own = max(1, frames // 4), segments  # every segment is a stretch of another cluster
     means, length = average_by_home(clip.flatten(-2), own, most)
-    sums = sum_by_home(normalize(clip, dim=-1).flatten(-2), own, most).unflatten(-1, (places, -1))
+    sums = torch.unflatten(sum_by_home(normalize(clip, dim=-1).flatten(-2), own, most), -1, (places, -1))
     alike = (sums.square().sum(-1) - length) / (length * (length - 1)).clamp(min=1)  # mean over pairs of frames
     static = take((alike > tau) & (length > 1), own)
     shown = static & pad(own.diff(dim=-1), (1, 0), value=1).bool().unsqueeze(-1)
-    states = torch.where(shown.unsqueeze(-1), take(means, own).unflatten(-1, (places, -1)), clip)
+    states = torch.where(shown.unsqueeze(-1), take(means, own).view_as(clip), clip)
     return states, (~static).long() - (static & ~shown).long()
 
 

@@ -54,10 +54,11 @@ def cluster_sets(states: Tensor, sets: Tensor, share: float, neighbours: int, fe
         fewest: Sets of so many tokens or fewer stay as they are, and keep their order.
     """
     m = sets.shape[-1]
-    parts = (
-        part.split(max(1, _MOST // m**2)) for part in (states.reshape(-1, *states.shape[-2:]), sets.reshape(-1, m))
+    each = max(1, _MOST // m**2)
+    parts = zip(
+        torch.split(states.reshape(-1, *states.shape[-2:]), each), torch.split(sets.reshape(-1, m), each), strict=True
     )
-    found = [_cluster(*part, share, neighbours, fewest) for part in zip(*parts, strict=True)]
+    found = [_cluster(own_states, own_sets, share, neighbours, fewest) for own_states, own_sets in parts]
     columns = found[0] if len(found) == 1 else map(torch.cat, zip(*found, strict=True))
     return SetClusters(*(column.view(sets.shape) for column in columns))
 
