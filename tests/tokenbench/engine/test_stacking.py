@@ -25,7 +25,7 @@ from tokenbench_strategies.ficoco_v import FiCoCoV
 from tokenbench_strategies.random import Random
 
 # Those whose counts depend on what they see: run row by row, or together, so that the layers see rows of unlike lengths.
-BY_ROW, UNLIKE = {"fastvid", "holitom", "framefusion", "prunevid"}, {"prumerge-adaptive"}
+BY_ROW, UNLIKE = {"fastvid", "holitom"}, {"prumerge-adaptive"}
 # Operators beyond the stock model's, at most: a few more than there are today.
 BOUNDS = {"vanilla": 5, "fastv": 32, "clse": 140}
 QUICK = {"fastv", "clse", "sparsevlm", "divprune", "visionzip", "ficoco-v", "random", "downsample", "prumerge-adaptive"}
