@@ -9,7 +9,16 @@ from tokenbench import Keep, Selection
 from tokenbench.contract.strategy import top
 from tokenbench_strategies.indices import average_by_home, complement
 
-__all__ = ["Recycled", "cluster_states", "count_clusters", "find_peaks", "keep_and_recycle", "rank_peaks", "split"]
+__all__ = [
+    "Recycled",
+    "cluster_states",
+    "count_clusters",
+    "find_peaks",
+    "keep_and_recycle",
+    "mark_peaks",
+    "rank_peaks",
+    "split",
+]
 
 RECYCLED = 0.3
 
@@ -75,15 +84,49 @@ def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
 def rank_peaks(states: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
     """Density peaks as `find_peaks` finds them, but the highest first, and the nearest peak of every state [m]."""
     distance = _distances(states)
-    nearest = distance.topk(min(neighbours, len(states)), largest=False).values
-    density = (-nearest.square().mean(1)).exp()
-    # Of equally dense tokens the earlier counts as denser.
-    rank = density.argsort(descending=True, stable=True).argsort()
-    denser = rank.unsqueeze(0) < rank.unsqueeze(1)
-    apart = torch.where(denser, distance, distance.amax()).amin(1) if len(states) else density
-    peaks = (density * apart).argsort(descending=True, stable=True)[:count]
+    peaks = _rate(distance, neighbours).argsort(descending=True, stable=True)[:count]
     home = distance.index_select(1, peaks).argmin(1) if count else peaks.new_zeros(len(states))
     return peaks, home.scatter(0, peaks, torch.arange(len(peaks), device=home.device))
+
+
+def mark_peaks(states: Tensor, count: Tensor, neighbours: int, members: Tensor | None = None) -> Tensor:
+    """Density peaks as `find_peaks` finds them, in sets of unlike sizes and with unlike numbers of peaks at once.
+
+    Args:
+        states: [..., m, C] states of every set.
+        count: [...] how many peaks each has.
+        neighbours: How many nearest states make up the density.
+        members: [..., m] which states count, as many as there are peaks at least; None for all.
+
+    Returns:
+        [..., m] which states are the peaks.
+    """
+    height = _rate(_distances(states), neighbours, members)
+    return height.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) < count.unsqueeze(-1)
+
+
+def _rate(distance: Tensor, neighbours: int, members: Tensor | None = None) -> Tensor:
+    """[..., m] density times the distance to the nearest denser state, from distances [..., m, m]; below 0 for no members."""
+    m = distance.shape[-1]
+    if m == 0:
+        return distance.sum(-1)
+    if members is None:
+        near = distance.topk(min(neighbours, m), largest=False).values
+        density = (-near.square().mean(-1)).exp()
+        farthest = distance.amax((-2, -1), keepdim=True)
+    else:
+        outside = ~members
+        distance = distance.masked_fill(outside.unsqueeze(-2), torch.inf)
+        near = distance.topk(min(neighbours, m), largest=False).values
+        number = members.sum(-1, keepdim=True).clamp(1, neighbours)
+        density = (-near.square().masked_fill(near.isinf(), 0).sum(-1) / number).exp().masked_fill(outside, -1)
+        beside = distance.masked_fill(outside.unsqueeze(-2), 0).amax(-1)
+        farthest = beside.masked_fill(outside, 0).amax(-1)[..., None, None]
+    # Of equally dense states the earlier counts as denser.
+    rank = density.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    denser = rank.unsqueeze(-2) < rank.unsqueeze(-1)
+    height = density * torch.where(denser, distance, farthest).amin(-1)
+    return height if members is None else height.masked_fill(~members, -1)
 
 
 def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -102,9 +145,9 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _distances(states: Tensor) -> Tensor:
-    """[m, m] Euclidean distances of states [m, C], over sqrt(C)."""
+    """[..., m, m] Euclidean distances of states [..., m, C], over sqrt(C)."""
     states = states.float()
-    scaled = states / states.shape[1] ** 0.5
+    scaled = states / states.shape[-1] ** 0.5
     distances: Tensor = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist")
     return distances
 
