@@ -107,21 +107,18 @@ def mark_peaks(states: Tensor, count: Tensor, neighbours: int, members: Tensor |
 
 def _rate(distance: Tensor, neighbours: int, members: Tensor | None = None) -> Tensor:
     """[..., m] density times the distance to the nearest denser state, from distances [..., m, m]; below 0 for no members."""
-    m = distance.shape[-1]
-    if m == 0:
+    if distance.shape[-1] == 0:
         return distance.sum(-1)
+    # What none is denser than is the highest, whatever is farthest from whatever.
+    farthest = distance.amax((-2, -1), keepdim=True)
+    if members is not None:
+        distance = distance.masked_fill(~members.unsqueeze(-2), torch.inf)
+    near = distance.topk(min(neighbours, distance.shape[-1]), largest=False).values.square()
     if members is None:
-        near = distance.topk(min(neighbours, m), largest=False).values
-        density = (-near.square().mean(-1)).exp()
-        farthest = distance.amax((-2, -1), keepdim=True)
+        density = (-near.mean(-1)).exp()
     else:
-        outside = ~members
-        distance = distance.masked_fill(outside.unsqueeze(-2), torch.inf)
-        near = distance.topk(min(neighbours, m), largest=False).values
         number = members.sum(-1, keepdim=True).clamp(1, neighbours)
-        density = (-near.square().masked_fill(near.isinf(), 0).sum(-1) / number).exp().masked_fill(outside, -1)
-        beside = distance.masked_fill(outside.unsqueeze(-2), 0).amax(-1)
-        farthest = beside.masked_fill(outside, 0).amax(-1)[..., None, None]
+        density = (-near.masked_fill(near.isinf(), 0).sum(-1) / number).exp().masked_fill(~members, -1)
     # Of equally dense states the earlier counts as denser.
     rank = density.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     denser = rank.unsqueeze(-2) < rank.unsqueeze(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import ClassVar, Literal
 
 import torch
@@ -125,7 +126,7 @@ def _find_anchors(segments: Tensor, context: int, limit: int) -> _Anchors:
     chosen = same.triu(1).sum(-1) % _EVERY == 0
     length = same.sum(-1)
     each = (length + _EVERY - 1) // _EVERY
-    peaks = torch.where(chosen, (context * length // each).clamp(max=limit), 0)
+    peaks = (context * length // each).clamp(max=limit) * chosen
     total = chosen.sum(-1)
     # The sizes of everything that follows: the one look at what was found.
     most, beside, high = torch.stack([total.amax(), each.amax(), peaks.amax()]).tolist()
@@ -154,7 +155,7 @@ def _merge(peaks: Tensor, anchors: _Anchors, clip: Tensor, joins: Tensor) -> Ten
     frames, (high, width) = clip.shape[:-2], peaks.shape[-2:]
     number = torch.arange(max(peaks.shape[-3:-1]), device=peaks.device)
     direction, targets = normalize(clip, dim=-1), normalize(peaks, dim=-1).flatten(-2)
-    totals, counts = torch.zeros_like(targets), torch.zeros_like(anchors.used, dtype=peaks.dtype)
+    totals, counts = list[Tensor](), list[Tensor]()
     # So many anchors of a frame at a time that their peaks are no more than its tokens.
     some = max(1, clip.shape[-2] // high)
     for own, exists in zip(*(torch.split(part, some, -1) for part in (anchors.of_frame, anchors.exists)), strict=True):
@@ -166,9 +167,9 @@ def _merge(peaks: Tensor, anchors: _Anchors, clip: Tensor, joins: Tensor) -> Ten
         home = home.masked_fill(~(joins.unsqueeze(-1) & exists.unsqueeze(-2)), -1)
         joined = (home.unsqueeze(-1) == number[:high]).flatten(-2).transpose(-1, -2).to(clip.dtype)
         goes = (pairs.unsqueeze(-2) == number[: peaks.shape[-3], None]).to(clip.dtype)
-        totals = totals + goes @ (joined @ clip).view(*pairs.shape, -1)
-        counts = counts + goes @ joined.sum(-1).view(*pairs.shape, -1)
-    count = counts.unsqueeze(-1)
-    mean = totals.view_as(peaks) / count.clamp(min=1)
+        totals.append(goes @ (joined @ clip).view(*pairs.shape, -1))
+        counts.append(goes @ joined.sum(-1).view(*pairs.shape, -1))
+    count = reduce(torch.add, counts).unsqueeze(-1)
+    mean = reduce(torch.add, totals).view_as(peaks) / count.clamp(min=1)
     own_share = (1 / (count + 1)).clamp(min=_OWN)
     return torch.where(count > 0, own_share * peaks + (1 - own_share) * mean, peaks)

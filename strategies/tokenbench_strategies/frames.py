@@ -89,10 +89,10 @@ def join_clips(view: View, states: Tensor, clips: Sequence[tuple[Tensor, PrunedC
     order = None if all(pruned.late is None for _, pruned in clips) else torch.zeros_like(view.alive)
     for at, pruned in clips:
         keep.index_copy_(-1, at.flatten(), pruned.keep.flatten(-2))
-        if order is not None and pruned.late is not None:
+        if order is not None:
             # A frame that starts at s has the numbers from 2 s on, first for its tokens in order, then for late ones.
-            number = at[:, :1] + at + at.shape[1] * pruned.late
-            order.index_copy_(-1, at.flatten(), number.flatten(-2))
+            number = at[:, :1] + at + (0 if pruned.late is None else at.shape[1] * pruned.late)
+            order.index_copy_(-1, at.flatten(), number.flatten(-2).expand_as(pruned.keep.flatten(-2)))
     merged = [at.flatten()[pruned.merged] for at, pruned in clips if pruned.merged is not None]
     if merged:
         index = torch.cat(merged, -1).unsqueeze(-1)

@@ -25,7 +25,7 @@ from tokenbench_strategies.ficoco_v import FiCoCoV
 from tokenbench_strategies.random import Random
 
 # Those whose counts depend on what they see.
-BY_ROW = {"fastvid", "holitom", "prumerge-adaptive", "framefusion", "prunevid"}
+BY_ROW = {"prumerge-adaptive", "framefusion", "prunevid"}
 # Operators beyond the stock model's, at most: a few more than there are today.
 BOUNDS = {"vanilla": 5, "fastv": 32, "clse": 140}
 QUICK = {"fastv", "clse", "sparsevlm", "divprune", "visionzip", "ficoco-v", "random", "downsample"}
