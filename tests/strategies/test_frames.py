@@ -66,6 +66,13 @@ def test_peaks_of_sets_of_unlike_sizes_are_those_of_each(sizes: list[tuple[int, 
     assert [row.nonzero().flatten().tolist() for row in whole] == expected
 
 
+def test_the_density_of_a_few_states_is_a_mean_over_these() -> None:
+    """Of three, at 0, .65 and 3.25, the last is dense enough to be a peak only if their sum is over more than three."""
+    states = torch.tensor([[9.0], [0], [0.65], [9], [3.25], [9], [9], [9]])
+    members = torch.tensor([0, 1, 1, 0, 1, 0, 0, 0]).bool()
+    assert mark_peaks(states, torch.tensor(2), 7, members).nonzero().flatten().tolist() == [1, 2]
+
+
 def test_clips_are_put_together_where_they_were() -> None:
     """A clip of three frames with a token that no frame has before it, and an image."""
     view = view_of(2, 6, Grid(3, 1, 2, num_prefix_tokens=1), Grid(1, 2, 2))
