@@ -16,7 +16,7 @@ __all__ = [
     "find_peaks",
     "keep_and_recycle",
     "mark_peaks",
-    "rank_peaks",
+    "measure_distances",
     "split",
 ]
 
@@ -78,15 +78,8 @@ def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
     Returns:
         Indices of the peaks [count], ascending.
     """
-    return rank_peaks(states, count, neighbours)[0].sort().values
-
-
-def rank_peaks(states: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
-    """Density peaks as `find_peaks` finds them, but the highest first, and the nearest peak of every state [m]."""
-    distance = _distances(states)
-    peaks = _rate(distance, neighbours).argsort(descending=True, stable=True)[:count]
-    home = distance.index_select(1, peaks).argmin(1) if count else peaks.new_zeros(len(states))
-    return peaks, home.scatter(0, peaks, torch.arange(len(peaks), device=home.device))
+    height = _rate(measure_distances(states), neighbours)
+    return height.argsort(descending=True, stable=True)[:count].sort().values
 
 
 def mark_peaks(states: Tensor, count: Tensor, neighbours: int, members: Tensor | None = None) -> Tensor:
@@ -101,7 +94,7 @@ def mark_peaks(states: Tensor, count: Tensor, neighbours: int, members: Tensor |
     Returns:
         [..., m] which states are the peaks.
     """
-    height = _rate(_distances(states), neighbours, members)
+    height = _rate(measure_distances(states), neighbours, members)
     return height.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) < count.unsqueeze(-1)
 
 
@@ -137,11 +130,11 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
         Indices of the centres [count], and the cluster of every state [m].
     """
     centres = find_peaks(states, count, count)
-    home = _distances(states).index_select(1, centres).argmin(1)
+    home = measure_distances(states).index_select(1, centres).argmin(1)
     return centres, home.scatter(0, centres, torch.arange(count, device=home.device))
 
 
-def _distances(states: Tensor) -> Tensor:
+def measure_distances(states: Tensor) -> Tensor:
     """[..., m, m] Euclidean distances of states [..., m, C], over sqrt(C)."""
     states = states.float()
     scaled = states / states.shape[-1] ** 0.5

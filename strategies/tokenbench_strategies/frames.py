@@ -16,7 +16,6 @@ __all__ = [
     "LEAST_SHARE",
     "PrunedClip",
     "clips",
-    "fit_share",
     "fit_shares",
     "join_clips",
     "nominal_share",
@@ -107,28 +106,12 @@ def nominal_share(view: View) -> float:
     return float(keep) if keep is not None and not isinstance(keep, int) else view.k / view.n
 
 
-def fit_share(count: Callable[[float], int], k: int) -> float:
-    """The largest share of 1 at which a method keeps at most k tokens, as nearly as 50 halvings tell.
-
-    Args:
-        count: How many tokens the method keeps at a share; it grows with the share.
-        k: The budget. If even the smallest share keeps more, the result is 0.
-    """
-    if count(1.0) <= k:
-        return 1.0
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if count(middle) <= k else (low, middle)
-    return low
-
-
 def fit_shares(count: Callable[[Tensor], Tensor], k: int, device: torch.device) -> Tensor:
-    """What `fit_share` finds, for all samples at once.
+    """The largest shares of 1 at which a method keeps at most k tokens of a sample, as nearly as 50 halvings tell.
 
     Args:
-        count: How many tokens [..., s] the method keeps at shares [s] or [..., s], float64.
-        k: The budget.
+        count: How many tokens [..., s] the method keeps at shares [s] or [..., s], float64; it grows with the share.
+        k: The budget. Where even the least share keeps more, the result is 0.
         device: Where to compute.
 
     Returns:

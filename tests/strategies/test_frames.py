@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.strategies.views import make_view, rand
+from tests.strategies.views import fit_share, make_view, rand
 from tokenbench import Grid, Stage, View
 from tokenbench_strategies.density import find_peaks, mark_peaks
-from tokenbench_strategies.frames import PrunedClip, clips, fit_share, fit_shares, join_clips, of_clip, thin
+from tokenbench_strategies.frames import PrunedClip, clips, fit_shares, join_clips, of_clip, thin
 from tokenbench_strategies.indices import find_even
 
 

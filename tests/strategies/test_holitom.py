@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from tests.strategies.views import make_view, rand
+from tests.strategies.views import fit_share, make_view, rand
 from tokenbench import Grid, Signal
 from tokenbench_strategies.density import find_peaks
-from tokenbench_strategies.frames import fit_share
 from tokenbench_strategies.holitom import HoliTom, average_in_turn, choose_windows, fit_quotas, prune_clip
 
 TAU = 0.8
