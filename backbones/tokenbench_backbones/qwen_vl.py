@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import isqrt
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -40,14 +41,22 @@ class Qwen2VL(Backbone):
         Raises:
             UsageError: If the prompt has no such positions, or if they do not form lattices.
         """
+        return [tuple(grid for _, grid in row) for row in self.read_lattices(model, input_ids, positions)]
+
+    def read_lattices(self, model: Any, input_ids: Tensor, positions: Tensor | None) -> list[list[tuple[int, Grid]]]:
+        """The lattices of every row, each with the token id that it consists of. The arguments are those of `grids`."""
         if positions is None or positions.ndim != 3:
             raise UsageError(
                 "the visual tokens of this prompt have no row and column positions", "also pass mm_token_type_ids"
             )
-        ids, visual = input_ids.cpu(), self.visual(model, input_ids).cpu()
+        axes = positions[1:].to(input_ids.device)
+        known = torch.stack([input_ids, self.visual(model, input_ids), *axes], 1).cpu()  # one look at all rows
         return [
-            tuple(_lattice(places[:, start : start + count]) for start, count in runs(row, mask))
-            for row, mask, places in zip(ids, visual, positions.transpose(0, 1).cpu(), strict=True)
+            [
+                (int(row[0, start]), _lattice(row[2:, start : start + count]))
+                for start, count in runs(torch.from_numpy(row[0]), torch.from_numpy(row[1]))
+            ]
+            for row in known.numpy()
         ]
 
     def describe_towers(self, model: Any) -> Sequence[Encoder]:
@@ -56,17 +65,17 @@ class Qwen2VL(Backbone):
         layers, side, patch = list(tower.blocks), tower.spatial_merge_size, tower.config.patch_size
 
         def layouts(hidden_states: Tensor, grid_thw: Tensor, **options: Any) -> list[FrameLayout]:
-            at = self.places(model, grid_thw)
-            found, start = [], 0
-            for t, h, w in grid_thw.tolist():
+            sizes, found, start = grid_thw.tolist(), list[FrameLayout](), 0
+            patches = torch.arange(side**2)
+            shapes = {(h, w) for _, h, w in sizes}
+            tokens = {shape: self.places(model, *shape)[:, None] * side**2 + patches for shape in shapes}
+            for t, h, w in sizes:
                 for _ in range(t):
-                    tokens = at[start : start + h * w // side**2, None] * side**2 + torch.arange(side**2)
-                    first = start * side**2
-                    pixels = hidden_states[first : first + h * w].reshape(
+                    pixels = hidden_states[start : start + h * w].reshape(
                         h // side, w // side, side, side, 3, -1, patch, patch
                     )
-                    found.append(FrameLayout(h * w, tokens - first, pixels))
-                    start += len(tokens)
+                    found.append(FrameLayout(h * w, tokens[h, w], pixels))
+                    start += h * w
             return found
 
         def project(states: Tensor) -> Tensor:
@@ -102,9 +111,9 @@ class Qwen2VL(Backbone):
         projected: Tensor = tower.merger(states.flatten(0, 1))
         return projected
 
-    def places(self, model: Any, grid_thw: Tensor) -> Tensor:
-        """[tokens] places of the visual tokens in the encoder's layers, counted in tokens, in the order of the prompt."""
-        return torch.arange(int(grid_thw.prod(-1).sum()) // model.base_model.visual.spatial_merge_size**2)
+    def places(self, model: Any, h: int, w: int) -> Tensor:
+        """[tokens] places of the visual tokens of a frame of h x w patches in the encoder's layers, counted in tokens."""
+        return torch.arange(h * w // model.base_model.visual.spatial_merge_size**2)
 
     def size(self, config: Any) -> ModelSize:
         """Sizes of a Qwen2-VL encoder and decoder."""
@@ -146,12 +155,11 @@ class Qwen25VL(Qwen2VL):
 
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_5_vl",)
 
-    def places(self, model: Any, grid_thw: Tensor) -> Tensor:
-        """[tokens] places of the visual tokens in the encoder's layers, which have them window by window."""
-        config = model.base_model.visual.config
-        order, _ = get_vision_window_index(grid_thw, config.spatial_merge_size, config.window_size, config.patch_size)
-        places: Tensor = order.argsort().cpu()
-        return places
+    def places(self, model: Any, h: int, w: int) -> Tensor:
+        """[tokens] places of the visual tokens of a frame in the encoder's layers, which have them window by window."""
+        config, grid = model.base_model.visual.config, torch.tensor([[1, h, w]])
+        order, _ = get_vision_window_index(grid, config.spatial_merge_size, config.window_size, config.patch_size)
+        return order.argsort()
 
     def size(self, config: Any) -> ModelSize:
         """Sizes of a Qwen2.5-VL encoder, whose layers mostly attend within windows, and of its decoder."""
@@ -180,12 +188,10 @@ class Qwen3VL(Qwen2VL):
         The prompt does not say where one video ends and the next begins, so that two videos of one size in a row count
         as one.
         """
-        found = super().grids(model, input_ids, positions)
-        ids, visual = input_ids.cpu(), self.visual(model, input_ids).cpu()
-        firsts = [[row[at].item() for at, _ in runs(row, mask)] for row, mask in zip(ids, visual, strict=True)]
         video = model.config.video_token_id
         return [
-            _number_items(grids, [token == video for token in own]) for grids, own in zip(found, firsts, strict=True)
+            _number_items([grid for _, grid in row], [token == video for token, _ in row])
+            for row in self.read_lattices(model, input_ids, positions)
         ]
 
     def encode_images(self, model: Any, inputs: Any) -> list[Tensor]:
@@ -223,7 +229,7 @@ def squarest(tokens: int) -> tuple[int, int]:
     return h, tokens // h
 
 
-def _number_items(grids: tuple[Grid, ...], video: Sequence[bool]) -> tuple[Grid, ...]:
+def _number_items(grids: Sequence[Grid], video: Sequence[bool]) -> tuple[Grid, ...]:
     """The lattices, of which consecutive equal ones of a video have one number."""
     numbered: list[Grid] = []
     for i, (grid, moving) in enumerate(zip(grids, video, strict=True)):
@@ -232,9 +238,9 @@ def _number_items(grids: tuple[Grid, ...], video: Sequence[bool]) -> tuple[Grid,
     return tuple(numbered)
 
 
-def _lattice(places: Tensor) -> Grid:
-    """The lattice that the (t, h, w) positions [3, n] of one image form, row by row, frame by frame."""
-    h, w = (int(axis.max() - axis.min()) + 1 for axis in places[1:])
+def _lattice(places: np.ndarray) -> Grid:
+    """The lattice that the (h, w) positions [2, n] of one image form, row by row, frame by frame."""
+    h, w = (np.ptp(places, axis=1) + 1).tolist()
     frames, rest = divmod(places.shape[1], h * w)
     if rest:
         raise UsageError(f"{places.shape[1]} consecutive visual tokens do not form a lattice of {h} x {w}")

@@ -15,7 +15,7 @@ from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import crops
 
-__all__ = ["PruMerge", "find_outliers", "find_spaced"]
+__all__ = ["PruMerge", "find_outliers", "find_spaced", "weigh"]
 
 _ATTENTION, _KEYS = (Signal(kind, -1, "joined") for kind in ("cls", "keys"))
 _FEATURES = Signal("features")
@@ -58,27 +58,28 @@ class PruMerge(Strategy):
         keep, features = [], []
         for crop, k in crops(view):
             if k:
-                signals = [view.signals[signal][crop] for signal in view.stage.signals]
-                chosen, merged = self.merge(_choose(signals[0], max(1, k - 1)), *signals, extra=k > 1)
+                attention, keys, own = (view.signals[signal][crop] for signal in view.stage.signals)
+                chosen, weights = _choose(attention, max(1, k - 1)), weigh(attention)
                 keep.append(crop[chosen])
-                features.append(merged)
+                features.append(self.add_neighbours(chosen, weights, keys, own))
+                if k > 1:
+                    best = weights.scatter(0, chosen, -torch.inf).argmax(0, keepdim=True)
+                    keep.append(crop[best])
+                    features.append(weights.scatter(0, chosen, 0).unsqueeze(0) @ own)
         return Selection(torch.cat(keep), view.project(torch.cat(features)).float())
 
-    def merge(
-        self, chosen: Tensor, attention: Tensor, keys: Tensor, features: Tensor, *, extra: bool
-    ) -> tuple[Tensor, Tensor]:
-        """The chosen tokens of one crop, and one for the extra token if there is one; and their features [k, C']."""
-        weights = attention / attention.sum().clamp(min=1)  # only what tokens receive adds up to more
+    def add_neighbours(self, chosen: Tensor, weights: Tensor, keys: Tensor, features: Tensor) -> Tensor:
+        """The features [k, C'] of the chosen tokens [k] of one crop, with those of their neighbours by weight."""
         directions = normalize(keys, dim=-1)
         similarity = directions.index_select(0, chosen) @ directions.T
         near = similarity.scatter(1, chosen.unsqueeze(1), -torch.inf).topk(min(self.neighbours, len(keys) - 1)).indices
         added = torch.zeros_like(similarity).scatter(1, near, weights.expand_as(similarity).gather(1, near))
-        merged = features.index_select(0, chosen) + added @ features
-        if not extra:
-            return chosen, merged
-        best = weights.scatter(0, chosen, -torch.inf).argmax(0, keepdim=True)
-        rest = weights.scatter(0, chosen, 0).unsqueeze(0) @ features
-        return torch.cat([chosen, best]), torch.cat([merged, rest])
+        return features.index_select(0, chosen) + added @ features
+
+
+def weigh(attention: Tensor) -> Tensor:
+    """[n] how much each token counts where it is merged."""
+    return attention / attention.sum().clamp(min=1)  # only what tokens receive adds up to more
 
 
 def find_outliers(attention: Tensor, fence: float = 1.5) -> Tensor:

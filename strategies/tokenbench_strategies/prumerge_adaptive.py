@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tokenbench import Budget, Dial, Keep, Selection, View
-from tokenbench_strategies.prumerge import PruMerge, find_outliers, find_spaced
+from tokenbench_strategies.prumerge import PruMerge, find_outliers, find_spaced, weigh
 from tokenbench_strategies.shares import crops
 
 __all__ = ["PruMergeAdaptive"]
@@ -38,19 +39,30 @@ class PruMergeAdaptive(PruMerge):
 
     def select(self, view: View) -> Selection:
         """Keep outlying and evenly spaced tokens, with similar ones merged in, image by image."""
-        keep, features = [], []
-        for crop, _ in crops(view):
-            signals = [view.signals[signal][crop] for signal in view.stage.signals]
-            chosen = _choose(signals[0], self.fence)
-            chosen, merged = self.merge(chosen, *signals, extra=len(chosen) < len(crop))
-            keep.append(crop[chosen])
-            features.append(merged)
-        return Selection(torch.cat(keep), view.project(torch.cat(features)).float())
+        parts = [crop for crop, _ in crops(view)]
+        masks, orders, features = [], [], []
+        for crop in parts:
+            attention, keys, own = (view.signals[signal][crop] for signal in view.stage.signals)
+            everything, weights = torch.arange(len(crop), device=crop.device), weigh(attention)
+            chosen, order = _choose(attention, self.fence)
+            best = weights.masked_fill(chosen, -torch.inf).argmax(0, keepdim=True)
+            is_extra = (everything == best) & ~chosen  # none if all are chosen
+            rest = weights.masked_fill(chosen, 0).unsqueeze(0) @ own
+            # How many are chosen is not known here, so that all take in their neighbours.
+            merged = self.add_neighbours(everything, weights, keys, own)
+            masks.append(chosen | is_extra)
+            orders.append(order.masked_fill(is_extra, 2 * len(crop)))
+            features.append(torch.where(is_extra.unsqueeze(1), rest, merged))
+        back = torch.cat(parts).argsort()
+        starts = accumulate((2 * len(crop) + 1 for crop in parts), initial=0)
+        order = torch.cat([order + start for order, start in zip(orders, starts, strict=False)])
+        values = view.project(torch.cat(features)).float()
+        return Selection(torch.cat(masks)[back], values[back], order=order[back])
 
 
-def _choose(attention: Tensor, fence: float) -> Tensor:
-    """Outliers by attention, then the evenly spaced others, ascending."""
-    is_outlier = find_outliers(attention, fence)
-    ranked = attention.argsort(descending=True, stable=True)
-    spaced = ~is_outlier & find_spaced(is_outlier)
-    return torch.cat([ranked[is_outlier[ranked]], spaced.nonzero().flatten()])
+def _choose(attention: Tensor, fence: float) -> tuple[Tensor, Tensor]:
+    """[n] which are outliers or evenly spaced, and [n] their order: outliers by attention, then the others, ascending."""
+    n, is_outlier = len(attention), find_outliers(attention, fence)
+    rank = attention.argsort(descending=True, stable=True).argsort()
+    order = torch.where(is_outlier, rank, torch.arange(n, 2 * n, device=rank.device))
+    return is_outlier | find_spaced(is_outlier), order

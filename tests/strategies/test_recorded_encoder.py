@@ -86,7 +86,7 @@ def prumerge_signals(case: Case) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", ["prumerge", "prumerge-adaptive"])
 def test_prumerge(name: str, case: Case) -> None:
     """Held to the released count, and by its own count, which must be the same."""
-    selection = select(made(name), case, case["features"], prumerge_signals(case))
+    selection = select(made(name), case, case["features"], prumerge_signals(case)).to_indices()
     assert selection.keep[:-1].tolist() == case["order"].tolist()
     assert selection.values is not None
     close(selection.values, case["values"])

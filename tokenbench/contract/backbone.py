@@ -8,6 +8,8 @@ from inspect import signature
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from tokenbench.errors import MachineError
 
 if TYPE_CHECKING:
@@ -271,16 +273,16 @@ def runs(row: Tensor, visual: Tensor) -> list[tuple[int, int]]:
     """Find the stretches of equal ids among the visual tokens of a row.
 
     Args:
-        row: [S] token ids.
+        row: [S] token ids. Those of several rows had better be copied to the CPU at once.
         visual: [S] mask of the visual tokens.
 
     Returns:
         The first column and the length of every stretch.
     """
-    columns = visual.nonzero().flatten()
+    (columns,), ids = visual.numpy(force=True).nonzero(), row.numpy(force=True)
     if not len(columns):
         return []
-    breaks = (columns.diff() != 1) | (row[columns].diff() != 0)
-    starts = [0, *(breaks.nonzero().flatten() + 1).tolist()]
+    breaks = (np.diff(columns) != 1) | (np.diff(ids[columns]) != 0)
+    starts = [0, *(breaks.nonzero()[0] + 1).tolist()]
     ends = [*starts[1:], len(columns)]
     return [(at, end - start) for at, start, end in zip(columns[starts].tolist(), starts, ends, strict=True)]

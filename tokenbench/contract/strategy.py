@@ -27,6 +27,8 @@ __all__ = [
     "Merger",
     "Selection",
     "Strategy",
+    "find_declaring",
+    "may_pad",
     "top",
 ]
 
@@ -53,19 +55,49 @@ class Selection:
     """What a stage keeps of its candidates."""
 
     keep: Tensor
-    """[k] distinct indices into the candidates. Before decoder layer 0, a strategy that renumbers positions says with
-    their order how the tokens follow each other in the sequence; everywhere else they stay in the order of the prompt."""
+    """[k] distinct indices into the candidates, or a mask [n] that is True at those that are kept. A mask suits a
+    method whose count depends on the sample: its form does not, so that samples still run together.
+
+    Before decoder layer 0, a strategy that renumbers positions says with the order of the indices how the tokens follow
+    each other in the sequence; everywhere else they stay in the order of the prompt."""
     values: Tensor | None = None
-    """[k, C] new hidden states of the kept tokens (a merge), or None to leave them as they are."""
+    """[k, C] new hidden states of the kept tokens (a merge), or None to leave them as they are. With a mask [n, C]:
+    those of dropped candidates are not read."""
     score: Tensor | None = None
     """[n] what the candidates were ranked by, so that the engine can refuse NaN; None if there is no score."""
+    order: Tensor | None = None
+    """[n] numbers by which the tokens of a mask follow each other, where the order of indices would say so; None for the
+    order of the prompt."""
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether `keep` is a mask."""
+        return str(self.keep.dtype) == "torch.bool"  # torch itself takes seconds to import
+
+    def to_indices(self, count: int | None = None) -> Selection:
+        """Return the same selection with indices instead of a mask.
+
+        Args:
+            count: How many candidates the mask keeps. None looks at a mask of one sample.
+        """
+        if not self.is_mask:
+            return self
+        count = int(self.keep.sum()) if count is None else count
+        dropped, order = (~self.keep).byte(), None  # CUDA does not sort booleans
+        if self.order is not None:
+            order = self.order.to(dropped.device).argsort(dim=-1, stable=True)
+            dropped = dropped.gather(-1, order)
+        keep = dropped.argsort(dim=-1, stable=True)[..., :count]
+        keep = keep if order is None else order.gather(-1, keep)
+        values = None if self.values is None else _take(self.values, keep)
+        return replace(self, keep=keep, values=values, order=None)
 
     def ascending(self) -> Selection:
         """Return the same selection in the order of the prompt."""
+        if self.is_mask:
+            return replace(self, order=None)
         keep, order = self.keep.sort(dim=-1)
-        values = self.values
-        if values is not None:
-            values = values.gather(-2, order.unsqueeze(-1).expand(*order.shape, values.shape[-1]))
+        values = None if self.values is None else _take(self.values, order)
         return replace(self, keep=keep, values=values)
 
 
@@ -139,6 +171,17 @@ class Strategy(BaseModel):
         """
         return Stage(layer, keep)
 
+    def heeds_padding(self, words: int) -> bool:
+        """Whether `score` and `select` leave out what `view.words` marks as padding.
+
+        If so, samples whose questions have unlike lengths are selected together. A subclass that overrides `score` or
+        `select` does not inherit it.
+
+        Args:
+            words: How many tokens of text the sample has after its visual ones.
+        """
+        return False
+
     def turn_dial(self, value: float) -> Self:
         """Return the same strategy with its dial at a value.
 
@@ -209,13 +252,31 @@ class Merger(BaseModel):
 
     def apply(self, selection: Selection, view: View) -> Selection:
         """Return the selection with its dropped tokens merged in. Sizes are carried to the sample's later stages."""
-        selection = selection.ascending()
+        selection = selection.ascending().to_indices()
         states = view.hidden[view.stage.layer]
         sizes = view.memo["sizes"] if "sizes" in view.memo else states[:, 0].float().new_ones(view.n)
         values, view.memo["sizes"] = self.merge(states, sizes, selection.keep)
         return replace(selection, values=values)
 
 
+def find_declaring(strategy: Strategy, name: str) -> type:
+    """Return the class that declares something of `score` and `select`, or that overrides them without declaring it."""
+    return next(kind for kind in type(strategy).__mro__ if {name, "score", "select"} & vars(kind).keys())
+
+
+def may_pad(strategy: Strategy, words: int) -> bool:
+    """Whether so many words may be padded for the strategy, as the class that wrote its code declares it."""
+    return "heeds_padding" in vars(find_declaring(strategy, "heeds_padding")) and strategy.heeds_padding(words)
+
+
 def top(score: Tensor, k: int) -> Tensor:
     """Return the indices [..., k] of the k highest scores [..., n], ascending. Ties go to the earlier position."""
     return score.argsort(dim=-1, descending=True, stable=True)[..., :k].sort(dim=-1).values
+
+
+def _take(values: Tensor, index: Tensor) -> Tensor:
+    """The entries at index [..., k] of values [..., n, C]."""
+    index = index.to(values.device)
+    if index.ndim == 1:
+        return values.index_select(0, index)  # whole rows at once: many times faster than gather()
+    return values.gather(-2, index.unsqueeze(-1).expand(*index.shape, values.shape[-1]))

@@ -7,6 +7,7 @@ another layer. What the stock decoder made is never made again: it is gathered a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.replay import Unseen, hide
-from tokenbench.engine.segment import Segment, causal_mask, take
+from tokenbench.engine.segment import Segment, causal_mask, flatten, take_flat
 
 __all__ = ["SegmentArguments", "gather_mask", "read_padding"]
 
@@ -73,14 +74,25 @@ class SegmentArguments:
 
     def _cut_rope(self, stock: Any) -> Any:
         if isinstance(stock, Tensor):
-            return _take(stock, self._segment.positions)
-        return stock if stock is None else tuple(_take(part, self._segment.positions) for part in stock)
+            return self._take_rope(stock)
+        return stock if stock is None else tuple(self._take_rope(part) for part in stock)
+
+    def _take_rope(self, stock: Tensor) -> Tensor:
+        """Position embeddings [B or 1, S, ...] of the tokens."""
+        return _take(stock, self._segment.positions if len(stock) == 1 else self._rope_places)
+
+    @cached_property
+    def _rope_places(self) -> Tensor:
+        """[B, m] where the tokens' position embeddings stand, if every row has its own and they are laid end to end."""
+        return flatten(self._segment.positions, self._width)
 
     def _cut_tokens(self, stock: Any) -> Any:
         """Whatever has a column for every token of the prompt."""
         rows, columns = self._segment.columns.shape[0], self._segment.columns
         by_token = isinstance(stock, Tensor) and stock.ndim > 1 and stock.shape[1] == self._width
-        return _take(stock, columns) if by_token and stock.shape[0] in (1, rows) else stock
+        if not by_token or stock.shape[0] not in (1, rows):
+            return stock
+        return _take(stock, columns if len(stock) == 1 else flatten(columns, self._width))
 
 
 def gather_mask(mask: Tensor, rows: Tensor | None, columns: Tensor, valid: Tensor) -> Tensor:
@@ -125,7 +137,7 @@ def read_padding(mask: Tensor | dict[str, Tensor] | None) -> Tensor | None:
     return mask.bool() if not mask.is_floating_point() else mask == mask.max()
 
 
-def _take(states: Tensor, index: Tensor) -> Tensor:
-    """The tokens at index [B, m] of states [B or 1, n, ...]: [B, m, ...]."""
+def _take(states: Tensor, places: Tensor) -> Tensor:
+    """The tokens at places [B, m], as `flatten` has them, of states [B, n, ...]: [B, m, ...]."""
     rest = states.shape[2:]
-    return take(states.flatten(2) if rest else states.unsqueeze(-1), index).view(*index.shape, *rest)
+    return take_flat(states.flatten(2) if rest else states.unsqueeze(-1), places).view(*places.shape, *rest)

@@ -26,6 +26,8 @@ class _Doubt:
     """The rows [G]."""
     count: Tensor
     """[G] how often each row has the problem."""
+    expected: int = 0
+    """What to add to the count in words, where it is a difference."""
 
 
 class Doubts:
@@ -34,7 +36,7 @@ class Doubts:
     def __init__(self) -> None:
         self._open: list[_Doubt] = []
 
-    def add(self, where: str, rows: Sequence[int], n: int, selection: Selection, ranked: bool) -> Tensor:
+    def add(self, where: str, rows: Sequence[int], n: int, selection: Selection, distinct: bool) -> Tensor:
         """Note what may be wrong with a selection.
 
         Args:
@@ -42,7 +44,7 @@ class Doubts:
             rows: The rows [G].
             n: How many candidates each has.
             selection: What was selected in them.
-            ranked: Whether `keep` was made from scores by `top`, and is therefore right.
+            distinct: Whether the engine made `keep`, which is therefore right, or it is a mask.
 
         Returns:
             Its `keep`, within bounds: a GPU that gathers out of bounds cannot be used any more.
@@ -51,15 +53,21 @@ class Doubts:
         if selection.score is not None:
             count = selection.score.isnan().sum(-1)
             self._open.append(_Doubt(where, f"{{count}} of {n} scores are NaN", rows, count))
-        if not ranked and keep.shape[-1]:
+        if not distinct and keep.shape[-1]:
             keep, raw = keep.clamp(0, n - 1), keep
             ordered = keep.sort(dim=-1).values
             count = (keep != raw).sum(-1) + (ordered[:, 1:] == ordered[:, :-1]).sum(-1)
             self._open.append(_Doubt(where, f"keep must hold distinct indices below {n}", rows, count))
         if selection.values is not None:
-            count = selection.values.isnan().flatten(1).sum(-1)
-            self._open.append(_Doubt(where, "values are NaN", rows, count))
+            wrong = selection.values.isnan().any(-1)
+            wrong = wrong & keep.to(wrong.device) if selection.is_mask else wrong  # nobody reads those of dropped ones
+            self._open.append(_Doubt(where, "values are NaN", rows, wrong.sum(-1)))
         return keep
+
+    def add_counts(self, where: str, rows: Sequence[int], counts: Tensor, expected: int) -> None:
+        """Note that the rows may not keep as many candidates [G] as expected."""
+        problem = f"{{count}} tokens were kept instead of {expected}"
+        self._open.append(_Doubt(where, problem, rows, counts - expected, expected))
 
     def settle(self) -> None:
         """Look.
@@ -74,6 +82,6 @@ class Doubts:
         for doubt in doubts:
             for b, count in zip(doubt.rows, doubt.count.tolist(), strict=True):
                 if count:
-                    error = StrategyError(f"{doubt.where}: {doubt.problem.format(count=count)}")
+                    error = StrategyError(f"{doubt.where}: {doubt.problem.format(count=count + doubt.expected)}")
                     error.row = b
                     raise error

@@ -213,24 +213,24 @@ class Prefill:
         lengths, merged, rank = list(self.segment.lengths), None, None
         flat = keep.view(-1)
         for choice in self._chooser.choose(due, self.segment, hidden.shape[-1]):
-            group, values = choice.group, choice.selection.values
-            kept = group.places.gather(1, choice.selection.keep)
-            flat.index_fill_(0, group.places.flatten(), False).index_fill_(0, kept.flatten(), True)
-            ordinals = choice.alive.gather(1, choice.selection.keep)
-            for i, (b, own) in enumerate(zip(group.rows, ordinals, strict=True)):
-                lengths[b] -= group.at.shape[1] - kept.shape[1]
+            group, values = choice.group, choice.values
+            kept = choice.take(group.places)
+            flat.index_fill_(0, group.places.flatten(), False).index_fill_(0, kept, True)
+            ordinals = torch.split(choice.take(choice.alive), choice.counts)
+            own_values = [None] * len(ordinals) if values is None else torch.split(values, choice.counts)
+            for b, own, merged_ones in zip(group.rows, ordinals, own_values, strict=True):
+                lengths[b] -= group.at.shape[1] - len(own)
                 self.traces[b].stages.append((choice.stage.layer, own))
                 self.traces[b].ways.append(choice.way)
                 if self._remember:
-                    self.traces[b].values.append(None if values is None else values[i].cpu())
+                    self.traces[b].values.append(None if merged_ones is None else merged_ones.cpu())
                 self.traces[b].merged |= values is not None
             if not choice.ascending:  # the strategy's order is that of the sequence
                 rank = torch.arange(keep.shape[1], device=keep.device).repeat(len(keep), 1) if rank is None else rank
-                rank.view(-1).index_copy_(0, kept.flatten(), (kept % keep.shape[1]).sort(dim=1).values.flatten())
+                rank.view(-1).index_copy_(0, kept, choice.take(group.places, ascending=True) % keep.shape[1])
             if values is not None:
                 merged = copy_for_merge(hidden, self._plans[group.rows[0]].name) if merged is None else merged
-                at = kept.flatten().to(hidden.device)
-                merged.flatten(0, 1).index_copy_(0, at, values.flatten(0, 1).to(hidden))
+                merged.flatten(0, 1).index_copy_(0, kept.to(hidden.device), values.to(hidden))
         hidden = hidden if merged is None else merged
         if lengths == self.segment.lengths:
             return hidden

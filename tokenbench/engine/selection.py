@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.contract.strategy import Selection, Strategy
+from tokenbench.contract.strategy import Selection, Strategy, find_declaring
 from tokenbench.contract.view import View
 from tokenbench.engine.row_views import FrameStack, RowViews
 from tokenbench.engine.trace import Way
 from tokenbench.errors import StrategyError, TokenBenchError, UsageError
 
-__all__ = ["Answer", "copy_for_merge", "find_batching", "select"]
+__all__ = ["Answer", "copy_for_merge", "find_batching", "find_wrong_count", "select"]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a strategy keeps in some rows, equally much in each."""
+    """What a strategy keeps in some rows, in one form."""
 
     members: Sequence[int]
     """Which of the rows that were asked about."""
@@ -61,10 +61,7 @@ def select(strategy: Strategy, name: str, rows: RowViews, width: int, apart: set
 
 def find_batching(strategy: Strategy) -> str:
     """How the strategy's code runs for several rows, as the class that wrote that code declares it."""
-    for kind in type(strategy).__mro__:
-        if {"batching", "score", "select"} & vars(kind).keys():
-            return str(vars(kind).get("batching", Strategy.batching))
-    return Strategy.batching
+    return str(vars(find_declaring(strategy, "batching")).get("batching", Strategy.batching))
 
 
 def copy_for_merge(hidden: Tensor, name: str) -> Tensor:
@@ -119,9 +116,7 @@ def _select_together(strategy: Strategy, rows: RowViews, width: int, apart: set[
     try:
         with torch.no_grad():
             selection, memo = run(strategy, rows, memo)
-        row = replace(
-            selection, keep=selection.keep[0], values=None if selection.values is None else selection.values[0]
-        )
+        row = Selection(**{name: part[0] for name, part in _parts(selection).items()})
         fits = len(selection.keep) == len(rows) and not _find_wrong_form(row, rows.stacked, width)
     except torch.OutOfMemoryError:
         raise
@@ -147,8 +142,7 @@ def _vmap(strategy: Strategy, rows: RowViews, memo: dict[str, Any]) -> tuple[Sel
         view = replace(rows.stacked, **tensors, memo={**memo, **remembered})
         selection = strategy.select(view)
         plain.update({key: value for key, value in view.memo.items() if not isinstance(value, Tensor)})
-        parts = {key: value for key, value in vars(selection).items() if value is not None}
-        return parts, {key: value for key, value in view.memo.items() if isinstance(value, Tensor)}
+        return _parts(selection), {key: value for key, value in view.memo.items() if isinstance(value, Tensor)}
 
     parts, remembered = torch.vmap(choose)(
         rows.tensors(), {key: value for key, value in memo.items() if isinstance(value, Tensor)}
@@ -156,36 +150,49 @@ def _vmap(strategy: Strategy, rows: RowViews, memo: dict[str, Any]) -> tuple[Sel
     return Selection(**parts), {**plain, **remembered}
 
 
+def _parts(selection: Selection) -> dict[str, Tensor]:
+    """{field: tensor} of the fields that hold one."""
+    return {name: part for name, part in vars(selection).items() if part is not None}
+
+
 def _stack(found: Sequence[Selection], way: Way) -> list[Answer]:
     """The selections of rows one by one, those of equal form together."""
-    alike: dict[tuple[int, bool, bool], list[int]] = {}
+    alike: dict[Any, list[int]] = {}
     for i, selection in enumerate(found):
-        form = len(selection.keep), selection.values is None, selection.score is None
-        alike.setdefault(form, []).append(i)
+        alike.setdefault((len(selection.keep), selection.is_mask, *_parts(selection)), []).append(i)
     answers = []
     for members in alike.values():
-        parts = ((found[i].keep, found[i].values, found[i].score) for i in members)
-        answers.append(Answer(members, Selection(*map(_stack_tensors, zip(*parts, strict=True))), way))
+        own = [_parts(found[i]) for i in members]
+        stacked = {name: _stack_tensors([parts[name] for parts in own]) for name in own[0]}
+        answers.append(Answer(members, Selection(**stacked), way))
     return answers
 
 
-def _stack_tensors(parts: Sequence[Any]) -> Any:
-    if parts[0] is None:
-        return None
+def _stack_tensors(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(parts)) if len(parts) > 1 else parts[0].unsqueeze(0)
 
 
 def _find_wrong_form(selection: Selection, view: View, width: int) -> str:
     """What is wrong, or nothing."""
-    keep, stage = selection.keep, view.stage
-    if not isinstance(keep, Tensor) or keep.dtype != torch.long or keep.ndim != 1:
+    keep = selection.keep
+    if not isinstance(keep, Tensor) or keep.dtype not in (torch.long, torch.bool) or keep.ndim != 1:
         what = f"{keep.dtype} {list(keep.shape)}" if isinstance(keep, Tensor) else type(keep).__name__
-        return f"keep must be a 1-d tensor of indices, not {what}"
+        return f"keep must be a 1-d tensor of indices or a mask, not {what}"
     count = len(keep)
-    if stage.keep is not None and (count > view.k if stage.at_most else count != view.k):
-        return f"{count} tokens were kept instead of {view.k}"
-    if count == 0 and view.k > 0:
-        return "no token was kept"
+    if selection.is_mask and count != view.n:
+        return f"a mask must be [{view.n}], not [{count}]"
+    if not selection.is_mask and (problem := find_wrong_count(count, view)):  # those of a mask are numbers to look at
+        return problem
     if selection.values is not None and selection.values.shape != (count, width):
         return f"values must be {[count, width]}, not {list(selection.values.shape)}"
+    if selection.order is not None and (not selection.is_mask or selection.order.shape != keep.shape):
+        return f"order must be [{view.n}] and go with a mask, not {list(selection.order.shape)}"
     return ""
+
+
+def find_wrong_count(count: int, view: View) -> str:
+    """What is wrong with the number of tokens that a row keeps, or nothing."""
+    stage = view.stage
+    if stage.keep is not None and (count > view.k if stage.at_most else count != view.k):
+        return f"{count} tokens were kept instead of {view.k}"
+    return "no token was kept" if count == 0 and view.k > 0 else ""
