@@ -8,7 +8,16 @@ from torch import Tensor
 from tokenbench import Keep, Selection
 from tokenbench_strategies.indices import average_by_home
 
-__all__ = ["Recycled", "cluster_states", "count_clusters", "find_peaks", "keep_and_recycle", "rank_peaks", "split"]
+__all__ = [
+    "Recycled",
+    "cluster_states",
+    "count_clusters",
+    "find_peaks",
+    "keep_and_recycle",
+    "measure_distances",
+    "rank_peaks",
+    "split",
+]
 
 RECYCLED = 0.3
 
@@ -68,12 +77,12 @@ def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
     Returns:
         Indices of the peaks [count], ascending.
     """
-    return _rank(_distances(states), count, neighbours).sort().values
+    return _rank(measure_distances(states), count, neighbours).sort().values
 
 
 def rank_peaks(states: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
     """Density peaks as `find_peaks` finds them, but the highest first, and the nearest peak of every state [m]."""
-    distance = _distances(states)
+    distance = measure_distances(states)
     peaks = _rank(distance, count, neighbours)
     return peaks, _find_homes(distance, peaks)
 
@@ -88,7 +97,7 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
     Returns:
         Indices of the centres [count], ascending, and the cluster of every state [m].
     """
-    distance = _distances(states)
+    distance = measure_distances(states)
     centres = _rank(distance, count, count).sort().values
     return centres, _find_homes(distance, centres)
 
@@ -110,10 +119,10 @@ def _find_homes(distance: Tensor, peaks: Tensor) -> Tensor:
     return home.scatter(0, peaks, torch.arange(len(peaks), device=home.device))
 
 
-def _distances(states: Tensor) -> Tensor:
-    """[m, m] Euclidean distances of states [m, C], over sqrt(C)."""
+def measure_distances(states: Tensor) -> Tensor:
+    """[..., m, m] Euclidean distances of states [..., m, C], over sqrt(C)."""
     states = states.float()
-    scaled = states / states.shape[1] ** 0.5
+    scaled = states / states.shape[-1] ** 0.5
     distances: Tensor = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist")
     return distances
 

@@ -69,7 +69,7 @@ def _stack_stretches(attention: Tensor, count: int) -> list[Tensor]:
     length, longer = divmod(attention.shape[-1], count)
     forms = [form for form in ((longer, length + 1), (count - longer, length)) if form[0]]
     blocks = torch.split(attention, [number * own for number, own in forms], -1)
-    return [block.unflatten(-1, form) for block, form in zip(blocks, forms, strict=True)]
+    return [block.reshape(*block.shape[:-1], *form) for block, form in zip(blocks, forms, strict=True)]
 
 
 @lru_cache(maxsize=64)
