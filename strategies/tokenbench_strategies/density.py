@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from tokenbench import Keep, Selection
-from tokenbench.contract.strategy import top
-from tokenbench_strategies.indices import average_by_home, complement
+from tokenbench_strategies.indices import average_by_home
 
 __all__ = [
     "Recycled",
@@ -78,8 +77,7 @@ def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
     Returns:
         Indices of the peaks [count], ascending.
     """
-    height = _rate(measure_distances(states), neighbours)
-    return height.argsort(descending=True, stable=True)[:count].sort().values
+    return _find_peaks(measure_distances(states), count, neighbours)
 
 
 def mark_peaks(states: Tensor, count: Tensor, neighbours: int, members: Tensor | None = None) -> Tensor:
@@ -127,11 +125,22 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
         count: How many clusters to make.
 
     Returns:
-        Indices of the centres [count], and the cluster of every state [m].
+        Indices of the centres [count], ascending, and the cluster of every state [m].
     """
-    centres = find_peaks(states, count, count)
-    home = measure_distances(states).index_select(1, centres).argmin(1)
-    return centres, home.scatter(0, centres, torch.arange(count, device=home.device))
+    distance = measure_distances(states)
+    centres = _find_peaks(distance, count, count)
+    return centres, _find_homes(distance, centres)
+
+
+def _find_peaks(distance: Tensor, count: int, neighbours: int) -> Tensor:
+    """Indices of the peaks [count], ascending, by the distances [m, m] of states."""
+    return _rate(distance, neighbours).argsort(descending=True, stable=True)[:count].sort().values
+
+
+def _find_homes(distance: Tensor, peaks: Tensor) -> Tensor:
+    """[m] the nearest peak of every state, by their distances [m, m]."""
+    home = distance.index_select(1, peaks).argmin(1) if len(peaks) else peaks.new_zeros(len(distance))
+    return home.scatter(0, peaks, torch.arange(len(peaks), device=home.device))
 
 
 def measure_distances(states: Tensor) -> Tensor:
@@ -155,13 +164,11 @@ def keep_and_recycle(states: Tensor, score: Tensor, total: int, keep: Keep = Non
         kept, count = keep.kept, total - keep.kept
     else:
         kept, count = split(total, len(states))
-    best = top(score, kept)
+    ranked = score.argsort(descending=True, stable=True)
+    best = ranked[:kept].sort().values
     if not count:
         return Selection(best)
-    dropped = complement(best, len(states))
-    rest = score.index_select(0, dropped)
-    pool_ranked = rest.argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
-    pool = dropped.index_select(0, pool_ranked.sort().values)
+    pool = ranked[kept : kept + max(count, int(RECYCLED * (len(ranked) - kept)) + 1)].sort().values
     recycled = states.index_select(0, pool).float()
     centres, home = cluster_states(recycled, count)
     means, _ = average_by_home(recycled, home, count)
