@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import tokenbench
@@ -26,9 +28,11 @@ NAN = float("nan")
 
 
 class Masked(Strategy):
-    """Keeps tokens by the sign of the sum of some channels, which is another number of them in every sample."""
+    """Keeps tokens by the sum of some channels, which is another number of them in every sample."""
 
     at: tuple[int, ...] = (1,)
+    channel: int = 0
+    share: float = 0.5
     merging: bool = False
     ordered: bool = False
     at_most: bool = False
@@ -49,8 +53,9 @@ class Masked(Strategy):
         return Stage(layer, keep, hidden=(layer,), at_most=self.at_most)
 
     def select(self, view: View) -> Selection:
-        sums = view.hidden[view.stage.layer][..., : 3 + view.index].sum(-1)
-        mask = sums >= sums.mean(-1, keepdim=True)
+        sums = view.hidden[view.stage.layer][..., self.channel + view.index :: 5].sum(-1)
+        low, high = sums.amin(-1, keepdim=True), sums.amax(-1, keepdim=True)
+        mask = (sums - low) / (high - low) >= self.share
         if self.fixed:
             mask = sums >= sums.sort(dim=-1, descending=True).values[..., view.k - 1 : view.k]
         states = view.hidden[view.stage.layer] * 1.5
@@ -124,6 +129,31 @@ def test_a_mask_keeps_what_indices_keep(kind: type[Masked], form: str) -> None:
         assert {row.ways[0] for row in rows} == {kind.batching}
         unlike = len({len(row.kept) for row in rows}) > 1
         assert unlike != FORMS[form].get("fixed", False)
+
+
+@given(
+    st.integers(0, 30),
+    st.floats(0, 1),
+    st.lists(st.integers(0, 5), min_size=1, max_size=2, unique=True).map(sorted),
+    st.lists(st.integers(0, 4), min_size=2, max_size=5),
+    st.booleans(),
+    st.booleans(),
+)
+@settings(max_examples=8)
+def test_any_mask_gives_the_same_in_every_way(
+    channel: int, share: float, at: list[int], lengths: list[int], merging: bool, ordered: bool
+) -> None:
+    _, (prompt, *_) = tiny("llava")
+    rows = [questions(prompt, extra)[0] if extra else prompt for extra in lengths]
+    inputs = batched([{**row, "pixel_values": row["pixel_values"].roll(3 * b, -1)} for b, row in enumerate(rows)])
+    form = {"channel": channel, "share": share, "at": tuple(at), "merging": merging, "ordered": ordered}
+    expected, alone = run(Indexed(**form), inputs)
+    for kind in (Masked, Stacked, Looped):
+        found, own = run(kind(**form), inputs)
+        assert torch.equal(found, expected)
+        for row, other in zip(own, alone, strict=True):
+            assert [kept.tolist() for _, kept in row.stages] == [kept.tolist() for _, kept in other.stages]
+            assert (row.cache_lengths, row.merged) == (other.cache_lengths, other.merged)
 
 
 @pytest.mark.parametrize("form", [{}, {"at": (0,), "ordered": True}])
