@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForImageTextToText
 
@@ -149,13 +150,16 @@ def build(known: Registry) -> tuple[Any, Any, dict[str, Tensor]]:
     return backbone, model, backbone.dummy_inputs(config, backbone.default_grids(config), TEXT)
 
 
-def inputs_for(row: dict[str, Tensor], rows: int, image: int) -> dict[str, Tensor]:
-    """A batch of unlike rows of one length: other pixels and other words in each."""
+def inputs_for(row: dict[str, Tensor], rows: int, image: int, *, lengths: bool = False) -> dict[str, Tensor]:
+    """A batch of unlike rows, with other pixels and other words in each; with `lengths`, no two questions are equally long."""
     generator = torch.Generator().manual_seed(1)
     inputs = {name: value.repeat(rows, *[1] * (value.ndim - 1)) for name, value in row.items()}
     inputs["pixel_values"] = torch.randn(inputs["pixel_values"].shape, generator=generator)
     ids = inputs["input_ids"]
     inputs["input_ids"] = torch.where(ids == image, ids, torch.randint(100, 30000, ids.shape, generator=generator))
+    if lengths:  # row b lacks its last b words, and is padded on the left
+        for name in ("input_ids", "attention_mask"):
+            inputs[name] = torch.stack([pad(one[: len(one) - b], (b, 0)) for b, one in enumerate(inputs[name])])
     return inputs
 
 
@@ -175,11 +179,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--strategies", default="")
     parser.add_argument("--budget", default="192")
     parser.add_argument("--rows", default="1,8,32")
+    parser.add_argument("--lengths", action="store_true", help="no two rows of a batch have equally long questions")
     parser.add_argument("--list", action="store_true", help="list which code launches what, and why")
     args = parser.parse_args(arguments)
     known, sizes = registry(), [int(rows) for rows in args.rows.split(",")]
     _, model, row = build(known)
-    batches = {rows: inputs_for(row, rows, model.config.image_token_id) for rows in sizes}
+    batches = {rows: inputs_for(row, rows, model.config.image_token_id, lengths=args.lengths) for rows in sizes}
     stock = {rows: prefill(model, inputs, None, None) for rows, inputs in batches.items()}
     print(f"The stock model launches {', '.join(f'{stock[n].operators.total():,} ({n} rows)' for n in sizes)}.\n")
     print("| strategy | " + " | ".join(f"{n} rows: added, left out, ratio, looks" for n in sizes) + " |")

@@ -55,6 +55,10 @@ class CDPruner(Strategy):
         """Ask for the projected tokens and for the question, and perhaps for what CLIP's space follows from."""
         return Stage(layer, keep, hidden=(0,), text=(0,), question=True, signals=(_FEATURES,) if self.clip else ())
 
+    def heeds_padding(self, words: int) -> bool:
+        """Words that are padding have no weight."""
+        return True
+
     def select(self, view: View) -> Selection:
         """Keep the subset of the largest determinant, image by image."""
         states = view.hidden[0].float()
@@ -67,7 +71,9 @@ class CDPruner(Strategy):
     def _rate(self, view: View, states: Tensor) -> Tensor:
         """[n] relevance of every token."""
         if not self.clip:
-            return (normalize(states, dim=-1) @ normalize(embed_question(view), dim=-1).transpose(-1, -2)).mean(-1)
+            words = embed_question(view)
+            cosines = normalize(states, dim=-1) @ normalize(words, dim=-1).transpose(-1, -2)
+            return cosines.mean(-1) if view.question else view.mean_over_text(cosines, -1)
         if not view.question:
             raise UsageError(
                 "cdpruner:clip=... reads the user's words, which are not known apart from the prompt",

@@ -46,12 +46,16 @@ class DART(Strategy):
         """Ask for the hidden states that enter the layer, and for the keys of the layer before."""
         return Stage(layer, keep, hidden=(layer,), text=(layer,), keys=(layer - 1,), positions=self.released)
 
+    def heeds_padding(self, words: int) -> bool:
+        """Padding is no pivot, if there are enough words."""
+        return words >= self.pivots
+
     def select(self, view: View) -> Selection:
         """Keep the pivots and, for each of them, the tokens that are least similar to it."""
         layer = view.stage.layer
         visual, text = (
             _pick_largest(view.keys[layer - 1], self.pivots),
-            _pick_largest(view.text_keys[layer - 1], self.pivots),
+            _pick_largest(view.text_keys[layer - 1], self.pivots, view.words),
         )
         states, words = (normalize(view.norm(s).float(), dim=-1) for s in (view.hidden[layer], view.text[layer]))
         pivots = torch.cat([states.index_select(0, visual), words.index_select(0, text)])
@@ -78,6 +82,8 @@ def pick_least_duplicated(similarity: Tensor, first: Tensor, k: int) -> Tensor:
     return find_marked(taken, k)
 
 
-def _pick_largest(keys: Tensor, count: int) -> Tensor:
-    """Indices of the keys [n, D] of largest L1 norm."""
-    return keys.float().abs().sum(1).argsort(descending=True, stable=True)[:count]
+def _pick_largest(keys: Tensor, count: int, real: Tensor | None = None) -> Tensor:
+    """Indices of the keys [n, D] of largest L1 norm, among those that are real [n]; None if all are."""
+    norms = keys.float().abs().sum(1)
+    norms = norms if real is None else norms.masked_fill(~real, -1)
+    return norms.argsort(descending=True, stable=True)[:count]

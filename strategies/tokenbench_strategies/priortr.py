@@ -38,13 +38,18 @@ class _AgainstPrior(Strategy):
         """The request for the attention that has read nothing of the question."""
         raise NotImplementedError
 
+    def heeds_padding(self, words: int) -> bool:
+        """Words that are padding have no weight. Where P is the attention of one token, it may be Q, and rounding decides."""
+        return words > (1 if self.last else 2)
+
     def score(self, view: View) -> Tensor:
         """[n] p log(p / q), the posterior p and the prior q being distributions over the candidates."""
         posterior, prior = (view.attention[request] for request in view.stage.attention)
-        p, q = _over_tokens(posterior), _over_tokens(self.read_prior(prior))
+        p = _normalise(view.mean_over_text(posterior, (0, 1)))
+        q = _normalise(self.read_prior(prior, view).mean((0, 1)))
         return p * ((p + EPSILON) / (q + EPSILON)).log()
 
-    def read_prior(self, attention: Tensor) -> Tensor:
+    def read_prior(self, attention: Tensor, view: View) -> Tensor:
         """The rows of the prior's attention [heads, queries, n] that count."""
         return attention
 
@@ -66,10 +71,14 @@ class PriorTR(_AgainstPrior):
         """The first token after the image, or the question, of which `read_prior` takes one."""
         return Attn(layer, "question" if self.anchor else "null")
 
-    def read_prior(self, attention: Tensor) -> Tensor:
+    def read_prior(self, attention: Tensor, view: View) -> Tensor:
         """The row of the anchor; of the last token, if the question is shorter."""
-        anchor = min(self.anchor, attention.shape[1] - 1)
-        return attention[:, anchor : anchor + 1]
+        last = attention.shape[1] - 1
+        if view.words is None or not self.anchor:
+            anchor = min(self.anchor, last)
+            return attention[:, anchor : anchor + 1]
+        padding = (~view.words).sum(0, keepdim=True)
+        return attention.index_select(1, (padding + self.anchor).clamp(max=last))
 
 
 class PriorTR2F(_AgainstPrior):
@@ -86,7 +95,6 @@ class PriorTR2F(_AgainstPrior):
         return NoQuestionAttn(layer)
 
 
-def _over_tokens(attention: Tensor) -> Tensor:
-    """[heads, queries, n] -> [n], a distribution over the visual tokens."""
-    mean = attention.mean((0, 1))
-    return mean / (mean.sum() + EPSILON)
+def _normalise(attention: Tensor) -> Tensor:
+    """Attention [n] as a distribution over the visual tokens."""
+    return attention / (attention.sum() + EPSILON)

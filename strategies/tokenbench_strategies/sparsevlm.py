@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
@@ -57,6 +58,10 @@ class SparseVLM(Strategy):
         asks = (Attn(layer - 1, "question"),)
         return Stage(layer, keep, hidden=tuple(sorted({0, layer})), text=(0,), attention=asks)
 
+    def heeds_padding(self, words: int) -> bool:
+        """Words that are padding have no weight."""
+        return True
+
     def select(self, view: View) -> Selection:
         """Keep the top tokens, and cluster means of the best of the rest."""
         return keep_and_recycle(view.hidden[view.stage.layer], self.score(view), view.k, view.stage.keep)
@@ -70,16 +75,20 @@ class SparseVLM(Strategy):
     def raters(self, view: View) -> Tensor:
         """[m] which words score, found in the first stage."""
         if "raters" not in view.memo:
-            view.memo["raters"] = find_raters(view.hidden[0], view.text[0])
+            view.memo["raters"] = find_raters(view)
         raters: Tensor = view.memo["raters"]
-        return raters
+        return raters[len(raters) - len(view.text[0]) :]  # the first stage may have had more padding
 
 
-def find_raters(visual: Tensor, words: Tensor) -> Tensor:
-    """[m] which words [m, C] attract more than the mean share of the visual tokens [n, C]; all, if none does."""
-    share = (visual.float() @ words.float().T).softmax(1).mean(0)
-    attracts = share > share.mean()
-    return attracts | ~attracts.any()
+def find_raters(view: View) -> Tensor:
+    """[m] which words attract more than the mean share of the visual tokens; all, if none does."""
+    products = view.hidden[0].float() @ view.text[0].float().T
+    if view.words is not None:
+        products = products.masked_fill(~view.words, -torch.inf)
+    share = products.softmax(1).mean(0)
+    attracts = share > view.mean_over_text(share, 0)
+    raters = attracts | ~attracts.any()
+    return raters if view.words is None else raters & view.words
 
 
 def count_published(budget: Budget, table: Mapping[int, Sequence[int]]) -> Sequence[int]:

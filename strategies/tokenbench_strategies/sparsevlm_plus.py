@@ -50,6 +50,10 @@ class SparseVLMPlus(SparseVLM):
         asks = (Attn(layer - 1, "question"),)
         return Stage(layer, keep, hidden=embeddings, text=(0,), attention=asks, positions=True)
 
+    def heeds_padding(self, words: int) -> bool:
+        """Words that are padding have no weight."""
+        return True
+
     def select(self, view: View) -> Selection:
         """Keep the tokens of highest score, without recycling."""
         return Strategy.select(self, view)

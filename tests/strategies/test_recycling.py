@@ -92,6 +92,12 @@ def test_the_best_of_the_rest_is_recycled(size: tuple[int, int], seed: int) -> N
         torch.testing.assert_close(selection.values, torch.stack([expected[i] for i in sorted(expected)]))
 
 
+def raters_of(visual: Tensor, text: Tensor) -> Tensor:
+    """Which words [m, C] score, for visual tokens [n, C]."""
+    view = make_view(SparseVLM().stage(3, 1, 0), len(visual), 1, hidden={0: visual}, text={0: text})
+    return find_raters(view)
+
+
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 99))
 def test_raters_are_words_that_attract_more_than_the_mean(n: int, words: int, seed: int) -> None:
     visual, text = rand(seed, n, 3), rand(seed + 1, words, 3)
@@ -101,11 +107,11 @@ def test_raters_are_words_that_attract_more_than_the_mean(n: int, words: int, se
         for j, weight in enumerate(weights):
             share[j] += weight / sum(weights) / n
     expected = [j for j in range(words) if share[j] > 1 / words] if words > 1 else [0]
-    assert find_raters(visual, text).nonzero().flatten().tolist() == expected
+    assert raters_of(visual, text).nonzero().flatten().tolist() == expected
 
 
 def test_where_no_word_stands_out_all_rate() -> None:
-    assert find_raters(rand(0, 5, 3), torch.ones(4, 3)).tolist() == [True] * 4
+    assert raters_of(rand(0, 5, 3), torch.ones(4, 3)).tolist() == [True] * 4
 
 
 def test_sparsevlm_scores_by_the_attention_of_the_raters_chosen_at_the_embeddings() -> None:
@@ -115,7 +121,7 @@ def test_sparsevlm_scores_by_the_attention_of_the_raters_chosen_at_the_embedding
     request = Attn(2, "question")
     assert stages[0].attention == (request,)
     view = make_view(stages[0], 30, 12, hidden={0: visual, 3: now}, text={0: text}, attention={request: rows})
-    chosen = find_raters(visual, text).nonzero().flatten().tolist()
+    chosen = raters_of(visual, text).nonzero().flatten().tolist()
     assert 0 < len(chosen) < 6
     score = torch.tensor([sum(float(rows[h, j, i]) for h in range(2) for j in chosen) for i in range(30)])
     expected = recycled(now, score, 12)

@@ -27,6 +27,8 @@ __all__ = [
     "Merger",
     "Selection",
     "Strategy",
+    "find_declaring",
+    "may_pad",
     "top",
 ]
 
@@ -169,6 +171,17 @@ class Strategy(BaseModel):
         """
         return Stage(layer, keep)
 
+    def heeds_padding(self, words: int) -> bool:
+        """Whether `score` and `select` leave out what `view.words` marks as padding.
+
+        If so, samples whose questions have unlike lengths are selected together. A subclass that overrides `score` or
+        `select` does not inherit it.
+
+        Args:
+            words: How many tokens of text the sample has after its visual ones.
+        """
+        return False
+
     def turn_dial(self, value: float) -> Self:
         """Return the same strategy with its dial at a value.
 
@@ -246,14 +259,24 @@ class Merger(BaseModel):
         return replace(selection, values=values)
 
 
+def find_declaring(strategy: Strategy, name: str) -> type:
+    """Return the class that declares something of `score` and `select`, or that overrides them without declaring it."""
+    return next(kind for kind in type(strategy).__mro__ if {name, "score", "select"} & vars(kind).keys())
+
+
+def may_pad(strategy: Strategy, words: int) -> bool:
+    """Whether so many words may be padded for the strategy, as the class that wrote its code declares it."""
+    return "heeds_padding" in vars(find_declaring(strategy, "heeds_padding")) and strategy.heeds_padding(words)
+
+
+def top(score: Tensor, k: int) -> Tensor:
+    """Return the indices [..., k] of the k highest scores [..., n], ascending. Ties go to the earlier position."""
+    return score.argsort(dim=-1, descending=True, stable=True)[..., :k].sort(dim=-1).values
+
+
 def _take(values: Tensor, index: Tensor) -> Tensor:
     """The entries at index [..., k] of values [..., n, C]."""
     index = index.to(values.device)
     if index.ndim == 1:
         return values.index_select(0, index)  # whole rows at once: many times faster than gather()
     return values.gather(-2, index.unsqueeze(-1).expand(*index.shape, values.shape[-1]))
-
-
-def top(score: Tensor, k: int) -> Tensor:
-    """Return the indices [..., k] of the k highest scores [..., n], ascending. Ties go to the earlier position."""
-    return score.argsort(dim=-1, descending=True, stable=True)[..., :k].sort(dim=-1).values

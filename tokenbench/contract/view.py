@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tokenbench.contract.lattice import Grid
@@ -154,6 +155,10 @@ class View:
     generator: torch.Generator
     """The sample's own random numbers, seeded by the run's seed and the sample's key. Strategies must draw from nothing
     else."""
+    words: Tensor | None = None
+    """[m] False where `text`, `text_keys`, `text_positions` and the attention of the `question` are padding, which is 0 and
+    comes first. None if there is none: a sample that is selected alone has no padding, and others have it only for a
+    strategy that declares `heeds_padding`."""
     generators: Sequence[torch.Generator] = ()
     """If samples are stacked (`Strategy.batching`), the random numbers of each sample; `draw` reads them."""
     memo: dict[str, Any] = field(default_factory=dict)
@@ -173,6 +178,19 @@ class View:
             row.uniform_(generator=generator)
         drawn = drawn.to(self.alive.device)
         return drawn if self.generators else drawn[0]
+
+    def mean_over_text(self, values: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        """Return the mean over the text, without padding.
+
+        Args:
+            values: What is 0 at padding.
+            dim: The dimensions over which the mean runs. The last of them is that of the text or of its queries.
+        """
+        if self.words is None:
+            return values.mean(dim)
+        *others, text = (dim,) if isinstance(dim, int) else dim
+        count = self.words[..., : values.shape[text]].sum(-1, keepdim=True)
+        return values.sum(dim) / (count * prod(values.shape[one] for one in others))
 
     def items(self) -> Iterator[tuple[Grid, slice]]:
         """Iterate over the images and videos.

@@ -103,7 +103,7 @@ class Attended:
         # Grouped heads share their key.
         grouped = chosen.float().reshape(batch, self.key.shape[1], -1, width)
         products = grouped @ self.key.float().transpose(-1, -2) * self.scaling
-        return products.view(batch, heads, q, -1)
+        return products.view(batch, heads, q, self.key.shape[2])
 
 
 Listener = Callable[[Attended], None]

@@ -9,7 +9,7 @@ from functools import cached_property
 from torch import Tensor
 
 from tokenbench.contract.stage import Stage
-from tokenbench.contract.strategy import Selection, Strategy
+from tokenbench.contract.strategy import Selection, Strategy, may_pad
 from tokenbench.contract.view import View
 from tokenbench.engine.doubts import Doubts
 from tokenbench.engine.group import Group, find_candidates
@@ -125,6 +125,7 @@ class Chooser:
     def _likeness(self, b: int, stage: Stage, index: int, segment: Segment) -> Hashable:
         """What rows must have in common for a strategy to see them at once."""
         plan, prompt = self._plans[b], self._prompt
+        words = prompt.questions[b]
         return (
             id(plan.strategy),
             plan.name,
@@ -133,7 +134,7 @@ class Chooser:
             prompt.visual_counts[b],
             segment.lengths[b] - prompt.text_count(b),
             self._views.grids[b],
-            prompt.questions[b] if stage.reads_text else 0,
+            0 if not stage.reads_text or may_pad(plan.strategy, words) else words,
             plan.question.text if stage.question and plan.question else "",
             tuple(frame.tokens for frame in self._views.frames(b)) if stage.reads_encoder else (),
         )

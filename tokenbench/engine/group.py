@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -62,8 +63,21 @@ class Group:
 
     @property
     def text(self) -> int:
-        """Tokens after the visual ones, which a stage that reads them has equally many of."""
-        return self.prompt.questions[self.rows[0]]
+        """Tokens after the visual ones, in the row that has most of them."""
+        return max(self.questions)
+
+    @property
+    def questions(self) -> list[int]:
+        """[G] tokens after the visual ones in every row."""
+        return [self.prompt.width - self.prompt.after[b] for b in self.rows]
+
+    @cached_property
+    def words(self) -> Tensor | None:
+        """[G, m] which of the last m tokens come after the visual ones, m being `text`; None if all do."""
+        if len(set(self.questions)) == 1:
+            return None
+        ends = self.own(self.prompt.end)
+        return torch.arange(self.prompt.width - self.text, self.prompt.width, device=ends.device) >= ends.unsqueeze(1)
 
     def own(self, values: Tensor) -> Tensor:
         """The rows [G, ...] of what there is of every row of the batch [B, ...]."""
@@ -74,18 +88,30 @@ class Group:
         return take_flat(recorded.values, self._places_in(recorded))
 
     def text_of(self, recorded: Recorded) -> Tensor:
-        """[G, m, D] of the tokens after the visual ones, which come last in every segment; a copy."""
+        """[G, m, D] of the tokens after the visual ones, which come last in every segment; a copy, padded."""
         last = recorded.values[:, recorded.values.shape[1] - self.text :]
         numbers = self._numbers_in(recorded)
-        return last.clone() if numbers is None else last.index_select(0, numbers.to(last.device))
+        return self.blank(last.clone() if numbers is None else last.index_select(0, numbers.to(last.device)), 1)
 
-    def weights_of(self, recorded: Recorded, queries: int) -> Tensor:
-        """[G, heads, queries, n] of the candidates, in weights [A, heads, queries', n'], the last of the queries."""
+    def blank(self, values: Tensor, dim: int) -> Tensor:
+        """Values [G, ...] with zeros at padding, where dimension `dim` is that of the text or of its queries."""
+        if self.words is None:
+            return values
+        words = self.words[:, : values.shape[dim]].to(values.device)
+        shape = [len(words), *(words.shape[1] if d == dim else 1 for d in range(1, values.ndim))]
+        return values.masked_fill(~words.view(shape), 0)  # a product would leave NaN, which a row of attention can be
+
+    def weights_of(self, recorded: Recorded, words: int | None) -> Tensor:
+        """[G, heads, queries, n] of the candidates, in weights [A, heads, queries', n'].
+
+        The queries are the last ones: as many of the text, padded, or one where `words` is None.
+        """
         weights, numbers = recorded.values, self._numbers_in(recorded)
-        weights = weights[:, :, weights.shape[2] - queries :]
+        weights = weights[:, :, weights.shape[2] - (1 if words is None else words) :]
         own = weights if numbers is None else weights.index_select(0, numbers.to(weights.device))
         at = self.at if recorded.segment is self.segment else recorded.segment.find(self.columns, self.numbers)
-        return own.gather(3, at[:, None, None].to(own.device).expand(-1, *own.shape[1:3], -1))
+        own = own.gather(3, at[:, None, None].to(own.device).expand(-1, *own.shape[1:3], -1))
+        return own if words is None else self.blank(own, 2)
 
     def _places_in(self, recorded: Recorded) -> Tensor:
         """[G, n] where the candidates stand among the tokens of all rows that were recorded."""

@@ -17,7 +17,7 @@ from tokenbench.errors import StrategyError
 __all__ = ["AnyFrame", "FrameStack", "RowViews"]
 
 TENSORS = ("alive", "hidden", "text", "keys", "text_keys", "attention", "signals", "positions", "text_positions")
-"""Fields of a view that hold tensors."""
+"""Fields of a view that hold tensors in any case."""
 
 _OWN = "a frame of several rows has no signals and pictures of its own"
 
@@ -34,13 +34,17 @@ class RowViews:
     """[G] every row's random numbers."""
     memos: Sequence[dict[str, Any]]
     """[G] what every row's strategy carries from stage to stage."""
+    words: Sequence[int]
+    """[G] tokens of text of every row. The rest of the text is padding, which comes first."""
 
     def __len__(self) -> int:
         return len(self.memos)
 
     def row(self, i: int) -> View:
-        """The view of one row."""
+        """The view of one row, without padding."""
         own = self.replace(lambda tensor: tensor[i])
+        if own.words is not None:
+            own = _cut_padding(own, len(own.words) - self.words[i])
         frames = self.frames[i] if self.frames else ()
         return replace(own, frames=frames, generator=self.generators[i], memo=self.memos[i])
 
@@ -50,7 +54,8 @@ class RowViews:
 
     def tensors(self) -> dict[str, Any]:
         """{field: a tensor, or tensors by request} of the stacked view."""
-        return {name: getattr(self.stacked, name) for name in TENSORS}
+        tensors = {name: getattr(self.stacked, name) for name in TENSORS}
+        return tensors if self.stacked.words is None else {**tensors, "words": self.stacked.words}
 
     def join_memos(self) -> dict[str, Any] | None:
         """One memo, whose tensors are [G, ...]; None if the rows remember unlike things."""
@@ -153,6 +158,21 @@ class FrameStack(AnyFrame):
         if cls:
             raise StrategyError(_OWN)
         return rerun_alike(self._frames, share)
+
+
+def _cut_padding(view: View, padding: int) -> View:
+    """A view without the first so many tokens of its text."""
+    return replace(
+        view,
+        text={depth: states[padding:] for depth, states in view.text.items()},
+        text_keys={layer: keys[padding:] for layer, keys in view.text_keys.items()},
+        text_positions=view.text_positions[:, padding:],
+        attention={
+            request: weights[:, padding:] if request.queries.startswith("question") else weights
+            for request, weights in view.attention.items()
+        },
+        words=None,
+    )
 
 
 def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

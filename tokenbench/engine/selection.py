@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenbench.contract.strategy import Selection, Strategy
+from tokenbench.contract.strategy import Selection, Strategy, find_declaring
 from tokenbench.contract.view import View
 from tokenbench.engine.row_views import FrameStack, RowViews
 from tokenbench.engine.trace import Way
@@ -61,10 +61,7 @@ def select(strategy: Strategy, name: str, rows: RowViews, width: int, apart: set
 
 def find_batching(strategy: Strategy) -> str:
     """How the strategy's code runs for several rows, as the class that wrote that code declares it."""
-    for kind in type(strategy).__mro__:
-        if {"batching", "score", "select"} & vars(kind).keys():
-            return str(vars(kind).get("batching", Strategy.batching))
-    return Strategy.batching
+    return str(vars(find_declaring(strategy, "batching")).get("batching", Strategy.batching))
 
 
 def copy_for_merge(hidden: Tensor, name: str) -> Tensor:

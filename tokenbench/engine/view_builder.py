@@ -60,8 +60,8 @@ class ViewBuilder:
         """What a stage of some rows sees.
 
         Args:
-            group: The rows and their candidates. They have the same lattices, and where the stage reads the text,
-                equally many tokens of it; where it reads the user's words, the same ones.
+            group: The rows and their candidates. They have the same lattices, and where the stage reads the user's
+                words, the same ones. Text of unlike lengths is padded in front.
             stage: The stage.
             index: Its number in the schedule.
 
@@ -89,7 +89,7 @@ class ViewBuilder:
         if stage.positions:
             placed = group.own(group.segment.positions)
             positions = self._positions(group, placed.gather(1, group.at))
-            text_positions = self._positions(group, placed[:, placed.shape[1] - text :])
+            text_positions = group.blank(self._positions(group, placed[:, placed.shape[1] - text :]), 2)
         view = View(
             n0=n0,
             alive=alive,
@@ -102,7 +102,7 @@ class ViewBuilder:
             keys={layer: here(group.candidates_of(recorder.keys(layer))) for layer in stage.keys},
             text_keys={layer: here(group.text_of(recorder.keys(layer))) for layer in stage.keys},
             attention={
-                request: here(group.weights_of(recorder.attention(request), queries.get(request.queries, 1)))
+                request: here(group.weights_of(recorder.attention(request), queries.get(request.queries)))
                 for request in stage.attention
             },
             signals=signals,
@@ -114,8 +114,10 @@ class ViewBuilder:
             question=asked.text if asked else "",
             embed=partial(self._embed, asked),
             generator=self._generators[first],
+            words=group.words if stage.reads_text else None,
         )
-        return RowViews(view, frames, [self._generators[b] for b in rows], [self.memos[b] for b in rows])
+        generators, memos = [self._generators[b] for b in rows], [self.memos[b] for b in rows]
+        return RowViews(view, frames, generators, memos, group.questions)
 
     def _positions(self, group: Group, columns: Tensor) -> Tensor:
         """[G, axes, m] position ids of rows at these columns [G, m]."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from tokenbench.contract.budget import Budget
 from tokenbench.contract.stage import Keep, Stage
-from tokenbench.contract.strategy import Merger, Selection, Strategy
+from tokenbench.contract.strategy import Merger, Selection, Strategy, may_pad
 from tokenbench.contract.view import View
 from tokenbench.errors import UsageError
 
@@ -65,6 +65,10 @@ class Composed(Strategy):
         """This strategy and all its parts."""
         merger = () if self.merger is None else (self.merger,)
         return (self, *self.scorer.parts, *self.schedule_of.parts, *merger)
+
+    def heeds_padding(self, words: int) -> bool:
+        """Whether the scorer does."""
+        return may_pad(self.scorer, words)
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         """Return the layers and counts of the schedule's strategy."""
