@@ -72,7 +72,7 @@ class Qwen2VL(Backbone):
             for t, h, w in sizes:
                 for _ in range(t):
                     pixels = hidden_states[start : start + h * w].reshape(
-                        h // side, w // side, side, side, 3, -1, patch, patch
+                        1, h // side, w // side, side, side, 3, -1, patch, patch
                     )
                     found.append(FrameLayout(h * w, tokens[h, w], pixels))
                     start += h * w
@@ -82,12 +82,12 @@ class Qwen2VL(Backbone):
             return self.project(tower, states)
 
         def encode_resized(pixels: Tensor, h: int, w: int) -> Tensor:
-            # rows, columns, and the patch's own: (h, w, y, x, channel, time, py, px) <-> (time, channel, h y py, w x px)
-            pictures = pixels.permute(5, 4, 0, 2, 6, 1, 3, 7).flatten(5).flatten(2, 4)
-            smaller = resize(pictures, h * side * patch, w * side * patch)
-            cut = smaller.unflatten(2, (h, side, patch)).unflatten(5, (w, side, patch))
-            patches = cut.permute(2, 5, 3, 6, 1, 0, 4, 7).flatten(4).flatten(0, 3)
-            grid = torch.tensor([[1, h * side, w * side]], device=patches.device)
+            # (frame, row, column, y, x, channel, time, py, px) <-> (frame, time, channel, row y py, column x px)
+            pictures = pixels.permute(0, 6, 5, 1, 3, 7, 2, 4, 8).flatten(6).flatten(3, 5).flatten(0, 1)
+            smaller = resize(pictures, h * side * patch, w * side * patch).unflatten(0, (len(pixels), -1))
+            cut = smaller.unflatten(3, (h, side, patch)).unflatten(6, (w, side, patch))
+            patches = cut.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).flatten(5).flatten(0, 4)
+            grid = torch.tensor(self.grid_thw(len(pixels), h * side, w * side), device=patches.device)
             # `forward` is called directly, so that hooks on the tower do not fire.
             projected: Tensor = tower.forward(patches, grid_thw=grid).pooler_output
             return projected
@@ -105,6 +105,10 @@ class Qwen2VL(Backbone):
                 encode_resized=encode_resized,
             )
         ]
+
+    def grid_thw(self, count: int, h: int, w: int) -> list[tuple[int, int, int]]:
+        """How the tower is told of some pictures of h x w patches: like a clip, whose frames are as far apart."""
+        return [(count, h, w)]
 
     def project(self, tower: Any, states: Tensor) -> Tensor:
         """[m, C of the decoder] from the states [m, patches, C] of whole tokens."""

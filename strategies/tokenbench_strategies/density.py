@@ -9,7 +9,16 @@ from tokenbench import Keep, Selection
 from tokenbench.contract.strategy import top
 from tokenbench_strategies.indices import average_by_home, complement
 
-__all__ = ["Recycled", "cluster_states", "count_clusters", "find_peaks", "keep_and_recycle", "rank_peaks", "split"]
+__all__ = [
+    "Recycled",
+    "cluster_states",
+    "count_clusters",
+    "find_peaks",
+    "keep_and_recycle",
+    "measure_distances",
+    "rank_peaks",
+    "split",
+]
 
 RECYCLED = 0.3
 
@@ -74,7 +83,7 @@ def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
 
 def rank_peaks(states: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
     """Density peaks as `find_peaks` finds them, but the highest first, and the nearest peak of every state [m]."""
-    distance = _distances(states)
+    distance = measure_distances(states)
     nearest = distance.topk(min(neighbours, len(states)), largest=False).values
     density = (-nearest.square().mean(1)).exp()
     # Of equally dense tokens the earlier counts as denser.
@@ -97,14 +106,14 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
         Indices of the centres [count], and the cluster of every state [m].
     """
     centres = find_peaks(states, count, count)
-    home = _distances(states).index_select(1, centres).argmin(1)
+    home = measure_distances(states).index_select(1, centres).argmin(1)
     return centres, home.scatter(0, centres, torch.arange(count, device=home.device))
 
 
-def _distances(states: Tensor) -> Tensor:
-    """[m, m] Euclidean distances of states [m, C], over sqrt(C)."""
+def measure_distances(states: Tensor) -> Tensor:
+    """[..., m, m] Euclidean distances of states [..., m, C], over sqrt(C)."""
     states = states.float()
-    scaled = states / states.shape[1] ** 0.5
+    scaled = states / states.shape[-1] ** 0.5
     distances: Tensor = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist")
     return distances
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import pad
 
 from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
-from tokenbench.contract.strategy import top
 from tokenbench_strategies.frames import clips
+from tokenbench_strategies.indices import average_runs, take
 
-__all__ = ["FrameFusion", "find_repeated", "merge_repeated"]
+__all__ = ["MERGE", "PRUNE", "REST", "FrameFusion", "compare_neighbours", "find_repeated"]
 
 _FEW = 0.1
+MERGE, PRUNE, REST = range(3)
+"""What a sample's next stage does."""
 
 
 class FrameFusion(Strategy):
@@ -36,6 +38,7 @@ class FrameFusion(Strategy):
     """
 
     merges: ClassVar[bool] = True
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     low: float = Field(0.6, description="similarity from which a token is merged")
 
@@ -52,23 +55,54 @@ class FrameFusion(Strategy):
 
     def select(self, view: View) -> Selection:
         """Merge until few tokens repeat, then prune once."""
-        memo, keep, everything = view.memo, view.stage.keep, torch.arange(view.n, device=view.alive.device)
         if view.index == 0:
-            memo |= {"places": _places(view), "spent": (), "next": "merge"}
-        surplus = keep.surplus(memo["spent"], view.n / view.n0) if isinstance(keep, _Spending) else 1 - view.k / view.n
-        last = view.k < view.n  # only the last stage has another bound
-        selection = Selection(everything)
-        if memo["next"] == "prune" or (last and memo["next"] == "merge"):
+            view.memo |= _begin(view)
+        memo, doing = view.memo, view.memo["next"]
+        if view.k < view.n:  # only the last stage has another bound, and prunes where nothing was pruned yet
+            doing = doing.clamp(min=PRUNE)
+        acts = set(doing.flatten().numpy().tolist())
+        keep, values = torch.ones_like(view.alive, dtype=torch.bool), None
+        if acts == {REST}:
+            for name in ("places", "frames", "spent"):  # nobody reads them any more
+                memo.pop(name, None)
+            return Selection(torch.arange(view.n, device=keep.device).expand_as(keep))
+        act, surplus = doing.to(keep.device, non_blocking=True), self._surplus(view)
+        memo["next"] = torch.full_like(doing, REST)
+        if MERGE in acts:
+            keep, values, memo["next"] = self._merge(view, surplus, act == MERGE)
+        if PRUNE in acts:
             (request,) = view.stage.attention
-            count = min(view.k, max(1, round(view.n * (1 - surplus))))
-            selection, memo["next"] = Selection(top(view.attention[request][:, 0].mean(0), count)), "rest"
-        elif memo["next"] == "merge":
-            states = view.hidden[view.stage.layer].float()
-            gone, memo["next"] = find_repeated(states, memo["places"][view.alive], self.low, surplus)
-            if bool(gone.any()):
-                selection = merge_repeated(states, memo["places"][view.alive], gone)
-        memo["spent"] += (len(selection.keep) / view.n0,)  # a new tuple: samples that began alike share the old one
-        return selection
+            rank = view.attention[request][..., 0, :].mean(-2).argsort(dim=-1, descending=True, stable=True).argsort()
+            count = (view.n * (1 - surplus)).round().clamp(1, view.k)
+            keep = keep & ((rank < count) | (act != PRUNE))
+        memo["spent"] = memo["spent"] + keep.sum(-1, keepdim=True).double() / view.n0
+        return Selection(keep, values)
+
+    def _surplus(self, view: View) -> Tensor:
+        """[..., 1] the share of the tokens that must go."""
+        keep, spent = view.stage.keep, view.memo["spent"]
+        if isinstance(keep, _Spending):
+            return keep.surplus(spent, view.index, view.n / view.n0)
+        return torch.full_like(spent, 1 - view.k / view.n)
+
+    def _merge(self, view: View, surplus: Tensor, merging: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """What stays [..., n] where tokens are merged [..., 1], new values if some go, and what the next stage does.
+
+        It looks at the device once, for all samples.
+        """
+        places = view.memo["places"].gather(-1, view.alive)
+        order = places.argsort(dim=-1, stable=True)
+        inverse = order.argsort(dim=-1)
+        states = take(view.hidden[view.stage.layer].float(), order)
+        alike = compare_neighbours(states, places.gather(-1, order)).gather(-1, inverse)
+        gone, following = find_repeated(alike, self.low, surplus)
+        gone, following = gone & merging, torch.where(merging, following, REST)
+        found = torch.cat([following, gone.any(-1, keepdim=True)], -1).cpu()
+        following = found[..., :1]
+        if not found[..., 1].numpy().any():
+            return ~gone, None, following
+        means = average_runs(states, ~gone.gather(-1, order), view.memo["frames"])
+        return ~gone, take(means, inverse), following
 
 
 class _Spending(float):
@@ -87,52 +121,56 @@ class _Spending(float):
     def __getnewargs__(self) -> tuple[float, float, int]:  # type: ignore[override]
         return float(self), self.mean, self.depth
 
-    def surplus(self, spent: Sequence[float], left: float) -> float:
+    def surplus(self, spent: Tensor, layers: int, left: float) -> Tensor:
         """The share of the tokens that are left which must go, so that all later layers together keep to the mean.
 
         Args:
-            spent: The shares that earlier layers computed.
+            spent: The sum of the shares that earlier layers computed, float64.
+            layers: How many layers these are.
             left: The share that is left now.
         """
-        return max(0.0, 1 - (self.depth * self.mean - sum(spent)) / ((self.depth - len(spent)) * left))
+        return (1 - (self.depth * self.mean - spent) / ((self.depth - layers) * left)).clamp(min=0)
 
 
-def find_repeated(states: Tensor, places: Tensor, low: float, surplus: float) -> tuple[Tensor, str]:
-    """Which tokens [n] are merged into the one before them at their place, and what the next stage does.
+def compare_neighbours(states: Tensor, places: Tensor) -> Tensor:
+    """[..., n] the cosine of states [..., n, C] with the one before, -inf where that lies at another place [..., n]."""
+    unit = states / torch.linalg.vector_norm(states, dim=-1, keepdim=True).clamp(min=1e-8)
+    alike = (unit[..., 1:, :] * unit[..., :-1, :]).sum(-1).masked_fill(places.diff(dim=-1) != 0, -torch.inf)
+    return pad(alike, (1, 0), value=-torch.inf)
+
+
+def find_repeated(alike: Tensor, low: float, surplus: Tensor) -> tuple[Tensor, Tensor]:
+    """Which tokens [..., n] are merged into the one before them at their place, and what the next stage does [..., 1].
 
     Args:
-        states: [n, C] hidden states, in the order of the frames.
-        places: [n] where a token lies in its frame.
+        alike: [..., n] how similar tokens are to the one before them.
         low: The similarity from which a token repeats the one before.
-        surplus: The share of the tokens that must go.
+        surplus: [..., 1] the share of the tokens that must go, float64.
     """
-    order = places.argsort(stable=True)
-    follows = places[order].diff() == 0
-    alike = torch.full_like(states[:, 0], -torch.inf)
-    alike[order[1:]] = cosine_similarity(states[order[1:]], states[order[:-1]], dim=-1).masked_fill(
-        ~follows, -torch.inf
-    )
-    gone = alike >= low
-    share = int(gone.sum()) / len(states)
-    if share < surplus:
-        return gone, "merge" if share >= _FEW else "prune"
-    most = alike.argsort(descending=True, stable=True)[: int(surplus * len(states))]
-    return torch.zeros_like(gone).index_fill(0, most, True), "rest"
+    n, repeats = alike.shape[-1], alike >= low
+    share = repeats.sum(-1, keepdim=True).double() / n
+    few = share < surplus
+    rank = alike.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    gone = torch.where(few, repeats, rank < (surplus * n).long())
+    return gone, torch.where(few, torch.where(share < _FEW, PRUNE, MERGE), REST)
 
 
-def merge_repeated(states: Tensor, places: Tensor, gone: Tensor) -> Selection:
-    """What is left of states [n, C]: each the plain mean of itself and of the tokens behind it at its place that go."""
-    order = places.argsort(stable=True)
-    home = torch.empty_like(order).index_copy(0, order, (~gone[order]).cumsum(0) - 1)
-    sums = torch.zeros_like(states[: int((~gone).sum())]).index_add(0, home, states)
-    means = sums / home.bincount(minlength=len(sums)).unsqueeze(1)
-    keep = (~gone).nonzero().flatten()
-    return Selection(keep, means[home[keep]])
+def _begin(view: View) -> dict[str, Any]:
+    """What samples remember.
 
-
-def _places(view: View) -> Tensor:
-    """[n0] the place of every token in its frame, another one for each image or video; what has none has its own."""
-    places = view.n0 + torch.arange(view.n0, device=view.alive.device)
+    `places`: [..., n0] the place of every token in its frame, another one for each image or video; what has none has
+    its own. `frames`: of the longest clip. `spent`: [..., 1] the shares that layers computed, summed up. `next`: [..., 1]
+    what the next stage does, on the host, so that nobody waits to learn that there is nothing to do.
+    """
+    device, longest = view.alive.device, 1
+    places = view.n0 + torch.arange(view.n0, device=device)
     for at, _ in clips(view):
         places[at] = at[0].expand_as(at)
-    return places
+        longest = max(longest, len(at))
+    lead = view.alive.shape[:-1]
+    return {
+        "places": places.expand_as(view.alive),
+        "frames": longest,
+        "spent": torch.zeros(*lead, 1, dtype=torch.float64, device=device),
+        "next": torch.zeros(*lead, 1, dtype=torch.long, device="cpu"),
+    }

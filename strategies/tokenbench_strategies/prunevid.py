@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
-from tokenbench.contract.strategy import top
-from tokenbench_strategies.density import rank_peaks
-from tokenbench_strategies.frames import clips, fit_share
+from tokenbench_strategies.frames import clips
+from tokenbench_strategies.indices import average_by_home, sum_by_home, take
+from tokenbench_strategies.sets import cluster_sets, rank_in_sets
 
-__all__ = ["PruneVid", "choose_by_group", "cut_segments", "merge_segment"]
+__all__ = ["MergedClip", "PruneVid", "average_static", "choose_by_set", "cut_segments", "find_segments", "merge_clip"]
 
 _NEIGHBOURS, _FEWEST = 7, 14
 
@@ -40,6 +41,7 @@ class PruneVid(Strategy):
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     merges: ClassVar[bool] = True
     trim: ClassVar[bool] = True
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     tau: float = Field(0.8, description="mean similarity above which a place is static")
     ratio: float = Field(0.5, gt=0, le=1, description="clusters, as a share of the tokens of a set")
@@ -58,32 +60,59 @@ class PruneVid(Strategy):
         """Merge the segments of every clip; later, keep what the question attends to in each set."""
         if view.index > 0:
             (request,) = view.stage.attention
-            score = view.attention[request].amax((0, 1))
-            return Selection(choose_by_group(score, view.memo["sets"][view.alive], view.k), score=score)
+            score = view.attention[request].amax((-3, -2))
+            return Selection(choose_by_set(score, view.memo["sets"].gather(-1, view.alive), view.k), score=score)
         states = view.hidden[view.stage.layer].float()
-        keep, values = list[Tensor](), list[Tensor]()
-        sets = torch.zeros(view.n0, dtype=torch.long, device=states.device)
-        for at, _ in clips(view):
-            start = 0
-            for length in cut_segments(states[at].mean(1)):
-                frames = at[start : start + length]
-                for tokens, merged in merge_segment(states[frames], self.tau, self.ratio):
-                    sets[frames.flatten()[tokens]] = len(keep)
-                    keep.append(frames.flatten()[tokens])
-                    values.append(merged)
-                start += length
-        view.memo["sets"] = sets
-        return Selection(torch.cat(keep), torch.cat(values))
+        parts = [(at, merge_clip(states[..., at, :], self.tau, self.ratio)) for at, _ in clips(view)]
+        at = torch.cat([at.flatten() for at, _ in parts])
+
+        def join(dim: int, columns: Sequence[Tensor]) -> Tensor:
+            """What there is of every candidate, from what there is of the tokens of each clip."""
+            joined = torch.cat([column.flatten(dim - 1, dim) for column in columns], dim)
+            every = joined.new_zeros(*view.alive.shape, *joined.shape[joined.ndim + dim + 1 :])
+            return every.index_copy(dim, at, joined)
+
+        # A frame's numbers begin with that of its first token.
+        view.memo["sets"] = join(-1, [2 * at[:, :1] + clip.sets for at, clip in parts])
+        order = join(-1, [at[:, :1] + clip.rank for at, clip in parts])
+        keep = join(-1, [clip.is_kept for _, clip in parts])
+        return Selection(keep, join(-2, [clip.values for _, clip in parts]), order=order)
 
 
-def cut_segments(frames: Tensor) -> list[int]:
-    """Lengths of the segments of frames [T, C].
+@dataclass(frozen=True)
+class MergedClip:
+    """What is left of a clip of T frames of P tokens."""
+
+    is_kept: Tensor
+    """[..., T, P] which tokens stand for their clusters."""
+    values: Tensor
+    """[..., T, P, C] what they show."""
+    rank: Tensor
+    """[..., T, P] the order of those that are left, frame by frame."""
+    sets: Tensor
+    """[..., T, P] the set of a token in its frame: 0 is static, 1 is not, -1 is left to another frame."""
+
+
+def find_segments(frames: Tensor) -> Tensor:
+    """[..., T] numbers, from 0, of the segments that frames [..., T, C] lie in. It looks once at all frames."""
+    count = frames.shape[-2]
+    together = torch.zeros(frames.shape[:-1], dtype=torch.long, device=frames.device)
+    if count == 1:
+        return together
+    # Numbers of clusters are compared, no more: each is that of the frame in its middle.
+    homes = cluster_sets(frames, together, max(0.25, 1 / count), _NEIGHBOURS).home
+    lengths = map(cut_segments, homes.view(-1, count).tolist())
+    numbers = [[i for i, length in enumerate(own) for _ in range(length)] for own in lengths]
+    return torch.tensor(numbers, device=frames.device).view_as(homes)
+
+
+def cut_segments(cluster: Sequence[int]) -> list[int]:
+    """Lengths of the segments of a clip whose frames belong to these clusters.
 
     Of every cluster, the longest stretch makes a segment if it has two frames. Other stretches join the longer of the
     segments beside them, the one before if these are equal.
     """
-    _, cluster = rank_peaks(frames, max(1, len(frames) // 4), _NEIGHBOURS)
-    runs = [(home, len(list(run))) for home, run in groupby(cluster.tolist())]
+    runs = [(home, len(list(run))) for home, run in groupby(cluster)]
     longest: dict[int, int] = {}
     for i, (home, length) in enumerate(runs):
         if length > max(1, runs[longest[home]][1] if home in longest else 1):
@@ -91,7 +120,7 @@ def cut_segments(frames: Tensor) -> list[int]:
     lengths = [length if i in longest.values() else 0 for i, (_, length) in enumerate(runs)]
     stands = [length > 0 for length in lengths]
     if not any(stands):
-        return [len(frames)]
+        return [len(cluster)]
     for i, (_, length) in enumerate(runs):
         if not stands[i]:
             beside = [next((j for j in order if stands[j]), None) for order in (range(i, -1, -1), range(i, len(runs)))]
@@ -99,24 +128,53 @@ def cut_segments(frames: Tensor) -> list[int]:
     return [length for length in lengths if length]
 
 
-def merge_segment(clip: Tensor, tau: float, ratio: float) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the sets of a segment [w, P, C]: indices of the flattened segment and values, static ones first."""
-    unit, length = normalize(clip, dim=-1), len(clip)
-    alike = (unit.sum(0).square().sum(-1) - length) / max(1, length * (length - 1))  # mean over pairs of frames
-    static = alike > tau if length > 1 else torch.zeros_like(alike, dtype=torch.bool)
-    for t, chosen in [(0, static), *((t, ~static) for t in range(length))]:
-        places = chosen.nonzero().flatten()
-        states = clip[:, places].mean(0) if chosen is static else clip[t, places]
-        if len(places) > _FEWEST:
-            centres, home = rank_peaks(states, int(ratio * len(places)), _NEIGHBOURS)
-            sums = torch.zeros_like(states[centres]).index_add(0, home, states)
-            places, states = places[centres], sums / home.bincount(minlength=len(centres)).unsqueeze(1)
-        yield t * clip.shape[1] + places, states
+def merge_clip(clip: Tensor, tau: float, ratio: float) -> MergedClip:
+    """Merge the tokens of a clip [..., T, P, C] that are alike in a segment, and in a set."""
+    states, sets = average_static(clip, find_segments(clip.mean(-2)), tau)
+    clusters = cluster_sets(states, sets, ratio, _NEIGHBOURS, _FEWEST)
+    values, _ = average_by_home(states, clusters.home, clip.shape[-2])
+    return MergedClip(clusters.is_peak, values, clusters.rank, sets)
 
 
-def choose_by_group(score: Tensor, group: Tensor, k: int) -> Tensor:
-    """At most k indices of scores [n], ascending: the highest of each group [n], the same share of all, rounded down."""
-    groups = [(group == own).nonzero().flatten() for own in sorted(set(group.tolist()))]
-    share = fit_share(lambda part: sum(int(part * len(own)) for own in groups), k)
-    kept = [own[score[own].argsort(descending=True, stable=True)[: int(share * len(own))]] for own in groups]
-    return torch.cat(kept).sort().values if any(map(len, kept)) else top(score, k)
+def average_static(clip: Tensor, segments: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """A clip [..., T, P, C] whose static tokens are the means over their segments, shown in the segment's first frame.
+
+    Args:
+        clip: The clip.
+        segments: [..., T] the segment of every frame.
+        tau: The mean similarity above which a place is static.
+
+    Returns:
+        The states [..., T, P, C], and the set [..., T, P] of every token in its frame: 0 is static, 1 is not, and -1 is
+        shown in another frame.
+    """
+    frames, places = clip.shape[-3:-1]
+    if frames == 1:
+        return clip, torch.ones(clip.shape[:-1], dtype=torch.long, device=clip.device)
+    most, own = max(1, frames // 4), segments  # every segment is a stretch of another cluster
+    means, length = average_by_home(clip.flatten(-2), own, most)
+    sums = torch.unflatten(sum_by_home(normalize(clip, dim=-1).flatten(-2), own, most), -1, (places, -1))
+    alike = (sums.square().sum(-1) - length) / (length * (length - 1)).clamp(min=1)  # mean over pairs of frames
+    static = take((alike > tau) & (length > 1), own)
+    shown = static & pad(own.diff(dim=-1), (1, 0), value=1).bool().unsqueeze(-1)
+    states = torch.where(shown.unsqueeze(-1), take(means, own).view_as(clip), clip)
+    return states, (~static).long() - (static & ~shown).long()
+
+
+def choose_by_set(score: Tensor, sets: Tensor, k: int) -> Tensor:
+    """Mark at most k of the tokens [..., n]: the best of each set, the same share of all sets, rounded down.
+
+    If that share keeps nothing, it is the k best.
+    """
+    if score.shape[-1] <= k:
+        return torch.ones_like(sets, dtype=torch.bool)
+    order, place, size = rank_in_sets(score, sets)
+    # The least share at which a token is kept, among those that 50 halvings come to, as `fit_share` counts its tokens.
+    wanted = (place + 1).double()
+    share = (wanted / size * 2**50).round()
+    share = share + (share / 2**50 * size < wanted)
+    # Tokens of one share are kept together, or none of them.
+    few = share < share.sort(dim=-1).values[..., k : k + 1]
+    kept = torch.zeros_like(few).scatter(-1, order, few)
+    best = score.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) < k
+    return torch.where(kept.any(-1, keepdim=True), kept, best)

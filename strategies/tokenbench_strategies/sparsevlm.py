@@ -77,7 +77,8 @@ class SparseVLM(Strategy):
         if "raters" not in view.memo:
             view.memo["raters"] = find_raters(view)
         raters: Tensor = view.memo["raters"]
-        return raters[len(raters) - len(view.text[0]) :]  # the first stage may have had more padding
+        (request,) = view.stage.attention
+        return raters[len(raters) - view.attention[request].shape[1] :]  # the first stage may have had more padding
 
 
 def find_raters(view: View) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from tests.strategies.recorded import DATA, made
 from tests.strategies.views import make_view
 from tokenbench import Attn, Grid, Selection, Signal, Strategy
+from tokenbench_strategies.framefusion import MERGE, PRUNE, REST
 
 
 @cache
@@ -264,26 +265,28 @@ def test_holitom_inside_the_decoder(case: Recorded) -> None:
 @of("prunevid", bare=True)
 def test_prunevid(case: Recorded) -> None:
     """The merged tokens in their order, by segment and set, and what the question keeps of them."""
-    from tokenbench_strategies.prunevid import cut_segments
+    from tokenbench_strategies.prunevid import find_segments
 
     clip, strategy = case["projected"], made("prunevid")
     frames, places = clip.shape[:2]
     n, grids = frames * places, (Grid(frames, 8, 8),)
     (_, everything), (layer, _) = strategy.schedule(32, _budget(100).of(n))
     assert (everything, layer) == (1.0, 11)
-    assert cut_segments(clip.mean(1)) == case["segments"].tolist()
+    assert find_segments(clip.mean(1)).bincount().tolist() == case["segments"].tolist()
     view = make_view(strategy.stage(0, 1.0, 0), n, n, hidden={0: clip.flatten(0, 1)}, grids=grids)
-    selection = strategy.select(view)
+    selection = strategy.select(view).to_indices()
     assert selection.values is not None
     torch.testing.assert_close(selection.values, case["values"], atol=1e-4, rtol=0)
-    counts = view.memo["sets"][selection.keep].bincount().tolist()
+    # Of every frame, static tokens and others; a set has the number of its first token twice, and one more if it is not static.
+    counts = view.memo["sets"][selection.keep].bincount(minlength=2 * n).view(frames, -1)[:, :2].tolist()
     for length, static, dynamic in zip(case["segments"], case["static"], case["dynamic"], strict=True):
-        own, counts = counts[: 1 + int(length)], counts[1 + int(length) :]
-        assert (own[0], sum(own[1:])) == (int(static), int(dynamic))
+        own, counts = counts[: int(length)], counts[int(length) :]
+        assert [sum(kind) for kind in zip(*own, strict=True)] == [int(static), int(dynamic)]
+        assert not any(still for still, _ in own[1:])
     k, m = len(case["kept"]), len(selection.keep)
     later = make_view(strategy.stage(layer, k, 1), m, k, n0=n, index=1, alive=selection.keep, memo=view.memo,
                       attention={Attn(layer - 1, "question"): case["attention"]})  # fmt: skip
-    assert kept(strategy.select(later)) == case["kept"].tolist()
+    assert kept(strategy.select(later).to_indices()) == case["kept"].tolist()
 
 
 @of("framefusion", without="prune")
@@ -296,12 +299,12 @@ def test_framefusion_merges(case: Recorded) -> None:
     assert case["place"].view(-1, places).tolist() == (order % places).tolist()
     (_, keep), *_ = strategy.schedule(28, _budget(str(cost)).of(n))
     view = make_view(strategy.stage(0, keep, 0), n, n, hidden={0: states}, grids=(Grid(n // places, 6, places // 6),))
-    selection = strategy.select(view)
+    selection = strategy.select(view).to_indices()
     assert selection.keep.tolist() == case["kept"].tolist()
     values = states[selection.keep] if selection.values is None else selection.values
     torch.testing.assert_close(values, case["values"], atol=1e-4, rtol=0)
-    done = {(False, False): "merge", (True, False): "prune", (True, True): "rest"}
-    assert view.memo["next"] == done[bool(case["merging_done"]), bool(case["pruning_done"])]
+    done = {(False, False): MERGE, (True, False): PRUNE, (True, True): REST}
+    assert int(view.memo["next"]) == done[bool(case["merging_done"]), bool(case["pruning_done"])]
 
 
 @of("framefusion", "prune")
@@ -314,18 +317,5 @@ def test_framefusion_prunes(case: Recorded) -> None:
     stages = strategy.schedule(28, _budget(str(float(case["cost"]))).of(360))
     stage = strategy.stage(*stages[len(spent)], len(spent))
     view = make_view(stage, len(row), len(row), n0=360, index=len(spent), alive=alive, attention={Attn(len(spent) - 1): row[None, None]},
-                     memo={"spent": tuple(spent), "next": "prune"})  # fmt: skip
+                     memo={"spent": torch.tensor([sum(spent)], dtype=torch.float64), "next": torch.tensor([PRUNE])})  # fmt: skip
     assert alive[strategy.select(view).keep].tolist() == case["kept"].tolist()
-
-
-@pytest.mark.parametrize(
-    ("surplus", "gone", "then"), [(0.5, [1, 3], "rest"), (0.76, [1, 2, 3], "merge"), (0.0, [], "rest")]
-)
-def test_framefusion_merges_no_more_than_must_go(surplus: float, gone: list[int], then: str) -> None:
-    """One place in four frames, turned by 10, 30 and 5 degrees from frame to frame: the most similar go first."""
-    from tokenbench_strategies.framefusion import find_repeated
-
-    angles = torch.tensor([0.0, 10, 40, 45]).deg2rad()
-    states = torch.stack([angles.cos(), angles.sin()], 1)
-    found, following = find_repeated(states, torch.zeros(4, dtype=torch.long), 0.6, surplus)
-    assert (found.nonzero().flatten().tolist(), following) == (gone, then)

@@ -68,7 +68,7 @@ class Encoder:
     """The projector: [m, patches, C] output states of whole tokens -> [m, C of the decoder]."""
     encode_resized: Callable[[Any, int, int], Tensor]
     """(pixels, h, w) -> [tokens, C of the decoder]: the frame resized to a picture of h x w tokens, then encoded and
-    projected. If the encoder batches its frames, pixels of several may be concatenated; their tokens follow each other."""
+    projected. Pixels of several frames may be concatenated; their tokens follow each other."""
     callers: Sequence[tuple[Any, str]] = ()
     """Methods of the stock model that call the tower, each as the object that has it and its name. If there are some,
     `layouts` is also given the arguments of the one that does, by name, as `call`."""

@@ -21,6 +21,7 @@ from transformers import AttentionInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from tokenbench.engine.packed_windows import PackedWindows
 from tokenbench.errors import UsageError
 
 __all__ = ["Attended", "AttentionTap", "Listener"]
@@ -110,10 +111,11 @@ Listener = Callable[[Attended], None]
 
 
 class _Listeners(threading.local):
-    """Who listens to which module. Every thread hears its own forward alone."""
+    """Who listens to which module, and whose next call is to be split. Every thread hears its own forward alone."""
 
     def __init__(self) -> None:
         self.of: WeakKeyDictionary[nn.Module, Listener] = WeakKeyDictionary()
+        self.windows: WeakKeyDictionary[nn.Module, PackedWindows] = WeakKeyDictionary()
 
 
 _LISTENERS = _Listeners()
@@ -123,13 +125,21 @@ def _wrap_stock(stock: str) -> Callable[..., Any]:
     def attention(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
     ) -> Any:
-        listener = _LISTENERS.of.get(module)
+        listener, windows = _LISTENERS.of.get(module), _LISTENERS.windows.pop(module, None)
+        given = query, key, value, attention_mask
+        if windows is not None:
+            split = (windows.split(part) for part in given[:3])
+            query, key, value, attention_mask = *split, windows.mask(query, added=stock == "eager")
         if listener is not None:
             scaling = kwargs.get("scaling")
             # What to keep is no function that gradients flow through; gradient checkpointing will not ask again.
             with torch.no_grad():
                 listener(Attended(query, key, query.shape[-1] ** -0.5 if scaling is None else scaling, attention_mask))
-        return _stock_function(stock, module)(module, query, key, value, attention_mask, **kwargs)
+        run = _stock_function(stock, module)
+        if windows is None or "flash" in stock:
+            return run(module, *given, **kwargs)
+        output, weights = run(module, query, key, value, attention_mask, **kwargs)
+        return windows.join(output).unsqueeze(0), weights
 
     return attention
 
@@ -188,6 +198,7 @@ class AttentionTap:
     ) -> None:
         for attention in self._attentions:
             _LISTENERS.of.pop(attention, None)
+            _LISTENERS.windows.pop(attention, None)
         self._undo.close()
 
     def check(self) -> None:
@@ -213,3 +224,20 @@ class AttentionTap:
             _LISTENERS.of.pop(attention, None)
         else:
             _LISTENERS.of[attention] = listener
+
+    def split(self, attention: nn.Module, windows: PackedWindows, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Let the next call of an attention module, on windows packed into one sequence, compute all of them at once.
+
+        Args:
+            attention: The attention module.
+            windows: The windows.
+            arguments: What the layer is called with.
+
+        Returns:
+            These arguments, by which the stock module makes one call of all windows.
+        """
+        _LISTENERS.windows[attention] = windows
+        whole = windows.bounds[:: len(windows.bounds) - 1], None
+        bounds, size = (windows.bounds, windows.size) if "flash" in self._stock else whole
+        changed = {"cu_seqlens": bounds, "max_seqlen": size}
+        return {name: changed.get(name, value) for name, value in arguments.items()}

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from tokenbench.engine.attention_tap import Attended, AttentionTap
-from tokenbench.engine.encoder_run import split_windows
+from tokenbench.engine.encoder_run import average_products
+from tokenbench.engine.packed_windows import PackedWindows
 from tokenbench.engine.segment import take
 from tokenbench.errors import UsageError
 
@@ -26,7 +27,7 @@ class Rerun:
     What a strategy sees and gives has the frames in front, [F, ...]; if it is about one frame alone, it does not.
 
     Args:
-        frames: The F frames, of one run and one layout. They are several only if the encoder batches its frames.
+        frames: The F frames, of one run and one layout, whose windows of attention are alike.
         layer: The encoder layer that runs next.
         tokens: [n, patches] positions of the patches of every token.
         alone: Whether it is about one frame alone.
@@ -41,6 +42,7 @@ class Rerun:
         whole = self._encoder_run.states[layer]
         inputs = torch.stack([whole[frame.start : frame.start + positions] for frame in frames])
         self._tokens = tokens.to(inputs.device)
+        self._starts = torch.tensor([frame.start for frame in frames]).unsqueeze(1).to(inputs.device)
         self._alive = torch.arange(len(tokens), device=inputs.device).expand(len(frames), -1)
         self._states = inputs[:, self._tokens]  # [F, m, patches, C]
         # An encoder's [CLS] that is no visual token.
@@ -92,67 +94,43 @@ class Rerun:
 
     def _run_layer(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """One layer on states [F, p, C], the others first: its output in the same order, and the products [F, p, p]."""
-        if self._encoder_run.encoder.batched:  # every position attends to every other one, in whatever order they are
-            output, heard = self._call(states, None, {})
-            (one,) = heard
-            return output, one.products(slice(None)).mean(1)
-        # One sequence of windows, which are stretches of it.
-        positions, order = self._positions().sort(1)
-        arguments: dict[str, Any] = {}
-        output, heard = self._call(take(states, order), positions[0], arguments)
-        count = states.shape[1]
-        products = torch.full((count, count), -torch.inf, device=states.device)
-        start = 0
-        for window in split_windows(heard, arguments.get("cu_seqlens")):
-            end = start + window.query.shape[2]
-            products[start:end, start:end] = window.products(slice(None))[0].mean(0)
-            start = end
-        back = order[0].argsort()
-        return output[:, back], products[back][:, back][None]
+        first, positions = self._frames[0], self._positions()
+        edges = first.run.edges(self.layer, first.start, first.layout.positions)
+        if len(edges) == 2:  # every position of a frame attends to every other one, in whatever order they are
+            frames, count = positions.shape
+            windows = None if first.run.encoder.batched else PackedWindows.alike(frames, count, positions.device)
+            output, attended = self._call(states, positions, windows)
+            return output, average_products(attended)
+        positions, order = positions.sort(1)  # windows are stretches of the sequence
+        windows, back = PackedWindows.left_of(edges, positions), order.argsort(1)
+        output, attended = self._call(take(states, order), positions, windows)
+        return take(output, back), windows.join_products(average_products(attended), back)
 
-    def _call(
-        self, states: Tensor, positions: Tensor | None, arguments: dict[str, Any]
-    ) -> tuple[Tensor, list[Attended]]:
-        """The stock layer's output [F, p, C], and what its attention worked on; the arguments that it got are filled in."""
+    def _call(self, states: Tensor, positions: Tensor, windows: PackedWindows | None) -> tuple[Tensor, Attended]:
+        """The stock layer's output [F, p, C], and what its attention worked on, frame by frame or window by window."""
         run, layer = self._encoder_run, self.layer
-        encoder = run.encoder
+        encoder, attention = run.encoder, run.encoder.attentions[layer]
         assert run.output is not None
-        fit = partial(self._cut_argument, positions=positions, total=len(run.output))
+        at = positions + self._starts
+        fit = partial(_cut_argument, at=at if encoder.batched else at.flatten(), total=len(run.output))
         args, kwargs = run.arguments[layer]
-        arguments.update({name: fit(name, value) for name, value in kwargs.items()})
+        arguments = {name: fit(value, name=name) for name, value in kwargs.items()}
         heard: list[Attended] = []
         with AttentionTap(encoder.tower, encoder.attentions) as tap, torch.no_grad():
-            tap.listen(encoder.attentions[layer], heard.append)
+            tap.listen(attention, heard.append)
+            if windows is not None:
+                arguments = tap.split(attention, windows, arguments)
             # Not called as a module: whoever listens to the encoder is not meant.
             output = encoder.layers[layer].forward(
-                states if encoder.batched else states[0], *(fit("", a) for a in args), **arguments
+                states if encoder.batched else states.flatten(0, 1), *(fit(value) for value in args), **arguments
             )
-        return output if encoder.batched else output[None], heard
+        (attended,) = heard
+        return output.reshape(states.shape), attended
 
     def _positions(self) -> Tensor:
         """[F, p] the positions that are left, within their frames, the others first."""
         at = self._tokens[self._alive].flatten(1)
         return torch.cat([self._other_positions.expand(len(at), -1), at], 1)
-
-    def _cut_argument(self, name: str, value: Any, positions: Tensor | None, total: int) -> Any:
-        """A layer's argument for some of the sequence's `total` positions."""
-        if name == "max_seqlen" or value is None:
-            return None
-        if isinstance(value, tuple):
-            return tuple(self._cut_argument("", part, positions, total) for part in value)
-        if not isinstance(value, Tensor):
-            return value
-        if value.ndim == 4 and value.shape[-2:] == (total, total):
-            return None  # a mask that keeps packed frames apart: here is one, or they are side by side
-        starts = torch.tensor([frame.start for frame in self._frames], device=value.device).unsqueeze(1)
-        at = (self._positions() if positions is None else positions[None]).to(value.device) + starts
-        if name == "cu_seqlens":
-            return torch.unique(torch.searchsorted(at[0], value)).to(value.dtype)
-        if value.shape[:2] == (1, total):  # one packed sequence
-            return self._cut_argument(name, value[0], positions, total)
-        if len(value) != total:
-            raise UsageError(f"the encoder's layers take an argument '{name}' that cannot be reduced to fewer tokens")
-        return value[at if positions is None else at[0]]
 
     def _pool_patches(self, products: Tensor, others: int) -> Tensor:
         """[F, others + m * patches] squared, the [CLS] first -> [F, 1 + m, m]."""
@@ -171,3 +149,20 @@ class Rerun:
             finite = tokens.isfinite()
             first = (tokens.masked_fill(~finite, 0).sum(1, keepdim=True)) / finite.sum(1, keepdim=True)
         return torch.cat([first, tokens], 1)
+
+
+def _cut_argument(value: Any, at: Tensor, total: int, name: str = "") -> Any:
+    """A layer's argument for some of the sequence's `total` positions, at [F, p] or, packed, [F * p]."""
+    if value is None or name in ("cu_seqlens", "max_seqlen"):  # those of the windows that are left take their place
+        return None
+    if isinstance(value, tuple):
+        return tuple(_cut_argument(part, at, total) for part in value)
+    if not isinstance(value, Tensor):
+        return value
+    if value.ndim == 4 and value.shape[-2:] == (total, total):
+        return None  # a mask that keeps packed frames apart, which here are side by side
+    if value.shape[:2] == (1, total):  # one packed sequence
+        return _cut_argument(value[0], at, total, name)
+    if len(value) != total:
+        raise UsageError(f"the encoder's layers take an argument '{name}' that cannot be reduced to fewer tokens")
+    return value[at.to(value.device)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from tokenbench.contract.backbone import Encoder
 from tokenbench.contract.stage import Signal
 from tokenbench.engine.attention_tap import Attended
 
-__all__ = ["EncoderRun", "Windows", "sort_windows", "split_windows"]
+__all__ = ["EncoderRun", "Windows", "average_products", "sort_windows"]
 
 LARGEST = 2**26
 """Products of queries and keys that are computed at once, at most: 256 MiB."""
@@ -45,13 +46,8 @@ class Windows:
             return attended.key.float().mean(1).flatten(0, 1)
         if kind == "cls":  # attention of the first position, mean over heads
             return attended.products(slice(0, 1)).softmax(-1)[:, :, 0].mean(1).flatten()
-        # The mean attention that each position gets, 1 being the average. All products at once may be too large.
-        each = max(1, LARGEST // (attended.query.shape[1] * self.size**2))
-        parts = zip(torch.split(attended.query, each), torch.split(attended.key, each), strict=True)
-        received = [
-            Attended(query, key, attended.scaling).products(slice(None)).softmax(-1).mean((1, 2)) * self.size
-            for query, key in parts
-        ]
+        # The mean attention that each position gets, 1 being the average.
+        received = [products.softmax(-1).mean((1, 2)) * self.size for products in _products(attended)]
         return _join_tensors(received).flatten()
 
 
@@ -71,6 +67,8 @@ class EncoderRun:
     """[P, C] states that the projector reads."""
     _signals: dict[Signal, Tensor] = field(default_factory=dict)
     """Signals that were read, by request."""
+    _bounds: dict[int, list[int]] = field(default_factory=dict)
+    """Bounds of packed windows that the host has looked at, by the id of their tensor."""
 
     def signal(self, request: Signal) -> Tensor:
         """[P] or [P, D], float32: a signal other than the features of every position, read once."""
@@ -84,6 +82,17 @@ class EncoderRun:
             (self._signals[request],) = values
         return self._signals[request]
 
+    def edges(self, layer: int, start: int, count: int) -> tuple[int, ...]:
+        """Where the windows of a layer begin and end within `count` positions of the sequence from `start`."""
+        given = self.arguments[layer][1].get("cu_seqlens")
+        if given is None:
+            return 0, count
+        if id(given) not in self._bounds:
+            self._bounds[id(given)] = sorted(set(given.tolist()))
+        all_edges = self._bounds[id(given)]
+        inner = all_edges[bisect_right(all_edges, start) : bisect_left(all_edges, start + count)]
+        return 0, *(edge - start for edge in inner), count
+
     def read(self, request: Signal, positions: Tensor, blank: Tensor | None = None) -> Tensor:
         """[..., n] or [..., n, D], float32: what a stage asked for of tokens at positions [..., n, patches].
 
@@ -96,7 +105,12 @@ class EncoderRun:
         return values if blank is None or request.kind == "keys" else values.masked_fill(blank, 0)
 
 
-def split_windows(heard: Sequence[Attended], bounds: Tensor | None) -> list[Attended]:
+def average_products(attended: Attended) -> Tensor:
+    """[B, n, n] the products of all queries and keys, mean over heads."""
+    return _join_tensors([products.mean(1) for products in _products(attended)])
+
+
+def _split_windows(heard: Sequence[Attended], bounds: Tensor | None) -> list[Attended]:
     """The windows of one layer's attention, in order; those that were computed in one call stay together.
 
     Args:
@@ -112,16 +126,24 @@ def split_windows(heard: Sequence[Attended], bounds: Tensor | None) -> list[Atte
 
 
 def sort_windows(heard: Sequence[Attended], bounds: Tensor | None) -> list[Windows]:
-    """The windows of one layer's attention, by size. The arguments are those of `split_windows`."""
+    """The windows of one layer's attention, by size. The arguments are those of `_split_windows`."""
     found: dict[int, tuple[list[int], list[Attended]]] = {}
     start = 0
-    for attended in split_windows(heard, bounds):
+    for attended in _split_windows(heard, bounds):
         count, _, size, _ = attended.query.shape
         starts, parts = found.setdefault(size, ([], []))
         starts += range(start, start + count * size, size)
         parts.append(attended)
         start += count * size
     return [Windows(starts, _join(parts)) for starts, parts in found.values()]
+
+
+def _products(attended: Attended) -> Iterator[Tensor]:
+    """[b, H, n, n] products of all queries and keys, for a part of the batch each: all at once may be too large."""
+    _, heads, size, _ = attended.query.shape
+    each = max(1, LARGEST // (heads * size**2))
+    for query, key in zip(torch.split(attended.query, each), torch.split(attended.key, each), strict=True):
+        yield Attended(query, key, attended.scaling).products(slice(None))
 
 
 def _join(parts: Sequence[Attended]) -> Attended:

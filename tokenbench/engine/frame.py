@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
+from threading import get_ident
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tokenbench.contract.backbone import FrameLayout
+from tokenbench.contract.backbone import Encoder, FrameLayout
 from tokenbench.contract.stage import Signal
+from tokenbench.engine.attention_tap import AttentionTap
 from tokenbench.engine.encoder_rerun import Rerun
 from tokenbench.engine.encoder_run import EncoderRun
+from tokenbench.engine.packed_windows import PackedWindows
+from tokenbench.engine.state import call_before
 from tokenbench.errors import InfeasibleError, StrategyError
 
 __all__ = ["Frame", "encode_alike", "read_signals", "rerun_alike"]
@@ -123,9 +129,9 @@ class Frame:
 def encode_alike(frames: Sequence[Frame], h: int, w: int) -> Tensor:
     """[F, num_prefix_tokens + h * w, C] projected tokens of F like frames, encoded from pictures of h x w tokens each."""
     first, encoder, pictures = frames[0], frames[0].run.encoder, [frame.layout.pixels for frame in frames]
-    plain = all(isinstance(frame.layout.pixels, Tensor) and frame.layout.inputs == 1 for frame in frames)
-    together = len(frames) > 1 and encoder.batched and plain
-    with torch.no_grad():
+    plain = all(isinstance(picture, Tensor) for picture in pictures) and first.layout.inputs == 1
+    together = len(frames) > 1 and plain and len({picture.shape for picture in pictures}) == 1
+    with torch.no_grad(), _windows_at_once(encoder):
         found = encoder.encode_resized(torch.cat(pictures), h, w) if together else None
         each = h * w + int(encoder.cls and bool((first.layout.tokens == 0).any()))
         if found is None or len(found) != len(frames) * each:  # an adapter may be written for one picture
@@ -136,18 +142,46 @@ def encode_alike(frames: Sequence[Frame], h: int, w: int) -> Tensor:
     return tokens
 
 
+@contextmanager
+def _windows_at_once(encoder: Encoder) -> Iterator[None]:
+    """The layers of an encoder that packs its frames compute all windows at once, in this thread."""
+    if encoder.batched:
+        yield
+        return
+    known: dict[int, tuple[Tensor, PackedWindows]] = {}
+    thread = get_ident()
+
+    def split(tap: AttentionTap, attention: nn.Module, layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+        bounds = kwargs.get("cu_seqlens")
+        if bounds is None or get_ident() != thread:
+            return None
+        if id(bounds) not in known:
+            known[id(bounds)] = bounds, PackedWindows.of(bounds)
+        return args, tap.split(attention, known[id(bounds)][1], kwargs)
+
+    with ExitStack() as undo:
+        tap = undo.enter_context(AttentionTap(encoder.tower, encoder.attentions))
+        for layer, attention in zip(encoder.layers, encoder.attentions, strict=True):
+            undo.callback(call_before(layer, partial(split, tap, attention)))
+        yield
+
+
 def rerun_alike(frames: Sequence[Frame], share: float) -> Rerun:
     """Frames of several rows after that share of the encoder's layers, for running the rest again.
 
     Raises:
         StrategyError: If the encoder cannot run them side by side.
     """
-    first = frames[0]
+    first, run, layer = frames[0], frames[0].run, frames[0].run.encoder.after(share)
     first.check_rerun()
-    alike = all(frame.run is first.run and frame.layout.positions == first.layout.positions for frame in frames)
-    if not (alike and first.run.encoder.batched):
+
+    def form(frame: Frame) -> tuple[Any, ...]:
+        count = frame.layout.positions
+        return count, *(run.edges(i, frame.start, count) for i in range(layer, run.encoder.depth))
+
+    if any(frame.run is not run or form(frame) != form(first) for frame in frames):
         raise StrategyError("the encoder runs these frames one by one")
-    return Rerun(frames, first.run.encoder.after(share), first.layout.tokens, alone=False)
+    return Rerun(frames, layer, first.layout.tokens, alone=False)
 
 
 def read_signals(frames: Sequence[Sequence[Frame]], requests: Sequence[Signal]) -> dict[Signal, Tensor]:

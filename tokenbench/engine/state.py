@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from tokenbench.engine.layout import Layout
-from tokenbench.engine.prefill import Prefill
 from tokenbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from tokenbench.engine.layout import Layout
+    from tokenbench.engine.prefill import Prefill
 
 __all__ = ["Forward", "Running", "ThreadState", "call_before", "claim", "replace_method"]
 

@@ -29,6 +29,10 @@ class _Glm4V(Qwen2VL):
         projected: Tensor = tower.merger(tower.downsample(normed).flatten(1))
         return projected
 
+    def grid_thw(self, count: int, h: int, w: int) -> list[tuple[int, int, int]]:
+        """One by one: the tower knows no clips."""
+        return [(1, h, w)] * count
+
     def dummy_inputs(self, config: Any, grids: Sequence[Grid], text: int) -> dict[str, Tensor]:
         """As Qwen2-VL's, with the marks that GLM has around images."""
         marks = {"vision_start_token_id": config.image_start_token_id, "vision_end_token_id": config.image_end_token_id}

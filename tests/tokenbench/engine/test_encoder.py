@@ -24,22 +24,27 @@ class Look(Strategy):
     """Hands what it sees to a function and keeps everything."""
 
     see: Callable[[View], None]
+    start: float = 0.5
 
     def schedule(self, depth: int, budget: Budget) -> Sequence[tuple[int, Keep]]:
         return [(1, 1.0)]
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
-        return Stage(layer, keep, hidden=(0,), keys=(0,), attention=(Attn(0),), signals=SIGNALS, rerun=0.5, pixels=True)
+        return Stage(
+            layer, keep, hidden=(0,), keys=(0,), attention=(Attn(0),), signals=SIGNALS, rerun=self.start, pixels=True
+        )
 
     def select(self, view: View) -> Selection:
         self.see(view)
         return Selection(torch.arange(view.n))
 
 
-def views(name: str, rows: slice = slice(None), **options: Any) -> tuple[Any, Sequence[Any], list[View]]:
+def views(
+    name: str, rows: slice = slice(None), start: float = 0.5, **options: Any
+) -> tuple[Any, Sequence[Any], list[View]]:
     model, prompts = tiny(name)
     seen: list[View] = []
-    with tokenbench.pruned(model, Look(see=seen.append), 0.5):
+    with tokenbench.pruned(model, Look(see=seen.append, start=start), 0.5):
         generate(model, batched(prompts[rows]), tokens=1, **options)
     return model, prompts, seen
 
@@ -51,11 +56,12 @@ def test_projected_features_are_what_the_decoder_gets(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_running_the_encoder_again_without_merging_changes_nothing(name: str) -> None:
-    for view in views(name)[2]:
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_running_the_encoder_again_without_merging_changes_nothing(name: str, start: float) -> None:
+    for view in views(name, start=start)[2]:
         found = []
         for frame in view.frames:
-            rerun = frame.rerun(0.5)
+            rerun = frame.rerun(start)
             while rerun.remaining:
                 products = rerun.step()
                 assert products.shape == (1 + frame.tokens, frame.tokens)

@@ -25,7 +25,7 @@ from tokenbench_strategies.ficoco_v import FiCoCoV
 from tokenbench_strategies.random import Random
 
 # Those whose counts depend on what they see: run row by row, or together, so that the layers see rows of unlike lengths.
-BY_ROW, UNLIKE = {"fastvid", "holitom", "framefusion", "prunevid"}, {"prumerge-adaptive"}
+BY_ROW, UNLIKE = {"fastvid", "holitom"}, {"prumerge-adaptive"}
 # Operators beyond the stock model's, at most: a few more than there are today.
 BOUNDS = {"vanilla": 5, "fastv": 32, "clse": 140}
 QUICK = {"fastv", "clse", "sparsevlm", "divprune", "visionzip", "ficoco-v", "random", "downsample", "prumerge-adaptive"}
@@ -61,7 +61,7 @@ def added(backbone: str, name: str, inputs: dict[str, Tensor]) -> tuple[int, int
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in STRATEGIES])
 def test_rows_add_neither_operators_nor_looks(name: str, backbone: str) -> None:
     (one, looks), (four, more) = (added(backbone, name, like_rows(rows, backbone)) for rows in (1, 4))
-    if name in BY_ROW or (backbone == "qwen2.5-vl" and name in ("downsample", "ficoco-v")):
+    if name in BY_ROW:
         assert four > one
         return
     assert four <= 1.2 * max(one, 0) + 12  # what stacks and unstacks
@@ -151,9 +151,34 @@ def test_rows_together_choose_what_each_chooses_alone(strategy: Strategy) -> Non
     assert len({tuple(row.kept) for row in together}) > 1
 
 
-@pytest.mark.parametrize("backbone", ["llava", pytest.param("internvl", marks=pytest.mark.slow), "qwen2.5-vl"])
-@pytest.mark.parametrize("kind", [Downsample, FiCoCoV])
-def test_encoders_run_again_for_all_rows_as_for_each(kind: type[Strategy], backbone: str) -> None:
+def clip_of(picture: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A prompt of Qwen-VL whose picture of 3 x 4 tokens is taken for a clip of three frames of 2 x 2."""
+    image = picture["mm_token_type_ids"] == 1
+    return {
+        "input_ids": picture["input_ids"].masked_fill(image, tiny("qwen2.5-vl")[0].config.video_token_id),
+        "attention_mask": picture["attention_mask"],
+        "pixel_values_videos": picture["pixel_values"],
+        "video_grid_thw": torch.tensor([[3, 4, 4]]),
+        "mm_token_type_ids": 2 * picture["mm_token_type_ids"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("backbone", "shown"),
+    [
+        ("llava", "picture"),
+        pytest.param("internvl", "picture", marks=pytest.mark.slow),
+        ("qwen2.5-vl", "picture"),
+        ("qwen2.5-vl", "pictures"),
+        ("qwen2.5-vl", "clip"),
+        pytest.param("qwen2-vl", "pictures", marks=pytest.mark.slow),
+        pytest.param("qwen3-vl", "pictures", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize(("kind", "options"), [(Downsample, {}), (FiCoCoV, {}), (FiCoCoV, {"start": 0.0})])
+def test_encoders_run_again_for_all_rows_as_for_each(
+    kind: type[Strategy], options: dict[str, float], backbone: str, shown: str
+) -> None:
     class Alone(kind):  # type: ignore[misc, valid-type]
         batching: ClassVar[Any] = "loop"
 
@@ -162,15 +187,15 @@ def test_encoders_run_again_for_all_rows_as_for_each(kind: type[Strategy], backb
             return selection
 
     model, prompts = tiny(backbone)
-    inputs = batched([{**prompts[0], "pixel_values": prompts[0]["pixel_values"].roll(b, -1)} for b in range(3)])
+    prompt = prompts[1] if shown == "pictures" else prompts[0]
+    rows = [{**prompt, "pixel_values": prompt["pixel_values"].roll(b, -1)} for b in range(3)]
+    inputs = batched([clip_of(row) for row in rows] if shown == "clip" else rows)
     found = []
-    for strategy in (kind(), Alone()):
+    for strategy in (kind(**options), Alone(**options)):
         with tokenbench.pruned(model, strategy, "1/2") as pruning:
             output = logits(generate(model, inputs, tokens=2))
         found.append((output, [row.kept for row in pruning.rows], [row.encoder_positions for row in pruning.rows]))
-        ways = {way for row in pruning.rows for way in row.ways}
-        batches = backbone != "qwen2.5-vl" or kind is Downsample  # which runs every window by itself
-        assert ways == {"stacked" if batches and strategy.batching == "stacked" else "loop"}
+        assert {way for row in pruning.rows for way in row.ways} == {strategy.batching}
     (together, kept, positions), (apart, same, likewise) = found
     assert kept == same
     assert positions == likewise
