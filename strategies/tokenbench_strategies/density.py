@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from tokenbench import Keep, Selection
-from tokenbench.contract.strategy import top
-from tokenbench_strategies.indices import average_by_home, complement
+from tokenbench_strategies.indices import average_by_home
 
 __all__ = [
     "Recycled",
@@ -78,21 +77,14 @@ def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
     Returns:
         Indices of the peaks [count], ascending.
     """
-    return rank_peaks(states, count, neighbours)[0].sort().values
+    return _rank(measure_distances(states), count, neighbours).sort().values
 
 
 def rank_peaks(states: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
     """Density peaks as `find_peaks` finds them, but the highest first, and the nearest peak of every state [m]."""
     distance = measure_distances(states)
-    nearest = distance.topk(min(neighbours, len(states)), largest=False).values
-    density = (-nearest.square().mean(1)).exp()
-    # Of equally dense tokens the earlier counts as denser.
-    rank = density.argsort(descending=True, stable=True).argsort()
-    denser = rank.unsqueeze(0) < rank.unsqueeze(1)
-    apart = torch.where(denser, distance, distance.amax()).amin(1) if len(states) else density
-    peaks = (density * apart).argsort(descending=True, stable=True)[:count]
-    home = distance.index_select(1, peaks).argmin(1) if count else peaks.new_zeros(len(states))
-    return peaks, home.scatter(0, peaks, torch.arange(len(peaks), device=home.device))
+    peaks = _rank(distance, count, neighbours)
+    return peaks, _find_homes(distance, peaks)
 
 
 def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -103,11 +95,28 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
         count: How many clusters to make.
 
     Returns:
-        Indices of the centres [count], and the cluster of every state [m].
+        Indices of the centres [count], ascending, and the cluster of every state [m].
     """
-    centres = find_peaks(states, count, count)
-    home = measure_distances(states).index_select(1, centres).argmin(1)
-    return centres, home.scatter(0, centres, torch.arange(count, device=home.device))
+    distance = measure_distances(states)
+    centres = _rank(distance, count, count).sort().values
+    return centres, _find_homes(distance, centres)
+
+
+def _rank(distance: Tensor, count: int, neighbours: int) -> Tensor:
+    """Indices of the peaks [count], the highest first, by the distances [m, m] of states."""
+    nearest = distance.topk(min(neighbours, len(distance)), largest=False).values
+    density = (-nearest.square().mean(1)).exp()
+    # Of equally dense tokens the earlier counts as denser.
+    rank = density.argsort(descending=True, stable=True).argsort()
+    denser = rank.unsqueeze(0) < rank.unsqueeze(1)
+    apart = torch.where(denser, distance, distance.amax()).amin(1) if len(distance) else density
+    return (density * apart).argsort(descending=True, stable=True)[:count]
+
+
+def _find_homes(distance: Tensor, peaks: Tensor) -> Tensor:
+    """[m] the nearest peak of every state, by their distances [m, m]."""
+    home = distance.index_select(1, peaks).argmin(1) if len(peaks) else peaks.new_zeros(len(distance))
+    return home.scatter(0, peaks, torch.arange(len(peaks), device=home.device))
 
 
 def measure_distances(states: Tensor) -> Tensor:
@@ -131,13 +140,11 @@ def keep_and_recycle(states: Tensor, score: Tensor, total: int, keep: Keep = Non
         kept, count = keep.kept, total - keep.kept
     else:
         kept, count = split(total, len(states))
-    best = top(score, kept)
+    ranked = score.argsort(descending=True, stable=True)
+    best = ranked[:kept].sort().values
     if not count:
         return Selection(best)
-    dropped = complement(best, len(states))
-    rest = score.index_select(0, dropped)
-    pool_ranked = rest.argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
-    pool = dropped.index_select(0, pool_ranked.sort().values)
+    pool = ranked[kept : kept + max(count, int(RECYCLED * (len(ranked) - kept)) + 1)].sort().values
     recycled = states.index_select(0, pool).float()
     centres, home = cluster_states(recycled, count)
     means, _ = average_by_home(recycled, home, count)
