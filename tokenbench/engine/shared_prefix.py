@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -19,7 +18,8 @@ from torch.nn.functional import pad
 from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.layer_parts import Keys, last_token, read_keys
-from tokenbench.engine.pruned_layer import ROOM, PrunedLayer
+from tokenbench.engine.packing import Packing
+from tokenbench.engine.pruned_layer import PrunedLayer
 from tokenbench.engine.replay import hide
 from tokenbench.engine.segment import by_head, by_token, causal_mask
 
@@ -50,40 +50,8 @@ class SharedPrefix:
         width: int,
         device: torch.device,
     ) -> None:
-        firsts = sorted(set(first_alike))
-        prefixes = [length - question for length, question in zip(lengths, questions, strict=True)]
-        self._width, self._prefix, self._question = width, max(prefixes[b] for b in firsts), max(questions)
-        self._padded = min(prefixes[b] for b in firsts) < self._prefix
-        stretches = [(b, prefixes[b], questions[b]) for b in firsts] + [(b, n, 0) for b, n in enumerate(questions)]
-        starts = [0, *accumulate(n for _, n, _ in stretches)]
-
-        def columns(rows: Sequence[tuple[int, int]], n: int) -> Tensor:
-            """[len(rows), n] where the last tokens of stretches (start, length) stand, right-aligned; 0 at padding."""
-            at = torch.tensor([[start + length - n] for start, length in rows]) + torch.arange(n)
-            return torch.where(at >= torch.tensor([[start] for start, _ in rows]), at, 0)
-
-        of_prefix = {b: (starts[at], prefixes[b]) for at, b in enumerate(firsts)}
-        of_question = [(starts[len(firsts) + b], n) for b, n in enumerate(questions)]
-        place, column = torch.arange(width), width - torch.tensor(questions).unsqueeze(1)
-        before = torch.tensor([[of_prefix[b][0] + of_prefix[b][1]] for b in first_alike]) - column + place
-        valid = place >= width - torch.tensor(lengths).unsqueeze(1)
-        rows = torch.where(place < column, torch.where(valid, before, 0), columns(of_question, width))
-        # Where every token of the packed ones stands among the padded prefixes, then among the padded questions.
-        ends = [(at + 1) * self._prefix for at in range(len(firsts))]
-        ends += [len(firsts) * self._prefix + (b + 1) * self._question for b in range(len(questions))]
-        index = {
-            "prefixes": columns(list(of_prefix.values()), self._prefix),
-            "questions": rows[:, width - self._question :],  # with the end of the prefix, where one is shorter
-            "rows": rows,
-            "rows with room": pad(rows, (0, ROOM)),
-            "packed": torch.cat([torch.arange(n) + (b + 1) * width - after - n for b, n, after in stretches]),
-            "unpadded": torch.cat([torch.arange(end - n, end) for end, (_, n, _) in zip(ends, stretches, strict=True)]),
-        }
-        self._index = {name: value.to(device) for name, value in index.items()}
-        self._valid = valid.to(device)
-        self._prefix_valid = (
-            torch.arange(self._prefix) >= self._prefix - torch.tensor([[prefixes[b]] for b in firsts])
-        ).to(device)
+        self._width, self._padded = width, len({lengths[b] - questions[b] for b in first_alike}) > 1
+        self._on = {device: Packing.of(first_alike, lengths, questions, width).to(device)}
         self._made: dict[Any, tuple[Any, Any]] = {}
 
     @classmethod
@@ -132,7 +100,7 @@ class SharedPrefix:
         assert keys.held is not None
         if cache is not None:
             self._fill(cache, keys.held)
-        return self._take(output[0], "rows")
+        return _take(output[0], self._packing(output.device).rows)
 
     def run_last(
         self,
@@ -165,38 +133,35 @@ class SharedPrefix:
         kwargs: dict[str, Any],
     ) -> tuple[Tensor, None]:
         """The attention of prefixes to themselves, and of questions to their prefix and themselves: a `Detour`."""
-        of_prefixes = (self._take_heads(part, "prefixes") for part in (query, key, value))
+        packing = self._packing(query.device)
+        of_prefixes = (_take_heads(part, packing.prefixes) for part in (query, key, value))
         prefixes, _ = stock(*of_prefixes, prefix_mask, **kwargs)
-        asking, keys = self._take_heads(query, "questions"), self._take_heads(key, "rows")
-        questions, _ = stock(asking, keys, self._take_heads(value, "rows"), mask, **kwargs)
+        asking, keys, values = (
+            _take_heads(part, at)
+            for part, at in ((query, packing.questions), (key, packing.rows), (value, packing.rows))
+        )
+        questions, _ = stock(asking, keys, values, mask, **kwargs)
         if listener is not None:
             scaling = kwargs.get("scaling")
-            padded = pad(asking, (0, 0, self._width - self._question, 0))  # nobody asks for the prefix's
+            padded = pad(asking, (0, 0, self._width - asking.shape[2], 0))  # nobody asks for the prefix's
             with torch.no_grad():
                 listener(Attended(padded, keys, query.shape[-1] ** -0.5 if scaling is None else scaling))
         outputs = torch.cat([prefixes.flatten(0, 1), questions.flatten(0, 1)])
-        return outputs.index_select(0, self._at("unpadded", outputs.device)).unsqueeze(0), None
+        return outputs.index_select(0, packing.unpadded).unsqueeze(0), None
 
     def _fill(self, cache: PrunedLayer, held: tuple[Tensor, Tensor]) -> None:
         """Store the keys and values of every row."""
-        keys, values = (self._take_heads(part, "rows with room") for part in held)
+        keys, values = (_take_heads(part, self._packing(part.device).rows_with_room) for part in held)
         cache.fill(keys, values, self._width)
 
-    def _at(self, name: str, device: torch.device) -> Tensor:
-        return self._index[name].to(device)
-
-    def _take(self, tokens: Tensor, name: str) -> Tensor:
-        """[a, b, C] of tokens [N, C]."""
-        at = self._at(name, tokens.device)
-        return tokens.index_select(0, at.flatten()).view(*at.shape, -1)
-
-    def _take_heads(self, heads: Tensor, name: str) -> Tensor:
-        """[a, H, b, D] of the heads [1, H, N, D] of tokens."""
-        return by_head(self._take(by_token(heads)[0], name), heads.shape[1])
+    def _packing(self, device: torch.device) -> Packing:
+        if device not in self._on:  # the decoder's layers may stand on several
+            self._on[device] = next(iter(self._on.values())).to(device)
+        return self._on[device]
 
     def _pack(self, tokens: Tensor) -> Tensor:
         """[1, N, C] of tokens [B, n, C]."""
-        return tokens.flatten(0, 1).index_select(0, self._at("packed", tokens.device)).unsqueeze(0)
+        return tokens.flatten(0, 1).index_select(0, self._packing(tokens.device).packed).unsqueeze(0)
 
     def _pack_arguments(self, stock: dict[str, Any], hidden: Tensor) -> dict[str, Any]:
         """A layer's arguments for the tokens that are laid end to end."""
@@ -211,13 +176,23 @@ class SharedPrefix:
         """The masks of the prefixes and of the questions."""
         key = hidden.dtype, hidden.device
         if key not in self._made:
+            packing = self._packing(hidden.device)
 
             def mask(valid: Tensor, queries: int, padded: bool) -> Tensor | None:
-                valid = valid.to(hidden.device)
                 return causal_mask(valid, queries, padded=padded, attention=attention, dtype=hidden.dtype)
 
-            seen = mask(self._valid, self._question, True)
+            seen = mask(packing.valid, packing.questions.shape[1], True)
             if unseen is not None and seen is not None:
                 seen = hide(seen, unseen[:, None, None])
-            self._made[key] = mask(self._prefix_valid, self._prefix, self._padded), seen
+            self._made[key] = mask(packing.prefix_valid, packing.prefixes.shape[1], self._padded), seen
         return self._made[key]
+
+
+def _take(tokens: Tensor, at: Tensor) -> Tensor:
+    """[a, b, C] of tokens [N, C]."""
+    return tokens.index_select(0, at.flatten()).view(*at.shape, -1)
+
+
+def _take_heads(heads: Tensor, at: Tensor) -> Tensor:
+    """[a, H, b, D] of the heads [1, H, N, D] of tokens."""
+    return by_head(_take(by_token(heads)[0], at), heads.shape[1])

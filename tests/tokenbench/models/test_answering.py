@@ -14,7 +14,7 @@ import torch
 import tokenbench
 from tests.tiny import FEW, tiny
 from tokenbench.engine import can_join
-from tokenbench.engine.joining import JoinedLayer
+from tokenbench.engine.joining import JoinedCache, JoinedLayer
 from tokenbench.models.answering import Answering, decode, prefill
 from tokenbench.testing import batched
 
@@ -125,17 +125,27 @@ def test_cells_that_are_decoded_together_answer_as_each_does_alone(backbone: str
         assert sum(rows) > 60
 
 
-def test_what_attends_to_other_keys_than_the_cache_gives_decodes_cell_by_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As architectures do that cache compressed keys."""
+@pytest.mark.parametrize("what", ["keys", "mask"])
+def test_what_makes_keys_or_masks_of_its_own_decodes_cell_by_cell(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As architectures do that cache compressed keys, or that attend to blocks."""
     model, prompts = tiny("llava")
     inputs = batched([*prompts, *prompts][:4])
+    attention = type(model.model.language_model.layers[0].self_attn)
+    update, forward = JoinedLayer.update, attention.forward
+
+    def mask(module: Any, *args: Any, attention_mask: Any, **kwargs: Any) -> Any:
+        joined = any(isinstance(value, JoinedCache) for value in kwargs.values())
+        return forward(module, *args, attention_mask=torch.zeros(1) if joined else attention_mask, **kwargs)
+
     with torch.inference_mode():
         begun = begin_cells(model, inputs, CELLS)
         with tokenbench.pruned(model, "vanilla"):
             expected = decode(model, begun)
         begun = begin_cells(model, inputs, CELLS)
-        update = JoinedLayer.update
-        monkeypatch.setattr(JoinedLayer, "update", lambda *args, **_: [part.clone() for part in update(*args)])
+        if what == "keys":
+            monkeypatch.setattr(JoinedLayer, "update", lambda *args, **_: [part.clone() for part in update(*args)])
+        else:
+            monkeypatch.setattr(attention, "forward", mask)
         with tokenbench.pruned(model, "vanilla"), count_rows(model) as rows:
             assert decode(model, begun) == expected
     assert rows == [24, *[4, 2, 2, 1, 1] * len(CELLS)]
