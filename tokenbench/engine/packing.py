@@ -88,4 +88,5 @@ def _column(numbers: Sequence[int]) -> Tensor:
 
 def _stretches(ends: Sequence[int], counts: Sequence[int]) -> Tensor:
     """The numbers of stretches that end there and have so many of them, one after the other."""
-    return torch.cat([torch.arange(end - count, end) for end, count in zip(ends, counts, strict=True)])
+    shifts = torch.tensor([end - total for end, total in zip(ends, accumulate(counts), strict=True)])
+    return shifts.repeat_interleave(torch.tensor(counts)) + torch.arange(sum(counts))
