@@ -163,11 +163,11 @@ def inputs_for(row: dict[str, Tensor], rows: int, image: int, *, lengths: bool =
     return inputs
 
 
-def prefill(model: Any, inputs: dict[str, Tensor], strategy: Any, budget: str | None) -> Launches:
-    """What one prefill launches; of the stock model if the strategy is None."""
+def prefill(model: Any, inputs: dict[str, Tensor], strategy: Any, budget: str | None, **asked: Any) -> Launches:
+    """What one prefill launches; of the stock model if the strategy is None. What is `asked` is passed to pruned()."""
     context: AbstractContextManager[Any] = nullcontext()
     if strategy is not None:
-        context = tokenbench.pruned(model, strategy, *([] if budget is None else [budget]))
+        context = tokenbench.pruned(model, strategy, *([] if budget is None else [budget]), **asked)
     # Inference mode would hide what composite operators are made of.
     with context, torch.no_grad(), Launches() as launches:
         model(**inputs, logits_to_keep=1)
