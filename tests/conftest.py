@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     where = config.getoption("--device")
     os.environ["TOKENBENCH_TEST_DEVICE"] = "cuda" if where == "pretend" else where
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # as a script starts what it does not wait for; processes inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,6 +70,14 @@ def _device(request: pytest.FixtureRequest) -> Iterator[None]:
 def without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """`tokenbench run` and `resume` write no reports, which take as long as the answers of a small run. For tests of the answers."""
     monkeypatch.setattr("tokenbench.commands.carrying_out.write_reports", lambda *arguments: None)
+
+
+@pytest.fixture(scope="module")
+def module_without_reports() -> Iterator[None]:
+    """The same for a whole module, and for what its tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tokenbench.commands.carrying_out.write_reports", lambda *arguments: None)
+        yield
 
 
 @pytest.hookimpl(optionalhook=True)

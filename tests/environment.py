@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.systems import only_posix
@@ -31,16 +32,26 @@ class Environment:
         assert done.returncode == code, f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def install(self, package: Path) -> None:
-        """Install a package from its folder, without any index."""
+    def install(self, *packages: Path) -> None:
+        """Install packages from their folders, without any index."""
         options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-        self.run("python", "-m", "pip", "install", *options, str(package))
+        self.run("python", "-m", "pip", "install", *options, *map(str, packages))
+
+    def test(self, *packages: Path) -> None:
+        """Run the tests of packages in one process, which mostly imports torch. Every package has some."""
+        said = self.run("python", "-m", "pytest", "-v", "-p", "no:cacheprovider", *map(str, packages))
+        for package in packages:
+            (tests,) = package.glob("tests/test_*.py")
+            assert f"{tests.name}::test_" in said, said
 
 
 def fresh(folder: Path) -> Environment:
     """Make one; TokenBench is there, as it is here."""
     only_posix("a command is a script with its interpreter in the first line")
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+    own_pip = (
+        ["--without-pip"] if find_spec("pip") else []
+    )  # the one that runs here is seen there; to unpack another takes seconds
+    subprocess.run([sys.executable, "-m", "venv", *own_pip, str(folder / "venv")], check=True)
     (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
     standard = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
     seen = [Path(path).resolve() for path in sys.path if path and Path(path).is_dir()]

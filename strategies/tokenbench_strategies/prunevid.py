@@ -56,6 +56,10 @@ class PruneVid(Strategy):
             return Stage(layer, keep, hidden=(layer,), lattice=True, at_most=True)
         return Stage(layer, keep, attention=(Attn(layer - 1, "question"),), at_most=True)
 
+    def heeds_padding(self, words: int) -> bool:
+        """No token is attended to most by padding, whose attention is 0."""
+        return True
+
     def select(self, view: View) -> Selection:
         """Merge the segments of every clip; later, keep what the question attends to in each set."""
         if view.index > 0:

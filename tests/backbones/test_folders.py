@@ -63,7 +63,9 @@ def tokenbench_register_suites(register):
 
 
 @pytest.mark.parametrize("backbone", FEW)
-def test_eight_unlike_images_in_a_batch_equal_eight_single_runs(backbone: str, tmp_path: Path) -> None:
+def test_eight_unlike_images_in_a_batch_equal_eight_single_runs(
+    backbone: str, tmp_path: Path, without_reports: None
+) -> None:
     """Images of other sizes, one or two a prompt, prompts of other lengths."""
     folder = save(backbone, tmp_path / "model")
     (tmp_path / "unlike.py").write_text(UNLIKE)
@@ -144,7 +146,9 @@ def test_clips(backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (random["realised_tokens"] < random["visual_tokens"]).all()
 
 
-def test_two_models_in_one_run_are_in_memory_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_models_in_one_run_are_in_memory_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_reports: None
+) -> None:
     loaded: set[str] = set()
     load, release = Model.load, Model.release
     monkeypatch.setattr(Model, "load", lambda self: (loaded.add(self.name), load(self)))

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.docs.blocks import ROOT, blocks, pages, reading_order, runnable
+from tests.tools.test_bench import in_this_process
+from tokenbench_tools.bench import rounds
+from tokenbench_tools.doctor import findings
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def few_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launches of `tokenbench bench` are made here, and the doctor tries each import once: tests of the tools have them start for real."""
+    monkeypatch.setattr(rounds, "_launch", in_this_process)
+    monkeypatch.setattr(findings, "_try_code", cache(findings._try_code))
+
+
+@pytest.mark.usefixtures("few_processes")
 def test_every_block_runs_in_one_folder_page_after_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

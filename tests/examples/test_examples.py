@@ -36,15 +36,13 @@ def test_the_python_interface_does_what_it_says(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def there(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     environment = fresh(tmp_path_factory.mktemp("fresh"))
-    for kind in PACKAGES:
-        environment.install(EXAMPLES / f"tokenbench-example-{kind}")
+    environment.install(*(EXAMPLES / f"tokenbench-example-{kind}" for kind in PACKAGES))
     return environment
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", PACKAGES)
-def test_an_example_passes_its_own_tests(there: Environment, kind: str) -> None:
-    there.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / f"tokenbench-example-{kind}"))
+def test_examples_pass_their_own_tests(there: Environment) -> None:
+    there.test(*(EXAMPLES / f"tokenbench-example-{kind}" for kind in PACKAGES))
 
 
 @pytest.mark.slow

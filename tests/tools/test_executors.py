@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,9 +30,12 @@ from tokenbench_tools.executors.slurm import Slurm
 
 LONG = [
     *("--strategies", "fastv,clse", "--budgets", "1/9", "--tasks", "attribute,counting"),
-    *("--limit", "60", "--seeds", "0,1", "--batch-size", "4", "-q"),
+    *("--limit", "24", "--seeds", "0,1", "--batch-size", "4", "-q"),
 ]
 
+HAS_SLURM = getpass.getuser() == "root" and shutil.which("slurmctld", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+ARRAY = pytest.mark.exhaustive if HAS_SLURM else pytest.mark.slow
+"""Where a Slurm can be started, tests/tools/test_slurm.py does the same to tasks of a real array."""
 
 SPEC = """
 strategies = ["fastv"]
@@ -45,7 +50,7 @@ setup = ["true"]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, module_without_reports: None) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert call("run", *LONG, "-o", str(folder)) == 0
     return folder
@@ -195,7 +200,7 @@ def test_ray_with_a_worker_killed_gives_the_same_table(finished: Path, tmp_path:
     assert len(writers(folder)) == 0
 
 
-@pytest.mark.slow
+@ARRAY
 def test_tasks_of_an_array_with_one_killed_give_the_same_table(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     spec = tmp_path / "spec.toml"
@@ -212,7 +217,9 @@ def writers(folder: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_a_worker_with_other_software_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_with_other_software_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_reports: None
+) -> None:
     from tokenbench.errors import MachineError
     from tokenbench.runner.worker import Worker
 

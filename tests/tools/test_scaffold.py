@@ -41,7 +41,7 @@ def test_a_strategy_is_at_most_15_lines_of_code(tmp_path: Path) -> None:
     assert sum(bool(line.strip()) for line in lines) <= 15
 
 
-def test_a_strategy_runs_as_one_file(tmp_path: Path) -> None:
+def test_a_strategy_runs_as_one_file(tmp_path: Path, without_reports: None) -> None:
     assert call("new", "strategy", "my-method", "-o", str(tmp_path / "new")) == 0
     few = ["--budgets", "1/9", "--tasks", "attribute", "--limit", "2", "-q", "--no-floors", "-o", str(tmp_path / "run")]
     plugin = str(tmp_path / "new" / "tokenbench_my_method.py")
@@ -142,19 +142,15 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 
 @pytest.mark.slow
-@ONE_OF_EACH
-def test_it_installs_and_passes_its_own_test(there: Environment, kind: str) -> None:
-    there.run("tokenbench", "new", kind, f"my-{kind}")
-    there.install(there.work / f"tokenbench-my-{kind}")
-    there.run("python", "-m", "pytest", "-q", "-x", f"tokenbench-my-{kind}")
-
-
-@pytest.mark.slow
-def test_a_suite_from_a_table_installs_with_its_pictures(there: Environment) -> None:
+def test_what_it_writes_installs_and_passes_its_own_tests(there: Environment) -> None:
     make_table(there.work)
+    for kind in KINDS:
+        there.run("tokenbench", "new", kind, f"my-{kind}")
     there.run("tokenbench", "new", "suite", "my-colors", "--from", "mine.csv")
-    there.install(there.work / "tokenbench-my-colors")
-    there.run("python", "-m", "pytest", "-q", "-x", "tokenbench-my-colors")
+    packages = [there.work / f"tokenbench-my-{name}" for name in (*KINDS, "colors")]
+    there.install(*packages)
+    (there.work / "pictures").rename(there.work / "gone")  # the package has its own
+    there.test(*packages)
     there.run("tokenbench", "check", "my-colors")
 
 
@@ -163,4 +159,5 @@ def test_four_commands_from_nothing_to_a_comparison(there: Environment) -> None:
     there.run("tokenbench", "new", "strategy", "my-method")
     there.install(there.work / "tokenbench-my-method")
     assert "FAILED" not in there.run("tokenbench", "check", "my-method")
-    assert "my-method" in there.run("tokenbench", "run", "--strategies", "my-method,clse", "--limit", "4", "-q")
+    few = ("--tasks", "reading,counting", "--limit", "2", "-q")
+    assert "my-method" in there.run("tokenbench", "run", "--strategies", "my-method,clse", *few)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
@@ -60,7 +60,14 @@ class Cell:
         return {"id": self.id, **{name: getattr(self, name) for name in IDENTITY}}
 
 
-def cell(spec: Spec, model: Model, arm: Arm, task: Task, held_out: Sequence[Sample] = ()) -> Cell:
+def cell(
+    spec: Spec,
+    model: Model,
+    arm: Arm,
+    task: Task,
+    held_out: Sequence[Sample] = (),
+    source: Callable[[object], dict[str, str]] = source_of,
+) -> Cell:
     """Make a cell.
 
     Its samples are no part of its identity, so that it can grow; every record has the digest of its question (see `Sample.digest`).
@@ -71,21 +78,22 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task, held_out: Sequence[Samp
         arm: The arm.
         task: The task.
         held_out: The samples on which the strategy is calibrated; none if it is not.
+        source: `source_of`, or what `remember_sources` returns, for many cells at a time.
     """
     calibrated = {"held out": fingerprint_of(held_out)} if held_out else {}
     parts: Parts = {
         "model": {
             "name": model.name,
             "weights": model.identity,
-            "adapter": source_of(model.backbone),
+            "adapter": source(model.backbone),
             "prompt": model.prompt,
         },
-        "strategy": {"name": arm.named.name, "source": _merge(map(source_of, arm.named.strategy.parts))},
+        "strategy": {"name": arm.named.name, "source": _merge(map(source, arm.named.strategy.parts))},
         "budget": {"asked": str(arm.budget), "match": spec.match, **calibrated},
         "seed": {"number": arm.seed},
         "task": {
             "name": task.name,
-            "source": source_of(task),
+            "source": source(task),
             "version": task.identity,
             **_turns(spec),
             **_shown(task),
@@ -102,7 +110,7 @@ def cell(spec: Spec, model: Model, arm: Arm, task: Task, held_out: Sequence[Samp
                 if (value := getattr(spec, name))
             },
         },
-        "engine": {"tokenbench": tokenbench.__version__, "source": _merge(map(source_of, ENGINE))},
+        "engine": {"tokenbench": tokenbench.__version__, "source": _merge(map(source, ENGINE))},
         "libraries": versions(),
     }
     return Cell(model.name, arm.named.name, str(arm.budget), arm.seed, task.name, parts)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from tokenbench.runner.live_code import is_live, live_hash
 
-__all__ = ["changed_modules", "code_hash", "source_of"]
+__all__ = ["changed_modules", "code_hash", "remember_sources", "source_of"]
 
 Imports = tuple[tuple[int, str], ...]
 DIGITS = 16
@@ -51,6 +51,12 @@ def source_of(obj: object) -> dict[str, str]:
     bases = [base for base in cls.__mro__ if _counts(base.__module__)]
     live = {f"{LIVE}{base.__module__}.{base.__qualname__}": live_hash(base, DIGITS) for base in bases if is_live(base)}
     return live | _closure(base.__module__ for base in bases if base.__module__ != "__main__")
+
+
+def remember_sources() -> Callable[[object], dict[str, str]]:
+    """Return a `source_of` that looks at the files of a class once, for a moment in which nobody edits them."""
+    read = cache(source_of)
+    return lambda obj: read(obj if isinstance(obj, str | type) else type(obj))
 
 
 def changed_modules(then: Mapping[str, str], files: Mapping[str, Path]) -> list[str]:

@@ -23,6 +23,7 @@ from tokenbench.runner.media import Media
 from tokenbench.runner.order import ORDER_SEED, shuffle_images
 from tokenbench.runner.resolve import Resolved
 from tokenbench.runner.showing import load_batch
+from tokenbench.runner.sources import remember_sources
 from tokenbench.store.calibrated import Calibration
 from tokenbench.store.directory import Store
 from tokenbench.store.spec import Arm, Spec
@@ -235,8 +236,9 @@ def _work(
     feasible = (plan for i, plan in enumerate(plans) if i not in infeasible)
     requests = EncoderRequests.of(stage for plan in feasible for stage in plan.typical)
     calibrated = {i for i, arm in enumerate(chosen) if is_calibrated(spec.match, arm.named.strategy)}
+    source = remember_sources()
     cells = {
-        (i, task.name): cell(spec, model, arm, task, held_out[task.name] if i in calibrated else ())
+        (i, task.name): cell(spec, model, arm, task, held_out[task.name] if i in calibrated else (), source)
         for i, arm in enumerate(chosen)
         for task in tasks
     }

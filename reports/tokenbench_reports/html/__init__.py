@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokenbench.comparison import Comparison
 from tokenbench.comparison.tables import models_table
@@ -26,6 +25,7 @@ from tokenbench_reports.html.kept import choose_few, first_seed, select
 from tokenbench_reports.html.marks import look_of
 from tokenbench_reports.html.model_view import Answers, ModelView, model_view
 from tokenbench_reports.html.names import name_filters
+from tokenbench_reports.html.templates import make_environment
 from tokenbench_reports.reproduce import command, conditions, facts
 
 HERE = Path(__file__).parent
@@ -99,29 +99,30 @@ def render_page(comparison: Comparison, run: Run, pieces: Pieces | None = None, 
     browser = make_browser(models, questions, Pieces(None) if pieces is None else pieces, most)
     style = _text("page.css") + _text("browse.css") + _switches(len(budgets), len(views))
     script = "".join(['"use strict";\n(() => {\n', *(_text(f"script/{name}") for name in SCRIPTS), "})();\n"])
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"look": _look, **name_filters([*comparison.summary["strategy"], VANILLA])}
-    return environment.get_template("page.html").render(
-        content=content,
-        views=views,
-        browser=browser,
-        across=models_table(comparison) if len(comparison.models) > 1 else None,
-        together=together(comparison),
-        budgets=budgets,
-        label=content.label or next((view.headline.label for view in views if view.headline.label), ""),
-        links=_links(views),
-        opening=_opening(views, budgets),
-        margin=f"{comparison.margin:g} {'point' if comparison.margin == 1 else 'points'}",
-        vanilla=VANILLA,
-        command=command(about),
-        conditions=conditions(about),
-        repeated="the runs" if about.get("merged") else "the run",
-        facts=facts(about),
-        style=style,
-        script=script,
-        policy=_policy(style, script, beside=bool(browser.folder)),
+    filters: dict[str, Any] = {"look": _look, **name_filters([*comparison.summary["strategy"], VANILLA])}
+    return (
+        make_environment(filters, HERE)
+        .get_template("page.html")
+        .render(
+            content=content,
+            views=views,
+            browser=browser,
+            across=models_table(comparison) if len(comparison.models) > 1 else None,
+            together=together(comparison),
+            budgets=budgets,
+            label=content.label or next((view.headline.label for view in views if view.headline.label), ""),
+            links=_links(views),
+            opening=_opening(views, budgets),
+            margin=f"{comparison.margin:g} {'point' if comparison.margin == 1 else 'points'}",
+            vanilla=VANILLA,
+            command=command(about),
+            conditions=conditions(about),
+            repeated="the runs" if about.get("merged") else "the run",
+            facts=facts(about),
+            style=style,
+            script=script,
+            policy=_policy(style, script, beside=bool(browser.folder)),
+        )
     )
 
 

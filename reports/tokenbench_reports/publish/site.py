@@ -10,9 +10,9 @@ import shlex
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tokenbench.comparison import MEAN
 from tokenbench.comparison.wording import count_of
@@ -26,6 +26,7 @@ from tokenbench_reports.html import HERE as PAGE
 from tokenbench_reports.html import HtmlReport
 from tokenbench_reports.html.marks import look_of
 from tokenbench_reports.html.names import name_filters
+from tokenbench_reports.html.templates import make_environment
 from tokenbench_reports.publish.boards import Board, Entrant, make_boards
 from tokenbench_reports.publish.checking import Check
 from tokenbench_reports.publish.history import make_histories
@@ -105,19 +106,12 @@ def _table(boards: Sequence[Board]) -> pd.DataFrame:
 def _page(entrants: Sequence[Entrant], boards: Sequence[Board], name: str) -> str:
     style = _text(PAGE / "page.css") + _text(HERE / "site.css")
     script = "".join(['"use strict";\n(() => {\n', *(_text(PAGE / "script" / name) for name in SCRIPTS), "})();\n"])
-    environment = Environment(
-        loader=FileSystemLoader([HERE, PAGE]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     strategies = {cell.strategy for board in boards for cell in board.every}
-    environment.filters |= {"look": lambda strategy, view: look_of(view.marks, strategy), **name_filters(strategies)}
+    filters: dict[str, Any] = {"look": lambda strategy, view: look_of(view.marks, strategy), **name_filters(strategies)}
     models = list(dict.fromkeys(board.model for board in boards))
     answers = sum(one.answers for one in entrants)
     whole = not any(one.unknown for one in entrants)
-    return environment.get_template("site.html").render(
+    return make_environment(filters, HERE, PAGE).get_template("site.html").render(
         title=f"{count_of(len(set(map(plain_name, strategies))), 'way', 'ways')} to prune visual tokens on {count_of(len(models), 'model')}",
         deck=f"{count_of(len(entrants), 'run')} with {answers:,} answers. "
         + ("Every number but times was recomputed, and leads to its samples and its command." if whole

@@ -108,14 +108,18 @@ def test_both_directions_give_the_same_answers_and_numbers(
 def test_two_processes_draw_what_a_run_draws_and_log_it_under_the_name_that_was_asked_for(tmp_path: Path) -> None:
     definitions = make_tasks(tmp_path)
     out, model = tmp_path / "two", "backbone=toy-llava,strategy=random,budget=1/9,seed=1,model_name=my/random"
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "lmms_eval"),
+    logs = tmp_path / "logs"
+    command = [  # it listens on ports that the system chose; no name is looked up, and a machine may be busy for long
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
+        *("--local-addr=127.0.0.1", "--rdzv-conf=read_timeout=600"),
+        *("--log-dir", str(logs), "--redirects=3", "-m", "lmms_eval"),
         *("--model", "tokenbench", "--model_args", model, "--tasks", "tb_words", "--include_path", str(definitions)),
         *("--output_path", str(out), "--log_samples", "--device", "cpu"),
     ]
     environment = os.environ | {"LMMS_EVAL_DATASETS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    said = [f"{path.relative_to(logs)}:\n{path.read_text()[-3000:]}" for path in sorted(logs.rglob("stderr.log"))]
+    assert done.returncode == 0, "\n".join([*said, done.stderr[-3000:]])
     (samples,) = (out / "my__random").glob("*_samples_tb_words.jsonl")
     theirs = {row["doc_id"]: row["filtered_resps"] for row in map(json.loads, samples.read_text().splitlines())}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,17 @@ import yaml
 
 pytest.importorskip("lmms_eval", reason='needs lmms-eval: pip install "tokenbench[lmms]"')
 
-from loguru import logger
-
 from tests.suites.lmms.benchmarks import pope
+from tests.suites.lmms.command import evaluate_here
 from tokenbench.errors import SampleError
 from tokenbench_suites.lmms.adapter import TokenBench
 from tokenbench_suites.lmms.contained import contain
 from tokenbench_suites.lmms.index import find_lmms_eval
 
-with contain():  # its import changes Pillow, random numbers and more for all tests that come after
-    import lmms_eval.__main__
+with contain():
     from lmms_eval import evaluator
-    from lmms_eval.cli.dispatch import main
-    from lmms_eval.tasks import TaskManager
 
 MODEL = "backbone=toy-llava,strategy=fastv,budget=1/9"
-
-indexed = cache(partial(TaskManager, include_defaults=False))  # reading the definitions of all tasks takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -57,22 +51,9 @@ def arguments(tasks: Path, task: str = "there", model: str = MODEL) -> list[str]
 
 
 @pytest.fixture
-def code(tasks: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def code(tasks: Path) -> Callable[..., int]:
     """The exit code of `python -m lmms_eval`, in this process."""
-    monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tasks / "cache"))
-    monkeypatch.setenv("VERBOSITY", "INFO")
-    monkeypatch.setattr(sys, "exit", sys.exit)  # given back after the test
-    monkeypatch.setattr(lmms_eval.__main__, "TaskManager", indexed)
-
-    def run(*words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["lmms_eval", *words])
-        main()
-        with pytest.raises(SystemExit) as end:
-            sys.exit(0)  # what lmms_eval/__main__.py does after main()
-        return int(end.value.code or 0)
-
-    yield run
-    logger.remove()  # what it writes to is closed after the test
+    return partial(evaluate_here, tasks / "cache")
 
 
 def test_a_run_with_results_succeeds(code: Any, tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:

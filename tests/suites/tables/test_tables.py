@@ -130,7 +130,7 @@ def test_a_table_with_clips_is_asked_of_a_model_for_clips(folder: Path, capsys: 
 
 
 def test_clips_that_are_too_long_for_the_model_are_refused_with_the_number_that_fits(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], without_reports: None
 ) -> None:
     """A frame of toy-video-llava has 6 x 6 tokens and [CLS]: with n words, 512 tokens hold (512 - n) / 37 frames."""
     write_clips(folder)

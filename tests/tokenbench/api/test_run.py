@@ -48,7 +48,7 @@ def resolved(**options: Any) -> Any:
     return resolve(Request.of({"strategies": "fastv", **options}), registry())
 
 
-def test_it_is_the_same_run_as_the_commands(tmp_path: Path) -> None:
+def test_it_is_the_same_run_as_the_commands(tmp_path: Path, without_reports: None) -> None:
     run = tokenbench.run("fastv", tmp_path / "python", **FEW)
     options = ["--tasks", "attribute", "--budgets", "1/9", "--limit", "2", "--no-floors", "-q"]
     assert call("run", "--strategies", "fastv", *options, "-o", str(tmp_path / "command")) == 0

@@ -45,6 +45,9 @@ def tokenbench_register_suites(register):
 """
 
 
+pytestmark = pytest.mark.usefixtures("without_reports")
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "my data"

@@ -134,7 +134,7 @@ def test_the_terminal_gets_forty_lines_of_a_real_run_and_all_of_it_on_request(
     assert "Notes" not in short.out
 
 
-def test_batch_size_does_not_change_what_is_kept(finished: Path, tmp_path: Path) -> None:
+def test_batch_size_does_not_change_what_is_kept(finished: Path, tmp_path: Path, without_reports: None) -> None:
     arguments = [*SMALL[:-1], "1"]
     assert call("run", *arguments, "-o", str(tmp_path / "one"), "-q") == 0
     columns = ["strategy", "seed", "task", "sample", "kept", "answer"]

@@ -44,7 +44,7 @@ def test_a_file_says_what_the_command_line_would(tmp_path: Path, capsys: pytest.
     assert "clse:temp=0.2:layers=1/3+tome  64" in shown
 
 
-def test_the_command_line_wins(tmp_path: Path) -> None:
+def test_the_command_line_wins(tmp_path: Path, without_reports: None) -> None:
     spec = written(tmp_path, SPEC)
     folder = tmp_path / "run"
     assert call("run", "--spec", spec, "--budgets", "1/3", "--limit", "1", "-q", "-o", str(folder)) == 0

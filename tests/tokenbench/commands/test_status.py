@@ -60,6 +60,9 @@ def made_suite(folder: Path) -> list[str]:
     return [*options, "--plugin", str(folder / "plug.py"), "-q"]
 
 
+pytestmark = pytest.mark.usefixtures("without_reports")
+
+
 @pytest.fixture
 def arguments(tmp_path: Path) -> list[str]:
     return made_suite(tmp_path)

@@ -58,7 +58,7 @@ def test_modules_on_the_disk_answer_as_in_memory(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @needs_accelerate
-def test_a_map_may_be_a_file(tmp_path: Path) -> None:
+def test_a_map_may_be_a_file(tmp_path: Path, without_reports: None) -> None:
     (tmp_path / "map.json").write_text(json.dumps(spread("cpu", {0})))
     options = ("--strategies", "fastv", "--budgets", "1/3", "--tasks", "attribute", "--limit", "2", "--no-floors", "-q")
     assert call("run", *options, "--device-map", str(tmp_path / "map.json"), "-o", str(tmp_path / "run")) == 0

@@ -34,10 +34,16 @@ main()
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["nobody/nothing", "llava-1.5-7b"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_a_lookup_of_the_hub_at_once(tmp_path: Path, number: int, code: int, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "number", "code"),
+    [
+        pytest.param("nobody/nothing", signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param("llava-1.5-7b", signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param("nobody/nothing", signal.SIGINT, 130, marks=pytest.mark.exhaustive),
+        pytest.param("llava-1.5-7b", signal.SIGTERM, 143, marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_signal_ends_a_lookup_of_the_hub_at_once(tmp_path: Path, model: str, number: int, code: int) -> None:
     asking = tmp_path / "asking"
     arguments = ["run", "--strategies", "fastv", "--models", model, "--limit", "1", "-q", "-o", str(tmp_path / "run")]
     command = [sys.executable, "-c", LOOKUP, str(asking), *arguments]

@@ -19,6 +19,9 @@ from tests.processes import SMALL, started
 from tests.systems import only_linux, only_posix, small_disk
 from tests.tokenbench.commands.test_running import call, table
 
+pytestmark = pytest.mark.usefixtures(
+    "module_without_reports"
+)  # those of a resumed run are compared by tests of the command
 KILLS = int(os.environ.get("TOKENBENCH_TEST_KILLS", "10"))
 
 
@@ -33,7 +36,7 @@ def seconds(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, module_without_reports: None) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert call("run", *SMALL, "-o", str(folder)) == 0
     return folder

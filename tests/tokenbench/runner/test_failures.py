@@ -91,7 +91,7 @@ def test_every_degenerate_strategy_is_named_with_what_is_wrong(broken: Path, way
     assert WAYS[way] in failure["reason"]
 
 
-def test_a_mended_strategy_finishes_its_cells(tmp_path: Path) -> None:
+def test_a_mended_strategy_finishes_its_cells(tmp_path: Path, without_reports: None) -> None:
     plugin = tmp_path / "broken.py"
     plugin.write_text(BROKEN)
     arguments = ["run", *FEW, "--plugin", str(plugin), "--strategies", "degenerate", "-o", str(tmp_path / "run")]
@@ -118,7 +118,7 @@ def test_an_infeasible_cell_is_reported_and_the_run_is_whole(
 
 
 def test_a_strategy_that_reads_what_the_backbone_does_not_describe_loses_its_own_cells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_reports: None
 ) -> None:
     def refuse(backbone: Backbone, stage: Stage) -> None:
         if stage.reads_encoder:

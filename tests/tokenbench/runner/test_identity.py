@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,7 +16,11 @@ from tokenbench.contract.suite import Sample, Task
 from tokenbench.registry.names import NamedStrategy, parse_strategy
 from tokenbench.registry.plugins import registry
 from tokenbench.registry.suites import resolve_suite
-from tokenbench.runner import identity
+from tokenbench.runner import identity, sources
+from tokenbench.runner.request import Request
+from tokenbench.runner.resolve import resolve
+from tokenbench.runner.sources import source_of
+from tokenbench.runner.work import works_of
 from tokenbench.store.spec import Arm, Spec
 
 SPEC = Spec(
@@ -135,3 +140,21 @@ def test_nothing_else_is_part_of_it() -> None:
 )
 def test_a_run_that_grows_keeps_its_cells(change: dict[str, Any]) -> None:
     assert cell(replace(SPEC, **change)).id == cell().id
+
+
+def test_cells_of_a_run_are_those_made_alone_and_no_class_is_looked_at_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {
+        "strategies": "fastv,clse@pdrop",
+        "budgets": "1/3,1/9",
+        "seeds": "0,1",
+        "tasks": "attribute,counting",
+        "limit": 1,
+    }
+    run, looked = resolve(Request.of({**few, "device": "cpu"}), registry()), Counter[object]()
+    monkeypatch.setattr(sources, "source_of", lambda obj: looked.update([obj]) or source_of(obj))
+    (work,) = works_of(run, registry()).values()
+    assert len(work.cells) == 2 * (1 + 2 + 2 + 2 * 2 + 2)
+    assert set(looked.values()) == {1}
+    assert {type(work.model.backbone), *map(type, work.tasks.values()), *identity.ENGINE} <= set(looked)
+    for (arm, name), made in work.cells.items():
+        assert made == identity.cell(run.spec, work.model, work.arms[arm], work.tasks[name])

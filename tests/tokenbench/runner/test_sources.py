@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tokenbench.runner.identity import ENGINE
-from tokenbench.runner.sources import changed_modules, code_hash, source_of
+from tokenbench.runner.sources import changed_modules, code_hash, remember_sources, source_of
 
 CODE = '''
 """What the module is for."""
@@ -150,6 +150,20 @@ def test_a_change_is_named_and_nothing_is_imported_to_find_it(package: Path) -> 
     (package / "late.py").write_text("NUMBER = 2")
     (package / "helper.py").unlink()
     assert changed_modules(then, {}) == ["made_up_pruner.helper"]
+
+
+def test_sources_are_remembered_for_one_moment_and_an_edit_is_seen_in_the_next(package: Path) -> None:
+    import importlib
+
+    method, read = importlib.import_module("made_up_pruner.method"), remember_sources()
+    before = read(method.Method())
+    assert before == source_of(method.Method)
+    assert read("made_up_pruner.helper") == source_of("made_up_pruner.helper")
+    (package / "late.py").write_text("NUMBER = 3")
+    assert read(method.Method()) is read(method.Method) is before
+    after = remember_sources()(method.Method())
+    assert after == source_of(method.Method)
+    assert {name for name in after if after[name] != before[name]} == {"made_up_pruner.late"}
 
 
 @pytest.mark.slow

@@ -248,7 +248,9 @@ def test_a_report_killed_between_two_system_calls_is_written_whole_by_the_next(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_really_killed_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_is_really_killed_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], without_reports: None
+) -> None:
     """The same with a process and SIGKILL, between the making of run.json and its renaming, the command line and all."""
     folder = tmp_path / "run"
     arguments = ["run", *SMALL, "-o", str(folder)]

@@ -1,15 +1,12 @@
 """Logs whose data is there: imported and native runs share their questions, and can be compared in pairs."""
 
-import os
-import subprocess
-import sys
-
 import pandas as pd
 import pytest
 import yaml
 
 pytest.importorskip("lmms_eval", reason='needs lmms-eval: pip install "tokenbench[lmms]"')
 
+from tests.suites.lmms.command import evaluate_here
 from tests.suites.lmms.logged_data import make_tasks
 from tests.tools.importing.changed import FASTV_NINTH, VANILLA, call, change, take
 from tokenbench.store.run import Run
@@ -37,7 +34,7 @@ def known(data):
 
 
 def log(data, out):
-    """Have lmms-eval's command line log vanilla and fastv on tb_words, one after the other in one process."""
+    """Have lmms-eval's command line log vanilla and fastv on tb_words, one after the other."""
     folder, definitions = data
     about = {"model": "tokenbench", "tasks": "tb_words", "include_path": str(definitions), "output_path": str(out)}
     models = ("strategy=vanilla,model_name=base", "strategy=fastv,budget=1/9,model_name=fastv")
@@ -45,10 +42,7 @@ def log(data, out):
         {**about, "model_args": f"backbone=toy-llava,{model}", "log_samples": True, "device": "cpu"} for model in models
     ]
     (folder / "runs.yaml").write_text(yaml.safe_dump(runs))
-    environment = os.environ | {"LMMS_EVAL_DATASETS_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "lmms_eval", "--config", str(folder / "runs.yaml")]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert evaluate_here(folder / "cache", "--config", str(folder / "runs.yaml")) == 0
 
 
 @pytest.mark.slow
