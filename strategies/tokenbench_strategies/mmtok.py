@@ -39,6 +39,7 @@ class MMTok(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     heat: float = Field(0.02, gt=0, description="temperature between tokens and words")
     alpha: float = Field(0.5, ge=0, description="weight of the image")
@@ -59,10 +60,15 @@ class MMTok(Strategy):
         """Keep a cover of every image, tile or frame."""
         states, features, (words, real) = view.hidden[0].float(), view.signals[_FEATURES], read_words(view)
         kept = [
-            crop[pick_for_text_and_image(words, states[crop], features[crop], k, self.heat, self.alpha, real)]
+            crop[
+                pick_for_text_and_image(
+                    words, states[..., crop, :], features[..., crop, :], k, self.heat, self.alpha, real
+                )
+            ]
             for crop, k in crops(view)
+            if k
         ]
-        return Selection(torch.cat(kept).sort().values)
+        return Selection(torch.cat(kept, -1).sort(dim=-1).values)
 
 
 def pick_for_text_and_image(
@@ -74,22 +80,25 @@ def pick_for_text_and_image(
     alpha: float = 0.5,
     real: Tensor | None = None,
 ) -> Tensor:
-    """Indices [k] of tokens, in order of choice.
+    """Indices [..., k] of tokens, in order of choice.
 
     Args:
-        words: [m, C] embeddings of words.
-        states: [n, C] projected tokens.
-        features: [n, C'] encoder features.
+        words: [..., m, C] embeddings of words; [m, C] if they are the same for all.
+        states: [..., n, C] projected tokens.
+        features: [..., n, C'] encoder features.
         k: How many to choose.
         heat: The temperature between tokens and words.
         alpha: The weight of the image.
-        real: [m] which of the words are no padding; None if all are.
+        real: [..., m] which of the words are no padding; None if all are.
     """
-    text = _cosines(words, states).div(heat).softmax(1)
-    text = text / len(words) if real is None else (text / real.sum()).masked_fill(~real.unsqueeze(1), 0)
-    image = _cosines(features, features).div(0.2).softmax(1) / len(features)
-    return pick_cover(torch.cat([text, alpha * image]), k)
+    text = _cosines(words, states).div(heat).softmax(-1)
+    if real is None:
+        text = text / words.shape[-2]
+    else:
+        text = (text / real.sum(-1)[..., None, None]).masked_fill(~real.unsqueeze(-1), 0)
+    image = _cosines(features, features).div(0.2).softmax(-1) / features.shape[-2]
+    return pick_cover(torch.cat([text, alpha * image], -2), k)
 
 
 def _cosines(rows: Tensor, columns: Tensor) -> Tensor:
-    return normalize(rows, dim=-1) @ normalize(columns, dim=-1).T
+    return normalize(rows, dim=-1) @ normalize(columns, dim=-1).transpose(-1, -2)
