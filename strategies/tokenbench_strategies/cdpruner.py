@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, threshold
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, UsageError, View
 from tokenbench_strategies.clip_pair import rate_alignment
@@ -19,7 +19,7 @@ from tokenbench_strategies.words import embed_question
 __all__ = ["CDPruner", "pick_by_determinant", "scale_relevance"]
 
 _FEATURES = Signal("features")
-_SMALL = 1e-6
+_SMALL, _RANK = 1e-6, 1e-12
 
 
 class CDPruner(Strategy):
@@ -95,12 +95,12 @@ def pick_by_determinant(states: Tensor, relevance: Tensor, k: int) -> Tensor:
     left, chosen = kernel.diagonal(dim1=-2, dim2=-1).clone(), list[Tensor]()
     rows = kernel.new_zeros(*kernel.shape[:-2], k, kernel.shape[-1])
     for i in range(k):
-        best = left.argmax(-1, keepdim=True)
-        pivot, known = left.gather(-1, best).clamp(min=0), rows[..., :i, :]
+        pivot, best = left.max(-1, keepdim=True)  # of equal ones, the first
+        known = rows[..., :i, :]
         explained = known.gather(-1, best.unsqueeze(-2).expand(*known.shape[:-1], 1)).transpose(-1, -2) @ known
-        row = (take(kernel, best) - explained).squeeze(-2) / pivot.clamp(min=1e-12).sqrt()
-        row = torch.where(pivot > 1e-12, row, 0)  # the rank is used up: nothing left to gain
-        rows[..., i, :] = row
+        # Where the rank is used up, nothing is left to gain.
+        scale = threshold(pivot, _RANK, torch.inf).sqrt()
+        row = torch.div((take(kernel, best) - explained).squeeze(-2), scale, out=rows[..., i, :])
         left = (left - row.square()).scatter(-1, best, -torch.inf)
         chosen.append(best)
     return torch.cat(chosen, -1)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from tokenbench import Keep, Selection
-from tokenbench.contract.strategy import top
-from tokenbench_strategies.indices import average_by_home, complement
+from tokenbench_strategies.indices import average_by_home
 
 __all__ = [
     "Recycled",
@@ -15,8 +14,8 @@ __all__ = [
     "count_clusters",
     "find_peaks",
     "keep_and_recycle",
+    "mark_peaks",
     "measure_distances",
-    "rank_peaks",
     "split",
 ]
 
@@ -78,21 +77,44 @@ def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
     Returns:
         Indices of the peaks [count], ascending.
     """
-    return rank_peaks(states, count, neighbours)[0].sort().values
+    return _find_peaks(measure_distances(states), count, neighbours)
 
 
-def rank_peaks(states: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
-    """Density peaks as `find_peaks` finds them, but the highest first, and the nearest peak of every state [m]."""
-    distance = measure_distances(states)
-    nearest = distance.topk(min(neighbours, len(states)), largest=False).values
-    density = (-nearest.square().mean(1)).exp()
-    # Of equally dense tokens the earlier counts as denser.
-    rank = density.argsort(descending=True, stable=True).argsort()
-    denser = rank.unsqueeze(0) < rank.unsqueeze(1)
-    apart = torch.where(denser, distance, distance.amax()).amin(1) if len(states) else density
-    peaks = (density * apart).argsort(descending=True, stable=True)[:count]
-    home = distance.index_select(1, peaks).argmin(1) if count else peaks.new_zeros(len(states))
-    return peaks, home.scatter(0, peaks, torch.arange(len(peaks), device=home.device))
+def mark_peaks(states: Tensor, count: Tensor, neighbours: int, members: Tensor | None = None) -> Tensor:
+    """Density peaks as `find_peaks` finds them, in sets of unlike sizes and with unlike numbers of peaks at once.
+
+    Args:
+        states: [..., m, C] states of every set.
+        count: [...] how many peaks each has.
+        neighbours: How many nearest states make up the density.
+        members: [..., m] which states count, as many as there are peaks at least; None for all.
+
+    Returns:
+        [..., m] which states are the peaks.
+    """
+    height = _rate(measure_distances(states), neighbours, members)
+    return height.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) < count.unsqueeze(-1)
+
+
+def _rate(distance: Tensor, neighbours: int, members: Tensor | None = None) -> Tensor:
+    """[..., m] density times the distance to the nearest denser state, from distances [..., m, m]; below 0 for no members."""
+    if distance.shape[-1] == 0:
+        return distance.sum(-1)
+    # What none is denser than is the highest, whatever is farthest from whatever.
+    farthest = distance.amax((-2, -1), keepdim=True)
+    if members is not None:
+        distance = distance.masked_fill(~members.unsqueeze(-2), torch.inf)
+    near = distance.topk(min(neighbours, distance.shape[-1]), largest=False).values.square()
+    if members is None:
+        density = (-near.mean(-1)).exp()
+    else:
+        number = members.sum(-1, keepdim=True).clamp(1, neighbours)
+        density = (-near.masked_fill(near.isinf(), 0).sum(-1) / number).exp().masked_fill(~members, -1)
+    # Of equally dense states the earlier counts as denser.
+    rank = density.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    denser = rank.unsqueeze(-2) < rank.unsqueeze(-1)
+    height = density * torch.where(denser, distance, farthest).amin(-1)
+    return height if members is None else height.masked_fill(~members, -1)
 
 
 def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -103,11 +125,22 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
         count: How many clusters to make.
 
     Returns:
-        Indices of the centres [count], and the cluster of every state [m].
+        Indices of the centres [count], ascending, and the cluster of every state [m].
     """
-    centres = find_peaks(states, count, count)
-    home = measure_distances(states).index_select(1, centres).argmin(1)
-    return centres, home.scatter(0, centres, torch.arange(count, device=home.device))
+    distance = measure_distances(states)
+    centres = _find_peaks(distance, count, count)
+    return centres, _find_homes(distance, centres)
+
+
+def _find_peaks(distance: Tensor, count: int, neighbours: int) -> Tensor:
+    """Indices of the peaks [count], ascending, by the distances [m, m] of states."""
+    return _rate(distance, neighbours).argsort(descending=True, stable=True)[:count].sort().values
+
+
+def _find_homes(distance: Tensor, peaks: Tensor) -> Tensor:
+    """[m] the nearest peak of every state, by their distances [m, m]."""
+    home = distance.index_select(1, peaks).argmin(1) if len(peaks) else peaks.new_zeros(len(distance))
+    return home.scatter(0, peaks, torch.arange(len(peaks), device=home.device))
 
 
 def measure_distances(states: Tensor) -> Tensor:
@@ -131,13 +164,11 @@ def keep_and_recycle(states: Tensor, score: Tensor, total: int, keep: Keep = Non
         kept, count = keep.kept, total - keep.kept
     else:
         kept, count = split(total, len(states))
-    best = top(score, kept)
+    ranked = score.argsort(descending=True, stable=True)
+    best = ranked[:kept].sort().values
     if not count:
         return Selection(best)
-    dropped = complement(best, len(states))
-    rest = score.index_select(0, dropped)
-    pool_ranked = rest.argsort(descending=True, stable=True)[: max(count, int(RECYCLED * len(dropped)) + 1)]
-    pool = dropped.index_select(0, pool_ranked.sort().values)
+    pool = ranked[kept : kept + max(count, int(RECYCLED * (len(ranked) - kept)) + 1)].sort().values
     recycled = states.index_select(0, pool).float()
     centres, home = cluster_states(recycled, count)
     means, _ = average_by_home(recycled, home, count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import gt
 from typing import ClassVar, Literal
 
@@ -49,29 +50,45 @@ class HoloV(Strategy):
         """Keep every stretch's quota."""
         attention = view.signals[_ATTENTION]
         count = min(self.crops or max(1, int(1024 / 576 * view.n / view.k)), view.n)
-        parts = attention.tensor_split(count, -1)
-        sizes = [part.shape[-1] for part in parts]
+        stretch, size, limits = _cut(view.n, count, attention.device)
+        blocks = _stack_stretches(attention, count)
         # A single token weighs its attention alone, in the released code, which scales the others.
-        weights = torch.stack([part.mean(-1) * (1090 if part.shape[-1] > 1 else 1) for part in parts], -1)
-        quotas = share_by_weight(view.k, weights, sizes)
-        place = torch.arange(view.n, device=attention.device)
-        size = torch.tensor(sizes, device=attention.device)
-        stretch = torch.repeat_interleave(size, output_size=view.n)
-        rank = torch.cat([part.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) for part in parts], -1)
+        weights = torch.cat([block.mean(-1) * (1090 if block.shape[-1] > 1 else 1) for block in blocks], -1)
+        quotas = share_by_weight(view.k, weights, limits)
+        ranks = [block.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) for block in blocks]
+        rank = torch.cat([own.flatten(-2) for own in ranks], -1)
         quota = quotas[..., stretch]
         # By stretch, inside one by attention, or by place where all of it stays; what goes comes last.
-        within = torch.where(quota == size[stretch], place, rank)
+        within = torch.where(quota == size, torch.arange(view.n, device=attention.device), rank)
         order = torch.where(rank < quota, stretch * view.n + within, view.n**2)
         return Selection(order.argsort(dim=-1, stable=True)[..., : view.k])
 
 
-def share_by_weight(k: int, weights: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Share out k by weights [..., p], rounded down, the rest one each to the heaviest; none above its size."""
+def _stack_stretches(attention: Tensor, count: int) -> list[Tensor]:
+    """The stretches of attention [..., n] that are equally long, as [..., stretches, length]: the longer ones first."""
+    length, longer = divmod(attention.shape[-1], count)
+    forms = [form for form in ((longer, length + 1), (count - longer, length)) if form[0]]
+    blocks = torch.split(attention, [number * own for number, own in forms], -1)
+    return [block.reshape(*block.shape[:-1], *form) for block, form in zip(blocks, forms, strict=True)]
+
+
+@lru_cache(maxsize=64)
+def _cut(n: int, count: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The stretch of every one of n tokens, that stretch's size, and the sizes of all: made once, as copies wait."""
+    sizes = [n // count + (i < n % count) for i in range(count)]
+    stretch = [i for i, size in enumerate(sizes) for _ in range(size)]
+    parts = (torch.tensor(part, device=device) for part in (stretch, [sizes[i] for i in stretch], sizes))
+    first, second, third = parts
+    return first, second, third
+
+
+def share_by_weight(k: int, weights: Tensor, limits: Tensor) -> Tensor:
+    """Share out k by weights [..., p], rounded down, the rest one each to the heaviest; none above its limit [p]."""
     quotas = (weights / (weights.sum(-1, keepdim=True) + 1e-6) * k).floor().long()
     rank = weights.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     quotas = quotas + (rank < k - quotas.sum(-1, keepdim=True))
-    limits = torch.tensor(sizes, device=quotas.device)
     if bool((quotas > limits).any()):  # some stretches would be overfilled
+        sizes = limits.tolist()
         counts = [
             share_out(k, own, sizes) if any(map(gt, quota, sizes)) else quota
             for own, quota in zip(*(part.reshape(-1, len(sizes)).tolist() for part in (weights, quotas)), strict=True)

@@ -39,6 +39,7 @@ class MMTok(Strategy):
     """
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     heat: float = Field(0.02, gt=0, description="temperature between tokens and words")
     alpha: float = Field(0.5, ge=0, description="weight of the image")
@@ -55,29 +56,30 @@ class MMTok(Strategy):
         """Keep a cover of every image, tile or frame."""
         states, features, words = view.hidden[0].float(), view.signals[_FEATURES], embed_key_words(view)
         kept = [
-            crop[pick_for_text_and_image(words, states[crop], features[crop], k, self.heat, self.alpha)]
+            crop[pick_for_text_and_image(words, states[..., crop, :], features[..., crop, :], k, self.heat, self.alpha)]
             for crop, k in crops(view)
+            if k
         ]
-        return Selection(torch.cat(kept).sort().values)
+        return Selection(torch.cat(kept, -1).sort(dim=-1).values)
 
 
 def pick_for_text_and_image(
     words: Tensor, states: Tensor, features: Tensor, k: int, heat: float = 0.02, alpha: float = 0.5
 ) -> Tensor:
-    """Indices [k] of tokens, in order of choice.
+    """Indices [..., k] of tokens, in order of choice.
 
     Args:
-        words: [m, C] embeddings of words.
-        states: [n, C] projected tokens.
-        features: [n, C'] encoder features.
+        words: [..., m, C] embeddings of words; [m, C] if they are the same for all.
+        states: [..., n, C] projected tokens.
+        features: [..., n, C'] encoder features.
         k: How many to choose.
         heat: The temperature between tokens and words.
         alpha: The weight of the image.
     """
-    text = _cosines(words, states).div(heat).softmax(1) / len(words)
-    image = _cosines(features, features).div(0.2).softmax(1) / len(features)
-    return pick_cover(torch.cat([text, alpha * image]), k)
+    text = _cosines(words, states).div(heat).softmax(-1) / words.shape[-2]
+    image = _cosines(features, features).div(0.2).softmax(-1) / features.shape[-2]
+    return pick_cover(torch.cat([text, alpha * image], -2), k)
 
 
 def _cosines(rows: Tensor, columns: Tensor) -> Tensor:
-    return normalize(rows, dim=-1) @ normalize(columns, dim=-1).T
+    return normalize(rows, dim=-1) @ normalize(columns, dim=-1).transpose(-1, -2)

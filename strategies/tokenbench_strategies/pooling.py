@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -52,19 +53,32 @@ class Pooling(Strategy):
         counts = share_out(view.k, patches, patches)
         keep, values = [], []
         for (grid, at), other, count in zip(lattices, others, counts, strict=True):
-            own, cells = states[at], torch.tensor(grid.patches(), device=states.device).flatten()
-            beside = torch.ones(len(own), dtype=torch.bool, device=own.device)
-            beside[cells] = False
-            rest = beside.nonzero().flatten()[:other]
-            keep.append(at.start + rest)
-            values.append(own[rest])
+            own, (beside, cells) = states[at], _split_frame(grid, states.device)
+            keep.append(at.start + beside[:other])
+            values.append(own.index_select(0, beside[:other]))
             if count:
-                piece, middle = cut_tiles(grid, count, own.device)
-                sums = own.new_zeros(count, own.shape[1]).index_add(0, piece, own[cells])
-                values.append(sums / piece.bincount(minlength=count).unsqueeze(1))
+                piece, middle, sizes = _cut_once(grid, count, states.device)
+                sums = own.new_zeros(count, own.shape[1]).index_add(0, piece, own.index_select(0, cells))
+                values.append(sums / sizes)
                 keep.append(at.start + cells[middle])
         order = torch.cat(keep).sort()
         return Selection(order.values, torch.cat(values)[order.indices])
+
+
+@lru_cache(maxsize=64)
+def _split_frame(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where a frame's tokens that are no patch stand, and where its patches do: made once, since a copy waits."""
+    cells = [cell for frame in grid.patches() for row in frame for cell in row]
+    beside = sorted(set(range(grid.tokens)) - set(cells))
+    return torch.tensor(beside, dtype=torch.long, device=device), torch.tensor(cells, device=device)
+
+
+@lru_cache(maxsize=64)
+def _cut_once(grid: Grid, count: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What `cut_tiles` returns, and the numbers of patches [count, 1]."""
+    piece, middle = cut_tiles(grid, count, torch.device("cpu"))
+    sizes = piece.bincount(minlength=count).unsqueeze(1)
+    return piece.to(device), middle.to(device), sizes.to(device)
 
 
 def cut_tiles(grid: Grid, count: int, device: torch.device, bands: int = 0) -> tuple[Tensor, Tensor]:

@@ -69,10 +69,16 @@ def pick_diverse(features: Tensor, ranked: Tensor, k: int) -> Tensor:
         ranked: Indices [..., m] of the tokens to choose from, most important first.
         k: How many to keep.
     """
+    if not 0 < k < ranked.shape[-1]:
+        return ranked[..., :k]
     directions = normalize(features.double(), dim=-1)
-    while 0 < k < ranked.shape[-1]:
-        compared, between = ranked[..., ::2], ranked[..., 1::2]
-        alike = (take(directions, compared) @ take(directions, between).transpose(-1, -2)).amax(-1)
+    # Those that are compared stand before those between, so that one gather a round fetches both.
+    left = torch.cat([ranked[..., ::2], ranked[..., 1::2]], -1)
+    while (count := left.shape[-1]) > k:
+        own, half = take(directions, left), -(-count // 2)
+        alike = (own[..., :half, :] @ own[..., half:, :].transpose(-1, -2)).amax(-1)
         order = alike.argsort(dim=-1, descending=True, stable=True)
-        ranked = torch.cat([compared.gather(-1, order[..., min(_ROUND, ranked.shape[-1] - k) :]), between], -1)
-    return ranked[..., :k]
+        stay, between = left[..., :half].gather(-1, order[..., min(_ROUND, count - k) :]), left[..., half:]
+        odd = stay.shape[-1] % 2
+        left = torch.cat([stay[..., ::2], between[..., odd::2], stay[..., 1::2], between[..., 1 - odd :: 2]], -1)
+    return left

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import torch
@@ -88,23 +90,46 @@ def pick_locally_and_globally(local: Tensor, overall: Tensor, grid: Grid, k: int
         form: Whose windows they are.
     """
     half = k // 2
-    windows = _windows(grid, _SIDES[form], local.device)
-    each = half // len(windows) if form == "llava" else -(-half // len(windows))
-    best = torch.cat([own[local[own].argsort(descending=True, stable=True)[:each]] for own in windows])
+    windows = _count_windows(grid, _SIDES[form])
+    each = half // windows if form == "llava" else -(-half // windows)
+    window, firsts = _window_places(grid, _SIDES[form], each, local.device)
+    ranked = local.argsort(descending=True, stable=True)
+    by_window = ranked.gather(0, window.gather(0, ranked).argsort(stable=True))
+    best = by_window.index_select(0, firsts)
     nothing = torch.zeros(len(local), dtype=torch.bool, device=local.device)
     fits, first = nothing.scatter(0, best, True), min(half, len(best))
-    ranked = local.argsort(descending=True, stable=True)
-    taken = nothing.scatter(0, ranked[find_marked(fits[ranked], first)], True)
+    taken = nothing.scatter(0, ranked.gather(0, find_marked(fits.gather(0, ranked), first)), True)
     rest = overall.masked_fill(taken, 0).argsort(descending=True, stable=True)
     more = min(k - half, len(local) - first)
-    taken = taken.scatter(0, rest[find_marked(~taken[rest], more)], True)
+    taken = taken.scatter(0, rest.gather(0, find_marked(~taken.gather(0, rest), more)), True)
     return find_marked(taken, first + more)
 
 
-def _windows(grid: Grid, side: int, device: torch.device) -> list[Tensor]:
-    """The tokens of every window of side x side; the last one of a row or column takes what does not fill one."""
+def _count_windows(grid: Grid, side: int) -> int:
+    return max(1, grid.h // side) * max(1, grid.w // side)
+
+
+@lru_cache(maxsize=64)
+def _window_places(grid: Grid, side: int, each: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The window of every token, and where the first of each stand once tokens are in the order of their windows.
+
+    The last window of a row or column takes what does not fill one; tokens without a window come last. Made once, since
+    a copy from the host waits for a GPU.
+
+    Args:
+        grid: The frame's lattice.
+        side: Of a window, in tokens.
+        each: How many tokens a window has at most in the second of the answers.
+        device: Where the tensors are made.
+    """
     rows, columns = (max(1, length // side) for length in (grid.h, grid.w))
-    y = (torch.arange(grid.h, device=device) // side).clamp(max=rows - 1)
-    x = (torch.arange(grid.w, device=device) // side).clamp(max=columns - 1)
-    window = (y.unsqueeze(1) * columns + x).flatten()
-    return [grid.num_prefix_tokens + (window == i).nonzero().flatten() for i in range(rows * columns)]
+    own = [
+        min(y // side, rows - 1) * columns + min(x // side, columns - 1) for y in range(grid.h) for x in range(grid.w)
+    ]
+    firsts, start = list[int](), 0
+    for _, count in sorted(Counter(own).items()):
+        firsts += range(start, start + min(each, count))
+        start += count
+    window = [rows * columns] * grid.tokens
+    window[grid.num_prefix_tokens : grid.num_prefix_tokens + len(own)] = own
+    return torch.tensor(window, device=device), torch.tensor(firsts, dtype=torch.long, device=device)

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.strategies.views import make_view, rand
+import tokenbench
+from tests.strategies.views import fit_share, make_view, rand
+from tests.tiny import tiny
 from tokenbench import Attn, Grid, Selection, View
-from tokenbench_strategies.frames import fit_share
+from tokenbench.testing import batched, generate
 from tokenbench_strategies.prunevid import PruneVid, average_static, choose_by_set, cut_segments, find_segments
 
 
@@ -159,3 +161,18 @@ def test_the_question_chooses_by_set_in_every_sample() -> None:
         [False, True, False, False, True],
         [True, False, True, False, False],
     ]
+
+
+def test_questions_of_unlike_lengths_choose_together() -> None:
+    """A batch of clips whose questions have other lengths chooses what each of its rows does alone."""
+    model, prompts = tiny("video-llava")
+    first, _, third = prompts
+    found = []
+    for rows in ([first, third], [first], [third]):
+        with tokenbench.pruned(model, "prunevid", "1/2") as pruning:
+            generate(model, batched(rows), tokens=1)
+        found.append(pruning.rows)
+    together, *alone = found
+    assert len({row.text for row in together}) == 2
+    assert [row.ways for row in together] == [["stacked", "stacked"]] * 2
+    assert [row.kept for row in together] == [row.kept for (row,) in alone]

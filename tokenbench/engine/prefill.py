@@ -186,10 +186,11 @@ class Prefill:
         return forward(hidden, **arguments)
 
     def after_layer(self, i: int, hidden: Tensor) -> Tensor:
-        """Output [B, n, C] of decoder layer i, with what the model adds to the tokens that are left."""
+        """Output [B, n, C] of decoder layer i, with what the model adds to the tokens that are left, or to the last n."""
         if i < self._start or i >= len(self._added):
             return hidden
-        return hidden + take(self._added[i], self.segment.columns)
+        columns = self.segment.columns
+        return hidden + take(self._added[i], columns[:, columns.shape[1] - hidden.shape[1] :])
 
     def finish(self) -> LayerCheckpoint | None:
         """Close the KV cache, and return what the plans of `checkpoint_for` go on from, if there are any."""
@@ -200,12 +201,11 @@ class Prefill:
         return self._recorder.save(self._saved, self._cache.keys_and_values(max(self._saved.depths)))
 
     def _is_last(self, i: int, arguments: dict[str, Any]) -> bool:
-        """Whether nobody reads what decoder layer i makes of any token but the last, nor its attention."""
+        """Whether nobody reads what decoder layer i makes of any token but the last. No stage reads its attention."""
         known = {"attention_mask", "position_embeddings", "position_ids", "use_cache", cache_name(arguments)}
         others = {name for name, value in arguments.items() if value is not None} - known
         rope = isinstance(arguments.get("position_embeddings"), tuple)
-        read = self._listener is not None or i < len(self._added)
-        return self._ends and i == self._depth - 1 and rope and not others and not read
+        return self._ends and i == self._depth - 1 and rope and not others
 
     def _run_stages(self, due: Sequence[tuple[int, Stage, int]], hidden: Tensor) -> Tensor:
         """Hidden states [B, n, C] -> [B, m, C] of the tokens that the stages keep, and a new segment."""

@@ -72,6 +72,13 @@ def test_a_prefill_costs_one_look_however_many_stages_it_has() -> None:
     assert prefill("clse", 2) == prefill("fastv", 2)
 
 
+@pytest.mark.parametrize(("strategy", "more"), [("vscan", 0), ("pooling", -1), ("holov", 1)])
+def test_the_places_of_windows_and_pieces_are_not_looked_for(strategy: str, more: int) -> None:
+    prefill(strategy, 1)  # makes what follows from the lattice alone
+    # HoloV asks whether a stretch would be overfilled.
+    assert prefill(strategy, 1) == prefill("visionzip", 1) + more
+
+
 def test_long_images_cost_no_more_looks() -> None:
     def found(tokens: int) -> int:
         visual = torch.arange(3 * tokens) % (tokens + 5) >= 5
