@@ -42,7 +42,7 @@ class Rerun:
         whole = self._encoder_run.states[layer]
         inputs = torch.stack([whole[frame.start : frame.start + positions] for frame in frames])
         self._tokens = tokens.to(inputs.device)
-        self._starts = torch.tensor([frame.start for frame in frames]).unsqueeze(1).to(inputs.device)
+        self._starts = torch.tensor([frame.start for frame in frames], device="cpu").unsqueeze(1).to(inputs.device)
         self._alive = torch.arange(len(tokens), device=inputs.device).expand(len(frames), -1)
         self._states = inputs[:, self._tokens]  # [F, m, patches, C]
         # An encoder's [CLS] that is no visual token.

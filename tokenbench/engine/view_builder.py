@@ -20,7 +20,7 @@ from tokenbench.engine.phrases import Phrases, embed_phrases, embed_texts
 from tokenbench.engine.plan import Question, RowPlan
 from tokenbench.engine.prefill_recorder import PrefillRecorder
 from tokenbench.engine.row_views import AnyFrame, RowViews
-from tokenbench.engine.segment import take
+from tokenbench.engine.segment import move, take
 from tokenbench.errors import InfeasibleError, UsageError
 
 __all__ = ["ViewBuilder"]
@@ -80,7 +80,7 @@ class ViewBuilder:
             raise error
         alive = group.own(self._prompt.ordinals).gather(1, group.columns)
         frames = [self.frames(b) for b in rows] if stage.reads_encoder else []
-        here = partial(_move, alive.device)  # layers may stand on several devices, and a strategy sees one
+        here = partial(move, device=alive.device)  # layers may stand on several devices, and a strategy sees one
         signals = read_signals(frames, stage.signals) if stage.signals else {}
         signals = {request: here(values) for request, values in signals.items()}
         if n < n0:
@@ -164,11 +164,6 @@ class ViewBuilder:
 def _take_along(values: Tensor, index: Tensor) -> Tensor:
     """The entries at index [G, n] of values [G, n'] or [G, n', D]."""
     return values.gather(1, index) if values.ndim == 2 else take(values, index)
-
-
-def _move(device: torch.device, values: Tensor) -> Tensor:
-    """The same values on a device."""
-    return values.to(device)
 
 
 def _keep(states: Tensor) -> Tensor:
