@@ -28,14 +28,14 @@ SMALL = [
 def count_questions(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[Any, ...]]:
     """How often a model of this process is asked from now on, for each (strategy, budget, seed, question)."""
     found: Counter[tuple[Any, ...]] = Counter()
-    own = passes._Run.__call__
+    own = passes._Run.prefill
 
     def counted(self: passes._Run, group: Any, prefix: Any) -> Any:
         plans = [self.plans[i] for i in group]
         found.update((plan.name, str(plan.budget), plan.seed, key) for plan in plans for key in self.asked.keys)
         return own(self, group, prefix)
 
-    monkeypatch.setattr(passes._Run, "__call__", counted)
+    monkeypatch.setattr(passes._Run, "prefill", counted)
     return found
 
 

@@ -14,8 +14,8 @@ __all__ = [
     "count_clusters",
     "find_peaks",
     "keep_and_recycle",
+    "mark_peaks",
     "measure_distances",
-    "rank_peaks",
     "split",
 ]
 
@@ -77,14 +77,44 @@ def find_peaks(states: Tensor, count: int, neighbours: int) -> Tensor:
     Returns:
         Indices of the peaks [count], ascending.
     """
-    return _rank(measure_distances(states), count, neighbours).sort().values
+    return _find_peaks(measure_distances(states), count, neighbours)
 
 
-def rank_peaks(states: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
-    """Density peaks as `find_peaks` finds them, but the highest first, and the nearest peak of every state [m]."""
-    distance = measure_distances(states)
-    peaks = _rank(distance, count, neighbours)
-    return peaks, _find_homes(distance, peaks)
+def mark_peaks(states: Tensor, count: Tensor, neighbours: int, members: Tensor | None = None) -> Tensor:
+    """Density peaks as `find_peaks` finds them, in sets of unlike sizes and with unlike numbers of peaks at once.
+
+    Args:
+        states: [..., m, C] states of every set.
+        count: [...] how many peaks each has.
+        neighbours: How many nearest states make up the density.
+        members: [..., m] which states count, as many as there are peaks at least; None for all.
+
+    Returns:
+        [..., m] which states are the peaks.
+    """
+    height = _rate(measure_distances(states), neighbours, members)
+    return height.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) < count.unsqueeze(-1)
+
+
+def _rate(distance: Tensor, neighbours: int, members: Tensor | None = None) -> Tensor:
+    """[..., m] density times the distance to the nearest denser state, from distances [..., m, m]; below 0 for no members."""
+    if distance.shape[-1] == 0:
+        return distance.sum(-1)
+    # What none is denser than is the highest, whatever is farthest from whatever.
+    farthest = distance.amax((-2, -1), keepdim=True)
+    if members is not None:
+        distance = distance.masked_fill(~members.unsqueeze(-2), torch.inf)
+    near = distance.topk(min(neighbours, distance.shape[-1]), largest=False).values.square()
+    if members is None:
+        density = (-near.mean(-1)).exp()
+    else:
+        number = members.sum(-1, keepdim=True).clamp(1, neighbours)
+        density = (-near.masked_fill(near.isinf(), 0).sum(-1) / number).exp().masked_fill(~members, -1)
+    # Of equally dense states the earlier counts as denser.
+    rank = density.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    denser = rank.unsqueeze(-2) < rank.unsqueeze(-1)
+    height = density * torch.where(denser, distance, farthest).amin(-1)
+    return height if members is None else height.masked_fill(~members, -1)
 
 
 def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -98,19 +128,13 @@ def cluster_states(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
         Indices of the centres [count], ascending, and the cluster of every state [m].
     """
     distance = measure_distances(states)
-    centres = _rank(distance, count, count).sort().values
+    centres = _find_peaks(distance, count, count)
     return centres, _find_homes(distance, centres)
 
 
-def _rank(distance: Tensor, count: int, neighbours: int) -> Tensor:
-    """Indices of the peaks [count], the highest first, by the distances [m, m] of states."""
-    nearest = distance.topk(min(neighbours, len(distance)), largest=False).values
-    density = (-nearest.square().mean(1)).exp()
-    # Of equally dense tokens the earlier counts as denser.
-    rank = density.argsort(descending=True, stable=True).argsort()
-    denser = rank.unsqueeze(0) < rank.unsqueeze(1)
-    apart = torch.where(denser, distance, distance.amax()).amin(1) if len(distance) else density
-    return (density * apart).argsort(descending=True, stable=True)[:count]
+def _find_peaks(distance: Tensor, count: int, neighbours: int) -> Tensor:
+    """Indices of the peaks [count], ascending, by the distances [m, m] of states."""
+    return _rate(distance, neighbours).argsort(descending=True, stable=True)[:count].sort().values
 
 
 def _find_homes(distance: Tensor, peaks: Tensor) -> Tensor:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import normalize, pad
 
 from tokenbench import Attn, Budget, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench.contract.strategy import top
-from tokenbench_strategies.density import find_peaks
-from tokenbench_strategies.frames import clips, fit_share, thin
+from tokenbench_strategies.density import mark_peaks
+from tokenbench_strategies.frames import LEAST_SHARE, PrunedClip, clips, fit_shares, join_clips, of_clip
+from tokenbench_strategies.indices import average_by_home, complement, find_even, find_marked, take
 
-__all__ = ["HoliTom", "average_in_turn", "choose_windows", "prune_clip"]
+__all__ = ["HoliTom", "average_in_turn", "choose_windows", "fit_quotas", "prune_clip"]
 
 _ATTENTION = Signal("received", -1)
-_NEIGHBOURS, _OWN = 7, 0.6
+_NEIGHBOURS, _OWN, _LEAST = 7, 0.6, 1e-8
 
 
 class HoliTom(Strategy):
@@ -42,6 +42,7 @@ class HoliTom(Strategy):
 
     positions: ClassVar[Literal["original", "compact"]] = "compact"
     merges: ClassVar[bool] = True
+    batching: ClassVar[Literal["vmap", "stacked", "loop"]] = "stacked"
 
     tau: float = Field(0.8, description="similarity above which a token is like the one before")
 
@@ -62,92 +63,167 @@ class HoliTom(Strategy):
         """Keep what the windows leave of every clip; later, what the last token attends to."""
         if view.index > 0:
             (request,) = view.stage.attention
-            best = top(view.attention[request][:, 0].mean(0), max(1, int(view.n * (1 - self.inner))))
+            best = top(view.attention[request][..., 0, :].mean(-2), max(1, int(view.n * (1 - self.inner))))
             return Selection(best, average_in_turn(view.hidden[view.stage.layer].float(), best))
         states, attention = view.hidden[view.stage.layer].float(), view.signals[_ATTENTION]
-        keep, values = [], []
-        for at, k in clips(view):
-            kept, merged = prune_clip(states[at], attention[at], k, self.tau)
-            keep.append(at.flatten()[kept])
-            values.append(merged)
-        return Selection(torch.cat(keep), torch.cat(values))
+        found = [
+            (at, prune_clip(of_clip(states, at, -2), of_clip(attention, at, -1), k, self.tau)) for at, k in clips(view)
+        ]
+        return join_clips(view, states, found)
 
 
 def average_in_turn(states: Tensor, keep: Tensor) -> Tensor:
-    """States [k, C] of those kept; each dropped one, in order, is averaged into the kept one of most similar direction."""
-    dropped = torch.ones(len(states), dtype=torch.bool, device=states.device).index_fill(0, keep, False)
-    direction, values = normalize(states, dim=-1), states[keep]
-    homes = (direction[dropped] @ direction[keep].T).argmax(1)
-    for home, state in zip(homes.tolist(), states[dropped], strict=True):
-        values[home] = (values[home] + state) / 2
-    return values
+    """Kept ones [..., k, C] of states [..., n, C]; each dropped one, in order, is averaged into the kept one of most similar direction."""
+    direction, kept = normalize(states, dim=-1), take(states, keep)
+    dropped = complement(keep, states.shape[-2])
+    homes = (take(direction, dropped) @ take(direction, keep).transpose(-1, -2)).argmax(-1)
+    homes, order = homes.sort(dim=-1, stable=True)
+    # What joins a home weighs half, and half of that for each one that joins after it.
+    place = torch.arange(homes.shape[-1], device=homes.device)
+    halvings = place - torch.searchsorted(homes, homes, right=True)
+    joins = homes.unsqueeze(-2) == torch.arange(keep.shape[-1], device=homes.device).unsqueeze(-1)
+    weights = torch.where(joins, halvings.to(states.dtype).exp2().unsqueeze(-2), 0)
+    own = joins.sum(-1, keepdim=True).neg().to(states.dtype).exp2()
+    return own * kept + weights @ take(states, dropped.gather(-1, order))
 
 
-def choose_windows(alike: Tensor) -> tuple[list[tuple[int, int]], int]:
-    """The windows (first frame, one past the last) that leave out most tokens, and how many these are.
+def choose_windows(alike: Tensor) -> tuple[Tensor, Tensor]:
+    """The windows that leave out most tokens: of equal ones, the last window is shortest.
 
     Args:
-        alike: [T - 1, P] whether a token is like the one before.
+        alike: [..., T - 1, P] whether a token is like the one before.
+
+    Returns:
+        [..., T] the first frame of the window that each frame lies in, and [..., T, P] the places that are static in it.
     """
-    frames, steps = len(alike) + 1, alike.tolist()
-    static = [[0] * (frames + 1) for _ in range(frames)]
-    for start in range(frames):
-        same = [True] * alike.shape[1]
-        for end in range(start + 2, frames + 1):
-            same = [a and b for a, b in zip(same, steps[end - 2], strict=True)]
-            static[start][end] = sum(same)
-    best, first = [0] * (frames + 1), [0] * (frames + 1)
-    for end in range(1, frames + 1):
-        best[end], first[end] = best[end - 1], end - 1
-        for start in range(end - 2, -1, -1):
-            gain = best[start] + static[start][end] * (end - start - 1)
-            if gain > best[end]:
-                best[end], first[end] = gain, start
-    windows, end = list[tuple[int, int]](), frames
-    while end > 0:
-        windows.insert(0, (first[end], end))
-        end = first[end]
-    return windows, best[frames]
+    frames = alike.shape[-2] + 1
+    number = torch.arange(frames, device=alike.device)
+    since = pad(torch.where(alike, 0, number[1:, None]), (0, 0, 1, 0)).cummax(-2).values
+    # Tokens that a window leaves out, by its last frame and its first one, from the last to the first.
+    start = number.flip(0)
+    static = (since.unsqueeze(-2) <= start[:, None]).sum(-1)
+    gain = static * (number[:, None] - start)
+    # What is left out before each first frame.
+    best = torch.zeros_like(gain[..., 0])
+    for end in range(frames - 1):
+        own = slice(frames - 1 - end, None)
+        best[..., frames - 2 - end] = (gain[..., end, own] + best[..., own]).amax(-1)
+    gain = (gain + best.unsqueeze(-2)).masked_fill(start > number[:, None], -1)
+    # From a window's end one past its last frame to that of the window before.
+    before = pad(frames - 1 - gain.argmax(-1), (1, 0))
+    ends = torch.full_like(before[..., :1], frames)
+    while ends.shape[-1] <= frames:
+        ends = torch.cat([ends, before.gather(-1, ends)], -1)
+        before = before.gather(-1, before)
+    first = torch.zeros_like(before).scatter(-1, ends, ends)[..., :frames].cummax(-1).values
+    last = first + (first.unsqueeze(-1) == first.unsqueeze(-2)).sum(-1) - 1
+    unchanged = take(since, last) <= first.unsqueeze(-1)
+    return first, unchanged & (first < last).unsqueeze(-1)
 
 
-def prune_clip(clip: Tensor, attention: Tensor, k: int, tau: float) -> tuple[Tensor, Tensor]:
-    """At most k tokens of a clip [T, P, C], indices of the flattened clip in the order of the sequence, and values."""
-    alike = cosine_similarity(clip[1:], clip[:-1], dim=-1) > tau
-    windows, _ = choose_windows(alike)
-    still = [
-        alike[a : b - 1].all(0) if b - a > 1 else torch.zeros_like(attention[0], dtype=torch.bool) for a, b in windows
-    ]
-    counts = [(int(same.sum()), b - a, int((~same).sum())) for same, (a, b) in zip(still, windows, strict=True)]
+def prune_clip(clip: Tensor, attention: Tensor, k: int, tau: float) -> PrunedClip:
+    """At most k tokens of a clip.
 
-    def count(share: float) -> int:
-        return sum(round(m * share) + length * ceil(d * share) for m, length, d in counts)
-
-    share, places = fit_share(count, k), clip.shape[1]
-    keep, values = [], []
-    for (a, b), same in zip(windows, still, strict=True):
-        static = same.nonzero().flatten()
-        peaks, merged = _recycle(clip[a:b, static].mean(0), round(len(static) * share))
-        keep.append(a * places + static[peaks])
-        values.append(merged)
-        for t in range(a, b):
-            own = (~same).nonzero().flatten()
-            best = attention[t, own].argsort(descending=True, stable=True)[: ceil(len(own) * share)]
-            chosen = own[best.sort().values]
-            keep.append(t * places + chosen)
-            values.append(clip[t, chosen])
-    kept = torch.cat(keep)
-    left = thin(torch.arange(len(kept), device=kept.device), k)
-    return kept[left], torch.cat(values)[left]
+    Args:
+        clip: [..., T, P, C] projected tokens.
+        attention: [..., T, P] what each of them receives.
+        k: The budget.
+        tau: The similarity above which a token is like the one before.
+    """
+    frames = clip.shape[-3]
+    if frames == 1:  # nothing can be static
+        return PrunedClip(_rank(attention) < k)
+    unit = normalize(clip, dim=-1, eps=_LEAST)
+    first, static = choose_windows((unit[..., 1:, :, :] * unit[..., :-1, :, :]).sum(-1) > tau)
+    peaks, best = fit_quotas(first, static, k)
+    keep = _rank(attention.masked_fill(static, -torch.inf)) < best.unsqueeze(-1)
+    tokens, values, used = _recycle(clip, first, static, peaks)
+    keep = keep | torch.zeros_like(keep).flatten(-2).scatter(-1, tokens, used).view_as(keep)
+    if k < frames:  # in the order of the sequence
+        ordered = torch.stack([keep & static, keep & ~static], -2)
+        keep = find_even(ordered.flatten(-3), k).view_as(ordered).any(-2)
+    return PrunedClip(keep, tokens, values, late=~static)
 
 
-def _recycle(states: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Density peaks of states [m, C], ascending, with the states nearest to them."""
-    if count == 0:
-        return torch.arange(0, device=states.device), states[:0]
-    peaks = find_peaks(states, count, _NEIGHBOURS)
-    apart = torch.cdist(states, states[peaks], compute_mode="donot_use_mm_for_euclid_dist")
-    other = torch.ones(len(states), dtype=torch.bool, device=states.device).index_fill(0, peaks, False)
-    home = apart[other].argmin(1)
-    joined = home.bincount(minlength=count).unsqueeze(1)
-    means = torch.zeros_like(states[peaks]).index_add(0, home, states[other]) / joined.clamp(min=1)
-    return peaks, torch.where(joined > 0, _OWN * states[peaks] + (1 - _OWN) * means, states[peaks])
+def fit_quotas(first: Tensor, static: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """How many static tokens every window shows, [..., T] at its first frame, and how many others every frame, [..., T].
+
+    Together they are at most k; only where this would leave nothing at all, they are the fewest beyond k.
+
+    Args:
+        first: [..., T] the first frame of the window that each frame lies in.
+        static: [..., T, P] the places that are static in it.
+        k: The budget.
+    """
+    opens = first == torch.arange(first.shape[-1], device=first.device)
+    numbers = torch.stack([static & opens.unsqueeze(-1), ~static], -1).sum(-2).double()
+
+    def split(share: Tensor) -> tuple[Tensor, Tensor]:
+        shown = numbers.unsqueeze(-1) * share[..., None, None, :]
+        return shown[..., 0, :].round(), shown[..., 1, :].ceil()
+
+    def count(share: Tensor) -> Tensor:
+        peaks, best = split(share)
+        return (peaks + best).sum(-2)
+
+    share = fit_shares(count, k, first.device)
+    if k < first.shape[-1]:
+        share = share + (count(share) == 0) * LEAST_SHARE
+    peaks, best = split(share)
+    return peaks.squeeze(-1).long(), best.squeeze(-1).long()
+
+
+def _recycle(clip: Tensor, first: Tensor, static: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Density peaks of the static tokens of each window, with the tokens nearest to them.
+
+    Args:
+        clip: [..., T, P, C] tokens.
+        first: [..., T] the first frame of the window that each frame lies in.
+        static: [..., T, P] the places that are static in it.
+        count: [..., T] how many peaks a window has, at its first frame.
+
+    Returns:
+        [..., m] tokens of the flattened clip, [..., m, C] their values, and [..., m] which of them are peaks.
+    """
+    frames, places = static.shape[-2:]
+    has = count > 0
+    # The sizes of everything that follows: the one look at what was found.
+    sizes = torch.stack([has.sum(-1).amax(), (has * static.sum(-1)).amax(), count.amax()])
+    windows, most, peaks = sizes.clamp(min=1).tolist()
+    at = find_marked(has, windows)
+    count = count.gather(-1, at)
+    length = (first.unsqueeze(-2) == at.unsqueeze(-1)).sum(-1, keepdim=True).clamp(min=1)
+    member = take(static, at)
+    place = find_marked(member, most)
+    member = member.gather(-1, place)
+    ends = ((at.unsqueeze(-1) + length - 1) * places + place).clamp(max=frames * places - 1)
+    states = take(_add_up(clip, first).flatten(-3, -2), ends.flatten(-2)).view(*ends.shape, -1)
+    states = states / length.unsqueeze(-1)
+    is_peak = mark_peaks(states, count, _NEIGHBOURS, member)
+    slot = find_marked(is_peak, peaks)
+    used = torch.arange(peaks, device=count.device) < count.unsqueeze(-1)
+    own = take(states, slot)
+    apart = torch.cdist(states, own, compute_mode="donot_use_mm_for_euclid_dist")
+    home = apart.masked_fill(~used.unsqueeze(-2), torch.inf).argmin(-1)
+    means, joined = average_by_home(states, home.masked_fill(is_peak | ~member, -1), peaks)
+    merged = torch.where(joined > 0, _OWN * own + (1 - _OWN) * means, own).flatten(-3, -2)
+    tokens = (at.unsqueeze(-1) * places + place.gather(-1, slot)).flatten(-2)
+    used = used.flatten(-2)
+    # What fills up the form may be a token that is kept as it is.
+    return tokens, torch.where(used.unsqueeze(-1), merged, take(clip.flatten(-3, -2), tokens)), used
+
+
+def _add_up(clip: Tensor, first: Tensor) -> Tensor:
+    """[..., T, P, C] what the frames of a window add up to, from its first frame on.
+
+    Frame by frame: products of matrices would round equal tokens in unlike ways, and tokens that are equal must stay so.
+    """
+    total, goes_on = clip.clone(), (first[..., 1:] == first[..., :-1]).to(clip.dtype)[..., None, None]
+    for t in range(1, first.shape[-1]):
+        total[..., t, :, :].addcmul_(total[..., t - 1, :, :], goes_on[..., t - 1, :, :])
+    return total
+
+
+def _rank(score: Tensor) -> Tensor:
+    """[..., n] the rank of each score, from 0 for the highest; the first of equal ones comes first."""
+    return score.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)

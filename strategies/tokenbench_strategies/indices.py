@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["average_by_home", "average_runs", "complement", "find_marked", "sum_by_home", "take"]
+__all__ = [
+    "average_by_home",
+    "average_runs",
+    "complement",
+    "find_even",
+    "find_marked",
+    "sum_by_home",
+    "take",
+]
 
 
 def complement(chosen: Tensor, n: int) -> Tensor:
@@ -21,6 +29,25 @@ def complement(chosen: Tensor, n: int) -> Tensor:
 def find_marked(marks: Tensor, count: int) -> Tensor:
     """Indices [..., count] where marks [..., n] are True, ascending; so many of them are."""
     return marks.byte().argsort(dim=-1, descending=True, stable=True)[..., :count]
+
+
+def find_even(marks: Tensor, count: int | Tensor) -> Tensor:
+    """Which of the marks [..., n] lie at equal steps, as many as `count`, or all if they are fewer.
+
+    Of m marks those with the numbers (2 i + 1) m / (2 count), rounded down, are taken, for i from 0.
+
+    Args:
+        marks: True at what may be taken.
+        count: How many to take, or [..., 1] as many from each.
+    """
+    total, number = marks.sum(-1, keepdim=True), marks.cumsum(-1)  # from 1 on
+    few = total.clamp(max=count)
+
+    def below(number: Tensor) -> Tensor:
+        """How many of those that are taken have a lower number, counted from 0."""
+        return -((total - 2 * few * number) // (2 * total).clamp(min=1))
+
+    return marks & (below(number) > below(number - 1))
 
 
 def take(values: Tensor, index: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
+from tokenbench_strategies.indices import find_even
 from tokenbench_strategies.placement import check_before_decoder
 from tokenbench_strategies.shares import crops
 
@@ -109,23 +110,8 @@ def _choose(attention: Tensor, k: int) -> Tensor:
     is_spaced = find_spaced(is_outlier) & ~is_outlier
     missing = (k - is_outlier.sum()).clamp(min=0)
     filling = (missing - is_spaced.sum()).clamp(min=0)
-    chosen = _find_even(is_spaced, missing) | _find_even(~is_outlier & ~is_spaced, filling)
+    chosen = find_even(is_spaced, missing) | find_even(~is_outlier & ~is_spaced, filling)
     rank = attention.argsort(descending=True, stable=True).argsort()
     # Outliers come first, then what was chosen by place, then all others.
     by_place = (n + torch.arange(n, device=rank.device)).masked_fill(~chosen, 2 * n)
     return torch.where(is_outlier, rank, by_place).argsort(stable=True)[:k]
-
-
-def _find_even(marked: Tensor, count: Tensor) -> Tensor:
-    """[n] which of the marked tokens lie at equal steps, as many as `count`, or all if they are fewer.
-
-    Of m tokens those with the numbers (2 i + 1) m / (2 count), rounded down, are taken, for i from 0.
-    """
-    total, number = marked.sum(), marked.cumsum(0)  # from 1 on
-    few = torch.minimum(count, total)
-
-    def below(number: Tensor) -> Tensor:
-        """How many of those that are taken have a lower number, counted from 0."""
-        return -((total - 2 * few * number) // (2 * total).clamp(min=1))
-
-    return marked & (below(number) > below(number - 1))

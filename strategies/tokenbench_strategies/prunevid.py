@@ -173,7 +173,7 @@ def choose_by_set(score: Tensor, sets: Tensor, k: int) -> Tensor:
     if score.shape[-1] <= k:
         return torch.ones_like(sets, dtype=torch.bool)
     order, place, size = rank_in_sets(score, sets)
-    # The least share at which a token is kept, among those that 50 halvings come to, as `fit_share` counts its tokens.
+    # The least share at which a token is kept, among those that 50 halvings come to, as `fit_shares` counts its tokens.
     wanted = (place + 1).double()
     share = (wanted / size * 2**50).round()
     share = share + (share / 2**50 * size < wanted)

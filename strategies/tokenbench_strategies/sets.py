@@ -44,7 +44,7 @@ def rank_in_sets(score: Tensor, sets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def cluster_sets(states: Tensor, sets: Tensor, share: float, neighbours: int, fewest: int = 0) -> SetClusters:
-    """Cluster the tokens of each set around its density peaks, as `density.rank_peaks` finds them.
+    """Cluster the tokens of each set around its density peaks, as `density.find_peaks` finds them.
 
     Args:
         states: [..., m, C] states of the tokens.

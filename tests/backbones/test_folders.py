@@ -155,8 +155,8 @@ def test_two_models_in_one_run_are_in_memory_one_at_a_time(
     monkeypatch.setattr(Model, "release", lambda self: (loaded.discard(self.name), release(self)))
     names = [str(save(name, tmp_path / name)) for name in ("llava", "qwen3-vl")]
     held: list[int] = []
-    generate = Model.generate
-    monkeypatch.setattr(Model, "generate", lambda self, *a: (held.append(len(loaded)), generate(self, *a))[1])
+    prefill = Model.prefill
+    monkeypatch.setattr(Model, "prefill", lambda self, *a: (held.append(len(loaded)), prefill(self, *a))[1])
     assert (
         call(*RUN, "--limit", "2", "--seeds", "0", "--models", ",".join(names), "-o", str(tmp_path / "run"), "-q") == 0
     )

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import tokenbench
-from tests.strategies.views import make_view, rand
+from tests.strategies.views import fit_share, make_view, rand
 from tests.tiny import tiny
 from tokenbench import Attn, Grid, Selection, View
 from tokenbench.testing import batched, generate
-from tokenbench_strategies.frames import fit_share
 from tokenbench_strategies.prunevid import PruneVid, average_static, choose_by_set, cut_segments, find_segments
 
 

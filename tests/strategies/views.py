@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from tokenbench import Budget, Grid, Stage, Strategy, View
 from tokenbench.engine import RowPlan
 
-__all__ = ["FakeFrame", "layer_means", "make_view", "rand"]
+__all__ = ["FakeFrame", "fit_share", "layer_means", "make_view", "rand"]
 
 
 def make_view(stage: Stage, n: int, k: int, **seen: Any) -> View:
@@ -45,6 +46,17 @@ def rotate(positions: Tensor) -> tuple[Tensor, Tensor]:
 def rand(seed: int, *shape: int) -> Tensor:
     """Normal numbers, float32."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def fit_share(count: Callable[[float], int], k: int) -> float:
+    """The largest share of 1 at which `count` is at most k, after 50 halvings; 0 if it is more at all of them."""
+    if count(1.0) <= k:
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if count(middle) <= k else (low, middle)
+    return low
 
 
 def layer_means(strategy: Strategy, budget: str, depth: int = 32, visual: int = 576) -> float:

@@ -4,6 +4,7 @@ from tokenbench.engine.cache import cache_name, selects_rows
 from tokenbench.engine.checkpoint import LayerCheckpoint
 from tokenbench.engine.encoder_recorder import EncoderRecorder, EncoderRequests, split_frames
 from tokenbench.engine.frame import Frame
+from tokenbench.engine.joining import CannotSplitError, JoinedCache, can_join
 from tokenbench.engine.layout import Layout
 from tokenbench.engine.plan import Fit, Question, RowPlan
 from tokenbench.engine.pruner import Pruner
@@ -13,10 +14,12 @@ from tokenbench.engine.timer import SelectionTimer
 from tokenbench.engine.trace import RowTrace
 
 __all__ = [
+    "CannotSplitError",
     "EncoderRecorder",
     "EncoderRequests",
     "Fit",
     "Frame",
+    "JoinedCache",
     "LayerCheckpoint",
     "Layout",
     "Pruner",
@@ -27,6 +30,7 @@ __all__ = [
     "SelectionTimer",
     "cache_name",
     "call_before",
+    "can_join",
     "replace_method",
     "replay",
     "selects_rows",

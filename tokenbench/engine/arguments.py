@@ -70,7 +70,12 @@ class SegmentArguments:
             mask: Tensor | None = gather_mask(stock, places, places, valid)
         else:
             mask = causal_mask(valid, valid.shape[1], padded=padded, attention=self._attention, dtype=dtype)
-        return mask if mask is None or self._unseen is None else hide(mask, self._unseen.pairs(segment))
+        if mask is not None and self._unseen is not None:
+            mask = hide(mask, self._unseen.pairs(segment))
+        if self._attention == "sdpa" and mask is not None and mask.dtype == torch.bool:
+            # As scaled_dot_product_attention would do it in every layer, with three launches each.
+            mask = torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -torch.inf)
+        return mask
 
     def _cut_rope(self, stock: Any) -> Any:
         if isinstance(stock, Tensor):

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,7 +25,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from tokenbench.engine.packed_windows import PackedWindows
 from tokenbench.errors import UsageError
 
-__all__ = ["Attended", "AttentionTap", "Listener"]
+__all__ = ["Attended", "AttentionTap", "Detour", "Listener"]
 
 _PREFIX = "tokenbench_"
 SUPPORTED = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4")
@@ -110,12 +111,18 @@ class Attended:
 Listener = Callable[[Attended], None]
 
 
+Detour = Callable[[Callable[..., Any], Tensor, Tensor, Tensor, Any, dict[str, Any]], tuple[Tensor, Any]]
+"""What stands in for one call of an attention function: it is given the stock function of the module, and the call's query,
+key, value, mask and keyword arguments."""
+
+
 class _Listeners(threading.local):
-    """Who listens to which module, and whose next call is to be split. Every thread hears its own forward alone."""
+    """Who listens to which module, and whose next call is to be split or takes a detour. Every thread hears its own forward alone."""
 
     def __init__(self) -> None:
         self.of: WeakKeyDictionary[nn.Module, Listener] = WeakKeyDictionary()
         self.windows: WeakKeyDictionary[nn.Module, PackedWindows] = WeakKeyDictionary()
+        self.detours: WeakKeyDictionary[nn.Module, Detour] = WeakKeyDictionary()
 
 
 _LISTENERS = _Listeners()
@@ -125,6 +132,9 @@ def _wrap_stock(stock: str) -> Callable[..., Any]:
     def attention(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
     ) -> Any:
+        detour = _LISTENERS.detours.pop(module, None)
+        if detour is not None:
+            return detour(partial(_stock_function(stock, module), module), query, key, value, attention_mask, kwargs)
         listener, windows = _LISTENERS.of.get(module), _LISTENERS.windows.pop(module, None)
         given = query, key, value, attention_mask
         if windows is not None:
@@ -199,6 +209,7 @@ class AttentionTap:
         for attention in self._attentions:
             _LISTENERS.of.pop(attention, None)
             _LISTENERS.windows.pop(attention, None)
+            _LISTENERS.detours.pop(attention, None)
         self._undo.close()
 
     def check(self) -> None:
@@ -212,6 +223,10 @@ class AttentionTap:
                 "the attention implementation of the model was changed inside pruned()",
                 "call set_attn_implementation before entering the context",
             )
+
+    def detour(self, attention: nn.Module, detour: Detour) -> None:
+        """Let the next call of an attention module's function be another one."""
+        _LISTENERS.detours[attention] = detour
 
     def listen(self, attention: nn.Module, listener: Listener | None) -> None:
         """Call a listener whenever an attention module runs.

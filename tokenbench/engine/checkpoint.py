@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from tokenbench.contract.stage import Attn
-from tokenbench.engine.cache import PrunedLayer
+from tokenbench.engine.pruned_layer import PrunedLayer
 
 __all__ = ["LayerCheckpoint"]
 

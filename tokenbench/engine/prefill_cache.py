@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from tokenbench.engine.cache import PrunedLayer, SlidingLayers, install
+from tokenbench.engine.cache import SlidingLayers, install
 from tokenbench.engine.layout import PromptColumns
+from tokenbench.engine.pruned_layer import PrunedLayer
 from tokenbench.engine.segment import Segment, flatten, pack
 
 __all__ = ["PrefillCache"]

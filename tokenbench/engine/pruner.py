@@ -79,7 +79,7 @@ class Pruner:
         self._tap = AttentionTap(self.decoder, attentions)
         self._attentions, self._kinds = attentions, kinds_of_layers(decoder.config)
         self._shares = shares_prefixes and set(self._kinds) <= {"full_attention"}
-        self._decode = DecodeStep(decoder, self._kinds, self._tap.attention)
+        self._decode = DecodeStep(decoder, self._kinds, self._tap)
         self._thread, self._running = ThreadState(), Running()
         self._sharing = Sharing()
         self._forwards: dict[int, Callable[..., Any]] = {}  # the layers' own, while prompts share

@@ -34,11 +34,11 @@ class Forward:
     """What the decoder was given, if it is that of a prompt."""
     by_kind: bool = False
     """Whether its position embeddings depend on the kind of layer."""
-    masks: dict[tuple[int, int, int], Tensor | None] = field(default_factory=dict)
+    masks: dict[tuple[Any, ...], Tensor | None] = field(default_factory=dict)
     """The masks made for it, by segment and stock mask."""
     layer_masks: dict[int, Tensor | None] = field(default_factory=dict)
     """The mask of every layer in a decode step, for layers that read its keys again."""
-    ropes: dict[tuple[int, tuple[str, ...]], Any] = field(default_factory=dict)
+    ropes: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     """The position embeddings made for it, by segment and kind of layer."""
 
 

@@ -1,22 +1,67 @@
-"""The decoding loop of a batch: greedy, and rows leave the batch once their answers are finished."""
+"""Greedy decoding of a batch, or of several batches together: rows leave once their answers are finished."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tokenbench.engine import cache_name, selects_rows
+from tokenbench.engine import CannotSplitError, JoinedCache, cache_name, can_join, selects_rows
 
-__all__ = ["decode"]
+__all__ = ["Answering", "decode", "prefill"]
 
 LEAVING = 0.5
 """The share of the rows that must be finished before they leave: those that stay are copied."""
 
 
-def decode(
+@dataclass
+class Answering:
+    """Rows that are being answered."""
+
+    input_ids: Tensor
+    """[B, S] their prompts, with what was answered so far."""
+    answers: list[list[int]]
+    """The new tokens of each row, the end token included."""
+    limits: Sequence[int]
+    """The largest number of new tokens of each row."""
+    ends: set[int]
+    """The tokens that end an answer."""
+    logits_processor: Any
+    """What the generation settings make of the logits."""
+    kwargs: dict[str, Any]
+    """What else the model is called with, the cache included."""
+    deltas: Sequence[Tensor] = ()
+    """[B, 1] what the model remembers of positions (M-RoPE), by where it does."""
+
+    @property
+    def cache(self) -> Any:
+        """The KV cache."""
+        return self.kwargs.get(cache_name(self.kwargs))
+
+    @property
+    def open(self) -> list[int]:
+        """The rows whose answers are not finished, whatever the others do."""
+        pairs = enumerate(zip(self.answers, self.limits, strict=True))
+        return [at for at, (answer, limit) in pairs if _goes_on(answer, limit, self.ends)]
+
+    def step(self, model: Any, **options: Any) -> None:
+        """Run the model, and add a token to each answer that goes on."""
+        inputs = model.prepare_inputs_for_generation(self.input_ids, **options, **self.kwargs)
+        outputs = model(**inputs, return_dict=True)
+        self.kwargs = model._update_model_kwargs_for_generation(outputs, self.kwargs)
+        logits = outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=self.input_ids.device)
+        del outputs, inputs  # the prompt's embeddings and logits are large
+        tokens = self.logits_processor(self.input_ids, logits).argmax(-1)
+        for answer, limit, token in zip(self.answers, self.limits, tokens.tolist(), strict=True):  # one look at all
+            if _goes_on(answer, limit, self.ends):
+                answer.append(token)
+        self.input_ids = torch.cat([self.input_ids, tokens.unsqueeze(1)], 1)
+
+
+def prefill(
     model: Any,
     input_ids: Tensor,
     *,
@@ -25,10 +70,8 @@ def decode(
     stopping_criteria: Any,
     generation_config: Any,
     **kwargs: Any,
-) -> list[list[int]]:
-    """Decode greedily: the `custom_generate` of the stock `generate()`, which prepares the arguments.
-
-    A row is finished when it has said its end token or reached its own limit, whatever the others do.
+) -> Answering:
+    """Run prompts and answer with one token: the `custom_generate` of the stock `generate()`, which prepares the arguments.
 
     Args:
         model: The stock model.
@@ -38,32 +81,82 @@ def decode(
         stopping_criteria: Not used; rows stop by themselves.
         generation_config: The generation settings, which name the end tokens.
         **kwargs: What else the model is called with.
-
-    Returns:
-        The new tokens of each row, the end token included.
     """
     ends = _end_tokens(generation_config)
-    answers: list[list[int]] = [[] for _ in limits]
-    running = list(range(len(limits)))
-    inputs = model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **kwargs)
-    while True:
-        outputs = model(**inputs, return_dict=True)
-        kwargs = model._update_model_kwargs_for_generation(outputs, kwargs)
-        logits = outputs.logits[:, -1].to(copy=True, dtype=torch.float32, device=input_ids.device)
-        del outputs, inputs  # the prompt's embeddings and logits are large
-        tokens = logits_processor(input_ids, logits).argmax(-1)
-        for row, token in zip(running, tokens.tolist(), strict=True):  # one look at all rows
-            if _goes_on(answers[row], limits[row], ends):
-                answers[row].append(token)
-        open_at = [at for at, row in enumerate(running) if _goes_on(answers[row], limits[row], ends)]
-        if not open_at:
+    rows = Answering(input_ids, [[] for _ in limits], limits, ends, logits_processor, kwargs)
+    rows.step(model, is_first_iteration=True)
+    rows.kwargs.pop("mm_encoder_outputs", None)  # the images are in the cache by now
+    rows.deltas = [owner.rope_deltas for owner in _find_deltas(model)]
+    return rows
+
+
+def decode(model: Any, batches: Sequence[Answering]) -> list[list[list[int]]]:
+    """Finish answers: those of all batches together, if their caches can be joined.
+
+    Args:
+        model: The stock model.
+        batches: The same prompts after one `prefill` or several. They cannot go on afterwards.
+
+    Returns:
+        The new tokens of each row of each batch.
+    """
+    answers = [batch.answers for batch in batches]
+    unfinished = [batch for batch in batches if batch.open]
+    if len(unfinished) > 1 and all(can_join(batch.cache) for batch in unfinished):
+        cache = JoinedCache([batch.cache for batch in unfinished])
+        try:
+            _finish(model, _gather(unfinished, [range(len(batch.answers)) for batch in unfinished], cache))
             return answers
-        input_ids = torch.cat([input_ids, tokens.unsqueeze(1)], 1)
-        if len(open_at) <= (1 - LEAVING) * len(running) and selects_rows(kwargs.get(cache_name(kwargs))):
-            index = torch.tensor(open_at, device=input_ids.device)
-            kwargs = _select_rows(model, kwargs, index, len(running))
-            input_ids, running = input_ids.index_select(0, index), [running[at] for at in open_at]
-        inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **kwargs)
+        except CannotSplitError:  # in the first layer that attends
+            cache.forget_latest()
+    for batch in unfinished:
+        _finish(model, batch)
+    return answers
+
+
+def _finish(model: Any, batch: Answering) -> None:
+    while at := batch.open:
+        if len(at) <= (1 - LEAVING) * len(batch.answers) and selects_rows(batch.cache):
+            batch.cache.batch_select_indices(torch.tensor(at, device=batch.input_ids.device))
+            batch = _gather([batch], [at], batch.cache)
+        for owner, deltas in zip(_find_deltas(model), batch.deltas, strict=True):
+            owner.rope_deltas = deltas
+        batch.step(model, next_sequence_length=1)
+
+
+def _gather(batches: Sequence[Answering], rows: Sequence[Sequence[int]], cache: Any) -> Answering:
+    """Some rows of several batches as one batch, whose cache is at hand."""
+    first = batches[0]
+    chosen = [(batch, at) for batch, own in zip(batches, rows, strict=True) for at in own]
+
+    def gather(values: Sequence[Any], dim: int = 0) -> Any:
+        """Values of the rows. What has no rows is the same for all."""
+        one = values[0]
+        if not isinstance(one, Tensor) or one.ndim < 2 or one.shape[dim] != len(first.answers):
+            return one
+        numbers = [torch.tensor(own, device=one.device) for own in rows]
+        return torch.cat([value.index_select(dim, own) for value, own in zip(values, numbers, strict=True)], dim)
+
+    kwargs = {
+        name: gather([batch.kwargs[name] for batch in batches], -2 if name == "position_ids" else 0)
+        for name in first.kwargs
+    }
+    return Answering(
+        gather([batch.input_ids for batch in batches]),
+        [batch.answers[at] for batch, at in chosen],
+        [batch.limits[at] for batch, at in chosen],
+        first.ends,
+        first.logits_processor,
+        {**kwargs, cache_name(kwargs): cache},
+        [gather(of_owner) for of_owner in zip(*(batch.deltas for batch in batches), strict=True)],
+    )
+
+
+def _find_deltas(model: Any) -> Iterator[Any]:
+    """What remembers how far M-RoPE moves the positions of each row's answer."""
+    for owner in (model, getattr(model, "model", None)):
+        if isinstance(getattr(owner, "rope_deltas", None), Tensor):
+            yield owner
 
 
 def _end_tokens(config: Any) -> set[int]:
@@ -73,20 +166,3 @@ def _end_tokens(config: Any) -> set[int]:
 
 def _goes_on(answer: Sequence[int], limit: int, ends: set[int]) -> bool:
     return len(answer) < limit and not (answer and answer[-1] in ends)
-
-
-def _select_rows(model: Any, kwargs: dict[str, Any], index: Tensor, rows: int) -> dict[str, Any]:
-    """The model's arguments for some of its rows; its cache and what it remembers of positions change in place."""
-    kwargs[cache_name(kwargs)].batch_select_indices(index)
-    for owner in (model, getattr(model, "model", None)):
-        deltas = getattr(owner, "rope_deltas", None)
-        if isinstance(deltas, Tensor) and len(deltas) == rows:
-            owner.rope_deltas = deltas.index_select(0, index.to(deltas.device))  # type: ignore[union-attr]
-    return {name: _select(name, value, index, rows) for name, value in kwargs.items()}
-
-
-def _select(name: str, value: Any, index: Tensor, rows: int) -> Any:
-    if not isinstance(value, Tensor) or value.ndim < 2:
-        return value
-    dim = value.ndim - 2 if name == "position_ids" else 0  # [B, S], or [axes, B, S]
-    return value.index_select(dim, index.to(value.device)) if value.shape[dim] == rows else value

@@ -19,7 +19,7 @@ from tokenbench.engine import EncoderRecorder, EncoderRequests, Pruner, Question
 from tokenbench.engine.attach import attach
 from tokenbench.errors import UsageError
 from tokenbench.models import processing
-from tokenbench.models.answering import decode
+from tokenbench.models.answering import Answering, decode, prefill
 from tokenbench.models.batch import Batch, Encoded, Loaded, in_order
 from tokenbench.models.device import input_device
 from tokenbench.models.given import GivenWeights
@@ -181,12 +181,7 @@ class Model:
         return Loaded(samples, kinds, media, outputs, self._processor.tokenizer.pad_token_id)
 
     def encode(self, loaded: Loaded, requests: EncoderRequests = NOTHING) -> Batch:
-        """Run the vision encoder. Samples of one cluster share its work.
-
-        Args:
-            loaded: The samples.
-            requests: What strategies ask of the encoder.
-        """
+        """Run the vision encoder for samples, with what strategies ask of it. Samples of one cluster share its work."""
         return self.make_batch(loaded, self.encode_images(loaded, requests))
 
     @torch.inference_mode()
@@ -229,36 +224,42 @@ class Model:
         counts: list[int] = self.backbone.visual(self._skeleton, batch.inputs["input_ids"]).sum(1).tolist()
         return counts
 
-    @torch.inference_mode()
     def generate(
         self, batch: Batch, pruner: Pruner, plans: Sequence[RowPlan], limits: Sequence[int]
     ) -> tuple[list[str], list[RowTrace]]:
-        """Generate answers greedily.
+        """Generate answers greedily, with the arguments of `prefill`, and return them with the traces."""
+        (answers,) = self.decode([self.prefill(batch, pruner, plans, limits)])
+        return answers, pruner.rows
+
+    @torch.inference_mode()
+    def prefill(self, batch: Batch, pruner: Pruner, plans: Sequence[RowPlan], limits: Sequence[int]) -> Answering:
+        """Run prompts, up to the first token of each answer.
 
         Args:
             batch: The samples.
-            pruner: The pruner that is attached to this model.
-            plans: A plan per row. With a multiple of that number, the batch is run as many times side by side: all its rows under
-                the first plans, then all its rows under the next ones.
+            pruner: The pruner that is attached to this model. Its `rows` are the traces, in the order of the plans.
+            plans: A plan per row. With a multiple of that number, the batch is run as many times side by side.
             limits: The largest number of new tokens per row.
-
-        Returns:
-            The answers and the traces, in the order of the plans.
         """
         each = len(plans) // len(batch.samples)
         pruner.plans = list(plans)
         pruner.prefills.clear()
         pruner.frames, pruner.clips = batch.frames * each, batch.clips * each
-        new = self._model.generate(
+        return self._model.generate(  # type: ignore[no-any-return]
             **{name: value.repeat(each, *[1] * (value.ndim - 1)) for name, value in batch.inputs.items()},
             mm_encoder_outputs=self.backbone.as_mm_encoder_outputs(self._model, batch.features * each),
             do_sample=False,
             max_new_tokens=max(limits),
-            custom_generate=partial(decode, limits=list(limits) * each),
+            custom_generate=partial(prefill, limits=list(limits) * each),
         )
+
+    @torch.inference_mode()
+    def decode(self, begun: Sequence[Answering]) -> list[list[str]]:
+        """Finish the answers to prompts of one batch, and return those of each `prefill`, in the order of its plans."""
+        tokens = decode(self._model, begun)
+        write = partial(self._processor.tokenizer.decode, skip_special_tokens=True)
         with self._processing:
-            answers = [self._processor.tokenizer.decode(row, skip_special_tokens=True).strip() for row in new]
-        return answers, pruner.rows
+            return [[write(row).strip() for row in rows] for rows in tokens]
 
     def question(self, sample: Sample) -> Question:
         """Return what a sample asks, for strategies that read it apart from the prompt."""

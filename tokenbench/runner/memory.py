@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import psutil
 import torch
 
@@ -23,13 +25,14 @@ def free_bytes(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def row_bytes(size: DecoderSize, tokens: int, number: int) -> float:
-    """Return the largest memory of one row in bytes: its KV cache in all layers, and the states of one layer.
+def row_bytes(size: DecoderSize, prompt: int, tokens: Sequence[float], number: int) -> float:
+    """Return the largest memory of one row's prefill in bytes: its KV cache, and the states of one layer.
 
     Args:
         size: The sizes of the decoder.
-        tokens: The number of tokens in the row.
+        prompt: The number of tokens of the row's prompt.
+        tokens: The number of tokens in every layer.
         number: The size of a number in bytes.
     """
-    states = tokens * (_COPIES * size.width + 2 * size.mlp_width) * number
-    return cache_bytes(size, [tokens] * size.layers, number) + states
+    states = prompt * (_COPIES * size.width + 2 * size.mlp_width) * number
+    return cache_bytes(size, tokens, number) + states

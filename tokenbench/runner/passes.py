@@ -1,7 +1,7 @@
 """Runs one batch of questions under many plans.
 
 Vanilla runs first; questions on the same image share what they have in common. The other plans continue from vanilla's checkpoint,
-side by side.
+side by side, and their answers are decoded together.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 import torch
 
 from tokenbench.contract.sizes import ModelSize
-from tokenbench.cost.matching import tokens_per_layer
+from tokenbench.cost.macs import cache_bytes
 from tokenbench.engine import LayerCheckpoint, Pruner, Question, RowPlan, RowTrace, replay
 from tokenbench.errors import InfeasibleError, StrategyError
+from tokenbench.models.answering import Answering
 from tokenbench.models.batch import Batch
 from tokenbench.models.model import Model
+from tokenbench.runner.grouping import count_tokens, group_decodes, group_plans
 from tokenbench.runner.memory import free_bytes, row_bytes
 
-__all__ = ["BatchQuestions", "OutOfMemory", "Outcome", "group_plans", "run_plans"]
+__all__ = ["BatchQuestions", "OutOfMemory", "Outcome", "run_plans"]
 
-PADDING = 0.05
-"""The largest share of padding in a pass, whose rows are padded to the longest. More costs more than another pass."""
 MEMORY = 0.6
-"""The share of the free memory that a pass may take."""
+"""The share of the free memory that plans which run together may take."""
 
 
 class OutOfMemory(Exception):  # noqa: N818 - it is caught, never shown
@@ -104,7 +104,8 @@ def run_plans(
 ) -> Iterator[Outcome]:
     """Run plans over a whole batch.
 
-    Plans that run side by side do so however many of them are wanted, so that a resumed run computes the same numbers.
+    Plans that are prefilled side by side are so however many of them are wanted, so that a resumed run computes the same numbers and
+    keeps the same tokens. Only what is due is decoded together, which can change the rounding of an answer's later tokens.
 
     Args:
         model: The model.
@@ -123,69 +124,67 @@ def run_plans(
     Raises:
         OutOfMemory: A single plan does not fit into memory.
     """
-    row = _Row.of(model, asked.batch)
-    later = [(i, plan) for i, plan in enumerate(plans) if i != 0]
-    starts = {i: asked.starts(i, plans) for i, _ in later}
-    together = group_plans(later, row.visual, row.text, _most_plans(model, row, size, len(asked.keys)), starts)
-    standing = [[i for i in group if i not in failed] for group in together]
-    due = [group for group in standing if set(wanted).intersection(group)]
-    sharing = [i for group in due for i in group if starts[i] > 0 and 0 not in failed]
+    starts = {i: asked.starts(i, plans) for i in range(1, len(plans))}
+    together = _group(model, plans, asked, size, starts)
+    standing = [[[i for i in group if i not in failed] for group in groups] for groups in together]
+    due = [[group for group in groups if set(wanted).intersection(group)] for groups in standing]
+    sharing = [i for groups in due for group in groups for i in group if starts[i] > 0 and 0 not in failed]
     run = _Run(model, pruner, plans, asked, remember)
     if 0 in wanted or sharing:
         pruner.checkpoint_for = [plans[i] for i in sharing]
-        vanilla = run([0], None)
+        vanilla = run.prefill([0], None)
         pruner.checkpoint_for = ()
-        yield from (outcome for outcome in vanilla if 0 in wanted)
+        if 0 in wanted:
+            yield from run.decode([vanilla])
+        del vanilla
     checkpoint, pruner.checkpoint = pruner.checkpoint, None
-    for group in due:
-        for outcome in _run_group(run, group, checkpoint if starts[group[0]] > 0 else None):
+    for groups in filter(None, due):
+        passes = [(group, checkpoint if starts[group[0]] > 0 else None) for group in groups]
+        for outcome in _run_together(run, passes):
             if outcome.plan in wanted:
                 yield outcome
 
 
-def group_plans(
-    plans: Sequence[tuple[int, RowPlan]], visual: int, text: int, most: int, starts: Mapping[int, int]
-) -> list[list[int]]:
-    """Group plans that run side by side: those with the same first layer and so similar lengths that padding is cheap.
+Pass = tuple[list[int], LayerCheckpoint | None]
+"""Plans that are prefilled together, and what they go on from."""
 
-    Args:
-        plans: The plans with their numbers. The same plans make the same groups.
-        visual: The number of visual tokens of the longest row.
-        text: The number of text tokens of the longest row.
-        most: The largest number of plans in a group.
-        starts: The first layer that each plan computes by itself, by number.
 
-    Returns:
-        The numbers of the plans in each group.
-    """
-    lengths = {i: _lengths(plan, visual, text) for i, plan in plans}
-    order = sorted((i for i, _ in plans), key=lambda i: (starts[i], -sum(lengths[i]), i))
-    together: list[list[int]] = []
-    for i in order:
-        group = [*together[-1], i] if together else [i]
-        alike = starts[group[0]] == starts[i]
-        own = sum(sum(lengths[j]) for j in group)
-        padded = len(group) * sum(map(max, zip(*(lengths[j] for j in group), strict=True)))
-        if together and alike and len(group) <= most and padded <= (1 + PADDING) * own:
-            together[-1] = group
-        else:
-            together.append([i])
-    return together
+def _group(
+    model: Model, plans: Sequence[RowPlan], asked: BatchQuestions, size: ModelSize | None, starts: Mapping[int, int]
+) -> list[list[list[int]]]:
+    """Return the numbers of the plans except vanilla, by what is decoded together, then by what is prefilled together."""
+    rows, visual = len(asked.keys), max(model.visual_tokens(asked.batch))
+    text = asked.batch.inputs["input_ids"].shape[1] - visual
+    lengths = {i: count_tokens(plans[i], visual, text) for i in starts}
+    free = MEMORY * free_bytes(model.device) / rows
+
+    def fit(groups: Sequence[list[int]]) -> bool:
+        if size is None:
+            return False
+        held = [i for group in groups for i in group] if len(groups) > 1 else []
+        number, prompt = model.number_bytes, visual + text
+        caches = sum(cache_bytes(size.decoder, lengths[i][1], number) for i in held)
+        prefills = (sum(row_bytes(size.decoder, prompt, lengths[i][0], number) for i in group) for group in groups)
+        return caches + max(prefills) <= free
+
+    groups = group_plans(
+        {i: computed for i, (computed, _) in lengths.items()}, starts, lambda group: fit([list(group)])
+    )
+    return group_decodes(groups, fit)
 
 
 @dataclass(frozen=True)
-class _Row:
-    """The longest row of a batch."""
+class _Prefilled:
+    """Plans whose prompts have run."""
 
-    visual: int
-    """The number of its visual tokens."""
-    text: int
-    """The number of its text tokens, padding included."""
-
-    @classmethod
-    def of(cls, model: Model, batch: Batch) -> _Row:
-        visual = max(model.visual_tokens(batch))
-        return cls(visual, batch.inputs["input_ids"].shape[1] - visual)
+    plans: Sequence[int]
+    """The numbers of the plans."""
+    answering: Answering
+    """Their rows."""
+    traces: Sequence[RowTrace]
+    """The trace of each row."""
+    seconds: float
+    """The time that it took."""
 
 
 @dataclass(frozen=True)
@@ -203,61 +202,68 @@ class _Run:
     remember: bool
     """Whether later questions will be asked of what the traces hold."""
 
-    def __call__(self, group: Sequence[int], checkpoint: LayerCheckpoint | None) -> list[Outcome]:
+    def prefill(self, group: Sequence[int], checkpoint: LayerCheckpoint | None) -> _Prefilled:
         batch, limits, count = self.asked.batch, self.asked.limits, len(self.asked.keys)
         questions = [self.model.question(sample) for sample in batch.samples]
         plans = [plan for i in group for plan in self.asked.plans_of(i, self.plans[i], questions)]
         start = time.perf_counter()
         first_alike = [at * count + first for at, i in enumerate(group) for first in self.asked.alike(i)]
         with self.pruner.sharing(first_alike, checkpoint, self.remember, next_token_only=True):
-            answers, rows = self.model.generate(batch, self.pruner, plans, limits)
-        seconds = [(time.perf_counter() - start) / len(plans)] * count
-        parts = [slice(a * count, (a + 1) * count) for a in range(len(group))]
-        return [Outcome(i, answers[at], rows[at], batch.clips, seconds) for i, at in zip(group, parts, strict=True)]
+            answering = self.model.prefill(batch, self.pruner, plans, limits)
+        return _Prefilled(group, answering, self.pruner.rows, time.perf_counter() - start)
+
+    def decode(self, passes: Sequence[_Prefilled]) -> list[Outcome]:
+        start, count = time.perf_counter(), len(self.asked.keys)
+        answers = self.model.decode([one.answering for one in passes])
+        each = (time.perf_counter() - start) / sum(len(one.plans) for one in passes)
+        outcomes = []
+        for one, texts in zip(passes, answers, strict=True):
+            seconds = [(one.seconds / len(one.plans) + each) / count] * count
+            for at, i in enumerate(one.plans):
+                rows = slice(at * count, (at + 1) * count)
+                outcomes.append(Outcome(i, texts[rows], one.traces[rows], self.asked.batch.clips, seconds))
+        return outcomes
 
 
-def _run_group(run: _Run, group: list[int], checkpoint: LayerCheckpoint | None) -> Iterator[Outcome]:
-    """Run a group of plans: again without a plan that fails, or in halves if memory is short."""
-    while group:
-        try:
-            outcomes = run(group, checkpoint)
-        except (StrategyError, InfeasibleError) as error:
-            failed = group[(error.row or 0) // len(run.asked.keys)]
-            yield Outcome(failed, error=error)
-            group = [i for i in group if i != failed]
-            continue
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_memory(error):
-                raise
-            if len(group) == 1:
-                raise OutOfMemory from error
-            outcomes = []
-        if not outcomes:  # the failed pass's tensors are free by now
-            half = len(group) // 2
-            yield from _run_group(run, group[:half], checkpoint)
-            group = group[half:]
-            continue
-        yield from outcomes
-        return
+def _run_together(run: _Run, passes: Sequence[Pass]) -> Iterator[Outcome]:
+    """Run passes and decode them together; in halves if memory is short."""
+    try:
+        outcomes, halves = _run_passes(run, passes), None
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        outcomes, halves = [], _halve(passes)
+        if halves is None:
+            raise OutOfMemory from error
+    for half in halves or ():  # the tensors of what failed are free by now
+        yield from _run_together(run, half)
+    yield from outcomes
+
+
+def _run_passes(run: _Run, passes: Sequence[Pass]) -> list[Outcome]:
+    """Prefill pass by pass, each again without a plan that fails, and decode all of them."""
+    begun, failures = list[_Prefilled](), list[Outcome]()
+    for group, checkpoint in passes:
+        standing = group
+        while standing:
+            try:
+                begun.append(run.prefill(standing, checkpoint))
+                break
+            except (StrategyError, InfeasibleError) as error:
+                failed = standing[(error.row or 0) // len(run.asked.keys)]
+                failures.append(Outcome(failed, error=error))
+                standing = [i for i in standing if i != failed]
+    return [*failures, *(run.decode(begun) if begun else ())]
+
+
+def _halve(passes: Sequence[Pass]) -> tuple[Sequence[Pass], Sequence[Pass]] | None:
+    """Half of the passes each, or half of the plans of the only one; None if that is a single plan."""
+    if len(passes) > 1:
+        return passes[: len(passes) // 2], passes[len(passes) // 2 :]
+    ((group, checkpoint),) = passes
+    half = len(group) // 2
+    return ([(group[:half], checkpoint)], [(group[half:], checkpoint)]) if half else None
 
 
 def _is_memory(error: BaseException) -> bool:
     return not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error)
-
-
-def _lengths(plan: RowPlan, visual: int, text: int) -> list[float]:
-    """Return the number of tokens in every decoder layer."""
-    try:
-        stages = plan.stages(visual, text)
-    except InfeasibleError:
-        stages = plan.typical
-    fixed = [stage for stage in stages if stage.keep is not None]
-    return [n + text for n in tokens_per_layer(fixed, visual, plan.depth)]
-
-
-def _most_plans(model: Model, row: _Row, size: ModelSize | None, rows: int) -> int:
-    """Return how many plans fit side by side into the free memory."""
-    if size is None:
-        return 1
-    free = MEMORY * free_bytes(model.device)
-    return max(1, int(free / rows / row_bytes(size.decoder, row.visual + row.text, model.number_bytes)))

@@ -142,7 +142,7 @@ def test_a_picture_is_decoded_once_a_sample_however_many_cells(finished: Path, d
 def test_a_finished_run_decodes_nothing_again(
     root: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Model, "generate", None)
+    monkeypatch.setattr(Model, "prefill", None)
     arguments = [
         "--suite",
         "image-public",

@@ -238,7 +238,7 @@ def test_show_describes_suites_and_tasks(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_finished_run_computes_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tokenbench.models.model import Model
 
-    monkeypatch.setattr(Model, "generate", lambda *a: pytest.fail("a finished run was computed again"))
+    monkeypatch.setattr(Model, "prefill", lambda *a: pytest.fail("a finished run was computed again"))
     assert call("run", *SMALL, "-o", str(finished), "-q") == 0
 
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import tokenbench
@@ -26,9 +28,11 @@ NAN = float("nan")
 
 
 class Masked(Strategy):
-    """Keeps tokens by the sign of the sum of some channels, which is another number of them in every sample."""
+    """Keeps tokens by the sum of some channels, which is another number of them in every sample."""
 
     at: tuple[int, ...] = (1,)
+    channel: int = 0
+    share: float = 0.5
     merging: bool = False
     ordered: bool = False
     at_most: bool = False
@@ -49,8 +53,9 @@ class Masked(Strategy):
         return Stage(layer, keep, hidden=(layer,), at_most=self.at_most)
 
     def select(self, view: View) -> Selection:
-        sums = view.hidden[view.stage.layer][..., : 3 + view.index].sum(-1)
-        mask = sums >= sums.mean(-1, keepdim=True)
+        sums = view.hidden[view.stage.layer][..., self.channel + view.index :: 5].sum(-1)
+        low, high = sums.amin(-1, keepdim=True), sums.amax(-1, keepdim=True)
+        mask = (sums - low) / (high - low) >= self.share
         if self.fixed:
             mask = sums >= sums.sort(dim=-1, descending=True).values[..., view.k - 1 : view.k]
         states = view.hidden[view.stage.layer] * 1.5
@@ -124,6 +129,45 @@ def test_a_mask_keeps_what_indices_keep(kind: type[Masked], form: str) -> None:
         assert {row.ways[0] for row in rows} == {kind.batching}
         unlike = len({len(row.kept) for row in rows}) > 1
         assert unlike != FORMS[form].get("fixed", False)
+
+
+@given(
+    st.integers(0, 30),
+    st.floats(0, 1),
+    st.lists(st.integers(0, 5), min_size=1, max_size=2, unique=True).map(sorted),
+    st.lists(st.integers(0, 4), min_size=2, max_size=5),
+    st.booleans(),
+    st.booleans(),
+)
+@settings(max_examples=8)
+def test_any_mask_gives_the_same_in_every_way(
+    channel: int, share: float, at: list[int], lengths: list[int], merging: bool, ordered: bool
+) -> None:
+    _, (prompt, *_) = tiny("llava")
+    rows = [questions(prompt, extra)[0] if extra else prompt for extra in lengths]
+    inputs = batched([{**row, "pixel_values": row["pixel_values"].roll(3 * b, -1)} for b, row in enumerate(rows)])
+    form = {"channel": channel, "share": share, "at": tuple(at), "merging": merging, "ordered": ordered}
+    expected, alone = run(Indexed(**form), inputs)
+    for kind in (Masked, Stacked, Looped):
+        found, own = run(kind(**form), inputs)
+        assert torch.equal(found, expected)
+        for row, other in zip(own, alone, strict=True):
+            assert [kept.tolist() for _, kept in row.stages] == [kept.tolist() for _, kept in other.stages]
+            assert (row.cache_lengths, row.merged) == (other.cache_lengths, other.merged)
+
+
+def test_padded_rows_get_a_mask_that_no_layer_has_to_convert() -> None:
+    model, _ = tiny("llava")
+    layer, seen = model.base_model.language_model.layers[3].self_attn, list[Tensor]()
+    hook = layer.register_forward_pre_hook(
+        lambda _, args, given: seen.append(given["attention_mask"]), with_kwargs=True
+    )
+    for inputs in (like_rows(4), padded()):
+        run(Masked(), inputs, tokens=1)
+    hook.remove()
+    for mask in seen:
+        assert mask.dtype == torch.float32
+        assert mask.unique().tolist() == [-torch.inf, 0]
 
 
 @pytest.mark.parametrize("form", [{}, {"at": (0,), "ordered": True}])
@@ -202,7 +246,8 @@ def test_a_mask_of_the_wrong_form_is_refused(answer: Any, problem: str) -> None:
 
 @pytest.mark.parametrize("form", ["merging", "merging in another order", "twice"])
 def test_rows_that_begin_alike_share_a_mask(form: str) -> None:
-    model, (first, second, *_) = tiny("llava")
+    model, (first, *_) = tiny("llava")
+    second = {**first, "pixel_values": first["pixel_values"].roll(5, -1)}
     rows = [*questions(second, 1), *questions(first, 1, 4), *questions(second, 2, 3)]
     plan = RowPlan.make(Masked(**FORMS[form]), Budget.parse("1/2"), 6)
     plans = [plan.of(str(b)) for b in range(len(rows))]
@@ -242,6 +287,6 @@ def test_a_merger_takes_a_mask() -> None:
     "backbone",
     ["llava", pytest.param("qwen2.5-vl", marks=pytest.mark.slow), pytest.param("internvl", marks=pytest.mark.slow)],
 )
-@pytest.mark.parametrize("form", ["dropping", "merging in another order", "renumbered later"])
+@pytest.mark.parametrize("form", ["dropping", "in another order", "merging in another order", "renumbered later"])
 def test_masks_keep_the_contract(form: str, backbone: str) -> None:
     check_strategy(Masked(**FORMS[form]), tiny(backbone))

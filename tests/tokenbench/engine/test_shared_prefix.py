@@ -80,14 +80,25 @@ def test_shared_prefixes_change_nothing(name: str, attention: str) -> None:
     assert not any("forward" in vars(layer) for layer in layers)
 
 
-def test_rows_whose_prefixes_differ_in_length_run_as_ever() -> None:
+def test_rows_of_unlike_lengths_are_computed_without_padding() -> None:
     model, prompts = tiny("llava")
     adapter = backbone_for(model, registry())
     vanilla = RowPlan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
+    rows = [*questions(prompts[0], 9), prompts[1], prompts[2]]
+    widths: list[int] = []
+    hook = (
+        adapter.decoder(model)
+        .layers[0]
+        .mlp.register_forward_pre_hook(lambda module, args: widths.append(args[0].shape[:2].numel()))
+    )
     with attach(model, adapter, [vanilla]) as pruner:
-        with pruner.sharing([0, 1, 0]):
-            ours = logits(generate(model, batched(prompts)))
-        assert torch.equal(ours, logits(generate(model, batched(prompts))))
+        with pruner.sharing([0, 1, 2]):
+            ours = logits(generate(model, batched(rows)))
+        stock = logits(generate(model, batched(rows)))
+    hook.remove()
+    torch.testing.assert_close(ours, stock, **CLOSE)
+    real = int(batched(rows)["attention_mask"].sum())
+    assert widths[0] == real < batched(rows)["attention_mask"].numel()
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

@@ -24,8 +24,8 @@ from tokenbench_strategies.fastv import FastV
 from tokenbench_strategies.ficoco_v import FiCoCoV
 from tokenbench_strategies.random import Random
 
-# Those whose counts depend on what they see: run row by row, or together, so that the layers see rows of unlike lengths.
-BY_ROW, UNLIKE = {"fastvid", "holitom"}, {"prumerge-adaptive"}
+# Those whose counts depend on what they see, also on images, so that the layers see rows of unlike lengths.
+UNLIKE = {"prumerge-adaptive"}
 # Operators beyond the stock model's, at most: a few more than there are today.
 BOUNDS = {"vanilla": 5, "fastv": 32, "clse": 140}
 QUICK = {"fastv", "clse", "sparsevlm", "divprune", "visionzip", "ficoco-v", "random", "downsample", "prumerge-adaptive"}
@@ -61,9 +61,6 @@ def added(backbone: str, name: str, inputs: dict[str, Tensor]) -> tuple[int, int
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in STRATEGIES])
 def test_rows_add_neither_operators_nor_looks(name: str, backbone: str) -> None:
     (one, looks), (four, more) = (added(backbone, name, like_rows(rows, backbone)) for rows in (1, 4))
-    if name in BY_ROW:
-        assert four > one
-        return
     assert four <= 1.2 * max(one, 0) + 12  # what stacks and unstacks
     assert more <= looks
 
@@ -86,6 +83,13 @@ def test_one_row_adds_few_operators(name: str) -> None:
         prefill(model, like_rows(1), strategy, None if name == "vanilla" else "1/2") for strategy in (name, None)
     )
     assert own.operators.total() - stock.operators.total() <= BOUNDS[name]
+
+
+def test_composite_operators_count_as_one_if_asked() -> None:
+    model, _ = tiny("llava")
+    parts, composites = (prefill(model, like_rows(1), None, None, composites=whole) for whole in (False, True))
+    assert composites.operators["linear"] > 0 == parts.operators["linear"]
+    assert parts.operators["addmm"] + parts.operators["mm"] > composites.operators["addmm"] + composites.operators["mm"]
 
 
 def test_what_is_launched_is_listed_by_the_code_that_launches_it() -> None:

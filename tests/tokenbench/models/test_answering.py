@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,28 +13,41 @@ import torch
 
 import tokenbench
 from tests.tiny import FEW, tiny
-from tokenbench.models.answering import decode
+from tokenbench.engine import can_join
+from tokenbench.engine.joining import JoinedLayer
+from tokenbench.models.answering import Answering, decode, prefill
 from tokenbench.testing import batched
 
 LIMITS = [2, 6, 1, 4]
+CELLS = [("vanilla",), ("fastv", "1/2"), ("divprune", "1/2"), ("clse", "1/4"), ("random", "1/4"), ("pdrop", "1/3")]
 
 
-def answer(model: Any, inputs: dict[str, Any], limits: list[int], ends: list[int]) -> tuple[list[list[int]], list[int]]:
-    """The new tokens of each row, and how many rows every forward had."""
+@contextmanager
+def count_rows(model: Any) -> Iterator[list[int]]:
+    """How many rows every forward had."""
     rows: list[int] = []
     hook = model.register_forward_pre_hook(
         lambda module, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
     )
     try:
-        new = model.generate(
-            **inputs,
-            custom_generate=partial(decode, limits=limits),
-            do_sample=False,
-            max_new_tokens=max(limits),
-            eos_token_id=ends,
-        )
+        yield rows
     finally:
         hook.remove()
+
+
+def begin(model: Any, inputs: dict[str, Any], limits: list[int], ends: list[int]) -> Answering:
+    """The prompts, up to the first token of each answer."""
+    start = partial(prefill, limits=limits)
+    begun: Answering = model.generate(
+        **inputs, custom_generate=start, do_sample=False, max_new_tokens=max(limits), eos_token_id=ends
+    )
+    return begun
+
+
+def answer(model: Any, inputs: dict[str, Any], limits: list[int], ends: list[int]) -> tuple[list[list[int]], list[int]]:
+    """The new tokens of each row, and how many rows every forward had."""
+    with count_rows(model) as rows:
+        (new,) = decode(model, [begin(model, inputs, limits, ends)])
     return new, rows
 
 
@@ -78,3 +93,49 @@ def test_a_copied_cache_goes_on_by_itself() -> None:
         other.crop(-1)
         assert torch.equal(model(input_ids=torch.tensor([[7]]), past_key_values=other).logits, first)
         assert not torch.equal(model(input_ids=torch.tensor([[9]]), past_key_values=cache).logits, first)
+
+
+def begin_cells(model: Any, inputs: dict[str, Any], cells: Sequence[Sequence[str]]) -> list[Answering]:
+    begun = []
+    for cell in cells:
+        with tokenbench.pruned(model, *cell, keys=["a", "b", "c", "d"]):
+            begun.append(begin(model, inputs, LIMITS, []))
+    return begun
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("backbone", FEW)
+def test_cells_that_are_decoded_together_answer_as_each_does_alone(backbone: str, attention: str) -> None:
+    model, prompts = tiny(backbone, attention)
+    inputs = batched([*prompts, *prompts][:4])
+    with torch.inference_mode():
+        alone = []
+        for cell in CELLS:
+            begun = begin_cells(model, inputs, [cell])
+            with tokenbench.pruned(model, "vanilla"):
+                alone += decode(model, begun)
+        begun = begin_cells(model, inputs, CELLS)
+        with tokenbench.pruned(model, "vanilla"), count_rows(model) as rows:
+            together = decode(model, begun)
+    assert together == alone
+    assert len({str(answers) for answers in alone}) > 1
+    if all(can_join(batch.cache) for batch in begun):
+        assert rows == [24, 12, 12, 6, 6]
+    else:  # those with windows hold the stock cache of the cell that dropped nothing
+        assert sum(rows) > 60
+
+
+def test_what_attends_to_other_keys_than_the_cache_gives_decodes_cell_by_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As architectures do that cache compressed keys."""
+    model, prompts = tiny("llava")
+    inputs = batched([*prompts, *prompts][:4])
+    with torch.inference_mode():
+        begun = begin_cells(model, inputs, CELLS)
+        with tokenbench.pruned(model, "vanilla"):
+            expected = decode(model, begun)
+        begun = begin_cells(model, inputs, CELLS)
+        update = JoinedLayer.update
+        monkeypatch.setattr(JoinedLayer, "update", lambda *args, **_: [part.clone() for part in update(*args)])
+        with tokenbench.pruned(model, "vanilla"), count_rows(model) as rows:
+            assert decode(model, begun) == expected
+    assert rows == [24, *[4, 2, 2, 1, 1] * len(CELLS)]

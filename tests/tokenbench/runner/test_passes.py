@@ -10,19 +10,13 @@ import pytest
 import torch
 
 from tests.tokenbench.commands.test_running import call, table
-from tokenbench import Budget
 from tokenbench.contract.sizes import DecoderSize
 from tokenbench.cost.macs import cache_bytes
-from tokenbench.engine import RowPlan
 from tokenbench.models.model import Model
-from tokenbench.registry.names import parse_strategy
-from tokenbench.registry.plugins import registry
 from tokenbench.runner.memory import free_bytes, row_bytes
-from tokenbench.runner.passes import PADDING, group_plans
 
 pytestmark = pytest.mark.usefixtures("without_reports")
 
-NAMES = ["divprune", "visionzip", "fastv", "clse", "pdrop", "random", "priortr", "blind"]
 FEW = [
     "--strategies",
     "fastv,clse,divprune",
@@ -37,41 +31,9 @@ FEW = [
 ]
 
 
-def plans() -> list[tuple[int, RowPlan]]:
-    found = []
-    for name in NAMES:
-        strategy = parse_strategy(name, registry()).strategy
-        budgets = [Budget.parse(text) for text in ("1/3", "2/9", "1/9")] if strategy.budgeted else [Budget.none()]
-        found += [RowPlan.make(strategy, budget, 32, name=name) for budget in budgets]
-    return list(enumerate(found, 1))
-
-
-def lengths(plan: RowPlan) -> list[int]:
-    tokens = [626] * 32
-    for stage in plan.stages(576, 50):
-        kept = stage.keep if isinstance(stage.keep, int) else int(stage.keep * 576)  # type: ignore[operator]
-        tokens[stage.layer :] = [50 + kept] * (32 - stage.layer)
-    return tokens
-
-
-def test_groups_hold_every_plan_once_and_little_padding() -> None:
-    named = dict(plans())
-    starts = {i: plan.typical[0].layer for i, plan in plans()}
-    found = group_plans(plans(), 576, 50, 100, starts)
-    assert sorted(i for group in found for i in group) == sorted(named)
-    for group in found:
-        assert len({named[i].typical[0].layer for i in group}) == 1
-        own = [lengths(named[i]) for i in group]
-        assert len(group) * sum(map(max, zip(*own, strict=True))) <= (1 + PADDING) * sum(map(sum, own)) + 32 * len(
-            group
-        )
-    assert any(len(group) > 1 for group in found)
-    assert max(map(len, group_plans(plans(), 576, 50, 2, starts))) == 2
-
-
 def test_a_row_takes_at_least_its_cache() -> None:
     size = DecoderSize(32, 4096, 4096, 4096, 11008, 3, 32064)
-    assert row_bytes(size, 626, 2) > cache_bytes(size, [626] * 32, 2)
+    assert row_bytes(size, 626, [626] * 32, 2) > cache_bytes(size, [626] * 32, 2)
     assert free_bytes("cpu") > 2**20
 
 
@@ -83,16 +45,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def short_of_memory(most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Generation of more than so many rows fails as torch does; the rows of every call are noted."""
-    generate, calls = Model.generate, []
+    """A prefill of more than so many rows fails as torch does; the rows of every call are noted."""
+    prefill, calls = Model.prefill, []
 
     def limited(self: Model, batch: Any, pruner: Any, plans: Any, limits: Any) -> Any:
         calls.append(len(plans))
         if len(plans) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return generate(self, batch, pruner, plans, limits)
+        return prefill(self, batch, pruner, plans, limits)
 
-    monkeypatch.setattr(Model, "generate", limited)
+    monkeypatch.setattr(Model, "prefill", limited)
     return calls
 
 
@@ -103,6 +65,24 @@ def test_too_little_memory_halves_the_batch_and_loses_nothing(
     calls = short_of_memory(most, monkeypatch)
     assert call("run", *FEW, "-q", "-o", str(tmp_path / "run")) == 0
     assert max(calls) > most
+    columns = ["strategy", "budget", "seed", "task", "sample", "answer", "score"]
+    pd.testing.assert_frame_equal(table(tmp_path / "run")[columns], table(whole)[columns])
+
+
+def test_too_little_memory_for_all_answers_at_once_loses_nothing(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, calls = Model.decode, []
+
+    def limited(self: Model, begun: Any) -> Any:
+        calls.append(len(begun))
+        if len(begun) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode(self, begun)
+
+    monkeypatch.setattr(Model, "decode", limited)
+    assert call("run", *FEW, "-q", "-o", str(tmp_path / "run")) == 0
+    assert max(calls) > 1
     columns = ["strategy", "budget", "seed", "task", "sample", "answer", "score"]
     pd.testing.assert_frame_equal(table(tmp_path / "run")[columns], table(whole)[columns])
 
