@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -163,13 +164,20 @@ def inputs_for(row: dict[str, Tensor], rows: int, image: int, *, lengths: bool =
     return inputs
 
 
-def prefill(model: Any, inputs: dict[str, Tensor], strategy: Any, budget: str | None) -> Launches:
-    """What one prefill launches; of the stock model if the strategy is None."""
+def prefill(
+    model: Any, inputs: dict[str, Tensor], strategy: Any, budget: str | None, composites: bool = False, **asked: Any
+) -> Launches:
+    """What one prefill launches; of the stock model if the strategy is None.
+
+    With `composites`, an operator that consists of others counts as one, even where it launches nothing. What is `asked`
+    is passed to pruned().
+    """
     context: AbstractContextManager[Any] = nullcontext()
     if strategy is not None:
-        context = tokenbench.pruned(model, strategy, *([] if budget is None else [budget]))
-    # Inference mode would hide what composite operators are made of.
-    with context, torch.no_grad(), Launches() as launches:
+        context = tokenbench.pruned(model, strategy, *([] if budget is None else [budget]), **asked)
+    # Inference mode hides what composite operators are made of.
+    mode = torch.inference_mode() if composites else torch.no_grad()
+    with context, mode, Launches() as launches:
         model(**inputs, logits_to_keep=1)
     return launches
 
@@ -180,12 +188,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--budget", default="192")
     parser.add_argument("--rows", default="1,8,32")
     parser.add_argument("--lengths", action="store_true", help="no two rows of a batch have equally long questions")
+    parser.add_argument("--composites", action="store_true", help="count an operator that consists of others as one")
     parser.add_argument("--list", action="store_true", help="list which code launches what, and why")
     args = parser.parse_args(arguments)
     known, sizes = registry(), [int(rows) for rows in args.rows.split(",")]
     _, model, row = build(known)
     batches = {rows: inputs_for(row, rows, model.config.image_token_id, lengths=args.lengths) for rows in sizes}
-    stock = {rows: prefill(model, inputs, None, None) for rows, inputs in batches.items()}
+    run = partial(prefill, model, composites=args.composites)
+    stock = {rows: run(inputs, None, None) for rows, inputs in batches.items()}
     print(f"The stock model launches {', '.join(f'{stock[n].operators.total():,} ({n} rows)' for n in sizes)}.\n")
     print("| strategy | " + " | ".join(f"{n} rows: added, left out, ratio, looks" for n in sizes) + " |")
     print("| --- |" + " ---: |" * len(sizes))
@@ -195,10 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for rows in sizes:
             try:
                 if not found:
-                    prefill(
-                        model, batches[rows], name, budget
-                    )  # what is made once, such as a mask, is there afterwards
-                found[rows] = prefill(model, batches[rows], name, budget)
+                    run(batches[rows], name, budget)  # what is made once, such as a mask, is there afterwards
+                found[rows] = run(batches[rows], name, budget)
             except InfeasibleError:
                 break
             total, base, own = found[rows].operators.total(), stock[rows].operators.total(), found[rows].own.total()

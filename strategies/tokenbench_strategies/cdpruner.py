@@ -14,7 +14,7 @@ from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, UsageEr
 from tokenbench_strategies.clip_pair import rate_alignment
 from tokenbench_strategies.indices import take
 from tokenbench_strategies.shares import crops
-from tokenbench_strategies.words import embed_question
+from tokenbench_strategies.words import read_words, whole_question
 
 __all__ = ["CDPruner", "pick_by_determinant", "scale_relevance"]
 
@@ -53,7 +53,9 @@ class CDPruner(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for the projected tokens and for the question, and perhaps for what CLIP's space follows from."""
-        return Stage(layer, keep, hidden=(0,), text=(0,), question=True, signals=(_FEATURES,) if self.clip else ())
+        if self.clip:
+            return Stage(layer, keep, hidden=(0,), signals=(_FEATURES,), question=True)
+        return Stage(layer, keep, hidden=(0,), text=(0,), phrases=whole_question)
 
     def heeds_padding(self, words: int) -> bool:
         """Words that are padding have no weight."""
@@ -71,9 +73,9 @@ class CDPruner(Strategy):
     def _rate(self, view: View, states: Tensor) -> Tensor:
         """[n] relevance of every token."""
         if not self.clip:
-            words = embed_question(view)
+            words, real = read_words(view)
             cosines = normalize(states, dim=-1) @ normalize(words, dim=-1).transpose(-1, -2)
-            return cosines.mean(-1) if view.question else view.mean_over_text(cosines, -1)
+            return cosines.mean(-1) if real is None else cosines.sum(-1) / real.sum(-1, keepdim=True)
         if not view.question:
             raise UsageError(
                 "cdpruner:clip=... reads the user's words, which are not known apart from the prompt",

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from tokenbench import Budget, Keep, Selection, Signal, Stage, Strategy, View
 from tokenbench_strategies.coverage import pick_cover
 from tokenbench_strategies.shares import crops
-from tokenbench_strategies.words import embed_key_words
+from tokenbench_strategies.words import key_words, read_words
 
 __all__ = ["MMTok", "pick_for_text_and_image"]
 
@@ -50,13 +50,21 @@ class MMTok(Strategy):
 
     def stage(self, layer: int, keep: Keep, index: int) -> Stage:
         """Ask for projected tokens, encoder features and the words of the question."""
-        return Stage(layer, keep, hidden=(0,), text=(0,), signals=(_FEATURES,), question=True)
+        return Stage(layer, keep, hidden=(0,), text=(0,), signals=(_FEATURES,), phrases=key_words)
+
+    def heeds_padding(self, words: int) -> bool:
+        """Words that are padding need not be covered."""
+        return True
 
     def select(self, view: View) -> Selection:
         """Keep a cover of every image, tile or frame."""
-        states, features, words = view.hidden[0].float(), view.signals[_FEATURES], embed_key_words(view)
+        states, features, (words, real) = view.hidden[0].float(), view.signals[_FEATURES], read_words(view)
         kept = [
-            crop[pick_for_text_and_image(words, states[..., crop, :], features[..., crop, :], k, self.heat, self.alpha)]
+            crop[
+                pick_for_text_and_image(
+                    words, states[..., crop, :], features[..., crop, :], k, self.heat, self.alpha, real
+                )
+            ]
             for crop, k in crops(view)
             if k
         ]
@@ -64,7 +72,13 @@ class MMTok(Strategy):
 
 
 def pick_for_text_and_image(
-    words: Tensor, states: Tensor, features: Tensor, k: int, heat: float = 0.02, alpha: float = 0.5
+    words: Tensor,
+    states: Tensor,
+    features: Tensor,
+    k: int,
+    heat: float = 0.02,
+    alpha: float = 0.5,
+    real: Tensor | None = None,
 ) -> Tensor:
     """Indices [..., k] of tokens, in order of choice.
 
@@ -75,8 +89,13 @@ def pick_for_text_and_image(
         k: How many to choose.
         heat: The temperature between tokens and words.
         alpha: The weight of the image.
+        real: [..., m] which of the words are no padding; None if all are.
     """
-    text = _cosines(words, states).div(heat).softmax(-1) / words.shape[-2]
+    text = _cosines(words, states).div(heat).softmax(-1)
+    if real is None:
+        text = text / words.shape[-2]
+    else:
+        text = (text / real.sum(-1)[..., None, None]).masked_fill(~real.unsqueeze(-1), 0)
     image = _cosines(features, features).div(0.2).softmax(-1) / features.shape[-2]
     return pick_cover(torch.cat([text, alpha * image], -2), k)
 

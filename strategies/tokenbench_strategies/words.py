@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tokenbench import View
 
-__all__ = ["embed_key_words", "embed_question", "key_words"]
+__all__ = ["key_words", "read_words", "whole_question"]
 
 # Words that name nothing which could be seen. Some prepositions of place are none of them, as in the released code.
 _FUNCTION_WORDS = frozenset(
@@ -65,19 +65,20 @@ _FUNCTION_WORDS = frozenset(
 )
 
 
-def embed_question(view: View) -> Tensor:
-    """[m, C] input embeddings of the user's words, or of all text after the image where nobody passed them.
+def read_words(view: View) -> tuple[Tensor, Tensor | None]:
+    """[..., m, C] input embeddings of the user's words, or of all text after the image where nobody passed them.
 
-    The stage must ask for `question` and for `text` at depth 0.
+    The stage must ask for `phrases` and for `text` at depth 0. The second tensor [..., m] is False at padding, which is 0; it
+    is None if there is none.
     """
-    if not view.question:
-        return view.text[0].float()
-    return view.embed([view.question]).float()
+    if view.phrases is None:
+        return view.text[0].float(), view.words
+    return view.phrases.float(), view.phrase_words
 
 
-def embed_key_words(view: View) -> Tensor:
-    """[m, C] input embeddings of the key words, each tokenised by itself, or what `embed_question` returns without words."""
-    return view.embed(key_words(view.question)).float() if view.question else embed_question(view)
+def whole_question(question: str) -> list[str]:
+    """The question as one phrase."""
+    return [question]
 
 
 def key_words(question: str) -> list[str]:

@@ -14,6 +14,7 @@ from tests.strategies.views import make_view, rand
 from tokenbench import Budget, NoQuestionAttn, Strategy, View
 from tokenbench_strategies.cdpruner import CDPruner
 from tokenbench_strategies.dart import DART
+from tokenbench_strategies.mmtok import MMTok
 from tokenbench_strategies.priortr import PriorTR, PriorTR2F
 from tokenbench_strategies.sparsevlm import SparseVLM, find_raters
 from tokenbench_strategies.sparsevlm_plus import SparseVLMPlus
@@ -38,6 +39,7 @@ def view_of(strategy: Strategy, words: int, seed: int) -> View:
         keys={layer: rand(seed + 30, N, CHANNELS) for layer in stage.keys},
         text_keys={layer: rand(seed + 40, words, CHANNELS) for layer in stage.keys},
         attention=attention,
+        signals={signal: rand(seed + 50, N, CHANNELS) for signal in stage.signals},
         text_positions=torch.arange(N, N + words)[None],
     )
 
@@ -67,6 +69,7 @@ STRATEGIES = [
     PriorTR2F(),
     DART(pivots=2),
     CDPruner(),
+    MMTok(),
 ]
 
 
@@ -82,6 +85,16 @@ def test_padding_changes_nothing(strategy: Strategy, words: int, by: int, seed: 
         torch.testing.assert_close(own.values, other.values)
     if own.score is not None:
         torch.testing.assert_close(own.score, other.score, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", [CDPruner(), MMTok()], ids=lambda strategy: type(strategy).__name__)
+@given(st.integers(1, 7), st.integers(1, 5), st.integers(0, 99))
+def test_padding_of_phrases_changes_nothing(strategy: Strategy, words: int, by: int, seed: int) -> None:
+    view = replace(view_of(strategy, 3, seed), phrases=rand(seed + 60, words, CHANNELS))
+    assert view.phrases is not None
+    real = torch.arange(words + by) >= by
+    other = replace(view, memo={}, phrases=pad(view.phrases, (0, 0, by, 0)), phrase_words=real)
+    assert strategy.select(view).keep.tolist() == strategy.select(other).keep.tolist()
 
 
 @pytest.mark.parametrize("text", [torch.ones(4, CHANNELS), rand(0, 4, CHANNELS), rand(1, 1, CHANNELS)])

@@ -237,7 +237,7 @@ def test_mmtok(case: Recorded) -> None:
     assert made("mmtok").heat == float(case["tv"])
     seen = {"hidden": {0: states}, "text": {0: words}, "signals": {Signal("features"): features}}
     assert kept(run(made("mmtok"), k, len(states), **seen)) == case["kept"].tolist()
-    asked = {"question": "words", "embed": lambda texts: words}
+    asked = {"phrases": words}
     assert kept(run(made("mmtok"), k, len(states), **seen | {"text": {0: -words}} | asked)) == case["kept"].tolist()
     assert len(set(pick_for_text_and_image(words, states, features, k).tolist())) == k
 

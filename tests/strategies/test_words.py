@@ -19,7 +19,6 @@ from tokenbench.contract.suite import HERE
 from tokenbench.models.prompting import own_words
 from tokenbench.testing import batched, generate
 from tokenbench_strategies.clip_pair import rate_alignment
-from tokenbench_strategies.words import embed_question
 
 SAID: list[str] = []
 
@@ -41,6 +40,11 @@ class Ask(Strategy):
         SAID.append(view.question)
         view.memo["words"] = embed_question(view)
         return -view.alive.float() + 0 * view.memo["words"].sum()
+
+
+def embed_question(view: View) -> Tensor:
+    """What the user said, or all of the text."""
+    return view.embed([view.question]) if view.question else view.text[0]
 
 
 class Letters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar, Literal
@@ -137,6 +138,8 @@ class Stage:
     """Whether it reads where tokens lie on the image. It is refused on a model that does not say."""
     question: bool = False
     """Whether it reads the user's own words, apart from the rest of the prompt."""
+    phrases: Callable[[str], Sequence[str]] | None = None
+    """What splits the user's own words into texts whose input embeddings it reads; None if it reads none."""
     at_most: bool = False
     """Whether the method may keep fewer tokens than `keep`."""
 
@@ -154,4 +157,4 @@ class Stage:
     @property
     def blind(self) -> bool:
         """Whether it reads nothing that depends on the text after the visual tokens."""
-        return not (self.text or self.keys or self.attention or self.question)
+        return not (self.text or self.keys or self.attention or self.question or self.phrases)

@@ -172,7 +172,7 @@ class Strategy(BaseModel):
         return Stage(layer, keep)
 
     def heeds_padding(self, words: int) -> bool:
-        """Whether `score` and `select` leave out what `view.words` marks as padding.
+        """Whether `score` and `select` leave out what `view.words` and `view.phrase_words` mark as padding.
 
         If so, samples whose questions have unlike lengths are selected together. A subclass that overrides `score` or
         `select` does not inherit it.

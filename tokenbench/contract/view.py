@@ -155,6 +155,11 @@ class View:
     generator: torch.Generator
     """The sample's own random numbers, seeded by the run's seed and the sample's key. Strategies must draw from nothing
     else."""
+    phrases: Tensor | None = None
+    """[p, C] input embeddings of the p tokens of the stage's `phrases`, each tokenised by itself and without special
+    tokens; None if nobody passed the user's words."""
+    phrase_words: Tensor | None = None
+    """[p] False where `phrases` are padding, as `words`."""
     words: Tensor | None = None
     """[m] False where `text`, `text_keys`, `text_positions` and the attention of the `question` are padding, which is 0 and
     comes first. None if there is none: a sample that is selected alone has no padding, and others have it only for a

@@ -135,9 +135,15 @@ class Chooser:
             segment.lengths[b] - prompt.text_count(b),
             self._views.grids[b],
             0 if not stage.reads_text or may_pad(plan.strategy, words) else words,
-            plan.question.text if stage.question and plan.question else "",
+            self._asked(plan, stage, words),
             tuple(frame.tokens for frame in self._views.frames(b)) if stage.reads_encoder else (),
         )
+
+    def _asked(self, plan: RowPlan, stage: Stage, words: int) -> str | None:
+        """What rows that a stage chooses for at once have in common of what was asked; None if nothing is known of it."""
+        if plan.question is None or not (stage.question or stage.phrases):
+            return None
+        return "" if not stage.question and may_pad(plan.strategy, words) else plan.question.text
 
     def _ask(self, alike: Sequence[Due], segment: Segment, width: int) -> Iterator[Choice]:
         """What the strategy of these rows chooses."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,7 +42,7 @@ class Rerun:
         whole = self._encoder_run.states[layer]
         inputs = torch.stack([whole[frame.start : frame.start + positions] for frame in frames])
         self._tokens = tokens.to(inputs.device)
-        self._starts = torch.tensor([frame.start for frame in frames]).unsqueeze(1).to(inputs.device)
+        self._starts = torch.tensor([[frame.start] for frame in frames], device=inputs.device)
         self._alive = torch.arange(len(tokens), device=inputs.device).expand(len(frames), -1)
         self._states = inputs[:, self._tokens]  # [F, m, patches, C]
         # An encoder's [CLS] that is no visual token.
@@ -94,25 +94,29 @@ class Rerun:
 
     def _run_layer(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """One layer on states [F, p, C], the others first: its output in the same order, and the products [F, p, p]."""
-        first, positions = self._frames[0], self._positions()
+        first, (frames, count) = self._frames[0], states.shape[:2]
         edges = first.run.edges(self.layer, first.start, first.layout.positions)
         if len(edges) == 2:  # every position of a frame attends to every other one, in whatever order they are
-            frames, count = positions.shape
-            windows = None if first.run.encoder.batched else PackedWindows.alike(frames, count, positions.device)
-            output, attended = self._call(states, positions, windows)
+            windows = None if first.run.encoder.batched else PackedWindows.alike(frames, count, states.device)
+            output, attended = self._call(states, None, windows)
             return output, average_products(attended)
-        positions, order = positions.sort(1)  # windows are stretches of the sequence
+        positions, order = self._positions().sort(1)  # windows are stretches of the sequence
         windows, back = PackedWindows.left_of(edges, positions), order.argsort(1)
         output, attended = self._call(take(states, order), positions, windows)
         return take(output, back), windows.join_products(average_products(attended), back)
 
-    def _call(self, states: Tensor, positions: Tensor, windows: PackedWindows | None) -> tuple[Tensor, Attended]:
+    def _call(self, states: Tensor, positions: Tensor | None, windows: PackedWindows | None) -> tuple[Tensor, Attended]:
         """The stock layer's output [F, p, C], and what its attention worked on, frame by frame or window by window."""
         run, layer = self._encoder_run, self.layer
         encoder, attention = run.encoder, run.encoder.attentions[layer]
         assert run.output is not None
-        at = positions + self._starts
-        fit = partial(_cut_argument, at=at if encoder.batched else at.flatten(), total=len(run.output))
+
+        @cache
+        def find() -> Tensor:  # some layers take nothing by position
+            at = (self._positions() if positions is None else positions) + self._starts
+            return at if encoder.batched else at.flatten()
+
+        fit = partial(_cut_argument, find=find, total=len(run.output))
         args, kwargs = run.arguments[layer]
         arguments = {name: fit(value, name=name) for name, value in kwargs.items()}
         heard: list[Attended] = []
@@ -151,18 +155,18 @@ class Rerun:
         return torch.cat([first, tokens], 1)
 
 
-def _cut_argument(value: Any, at: Tensor, total: int, name: str = "") -> Any:
-    """A layer's argument for some of the sequence's `total` positions, at [F, p] or, packed, [F * p]."""
+def _cut_argument(value: Any, find: Callable[[], Tensor], total: int, name: str = "") -> Any:
+    """A layer's argument for some of the sequence's `total` positions, which `find` finds: [F, p] or, packed, [F * p]."""
     if value is None or name in ("cu_seqlens", "max_seqlen"):  # those of the windows that are left take their place
         return None
     if isinstance(value, tuple):
-        return tuple(_cut_argument(part, at, total) for part in value)
+        return tuple(_cut_argument(part, find, total) for part in value)
     if not isinstance(value, Tensor):
         return value
     if value.ndim == 4 and value.shape[-2:] == (total, total):
         return None  # a mask that keeps packed frames apart, which here are side by side
     if value.shape[:2] == (1, total):  # one packed sequence
-        return _cut_argument(value[0], at, total, name)
+        return _cut_argument(value[0], find, total, name)
     if len(value) != total:
         raise UsageError(f"the encoder's layers take an argument '{name}' that cannot be reduced to fewer tokens")
-    return value[at.to(value.device)]
+    return value[find().to(value.device)]

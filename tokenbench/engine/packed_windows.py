@@ -50,7 +50,7 @@ class PackedWindows:
             positions: [F, p] which positions of each frame are left, ascending.
         """
         frames, count = positions.shape
-        begin = torch.tensor(edges[:-1]).to(positions.device).expand(frames, -1).contiguous()
+        begin = torch.tensor(edges[:-1], device=positions.device).expand(frames, -1).contiguous()
         before = torch.arange(0, frames * count, count, device=positions.device).unsqueeze(1)
         first = torch.searchsorted(positions.contiguous(), begin) + before
         size = min(count, max(end - start for start, end in pairwise(edges)))

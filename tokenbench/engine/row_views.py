@@ -18,6 +18,8 @@ __all__ = ["AnyFrame", "FrameStack", "RowViews"]
 
 TENSORS = ("alive", "hidden", "text", "keys", "text_keys", "attention", "signals", "positions", "text_positions")
 """Fields of a view that hold tensors in any case."""
+MAYBE = ("words", "phrases", "phrase_words")
+"""Those that hold a tensor or None."""
 
 _OWN = "a frame of several rows has no signals and pictures of its own"
 
@@ -36,6 +38,8 @@ class RowViews:
     """[G] what every row's strategy carries from stage to stage."""
     words: Sequence[int]
     """[G] tokens of text of every row. The rest of the text is padding, which comes first."""
+    phrases: Sequence[int] = ()
+    """[G] tokens of the phrases of every row, likewise; nothing if there are none."""
 
     def __len__(self) -> int:
         return len(self.memos)
@@ -45,6 +49,8 @@ class RowViews:
         own = self.replace(lambda tensor: tensor[i])
         if own.words is not None:
             own = _cut_padding(own, len(own.words) - self.words[i])
+        if own.phrases is not None:
+            own = replace(own, phrases=own.phrases[len(own.phrases) - self.phrases[i] :], phrase_words=None)
         frames = self.frames[i] if self.frames else ()
         return replace(own, frames=frames, generator=self.generators[i], memo=self.memos[i])
 
@@ -55,7 +61,7 @@ class RowViews:
     def tensors(self) -> dict[str, Any]:
         """{field: a tensor, or tensors by request} of the stacked view."""
         tensors = {name: getattr(self.stacked, name) for name in TENSORS}
-        return tensors if self.stacked.words is None else {**tensors, "words": self.stacked.words}
+        return tensors | {name: part for name in MAYBE if (part := getattr(self.stacked, name)) is not None}
 
     def join_memos(self) -> dict[str, Any] | None:
         """One memo, whose tensors are [G, ...]; None if the rows remember unlike things."""

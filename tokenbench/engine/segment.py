@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Segment", "by_head", "by_token", "causal_mask", "flatten", "pack", "take", "take_flat"]
+__all__ = ["Segment", "by_head", "by_token", "causal_mask", "flatten", "move", "pack", "take", "take_flat"]
 
 
 def pack(keep: Tensor, m: int, rank: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -51,8 +51,20 @@ def take(states: Tensor, index: Tensor) -> Tensor:
 def take_flat(states: Tensor, places: Tensor) -> Tensor:
     """Take the tokens at places [G, m], as `flatten` has them, of states [B, n, C]: [G, m, C]."""
     # Whole rows at once: many times faster than gather().
-    chosen = states.flatten(0, 1).index_select(0, places.flatten().to(states.device))
+    chosen = _lay_end_to_end(states, 2).index_select(0, move(_lay_end_to_end(places, 2), states.device))
     return chosen.view(*places.shape, -1)
+
+
+def move(values: Tensor, device: torch.device) -> Tensor:
+    """The same values on a device."""
+    return values if values.device == device else values.to(device)
+
+
+def _lay_end_to_end(values: Tensor, dims: int) -> Tensor:
+    """The values with their first dimensions as one; a view where there can be one."""
+    if values.is_contiguous():
+        return values.view(-1, *values.shape[dims:])
+    return values.flatten(0, dims - 1)
 
 
 def by_token(heads: Tensor) -> Tensor:

@@ -16,10 +16,11 @@ from tokenbench.contract.view import View
 from tokenbench.engine.frame import Frame, read_signals
 from tokenbench.engine.group import Group
 from tokenbench.engine.layout import Layout, PromptColumns
+from tokenbench.engine.phrases import Phrases, embed_phrases, embed_texts
 from tokenbench.engine.plan import Question, RowPlan
 from tokenbench.engine.prefill_recorder import PrefillRecorder
 from tokenbench.engine.row_views import AnyFrame, RowViews
-from tokenbench.engine.segment import take
+from tokenbench.engine.segment import move, take
 from tokenbench.errors import InfeasibleError, UsageError
 
 __all__ = ["ViewBuilder"]
@@ -61,7 +62,7 @@ class ViewBuilder:
 
         Args:
             group: The rows and their candidates. They have the same lattices, and where the stage reads the user's
-                words, the same ones. Text of unlike lengths is padded in front.
+                words, the same ones. Text and phrases of unlike lengths are padded in front.
             stage: The stage.
             index: Its number in the schedule.
 
@@ -79,11 +80,12 @@ class ViewBuilder:
             raise error
         alive = group.own(self._prompt.ordinals).gather(1, group.columns)
         frames = [self.frames(b) for b in rows] if stage.reads_encoder else []
-        here = partial(_move, alive.device)  # layers may stand on several devices, and a strategy sees one
+        here = partial(move, device=alive.device)  # layers may stand on several devices, and a strategy sees one
         signals = read_signals(frames, stage.signals) if stage.signals else {}
         signals = {request: here(values) for request, values in signals.items()}
         if n < n0:
             signals = {request: _take_along(values, alive) for request, values in signals.items()}
+        phrases = self._phrases(rows, stage)
         queries = {"question": text, "question[:-1]": text - 1}
         positions = text_positions = alive[:, None, :0]
         if stage.positions:
@@ -115,9 +117,11 @@ class ViewBuilder:
             embed=partial(self._embed, asked),
             generator=self._generators[first],
             words=group.words if stage.reads_text else None,
+            phrases=None if phrases is None else here(phrases.states),
+            phrase_words=None if phrases is None or phrases.words is None else here(phrases.words),
         )
         generators, memos = [self._generators[b] for b in rows], [self.memos[b] for b in rows]
-        return RowViews(view, frames, generators, memos, group.questions)
+        return RowViews(view, frames, generators, memos, group.questions, phrases.counts if phrases else ())
 
     def _positions(self, group: Group, columns: Tensor) -> Tensor:
         """[G, axes, m] position ids of rows at these columns [G, m]."""
@@ -138,9 +142,14 @@ class ViewBuilder:
                 "the strategy reads the user's words, which are not known apart from the prompt",
                 "pass them as questions=[...], with the processor, to pruned()",
             )
-        ids = [token for text in texts for token in asked.tokenize(text)]
-        table: Tensor = self._decoder.get_input_embeddings().weight
-        return table[torch.tensor(ids, dtype=torch.long, device=table.device)]
+        return embed_texts(self._decoder.get_input_embeddings().weight, asked, texts)
+
+    def _phrases(self, rows: Sequence[int], stage: Stage) -> Phrases | None:
+        """What rows say, if a stage reads it and it is known."""
+        asked = [question for b in rows if (question := self._questions[b])]
+        if stage.phrases is None or not asked:
+            return None
+        return embed_phrases(self._decoder.get_input_embeddings().weight, asked, stage.phrases)
 
     def _rotate(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of position ids [axes, m]."""
@@ -155,11 +164,6 @@ class ViewBuilder:
 def _take_along(values: Tensor, index: Tensor) -> Tensor:
     """The entries at index [G, n] of values [G, n'] or [G, n', D]."""
     return values.gather(1, index) if values.ndim == 2 else take(values, index)
-
-
-def _move(device: torch.device, values: Tensor) -> Tensor:
-    """The same values on a device."""
-    return values.to(device)
 
 
 def _keep(states: Tensor) -> Tensor:

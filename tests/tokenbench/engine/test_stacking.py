@@ -85,6 +85,13 @@ def test_one_row_adds_few_operators(name: str) -> None:
     assert own.operators.total() - stock.operators.total() <= BOUNDS[name]
 
 
+def test_composite_operators_count_as_one_if_asked() -> None:
+    model, _ = tiny("llava")
+    parts, composites = (prefill(model, like_rows(1), None, None, composites=whole) for whole in (False, True))
+    assert composites.operators["linear"] > 0 == parts.operators["linear"]
+    assert parts.operators["addmm"] + parts.operators["mm"] > composites.operators["addmm"] + composites.operators["mm"]
+
+
 def test_what_is_launched_is_listed_by_the_code_that_launches_it() -> None:
     model, _ = tiny("llava")
     stock, own = (prefill(model, like_rows(1), strategy, "1/2") for strategy in (None, "fastv"))

@@ -16,6 +16,7 @@ from tokenbench import Attn, Budget, Keep, Selection, Stage, Strategy, View
 from tokenbench.contract.strategy import may_pad, top
 from tokenbench.engine import RowTrace
 from tokenbench.engine.group import Group
+from tokenbench.errors import StrategyError
 from tokenbench.registry.composition import compose
 from tokenbench.testing import batched, generate
 from tokenbench_strategies.fastv import FastV
@@ -33,6 +34,7 @@ FEWEST = {
     "dart": 4,
     "dart:pivots=2": 2,
     "cdpruner": 1,
+    "mmtok": 1,
     "priortr@pdrop": 2,
     "fastv@sparsevlm": 1,
 }
@@ -64,9 +66,9 @@ def prompts(lengths: Sequence[int], backbone: str = "llava") -> list[dict[str, T
     return rows
 
 
-def run(strategy: Any, rows: Sequence[dict[str, Tensor]], backbone: str = "llava") -> list[RowTrace]:
+def run(strategy: Any, rows: Sequence[dict[str, Tensor]], backbone: str = "llava", **asked: Any) -> list[RowTrace]:
     model, _ = tiny(backbone)
-    with tokenbench.pruned(model, strategy, "1/2", keys=[str(b) for b in range(len(rows))]) as pruning:
+    with tokenbench.pruned(model, strategy, "1/2", keys=[str(b) for b in range(len(rows))], **asked) as pruning:
         generate(model, batched(rows), tokens=1)
     return pruning.rows
 
@@ -228,7 +230,98 @@ def test_what_was_remembered_with_padding_is_read_without_it() -> None:
     assert decisions(together) == decisions(run("sparsevlm", rows))
 
 
-@pytest.mark.parametrize("name", ["sparsevlm", "sparsevlm-plus", "priortr", "priortr-2f", "dart", "cdpruner"])
+ASKED = ("red", "What is the colour of it?", "a dog", "Is the small dog there green?", "no")
+
+
+class Letters:
+    """A tokenizer whose tokens are letters."""
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        assert not add_special_tokens
+        return {"input_ids": [ord(letter) % 32 for letter in text]}
+
+
+@pytest.mark.parametrize("name", ["cdpruner", "mmtok"])
+def test_rows_with_other_words_together_keep_what_each_keeps_alone(name: str) -> None:
+    rows = prompts(LENGTHS["unlike"][: len(ASKED)])
+    together = run(name, rows, questions=ASKED, processor=Letters())
+    assert {way for row in together for way in row.ways} <= {"vmap", "stacked"}
+    each = [run(name, [row], questions=[words], processor=Letters())[0] for row, words in zip(rows, ASKED, strict=True)]
+    assert decisions(together) == decisions(each)
+    others = ["other words", *ASKED[1:]]
+    changed = decisions(run(name, rows, questions=others, processor=Letters()))
+    assert changed[0] != decisions(together)[0]
+    assert changed[1:] == decisions(together)[1:]
+    assert decisions(together) != decisions(run(name, rows))  # which takes all text for the question
+
+
+def test_phrases_are_the_embeddings_of_what_a_stage_makes_of_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Phrases(Reads):
+        def heeds_padding(self, words: int) -> bool:
+            return heeds
+
+        def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+            return Stage(layer, keep, attention=(Attn(1),), phrases=str.split)
+
+    model, _ = tiny("llava")
+    table = model.get_input_embeddings().weight
+    expected = [table[[ord(letter) % 32 for letter in words.replace(" ", "")]] for words in ASKED]
+    rows = prompts(LENGTHS["unlike"][: len(ASKED)])
+    for heeds in (True, False):
+        monkeypatch.setattr(Reads, "seen", [])
+        together = run(Phrases(), rows, questions=ASKED, processor=Letters())
+        assert {way for row in together for way in row.ways} == {"stacked" if heeds else "alone"}
+        shown: list[Tensor] = []
+        for view in Reads.seen:
+            assert view.phrases is not None
+            assert (view.phrase_words is not None) == heeds
+            if view.phrase_words is None:
+                shown.append(view.phrases)
+                continue
+            assert not view.phrases[~view.phrase_words].any()
+            shown += [states[own] for states, own in zip(view.phrases, view.phrase_words, strict=True)]
+        assert all(torch.equal(own, right) for own, right in zip(shown, expected, strict=True))
+    monkeypatch.setattr(Reads, "seen", [])
+    run(Phrases(), rows)
+    assert all(view.phrases is None for view in Reads.seen)
+
+
+def test_code_row_by_row_sees_phrases_without_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Single(Alone):
+        def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+            return Stage(layer, keep, attention=(Attn(1),), phrases=str.split)
+
+    monkeypatch.setattr(Reads, "seen", [])
+    together = run(Single(), prompts(LENGTHS["unlike"][: len(ASKED)]), questions=ASKED, processor=Letters())
+    assert {way for row in together for way in row.ways} == {"loop"}
+    counts = [None if view.phrases is None else len(view.phrases) for view in Reads.seen]
+    assert counts == [len(words.replace(" ", "")) for words in ASKED]
+
+
+def test_words_of_which_no_phrases_can_be_made_name_their_row() -> None:
+    class Fails(Reads):
+        def stage(self, layer: int, keep: Keep, index: int) -> Stage:
+            return Stage(layer, keep, attention=(Attn(1),), phrases=lambda words: [words[4]])
+
+    rows = prompts(LENGTHS["unlike"][:3])
+    with pytest.raises(StrategyError, match="of 'red': IndexError") as caught:
+        run(Fails(), rows, questions=["green", "a dog", "red"], processor=Letters())
+    assert caught.value.row == 2
+
+
+@pytest.mark.parametrize("name", ["cdpruner", "mmtok"])
+def test_operators_do_not_grow_with_the_number_of_questions(name: str) -> None:
+    model, _ = tiny("llava")
+    inputs = batched(prompts((8, 7, 8, 7)))
+
+    def added(*questions: str) -> int:
+        asked = {"questions": questions, "processor": Letters()}
+        return prefill(model, inputs, name, "1/2", **asked).operators.total()
+
+    assert added("red", "house", "red", "house") == added("red", "house", "green dog", "coloured")
+
+
+@pytest.mark.parametrize("name", ["sparsevlm", "sparsevlm-plus", "priortr", "priortr-2f", "dart", "cdpruner", "mmtok"])
 def test_operators_do_not_grow_with_the_number_of_lengths(name: str) -> None:
     model, _ = tiny("llava")
 
