@@ -110,7 +110,8 @@ class Prefill:
             self._recorder.load(self._checkpoint, self.segment)
         self._ends = sharing.next_token_only and "flash" not in tap.attention
         self._shared: SharedPrefix | None = None
-        if sharing.first_alike and "flash" not in tap.attention:  # which takes no mask with holes
+        self._shares = bool(sharing.first_alike) and "flash" not in tap.attention  # which takes no mask with holes
+        if self._shares:
             self._share_prefixes(sharing.first_alike)
         self._refuse_images_at_the_end()
 
@@ -237,7 +238,7 @@ class Prefill:
         compact = [trace.compact for trace in self.traces]
         self.segment, index = self.segment.narrow(keep, lengths, compact, self._prompt.valid, rank)
         self._arguments = self._make_arguments()
-        self._shared = self._find_shared_prefix()
+        self._shared = self._find_shared_prefix() if self._shares else None
         return take(hidden, index)
 
     def _repeat_attention(

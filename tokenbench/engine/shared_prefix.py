@@ -65,7 +65,7 @@ class SharedPrefix:
     ) -> SharedPrefix | None:
         """Make the shared prefix of these rows; None if that saves nothing. The arguments are those of the class."""
         tokens = sum(lengths[b] - questions[b] for b in set(first_alike)) + sum(questions)
-        if tokens > (1 - LEAST_SAVED) * len(first_alike) * width:
+        if tokens > (1 - LEAST_SAVED) * len(first_alike) * width or not max(questions):
             return None
         return cls(first_alike, lengths, questions, width, device)
 

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+import tokenbench
 from tests.tiny import BACKBONES, STRATEGIES, device, tiny
 from tokenbench import Budget
 from tokenbench.engine import LayerCheckpoint, RowPlan
 from tokenbench.engine.attach import attach
 from tokenbench.engine.selection import select
+from tokenbench.engine.shared_prefix import SharedPrefix
 from tokenbench.registry.backbones import backbone_for
 from tokenbench.registry.names import parse_strategy
 from tokenbench.registry.plugins import registry
@@ -99,6 +101,14 @@ def test_rows_of_unlike_lengths_are_computed_without_padding() -> None:
     torch.testing.assert_close(ours, stock, **CLOSE)
     real = int(batched(rows)["attention_mask"].sum())
     assert widths[0] == real < batched(rows)["attention_mask"].numel()
+
+
+def test_nothing_is_laid_end_to_end_where_nobody_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither outside of a sweep, where no layer would read it, nor with flash attention, which takes no mask with holes."""
+    monkeypatch.setattr(SharedPrefix, "of", lambda *_: pytest.fail("nobody reads it"))
+    model, prompts = tiny("llava")
+    with tokenbench.pruned(model, "prumerge-adaptive"):  # rows keep unlike many tokens
+        generate(model, batched([*prompts, *questions(prompts[0], 9)]))
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

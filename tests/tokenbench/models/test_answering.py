@@ -95,11 +95,13 @@ def test_a_copied_cache_goes_on_by_itself() -> None:
         assert not torch.equal(model(input_ids=torch.tensor([[9]]), past_key_values=cache).logits, first)
 
 
-def begin_cells(model: Any, inputs: dict[str, Any], cells: Sequence[Sequence[str]]) -> list[Answering]:
+def begin_cells(
+    model: Any, inputs: dict[str, Any], cells: Sequence[Sequence[str]], limits: Sequence[list[int]] = ()
+) -> list[Answering]:
     begun = []
-    for cell in cells:
+    for cell, own in zip(cells, limits or [LIMITS] * len(cells), strict=True):
         with tokenbench.pruned(model, *cell, keys=["a", "b", "c", "d"]):
-            begun.append(begin(model, inputs, LIMITS, []))
+            begun.append(begin(model, inputs, own, []))
     return begun
 
 
@@ -123,6 +125,22 @@ def test_cells_that_are_decoded_together_answer_as_each_does_alone(backbone: str
         assert rows == [24, 12, 12, 6, 6]
     else:  # those with windows hold the stock cache of the cell that dropped nothing
         assert sum(rows) > 60
+
+
+def test_a_cell_whose_answers_are_finished_leaves_the_others_alone() -> None:
+    model, prompts = tiny("llava")
+    inputs = batched([*prompts, *prompts][:4])
+    limits = [[2] * 4, [1] * 4, [2, 6, 2, 6], [2] * 4, [6] * 4, [2] * 4]
+    with torch.inference_mode():
+        alone = []
+        for cell, own in zip(CELLS, limits, strict=True):
+            begun = begin_cells(model, inputs, [cell], [own])
+            with tokenbench.pruned(model, "vanilla"):
+                alone += decode(model, begun)
+        begun = begin_cells(model, inputs, CELLS, limits)
+        with tokenbench.pruned(model, "vanilla"), count_rows(model) as rows:
+            assert decode(model, begun) == alone
+    assert rows == [20, 6, 6, 6, 6]
 
 
 @pytest.mark.parametrize("what", ["keys", "mask"])
