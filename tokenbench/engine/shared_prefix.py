@@ -12,6 +12,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -76,8 +77,8 @@ class SharedPrefix:
             "questions": rows[:, width - self._question :],  # with the end of the prefix, where one is shorter
             "rows": rows,
             "rows with room": pad(rows, (0, ROOM)),
-            "packed": torch.cat([torch.arange(n) + (b + 1) * width - after - n for b, n, after in stretches]),
-            "unpadded": torch.cat([torch.arange(end - n, end) for end, (_, n, _) in zip(ends, stretches, strict=True)]),
+            "packed": _lay_out([((b + 1) * width - after, n) for b, n, after in stretches]),
+            "unpadded": _lay_out([(end, n) for end, (_, n, _) in zip(ends, stretches, strict=True)]),
         }
         self._index = {name: value.to(device) for name, value in index.items()}
         self._valid = valid.to(device)
@@ -221,3 +222,8 @@ class SharedPrefix:
                 seen = hide(seen, unseen[:, None, None])
             self._made[key] = mask(self._prefix_valid, self._prefix, self._padded), seen
         return self._made[key]
+
+
+def _lay_out(stretches: Sequence[tuple[int, int]]) -> Tensor:
+    """The places of stretches (end, length), one after the other."""
+    return torch.from_numpy(np.concatenate([np.arange(end - n, end) for end, n in stretches]))
