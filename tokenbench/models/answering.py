@@ -42,7 +42,7 @@ class Answering:
         return self.kwargs.get(cache_name(self.kwargs))
 
     @property
-    def open(self) -> list[int]:
+    def unfinished(self) -> list[int]:
         """The rows whose answers are not finished, whatever the others do."""
         pairs = enumerate(zip(self.answers, self.limits, strict=True))
         return [at for at, (answer, limit) in pairs if _goes_on(answer, limit, self.ends)]
@@ -101,21 +101,21 @@ def decode(model: Any, batches: Sequence[Answering]) -> list[list[list[int]]]:
         The new tokens of each row of each batch.
     """
     answers = [batch.answers for batch in batches]
-    unfinished = [batch for batch in batches if batch.open]
-    if len(unfinished) > 1 and all(can_join(batch.cache) for batch in unfinished):
-        cache = JoinedCache([batch.cache for batch in unfinished])
+    going_on = [batch for batch in batches if batch.unfinished]
+    if len(going_on) > 1 and all(can_join(batch.cache) for batch in going_on):
+        cache = JoinedCache([batch.cache for batch in going_on])
         try:
-            _finish(model, _gather(unfinished, [range(len(batch.answers)) for batch in unfinished], cache))
+            _finish(model, _gather(going_on, [range(len(batch.answers)) for batch in going_on], cache))
             return answers
         except CannotSplitError:  # in the first layer that attends
             cache.forget_latest()
-    for batch in unfinished:
+    for batch in going_on:
         _finish(model, batch)
     return answers
 
 
 def _finish(model: Any, batch: Answering) -> None:
-    while at := batch.open:
+    while at := batch.unfinished:
         if len(at) <= (1 - LEAVING) * len(batch.answers) and selects_rows(batch.cache):
             batch.cache.batch_select_indices(torch.tensor(at, device=batch.input_ids.device))
             batch = _gather([batch], [at], batch.cache)
