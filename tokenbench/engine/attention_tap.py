@@ -213,7 +213,7 @@ class AttentionTap:
         self._undo.close()
 
     def check(self) -> None:
-        """Check that the layers can still be read.
+        """Check that the layers can still be read, and forget what a forward that failed has left.
 
         Raises:
             UsageError: If somebody has changed the model's implementation of attention inside the context.
@@ -223,6 +223,8 @@ class AttentionTap:
                 "the attention implementation of the model was changed inside pruned()",
                 "call set_attn_implementation before entering the context",
             )
+        for attention in self._attentions:
+            _LISTENERS.detours.pop(attention, None)
 
     def detour(self, attention: nn.Module, detour: Detour) -> None:
         """Let the next call of an attention module's function be another one."""

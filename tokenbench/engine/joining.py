@@ -73,7 +73,8 @@ class JoinedLayer(DynamicLayer):
                 name: value[rows] if isinstance(value, Tensor) and value.shape[:1] == query.shape[:1] else value
                 for name, value in kwargs.items()
             }
-            outputs.append(stock(query[rows], part.keys, part.values, own, **of_rows)[0])
+            mask = None if own is None else own.to(query.device)  # layers may stand on several
+            outputs.append(stock(query[rows], part.keys, part.values, mask, **of_rows)[0])
         return torch.cat(outputs), None
 
     def get_seq_length(self) -> int:

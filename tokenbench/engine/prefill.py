@@ -110,7 +110,8 @@ class Prefill:
             self._recorder.load(self._checkpoint, self.segment)
         self._ends = sharing.next_token_only and "flash" not in tap.attention
         self._shared: SharedPrefix | None = None
-        self._shares = bool(sharing.first_alike) and "flash" not in tap.attention  # which takes no mask with holes
+        # Flash attention takes no mask with holes.
+        self._shares = bool(sharing.first_alike) and "flash" not in tap.attention and all(prompt.visual_counts)
         if self._shares:
             self._share_prefixes(sharing.first_alike)
         self._refuse_images_at_the_end()
@@ -119,6 +120,8 @@ class Prefill:
         """Learn the prompt's position ids [B or 1, S], or [parts, B, S], and its embeddings [B, S, C]."""
         self._views.grids = self._layout.grids(positions, embeddings)
         self._views.positions = positions
+        if positions is not None and positions.shape[-2] == 1 and self.segment.padded:
+            self._shares, self._shared = False, None  # padding counts, so that prefixes stand at unlike positions
         # Positions of several parts (M-RoPE) are places in the image: there is no gap in them to close.
         flat = positions is None or positions.ndim == 2
         for trace, grids, plan in zip(self.traces, self._views.grids, self._plans, strict=True):
@@ -275,10 +278,9 @@ class Prefill:
     def _share_prefixes(self, first_alike: Sequence[int]) -> None:
         """Let rows that begin alike share that, for as long as their stages do not look at what follows."""
         prompt, stages = self._prompt, self._schedule.rows
-        if all(prompt.visual_counts):
-            begin = [(prompt.prefix_length(b), stages[b]) for b in range(len(prompt))]
-            alike = [first if begin[first] == begin[b] else b for b, first in enumerate(first_alike)]
-            self._chooser.first_alike = alike
+        begin = [(prompt.prefix_length(b), stages[b]) for b in range(len(prompt))]
+        alike = [first if begin[first] == begin[b] else b for b, first in enumerate(first_alike)]
+        self._chooser.first_alike = alike
         self._shared = self._find_shared_prefix()
 
     def _find_shared_prefix(self) -> SharedPrefix | None:

@@ -104,6 +104,7 @@ class PrunedLayer(DynamicLayer):
         self.dropped += self.keys.shape[2] - places.shape[1]
         self.keys = by_head(take_flat(by_token(self.keys), places), self.keys.shape[1])
         self.values = by_head(take_flat(by_token(self.values), places), self.values.shape[1])
+        self._keys = self._values = None
         self.columns, self.valid = columns, valid
         self.padded, self.full, self.trimmed = padded, False, True
 
@@ -169,6 +170,7 @@ class PrunedLayer(DynamicLayer):
         self._change_rows(lambda rows: rows[indices.to(rows.device)])
 
     def _change_rows(self, change: Any) -> None:
+        self._keys = self._values = None  # these hold the rows that were
         if self.valid is not None and self.columns is not None and self.shift is not None:
             self.valid, self.columns, self.shift = map(change, (self.valid, self.columns, self.shift))
 
@@ -184,7 +186,7 @@ def _append(held: Tensor, new: Tensor, room: Tensor | None) -> tuple[Tensor, Ten
     Returns:
         All of them, and where they are held.
     """
-    if held.requires_grad or new.requires_grad:  # a backward pass reads every step's own
+    if torch.is_grad_enabled():  # a backward pass reads every step's own
         return torch.cat([held, new], 2), None
     start, end = held.shape[2], held.shape[2] + new.shape[2]
     fits = room is not None and room.data_ptr() == held.data_ptr() and room.stride() == held.stride()

@@ -134,6 +134,7 @@ class SharedPrefix:
     ) -> tuple[Tensor, None]:
         """The attention of prefixes to themselves, and of questions to their prefix and themselves: a `Detour`."""
         packing = self._packing(query.device)
+        prefix_mask, mask = (one if one is None else one.to(query.device) for one in (prefix_mask, mask))
         of_prefixes = (_take_heads(part, packing.prefixes) for part in (query, key, value))
         prefixes, _ = stock(*of_prefixes, prefix_mask, **kwargs)
         asking, keys, values = (

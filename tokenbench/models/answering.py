@@ -105,10 +105,12 @@ def decode(model: Any, batches: Sequence[Answering]) -> list[list[list[int]]]:
     if len(going_on) > 1 and all(can_join(batch.cache) for batch in going_on):
         cache = JoinedCache([batch.cache for batch in going_on])
         try:
-            _finish(model, _gather(going_on, [range(len(batch.answers)) for batch in going_on], cache))
-            return answers
+            joined = _gather(going_on, [range(len(batch.answers)) for batch in going_on], cache)
+            _step(model, joined)  # all rows are there if it turns out that this cannot be
         except CannotSplitError:  # in the first layer that attends
             cache.forget_latest()
+        else:
+            going_on = [joined]
     for batch in going_on:
         _finish(model, batch)
     return answers
@@ -117,11 +119,15 @@ def decode(model: Any, batches: Sequence[Answering]) -> list[list[list[int]]]:
 def _finish(model: Any, batch: Answering) -> None:
     while at := batch.unfinished:
         if len(at) <= (1 - LEAVING) * len(batch.answers) and selects_rows(batch.cache):
-            batch.cache.batch_select_indices(torch.tensor(at, device=batch.input_ids.device))
+            batch.cache.batch_select_indices(torch.tensor(at, device="cpu"))  # layers may stand on several
             batch = _gather([batch], [at], batch.cache)
-        for owner, deltas in zip(_find_deltas(model), batch.deltas, strict=True):
-            owner.rope_deltas = deltas
-        batch.step(model, next_sequence_length=1)
+        _step(model, batch)
+
+
+def _step(model: Any, batch: Answering) -> None:
+    for owner, deltas in zip(_find_deltas(model), batch.deltas, strict=True):
+        owner.rope_deltas = deltas
+    batch.step(model, next_sequence_length=1)
 
 
 def _gather(batches: Sequence[Answering], rows: Sequence[Sequence[int]], cache: Any) -> Answering:

@@ -7,6 +7,7 @@ side by side, and their answers are decoded together.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -66,10 +67,10 @@ class BatchQuestions:
 
     def alike(self, number: int) -> list[int]:
         """Return, for each row, the first row that keeps the same of the same images under a plan."""
-        first: dict[tuple[int, int], int] = {}
+        first: dict[tuple[int, int, int], int] = {}
         chosen = self.traces.get(number, [None] * len(self.keys))
         return [
-            first.setdefault((same, id(trace)), b)
+            first.setdefault((same, id(trace), id(self.own_plans.get((number, b)))), b)
             for b, (same, trace) in enumerate(zip(self.batch.same, chosen, strict=True))
         ]
 
@@ -129,15 +130,15 @@ def run_plans(
     standing = [[[i for i in group if i not in failed] for group in groups] for groups in together]
     due = [[group for group in groups if set(wanted).intersection(group)] for groups in standing]
     sharing = [i for groups in due for group in groups for i in group if starts[i] > 0 and 0 not in failed]
-    run = _Run(model, pruner, plans, asked, remember)
+    run, checkpoint = _Run(model, pruner, plans, asked, remember), None
     if 0 in wanted or sharing:
         pruner.checkpoint_for = [plans[i] for i in sharing]
         vanilla = run.prefill([0], None)
         pruner.checkpoint_for = ()
+        checkpoint, pruner.checkpoint = pruner.checkpoint, None
         if 0 in wanted:
             yield from run.decode([vanilla])
         del vanilla
-    checkpoint, pruner.checkpoint = pruner.checkpoint, None
     for groups in filter(None, due):
         passes = [(group, checkpoint if starts[group[0]] > 0 else None) for group in groups]
         for outcome in _run_together(run, passes):
@@ -252,6 +253,7 @@ def _run_passes(run: _Run, passes: Sequence[Pass]) -> list[Outcome]:
             except (StrategyError, InfeasibleError) as error:
                 failed = standing[(error.row or 0) // len(run.asked.keys)]
                 failures.append(Outcome(failed, error=error))
+                traceback.clear_frames(error.__traceback__)  # whose tensors would stay until all is decoded
                 standing = [i for i in standing if i != failed]
     return [*failures, *(run.decode(begun) if begun else ())]
 

@@ -103,6 +103,34 @@ def test_rows_of_unlike_lengths_are_computed_without_padding() -> None:
     assert widths[0] == real < batched(rows)["attention_mask"].numel()
 
 
+def test_rows_whose_positions_count_padding_share_nothing() -> None:
+    """Position ids [1, S] for all rows: the same words after the same picture stand elsewhere in a padded row."""
+    model, prompts = tiny("llava")
+    adapter = backbone_for(model, registry())
+    vanilla = RowPlan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
+    inputs = batched([prompts[0], *questions(prompts[0], 9)])
+    positions = torch.arange(inputs["input_ids"].shape[1], device=device()).unsqueeze(0)
+    with torch.no_grad(), attach(model, adapter, [vanilla]) as pruner:
+        with pruner.sharing([0, 0]):
+            ours = model(**inputs, position_ids=positions).logits[:, -1]
+        stock = model(**inputs, position_ids=positions).logits[:, -1]
+    torch.testing.assert_close(ours, stock, **CLOSE)
+
+
+def test_rows_without_an_image_run_beside_others() -> None:
+    model, prompts = tiny("llava")
+    adapter = backbone_for(model, registry())
+    vanilla = RowPlan.make(parse_strategy("vanilla", registry()).strategy, Budget.everything(), 6)
+    words = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
+    words["pixel_values"] = prompts[0]["pixel_values"][:0]
+    inputs = batched([prompts[0], {name: value.to(device()) for name, value in words.items()}])
+    with torch.no_grad(), attach(model, adapter, [vanilla]) as pruner:
+        with pruner.sharing([0, 1]):
+            ours = model(**inputs).logits[:, -1]
+        stock = model(**inputs).logits[:, -1]
+    torch.testing.assert_close(ours, stock, **CLOSE)
+
+
 def test_nothing_is_laid_end_to_end_where_nobody_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither outside of a sweep, where no layer would read it, nor with flash attention, which takes no mask with holes."""
     monkeypatch.setattr(SharedPrefix, "of", lambda *_: pytest.fail("nobody reads it"))

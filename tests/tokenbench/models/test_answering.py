@@ -155,15 +155,68 @@ def test_what_makes_keys_or_masks_of_its_own_decodes_cell_by_cell(what: str, mon
         joined = any(isinstance(value, JoinedCache) for value in kwargs.values())
         return forward(module, *args, attention_mask=torch.zeros(1) if joined else attention_mask, **kwargs)
 
+    limits = [[1, 6, 1, 1]] * len(CELLS)  # most are finished before the first step
     with torch.inference_mode():
-        begun = begin_cells(model, inputs, CELLS)
+        begun = begin_cells(model, inputs, CELLS, limits)
         with tokenbench.pruned(model, "vanilla"):
             expected = decode(model, begun)
-        begun = begin_cells(model, inputs, CELLS)
+        begun = begin_cells(model, inputs, CELLS, limits)
         if what == "keys":
             monkeypatch.setattr(JoinedLayer, "update", lambda *args, **_: [part.clone() for part in update(*args)])
         else:
             monkeypatch.setattr(attention, "forward", mask)
         with tokenbench.pruned(model, "vanilla"), count_rows(model) as rows:
             assert decode(model, begun) == expected
-    assert rows == [24, *[4, 2, 2, 1, 1] * len(CELLS)]
+    assert rows == [24, *[1] * 5 * len(CELLS)]
+
+
+def test_what_failed_in_the_middle_of_a_step_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, prompts = tiny("llava")
+    inputs = batched([*prompts, *prompts][:4])
+    with torch.inference_mode(), tokenbench.pruned(model, "vanilla"):
+        expected = decode(model, [begin(model, inputs, LIMITS, [])])
+    with torch.inference_mode():
+        begun = begin_cells(model, inputs, CELLS)
+        update, calls = JoinedLayer.update, []
+
+        def fail(*args: Any, **kwargs: Any) -> Any:
+            calls.append(args)
+            if len(calls) == 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return update(*args, **kwargs)
+
+        monkeypatch.setattr(JoinedLayer, "update", fail)
+        with tokenbench.pruned(model, "vanilla"):
+            with pytest.raises(torch.OutOfMemoryError):
+                decode(model, begun)
+            assert decode(model, [begin(model, inputs, LIMITS, [])]) == expected
+
+
+def test_a_cache_that_shrinks_gives_its_memory_back() -> None:
+    model, prompts = tiny("llava")
+    inputs = batched([*prompts, *prompts][:4])
+    with torch.inference_mode(), tokenbench.pruned(model, "clse", "1/4"):
+        batch = begin(model, inputs, [6] * 4, [])
+        batch.step(model, next_sequence_length=1)
+        room = batch.cache.layers[0]._keys.untyped_storage().nbytes()
+        batch.cache.batch_select_indices(torch.tensor([0]))
+        layer = batch.cache.layers[0]
+        assert layer._keys is None
+        assert layer.keys.untyped_storage().nbytes() <= room / 4
+
+
+def test_a_backward_pass_reads_the_keys_of_every_step() -> None:
+    """Also where only queries have a gradient."""
+    model, prompts = tiny("llava")
+    model.requires_grad_(False)
+    attention = model.model.language_model.layers[0].self_attn
+    attention.q_proj.weight.requires_grad_(True)
+    try:
+        with tokenbench.pruned(model, "fastv", "1/2"):
+            cache = model(**prompts[0]).past_key_values
+            outputs = [model(input_ids=torch.tensor([[5]]), past_key_values=cache).logits for _ in range(3)]
+        torch.stack(outputs).sum().backward()
+        assert attention.q_proj.weight.grad is not None
+    finally:
+        model.requires_grad_(True)
+        attention.q_proj.weight.grad = None

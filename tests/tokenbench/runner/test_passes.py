@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -10,10 +11,15 @@ import pytest
 import torch
 
 from tests.tokenbench.commands.test_running import call, table
+from tokenbench import Budget
 from tokenbench.contract.sizes import DecoderSize
 from tokenbench.cost.macs import cache_bytes
+from tokenbench.engine import RowPlan
 from tokenbench.models.model import Model
+from tokenbench.registry.names import parse_strategy
+from tokenbench.registry.plugins import registry
 from tokenbench.runner.memory import free_bytes, row_bytes
+from tokenbench.runner.passes import BatchQuestions
 
 pytestmark = pytest.mark.usefixtures("without_reports")
 
@@ -120,3 +126,14 @@ def test_alone_or_in_company_answers_are_the_same(whole: Path, tmp_path: Path) -
             ours, theirs = (frame[frame["strategy"] == name].reset_index(drop=True) for frame in (alone, together))
             assert ours["answer"].equals(theirs["answer"])
             assert ours["kept"].map(list).equals(theirs["kept"].map(list))
+
+
+def test_rows_that_are_calibrated_apart_are_not_alike() -> None:
+    """Two tasks on one image, whose plans differ: the second one must not be given what the first one kept."""
+    strategy = parse_strategy("fastv", registry()).strategy
+    plans = [RowPlan.make(strategy, Budget.parse(share), 32, name="fastv") for share in ("1/3", "1/9")]
+    batch: Any = SimpleNamespace(same=[0, 0, 0, 0])
+    own = {(1, 0): plans[0], (1, 1): plans[0], (1, 2): plans[1], (1, 3): plans[1]}
+    asked = BatchQuestions(batch, ["a", "b", "c", "d"], [1] * 4, own)
+    assert asked.alike(1) == [0, 0, 2, 2]
+    assert asked.alike(2) == [0, 0, 0, 0]
