@@ -18,7 +18,7 @@ def pick_cover(values: Tensor, k: int, weight: Tensor | None = None) -> Tensor:
     """
     cover, gains, chosen = torch.zeros_like(values[..., :1]), list[Tensor](), list[Tensor]()
     for _ in range(k):
-        gain = (values - cover).clamp_(min=0).sum(-2)
+        gain = (values - cover).clamp(min=0).sum(-2)
         # Of equal gains, this is the first. What was chosen gains nothing more.
         most, best = (gain if weight is None else weight * gain).max(-1, keepdim=True)
         cover = torch.maximum(cover, values.gather(-1, best.unsqueeze(-2).expand(*values.shape[:-1], 1)))
