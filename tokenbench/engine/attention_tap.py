@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +25,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from tokenbench.engine.packed_windows import PackedWindows
 from tokenbench.errors import UsageError
 
-__all__ = ["Attended", "AttentionTap", "Detour", "Listener"]
+__all__ = ["Attended", "AttentionTap", "Call", "Detour", "Listener", "read_scaling"]
 
 _PREFIX = "tokenbench_"
 SUPPORTED = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4")
@@ -108,12 +108,35 @@ class Attended:
         return products.view(batch, heads, q, self.key.shape[2])
 
 
+def read_scaling(query: Tensor, kwargs: Mapping[str, Any]) -> float:
+    """The factor of the products of a query [B, H, q, D], from the keyword arguments of an attention function."""
+    scaling: float | None = kwargs.get("scaling")
+    return query.shape[-1] ** -0.5 if scaling is None else scaling
+
+
 Listener = Callable[[Attended], None]
 
 
-Detour = Callable[[Callable[..., Any], Tensor, Tensor, Tensor, Any, dict[str, Any]], tuple[Tensor, Any]]
-"""What stands in for one call of an attention function: it is given the stock function of the module, and the call's query,
-key, value, mask and keyword arguments."""
+@dataclass(frozen=True)
+class Call:
+    """One call of a module's attention function."""
+
+    stock: Callable[..., Any]
+    """The stock function, which takes the following, and the keyword arguments by name."""
+    query: Tensor
+    """[B, H, q, D]."""
+    key: Tensor
+    """[B, H_kv, n, D]."""
+    value: Tensor
+    """[B, H_kv, n, D]."""
+    mask: Any
+    """The mask."""
+    kwargs: dict[str, Any]
+    """The keyword arguments."""
+
+
+Detour = Callable[[Call], tuple[Tensor, Any]]
+"""What stands in for one call of an attention function."""
 
 
 class _Listeners(threading.local):
@@ -134,17 +157,17 @@ def _wrap_stock(stock: str) -> Callable[..., Any]:
     ) -> Any:
         detour = _LISTENERS.detours.pop(module, None)
         if detour is not None:
-            return detour(partial(_stock_function(stock, module), module), query, key, value, attention_mask, kwargs)
+            own = partial(_stock_function(stock, module), module)
+            return detour(Call(own, query, key, value, attention_mask, kwargs))
         listener, windows = _LISTENERS.of.get(module), _LISTENERS.windows.pop(module, None)
         given = query, key, value, attention_mask
         if windows is not None:
             split = (windows.split(part) for part in given[:3])
             query, key, value, attention_mask = *split, windows.mask(query, added=stock == "eager")
         if listener is not None:
-            scaling = kwargs.get("scaling")
             # What to keep is no function that gradients flow through; gradient checkpointing will not ask again.
             with torch.no_grad():
-                listener(Attended(query, key, query.shape[-1] ** -0.5 if scaling is None else scaling, attention_mask))
+                listener(Attended(query, key, read_scaling(query, kwargs), attention_mask))
         run = _stock_function(stock, module)
         if windows is None or "flash" in stock:
             return run(module, *given, **kwargs)

@@ -5,7 +5,7 @@ Linear layers read their weights once for all rows. Nothing is copied or padded:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from tokenbench.engine.attention_tap import Call
 from tokenbench.engine.pruned_layer import PrunedLayer
 
 __all__ = ["CannotSplitError", "JoinedCache", "JoinedLayer", "can_join"]
@@ -50,31 +51,22 @@ class JoinedLayer(DynamicLayer):
         self.latest = key_states
         return key_states, value_states
 
-    def attend(
-        self,
-        masks: Sequence[Tensor | None],
-        stock: Callable[..., Any],
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Any,
-        kwargs: dict[str, Any],
-    ) -> tuple[Tensor, None]:
+    def attend(self, masks: Sequence[Tensor | None], call: Call) -> tuple[Tensor, None]:
         """Attend to every part's own keys, with its own mask: a `Detour` but for the first argument.
 
         Raises:
             CannotSplitError: If the module has made other keys of `latest`, or a mask where it was given none.
         """
-        if key is not self.latest or mask is not None:
+        if call.key is not self.latest or call.mask is not None:
             raise CannotSplitError
-        outputs = []
+        outputs, query = [], call.query
         for part, rows, own in zip(self.parts, self.rows, masks, strict=True):
             of_rows = {
                 name: value[rows] if isinstance(value, Tensor) and value.shape[:1] == query.shape[:1] else value
-                for name, value in kwargs.items()
+                for name, value in call.kwargs.items()
             }
             mask = None if own is None else own.to(query.device)  # layers may stand on several
-            outputs.append(stock(query[rows], part.keys, part.values, mask, **of_rows)[0])
+            outputs.append(call.stock(query[rows], part.keys, part.values, mask, **of_rows)[0])
         return torch.cat(outputs), None
 
     def get_seq_length(self) -> int:

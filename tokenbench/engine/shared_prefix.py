@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from tokenbench.engine.attention_tap import Attended, AttentionTap, Listener
+from tokenbench.engine.attention_tap import Attended, AttentionTap, Call, Listener, read_scaling
 from tokenbench.engine.cache import cache_name
 from tokenbench.engine.layer_parts import Keys, last_token, read_keys
 from tokenbench.engine.packing import Packing
 from tokenbench.engine.pruned_layer import PrunedLayer
 from tokenbench.engine.replay import hide
-from tokenbench.engine.segment import by_head, by_token, causal_mask
+from tokenbench.engine.segment import by_head, by_token, causal_mask, take_flat
 
 __all__ = ["SharedPrefix"]
 
@@ -93,14 +93,13 @@ class SharedPrefix:
             unseen: [B, n] tokens that are hidden from the questions; None if none are.
         """
         keys, (prefix_mask, mask) = Keys(), self._masks(hidden, tap.attention, unseen)
-        tap.listen(attention, None)
         tap.detour(attention, partial(self._attend, prefix_mask, mask, listener))
         packed = self._pack_arguments(arguments, hidden)
         output = forward(self._pack(hidden), **{**packed, cache_name(arguments): keys})
         assert keys.held is not None
         if cache is not None:
             self._fill(cache, keys.held)
-        return _take(output[0], self._packing(output.device).rows)
+        return take_flat(output, self._packing(output.device).rows)
 
     def run_last(
         self,
@@ -121,32 +120,23 @@ class SharedPrefix:
         return forward(hidden[:, -1:], **own)
 
     def _attend(
-        self,
-        prefix_mask: Tensor | None,
-        mask: Tensor | None,
-        listener: Listener | None,
-        stock: Callable[..., Any],
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        _: Any,
-        kwargs: dict[str, Any],
+        self, prefix_mask: Tensor | None, mask: Tensor | None, listener: Listener | None, call: Call
     ) -> tuple[Tensor, None]:
         """The attention of prefixes to themselves, and of questions to their prefix and themselves: a `Detour`."""
+        query, key, value = call.query, call.key, call.value
         packing = self._packing(query.device)
         prefix_mask, mask = (one if one is None else one.to(query.device) for one in (prefix_mask, mask))
         of_prefixes = (_take_heads(part, packing.prefixes) for part in (query, key, value))
-        prefixes, _ = stock(*of_prefixes, prefix_mask, **kwargs)
+        prefixes, _ = call.stock(*of_prefixes, prefix_mask, **call.kwargs)
         asking, keys, values = (
             _take_heads(part, at)
             for part, at in ((query, packing.questions), (key, packing.rows), (value, packing.rows))
         )
-        questions, _ = stock(asking, keys, values, mask, **kwargs)
+        questions, _ = call.stock(asking, keys, values, mask, **call.kwargs)
         if listener is not None:
-            scaling = kwargs.get("scaling")
             padded = pad(asking, (0, 0, self._width - asking.shape[2], 0))  # nobody asks for the prefix's
             with torch.no_grad():
-                listener(Attended(padded, keys, query.shape[-1] ** -0.5 if scaling is None else scaling))
+                listener(Attended(padded, keys, read_scaling(query, call.kwargs)))
         outputs = torch.cat([prefixes.flatten(0, 1), questions.flatten(0, 1)])
         return outputs.index_select(0, packing.unpadded).unsqueeze(0), None
 
@@ -162,7 +152,7 @@ class SharedPrefix:
 
     def _pack(self, tokens: Tensor) -> Tensor:
         """[1, N, C] of tokens [B, n, C]."""
-        return tokens.flatten(0, 1).index_select(0, self._packing(tokens.device).packed).unsqueeze(0)
+        return take_flat(tokens, self._packing(tokens.device).packed.unsqueeze(0))
 
     def _pack_arguments(self, stock: dict[str, Any], hidden: Tensor) -> dict[str, Any]:
         """A layer's arguments for the tokens that are laid end to end."""
@@ -189,11 +179,6 @@ class SharedPrefix:
         return self._made[key]
 
 
-def _take(tokens: Tensor, at: Tensor) -> Tensor:
-    """[a, b, C] of tokens [N, C]."""
-    return tokens.index_select(0, at.flatten()).view(*at.shape, -1)
-
-
 def _take_heads(heads: Tensor, at: Tensor) -> Tensor:
     """[a, H, b, D] of the heads [1, H, N, D] of tokens."""
-    return by_head(_take(by_token(heads)[0], at), heads.shape[1])
+    return by_head(take_flat(by_token(heads), at), heads.shape[1])

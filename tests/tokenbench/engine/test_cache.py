@@ -58,3 +58,14 @@ def test_every_trim_adds_to_what_was_dropped() -> None:
         assert layer.get_seq_length() == 10
     assert layer.keys is not None
     assert layer.keys.flatten().tolist() == [2, 3, 5]
+
+
+def test_a_trimmed_layer_holds_no_room_of_what_it_was() -> None:
+    layer, kept = PrunedLayer(), torch.tensor([[1, 4]])
+    valid = torch.ones(1, 6, dtype=torch.bool)
+    layer.describe(Segment.whole(valid, [6]), 6, 0)
+    held = torch.zeros(1, 1, 1000, 1)
+    layer.fill(held, held.clone(), 6)
+    layer.trim(kept, kept, valid[:, :2], padded=False)
+    tensors = [part for part in vars(layer).values() if isinstance(part, torch.Tensor)]
+    assert max(part.untyped_storage().nbytes() for part in tensors) < 100

@@ -12,6 +12,7 @@ from tests.tiny import BACKBONES, STRATEGIES, device, tiny
 from tokenbench import Budget
 from tokenbench.engine import LayerCheckpoint, RowPlan
 from tokenbench.engine.attach import attach
+from tokenbench.engine.attention_tap import AttentionTap
 from tokenbench.engine.selection import select
 from tokenbench.engine.shared_prefix import SharedPrefix
 from tokenbench.registry.backbones import backbone_for
@@ -132,11 +133,22 @@ def test_rows_without_an_image_run_beside_others() -> None:
 
 
 def test_nothing_is_laid_end_to_end_where_nobody_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither outside of a sweep, where no layer would read it, nor with flash attention, which takes no mask with holes."""
+    """Outside of a sweep, where no layer would read it."""
     monkeypatch.setattr(SharedPrefix, "of", lambda *_: pytest.fail("nobody reads it"))
     model, prompts = tiny("llava")
     with tokenbench.pruned(model, "prumerge-adaptive"):  # rows keep unlike many tokens
         generate(model, batched([*prompts, *questions(prompts[0], 9)]))
+
+
+def test_nothing_is_laid_end_to_end_for_flash_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes no mask with holes. The prompts are equally long, so that no mask is made, and sdpa can stand in for it."""
+    monkeypatch.setattr(SharedPrefix, "of", lambda *_: pytest.fail("flash attention takes no such masks"))
+    monkeypatch.setattr(AttentionTap, "attention", "flash_attention_2")
+    model, prompts = tiny("llava")
+    adapter = backbone_for(model, registry())
+    fastv = RowPlan.make(parse_strategy("fastv", registry()).strategy, Budget.parse("1/2"), 6)
+    with attach(model, adapter, [fastv]) as pruner, pruner.sharing([0, 0]):
+        generate(model, batched([prompts[0], prompts[0]]), tokens=1)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
